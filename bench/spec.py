@@ -1,0 +1,259 @@
+"""What a run is: frozen dataclasses, their canonical JSON, and the identity it gives.
+
+A run is a *start* plus *training*. The start is random weights, or another run's checkpoint passed
+through a growth operator; the training is data under a schedule. Everything that decides the
+numbers is in ``RunSpec``, and
+
+    run_id = first 16 hex digits of sha256(canonical JSON of the spec).
+
+Where a run executes (device, threads, which stack it shares) is not part of a spec, so it never
+changes an identity. A start holds its source's ``run_id`` and step: lineage is identity, and a
+change to a source renames all that was grown from it.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Scalar = int | float | str | bool
+
+
+class UserError(ValueError):
+    """A mistake in what the user asked for: one line, shown without a traceback, exit code 2."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that does not exist; it names the nearest one that does."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+    return UserError(f"unknown {kind} {name!r}; {hint}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A pre-norm decoder. GPT-2 flavour by default; see ``llama`` for the other.
+
+    ``heads = width / head_size`` and ``mlp_width = mlp_ratio * width``: width is the one dial.
+    """
+
+    width: int
+    depth: int
+    head_size: int = 16
+    mlp_ratio: float = 4.0
+    context: int = 128
+    vocab_size: int = 256
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    mlp: Literal["gelu", "swiglu"] = "gelu"
+    positions: Literal["learned", "rope"] = "learned"
+    tied: bool = False
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("width", "depth", "head_size", "context", "vocab_size"):
+            value = getattr(self, name)
+            if value < 1:
+                raise UserError(f"{name} must be at least 1, not {value}")
+        if self.width % self.head_size:
+            down = self.width // self.head_size * self.head_size
+            near = down if 2 * (self.width - down) < self.head_size and down else down + self.head_size
+            raise UserError(
+                f"width {self.width} is not a multiple of head_size {self.head_size}; "
+                f"the nearest that is: {near}"
+            )
+        if self.mlp_ratio <= 0 or self.mlp_ratio * self.width % 1:
+            raise UserError(
+                f"mlp_ratio {self.mlp_ratio} times width {self.width} is not a whole positive number"
+            )
+        object.__setattr__(self, "mlp_ratio", float(self.mlp_ratio))
+        if self.positions == "rope" and self.head_size % 2:
+            raise UserError(f"rotary positions need an even head_size, not {self.head_size}")
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise unknown(name, value, choices)
+
+    @property
+    def heads(self) -> int:
+        return self.width // self.head_size
+
+    @property
+    def mlp_width(self) -> int:
+        return int(self.mlp_ratio * self.width)
+
+
+CHOICES = {
+    "norm": ("layernorm", "rmsnorm"),
+    "mlp": ("gelu", "swiglu"),
+    "positions": ("learned", "rope"),
+}
+
+
+def llama(**fields: Any) -> ModelSpec:
+    """The LLaMA flavour: RMSNorm, SwiGLU, rotary positions, untied head, no biases."""
+    flavour = {"norm": "rmsnorm", "mlp": "swiglu", "positions": "rope", "tied": False, "bias": False}
+    return ModelSpec(**(flavour | fields))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperSpec:
+    """AdamW hyperparameters at the *base* shape; a parametrization scales them to the model.
+
+    ``weight_decay`` is torch's: per step a weight shrinks by ``lr * weight_decay``.
+    ``clip`` is the largest gradient norm of a run, 0 for no clipping.
+    """
+
+    lr: float
+    init_std: float
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "init_std", "weight_decay", "beta1", "beta2", "eps", "clip"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise UserError(f"{name} must be a finite number, at least 0, not {value}")
+            object.__setattr__(self, name, float(value))  # 0 and 0.0 are one identity
+            if name.startswith("beta") and value >= 1:
+                raise UserError(f"{name} must be below 1, not {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSpec:
+    """A learning-rate schedule as fractions of the horizon; see ``bench.schedule``."""
+
+    kind: Literal["constant", "linear", "cosine", "wsd"] = "wsd"
+    warmup: float = 0.05
+    cooldown: float = 0.2
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in SCHEDULES:
+            raise unknown("schedule", self.kind, SCHEDULES)
+        for name in ("warmup", "cooldown", "final"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise UserError(f"schedule {name} is a fraction between 0 and 1, not {value}")
+            object.__setattr__(self, name, float(value))
+        if self.warmup + self.cooldown > 1:
+            raise UserError(
+                f"warmup {self.warmup} and cooldown {self.cooldown} overlap: together above 1"
+            )
+
+
+SCHEDULES = ("constant", "linear", "cosine", "wsd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """Which tokens. ``corpus_sha256`` pins the content, so a name never silently means other text.
+
+    ``tokenizer`` is ``bytes`` or ``bpe:VOCAB``. Validation is on the first ``val_tokens`` tokens of
+    the documents held out, which are a fixed share of the corpus and never trained on.
+    """
+
+    corpus: str
+    corpus_sha256: str
+    tokenizer: str = "bytes"
+    val_tokens: int = 32768
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """How weights begin: ``scratch``, or a source's checkpoint passed through a growth method."""
+
+    method: str = "scratch"
+    source_run_id: str | None = None
+    source_step: int | None = None
+    params: tuple[tuple[str, Scalar], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that decides a run's numbers.
+
+    ``base`` is the model at which ``hyper`` was tuned: a parametrization reads the width ratio
+    from it. ``steps`` is the schedule's horizon and ``stop_step`` where training ends (``None``:
+    at the horizon), so a WSD source can stop where its cool-down would begin. A curve has a row
+    every ``log_every`` steps, and a validation loss in every row.
+    """
+
+    model: ModelSpec
+    base: ModelSpec
+    parametrization: str
+    hyper: HyperSpec
+    schedule: ScheduleSpec
+    data: DataSpec
+    batch_sequences: int
+    steps: int
+    seed: int
+    stop_step: int | None = None
+    start: Start = Start()
+    log_every: int = 10
+    dtype: Literal["float32", "float64"] = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("batch_sequences", "steps", "log_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.stop_step is not None and not 0 < self.stop_step <= self.steps:
+            raise UserError(f"stop_step {self.stop_step} is outside the {self.steps} steps")
+
+    @property
+    def last_step(self) -> int:
+        return self.steps if self.stop_step is None else self.stop_step
+
+    @property
+    def batch_tokens(self) -> int:
+        return self.batch_sequences * self.model.context
+
+    @property
+    def tokens(self) -> int:
+        """Tokens trained on when the run ends."""
+        return self.last_step * self.batch_tokens
+
+    @property
+    def run_id(self) -> str:
+        return hashlib.sha256(canonical_json(self).encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """A readable name: what differs between the runs of a study. Not unique; ``run_id`` is."""
+        model = self.model
+        lr = f"lr2^{_log2(self.hyper.lr)}"
+        init = f"init{self.hyper.init_std:.3g}"
+        return (
+            f"{self.parametrization}-w{model.width}-d{model.depth}-{self.start.method}"
+            f"-{lr}-{init}-s{self.seed}"
+        )
+
+
+def _log2(value: float) -> str:
+    return f"{math.log2(value):.4g}" if value > 0 else "-inf"
+
+
+def canonical_json(spec: Any) -> str:
+    """The one JSON text of a spec: sorted keys, no spaces, every field written."""
+    return json.dumps(dataclasses.asdict(spec), sort_keys=True, separators=(",", ":"))
+
+
+def run_spec_from_json(text: str) -> RunSpec:
+    """The inverse of ``canonical_json`` for a ``RunSpec``. Unknown or missing fields are errors."""
+    fields = json.loads(text)
+    start = fields["start"]
+    nested = {
+        "model": ModelSpec(**fields["model"]),
+        "base": ModelSpec(**fields["base"]),
+        "hyper": HyperSpec(**fields["hyper"]),
+        "schedule": ScheduleSpec(**fields["schedule"]),
+        "data": DataSpec(**fields["data"]),
+        "start": Start(**(start | {"params": tuple((k, v) for k, v in start["params"])})),
+    }
+    return RunSpec(**(fields | nested))
