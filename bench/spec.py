@@ -61,14 +61,16 @@ class ModelSpec:
                 raise UserError(f"{name} must be at least 1, not {value}")
         if self.width % self.head_size:
             down = self.width // self.head_size * self.head_size
-            near = down if 2 * (self.width - down) < self.head_size and down else down + self.head_size
+            near = (
+                down if 2 * (self.width - down) < self.head_size and down else down + self.head_size
+            )
             raise UserError(
                 f"width {self.width} is not a multiple of head_size {self.head_size}; "
                 f"the nearest that is: {near}"
             )
         if self.mlp_ratio <= 0 or self.mlp_ratio * self.width % 1:
             raise UserError(
-                f"mlp_ratio {self.mlp_ratio} times width {self.width} is not a whole positive number"
+                f"mlp_ratio {self.mlp_ratio} times width {self.width} is not a whole number above 0"
             )
         object.__setattr__(self, "mlp_ratio", float(self.mlp_ratio))
         if self.positions == "rope" and self.head_size % 2:
@@ -95,7 +97,13 @@ CHOICES = {
 
 def llama(**fields: Any) -> ModelSpec:
     """The LLaMA flavour: RMSNorm, SwiGLU, rotary positions, untied head, no biases."""
-    flavour = {"norm": "rmsnorm", "mlp": "swiglu", "positions": "rope", "tied": False, "bias": False}
+    flavour: dict[str, Any] = {
+        "norm": "rmsnorm",
+        "mlp": "swiglu",
+        "positions": "rope",
+        "tied": False,
+        "bias": False,
+    }
     return ModelSpec(**(flavour | fields))
 
 
@@ -182,7 +190,8 @@ class RunSpec:
     ``base`` is the model at which ``hyper`` was tuned: a parametrization reads the width ratio
     from it. ``steps`` is the schedule's horizon and ``stop_step`` where training ends (``None``:
     at the horizon), so a WSD source can stop where its cool-down would begin. A curve has a row
-    every ``log_every`` steps, and a validation loss in every row.
+    every ``log_every`` steps, and a validation loss in every row. ``seed`` draws the initial
+    weights and a growth method's noise, ``data_seed`` the batches.
     """
 
     model: ModelSpec
@@ -194,6 +203,7 @@ class RunSpec:
     batch_sequences: int
     steps: int
     seed: int
+    data_seed: int
     stop_step: int | None = None
     start: Start = Start()
     log_every: int = 10

@@ -1,0 +1,1 @@
+"""From rows to claims: transfer, savings, figures and the report, each with its interval."""

@@ -1,0 +1,92 @@
+"""The speed-up over training from scratch, at every loss and in the three accountings.
+
+s(loss) = FLOPs scratch needs to reach the loss / FLOPs the method needs. One number at one loss
+hides that growth often helps early and costs late, so the curve is shown; to the right is further
+training. Where one arm never got there is only a bound, dotted: from above (arrow down) where the
+method did not reach the loss, from below (arrow up) where scratch did not.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from analysis.figures import style
+from analysis.report.format import ACCOUNTINGS
+from analysis.store import Store
+from bench.spec import UserError
+
+Row = dict[str, Any]
+CENSORED = {
+    "never_reached": (r"$\downarrow$", "at most: never reached"),
+    "baseline_never_reached": (r"$\uparrow$", "at least: scratch never reached"),
+}
+
+
+def savings(summary: Row, store: Store) -> Figure:
+    """s(loss): a row of panels for each target shape, a panel for each accounting."""
+    curves = summary["savings_curves"]
+    targets = list(dict.fromkeys(curve["target"] for curve in curves))
+    if not targets:
+        raise UserError(
+            "figure 'savings' needs a target and its scratch baseline, and the study has none"
+        )
+    columns = len(ACCOUNTINGS)
+    figure, axes = style.panels(len(targets), columns, sharex="row", sharey="row")
+    figure.set_figheight(style.PANEL * len(targets) + 0.4)
+    for row, target in zip(axes, targets, strict=True):
+        for axis, (accounting, title) in zip(row, ACCOUNTINGS.items(), strict=True):
+            mine = [c for c in curves if (c["target"], c["accounting"]) == (target, accounting)]
+            draw_panel(axis, mine)
+            axis.set_title(title)
+        row[0].set_ylabel(f"{target}\nspeed-up over scratch")
+        row[0].invert_xaxis()
+        row[1].set_xlabel("validation loss (nats per token), falling to the right")
+    labels = list(dict.fromkeys(curve["label"] for curve in curves))
+    style.legend_below(figure, [style.handle(label) for label in labels] + censored_handles(curves))
+    return figure
+
+
+def draw_panel(axis: Axes, curves: Sequence[Row]) -> None:
+    axis.axhline(1, color=style.GREY, lw=1, label="_one")
+    for curve in curves:
+        draw_curve(axis, curve)
+    axis.set_yscale("log", base=2)
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axis.yaxis.set_minor_locator(NullLocator())
+
+
+def draw_curve(axis: Axes, curve: Row) -> None:
+    """The curve where both arms reached the loss, its band, and arrows at the bounds elsewhere."""
+    look = style.look(curve["label"])
+    columns = zip(curve["loss"], curve["speedup"], curve["lo"], curve["hi"], strict=True)
+    reached = [column for column in columns if column[1] is not None]
+    if reached:
+        x, y, _, _ = zip(*reached, strict=True)
+        axis.plot(x, y, look.line, color=look.colour, label="_speedup")
+        axis.plot(x[-1:], y[-1:], look.marker, color=look.colour, label="_last")
+    banded = [column for column in reached if None not in column]
+    if banded:
+        x, _, low, high = zip(*banded, strict=True)
+        axis.fill_between(x, low, high, color=look.colour, alpha=0.2, lw=0)
+    for state, (arrow, _) in CENSORED.items():
+        bounded = zip(curve["loss"], curve["bound"], curve["state"], strict=True)
+        bounds = [(x, bound) for x, bound, found in bounded if found == state]
+        if bounds:
+            at_loss, bound = zip(*bounds, strict=True)
+            axis.plot(
+                at_loss, bound, ":", marker=arrow, ms=7, color=look.colour, lw=1, mew=0.3,
+                markevery=slice(len(bounds) - 1, None, -4), label=f"_{state}",
+            )  # fmt: skip
+
+
+def censored_handles(curves: Sequence[Row]) -> list[Line2D]:
+    states = {state for curve in curves for state in curve["state"]}
+    return [
+        Line2D([], [], marker=arrow, ms=7, mew=0.3, color=style.GREY, ls=":", lw=1, label=text)
+        for state, (arrow, text) in CENSORED.items()
+        if state in states
+    ]

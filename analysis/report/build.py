@@ -1,0 +1,116 @@
+"""Build a study's report: read the store, write ``summary.json`` and everything under ``report/``.
+
+``report/index.html`` is one file: its figures are inline SVG and its style is inline, so it can be
+mailed, printed and opened without a network. Everything that came from a file is escaped.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+
+from analysis import figures
+from analysis.figures import style
+from analysis.report import latex, tables, words
+from analysis.report.format import ACCOUNTINGS
+from analysis.store import Store, load
+from analysis.summary import summarize
+from bench.record import write_atomically, write_json
+from bench.spec import UserError
+
+QUESTION = (
+    "How much compute does growing a trained small model into a larger one save over training the "
+    "larger one from scratch, when both use hyperparameters tuned on small proxies?"
+)
+
+
+def build(directory: Path) -> Path:
+    """Write the report of the study in ``directory``; returns the path of its HTML page.
+
+    Raises ``UserError`` when the directory's tables are missing or unreadable. A study that has
+    not finished gives a report that says what it does not have yet.
+    """
+    store = load(directory)
+    summary = summarize(store)
+    report = directory / "report"
+    write_json(directory / "summary.json", summary)
+    drawn = draw_figures(summary, store, report / "figures")
+    listed = tables.of_summary(summary)
+    for table in listed:
+        write_text(report / "tables" / f"{table.name}.tex", latex.table(table))
+    write_text(report / "macros.tex", latex.macros(summary))
+    page = report / "index.html"
+    write_text(page, render(summary, store, drawn, tables.nonempty(listed)))
+    return page
+
+
+def write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def draw_figures(summary: dict[str, Any], store: Store, folder: Path) -> list[dict[str, Any]]:
+    """Save every figure that the study has the rows for; the others give the reason instead."""
+    drawn = []
+    for name, entry in figures.FIGURES.items():
+        shown: dict[str, Any] = {"name": name, "title": entry.title, "caption": entry.caption}
+        try:
+            svg = style.save(figures.draw(name, summary, store), folder, name)
+            drawn.append(shown | {"svg": inline(svg, name, entry.title), "reason": None})
+        except UserError as reason:
+            for stale in (folder / f"{name}.svg", folder / f"{name}.png"):
+                stale.unlink(missing_ok=True)
+            drawn.append(shown | {"svg": None, "reason": str(reason)})
+    return drawn
+
+
+def inline(svg: bytes, name: str, title: str) -> Markup:
+    """An SVG to put inside HTML: no XML prolog, no fixed size, ids prefixed by the figure's name.
+
+    matplotlib gives every figure an ``axes_1``, and ids must be unique on a page.
+    """
+    text = svg.decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1))
+
+
+def render(
+    summary: dict[str, Any], store: Store, drawn: list[dict[str, Any]], listed: list[tables.Table]
+) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("template.html.j2").render(
+        title=store.study.get("title", summary["study"]),
+        study=summary["study"],
+        question=QUESTION,
+        growth=words.growth(summary),
+        transferred=list(words.transferred(summary)),
+        intervals=words.intervals(summary),
+        missing=words.missing(summary, store.runs),
+        warnings=words.warnings(summary, store.runs),
+        figures=drawn,
+        tables=listed,
+        runs=tables.runs(store.runs),
+        circumstances=circumstances(store.runs),
+        configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),
+        accountings=ACCOUNTINGS,
+    )
+
+
+def circumstances(runs: pd.DataFrame) -> dict[str, str]:
+    """Where the runs ran and on what, each value that occurs."""
+    columns = ("corpus", "corpus_sha256", "device", "threads", "versions")
+    return {
+        column.replace("_", " "): "; ".join(sorted(map(str, runs[column].dropna().unique())))
+        for column in columns
+    }

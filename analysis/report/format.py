@@ -1,0 +1,116 @@
+"""Numbers as text, the same everywhere: in figures, on the page and in LaTeX.
+
+Losses carry four decimals, speed-ups two and a ``×``, compute an SI prefix. An interval stands in
+brackets after its value. What is missing prints as ``–``, never as ``nan``.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+MISSING = "–"
+MINUS = "−"
+ACCOUNTINGS = {
+    "target": "target only",
+    "source": "target + source",
+    "full": "target + source + tuning",
+}
+
+Interval = Mapping[str, Any]
+
+
+def signed(text: str) -> str:
+    """Typographic minus signs."""
+    return text.replace("-", MINUS)
+
+
+def number(value: float | None, decimals: int) -> str:
+    if value is None or math.isnan(value):
+        return MISSING
+    text = f"{value:.{decimals}f}"
+    return signed(text.removeprefix("-") if float(text) == 0 else text)
+
+
+def loss(value: float | None) -> str:
+    return number(value, 4)
+
+
+def log2(value: float | None) -> str:
+    return number(value, 2)
+
+
+def percent(value: float | None) -> str:
+    return number(value, 2) + (" %" if value is not None else "")
+
+
+def percent_of_one(value: float | None) -> str:
+    """A fraction as a percentage: 0.25 -> ``25.0 %``."""
+    return MISSING if value is None else f"{number(100 * value, 1)} %"
+
+
+def times(value: float | None) -> str:
+    return number(value, 2) + ("×" if value is not None else "")
+
+
+def si(value: float | None, unit: str) -> str:
+    """Three significant digits with an SI prefix: 1.23e12 FLOP -> ``1.23 TFLOP``."""
+    if value is None:
+        return MISSING
+    prefixes = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+    rank = max(0, math.floor(math.log10(abs(value)) / 3)) if value else 0
+    if rank < len(prefixes) - 1 and float(f"{value / 1000**rank:.3g}") >= 1000:
+        rank += 1  # 999.9 rounds up into the next prefix
+    rank = min(rank, len(prefixes) - 1)
+    return f"{value / 1000**rank:.3g} {prefixes[rank]}{unit}".rstrip()
+
+
+def flops(value: float | None) -> str:
+    return si(value, "FLOP")
+
+
+def seconds(value: float | None) -> str:
+    if value is None:
+        return MISSING
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def interval(item: Interval | None, text: Callable[[float | None], str]) -> str:
+    """``1.23× [1.10, 1.31]``; the value alone when there is no interval."""
+    if item is None or item["value"] is None:
+        return MISSING
+    return text(item["value"]) + brackets(item["lo"], item["hi"], text)
+
+
+def brackets(lo: float | None, hi: float | None, text: Callable[[float | None], str]) -> str:
+    """`` [lo, hi]``; an end that no resample gave a number is open: ``[1.10, ?]``."""
+    if lo is None and hi is None:
+        return ""
+    low, high = ("?" if end is None else text(end).rstrip("×% ") for end in (lo, hi))
+    return f" [{low}, {high}]"
+
+
+def speedup(row: Mapping[str, Any]) -> str:
+    """A row of the savings: the speed-up, or in words why there is none."""
+    bound = times(row["bound"])
+    if row["state"] == "never_reached":
+        return f"never reached (speed-up below {bound})" if row["bound"] else "never reached"
+    if row["state"] == "baseline_never_reached":
+        return f"scratch never reached it (above {bound})" if row["bound"] else "scratch never did"
+    if row["state"] == "outside_range":
+        return "outside the range of the curves"
+    return interval(row["speedup"], times)
+
+
+def speedup_short(row: Mapping[str, Any]) -> str:
+    """``speedup`` where there is little room."""
+    sign = {"never_reached": "<", "baseline_never_reached": ">"}.get(row["state"])
+    if sign is None:
+        return speedup(row)
+    who = "never reached" if sign == "<" else "scratch never reached"
+    return f"{who} ({sign} {times(row['bound'])})"
+
+
+def parametrization(name: str) -> str:
+    return {"mup": "μP", "sp": "SP"}.get(name, name)

@@ -1,0 +1,124 @@
+"""LaTeX for a paper: booktabs tables, and one macro for every number worth quoting.
+
+``\\input{macros.tex}`` and write ``\\mugrowQuickWonetwoeightDtwoSzpSpeedupTarget``: the number in
+the text then changes with the study. A macro's name holds letters only, so digits are spelled. An
+interval adds ``Lo`` and ``Hi``. A speed-up that is a bound reads as one, ``<0.93``, and ``State``
+says why.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from analysis.report import format as fmt
+from analysis.report.tables import Table
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SPOKEN = {str(value): word for value, word in enumerate(DIGITS)} | {".": "point"}
+ESCAPES = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "×": r"\ensuremath{\times}", "μ": r"\ensuremath{\mu}", "λ": r"\ensuremath{\lambda}",
+    "−": r"\ensuremath{-}", "–": "--", "<": r"\ensuremath{<}", ">": r"\ensuremath{>}",
+}  # fmt: skip
+WORD = {"never_reached": "<", "baseline_never_reached": ">"}
+
+
+def escape(text: str) -> str:
+    return "".join(ESCAPES.get(character, character) for character in text)
+
+
+def table(item: Table) -> str:
+    """A booktabs ``tabular``; the first two columns are text, the others numbers on the right."""
+    columns = "ll" + "r" * (len(item.columns) - 2)
+    body = [" & ".join(map(escape, row)) + r" \\" for row in item.rows]
+    lines = [
+        f"% {item.title}. {item.note}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(map(escape, item.columns)) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def macros(summary: dict[str, Any]) -> str:
+    """One ``\\newcommand`` a line, for every number of the summary that a paper would quote."""
+    named = list(numbers(summary))
+    names = [camel("mugrow", *parts) for parts, _ in named]
+    assert len(names) == len(set(names)), "two numbers share a macro"
+    lines = [
+        rf"\newcommand{{\{name}}}{{{escape(text)}}}"
+        for name, (_, text) in zip(names, named, strict=True)
+    ]
+    return f"% Numbers of the study {escape(summary['study'])}.\n" + "\n".join(lines) + "\n"
+
+
+def camel(first: str, *parts: str) -> str:
+    """A name of letters only: ``("mugrow", "w64", "zero_pad")`` -> ``mugrowWsixfourZeroPad``."""
+    return first + "".join(map(spelled, parts))
+
+
+def spelled(text: str) -> str:
+    text = re.sub(r"-(?=[0-9.])", "minus", text)
+    letters = "".join(SPOKEN.get(c, c if c.isascii() and c.isalpha() else " ") for c in text)
+    return "".join(word[0].upper() + word[1:] for word in letters.split())
+
+
+def numbers(summary: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(parts of the name, text) of every number."""
+    study = summary["study"]
+    yield (study, "seeds"), str(summary["n_seeds"])
+    for row in summary["optima"]:
+        key = (study, row["parametrization"], *shape(row))
+        yield (*key, "best lr"), f"{row['lr']:.3g}"
+        yield (*key, "best log2 lr"), fmt.log2(row["log2_lr"])
+        yield (*key, "best init"), f"{row['init_std']:.3g}"
+        yield (*key, "best loss"), fmt.loss(row["loss"])
+    for row in summary["transfer"]:
+        widths = f"w{row['proxy_width']}", "to", f"w{row['target_width']}", f"d{row['depth']}"
+        jump = (study, row["parametrization"], *widths)
+        yield from interval((*jump, "shift"), row["shift_argmin_log2"], 2)
+        yield from interval((*jump, "vertex shift"), row["shift_vertex_log2"], 2)
+        yield from interval((*jump, "regret"), row["regret_nats"], 4)
+        yield from interval((*jump, "regret percent"), row["regret_percent"], 2)
+    for row in summary["drift"]:
+        yield from interval(
+            (study, row["parametrization"], f"d{row['depth']}", "drift"), row["slope"], 2
+        )
+    for row in summary["finals"]:
+        arm = (study, row["target"], row["label"])
+        yield from interval((*arm, "loss"), row["loss"], 4)
+        yield from interval((*arm, "bpb"), row["bpb"], 4)
+        yield from interval((*arm, "minus scratch"), row["minus_scratch"], 4)
+    for row in summary["savings"]:
+        yield from saved(study, row)
+
+
+def shape(row: dict[str, Any]) -> tuple[str, str]:
+    return f"w{row['width']}", f"d{row['depth']}"
+
+
+def interval(
+    name: tuple[str, ...], item: dict[str, Any] | None, decimals: int
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    if item is None:
+        return
+    for end, key in (("", "value"), ("lo", "lo"), ("hi", "hi")):
+        yield (*name, end), fmt.number(item[key], decimals)
+
+
+def saved(study: str, row: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Speed-up and saving of one accounting; losses other than scratch's final are in the name."""
+    at = () if row["at"] == "scratch final" else ("at", row["at"])
+    key = (study, row["target"], row["label"])
+    name = (*key, "speedup", row["accounting"], *at)
+    yield (*name, "state"), row["state"].replace("_", " ")
+    if row["state"] == "reached":
+        yield from interval(name, row["speedup"], 2)
+        yield from interval((*key, "saving", row["accounting"], *at), row["saving"], 3)
+    elif row["bound"] is not None:
+        yield name, WORD[row["state"]] + fmt.number(row["bound"], 2)

@@ -1,0 +1,162 @@
+"""The tables of a report, each defined once and rendered twice: on the page and in LaTeX.
+
+A table is text in cells, made from the summary; the HTML template and ``latex`` both print it as it
+is, so the paper cannot disagree with the page.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.report import format as fmt
+
+Summary = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """``rows`` hold one text per column; ``note`` says how to read it."""
+
+    name: str
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def of_summary(summary: Summary) -> list[Table]:
+    return [make(summary) for make in (finals, savings, transfer, drift, optima, costs)]
+
+
+def finals(summary: Summary) -> Table:
+    return Table(
+        "finals",
+        "Final losses",
+        "Mean over seeds; the difference from scratch is paired by seed, negative is better.",
+        ("target", "method", "seeds", "loss (nats/token)", "bits/byte", "minus scratch (nats)",
+         "target FLOPs", "source FLOPs", "tuning FLOPs", "diverged"),
+        tuple(
+            (row["target"], row["label"], str(row["n_seeds"]), fmt.interval(row["loss"], fmt.loss),
+             fmt.interval(row["bpb"], fmt.loss), fmt.interval(row["minus_scratch"], fmt.loss),
+             fmt.flops(row["flops"]), fmt.flops(row["flops_source"]),
+             fmt.flops(row["flops_tuning"]), str(row["diverged"]))
+            for row in summary["finals"]
+        ),
+    )  # fmt: skip
+
+
+def savings(summary: Summary) -> Table:
+    return Table(
+        "savings",
+        "Compute saved at matched loss",
+        "Speed-up s = FLOPs of scratch / FLOPs of the method to reach the loss; saving = 1 − 1/s.",
+        ("target", "method", "counted", "at loss", "which is", "speed-up", "saving",
+         "resamples reached"),
+        tuple(
+            (row["target"], row["label"], fmt.ACCOUNTINGS[row["accounting"]],
+             fmt.loss(row["at_loss"]), row["at"], fmt.speedup(row),
+             fmt.interval(row["saving"], fmt.percent_of_one),
+             f"{row['resamples_reached']} of {row['resamples']}")
+            for row in summary["savings"]
+        ),
+    )  # fmt: skip
+
+
+def transfer(summary: Summary) -> Table:
+    return Table(
+        "transfer",
+        "Transfer of the learning rate",
+        "Shift of the best learning rate in log2, at the lowest mean and at the parabola's vertex. "
+        "Regret: the loss given away at the larger width by using the proxy's best.",
+        ("parametrization", "from", "to", "shift (lowest)", "shift (vertex)", "regret (nats)",
+         "regret (%)", "on the grid's edge"),
+        tuple(
+            (fmt.parametrization(row["parametrization"]), f"w{row['proxy_width']}",
+             f"w{row['target_width']}", fmt.interval(row["shift_argmin_log2"], fmt.log2),
+             fmt.interval(row["shift_vertex_log2"], fmt.log2),
+             fmt.interval(row["regret_nats"], fmt.loss),
+             fmt.interval(row["regret_percent"], fmt.percent), edges(row))
+            for row in summary["transfer"]
+        ),
+    )  # fmt: skip
+
+
+def edges(row: dict[str, Any]) -> str:
+    sides = {"proxy": row["edge_proxy"], "target": row["edge_target"]}
+    return ", ".join(f"{which} ({side})" for which, side in sides.items() if side) or "no"
+
+
+def drift(summary: Summary) -> Table:
+    return Table(
+        "drift",
+        "Drift of the learning rate with width",
+        "Slope of log2 of the best learning rate against log2 of the width: 0 is perfect transfer.",
+        ("parametrization", "depth", "widths", "slope", "optimum of"),
+        tuple(
+            (fmt.parametrization(row["parametrization"]), str(row["depth"]),
+             ", ".join(map(str, row["widths"])), fmt.interval(row["slope"], fmt.log2), row["of"])
+            for row in summary["drift"]
+        ),
+    )  # fmt: skip
+
+
+def optima(summary: Summary) -> Table:
+    return Table(
+        "optima",
+        "Optima of the sweeps",
+        "Hyperparameters at the base shape. An optimum on the grid's edge is not an optimum: "
+        "the grid should be widened that way.",
+        ("parametrization", "shape", "learning rate", "log2", "init std", "loss", "grid's edge",
+         "complete", "pruned", "diverged", "compute"),
+        tuple(
+            (fmt.parametrization(row["parametrization"]), f"w{row['width']}-d{row['depth']}",
+             f"{row['lr']:.3g}", fmt.log2(row["log2_lr"]), f"{row['init_std']:.3g}",
+             fmt.loss(row["loss"]), row["edge"] or "no",
+             *(str(row["trials"][state]) for state in ("complete", "pruned", "diverged")),
+             fmt.flops(row["flops_tuning"]))
+            for row in summary["optima"]
+        ),
+    )  # fmt: skip
+
+
+def costs(summary: Summary) -> Table:
+    cost = summary["costs"]
+    counts = ", ".join(f"{count} {status}" for status, count in cost["runs"].items())
+    return Table(
+        "costs",
+        "What the study cost",
+        "All runs together, pruned and diverged ones too; wall time is the sum over runs.",
+        ("proxies", "sources", "targets", "wall time", "runs"),
+        (
+            (fmt.flops(cost["proxy_flops"]), fmt.flops(cost["source_flops"]),
+             fmt.flops(cost["target_flops"]), fmt.seconds(cost["wall_s"]), counts),
+        ),
+    )  # fmt: skip
+
+
+def runs(rows: pd.DataFrame) -> Table:
+    """Every run of the store, a row each."""
+    return Table(
+        "runs",
+        "All runs",
+        "",
+        ("role", "name", "status", "loss", "bits/byte", "params", "tokens", "compute", "wall",
+         "run id", "reason"),
+        tuple(run_cells(row) for row in rows.to_dict("records")),
+    )  # fmt: skip
+
+
+def run_cells(row: dict[Any, Any]) -> tuple[str, ...]:
+    present: dict[str, Any] = {k: None if pd.isna(v) else v for k, v in row.items()}
+    return (
+        present["role"], present["name"], present["status"], fmt.loss(present["final_val_loss"]),
+        fmt.loss(present["final_bpb"]), fmt.si(present["params"], ""),
+        fmt.si(present["tokens"], ""), fmt.flops(present["flops"]),
+        fmt.seconds(present["wall_s"]), present["run_id"], present["reason"] or "",
+    )  # fmt: skip
+
+
+def nonempty(tables: Iterable[Table]) -> list[Table]:
+    return [table for table in tables if table.rows]

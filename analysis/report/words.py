@@ -1,0 +1,183 @@
+"""The answer, the caveats and what is missing, in sentences made from the numbers.
+
+A verdict needs its interval: growing *saved* compute when the whole interval of the speed-up is
+above 1, *cost more* when it is below, and is *undecided* otherwise. A loss that was never reached
+is said so; it never becomes a speed-up.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from analysis.report import format as fmt
+
+Summary = dict[str, Any]
+Row = dict[str, Any]
+FEW_SEEDS = 6  # below six, a percentile interval over seeds cannot cover 95 %
+VERDICTS = {
+    "saved": "saved compute",
+    "cost": "cost more compute",
+    "undecided": "undecided with these seeds",
+    "one seed": "one seed, so no interval",
+    "never_reached": "never reached it",
+    "baseline_never_reached": "reached it, and scratch did not",
+    "outside_range": "no ratio, the loss is outside the curves",
+}
+
+
+def growth(summary: Summary) -> dict[str, list[str]]:
+    """For each target shape, widest first, a line for each accounting: who saved and who did not.
+
+    The key names the target and the loss compared at, scratch's own final loss.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in summary["savings"]:
+        if row["at"] == "scratch final":
+            groups.setdefault(row["target"], []).append(row)
+    return {
+        f"Growing to {target}, to reach scratch’s final loss of {usual_loss(rows)}": [
+            f"{shown}: {outcomes([row for row in rows if row['accounting'] == name], rows)}."
+            for name, shown in fmt.ACCOUNTINGS.items()
+        ]
+        for target, rows in reversed(groups.items())
+    }
+
+
+def usual_loss(rows: list[Row]) -> str:
+    """An arm that lost seeds is compared on those left, where scratch's final loss differs."""
+    losses = [fmt.loss(row["at_loss"]) for row in rows]
+    return max(losses, key=losses.count)
+
+
+def outcomes(rows: list[Row], target_rows: list[Row]) -> str:
+    """``saved compute – szp 2.00× [1.90, 2.10]; never reached it – hypercloning (below 0.93×)``."""
+    usual = usual_loss(target_rows)
+    parts: dict[str, list[str]] = {}
+    for row in rows:
+        own = fmt.loss(row["at_loss"])
+        at = "" if own == usual else f" (at {own}, on the seeds it finished)"
+        parts.setdefault(verdict(row), []).append(f"{row['label']} {measured(row)}{at}".rstrip())
+    order = [key for key in VERDICTS if key in parts]
+    return "; ".join(f"{VERDICTS[key]} – {', '.join(parts[key])}" for key in order)
+
+
+def measured(row: Row) -> str:
+    if row["state"] == "reached":
+        return fmt.speedup(row)
+    side = {"never_reached": "below", "baseline_never_reached": "above"}.get(row["state"])
+    return f"(speed-up {side} {fmt.times(row['bound'])})" if side else ""
+
+
+def verdict(row: Row) -> str:
+    if row["state"] != "reached":
+        return str(row["state"])
+    speedup = row["speedup"]
+    lo, hi = speedup["lo"], speedup["hi"]
+    if speedup["n"] < 2:
+        return "one seed"
+    if lo is not None and lo > 1:
+        return "saved"
+    return "cost" if hi is not None and hi < 1 else "undecided"
+
+
+def transferred(summary: Summary) -> Iterator[str]:
+    """One sentence for each parametrization, over its widest jump."""
+    widest = {row["parametrization"]: row for row in
+              sorted(summary["transfer"], key=lambda row: row["target_width"])}  # fmt: skip
+    for name, row in sorted(widest.items()):
+        shift = fmt.interval(row["shift_argmin_log2"], fmt.log2)
+        yield (
+            f"Under {fmt.parametrization(name)} the best learning rate moves by {shift} log2 from "
+            f"width {row['proxy_width']} to {row['target_width']}; keeping that of width "
+            f"{row['proxy_width']} {regret(row)}."
+        )
+
+
+def regret(row: Row) -> str:
+    if row["regret_nats"]["value"] is None:
+        how = {"diverged": "diverges there", "unknown": "was not tested there"}
+        return how[row["regret_at"]]
+    nats = fmt.interval(row["regret_nats"], fmt.loss)
+    return f"costs {nats} nats ({fmt.interval(row['regret_percent'], fmt.percent)})"
+
+
+def intervals(summary: Summary) -> str:
+    """How to read a bracket, with how much it can cover at this number of seeds."""
+    level, n = summary["interval"]["level"], summary["n_seeds"]
+    text = (
+        f"Brackets hold the {fmt.number(100 * level, 0)} % interval of the "
+        f"{summary['interval']['method']}, with {n} seed{'s' if n != 1 else ''}. "
+    )
+    if n < 2:
+        return text + "One seed gives no interval: nothing here says how much chance decided."
+    coverage = summary["interval"]["coverage_at_most"]
+    return text + (
+        f"Such an interval cannot leave the range of the seeds, so with {n} of them it covers the "
+        f"median of all seeds with a probability of at most {fmt.number(100 * coverage, 1)} %."
+    )
+
+
+def missing(summary: Summary, runs: pd.DataFrame) -> list[str]:
+    """What an unfinished study does not have yet, and what cannot be said without it."""
+    absent = []
+    roles = set(runs.loc[runs["status"] == "finished", "role"])
+    if "proxy" not in roles:
+        absent.append("No proxy has finished: there is no optimum and nothing on transfer.")
+    elif not summary["transfer"]:
+        absent.append("Only one width has finished proxies: nothing can be said on transfer.")
+    if "target" not in roles:
+        absent.append("No target has finished: there are no final losses and no savings.")
+    elif not summary["savings"]:
+        absent.append("No target has both a grown and a from-scratch run: there are no savings.")
+    return absent
+
+
+def warnings(summary: Summary, runs: pd.DataFrame) -> list[str]:
+    return [*on_edges(summary), *on_runs(summary), *on_seeds(summary), *on_schedules(runs)]
+
+
+def on_edges(summary: Summary) -> Iterator[str]:
+    for row in summary["optima"]:
+        if row["edge"]:
+            yield (
+                f"The best learning rate of {fmt.parametrization(row['parametrization'])} at width "
+                f"{row['width']} is on the {row['edge']} edge of its grid, so the optimum may lie "
+                "beyond; widen the grid that way."
+            )
+
+
+def on_runs(summary: Summary) -> Iterator[str]:
+    counts = summary["costs"]["runs"]
+    found = [f"{counts[key]} {key}" for key in ("diverged", "failed", "pruned") if counts[key]]
+    if found:
+        total = sum(counts.values())
+        yield f"Among {total} runs: {', '.join(found)}. The table of runs says which."
+    for row in summary["finals"]:
+        if row["loss"]["n"] < summary["n_seeds"]:
+            yield (
+                f"{row['label']} at {row['target']} finished {row['loss']['n']} of "
+                f"{summary['n_seeds']} seeds."
+            )
+
+
+def on_seeds(summary: Summary) -> Iterator[str]:
+    if 1 < summary["n_seeds"] < FEW_SEEDS:
+        yield (
+            f"{summary['n_seeds']} seeds are few: the brackets are the range of the seeds, and "
+            "narrower than a 95 % interval would be."
+        )
+
+
+def on_schedules(runs: pd.DataFrame) -> Iterator[str]:
+    """Runs cut before the end of their schedule: their last loss is not that of a decayed run."""
+    for role, rows in runs[runs["role"].isin(["source", "target"])].groupby("role"):
+        specs = [json.loads(text) for text in rows["spec"]]
+        cut = [s for s in specs if s["stop_step"] is not None and s["stop_step"] < s["steps"]]
+        if cut:
+            yield (
+                f"{len(cut)} of {len(specs)} {role} runs stop before the end of their schedule, "
+                f"at step {cut[0]['stop_step']} of {cut[0]['steps']}: their learning rate has not "
+                "decayed, and their final loss is above what a decayed run reaches."
+            )

@@ -1,0 +1,229 @@
+"""The claims of a study with their intervals, as one JSON-able dict.
+
+Every number in the report, in its tables and in its LaTeX macros is one of these. Infinite and
+undefined numbers are ``None``: JSON has neither.
+"""
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.arms import BASELINE, arm, curves_by_run, label_targets
+from analysis.savings import ACCOUNTINGS, Curve, Saving, headline, savings_curve
+from analysis.stats import NOTHING, Interval, nominal_coverage, paired_bootstrap
+from analysis.store import Store
+from analysis.transfer import Optimum, Sweep, drifts, optimum, sweeps, transfers
+from bench.record import STATUSES
+
+LEVEL = 0.95
+
+
+def summarize(store: Store) -> dict[str, Any]:
+    """The summary of a study, whole or partial: what has not been run yet is an empty list."""
+    runs = store.runs
+    found = sweeps(runs)
+    targets = label_targets(runs)
+    curves = curves_by_run(store.curves, set(targets["run_id"]))
+    n_seeds = int((targets if len(targets) else runs)["seed"].nunique())
+    comparisons, savings_curves = _savings(targets, curves)
+    summary = {
+        "study": store.study["name"],
+        "n_seeds": n_seeds,
+        "interval": {
+            "level": LEVEL,
+            "method": "paired bootstrap over seeds",
+            "coverage_at_most": nominal_coverage(n_seeds),
+        },
+        "sweeps": [_sweep(sweep) for sweep in found],
+        "optima": _optima(found, runs, store.trials),
+        "transfer": [dataclasses.asdict(one) for one in transfers(found)],
+        "drift": [dataclasses.asdict(one) for one in drifts(found)],
+        "finals": _finals(targets),
+        "savings": comparisons,
+        "savings_curves": savings_curves,
+        "costs": _costs(runs),
+    }
+    plain: dict[str, Any] = to_json(summary)
+    return plain
+
+
+def to_json(value: Any) -> Any:
+    """The value in JSON's types: an interval as a dict, nan and inf as None."""
+    if isinstance(value, Interval):
+        value = dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [to_json(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _sweep(sweep: Sweep) -> dict[str, Any]:
+    columns = zip(sweep.log2_lr, sweep.mean_loss, sweep.loss.T, sweep.status, strict=True)
+    best = sweep.optimum if sweep.finished else Optimum(math.nan, math.nan)
+    return {
+        "parametrization": sweep.parametrization,
+        "width": sweep.width,
+        "depth": sweep.depth,
+        "init_std": sweep.init_std,
+        "n_seeds": len(sweep.seeds),
+        "points": [
+            {"log2_lr": log2_lr, "loss": loss, "per_seed": per_seed, "status": status}
+            for log2_lr, loss, per_seed, status in columns
+        ],
+        **dataclasses.asdict(best),
+    }
+
+
+def _optima(found: list[Sweep], runs: pd.DataFrame, trials: pd.DataFrame) -> list[dict[str, Any]]:
+    """The best tested point of each shape over all its init scales, and what finding it cost.
+
+    The edge is judged on the lowest loss over init scales at each learning rate, which is also
+    right where a sampler tried each rate at one scale only.
+    """
+    shapes: dict[tuple[str, int, int], list[Sweep]] = {}
+    for sweep in found:
+        shapes.setdefault((sweep.parametrization, sweep.width, sweep.depth), []).append(sweep)
+    return [
+        _optimum(shape, group, runs, trials)
+        for shape, group in shapes.items()
+        if any(sweep.finished for sweep in group)
+    ]
+
+
+def _optimum(
+    shape: tuple[str, int, int], group: list[Sweep], runs: pd.DataFrame, trials: pd.DataFrame
+) -> dict[str, Any]:
+    best = min(
+        (sweep for sweep in group if sweep.finished), key=lambda sweep: sweep.optimum.argmin_loss
+    )
+    lowest: dict[float, float] = {}
+    for sweep in group:
+        for log2_lr, loss in zip(sweep.log2_lr.tolist(), sweep.mean_loss.tolist(), strict=True):
+            lowest[log2_lr] = float(np.fmin(lowest.get(log2_lr, math.nan), loss))
+    profile = optimum(list(lowest), list(lowest.values()))
+    own = _of_shape(runs[runs["role"] == "proxy"], shape)
+    return {
+        "parametrization": shape[0],
+        "width": shape[1],
+        "depth": shape[2],
+        "lr": 2.0**profile.argmin_log2_lr,
+        "log2_lr": profile.argmin_log2_lr,
+        "init_std": best.init_std,
+        "loss": profile.argmin_loss,
+        "edge": profile.edge,
+        "flops_tuning": float(own["flops"].sum()),
+        "trials": _outcomes(_of_shape(trials, shape), own),
+    }
+
+
+def _of_shape(rows: pd.DataFrame, shape: tuple[str, int, int]) -> pd.DataFrame:
+    parametrization, width, depth = shape
+    return rows[
+        (rows["parametrization"] == parametrization)
+        & (rows["width"] == width)
+        & (rows["depth"] == depth)
+    ]
+
+
+def _outcomes(trials: pd.DataFrame, proxies: pd.DataFrame) -> dict[str, int]:
+    """Trials by outcome: diverged or pruned if any of a trial's runs was."""
+    status = dict(zip(proxies["run_id"], proxies["status"], strict=True))
+    counts = dict.fromkeys(("complete", "pruned", "diverged"), 0)
+    for run_ids in trials["run_ids"]:
+        outcomes = {status.get(run_id) for run_id in run_ids}
+        if "diverged" in outcomes:
+            counts["diverged"] += 1
+        elif "pruned" in outcomes:
+            counts["pruned"] += 1
+        elif outcomes == {"finished"}:
+            counts["complete"] += 1
+    return counts
+
+
+def _finals(targets: pd.DataFrame) -> list[dict[str, Any]]:
+    """One row for each target and label: final loss over the seeds that finished."""
+    finals = []
+    for target, arms in targets.groupby("target", sort=False):
+        baseline = _final_losses(arms[arms["method"] == BASELINE], "final_val_loss")
+        for label, rows in arms.groupby("label", sort=False):
+            loss = _final_losses(rows, "final_val_loss")
+            pairs = {seed: loss[seed] - baseline[seed] for seed in loss if seed in baseline}
+            first = rows.iloc[0]
+            is_baseline = first["method"] == BASELINE
+            finals.append(
+                {
+                    "target": target,
+                    **{key: first[key] for key in ("width", "depth", "params", "method")},
+                    "label": label,
+                    "n_seeds": len(rows),
+                    "loss": _mean(loss),
+                    "bpb": _mean(_final_losses(rows, "final_bpb")),
+                    "minus_scratch": None if is_baseline or not pairs else _mean(pairs),
+                    **{key: rows[key].mean() for key in ("flops", "flops_source", "flops_tuning")},
+                    "diverged": int((rows["status"] == "diverged").sum()),
+                }
+            )
+    return finals
+
+
+def _final_losses(rows: pd.DataFrame, column: str) -> dict[int, float]:
+    finished = rows[rows["status"] == "finished"]
+    return dict(zip(finished["seed"].tolist(), finished[column].tolist(), strict=True))
+
+
+def _mean(by_seed: dict[int, float]) -> Interval:
+    return paired_bootstrap(by_seed, lambda drawn: float(np.mean(drawn)), LEVEL)
+
+
+def _savings(
+    targets: pd.DataFrame, curves: dict[str, Curve]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Headline savings and savings curves of every arm against scratch at the same target."""
+    headlines, grids = [], []
+    for target, arms in targets.groupby("target", sort=False):
+        baseline = arm(arms[arms["method"] == BASELINE], curves)
+        for label, rows in arms[arms["method"] != BASELINE].groupby("label", sort=False):
+            method = arm(rows, curves)
+            names = {"target": target, "method": rows["method"].iloc[0], "label": label}
+            headlines += [
+                names | {"at": at} | _saving(saving) for at, saving in headline(baseline, method)
+            ]
+            grid = savings_curve(baseline, method)
+            grids += [names | _grid(accounting, grid) for accounting in ACCOUNTINGS if grid]
+    return headlines, grids
+
+
+def _saving(saving: Saving) -> dict[str, Any]:
+    return dataclasses.asdict(saving) | {"speedup": saving.speedup, "saving": saving.saving}
+
+
+def _grid(accounting: str, savings: list[Saving]) -> dict[str, Any]:
+    own = [saving for saving in savings if saving.accounting == accounting]
+    speedups = [saving.speedup or NOTHING for saving in own]
+    return {
+        "accounting": accounting,
+        "loss": [saving.at_loss for saving in own],
+        "speedup": [speedup.value for speedup in speedups],
+        "lo": [speedup.lo for speedup in speedups],
+        "hi": [speedup.hi for speedup in speedups],
+        "bound": [saving.bound for saving in own],
+        "state": [saving.state for saving in own],
+    }
+
+
+def _costs(runs: pd.DataFrame) -> dict[str, Any]:
+    flops = runs.groupby("role")["flops"].sum()
+    counts = Counter(runs["status"])
+    return {
+        **{f"{role}_flops": float(flops.get(role, 0.0)) for role in ("proxy", "source", "target")},
+        "wall_s": float(runs["wall_s"].sum()),
+        "runs": {status: counts[status] for status in STATUSES},
+    }

@@ -1,0 +1,41 @@
+"""Tensors on disk: safetensors, written whole or not at all, never a pickle.
+
+A run's ``checkpoint.safetensors`` holds its named weights; ``state.safetensors`` its Adam moments
+under the same names, prefixed ``m.`` and ``v.``. A stack in flight saves one file of its own
+(see ``bench.run``). Damage (a truncated or foreign file) is a ``Damaged`` error that names the
+file; the caller decides whether to set it aside.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.record import write_atomically
+
+
+class Damaged(Exception):
+    """A file of the store that cannot be read as what it should be."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        super().__init__(f"{path} is damaged: {str(reason).splitlines()[0]}")
+        self.path = path
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    whole = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    write_atomically(path, lambda temporary: save_file(whole, temporary, dict(metadata)))
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors (on the CPU) and metadata. Raises ``Damaged``, or ``FileNotFoundError``."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, OSError, ValueError) as error:
+        raise Damaged(path, error) from error

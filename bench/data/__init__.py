@@ -1,0 +1,1 @@
+"""Text to batches: ``corpora`` (documents), ``tokenizers`` (token ids), ``batches`` (windows)."""

@@ -1,0 +1,242 @@
+"""The decoder, written once for K models of one shape.
+
+A pre-norm transformer: ``x += attention(norm(x)); x += mlp(norm(x))``, in the GPT-2 flavour
+(LayerNorm, GELU, learned positions, biases) or the LLaMA one (RMSNorm, SwiGLU, rotary positions,
+none), or anything between. What differs from the textbook is the leading *member* axis: all
+weights of K models are one ``(K, P)`` tensor, every matrix product is a batched one over members,
+and attention folds members into the batch, where ``scaled_dot_product_attention`` wants them.
+``K = 1`` is the same code.
+
+The surprising fact is in ``_norm_linear``: a norm's gain and bias are folded into the linear map
+that follows, ``W(g * n + b) + c = (W g) n + (W b + c)``. The map has far fewer entries than the
+activations of a small model, so the per-token work of gain and bias, forward and backward, is gone.
+
+Shape suffixes: K members, B sequences, T positions, N = B*T tokens, D width, H heads, S head size,
+F MLP width, V vocabulary.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.spec import ModelSpec
+
+Kind = Literal["embedding", "matrix", "readout", "gain", "bias"]
+Weights = dict[str, Tensor]
+NORM_EPS = 1e-5
+
+
+class Parameter(NamedTuple):
+    shape: tuple[int, ...]
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Multipliers:
+    """What a parametrization changes in the forward pass."""
+
+    output: float = 1.0
+    attention: float = 1.0  # times 1/sqrt(head size)
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A model without its weights: its shape and the multipliers of its forward pass."""
+
+    spec: ModelSpec
+    multipliers: Multipliers = Multipliers()
+
+    def __call__(self, weights: Weights, tokens_BT: Tensor) -> Tensor:
+        """Logits ``(B, T, V)`` of one model given by its named weights."""
+        return self.logits(flatten(self.spec, weights)[None], tokens_BT[None])[0]
+
+    def logits(self, flat_KP: Tensor, tokens_KBT: Tensor) -> Tensor:
+        """Logits ``(K, B, T, V)`` of the K members."""
+        K, B, T = tokens_KBT.shape
+        spec = self.spec
+        w = _fused(spec, flat_KP)
+        x_KND = _embed(w["embed.weight"], tokens_KBT).view(K, B, T, spec.width)
+        if spec.positions == "learned":
+            x_KND = x_KND + w["positions.weight"][:, None, :T]
+        x_KND = x_KND.reshape(K, B * T, spec.width)
+        for block in range(spec.depth):
+            x_KND = x_KND + self._attention(w, f"blocks.{block}.", x_KND, T)
+            x_KND = x_KND + self._mlp(w, f"blocks.{block}.", x_KND)
+        head = w["embed.weight" if spec.tied else "head.weight"] * self.multipliers.output
+        return self._norm_linear(w, "norm", x_KND, head, None).view(K, B, T, spec.vocab_size)
+
+    def _attention(self, w: Weights, block: str, x_KND: Tensor, T: int) -> Tensor:
+        K, N, D = x_KND.shape
+        S = self.spec.head_size
+        qkv = self._norm_linear(
+            w,
+            block + "norm1",
+            x_KND,
+            w[block + "attention.qkv.weight"],
+            w.get(block + "attention.qkv.bias"),
+        )
+        heads = (part.view(K * N // T, T, D // S, S) for part in qkv.chunk(3, dim=-1))
+        q, k, v = (part.transpose(1, 2) for part in heads)  # (K*B, H, T, S) each
+        if self.spec.positions == "rope":
+            q, k = _rotate(q), _rotate(k)
+        scale = self.multipliers.attention / math.sqrt(S)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+        y_KND = y.transpose(1, 2).reshape(K, N, D)
+        return _linear(y_KND, w[block + "attention.o.weight"], w.get(block + "attention.o.bias"))
+
+    def _mlp(self, w: Weights, block: str, x_KND: Tensor) -> Tensor:
+        up = "mlp.gate_up" if self.spec.mlp == "swiglu" else "mlp.up"
+        h_KNF = self._norm_linear(
+            w, block + "norm2", x_KND, w[f"{block}{up}.weight"], w.get(f"{block}{up}.bias")
+        )
+        if self.spec.mlp == "swiglu":
+            gate_KNF, up_KNF = h_KNF.chunk(2, dim=-1)
+            h_KNF = F.silu(gate_KNF) * up_KNF
+        else:
+            h_KNF = F.gelu(h_KNF)
+        return _linear(h_KNF, w[block + "mlp.down.weight"], w.get(block + "mlp.down.bias"))
+
+    def _norm_linear(
+        self, w: Weights, norm: str, x_KND: Tensor, weight_KED: Tensor, bias_KE: Tensor | None
+    ) -> Tensor:
+        """``linear(norm(x))`` with the norm's gain and bias folded into the linear map."""
+        shape = x_KND.shape[-1:]
+        if self.spec.norm == "rmsnorm":
+            n_KND = F.rms_norm(x_KND, shape, eps=NORM_EPS)
+        else:
+            n_KND = F.layer_norm(x_KND, shape, eps=NORM_EPS)
+            shift_KE = torch.bmm(weight_KED, w[norm + ".bias"][..., None]).squeeze(-1)
+            bias_KE = shift_KE if bias_KE is None else bias_KE + shift_KE
+        return _linear(n_KND, weight_KED * w[norm + ".gain"][:, None], bias_KE)
+
+
+def _linear(x_KNI: Tensor, weight_KOI: Tensor, bias_KO: Tensor | None) -> Tensor:
+    if bias_KO is None:
+        return torch.bmm(x_KNI, weight_KOI.mT)
+    return torch.baddbmm(bias_KO[:, None], x_KNI, weight_KOI.mT)
+
+
+def _embed(table_KVD: Tensor, tokens_KBT: Tensor) -> Tensor:
+    """Row lookup in K tables as one lookup in their concatenation; ``(K*B*T, D)``."""
+    K, V, D = table_KVD.shape
+    offset_K = torch.arange(K, device=tokens_KBT.device) * V
+    return F.embedding((tokens_KBT + offset_K[:, None, None]).view(-1), table_KVD.reshape(-1, D))
+
+
+def _rotate(x: Tensor) -> Tensor:
+    """Rotary positions (Su et al., arXiv 2104.09864) on ``(..., T, S)``, halves paired."""
+    T, S = x.shape[-2:]
+    cos, sin = _rotations(T, S, x.dtype, x.device)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
+
+
+@lru_cache(maxsize=8)
+def _rotations(T: int, S: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    frequency = 10_000.0 ** (-torch.arange(0, S, 2, dtype=torch.float64) / S)
+    angle = torch.arange(T, dtype=torch.float64)[:, None] * frequency
+    return angle.cos().to(device, dtype), angle.sin().to(device, dtype)
+
+
+@lru_cache(maxsize=64)
+def parameters(spec: ModelSpec) -> Mapping[str, Parameter]:
+    """Every parameter by name, in storage order. Matrices are ``(out, in)``; the rows of q, k and v
+    are ordered by head. Tied models have no ``head.weight``."""
+    D, mlp_width = spec.width, spec.mlp_width
+    named: dict[str, Parameter] = {"embed.weight": Parameter((spec.vocab_size, D), "embedding")}
+    if spec.positions == "learned":
+        named["positions.weight"] = Parameter((spec.context, D), "embedding")
+
+    def linear(prefix: str, names: tuple[str, ...], shape: tuple[int, int]) -> None:
+        named.update({f"{prefix}{n}.weight": Parameter(shape, "matrix") for n in names})
+        if spec.bias:
+            named.update({f"{prefix}{n}.bias": Parameter(shape[:1], "bias") for n in names})
+
+    def norm(prefix: str) -> None:
+        named[f"{prefix}.gain"] = Parameter((D,), "gain")
+        if spec.norm == "layernorm":
+            named[f"{prefix}.bias"] = Parameter((D,), "bias")
+
+    for i in range(spec.depth):
+        norm(f"blocks.{i}.norm1")
+        linear(f"blocks.{i}.attention.", ("q", "k", "v"), (D, D))
+        linear(f"blocks.{i}.attention.", ("o",), (D, D))
+        norm(f"blocks.{i}.norm2")
+        into = ("gate", "up") if spec.mlp == "swiglu" else ("up",)
+        linear(f"blocks.{i}.mlp.", into, (mlp_width, D))
+        linear(f"blocks.{i}.mlp.", ("down",), (D, mlp_width))
+    norm("norm")
+    if not spec.tied:
+        named["head.weight"] = Parameter((spec.vocab_size, D), "readout")
+    return named
+
+
+FUSED = {"q": "qkv", "k": "qkv", "v": "qkv", "gate": "gate_up"}  # up joins gate, if there is one
+
+
+@lru_cache(maxsize=64)
+def _storage(spec: ModelSpec) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """``parameters`` with neighbours that read the same input merged: one product instead of
+    three. A merged tensor is a plain view of the storage, since its parts lie side by side."""
+    merged: dict[str, tuple[int, ...]] = {}
+    for name, (shape, _) in parameters(spec).items():
+        *path, module, tensor = name.split(".")
+        fused = "gate_up" if module == "up" and spec.mlp == "swiglu" else FUSED.get(module, module)
+        key = ".".join((*path, fused, tensor))
+        rows = shape[0] + (merged[key][0] if key in merged else 0)
+        merged[key] = (rows, *shape[1:])
+    return tuple(merged.items())
+
+
+def _fused(spec: ModelSpec, flat_KP: Tensor) -> Weights:
+    sizes = [math.prod(shape) for _, shape in _storage(spec)]
+    parts = torch.split(flat_KP, sizes, dim=1)
+    return {
+        name: part.view(-1, *shape)
+        for (name, shape), part in zip(_storage(spec), parts, strict=True)
+    }
+
+
+def offsets(spec: ModelSpec) -> dict[str, slice]:
+    """Where each parameter lies in the ``P`` axis of the storage."""
+    ends = [0]
+    for shape, _ in parameters(spec).values():
+        ends.append(ends[-1] + math.prod(shape))
+    return {
+        name: slice(a, b) for name, (a, b) in zip(parameters(spec), pairwise(ends), strict=True)
+    }
+
+
+def flatten(spec: ModelSpec, weights: Mapping[str, Tensor]) -> Tensor:
+    """One model's named weights as its ``(P,)`` row of the storage."""
+    assert weights.keys() == parameters(spec).keys(), weights.keys() ^ parameters(spec).keys()
+    return torch.cat([weights[name].reshape(-1) for name in parameters(spec)])
+
+
+def unflatten(spec: ModelSpec, flat_P: Tensor) -> Weights:
+    """The inverse of ``flatten``: named views of one member's row."""
+    return {
+        name: flat_P[where].view(parameters(spec)[name].shape)
+        for name, where in offsets(spec).items()
+    }
+
+
+def count(spec: ModelSpec) -> tuple[int, int]:
+    """``(parameters, parameters without embeddings, positions and head)``."""
+    sizes = {name: math.prod(p.shape) for name, p in parameters(spec).items()}
+    ends = sum(sizes[n] for n, p in parameters(spec).items() if p.kind in ("embedding", "readout"))
+    return sum(sizes.values()), sum(sizes.values()) - ends
+
+
+def cross_entropy(logits_KBTV: Tensor, targets_KBT: Tensor) -> Tensor:
+    """Mean loss of each member in nats per token, ``(K,)``."""
+    K, _, _, V = logits_KBTV.shape
+    loss = F.cross_entropy(logits_KBTV.reshape(-1, V), targets_KBT.reshape(-1), reduction="none")
+    return loss.view(K, -1).mean(1)

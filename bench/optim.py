@@ -1,0 +1,111 @@
+"""AdamW for a stack: K members, each with its own learning rate, decay, betas and eps.
+
+Decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101) as torch has it:
+
+    m <- b1 m + (1 - b1) g        v <- b2 v + (1 - b2) g^2
+    w <- w - lr * (wd * w + (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps))
+
+``lr``, ``wd`` and ``eps`` are a member's hyperparameter times its tensor's rule, so they vary over
+both axes of the ``(K, P)`` storage. One update is a dozen passes over that storage however many
+tensors the model has; a loop over tensors pays its overhead for each of them.
+
+Gradients are clipped to each member's own norm. Clipping the norm of the stack would couple the
+trials: one that diverges would silence the others.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.model import parameters
+from bench.parametrization import Rules
+from bench.spec import HyperSpec, ModelSpec
+
+
+@dataclass
+class AdamState:
+    """Weights and moments ``(K, P)``, and each member's number of updates ``(K, 1)``."""
+
+    weights_KP: Tensor
+    m_KP: Tensor
+    v_KP: Tensor
+    updates_K1: Tensor
+
+    def keep(self, members: Tensor) -> "AdamState":
+        """The state of some members only, in the order of their indices."""
+        return AdamState(
+            self.weights_KP[members],
+            self.m_KP[members],
+            self.v_KP[members],
+            self.updates_K1[members],
+        )
+
+
+def fresh_state(weights_KP: Tensor) -> AdamState:
+    updates_K1 = torch.zeros(len(weights_KP), 1, dtype=torch.float64, device=weights_KP.device)
+    return AdamState(
+        weights_KP, torch.zeros_like(weights_KP), torch.zeros_like(weights_KP), updates_K1
+    )
+
+
+@dataclass(frozen=True)
+class StackedAdamW:
+    """The hyperparameters of K members; ``update`` is pure apart from the state it is given."""
+
+    lr_KP: Tensor
+    decay_KP: Tensor  # lr times weight decay
+    eps_KP: Tensor
+    beta1_K1: Tensor
+    beta2_K1: Tensor
+    clip_K1: Tensor
+
+    def keep(self, members: Tensor) -> "StackedAdamW":
+        return StackedAdamW(*(getattr(self, name)[members] for name in self.__dataclass_fields__))
+
+    def update(self, state: AdamState, gradient_KP: Tensor, factor_K1: Tensor) -> Tensor:
+        """One step, in place, at ``factor`` times the peak rate; returns gradient norms ``(K,)``
+        from before clipping."""
+        norm_K1: Tensor = torch.linalg.vector_norm(gradient_KP, dim=1, keepdim=True)
+        gradient_KP = gradient_KP * (self.clip_K1 / norm_K1).clamp(max=1)
+        state.updates_K1 += 1
+        bias1_K1 = (1 - self.beta1_K1.double() ** state.updates_K1).to(gradient_KP.dtype)
+        bias2_K1 = (1 - self.beta2_K1.double() ** state.updates_K1).to(gradient_KP.dtype)
+        state.m_KP.lerp_(gradient_KP, 1 - self.beta1_K1)
+        state.v_KP.lerp_(gradient_KP.square_(), 1 - self.beta2_K1)
+        denominator_KP = (state.v_KP / bias2_K1).sqrt_().add_(self.eps_KP)
+        step_KP = (state.m_KP / bias1_K1).div_(denominator_KP).mul_(self.lr_KP)
+        step_KP.addcmul_(self.decay_KP, state.weights_KP)
+        state.weights_KP.addcmul_(step_KP, factor_K1, value=-1)
+        return norm_K1.squeeze(1)
+
+
+def stacked_adamw(
+    model: ModelSpec, rules: Rules, hypers: list[HyperSpec], like: Tensor
+) -> StackedAdamW:
+    """The optimizer of members with these hyperparameters, on ``like``'s device and dtype."""
+
+    def rule_P(name: str) -> Tensor:
+        return torch.cat(
+            [
+                torch.full(shape, getattr(rules.tensors[tensor], name), dtype=torch.float64).view(
+                    -1
+                )
+                for tensor, (shape, _) in parameters(model).items()
+            ]
+        ).to(like)
+
+    def hyper_K1(name: str) -> Tensor:
+        return torch.tensor([[getattr(h, name)] for h in hypers], dtype=torch.float64).to(like)
+
+    lr_KP = hyper_K1("lr") * rule_P("lr")
+    clip_K1 = hyper_K1("clip")
+    return StackedAdamW(
+        lr_KP=lr_KP,
+        decay_KP=lr_KP * (hyper_K1("weight_decay") * rule_P("weight_decay")),
+        eps_KP=hyper_K1("eps") * rule_P("eps"),
+        beta1_K1=hyper_K1("beta1"),
+        beta2_K1=hyper_K1("beta2"),
+        clip_K1=clip_K1.masked_fill(clip_K1 == 0, math.inf),
+    )

@@ -1,0 +1,80 @@
+"""Maximal update parametrization for AdamW, from the mup package's own shapes.
+
+With m the ratio of a tensor's fan-in (or of its one growing dimension) to the base model's, in
+the formulation the package implements (Yang et al., arXiv 2203.03466, Table 8):
+
+    ================  ==========  =====  ============  ================  ===========
+    parameter         init std    lr     weight decay  eps               forward
+    ================  ==========  =====  ============  ================  ===========
+    embedding         1           1      1             1/m               1
+    hidden matrix     1/sqrt(m)   1/m    m             1/m (its fan-out) 1
+    gain, bias        --          1      0             1/m               1
+    readout           1           1      1             1/m               1/m
+    attention logits                                                     sqrt(S base)/S
+    ================  ==========  =====  ============  ================  ===========
+
+S is the head size. The package decides which dimension of which tensor grows
+(``set_base_shapes`` on meta-device tensors); this file writes its answer down as rules.
+
+The surprising fact: the package forgets Adam's eps. Gradients shrink as 1/m, so an unscaled eps
+weighs more at every width; with the eps column above a noise-free widened model trains exactly as
+its source does, and without it it does not. A tied readout is the embedding: vector-like, with the
+forward 1/m.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from bench.model import Multipliers, parameters
+from bench.parametrization import Parametrization, Rule, Rules, decays
+from bench.spec import ModelSpec
+
+
+def rules(model: ModelSpec, base: ModelSpec) -> Rules:
+    """Rules of ``model`` whose hyperparameters were tuned at ``base``; depth is not transferred."""
+    tensors = {}
+    for name, shape in infshapes(model, base).items():
+        decay = float(decays(parameters(model)[name].kind))
+        if shape.ninf() == 2:
+            fan_out, fan_in = (dimension.width_mult() for dimension in shape)
+            tensors[name] = Rule(1 / math.sqrt(fan_in), 1 / fan_in, decay * fan_in, 1 / fan_out)
+        else:
+            tensors[name] = Rule(weight_decay=decay, eps=1 / shape.width_mult())
+    return Rules(
+        tensors,
+        Multipliers(
+            output=base.width / model.width,
+            attention=math.sqrt(base.head_size / model.head_size),
+        ),
+    )
+
+
+def infshapes(model: ModelSpec, base: ModelSpec) -> dict[str, "mup.infshape.InfShape"]:  # type: ignore[name-defined]  # noqa: F821
+    """The package's shape of every parameter: which dimensions grow, and by how much."""
+    from mup import set_base_shapes  # slow to import: it draws in plotting libraries
+
+    at_base = replace(base, depth=model.depth)
+    delta = replace(at_base, width=2 * base.width)
+    skeleton = _skeleton(model)
+    set_base_shapes(
+        skeleton, _skeleton(at_base), delta=_skeleton(delta), rescale_params=False, do_assert=False
+    )
+    return {
+        name: parameter.infshape  # type: ignore[attr-defined]
+        for name, parameter in zip(parameters(model), skeleton.parameters(), strict=True)
+    }
+
+
+def _skeleton(model: ModelSpec) -> nn.Module:
+    """A module with the model's shapes and no storage."""
+    return nn.ParameterList(
+        nn.Parameter(torch.empty(shape, device="meta")) for shape, _ in parameters(model).values()
+    )
+
+
+PARAMETRIZATION = Parametrization(
+    "mup", "maximal update: one learning rate for all widths (AdamW)", "arXiv 2203.03466", rules
+)

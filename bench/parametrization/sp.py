@@ -1,0 +1,26 @@
+"""Standard parametrization: one init scale and one learning rate for all, at every width.
+
+The GPT-2 habit of a fixed init std. Its optimal learning rate falls by about one log2 for each
+doubling of width under Adam (Yang et al., arXiv 2203.03466), which is what muP removes.
+"""
+
+from bench.model import parameters
+from bench.parametrization import Parametrization, Rule, Rules, decays
+from bench.spec import ModelSpec
+
+
+def rules(model: ModelSpec, base: ModelSpec) -> Rules:
+    return Rules(
+        {
+            name: Rule(weight_decay=float(decays(kind)))
+            for name, (_, kind) in parameters(model).items()
+        }
+    )
+
+
+PARAMETRIZATION = Parametrization(
+    "sp",
+    "one init scale and one learning rate at every width",
+    "GPT-2 (Radford et al., 2019)",
+    rules,
+)

@@ -1,0 +1,314 @@
+"""The edge between runs and the disk: start a stack, resume it, and commit what it leaves.
+
+A study's folder holds ``runs/<run_id>/`` for what has ended and ``stacks/`` for what is in flight:
+
+    runs/<run_id>/spec.json                 what the run is
+    runs/<run_id>/checkpoint.safetensors    its weights, unless it is a proxy
+    runs/<run_id>/state.safetensors         its Adam moments, likewise
+    runs/<run_id>/curve.parquet             its curve and its row: written last, the proof it ended
+    stacks/<key>.safetensors                the whole state of a stack that has not ended
+    stacks/<key>.json                       how far it is, for the progress display
+
+A stack saves itself as one file, so its members are never at different steps. It is composed from
+the plan and not from what happens to be missing: a matrix product over seven members rounds
+otherwise than one over eight, so a member that must be done again is done among its old companions,
+and its curve comes out the same to the last bit.
+"""
+
+import json
+import math
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import checkpoint, flops, growth
+from bench.checkpoint import Damaged
+from bench.data.batches import TokenData, load, val_windows
+from bench.model import Decoder, Weights, count, unflatten
+from bench.optim import AdamState
+from bench.parametrization import generator, initial_weights, parametrization
+from bench.record import read_run, set_aside, write_json, write_run
+from bench.spec import RunSpec, canonical_json, run_spec_from_json
+from bench.train import Rung, Stack, StackState, advance, begin
+
+SAVE_EVERY_S = 20.0
+SHOW_EVERY_S = 1.0
+VERSIONS = ("mugrow", "torch", "numpy", "mup", "optuna", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stack to train: what a worker process is handed. ``key`` names it; ``roles`` and
+    ``trials`` have an entry for every run."""
+
+    folder: str
+    study: str
+    key: str
+    runs: tuple[RunSpec, ...]
+    roles: tuple[str, ...]
+    trials: tuple[int, ...] = ()
+    rungs: tuple[Rung, ...] = ()
+    corpus_path: str | None = None
+    device: str = "cpu"
+    threads: int = 1
+
+
+def ended(folder: Path, run_id: str) -> dict[str, Any] | None:
+    """The row of an ended run, or ``None``. Raises ``Damaged`` when its record cannot be read, or
+    when it promises a checkpoint that cannot."""
+    home = folder / "runs" / run_id
+    try:
+        record = read_run(home)
+    except Exception as error:  # pyarrow has many errors for one truncated file
+        raise Damaged(home / "curve.parquet", error) from error
+    if record is None:
+        return None
+    row, _ = record
+    if row["status"] == "finished" and row["role"] != "proxy":
+        for name in ("checkpoint.safetensors", "state.safetensors"):
+            try:
+                checkpoint.load(home / name)
+            except FileNotFoundError as error:
+                raise Damaged(home / "curve.parquet", f"{name} is missing") from error
+    return row
+
+
+def run_stack(job: Job) -> None:
+    """Train a stack to its end and commit each member that has not been committed yet."""
+    torch.set_num_threads(job.threads)
+    folder = Path(job.folder)
+    data = load(job.runs[0].data, job.corpus_path)
+    starts, failures = _starts(job, folder)
+    for index, reason in failures.items():
+        _commit(job, folder, index, _row(job, index, "failed", 0.0, [], data, reason), [], None)
+    members = [index for index in range(len(job.runs)) if index not in failures]
+    if not members:
+        return
+    stack = Stack(
+        specs=[job.runs[i] for i in members],
+        rungs=job.rungs,
+        trials=[job.trials[i] for i in members] if job.trials else (),
+        device=job.device,
+    )
+    state_path = folder / "stacks" / f"{job.key}.safetensors"
+    state = _resume(state_path, stack) or begin(stack, [starts[i] for i in members])
+    watch = _Watch(stack, state_path)
+    for current in advance(stack, state, data):
+        watch(current)
+    _save_state(state_path, state)
+    for place, index in enumerate(members):
+        adam = None
+        if state.status[place] == "finished" and job.roles[index] != "proxy":
+            adam = state.adam.keep(torch.tensor([state.alive.index(place)]))
+        curve = [{"run_id": job.runs[index].run_id, **row} for row in state.curves[place]]
+        row = _row(job, index, state.status[place], state.wall_s[place], curve, data, None)
+        _commit(job, folder, index, row, curve, adam)
+    state_path.unlink()
+    state_path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _starts(job: Job, folder: Path) -> tuple[dict[int, Weights], dict[int, str]]:
+    """Starting weights of every run, and the reasons of those that cannot start."""
+    starts, failures = {}, {}
+    for index, spec in enumerate(job.runs):
+        try:
+            starts[index] = starting_weights(spec, folder)
+        except Exception as error:  # a method's mistake ends its own runs, not the study
+            failures[index] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    return starts, failures
+
+
+def starting_weights(spec: RunSpec, folder: Path) -> Weights:
+    """The weights a run begins with: its own draw, or its source grown."""
+    rules = parametrization(spec.parametrization).rules(spec.model, spec.base)
+    dtype = getattr(torch, spec.dtype)
+    init = initial_weights(spec.model, rules, spec.hyper.init_std, spec.seed, dtype)
+    if spec.start.source_run_id is None:
+        return init
+    home = folder / "runs" / spec.start.source_run_id
+    record = read_run(home)
+    if record is None or record[0]["status"] != "finished":
+        status = "missing" if record is None else record[0]["status"]
+        raise ValueError(f"its source {spec.start.source_run_id} is {status}")
+    weights, metadata = checkpoint.load(home / "checkpoint.safetensors")
+    source = run_spec_from_json(metadata["spec"])
+    assert source.last_step == spec.start.source_step, "the checkpoint is of another step"
+    source_rules = parametrization(source.parametrization).rules(source.model, source.base)
+    return growth.method(spec.start.method).grow(
+        {name: tensor.to(dtype) for name, tensor in weights.items()},
+        Decoder(source.model, source_rules.multipliers),
+        Decoder(spec.model, rules.multipliers),
+        init,
+        generator("growth", spec.seed),
+        **dict(spec.start.params),
+    )
+
+
+class _Watch:
+    """Called after every step: saves the state and shows progress, each every so many seconds."""
+
+    def __init__(self, stack: Stack, path: Path) -> None:
+        self.stack, self.path = stack, path
+        self.saved_s = self.shown_s = time.monotonic()
+        self.shown_tokens = 0
+        self.tokens = 0
+
+    def __call__(self, state: StackState) -> None:
+        now = time.monotonic()
+        self.tokens += len(state.alive) * self.stack.specs[0].batch_tokens
+        if now - self.shown_s > SHOW_EVERY_S:
+            rate = (self.tokens - self.shown_tokens) / (now - self.shown_s)
+            self.shown_s, self.shown_tokens = now, self.tokens
+            write_json(self.path.with_suffix(".json"), self.progress(state, rate))
+        if now - self.saved_s > SAVE_EVERY_S:
+            _save_state(self.path, state)
+            self.saved_s = time.monotonic()
+
+    def progress(self, state: StackState, tokens_per_s: float) -> dict[str, Any]:
+        losses = [curve[-1]["val_loss"] for curve in state.curves if curve]
+        best = min((float(loss) for loss in losses if loss is not None), default=None)
+        return {
+            "step": state.step,
+            "steps": self.stack.specs[0].last_step,
+            "members": len(state.alive),
+            "tokens_per_s": tokens_per_s,
+            "best_val_loss": best,
+        }
+
+
+def _save_state(path: Path, state: StackState) -> None:
+    adam = state.adam
+    tensors = {
+        "weights": adam.weights_KP,
+        "m": adam.m_KP,
+        "v": adam.v_KP,
+        "updates": adam.updates_K1,
+        "loss_sum": state.loss_sum_K,
+    }
+    rest = {
+        "step": state.step,
+        "alive": state.alive,
+        "curves": state.curves,
+        "status": state.status,
+        "wall_s": state.wall_s,
+    }
+    checkpoint.save(path, tensors, {"state": json.dumps(rest)})
+
+
+def _resume(path: Path, stack: Stack) -> StackState | None:
+    """The saved state of a stack, if there is one that can be read."""
+    try:
+        tensors, metadata = checkpoint.load(path)
+        rest = json.loads(metadata["state"])
+    except FileNotFoundError:
+        return None
+    except (Damaged, KeyError, json.JSONDecodeError):
+        set_aside(path)
+        return None
+    tensors = {name: tensor.to(stack.device) for name, tensor in tensors.items()}
+    loss_sum_K = tensors.pop("loss_sum")
+    adam = AdamState(*(tensors[name] for name in ("weights", "m", "v", "updates")))
+    return StackState(adam=adam, loss_sum_K=loss_sum_K, **rest)
+
+
+def _commit(
+    job: Job,
+    folder: Path,
+    index: int,
+    row: Mapping[str, Any],
+    curve: list[dict[str, Any]],
+    adam: AdamState | None,
+) -> None:
+    spec = job.runs[index]
+    home = folder / "runs" / spec.run_id
+    if _is_committed(folder, spec.run_id):
+        return
+    write_json(home / "spec.json", asdict(spec))
+    if adam is not None:
+        about = {"spec": canonical_json(spec), "step": str(spec.last_step)}
+        checkpoint.save(
+            home / "checkpoint.safetensors", unflatten(spec.model, adam.weights_KP[0]), about
+        )
+        moments = {
+            f"{prefix}.{name}": tensor
+            for prefix, flat_P in (("m", adam.m_KP[0]), ("v", adam.v_KP[0]))
+            for name, tensor in unflatten(spec.model, flat_P).items()
+        }
+        checkpoint.save(home / "state.safetensors", moments, about)
+    write_run(home, row, curve)
+
+
+def _is_committed(folder: Path, run_id: str) -> bool:
+    try:
+        row = ended(folder, run_id)
+    except Damaged:
+        return False
+    return row is not None and row["status"] != "failed"
+
+
+def _row(
+    job: Job,
+    index: int,
+    status: str,
+    wall_s: float,
+    curve: Sequence[Mapping[str, Any]],
+    data: TokenData,
+    reason: str | None,
+) -> dict[str, Any]:
+    """A run's row of ``runs.parquet``; what its source and its tuning cost is added when a study
+    is collected."""
+    spec = job.runs[index]
+    params, non_embedding = count(spec.model)
+    tokens = int(curve[-1]["tokens"]) if curve else 0
+    loss = curve[-1]["val_loss"] if curve and status in ("finished", "pruned") else None
+    windows = val_windows(data.val, spec.model.context, spec.data.val_tokens)
+    bpb = data.bits_per_byte(loss, windows) if loss is not None else math.nan
+    return {
+        "run_id": spec.run_id,
+        "name": spec.name,
+        "study": job.study,
+        "role": job.roles[index],
+        "method": spec.start.method,
+        "parametrization": spec.parametrization,
+        "source_run_id": spec.start.source_run_id,
+        "width": spec.model.width,
+        "depth": spec.model.depth,
+        "params": params,
+        "params_non_embedding": non_embedding,
+        "tokens": tokens,
+        "flops": tokens * flops.per_token(spec.model),
+        "flops_6nd": tokens * flops.per_token_6n(spec.model),
+        "lr": spec.hyper.lr,
+        "init_std": spec.hyper.init_std,
+        "weight_decay": spec.hyper.weight_decay,
+        "batch_tokens": spec.batch_tokens,
+        "seed": spec.seed,
+        "status": status,
+        "final_val_loss": loss,
+        "final_bpb": bpb if math.isfinite(bpb) else None,
+        "wall_s": wall_s,
+        "tokens_per_s": tokens / wall_s if wall_s else None,
+        "device": device_name(job.device),
+        "threads": job.threads,
+        "corpus": spec.data.corpus,
+        "corpus_sha256": spec.data.corpus_sha256,
+        "spec": canonical_json(spec),
+        "versions": json.dumps(versions(), sort_keys=True),
+        "reason": reason,
+    }
+
+
+def versions() -> dict[str, str]:
+    return {name: version(name) for name in VERSIONS} | {"python": platform.python_version()}
+
+
+def device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        return str(torch.cuda.get_device_name(device))
+    return f"cpu ({platform.machine()})"

@@ -1,0 +1,270 @@
+"""Training a stack: K runs of one shape as one program.
+
+The members of a stack share a model shape, a parametrization, a batch size and a horizon; their
+hyperparameters, seeds, data and starting weights are their own. A step is one forward and one
+backward pass over the ``(K, P)`` weights. Every ``log_every`` steps each member gets a row of its
+curve, with its validation loss, and what ended leaves: a *diverged* member (NaN or infinite loss)
+by itself, *pruned* ones at a rung of successive halving (Jamieson & Talwalkar, arXiv 1502.07943),
+where only the trials with the lowest validation loss, averaged over their seeds, go on.
+
+Everything a step depends on is in ``StackState``, and batches are a function of (data seed, step).
+So a stack that is saved, killed and loaded goes on exactly, bit for bit, as if nothing happened.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench import flops, schedule
+from bench.data.batches import TokenData, train_batch, val_windows
+from bench.model import Decoder, Weights, cross_entropy, flatten
+from bench.optim import AdamState, StackedAdamW, fresh_state, stacked_adamw
+from bench.parametrization import parametrization
+from bench.spec import RunSpec
+
+Curve = list[dict[str, float | int | None]]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """At ``step``, keep the ``keep`` best trials."""
+
+    step: int
+    keep: int
+
+
+@dataclass
+class StackState:
+    """A stack in flight. ``alive`` holds the members, by their place in the stack, that the rows
+    of ``adam`` belong to; the lists have an entry for every member."""
+
+    step: int
+    alive: list[int]
+    adam: AdamState
+    loss_sum_K: Tensor
+    curves: list[Curve]
+    status: list[str]
+    wall_s: list[float]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Runs that train as one program. ``trials`` groups members for pruning (seeds of one trial
+    stand and fall together); by default each member is its own."""
+
+    specs: Sequence[RunSpec]
+    rungs: Sequence[Rung] = ()
+    trials: Sequence[int] = ()
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        assert len({stack_key(spec) for spec in self.specs}) == 1, "members differ in shape"
+        assert not self.trials or len(self.trials) == len(self.specs)
+
+
+def stack_key(spec: RunSpec) -> tuple[object, ...]:
+    """What the members of a stack must have in common."""
+    return (
+        spec.model,
+        spec.base,
+        spec.parametrization,
+        spec.data,
+        spec.batch_sequences,
+        spec.steps,
+        spec.last_step,
+        spec.log_every,
+        spec.dtype,
+    )
+
+
+def begin(stack: Stack, starts: Sequence[Weights]) -> StackState:
+    """The state before the first step, from each member's starting weights."""
+    model = stack.specs[0].model
+    dtype = getattr(torch, stack.specs[0].dtype)
+    weights_KP = torch.stack([flatten(model, weights) for weights in starts])
+    count = len(stack.specs)
+    adam = fresh_state(weights_KP.to(stack.device, dtype))
+    return StackState(
+        step=0,
+        alive=list(range(count)),
+        adam=adam,
+        loss_sum_K=torch.zeros(count, dtype=torch.float64, device=stack.device),
+        curves=[[] for _ in range(count)],
+        status=["running"] * count,
+        wall_s=[0.0] * count,
+    )
+
+
+@dataclass
+class _Program:
+    """What is rebuilt, not saved, when a stack starts or shrinks."""
+
+    stack: Stack
+    data: TokenData
+    state: StackState
+    decoder: Decoder = field(init=False)
+    optimizer: StackedAdamW = field(init=False)
+    val_WT: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        spec = self.stack.specs[0]
+        rules = parametrization(spec.parametrization).rules(spec.model, spec.base)
+        self.decoder = Decoder(spec.model, rules.multipliers)
+        hypers = [self.stack.specs[i].hyper for i in self.state.alive]
+        self.optimizer = stacked_adamw(spec.model, rules, hypers, like=self.state.adam.weights_KP)
+        windows = val_windows(self.data.val, spec.model.context, spec.data.val_tokens)
+        self.val_WT = torch.from_numpy(windows).to(self.stack.device)
+
+    @property
+    def specs(self) -> list[RunSpec]:
+        """The specs of the members still in the stack."""
+        return [self.stack.specs[i] for i in self.state.alive]
+
+    def batch(self) -> Tensor:
+        """The tokens of this step ``(K, B, T + 1)``; members of one data seed share a batch."""
+        spec = self.stack.specs[0]
+        batches = {
+            seed: train_batch(
+                self.data.train, seed, self.state.step, spec.batch_sequences, spec.model.context
+            )
+            for seed in {spec.data_seed for spec in self.specs}
+        }
+        tokens = np.stack([batches[spec.data_seed] for spec in self.specs])
+        return torch.from_numpy(tokens).to(self.stack.device)
+
+    def train_step(self) -> Tensor:
+        """One update of every member; returns gradient norms ``(K,)``."""
+        state = self.state
+        tokens = self.batch()
+        weights_KP = state.adam.weights_KP.requires_grad_()
+        loss_K = cross_entropy(self.decoder.logits(weights_KP, tokens[..., :-1]), tokens[..., 1:])
+        (gradient_KP,) = torch.autograd.grad(loss_K.sum(), weights_KP)
+        weights_KP.requires_grad_(False)
+        state.loss_sum_K += loss_K.detach()
+        norms_K = self.optimizer.update(state.adam, gradient_KP, self.rate_factors())
+        state.step += 1
+        return norms_K
+
+    def rate_factors(self) -> Tensor:
+        factors = [schedule.factor(s.schedule, s.steps, self.state.step) for s in self.specs]
+        weights = self.state.adam.weights_KP
+        return torch.tensor(factors, dtype=torch.float64)[:, None].to(weights)
+
+    @torch.no_grad()
+    def validation_losses(self) -> Tensor:
+        """Mean validation loss of every member ``(K,)``, in nats per token."""
+        chunk = self.stack.specs[0].batch_sequences
+        total_K = torch.zeros(len(self.state.alive), dtype=torch.float64, device=self.val_WT.device)
+        for tokens_BT in torch.split(self.val_WT, chunk):
+            tokens = tokens_BT.expand(len(self.state.alive), *tokens_BT.shape)
+            logits = self.decoder.logits(self.state.adam.weights_KP, tokens[..., :-1])
+            total_K += cross_entropy(logits, tokens[..., 1:]) * len(tokens_BT)
+        return total_K / len(self.val_WT)
+
+    def log(self, norms_K: Tensor | None) -> None:
+        """Add a row to every member's curve; members whose loss is not finite leave."""
+        state, spec = self.state, self.stack.specs[0]
+        steps = (state.step - 1) % spec.log_every + 1  # since the last row
+        val = self.validation_losses().tolist()
+        train = (state.loss_sum_K / steps).tolist()
+        tokens = state.step * spec.batch_tokens
+        for row, member in enumerate(state.alive):
+            member_spec = self.stack.specs[member]
+            record: dict[str, float | int | None] = {
+                "step": state.step,
+                "tokens": tokens,
+                "flops": tokens * flops.per_token(spec.model),
+                "lr": None,
+                "train_loss": None,
+                "val_loss": _finite(val[row]),
+                "grad_norm": None,
+            }
+            if norms_K is not None:
+                factor = schedule.factor(member_spec.schedule, spec.steps, state.step - 1)
+                record["lr"] = member_spec.hyper.lr * factor
+                record["train_loss"] = _finite(train[row])
+                record["grad_norm"] = _finite(norms_K[row].item())
+            state.curves[member].append(record)
+            if not math.isfinite(val[row]) or not math.isfinite(train[row]):
+                state.status[member] = "diverged"
+        state.loss_sum_K.zero_()
+
+    def prune(self, keep: int) -> None:
+        """Keep the best trials by validation loss, averaged over the members of a trial."""
+        trials = self.stack.trials or range(len(self.stack.specs))
+        losses: dict[int, list[float]] = {}
+        for member in self.state.alive:
+            loss = self.state.curves[member][-1]["val_loss"]
+            diverged = self.state.status[member] == "diverged" or loss is None
+            losses.setdefault(trials[member], []).append(math.inf if diverged else float(loss or 0))
+        ranked = sorted(losses, key=lambda trial: (sum(losses[trial]) / len(losses[trial]), trial))
+        for member in self.state.alive:
+            if trials[member] in ranked[keep:] and self.state.status[member] == "running":
+                self.state.status[member] = "pruned"
+
+    def shrink(self) -> None:
+        """Drop the members that ended; the others keep their rows and know nothing of it."""
+        state = self.state
+        rows = [row for row, member in enumerate(state.alive) if state.status[member] == "running"]
+        if len(rows) == len(state.alive):
+            return
+        index = torch.tensor(rows, dtype=torch.long, device=state.loss_sum_K.device)
+        state.alive = [state.alive[row] for row in rows]
+        state.adam = state.adam.keep(index)
+        state.loss_sum_K = state.loss_sum_K[index]
+        self.optimizer = self.optimizer.keep(index)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def advance(stack: Stack, state: StackState, data: TokenData) -> Iterator[StackState]:
+    """Train until the last step or until no member is left; yields the state, which it goes on
+    changing in place, after every step so that the caller can save it, show it, or stop."""
+    program = _Program(stack, data, state)
+    spec = stack.specs[0]
+    rungs = {_row_step(spec, rung.step): rung.keep for rung in stack.rungs}
+    if state.step == 0 and not state.curves[0]:
+        program.log(None)
+        program.shrink()
+    while state.alive and state.step < spec.last_step:
+        began = time.perf_counter()
+        norms_K = program.train_step()
+        if state.step % spec.log_every == 0 or state.step == spec.last_step:
+            program.log(norms_K)
+            if state.step in rungs and state.step < spec.last_step:
+                program.prune(rungs[state.step])
+            members = state.alive
+            program.shrink()
+        else:
+            members = state.alive
+        share_s = (time.perf_counter() - began) / len(members)
+        for member in members:
+            state.wall_s[member] += share_s
+        yield state
+    for member in state.alive:
+        state.status[member] = "finished"
+
+
+def _row_step(spec: RunSpec, step: int) -> int:
+    """The first step at or after ``step`` that has a row, where a rung can be judged."""
+    return math.ceil(step / spec.log_every) * spec.log_every
+
+
+def train(
+    stack: Stack,
+    starts: Sequence[Weights],
+    data: TokenData,
+    each_step: Callable[[StackState], object] = lambda state: None,
+) -> StackState:
+    """Train a stack from its starts to its end."""
+    state = begin(stack, starts)
+    for current in advance(stack, state, data):
+        each_step(current)
+    return state

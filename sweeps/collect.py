@@ -1,0 +1,69 @@
+"""From run folders to the tables of a study: ``runs``, ``curves`` and ``trials``.
+
+What a run cannot know by itself is added here: the FLOPs of its source up to the checkpoint used
+(with the source's own sources, for a ladder), and the FLOPs its hyperparameters cost to tune, which
+is every trial of the sweep they came from, pruned and diverged ones too.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.record import (
+    CURVE_SCHEMA,
+    RUN_SCHEMA,
+    TRIAL_SCHEMA,
+    read_run,
+    write_atomically,
+    write_table,
+)
+from sweeps.plan import Plan, PlannedRun
+
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+def collect(folder: Path, plan: Plan, finished: Rows) -> None:
+    """Write the three tables of what has ended so far."""
+    runs = [run for run in plan.runs if run.spec.run_id in finished]
+    write_table(folder / "runs.parquet", run_rows(runs, finished), RUN_SCHEMA)
+    write_table(folder / "trials.parquet", plan.trials, TRIAL_SCHEMA)
+    curves = pa.concat_tables(
+        [CURVE_SCHEMA.empty_table(), *_curves(folder, (run.spec.run_id for run in runs))]
+    )
+    write_atomically(
+        folder / "curves.parquet", lambda path: pq.write_table(curves, path, compression="zstd")
+    )
+
+
+def run_rows(runs: Iterable[PlannedRun], finished: Rows) -> list[dict[str, Any]]:
+    """Rows of ``runs.parquet``, with what sources and tuning cost."""
+    runs = list(runs)
+    tuning: dict[str, float] = {}
+    for run in runs:
+        if run.role == "proxy":
+            tuning[run.sweep] = tuning.get(run.sweep, 0.0) + finished[run.spec.run_id]["flops"]
+    return [
+        {
+            **finished[run.spec.run_id],
+            "flops_source": _source_flops(run.spec.start.source_run_id, finished),
+            "flops_tuning": None if run.role == "proxy" else tuning.get(run.sweep),
+        }
+        for run in runs
+    ]
+
+
+def _source_flops(source_run_id: str | None, finished: Rows) -> float:
+    if source_run_id is None:
+        return 0.0
+    source = finished[source_run_id]
+    return float(source["flops"]) + _source_flops(source["source_run_id"], finished)
+
+
+def _curves(folder: Path, run_ids: Iterable[str]) -> Iterable[pa.Table]:
+    for run_id in run_ids:
+        record = read_run(folder / "runs" / run_id)
+        assert record is not None, run_id
+        yield record[1].cast(CURVE_SCHEMA)

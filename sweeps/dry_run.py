@@ -1,0 +1,74 @@
+"""A study's bill before it is paid: every run with its size and cost, and the time it would take.
+
+What depends on the optimum still to be found is priced with a stand-in, which has the same shape,
+tokens and FLOPs.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import flops
+from bench.checkpoint import Damaged
+from bench.model import count
+from bench.run import ended
+from bench.spec import DataSpec
+from sweeps.display import duration
+from sweeps.estimate import Estimate
+from sweeps.plan import Plan, Stack, plan
+from sweeps.study import Study
+
+
+def dry_run(study: Study, data: DataSpec, folder: Path, workers: int, *, as_json: bool) -> None:
+    """Print what ``mugrow run`` would do; changes nothing."""
+    finished = dict(_finished(folder))
+    outcome = plan(study, data, finished)
+    stacks = (*outcome.stacks, *outcome.provisional)
+    rows = [row for stack in stacks for row in _rows(stack, outcome, finished)]
+    estimate = Estimate(study.batch_sequences, workers)
+    missing = [s for s in stacks if any(run.spec.run_id not in finished for run in s.runs)]
+    left_s = estimate.left(missing, (), folder)
+    skipped = [{"step": str(s.step), "method": str(s.method), "why": s.reason} for s in outcome.skipped]
+    if as_json:
+        print(json.dumps({"runs": rows, "skipped": skipped, "estimated_s": left_s}, indent=2))
+        return
+    table = Table(*rows[0], box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
+    console = Console(width=140)
+    console.print(table, markup=False)
+    for line in skipped:
+        console.print(f"skipped: {line['method']}, {line['step']}: {line['why']}", markup=False)
+    total = sum(row["flops"] for row in rows)
+    console.print(
+        f"{len(rows)} runs, {total:.3g} FLOPs; about {duration(left_s)} with {workers} workers",
+        markup=False,
+    )
+
+
+def _finished(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in folder.glob("runs/*"):
+        try:
+            row = ended(folder, path.name)
+        except Damaged:
+            continue
+        if row is not None:
+            yield path.name, row
+
+
+def _rows(stack: Stack, outcome: Plan, finished: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    tuned = stack in outcome.stacks
+    for run in stack.runs:
+        spec = run.spec
+        yield {
+            "role": run.role,
+            "run": spec.name if tuned else f"{spec.name} (stand-in)",
+            "params": count(spec.model)[0],
+            "tokens": spec.tokens,
+            "flops": spec.tokens * flops.per_token(spec.model),
+            "cached": "yes" if spec.run_id in finished else "no",
+        }

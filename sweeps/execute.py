@@ -1,0 +1,238 @@
+"""Running a study: submit every stack whose sources have ended, until there is none.
+
+The loop is: read what has ended, plan, submit what can start, wait. All memory is in the study's
+folder, so a killed study is resumed by running it again. Stacks go through a
+``concurrent.futures.Executor``; here one of local processes, each with its own threads. A worker
+whose parent dies ends itself within a second, so a killed study leaves nobody writing.
+"""
+
+import fcntl
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.checkpoint import Damaged
+from bench.record import set_aside, write_json
+from bench.run import Job, ended, run_stack
+from bench.spec import DataSpec, UserError
+from bench.train import Rung
+from sweeps.collect import collect
+from sweeps.display import Display, Work, display, duration, title
+from sweeps.estimate import Estimate
+from sweeps.plan import Plan, Stack, depends, plan
+from sweeps.study import Study
+
+COLLECT_EVERY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where runs execute. Never part of a run's identity."""
+
+    workers: int
+    threads: int
+    device: str = "cpu"
+    corpus_path: str | None = None
+
+
+def execute(study: Study, data: DataSpec, folder: Path, where: Where) -> Plan:
+    """Run a study to its end, or go on where it was stopped; collects its tables."""
+    with _locked(folder), display(folder) as shown:
+        _claim(study, data, folder)
+        finished = Ended(folder, shown.say)
+        began = time.monotonic()
+        with _processes(where) as executor:
+            outcome = _run_all(study, data, folder, where, finished, executor, shown)
+        collect(folder, outcome, finished.rows)
+        shown.say(f"all runs have ended, after {duration(time.monotonic() - began)}")
+    return outcome
+
+
+class Ended:
+    """The rows of ended runs, read once each. A damaged record is named and set aside, so that its
+    run counts as not ended; a failed one is tried again, once a call of the program."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self.folder, self.say = folder, say
+        self.rows: dict[str, dict[str, Any]] = {}
+        for path in folder.glob("**/.*.tmp"):
+            path.unlink()
+        self.look(path.name for path in folder.glob("runs/*"))
+        self.rows = {i: row for i, row in self.rows.items() if row["status"] != "failed"}
+
+    def look(self, run_ids: Iterable[str]) -> None:
+        for run_id in run_ids:
+            try:
+                row = ended(self.folder, run_id)
+            except Damaged as error:
+                aside = set_aside(error.path)
+                self.say(f"{error}; set aside as {aside.name}, its run will be done again")
+                continue
+            if row is not None:
+                self.rows[run_id] = row
+
+
+def _run_all(
+    study: Study,
+    data: DataSpec,
+    folder: Path,
+    where: Where,
+    finished: Ended,
+    executor: Executor,
+    shown: Display,
+) -> Plan:
+    estimate = Estimate(study.batch_sequences, where.workers)
+    in_flight: dict[Future[None], Stack] = {}
+    collected_s = time.monotonic()
+    while True:
+        current = plan(study, data, finished.rows)
+        if time.monotonic() - collected_s > COLLECT_EVERY_S:
+            collect(folder, current, finished.rows)  # so that `mugrow report` can look in
+            collected_s = time.monotonic()
+        for stack in _ready(current, finished.rows, in_flight.values()):
+            if len(in_flight) < where.workers:
+                job = _job(study, stack, folder, where)
+                in_flight[executor.submit(run_stack, job)] = stack
+        if not in_flight:
+            return current
+        ended_now: set[Future[None]] = set()
+        while not ended_now:
+            ended_now, _ = wait(in_flight, timeout=0.5, return_when=FIRST_COMPLETED)
+            shown.show(_work(current, finished.rows, [*in_flight.values()], folder, estimate))
+        for future in ended_now:
+            stack = in_flight.pop(future)
+            future.result()
+            finished.look(run.spec.run_id for run in stack.runs)
+            shown.say(_ending(stack, finished.rows))
+
+
+def _ready(current: Plan, rows: dict[str, Any], in_flight: Iterable[Stack]) -> list[Stack]:
+    """The stacks that can start, those furthest along the study's longest path first: a study is
+    over when its targets are, and proxies fill the gaps."""
+    busy = {stack.key for stack in in_flight}
+    ready = [
+        stack
+        for stack in current.stacks
+        if stack.key not in busy
+        and any(run.spec.run_id not in rows for run in stack.runs)
+        and depends(stack) <= rows.keys()
+    ]
+    return sorted(ready, key=lambda stack: ("target", "source", "proxy").index(stack.runs[0].role))
+
+
+def _job(study: Study, stack: Stack, folder: Path, where: Where) -> Job:
+    return Job(
+        folder=str(folder),
+        study=study.name,
+        key=stack.key,
+        runs=tuple(run.spec for run in stack.runs),
+        roles=tuple(run.role for run in stack.runs),
+        trials=tuple(run.trial for run in stack.runs if run.trial is not None),
+        rungs=tuple(Rung(step, keep) for step, keep in stack.rungs),
+        corpus_path=where.corpus_path,
+        device=where.device,
+        threads=where.threads,
+    )
+
+
+def _work(
+    current: Plan, rows: dict[str, Any], running: list[Stack], folder: Path, estimate: Estimate
+) -> Work:
+    stacks = (*current.stacks, *current.provisional)
+    done = [stack for stack in stacks if all(run.spec.run_id in rows for run in stack.runs)]
+    done_s = sum(estimate.seconds(stack) for stack in done)
+    left = [stack for stack in stacks if stack not in done]
+    return Work(
+        in_flight=tuple(running),
+        done_runs=sum(run.spec.run_id in rows for stack in stacks for run in stack.runs),
+        all_runs=sum(len(stack.runs) for stack in stacks),
+        done_s=done_s,
+        left_s=estimate.left(left, running, folder),
+    )
+
+
+def _ending(stack: Stack, rows: dict[str, Any]) -> str:
+    ends = [rows[run.spec.run_id] for run in stack.runs]
+    states: dict[str, int] = {}
+    for row in ends:
+        states[row["status"]] = states.get(row["status"], 0) + 1
+    losses = [row["final_val_loss"] for row in ends if row["status"] == "finished"]
+    best = f", best loss {min(losses):.4f}" if losses else ""
+    counts = ", ".join(f"{count} {status}" for status, count in states.items())
+    reasons = "".join(f"; {row['name']}: {row['reason']}" for row in ends if row["reason"])
+    return f"{title(stack)}: {counts}{best}{reasons}"
+
+
+def _claim(study: Study, data: DataSpec, folder: Path) -> None:
+    """Write ``study.json``, or refuse a folder that holds another study."""
+    path = folder / "study.json"
+    ours = json.loads(json.dumps(asdict(study) | {"corpus_sha256": data.corpus_sha256}))
+    if path.exists():
+        try:
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            set_aside(path)
+        else:
+            for key in sorted(ours.keys() | theirs.keys()):
+                if ours.get(key) != theirs.get(key):
+                    raise UserError(
+                        f"{folder} holds another study: its {key} is {theirs.get(key)!r}, not "
+                        f"{ours.get(key)!r}; choose another --out"
+                    )
+            return
+    write_json(path, ours)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One program a folder at a time."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder} is a file, not a folder")
+    foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists()
+    if foreign and not (folder / "study.json").exists():
+        raise UserError(f"--out {folder} is not empty and holds no study; choose another")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder} is in use by another mugrow run") from None
+        yield
+
+
+@contextmanager
+def _processes(where: Where) -> Iterator[Executor]:
+    """Local worker processes; on an error or Ctrl-C they are ended, not waited for."""
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(
+        where.workers, mp_context=context, initializer=_follow, initargs=(os.getpid(),)
+    )
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    executor.shutdown()
+
+
+def _follow(parent: int) -> None:
+    """In a worker: leave Ctrl-C to the parent, and end when it is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

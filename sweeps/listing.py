@@ -1,0 +1,48 @@
+"""What there is to run: a row each, for ``mugrow list``."""
+
+from importlib import import_module
+
+
+def listing(what: str) -> list[dict[str, str]]:
+    """Rows of names with their facts; ``what`` as in ``mugrow list``."""
+    match what:
+        case "studies":
+            from sweeps.recipes import RECIPES
+
+            return _named(RECIPES)
+        case "samplers":
+            from sweeps.study import SAMPLERS
+
+            return _named(SAMPLERS)
+        case "corpora":
+            from bench.data.corpora import corpora
+
+            return _named(corpora())
+        case "figures":
+            from analysis.figures import FIGURES
+
+            return _named({name: entry.title for name, entry in FIGURES.items()})
+        case "methods":
+            from bench.growth import NAMES, method
+
+            return [
+                {
+                    "name": entry.name,
+                    "axes": ", ".join(entry.axes),
+                    "paper": entry.paper,
+                    "preserves": entry.preserves,
+                    "summary": entry.summary,
+                    "parameters": ", ".join(f"{k}={v}" for k, v in entry.params.items()),
+                }
+                for entry in map(method, NAMES)
+            ]
+    assert what == "parametrizations"
+    module = import_module("bench.parametrization")
+    return [
+        {"name": entry.name, "paper": entry.paper, "summary": entry.summary}
+        for entry in map(module.parametrization, module.NAMES)
+    ]
+
+
+def _named(lines: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "summary": line} for name, line in lines.items()]

@@ -1,0 +1,278 @@
+"""The plan: which stacks of runs a study is made of, given the runs that have ended.
+
+    proxies of a sweep -> its optimum -> sources at that optimum -> targets grown from them
+
+``plan`` is pure. It is called at the start and again whenever a stack has ended: the stacks it
+returns are all that are known so far, in an order in which each comes after what it depends on,
+whether finished or not. How runs are grouped into stacks does not depend on what has finished, so
+a resumed study trains the same programs. What cannot be known yet is in ``provisional``: the same
+shapes, tokens and FLOPs, with a stand-in for the optimum, so that the whole can be priced.
+
+Seeds: a proxy and a target of seed s train on the batches of data seed s, so all methods of a seed
+see the same tokens. A source's data seed is s + 1,000,000: were it s, a grown target would meet
+its source's first batches again, and its savings would be partly a second epoch's.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from bench.growth import check_growth, method
+from bench.parametrization import parametrization
+from bench.schedule import cooldown_start
+from bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, Start, UserError
+from sweeps.search import Finished, SearchState, Sweep, Trial, replay, sweeps
+from sweeps.study import BASELINE, Method, Step, Study
+from sweeps.transfer import Transferred, transferred
+
+SOURCE_DATA_SEEDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run and its part in the study. ``sweep`` is the one whose trial it is, or whose optimum
+    it uses; its bill is the run's tuning bill."""
+
+    spec: RunSpec
+    role: Literal["proxy", "source", "target"]
+    sweep: str
+    trial: int | None = None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Runs of one shape that train as one program. At each rung ``(step, keep)``, the ``keep``
+    best trials go on."""
+
+    runs: tuple[PlannedRun, ...]
+    rungs: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        first = self.runs[0].spec
+        programs = {
+            replace(run.spec, hyper=first.hyper, start=first.start, seed=0, data_seed=0)
+            for run in self.runs
+        }
+        assert len(programs) == 1, programs
+
+    @property
+    def key(self) -> str:
+        text = json.dumps([[run.spec.run_id for run in self.runs], self.rungs])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def trials(self) -> tuple[int | None, ...]:
+        """The trial of each member: seeds of one trial are pruned together."""
+        return tuple(run.trial for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A part of the ladder that is not run, and why."""
+
+    step: Step
+    method: Method
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``trials`` are rows of ``trials.parquet``; ``optima`` are of the sweeps done, by name."""
+
+    stacks: tuple[Stack, ...]
+    provisional: tuple[Stack, ...]
+    trials: tuple[dict[str, Any], ...]
+    optima: Mapping[str, Transferred]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def runs(self) -> tuple[PlannedRun, ...]:
+        return tuple(run for stack in self.stacks for run in stack.runs)
+
+
+def depends(stack: Stack) -> frozenset[str]:
+    """The run ids of the sources that must have ended before the stack can start."""
+    sources = {run.spec.start.source_run_id for run in stack.runs}
+    return frozenset(source for source in sources if source is not None)
+
+
+def plan(study: Study, data: DataSpec, finished: Finished) -> Plan:
+    """All that is known of a study's runs. ``finished`` maps the run ids of ended runs to rows of
+    ``runs.parquet``. Raises ``UserError`` for names and growths that no run can have."""
+    for name in study.parametrizations:
+        parametrization(name)
+    ladder, skipped = _supported(study)
+    all_sweeps = sweeps(study, data)
+    states = {sweep.name: replay(sweep, finished) for sweep in all_sweeps}
+    optima = {name: transferred(state.trials) for name, state in states.items() if state.done}
+    known: list[Stack] = []
+    provisional: list[Stack] = []
+    for sweep in all_sweeps:
+        known += _generations(sweep, states[sweep.name].trials)
+        provisional += _generations(sweep, states[sweep.name].stand_ins)
+
+    main = all_sweeps[0]
+    best = optima.get(main.name, _stand_in(main))
+    if best is None:
+        reason = f"no trial of sweep {main.name} was completed, so there is no optimum to transfer"
+        skipped += [Skipped(step, how, reason) for step, how in ladder]
+    else:
+        (known if main.name in optima else provisional).extend(_grown(main, best, ladder))
+    return Plan(
+        stacks=tuple(known),
+        provisional=tuple(provisional),
+        trials=tuple(row for s in all_sweeps for row in _rows(s, states[s.name], finished)),
+        optima={name: optimum for name, optimum in optima.items() if optimum is not None},
+        skipped=tuple(skipped),
+    )
+
+
+def _supported(study: Study) -> tuple[list[tuple[Step, Method]], list[Skipped]]:
+    """The ladder's steps with the methods that can take them. A method that can take some is
+    skipped at the others, with its reason; one that can take none is the user's mistake."""
+    reasons = {
+        (step, how): _refusal(study, step, how) for step in study.ladder for how in study.methods
+    }
+    for how in study.methods:
+        own = [reasons[step, how] for step in study.ladder]
+        if own and None not in own:
+            raise UserError(str(own[0]))
+    taken = [pair for pair, reason in reasons.items() if reason is None]
+    skipped = [Skipped(*pair, reason) for pair, reason in reasons.items() if reason is not None]
+    return taken, skipped
+
+
+def _refusal(study: Study, step: Step, how: Method) -> str | None:
+    source = study.shape(step.source_width, step.source_depth)
+    target = study.shape(step.target_width, step.target_depth)
+    try:
+        check_growth(method(how.name), source, target, dict(how.params))
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _generations(sweep: Sweep, trials: Iterable[Trial]) -> list[Stack]:
+    """A stack for each generation, of the runs that no earlier trial has asked for."""
+    generations: dict[int, list[PlannedRun]] = {}
+    for trial, specs in _first_asked(trials):
+        planned = [PlannedRun(spec, "proxy", sweep.name, trial.number) for spec in specs]
+        generations.setdefault(trial.generation, []).extend(planned)
+    return [
+        Stack(tuple(runs), _rungs(sweep.study, len({run.trial for run in runs})))
+        for runs in generations.values()
+        if runs
+    ]
+
+
+def _first_asked(trials: Iterable[Trial]) -> Iterator[tuple[Trial, list[RunSpec]]]:
+    """Each trial with its own runs: none where an earlier trial is at the same point."""
+    seen: set[str] = set()
+    for trial in trials:
+        yield trial, [spec for spec in trial.specs if spec.run_id not in seen]
+        seen |= {spec.run_id for spec in trial.specs}
+
+
+def _rungs(study: Study, trials: int) -> tuple[tuple[int, int], ...]:
+    return tuple(
+        (max(1, round(rung.at * study.proxy_steps)), max(1, round(rung.keep * trials)))
+        for rung in study.rungs
+    )
+
+
+def _stand_in(sweep: Sweep) -> Transferred:
+    """The middle of the grid, in place of an optimum not known yet."""
+    grid = sweep.study.log2_lr
+    middle, init_std = grid[len(grid) // 2], sweep.study.base_init_std
+    return Transferred(middle, init_std, loss=math.nan, edge=None, used="argmin")
+
+
+def _grown(sweep: Sweep, best: Transferred, ladder: list[tuple[Step, Method]]) -> list[Stack]:
+    """Stacks of all sources, then of all targets, with the hyperparameters of ``best``. Runs of
+    one shape are sorted by seed, so that those compared with each other train together."""
+    sources: dict[str, PlannedRun] = {}
+    targets: dict[str, PlannedRun] = {}
+    for proxy in sweep.specs(best.log2_lr, best.init_std):
+        for step, how in ladder:
+            start = Start()
+            if how.name != BASELINE:
+                source = _source(sweep.study, proxy, step)
+                sources[source.run_id] = PlannedRun(source, "source", sweep.name)
+                start = _start(how, source)
+            target = replace(
+                proxy,
+                model=sweep.study.shape(step.target_width, step.target_depth),
+                steps=sweep.study.target_steps,
+                start=start,
+            )
+            targets[target.run_id] = PlannedRun(target, "target", sweep.name)
+    return [*_stacks(sweep.study, sources.values()), *_stacks(sweep.study, targets.values())]
+
+
+def _source(study: Study, proxy: RunSpec, step: Step) -> RunSpec:
+    steps = study.source_steps
+    wsd = study.schedule.kind == "wsd"
+    return replace(
+        proxy,
+        model=study.shape(step.source_width, step.source_depth),
+        steps=steps,
+        stop_step=cooldown_start(study.schedule, steps) if wsd else None,
+        data_seed=proxy.seed + SOURCE_DATA_SEEDS,
+    )
+
+
+def _start(how: Method, source: RunSpec) -> Start:
+    """All parameters are written down, so a default that changes later renames the run."""
+    defaults = method(how.name).params
+    given = defaults | dict(how.params)
+    params = tuple((name, _as(defaults[name], given[name])) for name in sorted(defaults))
+    return Start(
+        method=how.name,
+        source_run_id=source.run_id,
+        source_step=source.last_step,
+        params=params,
+    )
+
+
+def _as(default: Scalar, value: Scalar) -> Scalar:
+    """1 and 1.0 are one identity."""
+    return float(value) if isinstance(default, float) else value
+
+
+def _stacks(study: Study, runs: Iterable[PlannedRun]) -> list[Stack]:
+    """Runs grouped by shape, and each group cut into stacks of ``stack_width // width``."""
+    shapes: dict[ModelSpec, list[PlannedRun]] = {}
+    for run in runs:
+        shapes.setdefault(run.spec.model, []).append(run)
+    stacks = []
+    for model, members in shapes.items():
+        size = max(1, study.stack_width // model.width)
+        cuts = range(0, len(members), size)
+        stacks += [Stack(tuple(members[cut : cut + size])) for cut in cuts]
+    return stacks
+
+
+def _rows(sweep: Sweep, state: SearchState, finished: Finished) -> list[dict[str, Any]]:
+    """Rows of ``trials.parquet``. A run asked for twice is on the first trial's bill."""
+    return [
+        {
+            "study": sweep.study.name,
+            "sweep": sweep.name,
+            "parametrization": sweep.parametrization,
+            "width": sweep.width,
+            "depth": sweep.study.model.depth,
+            "sampler": sweep.study.sampler,
+            "number": trial.number,
+            "generation": trial.generation,
+            "state": trial.state,
+            "lr": trial.lr,
+            "init_std": trial.init_std,
+            "value": trial.value,
+            "flops": sum(finished[s.run_id]["flops"] for s in own if s.run_id in finished),
+            "run_ids": [spec.run_id for spec in trial.specs],
+        }
+        for trial, own in _first_asked(state.trials)
+    ]

@@ -1,0 +1,20 @@
+"""Studies by name, one a file: a recipe's ``study()`` says what is run, its docstring why."""
+
+from importlib import import_module
+
+from bench.spec import unknown
+from sweeps.study import Study
+
+RECIPES = {
+    "quick": "tune, transfer and grow at toy scale, end to end in minutes",
+    "small": "two rungs of growth up to width 256, in width and in depth, on real prose",
+}
+
+
+def recipe(name: str) -> Study:
+    """The study called ``name``; ``UserError`` when there is none."""
+    if name not in RECIPES:
+        raise unknown("study", name, RECIPES)
+    study = import_module(f"sweeps.recipes.{name}").study()
+    assert isinstance(study, Study)
+    return study

@@ -1,0 +1,189 @@
+"""The search of one sweep, in generations of trials, replayed from the runs that have ended.
+
+A sweep is one proxy shape under one parametrization, searched over the base learning rate and the
+initial scale. A generation of trials is asked for at once and trains as one stack, a run for each
+trial and seed; when all have ended their outcomes are told, in the order of their numbers, and the
+next generation is asked for. A trial's value is the mean over seeds of the final validation loss.
+
+No state of the search is stored. The finished runs decide the outcomes, the outcomes decide the
+next trials (``sweeps.sampling``), so a search that was killed is replayed from the runs it left.
+The learning rate's axis has steps of 1/8 in log2, so rounding cannot make a replay drift.
+
+The surprising fact: a sampler may ask for the same point twice. It is then the same runs, trained
+and paid for once.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.spec import DataSpec, RunSpec
+from sweeps.sampling import OUTCOME_BLIND, Space, Told, ask
+from sweeps.study import Study
+
+STEPS_PER_LOG2 = 8
+
+State = Literal["waiting", "complete", "pruned", "diverged", "failed"]
+Finished = Mapping[str, Mapping[str, Any]]  # run id -> row of runs.parquet, of ended runs
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One proxy shape under one parametrization. ``data`` pins the corpus of its runs."""
+
+    study: Study
+    data: DataSpec
+    parametrization: str
+    width: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.parametrization}-w{self.width}-d{self.study.model.depth}"
+
+    @property
+    def is_main(self) -> bool:
+        """Whether its optimum is the one that sources and targets use."""
+        main = (self.study.parametrizations[0], self.study.model.width)
+        return (self.parametrization, self.width) == main
+
+    @property
+    def init_std(self) -> tuple[float, ...]:
+        return self.study.init_std if self.is_main else (self.study.base_init_std,)
+
+    @property
+    def log2_lr(self) -> tuple[float, ...]:
+        """The axis: the study's own points for ``grid``, else steps of 1/8 across their range."""
+        if self.study.sampler == "grid":
+            return self.study.log2_lr
+        low, high = self.study.log2_lr[0], self.study.log2_lr[-1]
+        return tuple(
+            low + step / STEPS_PER_LOG2 for step in range(int((high - low) * STEPS_PER_LOG2) + 1)
+        )
+
+    @property
+    def budget(self) -> int:
+        """How many trials are paid for."""
+        if self.study.sampler == "grid":
+            return len(self.log2_lr) * len(self.init_std)
+        return self.study.trials
+
+    @property
+    def space(self) -> Space:
+        """What a sampler sees of the sweep."""
+        sizes = len(self.log2_lr), len(self.init_std)
+        return Space(f"{self.study.name}/{self.name}", self.study.sampler, sizes)
+
+    def specs(self, log2_lr: float, init_std: float) -> tuple[RunSpec, ...]:
+        """The runs of one trial, one for each seed."""
+        study = self.study
+        return tuple(
+            RunSpec(
+                model=study.shape(self.width, study.model.depth),
+                base=study.model,
+                parametrization=self.parametrization,
+                hyper=study.hyper.at(lr=math.exp2(log2_lr), init_std=init_std),
+                schedule=study.schedule,
+                data=self.data,
+                batch_sequences=study.batch_sequences,
+                steps=study.proxy_steps,
+                log_every=study.log_every,
+                seed=seed,
+                data_seed=seed,
+            )
+            for seed in study.seeds
+        )
+
+
+def sweeps(study: Study, data: DataSpec) -> list[Sweep]:
+    """All sweeps of a study, the one that is transferred from first."""
+    return [
+        Sweep(study, data, parametrization, width)
+        for parametrization in study.parametrizations
+        for width in sorted(study.proxy_widths)
+    ]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of a sweep. ``value`` is the mean final loss over seeds, in nats per token, and
+    ``None`` unless the trial is complete."""
+
+    number: int
+    generation: int
+    log2_lr: float
+    init_std: float
+    specs: tuple[RunSpec, ...]
+    state: State = "waiting"
+    value: float | None = None
+
+    @property
+    def lr(self) -> float:
+        return math.exp2(self.log2_lr)
+
+
+@dataclass(frozen=True)
+class SearchState:
+    """How far a sweep's search is. ``trials`` are all that were asked for, ended or waiting, by
+    number. ``stand_ins`` are in place of those that cannot be asked for yet: as many, as dear,
+    spread over the range of learning rates."""
+
+    trials: tuple[Trial, ...]
+    stand_ins: tuple[Trial, ...]
+
+    @property
+    def done(self) -> bool:
+        return not self.stand_ins and all(trial.state != "waiting" for trial in self.trials)
+
+
+def replay(sweep: Sweep, finished: Finished) -> SearchState:
+    """Ask for every trial that the finished runs allow. The same runs give the same trials."""
+    trials: list[Trial] = []
+    size = sweep.budget if sweep.study.sampler in OUTCOME_BLIND else sweep.study.generation
+    while len(trials) < sweep.budget and all(trial.state != "waiting" for trial in trials):
+        history = tuple(_told(sweep, trial) for trial in trials)
+        points = ask(sweep.space, history, min(size, sweep.budget - len(trials)))
+        trials += [
+            _trial(sweep, number, sweep.log2_lr[lr], sweep.init_std[init], finished)
+            for number, (lr, init) in enumerate(points, len(trials))
+        ]
+    return SearchState(tuple(trials), tuple(_stand_ins(sweep, len(trials))))
+
+
+def _trial(sweep: Sweep, number: int, log2_lr: float, init_std: float, finished: Finished) -> Trial:
+    specs = sweep.specs(log2_lr, init_std)
+    state, value = _outcome([finished.get(spec.run_id) for spec in specs])
+    generation = number // sweep.study.generation
+    return Trial(number, generation, log2_lr, init_std, specs, state, value)
+
+
+def _outcome(rows: list[Mapping[str, Any] | None]) -> tuple[State, float | None]:
+    """A trial stands and falls with all of its seeds."""
+    ended = [row for row in rows if row is not None]
+    if len(ended) < len(rows):
+        return "waiting", None
+    statuses = {row["status"] for row in ended}
+    for bad in ("failed", "diverged", "pruned"):
+        if bad in statuses:
+            return bad, None
+    return "complete", sum(row["final_val_loss"] for row in ended) / len(ended)
+
+
+def _stand_ins(sweep: Sweep, begun: int) -> Iterator[Trial]:
+    low, high = sweep.log2_lr[0], sweep.log2_lr[-1]
+    init_std = sweep.study.base_init_std
+    for number in range(begun, sweep.budget):
+        log2_lr = low + (high - low) * (number + 0.5) / sweep.budget
+        specs = sweep.specs(log2_lr, init_std)
+        yield Trial(number, number // sweep.study.generation, log2_lr, init_std, specs)
+
+
+def _told(sweep: Sweep, trial: Trial) -> Told:
+    """A diverged trial is told as complete, with twice the loss of a uniform guess: worse than
+    all that trained, so a sampler learns to stay away, and no further, since a huge value would
+    flatten the differences that a Gaussian process has to see."""
+    point = sweep.log2_lr.index(trial.log2_lr), sweep.init_std.index(trial.init_std)
+    if trial.state == "diverged":
+        return Told(point, "complete", 2 * math.log(sweep.study.model.vocab_size))
+    assert trial.state != "waiting"
+    return Told(point, trial.state, trial.value)

@@ -1,0 +1,204 @@
+"""What a study is: proxies to tune, a ladder of sources and targets, methods, seeds, budgets.
+
+A study is a graph of runs written down as data:
+
+    sweeps      parametrizations x proxy_widths, each searched over (log2_lr, init_std)
+      |         the sweep of the first parametrization at the smallest width is the one that
+      v         hyperparameters are transferred from
+    sources     one for each (source shape, seed), stopped where their cool-down would begin
+      v
+    targets     one for each (target shape, method, seed), beside a from-scratch baseline
+
+All initial scales are searched in the sweep that is transferred from. The other sweeps show how
+the best learning rate moves, so they vary it alone, at ``base_init_std``.
+
+A study is checked when it is made: a mistake is one line, before anything trains. Whether a method
+can grow a step of the ladder is checked by ``sweeps.plan``, which knows the methods.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from bench.spec import HyperSpec, ModelSpec, Scalar, ScheduleSpec, UserError, unknown
+
+SAMPLERS = {
+    "grid": "every pair of log2_lr and init_std, in a fixed order",
+    "qmc": "a Sobol sequence, which fills the space evenly whatever it finds",
+    "tpe": "tree-structured Parzen estimator, multivariate",
+    "gp": "a Gaussian process with expected improvement, after ten random trials",
+}
+BASELINE = "scratch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedHyper:
+    """The AdamW hyperparameters that are not searched. Fields as in ``bench.spec.HyperSpec``."""
+
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.at(lr=1.0, init_std=1.0)
+
+    def at(self, *, lr: float, init_std: float) -> HyperSpec:
+        return HyperSpec(
+            lr=lr,
+            init_std=init_std,
+            weight_decay=self.weight_decay,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            eps=self.eps,
+            clip=self.clip,
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the ladder: a source of this shape is grown into a target of that one."""
+
+    source_width: int
+    source_depth: int
+    target_width: int
+    target_depth: int
+
+    def __str__(self) -> str:
+        source = f"w{self.source_width}-d{self.source_depth}"
+        return f"{source} to w{self.target_width}-d{self.target_depth}"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A growth method by name, and those of its parameters that differ from their defaults."""
+
+    name: str
+    params: tuple[tuple[str, Scalar], ...] = ()
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{key}={value}" for key, value in self.params)
+        return f"{self.name}({given})" if given else self.name
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Successive halving: at this fraction of the steps, this fraction of a generation stays."""
+
+    at: float
+    keep: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A study's whole configuration; what it leaves open is the text of its corpus.
+
+    ``model`` is the base: the smallest proxy, and the shape at which hyperparameters are meant.
+    ``log2_lr`` is the grid of base learning rates; the samplers other than ``grid`` search its
+    range, ``trials`` times in each sweep. ``generation`` trials are asked for at once and train as
+    one stack. Sources and targets of one shape train in stacks of ``stack_width // width``.
+    Steps are optimizer steps, ``val_tokens`` the tokens of one validation.
+    """
+
+    name: str
+    title: str
+    question: str
+    corpus: str = "stdlib"
+    tokenizer: str = "bytes"
+    val_tokens: int = 32768
+
+    model: ModelSpec
+    parametrizations: tuple[str, ...] = ("mup",)
+    proxy_widths: tuple[int, ...]
+    log2_lr: tuple[float, ...]
+    init_std: tuple[float, ...]
+    hyper: FixedHyper = FixedHyper()
+    schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
+    batch_sequences: int = 16
+    log_every: int = 10
+    seeds: tuple[int, ...] = (0,)
+
+    sampler: str = "grid"
+    trials: int = 24
+    generation: int = 8
+    rungs: tuple[Rung, ...] = ()
+    proxy_steps: int
+
+    ladder: tuple[Step, ...]
+    methods: tuple[Method, ...]
+    source_steps: int
+    target_steps: int
+    stack_width: int = 256
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_search()
+        self._check_ladder()
+
+    @property
+    def base_init_std(self) -> float:
+        """The middle one: the scale of every sweep that does not search it."""
+        return self.init_std[len(self.init_std) // 2]
+
+    def shape(self, width: int, depth: int) -> ModelSpec:
+        return replace(self.model, width=width, depth=depth)
+
+    def _check_numbers(self) -> None:
+        for name in (
+            *("val_tokens", "batch_sequences", "log_every", "trials", "generation"),
+            *("proxy_steps", "source_steps", "target_steps", "stack_width"),
+        ):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("parametrizations", "proxy_widths", "log2_lr", "init_std", "seeds"):
+            _check_distinct(name, getattr(self, name))
+        for seed in self.seeds:
+            if seed < 0:
+                raise UserError(f"seeds must be at least 0, not {seed}")
+
+    def _check_search(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise unknown("sampler", self.sampler, SAMPLERS)
+        for width in self.proxy_widths:
+            self.shape(width, self.model.depth)
+        if self.model.width != min(self.proxy_widths):
+            raise UserError(
+                f"model.width is that of the smallest proxy, {min(self.proxy_widths)} of "
+                f"proxy_widths, not {self.model.width}"
+            )
+        if list(self.log2_lr) != sorted(self.log2_lr) or not all(map(math.isfinite, self.log2_lr)):
+            raise UserError(f"log2_lr must ascend, unlike {_listed(self.log2_lr)}")
+        for init_std in self.init_std:
+            if not 0 < init_std < math.inf:
+                raise UserError(f"init_std must be a finite number above 0, not {init_std}")
+        for rung in self.rungs:
+            if not (0 < rung.at < 1 and 0 < rung.keep <= 1):
+                raise UserError(
+                    f"a rung is two fractions, of the steps and of the trials kept, "
+                    f"not {rung.at}:{rung.keep}"
+                )
+
+    def _check_ladder(self) -> None:
+        for step in self.ladder:
+            source = self.shape(step.source_width, step.source_depth)
+            target = self.shape(step.target_width, step.target_depth)
+            if target.width < source.width or target.depth < source.depth:
+                raise UserError(f"a target of the ladder is smaller than its source: {step}")
+        _check_distinct("methods", [str(method) for method in self.methods])
+        if self.methods[0].name != BASELINE:
+            raise UserError(
+                f"methods must begin with {BASELINE!r}, the baseline, not {self.methods[0].name!r}"
+            )
+
+
+def _check_distinct(name: str, values: Sequence[object]) -> None:
+    if not values:
+        raise UserError(f"{name} must name at least one, not none")
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise UserError(f"{name} holds {value} twice")
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))

@@ -1,0 +1,261 @@
+"""Figures show the summary's numbers: positions, bars, bands and labels; drawing is not enough."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures import FIGURES, draw, style, sweeps
+from analysis.report.format import speedup_short
+from analysis.store import Store, load
+from analysis.summary import summarize
+from bench.spec import UserError
+
+Summary = dict[str, Any]
+
+
+LOADED: list[tuple[Store, Summary]] = []  # the study is the same for every test: read it once
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> Store:
+    if not LOADED:
+        directory: Path = request.getfixturevalue("study_dir")
+        LOADED.append((load(directory), summarize(load(directory))))
+    return LOADED[0][0]
+
+
+@pytest.fixture
+def summary(store: Store) -> Summary:
+    return copy.deepcopy(LOADED[0][1])
+
+
+def drawn(name: str, summary: Summary, store: Store) -> Figure:
+    """The figure before it is laid out, which takes most of the time."""
+    with style.applied():
+        return FIGURES[name].function(summary, store)
+
+
+def lines(axes: Axes, label: str) -> list[Any]:
+    return [line for line in axes.get_lines() if line.get_label() == label]
+
+
+def legend_texts(figure: Any) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def panel(figure: Figure, title: str) -> Axes:
+    return next(axes for axes in figure.axes if axes.get_title() == title)
+
+
+def test_transfer_stars_the_minimum_of_every_width(summary: Summary, store: Store) -> None:
+    figure = drawn("transfer", summary, store)
+    assert [axes.get_title() for axes in figure.axes] == ["μP", "SP"]
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    for name, title in (("mup", "μP"), ("sp", "SP")):
+        chosen = [s for s in sweeps.at_chosen_init(summary) if s["parametrization"] == name]
+        stars = [line.get_xydata()[0] for line in lines(panel(figure, title), "_minimum")]
+        expected = [(s["argmin_log2_lr"], s["argmin_loss"]) for s in chosen]
+        np.testing.assert_allclose(stars, expected)
+        assert len(lines(panel(figure, title), "_mean")) == 2
+    assert legend_texts(figure) == ["width 32", "width 64", "lowest mean", "diverged", "parabola"]
+
+
+def test_transfer_parabola_has_its_vertex_and_curvature(summary: Summary, store: Store) -> None:
+    axes = panel(drawn("transfer", summary, store), "μP")
+    sweep = sweeps.at_chosen_init(summary)[0]
+    x, y = lines(axes, "_parabola")[0].get_data()
+    fit = np.polynomial.Polynomial.fit(x, y, 2).convert().coef
+    assert 2 * fit[2] == pytest.approx(sweep["curvature"])
+    assert -fit[1] / (2 * fit[2]) == pytest.approx(sweep["vertex_log2_lr"])
+
+
+def test_transfer_marks_the_diverged_point_and_breaks_the_curve(
+    summary: Summary, store: Store
+) -> None:
+    axes = panel(drawn("transfer", summary, store), "SP")
+    (cross,) = lines(axes, "_top")
+    assert cross.get_xdata()[0] == -4
+    assert cross.get_marker() == "x"
+    assert -4 not in lines(axes, "_mean")[1].get_xdata()
+
+
+def test_transfer_is_not_flattened_by_a_blown_up_loss(summary: Summary, store: Store) -> None:
+    before = drawn("transfer", summary, store).axes[0].get_ylim()
+    blown = next(s for s in summary["sweeps"] if s["width"] == 32 and s["init_std"] == 0.04)
+    blown["points"][-1] |= {"loss": 50.0, "per_seed": [50.0, 50.0]}
+    figure = drawn("transfer", summary, store)
+    assert figure.axes[0].get_ylim()[1] < before[1] + 0.5
+    assert [mark.get_marker() for mark in lines(figure.axes[0], "_top")] == ["^"]
+    assert "above the axis" in legend_texts(figure)
+
+
+def test_transfer_names_an_optimum_on_the_edge(summary: Summary, store: Store) -> None:
+    summary["sweeps"][-1]["edge"] = "low"
+    figure = drawn("transfer", summary, store)
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["edge ←"]
+
+
+def test_chosen_init_is_the_best_of_the_smallest_width(summary: Summary) -> None:
+    assert [sweep["init_std"] for sweep in sweeps.at_chosen_init(summary)] == [0.04] * 4
+    better = next(s for s in summary["sweeps"] if (s["width"], s["init_std"]) == (32, 0.08))
+    better["argmin_loss"] = 0.5
+    name = better["parametrization"]
+    chosen = [s for s in sweeps.at_chosen_init(summary) if s["parametrization"] == name]
+    assert [s["init_std"] for s in chosen] == [0.08, 0.04]  # width 64 was swept at 0.04 alone
+
+
+def test_init_has_a_square_for_every_trial_and_a_star_at_the_best(
+    summary: Summary, store: Store
+) -> None:
+    figure = drawn("init", summary, store)
+    for name, title in (("mup", "μP, width 32"), ("sp", "SP, width 32")):
+        axes = panel(figure, title)
+        best = min(
+            (s for s in summary["sweeps"] if s["parametrization"] == name and s["width"] == 32),
+            key=lambda s: s["argmin_loss"],
+        )
+        star = lines(axes, "_minimum")[0].get_xydata()[0]
+        assert star == pytest.approx((best["argmin_log2_lr"], np.log2(best["init_std"])))
+        (squares,) = axes.collections
+        missing = lines(axes, "_lost")[0].get_xydata()
+        assert np.isfinite(squares.get_array()).sum() == (21 if name == "mup" else 20)
+        assert len(missing) == (0 if name == "mup" else 1)
+
+
+def test_curves_charge_the_source_to_grown_runs_alone(summary: Summary, store: Store) -> None:
+    figure = drawn("curves", summary, store)
+    plain, charged = figure.axes
+    for final in summary["finals"]:
+        own = lines(plain, f"_{final['label']}")[0].get_xdata()
+        shifted = lines(charged, f"_{final['label']}")[0].get_xdata()
+        np.testing.assert_allclose(np.subtract(shifted, own), final["flops_source"])
+        mean = lines(plain, f"_{final['label']}")[0].get_ydata()
+        assert mean[-1] == pytest.approx(final["loss"]["value"])
+        assert plain.get_xlim()[1] > max(shifted)
+    scratch = next(final for final in summary["finals"] if final["label"] == "scratch")
+    assert lines(plain, "_final")[0].get_ydata()[0] == pytest.approx(scratch["loss"]["value"])
+    assert legend_texts(figure) == ["scratch", "hypercloning", "szp", "scratch, final"]
+
+
+def test_curves_band_spans_the_seeds(summary: Summary, store: Store) -> None:
+    band = drawn("curves", summary, store).axes[0].collections[0]
+    heights = band.get_paths()[0].vertices[:, 1]
+    (label, *_) = sorted({final["label"] for final in summary["finals"]})
+    finals = store.runs[(store.runs["role"] == "target") & (store.runs["method"] == label)]
+    assert heights.min() == pytest.approx(finals["final_val_loss"].min())
+
+
+def test_savings_draws_the_summary_and_its_censored_parts(summary: Summary, store: Store) -> None:
+    figure = drawn("savings", summary, store)
+    titles = ["target only", "target + source", "target + source + tuning"]
+    assert [axes.get_title() for axes in figure.axes] == titles
+    axes = figure.axes[0]
+    assert axes.xaxis_inverted()
+    assert lines(axes, "_one")[0].get_ydata()[0] == 1
+    speedups = [line.get_ydata() for line in lines(axes, "_speedup")]
+    curves = [c for c in summary["savings_curves"] if c["accounting"] == "target"]
+    for ydata, curve in zip(speedups, curves, strict=True):
+        np.testing.assert_allclose(ydata, [s for s in curve["speedup"] if s is not None])
+    never = [c for curve in curves for c in curve["state"] if c == "never_reached"]
+    assert sum(len(line.get_xdata()) for line in lines(axes, "_never_reached")) == len(never) > 0
+    assert "at most: never reached" in legend_texts(figure)
+
+
+def test_savings_without_intervals_has_no_band(summary: Summary, store: Store) -> None:
+    assert any(axes.collections for axes in drawn("savings", summary, store).axes)
+    for curve in summary["savings_curves"]:
+        curve["lo"] = curve["hi"] = [None] * len(curve["loss"])
+    assert not any(axes.collections for axes in drawn("savings", summary, store).axes)
+
+
+def test_costs_bars_are_the_flops(summary: Summary, store: Store) -> None:
+    axes = drawn("costs", summary, store).axes[0]
+    for index, final in enumerate(summary["finals"]):
+        bars = [container[index] for container in axes.containers]
+        parts = [final[key] for key in ("flops", "flops_source", "flops_tuning")]
+        np.testing.assert_allclose([bar.get_width() for bar in bars], parts)
+        np.testing.assert_allclose([bar.get_x() for bar in bars[1:]], np.cumsum(parts)[:-1])
+
+
+def test_main_prints_every_saving_with_its_interval(summary: Summary, store: Store) -> None:
+    figure = drawn("main", summary, store)
+    texts = [text for part in figure.subfigs for text in legend_texts(part)]
+    for row in summary["savings"]:
+        if (row["accounting"], row["at"]) == ("source", "scratch final"):
+            assert f"{row['label']}: {speedup_short(row)}" in texts
+    assert any("never reached" in text for text in texts)
+
+
+def test_targets_of_a_ladder_have_their_own_panels(summary: Summary, store: Store) -> None:
+    wider = copy.deepcopy(summary)
+    for rows in (wider["finals"], wider["savings_curves"]):
+        rows += [row | {"target": "w256-d2"} for row in rows]
+    assert len(drawn("costs", wider, store).axes) == 2
+    assert len(drawn("savings", wider, store).axes) == 6
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_study_without_rows_gives_a_reason(name: str, summary: Summary, store: Store) -> None:
+    nothing = {key: [] if isinstance(value, list) else value for key, value in summary.items()}
+    empty = Store(store.runs.iloc[:0], store.curves, store.trials, store.study)
+    with pytest.raises(UserError, match="the study has none"):
+        drawn(name, nothing, empty)
+
+
+def test_unknown_figure_names_the_nearest(summary: Summary, store: Store) -> None:
+    with pytest.raises(UserError, match="did you mean 'savings'"):
+        draw("saving", summary, store)
+
+
+def test_the_same_figure_gives_the_same_bytes(summary: Summary, store: Store) -> None:
+    first, second = (draw("costs", summary, store) for _ in range(2))
+    svg = style.svg_bytes(first, "costs")
+    assert svg == style.svg_bytes(second, "costs")
+    assert svg != style.svg_bytes(second, "savings")  # ids are salted by the name
+    assert b"<dc:date>" not in svg
+    assert style.png_bytes(first) == style.png_bytes(second)
+
+
+def test_the_layout_keeps_the_legend_clear_of_the_panel(summary: Summary, store: Store) -> None:
+    figure = draw("costs", summary, store)
+    panel_box = figure.axes[0].get_tightbbox()
+    assert panel_box is not None
+    assert figure.legends[0].get_window_extent().y1 <= panel_box.y0
+
+
+def test_drawing_leaves_the_global_settings_alone(summary: Summary, store: Store) -> None:
+    before = dict(mpl.rcParams)
+    style.svg_bytes(draw("costs", summary, store), "costs")
+    assert dict(mpl.rcParams) == before
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_a_method_keeps_its_look_and_never_borrows_a_known_one(name: str) -> None:
+    assert style.look(name) == style.look(name)
+    if name.partition("(")[0] not in style.METHODS:
+        assert style.look(name) not in style.METHODS.values()
+
+
+def test_a_variant_keeps_the_colour_of_its_method() -> None:
+    plain, variant = style.look("szp"), style.look("szp(shrink=0.2)")
+    assert variant.colour == plain.colour
+    assert variant != plain
+
+
+def test_shades_darken_with_width() -> None:
+    brightness = [sum(colour[:3]) for colour in style.shades([(64, 2), (32, 2), (128, 2)]).values()]
+    assert brightness == sorted(brightness, reverse=True)
+
+
+def test_captions_are_data() -> None:
+    assert json.loads(json.dumps({name: entry.caption for name, entry in FIGURES.items()}))
+    assert all(entry.title and entry.caption.endswith(".") for entry in FIGURES.values())

@@ -1,0 +1,227 @@
+"""Savings on tables that mugrow did not write, and the worked example on published logs."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.foreign import evaluate, read_table, table_savings
+from bench.spec import UserError
+
+LOGS = Path("../shared/data/laws/inheritune_growth_logs/owt_runs.csv")
+
+
+def log() -> pd.DataFrame:
+    """Two seeds of ``a`` and of ``b``, which needs half the steps."""
+    rows: list[dict[str, Any]] = []
+    for seed in ("x", "y"):
+        for power in range(11):
+            for run, speed in (("a", 1), ("b", 2)):
+                loss = 5 - 0.25 * power + (seed == "y") * 0.1
+                rows.append(
+                    {"run": run, "seed": seed, "step": 2**power / speed, "n": 10, "loss": loss}
+                )
+    return pd.DataFrame(rows)
+
+
+def savings(path: Path, **options: Any) -> list[dict[str, Any]]:
+    settings = {"run": "run", "x": "step", "loss": "loss", "baseline": "a", "seeds": "seed"}
+    return table_savings(path, **(settings | options))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_every_format(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"log{suffix}"
+    if suffix == ".csv":
+        log().to_csv(path, index=False)
+    elif suffix == ".parquet":
+        log().to_parquet(path)
+    else:
+        log().to_json(path, orient="records", lines=True)
+    (row,) = savings(path)
+    assert row == {
+        "method": "b",
+        "loss": pytest.approx(2.55),
+        "accounting": "target",
+        "state": "reached",
+        "speedup": pytest.approx(2.0),
+        "speedup_lo": pytest.approx(2.0),
+        "speedup_hi": pytest.approx(2.0),
+        "saving": pytest.approx(0.5),
+        "saving_lo": pytest.approx(0.5),
+        "saving_hi": pytest.approx(0.5),
+        "bound": None,
+        "n_seeds": 2,
+    }
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    log().to_csv(tmp_path / "log.csv", index=False)
+    return tmp_path / "log.csv"
+
+
+def test_costs_in_units_of_x(table: Path) -> None:
+    rows = savings(
+        table, x="6 * n * step", at=[3.05], source_cost=3840.0, tuning_cost=960.0, methods=["b"]
+    )
+    speedups = {row["accounting"]: row["speedup"] for row in rows}
+    scratch, grown = 60 * 256, 60 * 128
+    assert speedups == {
+        "target": pytest.approx(2.0),
+        "source": pytest.approx(scratch / (grown + 3840)),
+        "full": pytest.approx((scratch + 960) / (grown + 3840 + 960)),
+    }
+
+
+def test_without_seeds_there_is_no_interval(tmp_path: Path) -> None:
+    path = tmp_path / "one.csv"
+    log().query("seed == 'x'").to_csv(path, index=False)
+    (row,) = savings(path, seeds=None)
+    assert (row["speedup"], row["speedup_lo"], row["n_seeds"]) == (pytest.approx(2.0), None, 1)
+    json.dumps(row, allow_nan=False)
+
+
+def test_censored_losses_have_a_bound(table: Path) -> None:
+    never, outside = savings(table, baseline="b", at=[2.4, 9.0])
+    assert (never["state"], never["speedup"]) == ("outside_range", None)
+    assert outside["state"] == "outside_range"
+    frame = log()
+    frame[(frame["run"] == "a") | (frame["step"] < 200)].to_csv(table, index=False)
+    (row,) = savings(table, at=[2.6])
+    assert row["state"] == "never_reached"
+    assert row["speedup"] is row["saving"] is None
+    assert row["bound"] == pytest.approx(2**9.8 / 128)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"run": "runs"}, "unknown column 'runs'; did you mean 'run'"),
+        ({"x": "steps"}, "unknown column 'steps'; did you mean 'step'"),
+        ({"x": "6 * steps"}, "unknown column 'steps'; did you mean 'step'"),
+        ({"loss": "los"}, "unknown column 'los'; did you mean 'loss'"),
+        ({"seeds": "sede"}, "unknown column 'sede'; did you mean 'seed'"),
+        ({"baseline": "A"}, "unknown run 'A'"),
+        ({"methods": ["c"]}, "unknown run 'c'"),
+        ({"loss": "seed"}, "column 'seed' is not a number in every row"),
+        ({"x": "6"}, "names no column"),
+        ({"x": "1 / 0 * step"}, "cannot be computed"),
+        ({"at": [float("nan")]}, "finite"),
+        ({"source_cost": -1.0}, "source cost"),
+        ({"tuning_cost": float("inf")}, "tuning cost"),
+        ({"smooth": 4}, "nearest: 5"),
+    ],
+)
+def test_mistakes_in_one_line(table: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        savings(table, **options)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "step.max()",
+        "@pd",
+        "__import__('os').system('true')",
+        "step.__class__",
+        "step ** 2",
+        "step if 1 else n",
+        "[step][0]",
+        "step = 5",
+        "'a' * 9",
+        "True * step",
+        "(step",
+        "-" * 5000 + "step",
+        "",
+    ],
+)
+def test_only_arithmetic_is_evaluated(table: Path, expression: str) -> None:
+    with pytest.raises(UserError):
+        savings(table, x=expression)
+
+
+@given(st.text(max_size=30))
+def test_no_expression_escapes(expression: str) -> None:
+    frame = pd.DataFrame({"step": [1.0, 2.0]})
+    with contextlib.suppress(UserError):
+        assert len(evaluate(frame, expression)) == 2
+
+
+def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "header.csv").write_text("run,step,loss\n")
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00a,b\n1,2")
+    (tmp_path / "broken.jsonl").write_text('{"a": 1\n')
+    names = ("empty.csv", "header.csv", "cut.parquet", "binary.csv", "broken.jsonl")
+    for name in (*names, "absent.csv", "table.xlsx"):
+        with pytest.raises(UserError) as caught:
+            read_table(tmp_path / name)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_run_without_usable_points(tmp_path: Path) -> None:
+    path = tmp_path / "nan.csv"
+    path.write_text("run,step,loss\na,1,2.0\na,2,1.0\nb,1,\nb,0,2.0\n")
+    with pytest.raises(UserError, match="run 'b' has no point"):
+        savings(path, seeds=None)
+
+
+def test_seeds_that_do_not_overlap(tmp_path: Path) -> None:
+    path = tmp_path / "apart.csv"
+    path.write_text("run,seed,step,loss\na,0,1,2\na,0,2,1\na,1,3,1\nb,0,1,1\n")
+    with pytest.raises(UserError, match="share no range"):
+        savings(path)
+
+
+WORKED_EXAMPLE = [
+    ("medium", "Baselines/medium-baselines/medium_stacking_2rnd", (14.2, 1.17, 0.88, None)),
+    ("medium", "Baselines/medium-baselines/medium_hybridstacking", (2.84, 1.35, 0.93, None)),
+    ("medium", "medium-scratch/medium-init_ly", (14.2, 2.06, 1.05, None)),
+    ("xlarge", "xlarge-scratch/xlarge_init_ly24", (10.9, 6.73, 4.10, 1.04)),
+    ("xlarge", "Baselines/xlarge-baselines/xlarge_hybridstk", (4.14, 2.88, 1.59, 0.90)),
+    ("large", "Baselines/large-baselines/large_stacking_2rnd", (2.39, 1.03, 0.94, None)),
+]
+INTERPOLATED_COARSELY = (6.73, 4.14)
+BASELINES = {  # with the median of the last three losses of the log
+    "medium": ("medium-scratch/medium_log", 2.8087),
+    "large": ("large-scratch/large_log", 2.8531),
+    "xlarge": ("xlarge-scratch/vanilla2", 2.6566),
+}
+
+
+@pytest.mark.skipif(not LOGS.exists(), reason=f"{LOGS} is not here")
+@pytest.mark.parametrize(("size", "run", "published"), WORKED_EXAMPLE)
+def test_worked_example(size: str, run: str, published: tuple[float | None, ...]) -> None:
+    """Growth logs of Inheritune (2404.08634): ratios of steps at losses 3.2, 3.0, 2.9 and the end.
+
+    The published ratios come out of a running median of three. They were interpolated linearly in
+    steps, where we are linear in log steps: between points 1000 steps apart early in training that
+    is worth up to 2 % in two cells, and less than rounding in the others.
+    """
+    baseline, final = BASELINES[size]
+    rows = table_savings(
+        LOGS,
+        run="run",
+        x="step",
+        loss="val_loss",
+        baseline=baseline,
+        methods=[run],
+        at=[3.2, 3.0, 2.9, final],
+        smooth=3,
+    )
+    for row, expected in zip(rows, published, strict=True):
+        if expected is None:
+            assert row["state"] in ("never_reached", "outside_range")
+        else:
+            tolerance = 0.02 if expected in INTERPOLATED_COARSELY else 0.005
+            assert row["speedup"] == pytest.approx(expected, rel=tolerance)

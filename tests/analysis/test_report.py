@@ -1,0 +1,299 @@
+"""The report: whole and self-contained, escaped, equal to the summary, and honest when partial."""
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis import figures
+from analysis.report import format as fmt
+from analysis.report import latex, tables, words
+from analysis.report.build import build
+from analysis.store import load
+from analysis.summary import summarize
+from bench.record import write_json
+
+Summary = dict[str, Any]
+MACRO = re.compile(r"^\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}$")
+
+
+SUMMARIZED: list[Summary] = []  # the study is the same for every test: summarize it once
+
+
+@pytest.fixture
+def summary(request: pytest.FixtureRequest) -> Summary:
+    if not SUMMARIZED:
+        SUMMARIZED.append(summarize(load(request.getfixturevalue("study_dir"))))
+    return copy.deepcopy(SUMMARIZED[0])
+
+
+@pytest.fixture
+def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the quickest figure only: the others have their own tests."""
+    monkeypatch.setattr(figures, "FIGURES", {"costs": figures.FIGURES["costs"]})
+
+
+def keep(directory: Path, table: str, wanted: Any) -> None:
+    """Rewrite a table of the store with the rows for which ``wanted(row)`` holds."""
+    path = directory / f"{table}.parquet"
+    old = pq.read_table(path)
+    mask = [wanted(row) for row in old.to_pylist()]
+    pq.write_table(old.filter(mask), path)
+
+
+def macros_of(text: str) -> dict[str, str]:
+    found = [MACRO.match(line) for line in text.splitlines() if not line.startswith("%")]
+    assert all(found), text
+    names = [match[1] for match in found if match]
+    assert len(names) == len(set(names))
+    return {match[1]: match[2] for match in found if match}
+
+
+def test_the_whole_report(study_dir: Path) -> None:
+    page = build(study_dir)
+    html = page.read_text(encoding="utf-8")
+    report = study_dir / "report"
+    assert page == report / "index.html"
+    for name in figures.FIGURES:
+        assert (report / "figures" / f"{name}.svg").read_bytes().startswith(b"<?xml")
+        assert (report / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert html.count('<svg role="img"') == len(figures.FIGURES)
+    for entry in figures.FIGURES.values():
+        assert entry.caption in html
+    assert not re.search(r'(src|href)\s*=\s*"(?!#|data:)', html)
+    assert not re.search(r"<script|<link|@import|url\((?!#)", html)
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', html)) <= (
+        {(name, "") for name in ids} | {("", name) for name in ids}
+    )
+    assert "mugrow run quick" in html
+    assert "Not drawn" not in html
+    saved = json.loads((study_dir / "summary.json").read_text())
+    assert saved == summarize(load(study_dir))
+
+
+@pytest.mark.usefixtures("one_figure")
+def test_building_twice_gives_the_same_bytes(study_dir: Path) -> None:
+    build(study_dir)
+    files = sorted(path for path in (study_dir / "report").rglob("*") if path.is_file())
+    first = [path.read_bytes() for path in files]
+    build(study_dir)
+    assert [path.read_bytes() for path in files] == first
+    assert len(files) == 2 + 1 + 1 + 6  # figure as SVG and PNG, page, macros, tables
+
+
+@pytest.mark.usefixtures("one_figure")
+def test_text_from_files_is_escaped(study_dir: Path) -> None:
+    study = json.loads((study_dir / "study.json").read_text())
+    evil = "<script>alert(1)</script>"
+    write_json(study_dir / "study.json", study | {"title": evil, "note": evil})
+    html = build(study_dir).read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert (
+        html.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 4
+    )  # title, heading, both in the configuration
+
+
+@pytest.mark.usefixtures("one_figure")
+def test_page_holds_the_numbers_and_the_circumstances(study_dir: Path, summary: Summary) -> None:
+    html = build(study_dir).read_text(encoding="utf-8")
+    for row in summary["finals"]:
+        assert fmt.interval(row["loss"], fmt.loss) in html
+    runs = load(study_dir).runs
+    assert all(run_id in html for run_id in runs["run_id"])
+    assert runs["corpus_sha256"].iloc[0] in html
+    assert "2.13.0" in html
+    assert "loss was nan at step 30" in html
+    assert "at most 50.0 %" in html
+
+
+def test_macros_equal_the_summary(summary: Summary) -> None:
+    found = macros_of(latex.macros(summary))
+    for row in summary["savings"]:
+        if (row["label"], row["at"]) != ("szp", "scratch final"):
+            continue
+        name = f"mugrowQuickWonetwoeightDtwoSzpSpeedup{row['accounting'].capitalize()}"
+        assert float(found[name]) == pytest.approx(row["speedup"]["value"], abs=0.005)
+        assert float(found[f"{name}Lo"]) == pytest.approx(row["speedup"]["lo"], abs=0.005)
+        assert float(found[f"{name}Hi"]) == pytest.approx(row["speedup"]["hi"], abs=0.005)
+        assert found[f"{name}State"] == "reached"
+    scratch = next(row for row in summary["finals"] if row["label"] == "scratch")
+    name = "mugrowQuickWonetwoeightDtwoScratchLoss"
+    assert float(found[name]) == pytest.approx(scratch["loss"]["value"], abs=5e-5)
+    assert found["mugrowQuickSpWthreetwoToWsixfourDtwoShift"] == r"\ensuremath{-}1.00"
+
+
+def test_a_censored_macro_is_a_bound(summary: Summary) -> None:
+    found = macros_of(latex.macros(summary))
+    row = next(row for row in summary["savings"] if row["state"] == "never_reached")
+    name = "mugrowQuickWonetwoeightDtwoHypercloningSpeedupTarget"
+    assert found[name] == rf"\ensuremath{{<}}{row['bound']:.2f}"
+    assert found[f"{name}State"] == "never reached"
+    assert f"{name}Lo" not in found
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=4))
+def test_macro_names_are_letters_and_values_balance(parts: list[str]) -> None:
+    assert re.fullmatch(r"[A-Za-z]+", latex.camel("mugrow", *parts))
+    escaped = re.sub(r"\\[{}]", "", latex.escape("".join(parts)))
+    assert escaped.count("{") == escaped.count("}")
+    assert not re.search(r"(?<!\\)[&%$#_]", escaped)
+
+
+def test_macro_names_tell_variants_apart() -> None:
+    names = {latex.camel("m", f"szp(shrink={value})") for value in ("0.2", "0.02", "-0.2", "2")}
+    assert len(names) == 4
+    assert latex.camel("m", "w64-d2", "zero_pad") == "mWsixfourDtwoZeroPad"
+
+
+def test_latex_tables_hold_the_numbers(summary: Summary) -> None:
+    for item in tables.of_summary(summary):
+        text = latex.table(item)
+        body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+        rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert len(rows) == 1 + len(item.rows)
+        assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(item.columns) - 1}
+    finals = latex.table(tables.finals(summary))
+    for row in summary["finals"]:
+        assert f"{row['loss']['value']:.4f} [{row['loss']['lo']:.4f}" in finals
+
+
+def comparison(state: str, **fields: Any) -> dict[str, Any]:
+    row = {
+        "target": "w128-d2", "label": "szp", "at": "scratch final", "at_loss": 2.5,
+        "state": state, "speedup": None, "bound": None,
+    }  # fmt: skip
+    return row | fields
+
+
+def speedup(value: float, lo: float | None, hi: float | None, n: int = 3) -> dict[str, Any]:
+    return comparison("reached", speedup={"value": value, "lo": lo, "hi": hi, "n": n})
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict", "text"),
+    [
+        (speedup(1.5, 1.2, 1.8), "saved", "szp 1.50× [1.20, 1.80]"),
+        (speedup(1.5, 1.2, None), "saved", "szp 1.50× [1.20, ?]"),
+        (speedup(1.5, 0.9, 1.8), "undecided", "szp 1.50× [0.90, 1.80]"),
+        (speedup(1.5, None, 1.8), "undecided", "szp 1.50× [?, 1.80]"),
+        (speedup(0.8, 0.7, 0.9), "cost", "szp 0.80× [0.70, 0.90]"),
+        (speedup(1.5, None, None, n=1), "one seed", "szp 1.50×"),
+        (comparison("never_reached", bound=0.93), "never_reached", "szp (speed-up below 0.93×)"),
+        (
+            comparison("baseline_never_reached", bound=1.4),
+            "baseline_never_reached",
+            "szp (speed-up above 1.40×)",
+        ),
+        (comparison("outside_range"), "outside_range", "szp"),
+    ],
+)
+def test_a_verdict_needs_its_interval(row: dict[str, Any], verdict: str, text: str) -> None:
+    assert words.verdict(row) == verdict
+    assert words.outcomes([row], [row]) == f"{words.VERDICTS[verdict]} – {text}"
+
+
+def test_an_arm_that_lost_seeds_names_the_loss_it_was_compared_at() -> None:
+    rows = [speedup(1.5, 1.2, 1.8), speedup(1.4, 1.2, 1.8), speedup(1.3, 1.2, 1.8)]
+    rows[2] |= {"label": "stack", "at_loss": 2.6}
+    assert words.outcomes(rows, rows).endswith("stack 1.30× [1.20, 1.80] (at 2.6000, on the seeds "
+                                               "it finished)")  # fmt: skip
+
+
+def test_headline_covers_every_accounting_and_the_transfer(summary: Summary) -> None:
+    ((target, said),) = words.growth(summary).items()
+    assert "w128-d2" in target
+    assert len(said) == 3
+    for line in said:
+        assert "never reached it – hypercloning" in line
+        assert "saved compute – szp" in line
+    mup, sp = words.transferred(summary)
+    assert "μP the best learning rate moves by 0.00 [0.00, 0.00] log2 from width 32 to 64" in mup
+    assert "SP the best learning rate moves by −1.00" in sp
+    nothing = {"value": None, "lo": None, "hi": None, "n": 2}
+    summary["transfer"][0] |= {"regret_nats": nothing, "regret_at": "diverged"}
+    assert next(words.transferred(summary)).endswith("keeping that of width 32 diverges there.")
+
+
+def test_warnings(study_dir: Path, summary: Summary) -> None:
+    runs = load(study_dir).runs
+    summary["optima"][0]["edge"] = "high"
+    text = "\n".join(words.warnings(summary, runs))
+    assert "on the high edge" in text
+    assert f"Among {len(runs)} runs: 1 diverged, 1 pruned" in text
+    assert "2 seeds are few" in text
+    assert "2 of 2 source runs stop before the end of their schedule, at step 80 of 100" in text
+    assert "target runs" not in text
+
+
+def test_one_seed_has_no_intervals(study_dir: Path) -> None:
+    keep(study_dir, "runs", lambda row: row["seed"] == 0)
+    summary = summarize(load(study_dir))
+    assert "One seed gives no interval" in words.intervals(summary)
+    assert all("one seed" in line for line in next(iter(words.growth(summary).values())))
+
+
+@pytest.mark.usefixtures("one_figure")
+def test_a_study_without_targets_says_so(study_dir: Path) -> None:
+    build(study_dir)
+    keep(study_dir, "runs", lambda row: row["role"] == "proxy")
+    html = build(study_dir).read_text(encoding="utf-8")
+    assert "No target has finished" in html
+    assert "Not drawn: figure &#39;costs&#39; needs a finished target" in html
+    assert not list((study_dir / "report" / "figures").iterdir())  # none left of the first build
+
+
+def test_a_study_with_nothing_says_so(study_dir: Path) -> None:
+    for table in ("runs", "curves", "trials"):
+        keep(study_dir, table, lambda row: False)
+    html = build(study_dir).read_text(encoding="utf-8")
+    assert "No proxy has finished" in html
+    assert "No target has finished" in html
+    assert html.count("Not drawn") == len(figures.FIGURES)
+    assert macros_of((study_dir / "report" / "macros.tex").read_text()) == {"mugrowQuickSeeds": "0"}
+
+
+@pytest.mark.usefixtures("one_figure")
+def test_a_study_without_baseline_or_proxies_says_so(study_dir: Path) -> None:
+    keep(
+        study_dir, "runs", lambda row: row["role"] != "proxy" and
+        not (row["role"] == "target" and row["method"] == "scratch"),
+    )  # fmt: skip
+    keep(study_dir, "trials", lambda row: False)
+    html = build(study_dir).read_text(encoding="utf-8")
+    assert "No proxy has finished" in html
+    assert "No target has both a grown and a from-scratch run" in html
+
+
+@given(st.floats(min_value=1e-3, max_value=1e27))
+def test_si_keeps_three_digits(value: float) -> None:
+    number, *unit = fmt.si(value, "FLOP").split()
+    factor = dict(zip("kMGTPEZY", (1000.0**rank for rank in range(1, 9)), strict=True))
+    assert float(number) * factor.get(unit[0].removesuffix("FLOP"), 1.0) == pytest.approx(
+        value, rel=5.1e-3
+    )
+    if 1 <= value < 9.99e26:
+        assert 1 <= float(number) < 1000
+
+
+def test_numbers_as_text() -> None:
+    assert fmt.loss(2.67451) == "2.6745"
+    assert fmt.number(-0.00001, 4) == "0.0000"
+    assert fmt.number(-0.25, 2) == "−0.25"
+    assert fmt.loss(None) == fmt.MISSING
+    assert fmt.interval({"value": 1.234, "lo": 1.1, "hi": 1.31, "n": 3}, fmt.times) == (
+        "1.23× [1.10, 1.31]"
+    )
+    assert fmt.flops(999.9e9) == "1 TFLOP"
+    assert fmt.flops(0) == "0 FLOP"
+    assert [fmt.seconds(s) for s in (5, 300, 9000)] == ["5 s", "5 min", "2.5 h"]
+    never = comparison("never_reached", bound=0.93)
+    assert fmt.speedup(never) == "never reached (speed-up below 0.93×)"
+    assert fmt.speedup_short(never) == "never reached (< 0.93×)"

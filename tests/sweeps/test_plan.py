@@ -1,0 +1,229 @@
+import random
+from dataclasses import replace
+
+import pytest
+from fake_runs import ALONE, DATA, STUDY, ended, run_all
+
+from bench.record import ROLES, TRIAL_SCHEMA
+from bench.spec import UserError, run_spec_from_json
+from bench.spec import canonical_json as to_json
+from sweeps.override import override
+from sweeps.plan import SOURCE_DATA_SEEDS, Stack, depends, plan
+from sweeps.study import Method, Rung, Step
+
+LADDER = (Step(64, 2, 128, 2), Step(32, 2, 128, 2), Step(64, 2, 64, 4))
+METHODS = (*STUDY.methods, Method("stack"))
+
+
+def of_role(plan, role):
+    return [run.spec for run in plan.runs if run.role == role]
+
+
+def sizes(stacks):
+    """What a stack costs: role, shape and tokens of each member."""
+    return [[(run.role, run.spec.model, run.spec.tokens) for run in s.runs] for s in stacks]
+
+
+def test_stacks_come_after_what_they_depend_on():
+    done, finished = run_all(replace(STUDY, ladder=LADDER, methods=METHODS))
+    assert [run.role for run in done.runs] == sorted(
+        (run.role for run in done.runs), key=ROLES.index
+    )
+    before = set()
+    for stack in done.stacks:
+        assert depends(stack) <= before
+        before |= {run.spec.run_id for run in stack.runs}
+    assert before == set(finished)
+    assert not done.provisional
+
+
+def test_a_run_is_planned_once():
+    done, _ = run_all(replace(STUDY, ladder=LADDER, methods=METHODS))
+    run_ids = [run.spec.run_id for run in done.runs]
+    assert len(run_ids) == len(set(run_ids))
+    scratch = [spec for spec in of_role(done, "target") if spec.start.method == "scratch"]
+    assert sorted((s.model.width, s.model.depth, s.seed) for s in scratch) == [
+        *[(64, 4, 0), (64, 4, 1), (128, 2, 0), (128, 2, 1)],
+    ]
+
+
+def test_the_main_sweep_is_all_that_targets_wait_for():
+    none = plan(STUDY, DATA, {})
+    assert {run.role for run in none.runs} == {"proxy"}
+    main = [run for stack in none.stacks for run in stack.runs if run.sweep == "mup-w32-d2"]
+    assert len(main) == 7 * 3 * 2
+    finished = {run.spec.run_id: ended(run.spec) for run in main}
+    assert len(of_role(plan(STUDY, DATA, finished), "target")) == 3 * 2
+    finished.popitem()
+    assert of_role(plan(STUDY, DATA, finished), "target") == []
+
+
+@pytest.mark.parametrize("sampler", ["grid", "tpe"])
+def test_provisional_runs_cost_what_the_real_ones_will(sampler):
+    study = replace(STUDY, sampler=sampler, ladder=LADDER, methods=METHODS)
+    first, (last, _) = plan(study, DATA, {}), run_all(study)
+    guess = sizes(first.stacks + first.provisional)
+    real = sizes(last.stacks)
+    assert sorted(map(repr, guess)) == sorted(map(repr, real))
+    stand_ins = [run.spec.run_id for stack in first.provisional for run in stack.runs]
+    assert len(set(stand_ins)) == len(stand_ins)
+    assert first.optima == {}
+
+
+@pytest.mark.parametrize("sampler", ["grid", "qmc", "tpe"])
+def test_stacks_do_not_depend_on_the_order_in_which_runs_end(sampler):
+    study = replace(STUDY, sampler=sampler, proxy_widths=(32,))
+    last, finished = run_all(study)
+    rng = random.Random(0)
+    for _ in range(5):
+        some = {run_id: row for run_id, row in finished.items() if rng.random() < 0.7}
+        found = plan(study, DATA, some)
+        assert {stack.key for stack in found.stacks} <= {stack.key for stack in last.stacks}
+    assert run_all(study, some)[0] == last
+    assert plan(study, DATA, dict(reversed(finished.items()))) == last
+
+
+def test_sources_and_targets_use_the_optimum_of_the_main_sweep():
+    done, _ = run_all(STUDY)
+    best = done.optima["mup-w32-d2"]
+    assert set(done.optima) == {"mup-w32-d2", "mup-w64-d2", "sp-w32-d2", "sp-w64-d2"}
+    for run in done.runs:
+        if run.role != "proxy":
+            assert (run.spec.hyper.lr, run.spec.hyper.init_std) == (best.lr, best.init_std)
+            assert (run.spec.parametrization, run.spec.base) == ("mup", STUDY.model)
+            assert (run.sweep, run.trial) == ("mup-w32-d2", None)
+
+
+def test_a_source_stops_where_its_cooldown_begins_on_batches_of_its_own():
+    done, _ = run_all(STUDY)
+    sources = {spec.run_id: spec for spec in of_role(done, "source")}
+    assert sorted(spec.seed for spec in sources.values()) == [0, 1]
+    for source in sources.values():
+        assert (source.steps, source.stop_step) == (200, 160)
+        assert source.data_seed == source.seed + SOURCE_DATA_SEEDS
+        assert (source.model.width, source.model.depth) == (64, 2)
+    for target in of_role(done, "target"):
+        assert (target.steps, target.stop_step, target.data_seed) == (200, None, target.seed)
+        assert (target.model.width, target.model.depth) == (128, 2)
+        if target.start.method != "scratch":
+            source = sources[target.start.source_run_id]
+            assert (source.seed, target.start.source_step) == (target.seed, 160)
+
+
+def test_without_a_cooldown_a_source_trains_to_its_end():
+    done, _ = run_all(override(ALONE, ["schedule.kind=cosine"]))
+    assert {spec.last_step for spec in of_role(done, "source")} == {200}
+
+
+def test_a_start_writes_down_every_parameter():
+    study = replace(
+        ALONE, methods=(Method("scratch"), Method("szp"), Method("szp", (("shrink", 1),)))
+    )
+    done, _ = run_all(study)
+    starts = {spec.start.params for spec in of_role(done, "target")}
+    assert starts == {
+        (),
+        (("perturb", 1.0), ("shrink", 0.4)),
+        (("perturb", 1.0), ("shrink", 1.0)),
+    }
+    for spec in of_role(done, "target"):
+        assert run_spec_from_json(to_json(spec)) == spec
+        assert all(isinstance(value, float) for _, value in spec.start.params)
+
+
+def test_a_generation_is_one_stack_and_others_are_cut_by_width():
+    done, _ = run_all(replace(STUDY, stack_width=256, seeds=(0, 1, 2)))
+    proxies = [len(s.runs) for s in done.stacks if s.runs[0].role == "proxy"]
+    assert proxies == [15, 15, 15, 15, 3] + 3 * [15, 6]  # 21 trials, then 7; 5 at a time
+    assert [len(s.runs) for s in done.stacks if s.runs[0].role == "source"] == [3]
+    targets = [s.runs for s in done.stacks if s.runs[0].role == "target"]
+    assert [len(runs) for runs in targets] == [2, 2, 2, 2, 1]
+    assert [run.spec.seed for runs in targets for run in runs] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_a_model_wider_than_a_stack_trains_alone():
+    done, _ = run_all(replace(ALONE, stack_width=1))
+    assert {len(s.runs) for s in done.stacks if s.runs[0].role != "proxy"} == {1}
+
+
+def test_rungs_keep_a_share_of_the_generation():
+    study = replace(ALONE, generation=6, rungs=(Rung(0.25, 0.5), Rung(0.5, 0.2)))
+    stacks = plan(study, DATA, {}).stacks
+    assert [stack.rungs for stack in stacks] == [((25, 3), (50, 1))] * 3 + [((25, 2), (50, 1))]
+    assert stacks[0].trials == (0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5)
+    keys = {stack.key for stack in stacks}
+    assert len(keys) == 4
+    assert keys.isdisjoint(stack.key for stack in plan(ALONE, DATA, {}).stacks)
+
+
+def test_rungs_are_for_proxies():
+    done, _ = run_all(replace(ALONE, rungs=(Rung(0.5, 0.5),)))
+    assert {stack.rungs for stack in done.stacks if stack.runs[0].role != "proxy"} == {()}
+
+
+def test_a_stack_is_of_one_shape():
+    one, two = (plan(STUDY, DATA, {}).stacks[i].runs[0] for i in (0, -1))
+    with pytest.raises(AssertionError):
+        Stack((one, two))
+
+
+def test_trials_are_rows_of_the_trials_table():
+    done, finished = run_all(STUDY)
+    for row in done.trials:
+        assert list(row) == TRIAL_SCHEMA.names
+    assert len(done.trials) == 7 * 3 + 3 * 7
+    proxies = [run.spec.run_id for run in done.runs if run.role == "proxy"]
+    assert sum(row["flops"] for row in done.trials) == sum(finished[i]["flops"] for i in proxies)
+    assert {row["state"] for row in done.trials} == {"complete", "diverged"}
+    assert {row["state"] for row in plan(STUDY, DATA, {}).trials} == {"waiting"}
+
+
+def test_a_method_is_skipped_where_it_cannot_grow_if_it_can_elsewhere():
+    done, _ = run_all(replace(ALONE, ladder=LADDER, methods=METHODS))
+    skipped = {(str(skip.step), skip.method.name) for skip in done.skipped}
+    assert skipped == {
+        ("w64-d2 to w128-d2", "stack"),
+        ("w32-d2 to w128-d2", "stack"),
+        ("w64-d2 to w64-d4", "szp"),
+        ("w64-d2 to w64-d4", "hypercloning"),
+    }
+    assert all("only" in skip.reason for skip in done.skipped)
+    sources = {(s.model.width, s.seed) for s in of_role(done, "source")}
+    assert sources == {(64, 0), (64, 1), (32, 0), (32, 1)}
+
+
+def test_a_source_that_nothing_grows_from_is_not_trained():
+    done, _ = run_all(replace(ALONE, methods=(Method("scratch"),)))
+    assert of_role(done, "source") == []
+    assert len(of_role(done, "target")) == 2
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("methods=scratch,stack", "method 'stack' grows depth only"),
+        ("ladder=32:2:48:2", "method 'hypercloning' cannot grow this source"),
+        ("methods=scratch,spz", "unknown method 'spz'; did you mean 'szp'?"),
+        ("methods=scratch,szp:shirnk=0.2", "did you mean 'shrink'?"),
+        ("methods=scratch,szp:shrink=lots", "shrink of method 'szp' must be a finite number"),
+        ("parametrizations=mup,mpu", "unknown parametrization 'mpu'; did you mean 'mup'?"),
+    ],
+)
+def test_what_no_run_can_have_is_refused_before_anything_trains(assignment, message):
+    with pytest.raises(UserError) as error:
+        plan(override(STUDY, [assignment]), DATA, {})
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_sweep_without_an_optimum_is_a_result():
+    def row(spec):
+        status = "diverged" if spec.parametrization == "mup" else "finished"
+        return {"status": status, "final_val_loss": 2.0, "flops": 1.0}
+
+    done, _ = run_all(STUDY, row=row)
+    assert set(done.optima) == {"sp-w32-d2", "sp-w64-d2"}
+    assert {run.role for run in done.runs} == {"proxy"}
+    assert not done.provisional
+    assert [skip.method for skip in done.skipped] == list(STUDY.methods)
+    assert "mup-w32-d2" in done.skipped[0].reason

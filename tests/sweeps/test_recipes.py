@@ -1,0 +1,38 @@
+import pytest
+from fake_runs import DATA, run_all
+
+from bench.spec import UserError, run_spec_from_json
+from bench.spec import canonical_json as to_json
+from sweeps.plan import plan
+from sweeps.recipes import RECIPES, recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_plans_without_running(name):
+    study = recipe(name)
+    assert study.name == name
+    found = plan(study, DATA, {})
+    assert found.stacks
+    planned = [*found.stacks, *found.provisional]
+    assert {run.role for stack in planned for run in stack.runs} == {"proxy", "source", "target"}
+    for stack in planned:
+        spec = stack.runs[0].spec
+        assert run_spec_from_json(to_json(spec)) == spec
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_fit_for_its_claims(name):
+    """A parabola needs five rates; intervals need seeds; a comparison needs all of its arms."""
+    study = recipe(name)
+    assert len(study.log2_lr) >= 7
+    assert len(study.init_std) >= 3
+    assert len(study.seeds) >= 2
+    assert max(b - a for a, b in zip(study.log2_lr, study.log2_lr[1:], strict=False)) <= 1
+    done, _ = run_all(study)
+    used = {run.spec.start.method for run in done.runs if run.role == "target"}
+    assert used == {how.name for how in study.methods}
+
+
+def test_an_unknown_recipe():
+    with pytest.raises(UserError, match="unknown study 'quikc'; did you mean 'quick'"):
+        recipe("quikc")

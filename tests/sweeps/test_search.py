@@ -1,0 +1,178 @@
+import logging
+import math
+from dataclasses import replace
+
+import optuna
+import pytest
+from fake_runs import ALONE, DATA, STUDY, ended, run_all
+
+from sweeps.sampling import Space, Told, ask
+from sweeps.search import Sweep, replay, sweeps
+
+SAMPLERS = ("grid", "qmc", "tpe", "gp")
+
+
+def alone(sampler, **changes):
+    """One sweep over the learning rate alone."""
+    return replace(ALONE, sampler=sampler, init_std=(0.04,), **({"trials": 12} | changes))
+
+
+def points(state):
+    return [(trial.log2_lr, trial.init_std) for trial in state.trials]
+
+
+def test_only_the_main_sweep_searches_the_initial_scale():
+    found = {sweep.name: sweep.init_std for sweep in sweeps(STUDY, DATA)}
+    assert list(found) == ["mup-w32-d2", "mup-w64-d2", "sp-w32-d2", "sp-w64-d2"]
+    assert found.pop("mup-w32-d2") == STUDY.init_std
+    assert set(found.values()) == {(0.04,)}
+
+
+def test_grid_is_every_pair_in_a_fixed_order():
+    state = replay(sweeps(STUDY, DATA)[0], {})
+    assert points(state) == [(lr, init) for init in STUDY.init_std for lr in STUDY.log2_lr]
+    assert [trial.generation for trial in state.trials][4:7] == [0, 1, 1]
+    assert not state.stand_ins
+    assert not state.done
+
+
+@pytest.mark.parametrize("sampler", ["qmc", "tpe", "gp"])
+def test_samplers_stay_on_the_axis(sampler):
+    state = replay(sweeps(replace(STUDY, sampler=sampler), DATA)[0], {})
+    for log2_lr, init_std in points(state):
+        assert (log2_lr * 8) % 1 == 0
+        assert -10 <= log2_lr <= -4
+        assert init_std in STUDY.init_std
+    assert len(state.trials) == (15 if sampler == "qmc" else 5)
+    assert len(state.trials) + len(state.stand_ins) == 15
+    assert len(set(points(state))) > 1
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_search_killed_anywhere_is_replayed_exactly(sampler):
+    study = alone(sampler)
+    whole, rows = run_all(replace(study, name=f"killed-{sampler}"))
+    study = replace(study, name=f"killed-{sampler}")
+    sweep = sweeps(study, DATA)[0]
+    full = replay(sweep, rows)
+    assert full.done
+    ask.cache_clear()
+    order = [spec.run_id for trial in full.trials for spec in trial.specs]
+    for kept in (0, 1, len(order) // 3, len(order) // 2, len(order) - 1):
+        left = {run_id: rows[run_id] for run_id in order[:kept]}
+        state = replay(sweep, left)
+        assert points(state) == points(full)[: len(state.trials)]
+        assert not state.done
+    resumed, again = run_all(study, {run_id: rows[run_id] for run_id in order[:7]})
+    assert resumed == whole
+    assert again == rows
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_the_next_generation_waits_for_the_whole_last_one(sampler):
+    study = alone(sampler)
+    sweep = sweeps(study, DATA)[0]
+    first = replay(sweep, {}).trials
+    rows = {spec.run_id: ended(spec) for trial in first for spec in trial.specs}
+    assert len(first) == study.generation
+    some = dict(list(rows.items())[:-1])
+    assert len(replay(sweep, some).trials) == study.generation
+    assert replay(sweep, some).trials[-1].state == "waiting"
+    assert len(replay(sweep, rows).trials) == 2 * study.generation
+
+
+def test_trials_are_not_repeated_after_a_resume():
+    """The trap: a sampler built once from a seed starts its stream again on resume."""
+    space = Space("study/sweep", "tpe", (49, 3))
+    first = ask(space, (), 5)
+    history = tuple(Told(point, "complete", 2.0) for point in first)
+    assert ask(space, history, 5) != first
+
+
+def test_what_is_told_decides_what_is_asked():
+    space = Space("study/sweep", "tpe", (49, 1))
+    at = [(place, 0) for place in range(0, 48, 4)]
+    low = tuple(Told(point, "complete", 2.0 + point[0]) for point in at)
+    high = tuple(Told(point, "complete", 2.0 - point[0]) for point in at)
+    mean_low, mean_high = (sum(lr for lr, _ in ask(space, told, 8)) / 8 for told in (low, high))
+    assert mean_low < 20 < 28 < mean_high
+
+
+def test_qmc_goes_on_where_it_was():
+    space = Space("study/sweep", "qmc", (49, 3))
+    whole = ask(space, (), 12)
+    assert ask(space, tuple(Told(p, "complete", 1.0) for p in whole[:5]), 7) == whole[5:]
+    assert len({lr for lr, _ in whole}) > 9
+
+
+@pytest.mark.parametrize("state", ["pruned", "failed"])
+def test_trials_without_a_value_can_be_told(state):
+    space = Space("study/sweep", "tpe", (49, 3))
+    history = tuple(Told((place, 0), state, None) for place in range(12))
+    assert len(ask(space, history, 3)) == 3
+
+
+def test_optuna_is_as_loud_as_before(caplog):
+    before = optuna.logging.get_verbosity()
+    optuna.logging.enable_propagation()
+    try:
+        with caplog.at_level(logging.DEBUG):
+            ask(Space("quiet", "qmc", (7, 3)), (), 3)
+    finally:
+        optuna.logging.disable_propagation()
+    assert optuna.logging.get_verbosity() == before
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("statuses", "state"),
+    [
+        (("finished", "finished"), "complete"),
+        (("finished", None), "waiting"),
+        (("diverged", None), "waiting"),
+        (("finished", "diverged"), "diverged"),
+        (("pruned", "diverged"), "diverged"),
+        (("pruned", "pruned"), "pruned"),
+        (("failed", "diverged"), "failed"),
+    ],
+)
+def test_a_trial_stands_and_falls_with_its_seeds(statuses, state):
+    sweep = sweeps(ALONE, DATA)[0]
+    trial = replay(sweep, {}).trials[3]
+    rows = {
+        spec.run_id: {"status": status, "final_val_loss": 2.0 + spec.seed}
+        for spec, status in zip(trial.specs, statuses, strict=True)
+        if status
+    }
+    found = replay(sweep, rows).trials[3]
+    assert found.state == state
+    assert found.value == (2.5 if state == "complete" else None)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_a_search_in_which_everything_diverges_goes_on_to_its_end(sampler):
+    study = alone(sampler, log2_lr=(-4.5, -3.0))
+    plan, _ = run_all(study)
+    assert {row["state"] for row in plan.trials} == {"diverged"}
+    assert len(plan.trials) == study.trials
+
+
+def test_a_point_asked_for_twice_is_the_same_runs():
+    study = alone("tpe", log2_lr=(-7.25, -7.0), trials=9, generation=3)
+    plan, rows = run_all(study)
+    proxies = [run.spec.run_id for run in plan.runs if run.role == "proxy"]
+    assert len(plan.trials) == 9
+    assert len(proxies) == len(set(proxies)) <= 3 * len(study.seeds)
+    paid = sum(row["flops"] for row in plan.trials)
+    assert paid == sum(rows[run_id]["flops"] for run_id in proxies)
+
+
+def test_specs_differ_in_the_seed_and_its_data_alone():
+    sweep = Sweep(STUDY, DATA, "mup", 64)
+    one, two = sweep.specs(-7.0, 0.04)
+    assert (one.seed, one.data_seed, two.seed, two.data_seed) == (0, 0, 1, 1)
+    assert replace(two, seed=0, data_seed=0) == one
+    assert one.hyper.lr == 2**-7
+    assert one.base == STUDY.model
+    assert (one.model.width, one.model.depth) == (64, 2)
+    assert math.log2(one.hyper.lr) == -7.0

@@ -1,0 +1,118 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from fake_runs import STUDY
+
+from bench.spec import UserError, canonical_json
+from sweeps.override import override
+from sweeps.study import FixedHyper, Method, Rung, Step
+
+
+def test_a_study_and_its_recipes_import_nothing_heavy():
+    code = (
+        "import sys, sweeps.override; from sweeps.recipes import RECIPES, recipe\n"
+        "[recipe(name) for name in RECIPES]\n"
+        "print({'torch', 'optuna', 'pandas', 'numpy', 'pyarrow'} & set(sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"
+
+
+def test_a_study_is_hashable_and_has_one_json_text():
+    assert hash(STUDY) == hash(replace(STUDY))
+    fields = json.loads(canonical_json(STUDY))
+    assert fields["ladder"][0]["target_width"] == 128
+    assert fields["model"]["width"] == 32
+
+
+def test_the_base_initial_scale_is_the_middle_one():
+    assert STUDY.base_init_std == 0.04
+    assert replace(STUDY, init_std=(0.02, 0.04)).base_init_std == 0.04
+
+
+@pytest.mark.parametrize(
+    ("assignment", "key", "value"),
+    [
+        ("title=A new title", "title", "A new title"),
+        ("seeds=3", "seeds", (3,)),
+        ("seeds=0, 1, 2", "seeds", (0, 1, 2)),
+        ("log2_lr=-9,-8.5,-8", "log2_lr", (-9.0, -8.5, -8.0)),
+        ("parametrizations=mup", "parametrizations", ("mup",)),
+        ("sampler=gp", "sampler", "gp"),
+        ("proxy_steps=7", "proxy_steps", 7),
+        ("rungs=0.25:0.5,0.5:0.25", "rungs", (Rung(0.25, 0.5), Rung(0.5, 0.25))),
+        ("rungs=", "rungs", ()),
+        ("ladder=64:2:128:2,64:2:64:4", "ladder", (Step(64, 2, 128, 2), Step(64, 2, 64, 4))),
+        (
+            "methods=scratch,szp:shrink=0.2:perturb=1,stack",
+            "methods",
+            (Method("scratch"), Method("szp", (("shrink", 0.2), ("perturb", 1))), Method("stack")),
+        ),
+        ("hyper.weight_decay=0", "hyper", FixedHyper(weight_decay=0.0)),
+        ("model.depth=4", "model", replace(STUDY.model, depth=4)),
+        ("model.tied=true", "model", replace(STUDY.model, tied=True)),
+        ("model.norm=rmsnorm", "model", replace(STUDY.model, norm="rmsnorm")),
+        ("schedule.kind=cosine", "schedule", replace(STUDY.schedule, kind="cosine")),
+    ],
+)
+def test_override(assignment, key, value):
+    assert override(STUDY, [assignment]) == replace(STUDY, **{key: value})
+
+
+def test_overrides_that_are_right_only_together():
+    widths = ["proxy_widths=64,128", "model.width=64", "model.head_size=32", "ladder=64:2:128:2"]
+    for order in (widths, widths[::-1]):
+        study = override(STUDY, order)
+        assert (study.model.width, study.model.head_size) == (64, 32)
+    assert override(STUDY, []) == STUDY
+    assert override(STUDY, ["trials=3", "trials=4"]).trials == 4
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("sedes=1", "unknown setting 'sedes'; did you mean 'seeds'?"),
+        ("model.dpeth=1", "unknown setting 'model.dpeth'; did you mean 'model.depth'?"),
+        ("model=1", "unknown setting 'model'"),
+        ("seeds", "'seeds' is not of the form key=value"),
+        ("seeds=", "seeds must name at least one, not none"),
+        ("seeds=1,1", "seeds holds 1 twice"),
+        ("seeds=-1", "seeds must be at least 0, not -1"),
+        ("seeds=one", "seeds must be a whole number, not 'one'"),
+        ("seeds=1,,2", "seeds must be a whole number, not ''"),
+        ("trials=2.5", "trials must be a whole number, not '2.5'"),
+        ("hyper.weight_decay=lots", "hyper.weight_decay must be a finite number, not 'lots'"),
+        ("hyper.weight_decay=nan", "hyper.weight_decay must be a finite number, not 'nan'"),
+        ("hyper.beta1=1", "beta1 must be below 1, not 1.0"),
+        ("model.tied=maybe", "model.tied must be true or false, not 'maybe'"),
+        ("model.norm=batchnorm", "unknown norm 'batchnorm'"),
+        ("sampler=gird", "unknown sampler 'gird'; did you mean 'grid'?"),
+        ("proxy_widths=32,-64", "width must be at least 1, not -64"),
+        ("proxy_widths=32,0", "width must be at least 1, not 0"),
+        ("proxy_widths=32,40", "width 40 is not a multiple of head_size 16"),
+        ("proxy_widths=64,128", "model.width is that of the smallest proxy, 64"),
+        ("ladder=64:2:130:2", "width 130 is not a multiple of head_size 16"),
+        ("ladder=64:2:32:2", "a target of the ladder is smaller than its source: w64-d2 to w32-d2"),
+        ("ladder=64:2:128:1", "smaller than its source: w64-d2 to w128-d1"),
+        ("ladder=64:2:128", "ladder is made of source_width:source_depth:target_width"),
+        ("log2_lr=-5,-6", "log2_lr must ascend, unlike -5.0, -6.0"),
+        ("init_std=0.02,0", "init_std must be a finite number above 0, not 0.0"),
+        ("rungs=0.5", "rungs is made of at:keep, not '0.5'"),
+        ("rungs=1:0.5", "a rung is two fractions"),
+        ("rungs=0.5:0", "a rung is two fractions"),
+        ("methods=szp", "methods must begin with 'scratch', the baseline, not 'szp'"),
+        ("methods=scratch,szp,szp", "methods holds szp twice"),
+        ("methods=scratch,szp:0.2", "methods takes NAME or NAME:PARAMETER=VALUE, not 'szp:0.2'"),
+        ("target_steps=0", "target_steps must be at least 1, not 0"),
+        ("stack_width=0", "stack_width must be at least 1, not 0"),
+        ("schedule.warmup=0.9", "overlap"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_naming_it(assignment, message):
+    with pytest.raises(UserError) as error:
+        override(STUDY, [assignment])
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
