@@ -98,7 +98,8 @@ def cost(measured: Curve, losses: Array) -> Array:
     right = np.minimum(right, len(lowest) - 1)
     left = np.maximum(right - 1, 0)
     drop = lowest[left] - lowest[right]
-    part = np.divide(lowest[left] - losses, drop, out=np.ones_like(losses), where=drop > 0)
+    part = np.ones_like(losses)
+    np.divide(lowest[left] - losses, drop, out=part, where=reached & (drop > 0))
     first = measured.flops[measured.first]
     axis = _to_axis(measured.flops, first)
     between = _from_axis(axis[left] + part * (axis[right] - axis[left]), first)

@@ -64,7 +64,7 @@ def _table(path: Path, schema: pa.Schema, columns: list[str]) -> pd.DataFrame:
         raise UserError(f"{path} is not a whole Parquet file: {_one_line(error)}") from error
     wanted = pa.schema([schema.field(name) for name in columns])
     try:
-        table = table
+        table = table.select(columns).cast(wanted)
     except (pa.ArrowException, ValueError) as error:
         raise UserError(f"{path} has a column of another type: {_one_line(error)}") from error
     frame: pd.DataFrame = table.to_pandas()

@@ -140,7 +140,7 @@ def _sweep(group: "pd.DataFrame") -> Sweep:
     for run in group.itertuples():
         row, column = seeds.index(run.seed), lrs.index(run.lr)
         status[row][column] = str(run.status)
-        outcome = {"finished": run.final_val_loss, "diverged": math.nan}
+        outcome = {"finished": run.final_val_loss, "diverged": math.inf}
         loss[row, column] = outcome.get(str(run.status), math.nan)
     first = group.iloc[0]
     return Sweep(

@@ -20,7 +20,7 @@ class Damaged(Exception):
     """A file of the store that cannot be read as what it should be."""
 
     def __init__(self, path: Path, reason: object) -> None:
-        super().__init__(f"{path} is damaged: {str(reason).splitlines()[0]}")
+        super().__init__(f"{path} is damaged: {(str(reason) or repr(reason)).splitlines()[0]}")
         self.path = path
 
 

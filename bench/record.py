@@ -135,7 +135,7 @@ def read_run(folder: Path) -> tuple[dict[str, Any], pa.Table] | None:
     if not path.exists():
         return None
     table = pq.read_table(path)
-    return json.loads(table.schema.metadata[ROW_KEY]), table
+    return json.loads((table.schema.metadata or {})[ROW_KEY]), table
 
 
 def set_aside(path: Path) -> Path:

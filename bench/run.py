@@ -101,7 +101,7 @@ def run_stack(job: Job) -> None:
     watch = _Watch(stack, state_path)
     for current in advance(stack, state, data):
         watch(current)
-    _save_state(state_path, state)
+    _save_state(state_path, stack, state)
     for place, index in enumerate(members):
         adam = None
         if state.status[place] == "finished" and job.roles[index] != "proxy":
@@ -120,7 +120,8 @@ def _starts(job: Job, folder: Path) -> tuple[dict[int, Weights], dict[int, str]]
         try:
             starts[index] = starting_weights(spec, folder)
         except Exception as error:  # a method's mistake ends its own runs, not the study
-            failures[index] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            first_line = str(error).partition("\n")[0]
+            failures[index] = f"{type(error).__name__}: {first_line}"
     return starts, failures
 
 
@@ -167,7 +168,7 @@ class _Watch:
             self.shown_s, self.shown_tokens = now, self.tokens
             write_json(self.path.with_suffix(".json"), self.progress(state, rate))
         if now - self.saved_s > SAVE_EVERY_S:
-            _save_state(self.path, state)
+            _save_state(self.path, self.stack, state)
             self.saved_s = time.monotonic()
 
     def progress(self, state: StackState, tokens_per_s: float) -> dict[str, Any]:
@@ -182,7 +183,7 @@ class _Watch:
         }
 
 
-def _save_state(path: Path, state: StackState) -> None:
+def _save_state(path: Path, stack: Stack, state: StackState) -> None:
     adam = state.adam
     tensors = {
         "weights": adam.weights_KP,
@@ -192,6 +193,7 @@ def _save_state(path: Path, state: StackState) -> None:
         "loss_sum": state.loss_sum_K,
     }
     rest = {
+        "runs": [spec.run_id for spec in stack.specs],
         "step": state.step,
         "alive": state.alive,
         "curves": state.curves,
@@ -202,14 +204,18 @@ def _save_state(path: Path, state: StackState) -> None:
 
 
 def _resume(path: Path, stack: Stack) -> StackState | None:
-    """The saved state of a stack, if there is one that can be read."""
+    """The saved state of a stack, if there is one that can be read and is of these very runs: a
+    member whose source had failed joins the stack when that source is there."""
     try:
         tensors, metadata = checkpoint.load(path)
         rest = json.loads(metadata["state"])
+        runs = rest.pop("runs")
     except FileNotFoundError:
         return None
     except (Damaged, KeyError, json.JSONDecodeError):
         set_aside(path)
+        return None
+    if runs != [spec.run_id for spec in stack.specs]:
         return None
     tensors = {name: tensor.to(stack.device) for name, tensor in tensors.items()}
     loss_sum_K = tensors.pop("loss_sum")

@@ -18,6 +18,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 Scalar = int | float | str | bool
@@ -229,7 +230,7 @@ class RunSpec:
         """Tokens trained on when the run ends."""
         return self.last_step * self.batch_tokens
 
-    @property
+    @cached_property  # a plan asks for it often, and a spec never changes
     def run_id(self) -> str:
         return hashlib.sha256(canonical_json(self).encode()).hexdigest()[:16]
 

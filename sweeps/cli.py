@@ -9,13 +9,14 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
-from bench.spec import DataSpec, UserError
+from bench.spec import UserError
 
 OUT = Path("results")
 
@@ -30,8 +31,8 @@ class Run:
     """Its folder; results/STUDY by default."""
     corpus: str | None = None
     """Another corpus, by name or path."""
-    set: tuple[str, ...] = ()
-    """Settings of the study to change, as key=value."""
+    set: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KEY=VALUE ...")] = ()
+    """Settings of the study to change."""
     dry_run: bool = False
     """Print every run with its cost, and an estimate of the time, and train nothing."""
     workers: int | None = None
@@ -47,16 +48,18 @@ class Run:
         from sweeps.override import override
         from sweeps.recipes import recipe
 
-        study = override(recipe(self.study), self.set)
+        study = override(recipe(self.study), chain(*self.set))
         if self.corpus is not None:
             study = replace(study, corpus=self.corpus)
         from bench.data.batches import load, resolve
 
         _check_device(self.device)
+        _check_positive("threads", self.threads)
         data = resolve(study.corpus, study.tokenizer, study.val_tokens)
         vocabulary = load(data, study.corpus).vocab_size
-        path, study = study.corpus, replace(
-            study, corpus=data.corpus, model=replace(study.model, vocab_size=vocabulary)
+        path, study = (
+            study.corpus,
+            replace(study, corpus=data.corpus, model=replace(study.model, vocab_size=vocabulary)),
         )
         folder = self.out or OUT / study.name
         workers = self._workers()
@@ -75,8 +78,7 @@ class Run:
     def _workers(self) -> int:
         if self.workers is None:
             return 1 if self.device.startswith("cuda") else (os.cpu_count() or 1)
-        if self.workers < 1:
-            raise UserError(f"--workers must be at least 1, not {self.workers}")
+        _check_positive("workers", self.workers)
         return self.workers
 
 
@@ -190,10 +192,13 @@ class Bench:
         from bench.throughput import throughput
 
         _check_device(self.device)
-        for name in ("widths", "stacks"):
-            if not all(value >= 1 for value in getattr(self, name)):
-                raise UserError(f"--{name} must be at least 1, not {min(getattr(self, name))}")
-        torch.set_num_threads(self.threads or os.cpu_count() or 1)
+        threads = self.threads if self.threads is not None else os.cpu_count() or 1
+        _check_positive("widths", *self.widths)
+        _check_positive("stacks", *self.stacks)
+        _check_positive("threads", threads)
+        if not self.seconds > 0:
+            raise UserError(f"--seconds must be above 0, not {self.seconds}")
+        torch.set_num_threads(threads)
         result = throughput(
             self.widths,
             self.stacks,
@@ -236,13 +241,19 @@ def main() -> None:
         sys.exit(130)
 
 
+def _check_positive(option: str, *values: int) -> None:
+    for value in values:
+        if value < 1:
+            raise UserError(f"--{option} must be at least 1, not {value}")
+
+
 def _check_device(device: str) -> None:
     import torch
 
     if device == "cpu":
         return
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); 'cpu' can"

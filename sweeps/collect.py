@@ -26,8 +26,13 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 
 def collect(folder: Path, plan: Plan, finished: Rows) -> None:
-    """Write the three tables of what has ended so far."""
-    runs = [run for run in plan.runs if run.spec.run_id in finished]
+    """Write the three tables of what has ended so far. A run whose source is being done again,
+    because its checkpoint was damaged, is left out until that has ended."""
+    runs = [
+        run
+        for run in plan.runs
+        if {run.spec.run_id, run.spec.start.source_run_id} - {None} <= finished.keys()
+    ]
     write_table(folder / "runs.parquet", run_rows(runs, finished), RUN_SCHEMA)
     write_table(folder / "trials.parquet", plan.trials, TRIAL_SCHEMA)
     curves = pa.concat_tables(

@@ -32,7 +32,10 @@ def dry_run(study: Study, data: DataSpec, folder: Path, workers: int, *, as_json
     estimate = Estimate(study.batch_sequences, workers)
     missing = [s for s in stacks if any(run.spec.run_id not in finished for run in s.runs)]
     left_s = estimate.left(missing, (), folder)
-    skipped = [{"step": str(s.step), "method": str(s.method), "why": s.reason} for s in outcome.skipped]
+    skipped = [
+        {"step": str(skip.step), "method": str(skip.method), "why": skip.reason}
+        for skip in outcome.skipped
+    ]
     if as_json:
         print(json.dumps({"runs": rows, "skipped": skipped, "estimated_s": left_s}, indent=2))
         return

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.checkpoint import Damaged
+from bench.checkpoint import Damaged, load
 from bench.record import set_aside, write_json
 from bench.run import Job, ended, run_stack
 from bench.spec import DataSpec, UserError
@@ -46,8 +46,9 @@ class Where:
 
 def execute(study: Study, data: DataSpec, folder: Path, where: Where) -> Plan:
     """Run a study to its end, or go on where it was stopped; collects its tables."""
+    plan(study, data, {})  # a mistake in the study ends here, with nothing written
     with _locked(folder), display(folder) as shown:
-        _claim(study, data, folder)
+        _claim(study, data, folder, shown.say)
         finished = Ended(folder, shown.say)
         began = time.monotonic()
         with _processes(where) as executor:
@@ -59,13 +60,19 @@ def execute(study: Study, data: DataSpec, folder: Path, where: Where) -> Plan:
 
 class Ended:
     """The rows of ended runs, read once each. A damaged record is named and set aside, so that its
-    run counts as not ended; a failed one is tried again, once a call of the program."""
+    run counts as not ended; so is the damaged state of a stack. A failed run is tried again, once a
+    call of the program."""
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self.folder, self.say = folder, say
         self.rows: dict[str, dict[str, Any]] = {}
         for path in folder.glob("**/.*.tmp"):
             path.unlink()
+        for path in folder.glob("stacks/*.safetensors"):
+            try:
+                load(path)
+            except Damaged as error:
+                self.set_aside(error, "its stack will begin again")
         self.look(path.name for path in folder.glob("runs/*"))
         self.rows = {i: row for i, row in self.rows.items() if row["status"] != "failed"}
 
@@ -74,11 +81,13 @@ class Ended:
             try:
                 row = ended(self.folder, run_id)
             except Damaged as error:
-                aside = set_aside(error.path)
-                self.say(f"{error}; set aside as {aside.name}, its run will be done again")
+                self.set_aside(error, "its run will be done again")
                 continue
             if row is not None:
                 self.rows[run_id] = row
+
+    def set_aside(self, error: Damaged, so: str) -> None:
+        self.say(f"{error}; set aside as {set_aside(error.path).name}, {so}")
 
 
 def _run_all(
@@ -172,7 +181,7 @@ def _ending(stack: Stack, rows: dict[str, Any]) -> str:
     return f"{title(stack)}: {counts}{best}{reasons}"
 
 
-def _claim(study: Study, data: DataSpec, folder: Path) -> None:
+def _claim(study: Study, data: DataSpec, folder: Path, say: Callable[[str], None]) -> None:
     """Write ``study.json``, or refuse a folder that holds another study."""
     path = folder / "study.json"
     ours = json.loads(json.dumps(asdict(study) | {"corpus_sha256": data.corpus_sha256}))
@@ -180,7 +189,7 @@ def _claim(study: Study, data: DataSpec, folder: Path) -> None:
         try:
             theirs = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
-            set_aside(path)
+            say(f"{path} is damaged; set aside as {set_aside(path).name}")
         else:
             for key in sorted(ours.keys() | theirs.keys()):
                 if ours.get(key) != theirs.get(key):
@@ -200,8 +209,12 @@ def _locked(folder: Path) -> Iterator[None]:
     foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists()
     if foreign and not (folder / "study.json").exists():
         raise UserError(f"--out {folder} is not empty and holds no study; choose another")
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"--out {folder} cannot be written: {error.strerror}") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

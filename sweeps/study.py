@@ -151,6 +151,11 @@ class Study:
         ):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.model.context > self.val_tokens:
+            raise UserError(
+                f"val_tokens must be at least one context of {self.model.context}, "
+                f"not {self.val_tokens}"
+            )
         for name in ("parametrizations", "proxy_widths", "log2_lr", "init_std", "seeds"):
             _check_distinct(name, getattr(self, name))
         for seed in self.seeds:

@@ -41,16 +41,13 @@ def transferred(trials: Sequence[Trial]) -> Transferred | None:
     if not complete:
         return None
     _, init_std = min(complete)
-    losses = {trial.log2_lr: _loss(trial) for trial in trials if trial.init_std == init_std}
+    losses = {
+        trial.log2_lr: math.inf if trial.value is None else trial.value  # tested, no candidate
+        for trial in trials
+        if trial.init_std == init_std
+    }
     best = optimum(list(losses), list(losses.values()))
     if best.vertex_log2_lr is None:
         return Transferred(best.argmin_log2_lr, init_std, best.argmin_loss, best.edge, "argmin")
     log2_lr = round(best.vertex_log2_lr * STEPS_PER_LOG2) / STEPS_PER_LOG2
     return Transferred(log2_lr, init_std, best.argmin_loss, best.edge, "vertex")
-
-
-def _loss(trial: Trial) -> float:
-    """As ``optimum`` wants it: inf for diverged, nan for pruned or failed."""
-    if trial.value is not None:
-        return trial.value
-    return math.inf if trial.state == "diverged" else math.nan

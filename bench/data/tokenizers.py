@@ -96,7 +96,7 @@ def cache_folder() -> Path:
 
 
 def _cached_bpe(train: Sequence[bytes], val: Sequence[bytes], vocab_size: int) -> Encoded:
-    content = f"{digest(train)} {digest(val)} {vocab_size} {library.__version__}"
+    content = f"{digest(train)} {digest(val)} {library.__version__}"
     path = cache_folder() / f"bpe-{vocab_size}-{hashlib.sha256(content.encode()).hexdigest()}.npz"
     if (cached := _load(path)) is not None:
         return cached

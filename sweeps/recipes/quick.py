@@ -6,8 +6,9 @@ The whole chain at the smallest scale at which its parts can be told apart. μP 
 two widths show whether the optimum moves with width; the μP optimum then trains a source of width
 64 and targets of width 128, from scratch and grown.
 
-Choices. Depth 2 and head size 16 keep a proxy's step cheap. The grid has steps of 1 in log2 and
-reaches past the optimum on both sides, which is what a parabola needs; initial scales a factor of
+Choices. Depth 2, head size 16 and a context of 64 keep a step cheap; rotary positions let
+so short a training get past the statistics of letter pairs. The grid has steps of 0.75 in log2
+and reaches past the optimum on both sides, which is what a parabola needs; initial scales a factor of
 two apart are searched at the smallest width only. Two seeds give intervals that are honest about
 being wide, not narrow ones. ``generation`` is a whole grid of learning rates, so that it is a
 single program of 14 members.
@@ -23,19 +24,21 @@ def study() -> Study:
         title="Growing a small decoder with hyperparameters tuned on a smaller one",
         question="Does growing save compute when the tuned proxy and the source are paid for?",
         corpus="stdlib",
-        model=ModelSpec(width=32, depth=2, head_size=16, context=64),
+        model=ModelSpec(width=32, depth=2, head_size=16, context=64, positions="rope"),
         parametrizations=("mup", "sp"),
         proxy_widths=(32, 64),
-        log2_lr=(-10.0, -9.0, -8.0, -7.0, -6.0, -5.0, -4.0),
-        init_std=(0.02, 0.04, 0.08),
-        batch_sequences=16,
-        log_every=20,
+        log2_lr=(-10.0, -9.25, -8.5, -7.75, -7.0, -6.25, -5.5),
+        init_std=(0.05, 0.1, 0.2),
+        batch_sequences=8,
+        log_every=30,
+        val_tokens=8192,
         seeds=(0, 1),
         sampler="grid",
         generation=7,
         proxy_steps=300,
-        source_steps=400,
-        target_steps=400,
+        source_steps=500,
+        target_steps=600,
         ladder=(Step(64, 2, 128, 2),),
         methods=(Method("scratch"), Method("szp"), Method("hypercloning")),
+        stack_width=384,
     )

@@ -87,6 +87,15 @@ def test_without_seeds_there_is_no_interval(tmp_path: Path) -> None:
     json.dumps(row, allow_nan=False)
 
 
+def test_smoothing_takes_out_a_lucky_point(table: Path) -> None:
+    frame = log()
+    frame.loc[(frame["run"] == "b") & (frame["step"] == 8), "loss"] = 0.0
+    frame.to_csv(table, index=False)
+    (noisy,), (smooth,) = savings(table, at=[3.3]), savings(table, at=[3.3], smooth=3)
+    assert noisy["speedup"] > 10
+    assert smooth["speedup"] == pytest.approx(2.0)
+
+
 def test_censored_losses_have_a_bound(table: Path) -> None:
     never, outside = savings(table, baseline="b", at=[2.4, 9.0])
     assert (never["state"], never["speedup"]) == ("outside_range", None)

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.corpora import HELD_OUT, corpora, digest, hold_out, read_corpus
+from bench.data.corpora import HELD_OUT, Corpus, corpora, digest, hold_out, read_corpus
 from bench.data.readers import (
     END_OF_TEXT,
     SECTION_BYTES,
     parquet_documents,
     stdlib_documents,
     text_file_documents,
+    text_folder_documents,
     token_documents,
 )
 from bench.spec import UserError
@@ -71,6 +72,8 @@ def test_digest_is_equal_only_for_equal_lists(one: list[bytes], other: list[byte
 def test_document_borders_and_the_split_count_in_the_hash() -> None:
     assert digest([b"ab", b"c"]) != digest([b"a", b"bc"])
     assert digest([b"ab", b""]) != digest([b"ab"])
+    splits = [((b"a",), (b"b",)), ((b"b",), (b"a",)), ((b"a",), (b"c",)), ((b"c",), (b"b",))]
+    assert len({Corpus("books", *split).sha256 for split in splits}) == len(splits)
 
 
 def test_stdlib_is_this_interpreters_sources_without_tests() -> None:
@@ -123,6 +126,12 @@ def test_folder_documents_do_not_depend_on_where_the_folder_is(tmp_path) -> None
     assert here == there
     assert sorted(here.train + here.val) == [b"ay", b"bee", b"zed"]
     assert here.name == "books"
+
+
+def test_folder_documents_come_in_the_order_of_their_paths(tmp_path) -> None:
+    names = [f"{number:02d}" for number in range(40)]
+    folder = folder_of_texts(tmp_path, {f"{name}.txt": name for name in reversed(names)})
+    assert text_folder_documents(folder) == [name.encode() for name in names]
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])

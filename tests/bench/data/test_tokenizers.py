@@ -92,7 +92,9 @@ def test_second_encoding_comes_from_the_cache(cache, monkeypatch) -> None:
         with pytest.raises(pytest.fail.Exception):
             encode("bpe:301", TEXTS[:2], TEXTS[2:])
         with pytest.raises(pytest.fail.Exception):
-            encode("bpe:300", TEXTS[:1], TEXTS[1:])
+            encode("bpe:300", TEXTS[:2], TEXTS[:1])
+        with pytest.raises(pytest.fail.Exception):
+            encode("bpe:300", TEXTS[:1], TEXTS[2:])
     for one, other in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, other)
         assert one.dtype == other.dtype

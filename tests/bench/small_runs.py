@@ -1,0 +1,46 @@
+"""Runs small enough to train inside a test, and tokens to train them on."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import torch
+
+from bench.data.batches import TokenData
+from bench.model import Weights
+from bench.parametrization import initial_weights, parametrization
+from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+
+BASE = ModelSpec(width=8, depth=1, head_size=8, context=8, vocab_size=32)
+RUN = RunSpec(
+    model=replace(BASE, width=16),
+    base=BASE,
+    parametrization="mup",
+    hyper=HyperSpec(lr=2**-6, init_std=0.1),
+    schedule=ScheduleSpec(),
+    data=DataSpec(corpus="skewed", corpus_sha256="0", val_tokens=256),
+    batch_sequences=4,
+    steps=20,
+    seed=0,
+    data_seed=0,
+    log_every=5,
+)
+HYPERS = {field.name for field in fields(HyperSpec)}
+
+
+def vary(run: RunSpec = RUN, **changes: object) -> RunSpec:
+    """A run with some fields, of its own or of its hyperparameters, changed."""
+    hyper = {name: changes.pop(name) for name in list(changes) if name in HYPERS}
+    return replace(run, hyper=replace(run.hyper, **hyper), **changes)
+
+
+def skewed_tokens(vocab_size: int = 32) -> TokenData:
+    """Independent draws of which the low ids are the more likely: there is something to learn."""
+    uniform = np.random.Generator(np.random.Philox(1)).random(5000)
+    tokens = (vocab_size * uniform**3).astype(np.uint16)
+    return TokenData("skewed", "0", tokens[:4000], tokens[4000:], vocab_size, None)
+
+
+def start_of(run: RunSpec) -> Weights:
+    rules = parametrization(run.parametrization).rules(run.model, run.base)
+    dtype = getattr(torch, run.dtype)
+    return initial_weights(run.model, rules, run.hyper.init_std, run.seed, dtype)

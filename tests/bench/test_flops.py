@@ -1,0 +1,63 @@
+"""Training FLOPs against a count by hand and against the products PyTorch itself counts."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.flops import per_token, per_token_6n
+from bench.model import Decoder, count, cross_entropy
+from bench.spec import ModelSpec, llama
+
+GPT2 = ModelSpec(width=32, depth=2, head_size=16, context=64, vocab_size=100)
+LLAMA = llama(width=32, depth=2, head_size=16, context=64, vocab_size=100)
+
+
+def test_gpt2_by_hand():
+    # A block: q, k, v, o of 32 x 32 are 4096 weights, up and down of 32 x 128 are 8192.
+    # Two blocks: 24576. The head, 100 x 32: 3200. Together 27776 weights multiply activations.
+    # Each is one multiplication and one addition: 55552 FLOPs forward.
+    # Attention: a token sees (64 + 1) / 2 = 32.5 positions on average; scores and mixing are a
+    # product of 32 numbers for each: 2 * 2 * 32 * 32.5 = 4160 a block, 8320 in two.
+    # Forward 63872, backward twice that.
+    assert per_token(GPT2) == 191_616
+    # Over all 64 positions: 2 * 2 * 32 * 64 = 8192 a block; 3 * (55552 + 16384).
+    assert per_token(GPT2, causal=False) == 215_808
+
+
+def test_llama_by_hand():
+    # A block: 4096 for attention; gate, up and down of 32 x 128 are 12288. Two blocks: 32768; with
+    # the head of 3200 it is 35968 weights; 3 * (2 * 35968 + 8320).
+    assert per_token(LLAMA) == 240_768
+
+
+def test_a_tied_head_costs_what_an_untied_one_does():
+    assert per_token(replace(GPT2, tied=True)) == per_token(GPT2)
+
+
+def test_parameters_by_hand():
+    # Embedding 3200, positions 64 * 32 = 2048, head 3200: together 8448. A block: 12288 weights in
+    # matrices, 4 * 32 + 128 + 32 = 288 biases, two norms of 64: 12704, twice: 25408; last norm 64.
+    assert count(GPT2) == (33_920, 25_472)
+    assert per_token_6n(GPT2) == 203_520
+    # A block: 16384 in matrices, two gains of 32: 16448, twice: 32896; last gain 32.
+    assert count(LLAMA) == (39_328, 32_928)
+    # Tied, the head's 3200 are gone, and what is not embedding stays the same.
+    assert count(replace(GPT2, tied=True)) == (30_720, 25_472)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize(
+    "spec", [GPT2, LLAMA, replace(GPT2, tied=True), replace(LLAMA, norm="layernorm", bias=True)]
+)
+def test_pytorch_counts_the_same_products(spec, members):
+    sequences = 8
+    tokens = torch.randint(100, (members, sequences, 64), generator=torch.manual_seed(0))
+    weights_KP = torch.randn(members, count(spec)[0]).mul_(0.1).requires_grad_()
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        loss_K = cross_entropy(Decoder(spec).logits(weights_KP, tokens), tokens)
+        loss_K.sum().backward()
+    counted = counter.get_total_flops() / tokens.numel()
+    assert counted == pytest.approx(per_token(spec, causal=False), rel=0.01)

@@ -1,0 +1,214 @@
+"""The stacked decoder against a plain one, written a tensor at a time as textbooks do."""
+
+import math
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+from small_runs import start_of, vary
+from torch import Tensor
+
+from bench.model import (
+    Decoder,
+    Multipliers,
+    Weights,
+    count,
+    cross_entropy,
+    flatten,
+    offsets,
+    parameters,
+    unflatten,
+)
+from bench.spec import ModelSpec, llama
+
+GPT2 = ModelSpec(width=16, depth=2, head_size=8, mlp_ratio=3, context=12, vocab_size=20)
+LLAMA = llama(width=16, depth=2, head_size=8, mlp_ratio=3, context=12, vocab_size=20)
+FLAVOURS = [
+    replace(GPT2, norm=norm, mlp=mlp, positions=positions, tied=tied, bias=bias)
+    for norm, mlp, positions, tied, bias in product(
+        ("layernorm", "rmsnorm"),
+        ("gelu", "swiglu"),
+        ("learned", "rope"),
+        (False, True),
+        (False, True),
+    )
+]
+MULTIPLIERS = Multipliers(output=0.25, attention=1.7)
+
+
+def flavour(spec: ModelSpec) -> str:
+    ends, biases = "tied" if spec.tied else "untied", "bias" if spec.bias else "nobias"
+    return f"{spec.norm}-{spec.mlp}-{spec.positions}-{ends}-{biases}"
+
+
+def random_rows(spec: ModelSpec, members: int = 1, seed: int = 0) -> Tensor:
+    """Rows of the storage ``(K, P)`` in which no gain is one and no bias zero."""
+    rng = torch.Generator().manual_seed(seed)
+    return 0.5 * torch.randn(members, count(spec)[0], generator=rng, dtype=torch.float64)
+
+
+def random_tokens(spec: ModelSpec, *shape: int, seed: int = 1) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(spec.vocab_size, shape, generator=rng)
+
+
+def plain_logits(spec: ModelSpec, multipliers: Multipliers, w: Weights, tokens: Tensor) -> Tensor:
+    """Logits ``(T, V)`` of one sequence ``(T,)``."""
+
+    def linear(x: Tensor, name: str) -> Tensor:
+        y = x @ w[f"{name}.weight"].T
+        return y + w[f"{name}.bias"] if spec.bias else y
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        if spec.norm == "layernorm":
+            x = x - x.mean(dim=-1, keepdim=True)
+        n = x / (x.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+        return n * w[f"{name}.gain"] + (w[f"{name}.bias"] if spec.norm == "layernorm" else 0)
+
+    def rotate(x: Tensor) -> Tensor:
+        """Coordinates i and i + S/2 as a complex number, turned by position * 10000^(-2i/S)."""
+        T, S = x.shape
+        turned = torch.empty_like(x)
+        for i in range(S // 2):
+            angle = torch.arange(T, dtype=torch.float64) * 10_000 ** (-2 * i / S)
+            turned[:, i] = x[:, i] * angle.cos() - x[:, i + S // 2] * angle.sin()
+            turned[:, i + S // 2] = x[:, i] * angle.sin() + x[:, i + S // 2] * angle.cos()
+        return turned
+
+    def attention(x: Tensor, block: str) -> Tensor:
+        q, k, v = (linear(x, f"{block}.attention.{name}") for name in "qkv")
+        outputs = []
+        for head in range(spec.heads):
+            rows = slice(head * spec.head_size, (head + 1) * spec.head_size)
+            qh, kh, vh = q[:, rows], k[:, rows], v[:, rows]
+            if spec.positions == "rope":
+                qh, kh = rotate(qh), rotate(kh)
+            scores = multipliers.attention * qh @ kh.T / math.sqrt(spec.head_size)
+            future = torch.ones_like(scores).triu(diagonal=1).bool()
+            outputs.append(scores.masked_fill(future, -math.inf).softmax(dim=1) @ vh)
+        return linear(torch.cat(outputs, dim=1), f"{block}.attention.o")
+
+    def mlp(x: Tensor, block: str) -> Tensor:
+        up = linear(x, f"{block}.mlp.up")
+        if spec.mlp == "swiglu":
+            gate = linear(x, f"{block}.mlp.gate")
+            return linear(gate * torch.sigmoid(gate) * up, f"{block}.mlp.down")
+        return linear(up * (1 + torch.erf(up / math.sqrt(2))) / 2, f"{block}.mlp.down")
+
+    x = w["embed.weight"][tokens]
+    if spec.positions == "learned":
+        x = x + w["positions.weight"][: len(tokens)]
+    for i in range(spec.depth):
+        x = x + attention(norm(x, f"blocks.{i}.norm1"), f"blocks.{i}")
+        x = x + mlp(norm(x, f"blocks.{i}.norm2"), f"blocks.{i}")
+    head = w["embed.weight"] if spec.tied else w["head.weight"]
+    return multipliers.output * norm(x, "norm") @ head.T
+
+
+@pytest.mark.parametrize("spec", FLAVOURS, ids=flavour)
+def test_logits_equal_the_plain_decoder(spec):
+    weights = unflatten(spec, random_rows(spec)[0])
+    tokens_BT = random_tokens(spec, 2, 12)
+    logits = Decoder(spec, MULTIPLIERS)(weights, tokens_BT)
+    expected = torch.stack([plain_logits(spec, MULTIPLIERS, weights, row) for row in tokens_BT])
+    assert expected.std() > 0.1
+    assert torch.allclose(logits, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("spec", [GPT2, LLAMA, replace(GPT2, tied=True)], ids=flavour)
+def test_gradients_equal_the_plain_decoders(spec):
+    """The folded norms change how gains and biases are reached, and so their gradients' path."""
+    flat_KP = random_rows(spec).requires_grad_()
+    tokens = random_tokens(spec, 13)
+    logits = Decoder(spec, MULTIPLIERS).logits(flat_KP, tokens[None, None, :-1])
+    loss = cross_entropy(logits, tokens[None, None, 1:]).sum()
+    plain = plain_logits(spec, MULTIPLIERS, unflatten(spec, flat_KP[0]), tokens[:-1])
+    expected = -plain.log_softmax(dim=1)[torch.arange(12), tokens[1:]].mean()
+    assert abs(loss - expected) < 1e-12
+    (gradient,) = torch.autograd.grad(loss, flat_KP)
+    (plain_gradient,) = torch.autograd.grad(expected, flat_KP)
+    assert torch.allclose(gradient, plain_gradient, rtol=0, atol=1e-12)
+
+
+def test_a_context_shorter_than_the_models_uses_the_first_positions():
+    weights = unflatten(GPT2, random_rows(GPT2)[0])
+    tokens = random_tokens(GPT2, 1, 12)
+    decoder = Decoder(GPT2)
+    assert torch.allclose(decoder(weights, tokens[:, :5]), decoder(weights, tokens)[:, :5])
+
+
+@pytest.mark.parametrize("spec", [GPT2, LLAMA], ids=flavour)
+def test_a_later_token_changes_no_earlier_logit(spec):
+    weights = unflatten(spec, random_rows(spec)[0])
+    tokens = random_tokens(spec, 1, 12)
+    other = tokens.clone()
+    other[0, 7] = (tokens[0, 7] + 1) % spec.vocab_size
+    before, after = Decoder(spec)(weights, tokens), Decoder(spec)(weights, other)
+    assert torch.equal(before[0, :7], after[0, :7])
+    assert ((before - after)[0, 7:].abs().amax(dim=1) > 1e-6).all()
+
+
+@pytest.mark.parametrize("spec", [GPT2, LLAMA], ids=flavour)
+def test_members_are_independent(spec):
+    flat_KP = random_rows(spec, members=3).requires_grad_()
+    tokens_KBT = random_tokens(spec, 3, 2, 12)
+    logits = Decoder(spec).logits(flat_KP, tokens_KBT)
+    for member in range(3):
+        alone = Decoder(spec)(unflatten(spec, flat_KP[member]), tokens_KBT[member])
+        assert torch.allclose(logits[member], alone, rtol=0, atol=1e-12)
+    (gradient,) = torch.autograd.grad(cross_entropy(logits, tokens_KBT)[1], flat_KP)
+    assert gradient[1].abs().max() > 0
+    assert (gradient[[0, 2]] == 0).all()
+
+
+@pytest.mark.parametrize("spec", FLAVOURS, ids=flavour)
+def test_storage_holds_every_parameter_once(spec):
+    flat_P = random_rows(spec)[0]
+    weights = unflatten(spec, flat_P)
+    assert torch.equal(flatten(spec, weights), flat_P)
+    assert {name: w.shape for name, w in weights.items()} == {
+        name: parameter.shape for name, parameter in parameters(spec).items()
+    }
+    assert sum(w.numel() for w in weights.values()) == len(flat_P) == count(spec)[0]
+    assert torch.equal(flat_P[offsets(spec)["embed.weight"]], weights["embed.weight"].view(-1))
+    weights["norm.gain"].fill_(7.0)
+    assert (flat_P[offsets(spec)["norm.gain"]] == 7).all()  # a view, not a copy
+
+
+def test_flatten_refuses_other_names():
+    weights = unflatten(GPT2, random_rows(GPT2)[0])
+    del weights["norm.bias"]
+    with pytest.raises(AssertionError, match=r"norm\.bias"):
+        flatten(GPT2, weights)
+
+
+def test_flavours_have_the_parameters_they_should():
+    assert "head.weight" not in parameters(replace(GPT2, tied=True))
+    assert "positions.weight" not in parameters(LLAMA)
+    assert not any(name.endswith("bias") for name in parameters(LLAMA))
+    gate, up = (parameters(LLAMA)[f"blocks.1.mlp.{name}.weight"] for name in ("gate", "up"))
+    assert gate.shape == up.shape == (48, 16)
+    assert {name: kind for name, (_, kind) in parameters(GPT2).items() if "0" not in name} == {
+        "embed.weight": "embedding",
+        "positions.weight": "embedding",
+        "norm.gain": "gain",
+        "norm.bias": "bias",
+        "head.weight": "readout",
+    } | {n: kind for n, (_, kind) in parameters(GPT2).items() if n.startswith("blocks.1")}
+
+
+def test_cross_entropy_is_each_members_mean_in_nats():
+    logits = torch.zeros(2, 1, 3, 4)
+    logits[1, 0, :, 2] = math.log(5)  # probabilities 1/8, 1/8, 5/8, 1/8
+    losses = cross_entropy(logits, torch.tensor([[[0, 1, 2]], [[2, 2, 0]]]))
+    expected = [math.log(4), -(2 * math.log(5 / 8) + math.log(1 / 8)) / 3]
+    assert losses.tolist() == pytest.approx(expected)
+
+
+def test_initial_loss_of_a_small_init_is_that_of_guessing():
+    run = vary(init_std=1e-4)
+    tokens = random_tokens(run.model, 4, 9)
+    logits = Decoder(run.model)(start_of(run), tokens[:, :-1])
+    loss = cross_entropy(logits[None], tokens[None, :, 1:])
+    assert loss.item() == pytest.approx(math.log(run.model.vocab_size), abs=1e-3)

@@ -1,0 +1,150 @@
+"""Stacked AdamW against torch's own, tensor by tensor, in float64."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.model import flatten, offsets, parameters, unflatten
+from bench.optim import fresh_state, stacked_adamw
+from bench.parametrization import Rule, Rules
+from bench.spec import HyperSpec, ModelSpec
+
+MODEL = ModelSpec(width=8, depth=1, head_size=4, context=4, vocab_size=8)
+HYPERS = [
+    HyperSpec(lr=1e-2, init_std=1, weight_decay=0.1, clip=0),
+    HyperSpec(lr=3e-3, init_std=1, weight_decay=0, beta1=0.8, beta2=0.99, eps=1e-3, clip=0),
+    HyperSpec(lr=1e-1, init_std=1, weight_decay=0.5, beta1=0, eps=1e-6, clip=0),
+]
+STEPS = 10
+FACTORS = [(step + 1) / STEPS for step in range(STEPS)]
+
+
+def uneven_rules() -> Rules:
+    """Another rule for every tensor, so that a mix-up of two of them shows."""
+    return Rules(
+        {
+            name: Rule(lr=1 / (1 + i), weight_decay=float(i % 3), eps=1 + i)
+            for i, name in enumerate(parameters(MODEL))
+        }
+    )
+
+
+def normal_KP(seed: int, members: int = 3) -> Tensor:
+    P = sum(where.stop - where.start for where in offsets(MODEL).values())
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(members, P, generator=rng, dtype=torch.float64)
+
+
+def gradients(scale: float) -> list[Tensor]:
+    """A gradient for each step, whose norms differ by up to a factor of ten."""
+    return [scale * (1 + step % 4 * 3) * normal_KP(100 + step) for step in range(STEPS)]
+
+
+def stacked(hypers: list[HyperSpec], grads: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Weights ``(K, P)`` after all steps, and the norms ``(K,)`` that each step reported."""
+    start_KP = normal_KP(0)
+    optimizer = stacked_adamw(MODEL, uneven_rules(), hypers, like=start_KP)
+    state = fresh_state(start_KP)
+    norms = []
+    for grad_KP, factor in zip(grads, FACTORS, strict=True):
+        factor_K1 = torch.full((len(hypers), 1), factor, dtype=torch.float64)
+        norms.append(optimizer.update(state, grad_KP.clone(), factor_K1))
+    return state.weights_KP, norms
+
+
+def plain(hyper: HyperSpec, member: int, grads: list[Tensor]) -> Tensor:
+    """The same member trained by ``torch.optim.AdamW`` with a group per tensor; ``(P,)``."""
+    rules = uneven_rules().tensors
+    weights = {
+        name: nn.Parameter(w.clone()) for name, w in unflatten(MODEL, normal_KP(0)[member]).items()
+    }
+    groups = [
+        {
+            "params": [weight],
+            "lr": hyper.lr * rules[name].lr,
+            "weight_decay": hyper.weight_decay * rules[name].weight_decay,
+            "eps": hyper.eps * rules[name].eps,
+        }
+        for name, weight in weights.items()
+    ]
+    optimizer = torch.optim.AdamW(groups, betas=(hyper.beta1, hyper.beta2))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (step + 1) / STEPS)
+    for grad_KP in grads:
+        for name, grad in unflatten(MODEL, grad_KP[member].clone()).items():
+            weights[name].grad = grad
+        if hyper.clip:
+            nn.utils.clip_grad_norm_(weights.values(), hyper.clip)
+        optimizer.step()
+        schedule.step()
+    return flatten(MODEL, {name: weight.detach() for name, weight in weights.items()})
+
+
+def check_against_torch(hypers: list[HyperSpec], grads: list[Tensor]) -> None:
+    weights_KP, _ = stacked(hypers, grads)
+    for member, hyper in enumerate(hypers):
+        expected_P = plain(hyper, member, grads)
+        assert torch.allclose(weights_KP[member], expected_P, rtol=0, atol=1e-12)
+
+
+def test_equals_torch_adamw_with_every_members_own_hyperparameters():
+    check_against_torch(HYPERS, gradients(scale=0.01))
+
+
+def test_equals_torch_adamw_with_clipping():
+    """torch adds 1e-6 to the norm it divides by; gradients this large make that one in 1e13."""
+    scale = 1e6
+    typical = scale * normal_KP(0)[0].norm().item()
+    clips = (typical * 0.1, typical * 3, 0.0)  # always, now and then, never
+    hypers = [replace(hyper, clip=clip) for hyper, clip in zip(HYPERS, clips, strict=True)]
+    grads = gradients(scale)
+    check_against_torch(hypers, grads)
+    clipped, _ = stacked(hypers, grads)
+    unclipped, _ = stacked(HYPERS, grads)
+    moved_K = (clipped - unclipped).abs().amax(dim=1)
+    assert moved_K[1] > 1e-6  # a constant factor would have left Adam as it was
+    assert moved_K[2] == 0
+
+
+def test_reported_norms_are_from_before_clipping():
+    grads = gradients(scale=0.01)
+    _, norms = stacked([replace(hyper, clip=1e-4) for hyper in HYPERS], grads)
+    for norm_K, grad_KP in zip(norms, grads, strict=True):
+        assert torch.allclose(norm_K, grad_KP.square().sum(dim=1).sqrt())
+
+
+def test_a_member_without_gradient_only_decays():
+    grads = [torch.zeros_like(normal_KP(0)) for _ in range(STEPS)]
+    weights_KP, _ = stacked([replace(hyper, clip=1.0) for hyper in HYPERS], grads)
+    check_against_torch(HYPERS, grads)
+    assert torch.equal(weights_KP[1], normal_KP(0)[1])  # its weight decay is 0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_broken_gradient_stays_in_its_member(bad):
+    grads = gradients(scale=0.01)
+    hypers = [replace(hyper, clip=0.1) for hyper in HYPERS]
+    expected, _ = stacked(hypers, grads)
+    grads[3][1, 5] = bad
+    weights_KP, _ = stacked(hypers, grads)
+    assert torch.equal(weights_KP[[0, 2]], expected[[0, 2]])
+    assert not weights_KP[1].isfinite().all()
+
+
+def test_members_that_stay_go_on_as_if_nobody_had_left():
+    grads = gradients(scale=0.01)
+    expected, _ = stacked(HYPERS, grads)
+    start_KP = normal_KP(0)
+    optimizer, state = (
+        stacked_adamw(MODEL, uneven_rules(), HYPERS, like=start_KP),
+        fresh_state(start_KP),
+    )
+    stay = torch.tensor([0, 2])
+    for step, (grad_KP, factor) in enumerate(zip(grads, FACTORS, strict=True)):
+        if step == 4:
+            optimizer, state = optimizer.keep(stay), state.keep(stay)
+        rows_KP = grad_KP if step < 4 else grad_KP[stay]
+        factor_K1 = torch.full((len(rows_KP), 1), factor, dtype=torch.float64)
+        optimizer.update(state, rows_KP.clone(), factor_K1)
+    assert torch.equal(state.weights_KP, expected[stay])

@@ -1,0 +1,144 @@
+import json
+import math
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.record import (
+    CURVE_SCHEMA,
+    RUN_SCHEMA,
+    TRIAL_SCHEMA,
+    read_run,
+    set_aside,
+    write_atomically,
+    write_json,
+    write_run,
+    write_table,
+)
+
+ROW = {"run_id": "0123456789abcdef", "status": "finished", "final_val_loss": 1.5, "reason": None}
+CURVE = [
+    {"run_id": "0123456789abcdef", "step": 0, "tokens": 0, "val_loss": 3.25},
+    {"run_id": "0123456789abcdef", "step": 5, "tokens": 160, "train_loss": 2.5, "val_loss": 2.75},
+]
+
+
+class Boom(Exception):
+    pass
+
+
+def half_written(temporary):
+    temporary.write_text("half")
+    raise Boom
+
+
+def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path):
+    path = tmp_path / "table.parquet"
+    write_atomically(path, lambda temporary: temporary.write_text("before"))
+    with pytest.raises(Boom):
+        write_atomically(path, half_written)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_first_write_that_fails_leaves_no_file(tmp_path):
+    with pytest.raises(Boom):
+        write_atomically(tmp_path / "new" / "table.parquet", half_written)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_the_file_appears_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "file"
+
+    def write(temporary):
+        assert temporary.parent == path.parent  # a rename is atomic within one folder only
+        temporary.write_text("half")
+        assert not path.exists()
+        temporary.write_text("whole")
+
+    write_atomically(path, write)
+    assert path.read_text() == "whole"
+
+
+def test_json_is_readable_and_comes_back(tmp_path):
+    value = {"b": [1, None], "a": "ß"}
+    write_json(tmp_path / "x.json", value)
+    text = (tmp_path / "x.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value
+    assert text.index('"a"') < text.index('"b"')
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("schema", [RUN_SCHEMA, CURVE_SCHEMA, TRIAL_SCHEMA])
+def test_an_empty_table_has_its_columns(tmp_path, schema):
+    write_table(tmp_path / "t.parquet", [], schema)
+    table = pq.read_table(tmp_path / "t.parquet")
+    assert table.schema.equals(schema)
+    assert table.num_rows == 0
+
+
+def test_an_unknown_column_is_our_mistake_and_nothing_is_written(tmp_path):
+    with pytest.raises(AssertionError, match="val_los"):
+        write_table(tmp_path / "t.parquet", [{"run_id": "a", "val_los": 1.0}], CURVE_SCHEMA)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_comes_back_with_its_row_and_with_nulls_where_it_said_nothing(tmp_path):
+    write_run(tmp_path / "runs" / "a", ROW, CURVE)
+    row, table = read_run(tmp_path / "runs" / "a")
+    assert row == ROW
+    assert table.schema.equals(CURVE_SCHEMA)  # but for the metadata
+    assert table["step"].to_pylist() == [0, 5]
+    assert table["train_loss"].to_pylist() == [None, 2.5]
+    assert table["grad_norm"].null_count == 2
+
+
+def test_a_failed_run_is_recorded_though_it_has_no_curve(tmp_path):
+    write_run(tmp_path, {"run_id": "a", "status": "failed", "reason": "no source"}, [])
+    row, table = read_run(tmp_path)
+    assert row["reason"] == "no source"
+    assert table.num_rows == 0
+
+
+@given(loss=st.floats(allow_nan=False), step=st.integers(0, 2**62))
+def test_numbers_survive_exactly(tmp_path_factory, loss, step):
+    folder = tmp_path_factory.getbasetemp() / "exact"
+    write_run(folder, ROW | {"final_val_loss": loss}, [{"step": step, "val_loss": loss}])
+    row, table = read_run(folder)
+    assert row["final_val_loss"] == loss
+    assert table.to_pylist()[0]["step"] == step
+    assert math.copysign(1, table.to_pylist()[0]["val_loss"]) == math.copysign(1, loss)
+    assert table.to_pylist()[0]["val_loss"] == loss
+
+
+def test_a_run_that_has_not_ended_has_no_record(tmp_path):
+    assert read_run(tmp_path) is None
+
+
+@given(kept=st.floats(0, 1, exclude_max=True))
+def test_a_truncated_record_is_an_error(tmp_path_factory, kept):
+    folder = tmp_path_factory.getbasetemp() / "truncated"
+    write_run(folder, ROW, CURVE)
+    path = folder / "curve.parquet"
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises((pa.ArrowInvalid, OSError)):
+        read_run(folder)
+
+
+def test_a_parquet_file_that_carries_no_row_is_an_error(tmp_path):
+    pq.write_table(pa.table({"step": [1]}), tmp_path / "curve.parquet")
+    with pytest.raises(KeyError):
+        read_run(tmp_path)
+
+
+def test_files_set_aside_keep_their_content_and_do_not_replace_each_other(tmp_path):
+    path = tmp_path / "curve.parquet"
+    for content in ("first", "second"):
+        path.write_text(content)
+        aside = set_aside(path)
+        assert aside.read_text() == content
+        assert not path.exists()
+    assert len(list(tmp_path.iterdir())) == 2

@@ -1,0 +1,387 @@
+"""Stacks on disk: what a run leaves, what survives a kill, and what damage does."""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import BASE, RUN, vary
+
+import bench.run
+from bench import checkpoint
+from bench.checkpoint import Damaged
+from bench.data.batches import load, resolve, val_windows
+from bench.flops import per_token, per_token_6n
+from bench.model import Decoder, cross_entropy, parameters
+from bench.parametrization import parametrization
+from bench.record import RUN_SCHEMA, read_run
+from bench.run import Job, ended, run_stack
+from bench.spec import RunSpec, Start, UserError, run_spec_from_json
+from bench.train import Rung
+
+HUGE_LR = 1e30
+FILES = {"spec.json", "checkpoint.safetensors", "state.safetensors", "curve.parquet"}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> str:
+    words = ["tide", "salt", "lamp", "harbour", "öre", "mast", "gull"]
+    rng = random.Random(0)
+    paragraphs = (" ".join(rng.choices(words, k=60)) for _ in range(300))
+    path = tmp_path_factory.mktemp("corpus") / "harbour.txt"
+    path.write_text("\n\n".join(paragraphs), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def run(corpus) -> RunSpec:
+    """The small run on a text, where losses have bits per byte."""
+    return replace(
+        RUN,
+        model=replace(RUN.model, vocab_size=256),
+        base=replace(BASE, vocab_size=256),
+        data=resolve(corpus, val_tokens=64),
+    )
+
+
+@pytest.fixture
+def job(run, corpus, tmp_path) -> Job:
+    runs = (run, vary(run, seed=1, data_seed=1), vary(run, lr=HUGE_LR))
+    return job_of(tmp_path / "study", corpus, runs, role="target")
+
+
+def job_of(
+    folder: Path, corpus: str, runs: tuple[RunSpec, ...], role: str = "proxy", **fields: object
+) -> Job:
+    key = fields.pop("key", "a-stack")
+    roles = (role,) * len(runs)
+    return Job(str(folder), "a study", key, runs, roles, corpus_path=corpus, **fields)
+
+
+def home(job: Job, member: int) -> Path:
+    return Path(job.folder) / "runs" / job.runs[member].run_id
+
+
+def row(job: Job, member: int) -> dict:
+    return read_run(home(job, member))[0]
+
+
+def curve(job: Job, member: int) -> list[dict]:
+    return read_run(home(job, member))[1].to_pylist()
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def assert_same_tensors(a: Path, b: Path) -> None:
+    tensors, expected = checkpoint.load(a)[0], checkpoint.load(b)[0]
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], expected[name]) for name in tensors)
+
+
+def everything(job: Job) -> dict[str, tuple[int, bytes]]:
+    """Time of writing and content of every file of the study."""
+    root = Path(job.folder)
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {str(f.relative_to(root)): (f.stat().st_mtime_ns, f.read_bytes()) for f in files}
+
+
+def save_at_every_step_and_stop_after(monkeypatch, steps: int) -> list[int]:
+    """Patch training so that it is killed after so many steps; returns the list in which it notes
+    the step at which each (re)start began."""
+    began: list[int] = []
+    real = bench.run.advance
+
+    def killed(stack, state, data):
+        began.append(state.step)
+        for done, current in enumerate(real(stack, state, data)):
+            if done == steps:
+                raise Killed
+            yield current
+
+    monkeypatch.setattr(bench.run, "SAVE_EVERY_S", -1)
+    monkeypatch.setattr(bench.run, "advance", killed)
+    return began
+
+
+def test_an_ended_stack_leaves_its_runs_and_nothing_in_flight(job):
+    run_stack(job)
+    assert names(home(job, 0)) == names(home(job, 1)) == FILES
+    assert names(home(job, 2)) == {"spec.json", "curve.parquet"}  # diverged: no weights to keep
+    assert names(Path(job.folder) / "stacks") == set()
+    assert [row(job, i)["status"] for i in range(3)] == ["finished", "finished", "diverged"]
+    spec = run_spec_from_json((home(job, 1) / "spec.json").read_text())
+    assert spec == job.runs[1]
+
+
+def test_proxies_keep_no_checkpoint(run, corpus, tmp_path):
+    job = job_of(tmp_path, corpus, (run,), role="proxy")
+    run_stack(job)
+    assert names(home(job, 0)) == {"spec.json", "curve.parquet"}
+    assert ended(tmp_path, run.run_id)["role"] == "proxy"
+
+
+def test_the_row_of_a_run(job, run):
+    run_stack(job)
+    found, rows = row(job, 0), curve(job, 0)
+    assert found.keys() == set(RUN_SCHEMA.names) - {"flops_source", "flops_tuning"}
+    expected = {
+        "run_id": run.run_id,
+        "study": "a study",
+        "role": "target",
+        "method": "scratch",
+        "width": 16,
+        "tokens": 640,
+        "flops": 640 * per_token(run.model),
+        "flops_6nd": 640 * per_token_6n(run.model),
+        "lr": 2**-6,
+        "batch_tokens": 32,
+        "seed": 0,
+        "corpus": "harbour.txt",
+        "final_val_loss": rows[-1]["val_loss"],
+        "reason": None,
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert run_spec_from_json(found["spec"]) == run
+    assert json.loads(found["versions"])["torch"] == torch.__version__
+    assert found["tokens_per_s"] == pytest.approx(640 / found["wall_s"])
+    assert {r["run_id"] for r in rows} == {run.run_id}
+    # Bytes of words of one to seven letters, one token each but for the two bytes of ö
+    assert found["final_bpb"] == pytest.approx(found["final_val_loss"] * 1.442695, rel=1e-6)
+
+
+def test_a_diverged_run_has_no_final_loss(job):
+    run_stack(job)
+    found = row(job, 2)
+    assert found["final_val_loss"] is found["final_bpb"] is None
+    assert 0 < found["tokens"] < 640
+    assert found["tokens"] == curve(job, 2)[-1]["tokens"]
+
+
+def test_the_checkpoint_is_of_the_weights_that_were_validated_last(job, run, corpus):
+    run_stack(job)
+    weights, metadata = checkpoint.load(home(job, 0) / "checkpoint.safetensors")
+    moments, _ = checkpoint.load(home(job, 0) / "state.safetensors")
+    assert run_spec_from_json(metadata["spec"]) == run
+    assert metadata["step"] == "20"
+    assert weights.keys() == parameters(run.model).keys()
+    assert moments.keys() == {f"{m}.{name}" for m in "mv" for name in weights}
+    assert all((moments[name] >= 0).all() for name in moments if name.startswith("v."))
+    rules = parametrization("mup").rules(run.model, run.base)
+    tokens = torch.from_numpy(val_windows(load(run.data, corpus).val, 8, 64))
+    logits = Decoder(run.model, rules.multipliers)(weights, tokens[:, :-1])
+    loss = cross_entropy(logits[None], tokens[None, :, 1:]).item()
+    assert loss == pytest.approx(row(job, 0)["final_val_loss"], abs=1e-6)
+
+
+def test_the_curve_is_written_last(job, monkeypatch):
+    """It is the proof that the run ended: killed before it, the run has not."""
+    real, seen = bench.run.write_run, []
+
+    def write_run(folder, *rest):
+        seen.append(names(folder))
+        if len(seen) == 2:
+            raise Killed
+        real(folder, *rest)
+
+    monkeypatch.setattr(bench.run, "write_run", write_run)
+    with pytest.raises(Killed):
+        run_stack(job)
+    assert seen == [FILES - {"curve.parquet"}] * 2
+    assert ended(Path(job.folder), job.runs[0].run_id)["status"] == "finished"
+    assert ended(Path(job.folder), job.runs[1].run_id) is None
+    monkeypatch.undo()
+    run_stack(job)
+    assert ended(Path(job.folder), job.runs[1].run_id)["status"] == "finished"
+
+
+@pytest.mark.parametrize("name", ["curve.parquet", "checkpoint.safetensors", "state.safetensors"])
+def test_a_truncated_file_is_damage_that_names_it(job, name):
+    run_stack(job)
+    path = home(job, 0) / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(Damaged) as error:
+        ended(Path(job.folder), job.runs[0].run_id)
+    assert error.value.path == path
+    run_stack(job)
+    assert ended(Path(job.folder), job.runs[0].run_id)["status"] == "finished"
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "state.safetensors"])
+def test_a_finished_run_without_its_checkpoint_is_damaged(job, name):
+    run_stack(job)
+    (home(job, 0) / name).unlink()
+    with pytest.raises(Damaged, match=f"{name} is missing"):
+        ended(Path(job.folder), job.runs[0].run_id)
+
+
+def test_a_run_that_never_began_has_not_ended(tmp_path):
+    assert ended(tmp_path, "0123456789abcdef") is None
+
+
+def test_running_an_ended_stack_again_changes_no_file(job):
+    run_stack(job)
+    before = everything(job)
+    run_stack(job)
+    assert everything(job) == before
+
+
+def test_a_lost_member_is_done_again_as_it_was_and_the_others_are_left_alone(job):
+    run_stack(job)
+    before, lost = everything(job), home(job, 1).rename(Path(job.folder) / "lost")
+    run_stack(job)
+    assert curve(job, 1) == read_run(lost)[1].to_pylist()
+    for name in ("checkpoint.safetensors", "state.safetensors"):
+        assert_same_tensors(home(job, 1) / name, lost / name)
+    after = everything(job)
+    assert before.keys() <= after.keys()
+    others = [name for name in before if job.runs[1].run_id not in name]
+    assert len(others) == len(FILES) + 2
+    assert [after[name] for name in others] == [before[name] for name in others]
+
+
+@pytest.mark.parametrize("steps", [1, 7, 10, 19])
+def test_a_killed_stack_goes_on_where_it_was_to_the_same_bits(job, monkeypatch, tmp_path, steps):
+    job = replace(job, rungs=(Rung(10, 2),))
+    whole = replace(job, folder=str(tmp_path / "whole"))
+    run_stack(whole)
+    began = save_at_every_step_and_stop_after(monkeypatch, steps)
+    for _ in range(40):
+        try:
+            run_stack(job)
+        except Killed:
+            continue
+        break
+    assert began == list(range(0, 20, steps))
+    assert row(job, 0)["wall_s"] > 0
+    for member in range(3):
+        assert curve(job, member) == curve(whole, member)
+        assert row(job, member)["status"] == row(whole, member)["status"]
+    for name in ("checkpoint.safetensors", "state.safetensors"):
+        assert_same_tensors(home(job, 0) / name, home(whole, 0) / name)
+
+
+def test_a_stack_shows_how_far_it_is(job, monkeypatch):
+    monkeypatch.setattr(bench.run, "SHOW_EVERY_S", -1)
+    save_at_every_step_and_stop_after(monkeypatch, 12)
+    with pytest.raises(Killed):
+        run_stack(job)
+    shown = json.loads((Path(job.folder) / "stacks" / "a-stack.json").read_text())
+    assert (shown["step"], shown["steps"], shown["members"]) == (12, 20, 2)  # one has diverged
+    assert 1 < shown["best_val_loss"] < 6
+    assert shown["tokens_per_s"] > 0
+
+
+def test_a_damaged_saved_state_is_set_aside_and_the_stack_begins_again(job, monkeypatch):
+    began = save_at_every_step_and_stop_after(monkeypatch, 12)
+    with pytest.raises(Killed):
+        run_stack(job)
+    path = Path(job.folder) / "stacks" / "a-stack.safetensors"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(Killed):
+        run_stack(job)
+    assert began == [0, 0]
+    assert (path.parent / "a-stack.safetensors.damaged-0").stat().st_size == 500
+
+
+def grown_from(source: RunSpec, method: str, width: int, **params: float) -> RunSpec:
+    start = Start(
+        method=method,
+        source_run_id=source.run_id,
+        source_step=source.last_step,
+        params=tuple(params.items()),
+    )
+    model = replace(source.model, width=width)
+    return replace(source, model=model, start=start, seed=5)
+
+
+@pytest.fixture
+def source_job(run, corpus, tmp_path) -> Job:
+    return job_of(tmp_path / "study", corpus, (run,), role="source", key="a-source")
+
+
+@pytest.mark.parametrize(
+    ("method", "width", "params"),
+    [("hypercloning", 32, {}), ("szp", 16, {"shrink": 1.0, "perturb": 0.0})],
+)
+def test_a_function_preserving_target_begins_at_its_sources_loss(
+    source_job, corpus, method, width, params
+):
+    run_stack(source_job)
+    target = grown_from(source_job.runs[0], method, width, **params)
+    job = job_of(Path(source_job.folder), corpus, (target,), role="target")
+    run_stack(job)
+    final, first = row(source_job, 0)["final_val_loss"], curve(job, 0)[0]["val_loss"]
+    assert first == pytest.approx(final, abs=1e-4)
+    assert abs(curve(source_job, 0)[0]["val_loss"] - final) > 0.1  # a fresh start would be seen
+    assert curve(job, 0)[-1]["val_loss"] < first
+    assert row(job, 0)["source_run_id"] == source_job.runs[0].run_id
+
+
+def test_members_of_a_stack_may_start_differently(source_job, corpus):
+    run_stack(source_job)
+    source = source_job.runs[0]
+    grown = grown_from(source, "hypercloning", 32)
+    fresh = replace(grown, start=Start())
+    job = job_of(Path(source_job.folder), corpus, (grown, fresh), role="target")
+    run_stack(job)
+    assert curve(job, 0)[0]["val_loss"] < curve(job, 1)[0]["val_loss"] - 0.1
+    assert [row(job, i)["method"] for i in range(2)] == ["hypercloning", "scratch"]
+
+
+def test_a_target_without_a_finished_source_fails_alone_and_is_done_when_there_is_one(
+    source_job, run, corpus, monkeypatch
+):
+    """A saved state without the member that failed must not be taken for one with it."""
+    diverged = job_of(Path(source_job.folder), corpus, (vary(run, lr=HUGE_LR),), role="source")
+    run_stack(diverged)
+    targets = (
+        grown_from(diverged.runs[0], "hypercloning", 32),
+        grown_from(run, "hypercloning", 32),
+        replace(grown_from(run, "hypercloning", 32), start=Start()),
+    )
+    job = job_of(Path(source_job.folder), corpus, targets, role="target", key="targets")
+    save_at_every_step_and_stop_after(monkeypatch, 8)
+    with pytest.raises(Killed):
+        run_stack(job)
+    assert [row(job, i)["status"] for i in range(2)] == ["failed", "failed"]
+    assert row(job, 0)["reason"].endswith(f"its source {diverged.runs[0].run_id} is diverged")
+    assert row(job, 1)["reason"].endswith(f"its source {run.run_id} is missing")
+    assert row(job, 0)["tokens"] == 0
+    assert row(job, 0)["final_val_loss"] is None
+    monkeypatch.undo()
+    run_stack(source_job)
+    run_stack(job)
+    assert [row(job, i)["status"] for i in range(3)] == ["failed", "finished", "finished"]
+    assert curve(job, 1)[0]["val_loss"] < curve(job, 2)[0]["val_loss"] - 0.1
+
+
+def test_a_methods_own_mistake_fails_its_run_even_without_a_message(
+    source_job, corpus, monkeypatch
+):
+    run_stack(source_job)
+    target = grown_from(source_job.runs[0], "hypercloning", 32)
+
+    def broken(name):
+        raise AssertionError
+
+    monkeypatch.setattr(bench.run.growth, "method", broken)
+    job = job_of(Path(source_job.folder), corpus, (target,), role="target")
+    run_stack(job)
+    assert row(job, 0)["status"] == "failed"
+    assert row(job, 0)["reason"].startswith("AssertionError")
+
+
+def test_another_text_under_the_same_name_is_refused(job, tmp_path):
+    other = tmp_path / "harbour.txt"
+    other.write_text("\n\n".join("another text " * 200 for _ in range(40)))
+    with pytest.raises(UserError, match="not the text this run is about"):
+        run_stack(replace(job, corpus_path=str(other)))
+    assert not Path(job.folder).exists()

@@ -1,0 +1,216 @@
+import json
+import re
+from dataclasses import fields, is_dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_runs import RUN, vary
+
+from bench.spec import (
+    DataSpec,
+    HyperSpec,
+    ModelSpec,
+    RunSpec,
+    ScheduleSpec,
+    Start,
+    UserError,
+    canonical_json,
+    llama,
+    run_spec_from_json,
+    unknown,
+)
+
+OTHER = {  # another valid value of every field
+    "model.width": 32,
+    "model.depth": 2,
+    "model.head_size": 4,
+    "model.mlp_ratio": 2,
+    "model.context": 16,
+    "model.vocab_size": 64,
+    "model.norm": "rmsnorm",
+    "model.mlp": "swiglu",
+    "model.positions": "rope",
+    "model.tied": True,
+    "model.bias": False,
+    "base.width": 16,
+    "base.depth": 2,
+    "base.head_size": 4,
+    "base.mlp_ratio": 2,
+    "base.context": 16,
+    "base.vocab_size": 64,
+    "base.norm": "rmsnorm",
+    "base.mlp": "swiglu",
+    "base.positions": "rope",
+    "base.tied": True,
+    "base.bias": False,
+    "parametrization": "sp",
+    "hyper.lr": 2**-7,
+    "hyper.init_std": 0.2,
+    "hyper.weight_decay": 0.2,
+    "hyper.beta1": 0.8,
+    "hyper.beta2": 0.99,
+    "hyper.eps": 1e-9,
+    "hyper.clip": 2,
+    "schedule.kind": "cosine",
+    "schedule.warmup": 0.1,
+    "schedule.cooldown": 0.3,
+    "schedule.final": 0.1,
+    "data.corpus": "stdlib",
+    "data.corpus_sha256": "1",
+    "data.tokenizer": "bpe:512",
+    "data.val_tokens": 512,
+    "batch_sequences": 8,
+    "steps": 40,
+    "seed": 1,
+    "data_seed": 1,
+    "stop_step": 20,
+    "start.method": "szp",
+    "start.source_run_id": "0123456789abcdef",
+    "start.source_step": 20,
+    "start.params": (("shrink", 0.4),),
+    "log_every": 10,
+    "dtype": "float64",
+}
+POSITIVE = st.floats(min_value=0, max_value=1e6)
+FRACTION = st.floats(min_value=0, max_value=0.5)
+RUNS = st.builds(
+    replace,
+    st.just(RUN),
+    hyper=st.builds(HyperSpec, lr=POSITIVE, init_std=POSITIVE, beta1=FRACTION, eps=POSITIVE),
+    schedule=st.builds(ScheduleSpec, warmup=FRACTION, cooldown=FRACTION, final=FRACTION),
+    seed=st.integers(0, 2**63),
+    stop_step=st.none() | st.integers(1, RUN.steps),
+    start=st.builds(
+        Start,
+        source_run_id=st.none() | st.text(),
+        source_step=st.none() | st.integers(1),
+        params=st.lists(
+            st.tuples(
+                st.text(), st.integers() | st.floats(allow_nan=False) | st.text() | st.booleans()
+            )
+        ).map(tuple),
+    ),
+)
+
+
+def leaves(spec: object, prefix: str = "") -> list[str]:
+    """The dotted name of every field that is not itself a dataclass."""
+    names = []
+    for field in fields(spec):
+        value = getattr(spec, field.name)
+        name = prefix + field.name
+        names += leaves(value, name + ".") if is_dataclass(value) else [name]
+    return names
+
+
+def changed(spec: RunSpec, name: str) -> RunSpec:
+    *group, field = name.split(".")
+    if not group:
+        return replace(spec, **{field: OTHER[name]})
+    return replace(spec, **{group[0]: replace(getattr(spec, group[0]), **{field: OTHER[name]})})
+
+
+@pytest.mark.parametrize("name", leaves(RUN))
+def test_every_field_is_part_of_identity(name):
+    assert changed(RUN, name).run_id != RUN.run_id
+
+
+@given(RUNS)
+def test_json_gives_the_spec_and_its_identity_back(spec):
+    text = canonical_json(spec)
+    again = run_spec_from_json(text)
+    assert again == spec
+    assert canonical_json(again) == text
+    assert again.run_id == spec.run_id
+
+
+def test_whole_numbers_are_the_same_identity_as_int_and_float():
+    ints = vary(weight_decay=1, clip=2, eps=0, schedule=ScheduleSpec(warmup=0, cooldown=1))
+    floats = vary(
+        weight_decay=1.0, clip=2.0, eps=0.0, schedule=ScheduleSpec(warmup=0.0, cooldown=1.0)
+    )
+    assert ints.run_id == floats.run_id
+    assert (
+        replace(RUN, model=replace(RUN.model, mlp_ratio=2)).run_id
+        == replace(RUN, model=replace(RUN.model, mlp_ratio=2.0)).run_id
+    )
+
+
+def test_the_order_of_fields_in_a_file_does_not_matter():
+    backwards = json.dumps(dict(reversed(json.loads(canonical_json(RUN)).items())))
+    assert backwards != canonical_json(RUN)
+    assert run_spec_from_json(backwards).run_id == RUN.run_id
+    assert re.fullmatch("[0-9a-f]{16}", RUN.run_id)
+
+
+def test_json_with_unknown_or_missing_fields_is_refused():
+    text = canonical_json(RUN)
+    with pytest.raises(TypeError):
+        run_spec_from_json(text.replace('"seed":', '"speed":'))
+    with pytest.raises(TypeError):
+        run_spec_from_json(text.replace('"lr":', '"rate":'))
+
+
+def test_derived_sizes():
+    model = ModelSpec(width=48, depth=1, head_size=16, mlp_ratio=2.5)
+    assert (model.heads, model.mlp_width) == (3, 120)
+    assert (RUN.last_step, RUN.batch_tokens, RUN.tokens) == (20, 32, 640)
+    assert (vary(stop_step=15).last_step, vary(stop_step=15).tokens) == (15, 480)
+    assert RUN.name == "mup-w16-d1-scratch-lr2^-6-init0.1-s0"
+
+
+def test_llama_flavour_leaves_the_other_fields_to_the_caller():
+    spec = llama(width=32, depth=2, tied=True)
+    assert (spec.norm, spec.mlp, spec.positions, spec.bias) == ("rmsnorm", "swiglu", "rope", False)
+    assert spec.tied
+    assert spec.width == 32
+
+
+@pytest.mark.parametrize(
+    ("build", "value", "nearest"),
+    [
+        (lambda: ModelSpec(width=0, depth=1), "0", "at least 1"),
+        (lambda: ModelSpec(width=-16, depth=1), "-16", "at least 1"),
+        (lambda: ModelSpec(width=16, depth=0), "0", "at least 1"),
+        (lambda: ModelSpec(width=50, depth=1), "50", "48"),
+        (lambda: ModelSpec(width=60, depth=1), "60", "64"),
+        (lambda: ModelSpec(width=3, depth=1), "3", "16"),
+        (lambda: ModelSpec(width=16, depth=1, mlp_ratio=0.3), "0.3", "whole number"),
+        (lambda: ModelSpec(width=16, depth=1, mlp_ratio=-1), "-1", "above 0"),
+        (lambda: ModelSpec(width=15, depth=1, head_size=5, positions="rope"), "5", "even"),
+        (lambda: ModelSpec(width=16, depth=1, norm="rmnorm"), "rmnorm", "rmsnorm"),
+        (lambda: ModelSpec(width=16, depth=1, mlp="swigu"), "swigu", "swiglu"),
+        (lambda: ModelSpec(width=16, depth=1, positions="ropes"), "ropes", "rope"),
+        (lambda: HyperSpec(lr=-1, init_std=1), "-1", "at least 0"),
+        (lambda: HyperSpec(lr=float("nan"), init_std=1), "nan", "finite"),
+        (lambda: HyperSpec(lr=float("inf"), init_std=1), "inf", "finite"),
+        (lambda: HyperSpec(lr=1, init_std=1, beta2=1), "1", "below 1"),
+        (lambda: ScheduleSpec(kind="cosin"), "cosin", "cosine"),
+        (lambda: ScheduleSpec(warmup=5), "5", "between 0 and 1"),
+        (lambda: ScheduleSpec(warmup=0.7, cooldown=0.5), "0.7", "together above 1"),
+        (lambda: vary(steps=0), "0", "at least 1"),
+        (lambda: vary(batch_sequences=-4), "-4", "at least 1"),
+        (lambda: vary(log_every=0), "0", "at least 1"),
+        (lambda: vary(stop_step=21), "21", "20 steps"),
+        (lambda: vary(stop_step=0), "0", "20 steps"),
+    ],
+)
+def test_a_wrong_value_is_named_with_the_nearest_right_one(build, value, nearest):
+    with pytest.raises(UserError) as error:
+        build()
+    assert value in str(error.value)
+    assert nearest in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_names_the_nearest_or_else_all():
+    assert "did you mean 'szp'" in str(unknown("method", "szpp", ["scratch", "szp"]))
+    assert "there are: scratch, szp" in str(unknown("method", "qqqq", ["szp", "scratch"]))
+
+
+def test_specs_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        RUN.hyper.lr = 1.0
+    with pytest.raises(AttributeError):
+        DataSpec(corpus="a", corpus_sha256="b").corpus = "c"

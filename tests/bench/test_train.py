@@ -1,0 +1,213 @@
+"""A stack of K runs is K runs: together or alone, beside a diverging one, pruned or resumed."""
+
+import copy
+import math
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+import torch
+from small_runs import BASE, RUN, skewed_tokens, start_of, vary
+
+from bench import flops
+from bench.data.batches import TokenData, train_batch, val_windows
+from bench.model import Decoder, cross_entropy
+from bench.parametrization import parametrization
+from bench.spec import RunSpec, ScheduleSpec, llama
+from bench.train import Rung, Stack, StackState, advance, begin, train
+
+DATA = skewed_tokens()
+MEMBERS = [
+    RUN,
+    vary(lr=2**-4, weight_decay=0.5),
+    vary(seed=1, data_seed=3, init_std=0.3),
+    vary(beta1=0.5, beta2=0.9, eps=1e-4, clip=0),
+    vary(clip=0.01, seed=2, schedule=ScheduleSpec(kind="cosine", warmup=0.2)),
+]
+HUGE = vary(lr=1e30)  # its weights overflow float32 within a few steps
+
+
+def trained(specs: list[RunSpec], data: TokenData = DATA, **stack: object) -> StackState:
+    return train(Stack(specs, **stack), [start_of(spec) for spec in specs], data)
+
+
+def column(curve: list[dict], name: str) -> list[float | None]:
+    return [row[name] for row in curve]
+
+
+def assert_same_curves(a: list[dict], b: list[dict], tolerance: float) -> None:
+    """Losses within the tolerance, gradient norms too but relative to their size."""
+    assert column(a, "step") == column(b, "step")
+    for name in ("train_loss", "val_loss"):
+        assert_close(column(a, name), column(b, name), abs=tolerance, rel=0)
+    assert_close(column(a, "grad_norm"), column(b, "grad_norm"), rel=10 * tolerance)
+
+
+def assert_close(a: list[float | None], b: list[float | None], **tolerance: float) -> None:
+    assert [value is None for value in a] == [value is None for value in b]
+    expected = [value for value in b if value is not None]
+    assert [value for value in a if value is not None] == pytest.approx(expected, **tolerance)
+
+
+def test_members_of_a_stack_equal_their_own_runs():
+    together = trained([replace(spec, log_every=1) for spec in MEMBERS])
+    for member, spec in enumerate(MEMBERS):
+        alone = trained([replace(spec, log_every=1)])
+        assert_same_curves(together.curves[member], alone.curves[0], tolerance=1e-5)
+    losses = [curve[-1]["val_loss"] for curve in together.curves]
+    assert min(abs(a - b) for a in losses for b in losses if a is not b) > 1e-4  # all do differ
+
+
+@pytest.mark.parametrize("model", [RUN.model, llama(width=16, depth=1, head_size=8, context=8)])
+def test_members_of_a_stack_equal_their_own_runs_in_double_precision(model):
+    base = replace(model, width=8)
+    specs = [replace(spec, dtype="float64", model=model, base=base) for spec in MEMBERS]
+    together = trained(specs)
+    for member, spec in enumerate(specs):
+        alone = trained([spec])
+        difference = together.adam.weights_KP[member] - alone.adam.weights_KP[0]
+        assert difference.abs().max() < 1e-9
+        assert_same_curves(together.curves[member], alone.curves[0], tolerance=1e-9)
+
+
+@pytest.mark.parametrize("bad", [HUGE, vary(init_std=1e30)], ids=["while training", "at the start"])
+def test_a_diverging_member_ends_alone(bad):
+    healthy = trained(MEMBERS)
+    mixed = trained([*MEMBERS[:2], bad, *MEMBERS[2:]])
+    assert mixed.status == ["finished", "finished", "diverged", "finished", "finished", "finished"]
+    assert mixed.alive == [0, 1, 3, 4, 5]
+    for member, curve in zip(mixed.alive, healthy.curves, strict=True):
+        assert_same_curves(mixed.curves[member], curve, tolerance=1e-6)
+    assert torch.allclose(mixed.adam.weights_KP, healthy.adam.weights_KP, rtol=0, atol=1e-5)
+
+
+def test_the_record_of_a_diverged_run_stops_at_the_row_that_shows_it():
+    state = trained([HUGE, RUN])
+    last = state.curves[0][-1]
+    assert last["step"] < RUN.steps
+    assert last["val_loss"] is None or last["train_loss"] is None
+    assert all(row["val_loss"] is not None for row in state.curves[0][:-1])
+    assert all(math.isfinite(value) for row in state.curves[0] for value in row.values() if value)
+
+
+def test_a_loss_that_was_infinite_between_two_rows_counts_as_diverged():
+    """Validation is looked at every ``log_every`` steps, the training loss at every one."""
+    state = begin(Stack([RUN, vary(seed=1)]), [start_of(RUN), start_of(vary(seed=1))])
+    states = advance(Stack([RUN, vary(seed=1)]), state, DATA)
+    next(states)
+    state.loss_sum_K[1] = math.inf
+    list(states)
+    assert state.status == ["finished", "diverged"]
+    assert column(state.curves[1], "step") == [0, 5]
+
+
+def test_a_stack_whose_members_have_all_diverged_ends():
+    state = trained([HUGE, vary(lr=2e30)])
+    assert state.status == ["diverged", "diverged"]
+    assert state.alive == []
+    assert state.step < RUN.steps
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 7, 12, 19, 20])
+def test_a_stack_that_is_stopped_and_goes_on_ends_bit_for_bit_the_same(stop):
+    stack = Stack([*MEMBERS, HUGE], rungs=[Rung(10, 4)])
+    starts = [start_of(spec) for spec in stack.specs]
+    whole = train(stack, starts, DATA)
+    stopped = next(islice(advance(stack, begin(stack, starts), DATA), stop - 1, None))
+    resumed = copy.deepcopy(stopped)
+    list(advance(stack, resumed, DATA))
+    assert resumed.curves == whole.curves
+    assert resumed.status == whole.status
+    assert resumed.alive == whole.alive
+    for name in ("weights_KP", "m_KP", "v_KP", "updates_K1"):
+        assert torch.equal(getattr(resumed.adam, name), getattr(whole.adam, name))
+
+
+def test_the_same_stack_again_is_the_same_to_the_last_bit():
+    first, second = trained(MEMBERS), trained(MEMBERS)
+    assert first.curves == second.curves
+    assert torch.equal(first.adam.weights_KP, second.adam.weights_KP)
+
+
+def test_rungs_keep_the_best_trials_with_all_their_seeds():
+    """Three trials of two seeds; at step 10 the worst goes, at 15 the next. A rate of zero learns
+    nothing, so its trial is the worst."""
+    rates = (2**-6, 0.0, 2**-9)
+    specs = [vary(lr=lr, seed=seed, data_seed=seed) for lr in rates for seed in (0, 1)]
+    trials = [0, 0, 1, 1, 2, 2]
+    pruned = trained(specs, trials=trials, rungs=[Rung(8, 2), Rung(15, 1)])
+    whole = trained(specs)
+    assert pruned.status == ["finished"] * 2 + ["pruned"] * 4
+    ends = [column(curve, "step")[-1] for curve in pruned.curves]
+    assert ends == [20, 20, 10, 10, 15, 15]  # step 8 has no row: the rung is at the next one
+    for kept, full in zip(pruned.curves, whole.curves, strict=True):
+        assert_same_curves(kept, full[: len(kept)], tolerance=1e-5)
+
+
+def test_a_trial_is_judged_by_the_mean_over_its_seeds():
+    """Trial 0 has the best member and, through a seed that learns nothing, the worse mean."""
+    specs = [vary(lr=2**-5), vary(lr=0), vary(lr=2**-7), vary(lr=2**-7, seed=1)]
+    state = trained(specs, trials=[0, 0, 1, 1], rungs=[Rung(10, 1)])
+    at_rung = [curve[2]["val_loss"] for curve in state.curves]
+    assert at_rung[0] == min(at_rung)
+    assert at_rung[2] + at_rung[3] < at_rung[0] + at_rung[1]
+    assert state.status == ["pruned", "pruned", "finished", "finished"]
+
+
+def test_a_diverged_member_is_not_pruned_and_drags_its_trial_down():
+    specs = [RUN, HUGE, vary(lr=0), vary(lr=0, seed=1)]
+    state = trained(specs, trials=[0, 0, 1, 1], rungs=[Rung(5, 1)])
+    assert state.status == ["pruned", "diverged", "finished", "finished"]
+
+
+def test_a_rung_at_the_end_prunes_nobody():
+    assert trained([RUN, vary(lr=0)], rungs=[Rung(20, 1)]).status == ["finished", "finished"]
+
+
+def test_rows_of_a_curve():
+    run = vary(steps=24, log_every=5, stop_step=12, schedule=ScheduleSpec(kind="wsd", warmup=0.25))
+    (curve,) = trained([run]).curves
+    assert column(curve, "step") == [0, 5, 10, 12]  # the last step has a row
+    assert column(curve, "tokens") == [0, 160, 320, 384]  # 4 sequences of 8 tokens
+    assert column(curve, "flops") == [
+        32 * step * flops.per_token(run.model) for step in (0, 5, 10, 12)
+    ]
+    # The rate of the update that led to the row: steps 4, 9 and 11 counted from 0; warm-up is 6.
+    assert column(curve, "lr") == [None, *(run.hyper.lr * factor for factor in (5 / 6, 1, 1))]
+    assert [name for name, value in curve[0].items() if value is None] == [
+        "lr",
+        "train_loss",
+        "grad_norm",
+    ]
+
+
+def test_losses_of_a_curve_are_means_over_what_they_say():
+    run = vary(lr=0, log_every=5, steps=7)  # weights stay, so every loss can be computed again
+    (curve,) = trained([run]).curves
+    rules = parametrization(run.parametrization).rules(run.model, run.base)
+    decoder, weights = Decoder(run.model, rules.multipliers), start_of(run)
+
+    def loss(windows) -> float:
+        tokens = torch.from_numpy(windows)
+        return cross_entropy(decoder(weights, tokens[:, :-1])[None], tokens[None, :, 1:]).item()
+
+    losses = [loss(train_batch(DATA.train, 0, step, 4, 8)) for step in range(7)]
+    assert curve[1]["train_loss"] == pytest.approx(sum(losses[:5]) / 5, abs=1e-6)
+    assert curve[2]["train_loss"] == pytest.approx(sum(losses[5:]) / 2, abs=1e-6)
+    assert loss(val_windows(DATA.val, 8, 256)) == pytest.approx(curve[0]["val_loss"], abs=1e-6)
+    assert column(curve, "val_loss") == [curve[0]["val_loss"]] * 3
+
+
+def test_training_learns():
+    (curve,) = trained([vary(steps=60)]).curves
+    assert curve[-1]["val_loss"] < curve[0]["val_loss"] - 0.2
+
+
+def test_time_is_shared_out_among_the_members_of_each_step():
+    state = trained([RUN, vary(seed=1), HUGE])
+    assert state.wall_s[0] == state.wall_s[1] > state.wall_s[2] > 0
+
+
+def test_runs_of_different_shape_are_no_stack():
+    with pytest.raises(AssertionError, match="differ in shape"):
+        Stack([RUN, replace(RUN, model=BASE)])

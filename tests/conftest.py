@@ -1,0 +1,138 @@
+"""The program ``mugrow``, in this process and as its users start it, and a tiny study to run."""
+
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from sweeps.cli import main
+
+PROGRAM = Path(sys.executable).with_name("mugrow")
+SETTINGS = (
+    "model.width=16",
+    "model.depth=1",
+    "model.context=16",
+    "proxy_widths=16,32",
+    "log2_lr=-9,-7,-5",
+    "init_std=0.04",
+    "generation=3",
+    "ladder=16:1:32:1",
+    "methods=scratch,szp",
+    "batch_sequences=2",
+    "log_every=2",
+    "val_tokens=256",
+    "proxy_steps=6",
+    "source_steps=10",
+    "target_steps=10",
+)
+WORDS = "the a one man woman house river saw held gave to of in and long grey old new".split()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A study that ran to its end as ``words``, and what the program printed."""
+
+    words: list[str]
+    folder: Path
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: object
+    out: str
+    err: str
+
+
+@pytest.fixture
+def mugrow(monkeypatch, capsys) -> Callable[..., Ended]:
+    """Call the program in this process: ``mugrow("list", "methods", "--json")``."""
+
+    def call(*words: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["mugrow", *map(str, words)])
+        capsys.readouterr()
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        return Ended(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def in_threads(monkeypatch) -> Iterator[None]:
+    """Stacks train in threads of this process: another executor, which needs no start-up."""
+
+    @contextmanager
+    def threads(where):
+        with ThreadPoolExecutor(where.workers) as executor:
+            yield executor
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr("sweeps.execute._processes", threads)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    """100 kB of words."""
+    draw = random.Random(0)
+    lines = (" ".join(draw.choices(WORDS, k=12)) for _ in range(2000))
+    path = tmp_path_factory.mktemp("corpus") / "words.txt"
+    path.write_text("\n\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(corpus) -> list[str]:
+    """The words of ``mugrow run`` that make the study ``quick`` tiny: 30 runs in 6 stacks."""
+    return ["run", "quick", "--corpus", str(corpus), "--set", *SETTINGS]
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, tmp_path_factory) -> Finished:
+    """The tiny study, run by the installed program with two worker processes. Not to be changed;
+    a test that writes copies it."""
+    folder = tmp_path_factory.mktemp("finished") / "study"
+    words = [*tiny, "--workers", "2", "--json", "--out", str(folder)]
+    done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return Finished(words, folder, done.stdout, done.stderr)
+
+
+def _tables(folder: Path) -> dict[str, pd.DataFrame]:
+    tables = {
+        name: pd.read_parquet(folder / f"{name}.parquet") for name in ("runs", "curves", "trials")
+    }
+    # How long it took is all that may differ between two runs of one study.
+    tables["runs"] = tables["runs"].drop(columns=["wall_s", "tokens_per_s"])
+    return tables
+
+
+@pytest.fixture(scope="session")
+def assert_same_study() -> Callable[[Path, Path], None]:
+    """Two folders hold the same runs, curves and trials, in the same order, to the last bit."""
+
+    def check(left: Path, right: Path) -> None:
+        for one, other in zip(_tables(left).values(), _tables(right).values(), strict=True):
+            pd.testing.assert_frame_equal(one, other, check_exact=True)
+        ids = _tables(right)["runs"]["run_id"]
+        assert ids.is_unique
+        assert set(ids) == {path.name for path in (right / "runs").iterdir()}
+
+    return check

@@ -1,0 +1,262 @@
+"""Execution end to end: where runs execute, interruption and damage must not show in the tables."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import bench.run
+from bench.data.batches import resolve
+from bench.spec import UserError
+from sweeps.execute import Where, _locked, execute
+from sweeps.override import override
+from sweeps.recipes import recipe
+
+PROGRAM = Path(sys.executable).with_name("mugrow")
+RESUMED = "the same command goes on from here"
+
+
+@pytest.fixture
+def run(tiny, corpus, in_threads):
+    """Run the tiny study into a folder, in this process: ``run(folder, "log2_lr=-8,20")``."""
+
+    def call(folder, *settings):
+        study = override(recipe("quick"), [*tiny[tiny.index("--set") + 1 :], *settings])
+        data = resolve(str(corpus), val_tokens=study.val_tokens)
+        study = override(study, [f"corpus={data.corpus}"])
+        return execute(study, data, folder, Where(2, 1, corpus_path=str(corpus)))
+
+    return call
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished study, to be damaged."""
+    return Path(shutil.copytree(finished.folder, tmp_path / "copy"))
+
+
+def runs_of(folder, **facts):
+    """The rows of ``runs.parquet`` with these facts."""
+    runs = pd.read_parquet(folder / "runs.parquet")
+    for column, value in facts.items():
+        runs = runs[runs[column] == value]
+    return runs
+
+
+def test_a_finished_study_holds_every_run_once(finished):
+    runs = runs_of(finished.folder)
+    assert runs.groupby("role").size().to_dict() == {"proxy": 24, "source": 2, "target": 4}
+    assert set(runs["status"]) == {"finished"}
+    assert not any((finished.folder / "stacks").iterdir())
+    assert not list(finished.folder.glob("**/*.tmp"))
+
+
+def test_threads_and_processes_give_the_same_study(run, finished, tmp_path, assert_same_study):
+    run(tmp_path / "study")
+    assert_same_study(finished.folder, tmp_path / "study")
+
+
+# --- killed and started again ------------------------------------------------------------------
+
+
+def interrupted(words, folder, ended_runs, signals, draw):
+    """Start the program again and again; each time, some moments after that many runs have ended,
+    send it a signal. Then let it end."""
+    command = [PROGRAM, *words, "--workers", "2", "--out", str(folder)]
+    for number, how in zip(ended_runs, signals, strict=True):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while process.poll() is None and len([*folder.glob("runs/*/curve.parquet")]) < number:
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.2))
+        assert process.poll() is None, "it ended before it could be stopped"
+        process.send_signal(how)
+        # The workers hold the pipes too: they close when the last of them has ended. Two seconds
+        # are enough for that on an idle machine, start-up excepted.
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == (130 if how == signal.SIGINT else -how)
+        if how == signal.SIGINT:
+            assert RESUMED in err.decode()
+            assert "Traceback" not in err.decode()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_killed_study_is_resumed_bit_for_bit(tiny, finished, tmp_path, assert_same_study):
+    moments = (0, 1, 15)
+    signals = (signal.SIGKILL, signal.SIGINT, signal.SIGKILL)
+    interrupted(tiny, tmp_path / "study", moments, signals, random.Random(0))
+    assert_same_study(finished.folder, tmp_path / "study")
+
+
+TPE = (
+    *("sampler=tpe", "trials=12", "generation=4", "rungs=0.5:0.5", "log2_lr=-9,-5"),
+    *("parametrizations=mup", "proxy_widths=16", "init_std=0.02,0.04"),
+)
+
+
+def test_a_killed_search_asks_for_the_same_trials(run, tiny, tmp_path, assert_same_study):
+    """Pruned in generations, and the third of them decided by the first two."""
+    run(tmp_path / "whole", *TPE)
+    trials = pd.read_parquet(tmp_path / "whole" / "trials.parquet")
+    assert set(trials["state"]) == {"complete", "pruned"}
+    assert len(trials) == 12
+    words = [*tiny, *TPE]
+    kills = (signal.SIGKILL,) * 2
+    interrupted(words, tmp_path / "killed", (3, 17), kills, random.Random(1))
+    assert_same_study(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_study_killed_ten_times(run, tiny, tmp_path, assert_same_study, seed):
+    draw = random.Random(seed)
+    more = ["proxy_steps=60", "source_steps=100", "target_steps=100", *(TPE if seed else ())]
+    run(tmp_path / "whole", *more)
+    total = len(runs_of(tmp_path / "whole"))
+    moments = sorted(draw.sample(range(total - 4), 10))
+    words = [*tiny, *more]
+    interrupted(words, tmp_path / "killed", moments, (signal.SIGKILL,) * 10, draw)
+    assert_same_study(tmp_path / "whole", tmp_path / "killed")
+
+
+# --- damage in the store -----------------------------------------------------------------------
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [
+        ("proxy", "curve.parquet"),
+        ("target", "curve.parquet"),
+        ("source", "checkpoint.safetensors"),
+        ("target", "state.safetensors"),
+    ],
+)
+def test_a_truncated_file_is_set_aside_and_done_again(
+    run, copy, finished, capsys, assert_same_study, role, name
+):
+    path = copy / "runs" / runs_of(copy, role=role)["run_id"].iloc[0] / name
+    truncate(path)
+    half = path.read_bytes()
+    run(copy)
+    said = capsys.readouterr().err
+    assert f"{path} is damaged" in said
+    assert f"set aside as {name}.damaged-0" in said
+    assert path.with_name(f"{name}.damaged-0").read_bytes() == half
+    assert_same_study(finished.folder, copy)
+
+
+def test_a_missing_checkpoint_is_trained_again(run, copy, finished, capsys, assert_same_study):
+    path = copy / "runs" / runs_of(copy, role="source")["run_id"].iloc[0] / "checkpoint.safetensors"
+    whole = path.read_bytes()
+    path.unlink()
+    run(copy)
+    assert "checkpoint.safetensors is missing" in capsys.readouterr().err
+    assert path.read_bytes() == whole
+    assert_same_study(finished.folder, copy)
+
+
+def test_a_damaged_state_of_a_stack_is_named_and_begun_again(
+    run, copy, finished, capsys, assert_same_study
+):
+    state = copy / "stacks" / "0123456789abcdef.safetensors"
+    state.write_bytes(b"half a header")
+    run(copy)
+    assert f"{state} is damaged" in capsys.readouterr().err
+    assert state.with_name(f"{state.name}.damaged-0").exists()
+    assert_same_study(finished.folder, copy)
+
+
+def test_a_truncated_configuration_is_named_and_written_again(run, copy, finished, capsys):
+    truncate(copy / "study.json")
+    run(copy)
+    assert "study.json is damaged" in capsys.readouterr().err
+    whole = json.loads((finished.folder / "study.json").read_text())
+    assert json.loads((copy / "study.json").read_text()) == whole
+
+
+def test_truncated_tables_are_collected_again(run, copy, finished, assert_same_study):
+    for name in ("runs", "curves", "trials"):
+        truncate(copy / f"{name}.parquet")
+    run(copy)
+    assert_same_study(finished.folder, copy)
+
+
+# --- runs that go wrong ------------------------------------------------------------------------
+
+
+def test_a_diverged_member_changes_nothing_for_the_others(run, finished, tmp_path):
+    """A learning rate of 2^20 among the others, in the same stacks."""
+    run(tmp_path / "study", "log2_lr=-9,-7,-5,20", "generation=4")
+    wild = runs_of(tmp_path / "study", lr=2.0**20)
+    assert set(wild["status"]) == {"diverged"}
+    assert wild["final_val_loss"].isna().all()
+    tame = runs_of(tmp_path / "study", role="proxy").query("lr < 1")
+    before = runs_of(finished.folder, role="proxy")
+    merged = before.merge(tame, on="run_id", suffixes=("", "_now"), validate="1:1")
+    assert len(merged) == len(before)
+    # Not the same program, so not the same bits: a stack of eight rounds otherwise than one of six.
+    assert merged["final_val_loss_now"].to_numpy() == pytest.approx(
+        merged["final_val_loss"].to_numpy(), abs=1e-4
+    )
+    assert set(runs_of(tmp_path / "study", role="target")["status"]) == {"finished"}
+
+
+def test_a_study_whose_every_trial_diverges_ends_without_targets(run, tmp_path):
+    outcome = run(tmp_path / "study", "log2_lr=19,20", "parametrizations=mup")
+    assert set(runs_of(tmp_path / "study")["status"]) == {"diverged"}
+    assert "no trial of sweep mup-w16-d1 was completed" in outcome.skipped[0].reason
+
+
+def test_a_failed_run_says_why_and_is_tried_again(
+    run, finished, tmp_path, monkeypatch, capsys, assert_same_study
+):
+    sound = bench.run.starting_weights
+
+    def broken(spec, folder):
+        if spec.start.method == "szp":
+            raise RuntimeError("no room\nto grow")
+        return sound(spec, folder)
+
+    monkeypatch.setattr("bench.run.starting_weights", broken)
+    run(tmp_path / "study")
+    failed = runs_of(tmp_path / "study", status="failed")
+    assert set(failed["method"]) == {"szp"}
+    assert set(failed["reason"]) == {"RuntimeError: no room"}
+    assert "RuntimeError: no room" in capsys.readouterr().err
+    monkeypatch.setattr("bench.run.starting_weights", sound)
+    run(tmp_path / "study")
+    assert not len(runs_of(tmp_path / "study", status="failed"))
+    assert set(runs_of(tmp_path / "study")["run_id"]) == set(runs_of(finished.folder)["run_id"])
+
+
+# --- folders that cannot be used ---------------------------------------------------------------
+
+
+def test_a_folder_in_use_is_refused(run, tmp_path):
+    with _locked(tmp_path / "study"), pytest.raises(UserError, match="in use by another mugrow"):
+        run(tmp_path / "study")
+
+
+def test_a_folder_of_another_study_is_left_as_it_is(run, copy):
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.name != ".lock"}
+    with pytest.raises(UserError, match="holds another study: its seeds is"):
+        run(copy, "seeds=3,4")
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_study_with_a_mistake_leaves_no_folder(run, tmp_path):
+    with pytest.raises(UserError, match="did you mean 'szp'"):
+        run(tmp_path / "study", "methods=scratch,szpp")
+    assert not (tmp_path / "study").exists()
