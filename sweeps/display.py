@@ -22,12 +22,14 @@ PLAIN_EVERY_S = 15.0
 
 @dataclass(frozen=True)
 class Work:
-    """The state of a study: the stacks in flight, and the seconds of work done and left."""
+    """The state of a study. ``done_s`` of ``whole_s`` seconds of work are done; with the workers
+    there are, ``left_s`` seconds remain."""
 
     in_flight: tuple[Stack, ...]
     done_runs: int
     all_runs: int
     done_s: float
+    whole_s: float
     left_s: float
 
 
@@ -141,7 +143,7 @@ class LiveDisplay:
     def show(self, work: Work) -> None:
         numbers = f"{work.done_runs}/{work.all_runs} runs  about {duration(work.left_s)} left"
         self.progress.update(
-            self.study, completed=work.done_s, total=work.done_s + work.left_s, numbers=numbers
+            self.study, completed=work.done_s, total=work.whole_s, numbers=numbers
         )
         keys = {stack.key for stack in work.in_flight}
         for key in self.tasks.keys() - keys:

@@ -30,8 +30,7 @@ def dry_run(study: Study, data: DataSpec, folder: Path, workers: int, *, as_json
     stacks = (*outcome.stacks, *outcome.provisional)
     rows = [row for stack in stacks for row in _rows(stack, outcome, finished)]
     estimate = Estimate(study.batch_sequences, workers)
-    missing = [s for s in stacks if any(run.spec.run_id not in finished for run in s.runs)]
-    left_s = estimate.left(missing, (), folder)
+    left_s = estimate.wall(estimate.left(stacks, finished, (), folder))
     skipped = [
         {"step": str(skip.step), "method": str(skip.method), "why": skip.reason}
         for skip in outcome.skipped

@@ -1,43 +1,88 @@
 """How long a study will take: a few steps of each shape are timed, and the rest is arithmetic.
 
 The rate of a shape is measured once, with one member and one thread, which is how workers run on a
-CPU; validation adds a third of a training pass for each of its tokens. Once stacks have reported
-how fast they really are, the estimate of what is in flight follows them.
+CPU; validation adds a third of a training pass for each of its tokens. While a study runs, what it
+has got done in the time so far corrects the estimate of what is left.
 """
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from bench.spec import ModelSpec
 from bench.throughput import probe
-from sweeps.display import reports
-from sweeps.plan import Stack
+from sweeps.display import Work, reports
+from sweeps.plan import Plan, Stack
+
+TRUST_AFTER_S = 20.0
 
 
 class Estimate:
+    """Estimates of one call of the program, which begins when this is made."""
+
     def __init__(self, batch_sequences: int, workers: int) -> None:
         self.batch_sequences, self.workers = batch_sequences, workers
+        self.began_s = time.monotonic()
+        self.done_before_s: float | None = None
 
-    def seconds(self, stack: Stack) -> float:
-        """The seconds one worker needs for a stack."""
-        return sum(_tokens(stack)) / _rate(stack.runs[0].spec.model, self.batch_sequences)
+    def work(
+        self, plan: Plan, rows: Mapping[str, Any], running: Sequence[Stack], folder: Path
+    ) -> Work:
+        """Where a study stands, given the rows of its ended runs and the stacks in flight."""
+        stacks = (*plan.stacks, *plan.provisional)
+        runs = [run for stack in stacks for run in stack.runs]
+        whole_s = sum(self.seconds(stack) for stack in stacks)
+        left_s = self.left(stacks, rows, running, folder)
+        done_s = whole_s - sum(left_s)
+        if self.done_before_s is None:
+            self.done_before_s = done_s
+        elapsed_s = time.monotonic() - self.began_s
+        gained_s = done_s - self.done_before_s
+        trusted = elapsed_s > TRUST_AFTER_S and gained_s > 0
+        slowness = elapsed_s * self.workers / gained_s if trusted else 1.0
+        return Work(
+            in_flight=tuple(running),
+            done_runs=sum(run.spec.run_id in rows for run in runs),
+            all_runs=len(runs),
+            done_s=done_s,
+            whole_s=whole_s,
+            left_s=self.wall(left_s) * slowness,
+        )
 
-    def left(self, stacks: Iterable[Stack], running: Sequence[Stack], folder: Path) -> float:
-        """Seconds until all of ``stacks`` have ended: the work over the workers, but no less than
-        the longest stack takes alone."""
+    def left(
+        self,
+        stacks: Iterable[Stack],
+        rows: Mapping[str, Any],
+        running: Sequence[Stack],
+        folder: Path,
+    ) -> list[float]:
+        """The seconds of a worker that each stack still needs."""
         shares = {
             stack.key: 1 - report["step"] / report["steps"]
             for stack, report in zip(running, reports(folder, running), strict=True)
         }
-        left_s = [self.seconds(stack) * shares.get(stack.key, 1.0) for stack in stacks]
+        return [
+            self.seconds(stack) * shares.get(stack.key, 1.0)
+            for stack in stacks
+            if any(run.spec.run_id not in rows for run in stack.runs)
+        ]
+
+    def wall(self, left_s: Sequence[float]) -> float:
+        """Seconds until all has ended: the work over the workers, but no less than the longest
+        stack takes alone."""
         return max(sum(left_s) / self.workers, max(left_s, default=0.0))
+
+    def seconds(self, stack: Stack) -> float:
+        """The seconds one worker needs for a whole stack."""
+        return sum(_tokens(stack)) / _rate(stack.runs[0].spec.model, self.batch_sequences)
 
 
 def _tokens(stack: Stack) -> Iterable[float]:
-    """Each member's tokens, those of its validations at a third; pruned members stop early."""
+    """The tokens of a stack between its rungs, those of its validations at a third."""
     spec = stack.runs[0].spec
     whole = spec.tokens + spec.last_step / spec.log_every * spec.data.val_tokens / 3
     alive, began = len(stack.runs), 0
@@ -52,6 +97,6 @@ def _rate(model: ModelSpec, sequences: int) -> float:
     """Tokens/s of one member on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    rate: float = probe(model, sequences, members=1)
+    rate = probe(model, sequences, members=1)
     torch.set_num_threads(threads)
     return rate

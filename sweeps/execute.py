@@ -26,7 +26,7 @@ from bench.run import Job, ended, run_stack
 from bench.spec import DataSpec, UserError
 from bench.train import Rung
 from sweeps.collect import collect
-from sweeps.display import Display, Work, display, duration, title
+from sweeps.display import Display, display, duration, title
 from sweeps.estimate import Estimate
 from sweeps.plan import Plan, Stack, depends, plan
 from sweeps.study import Study
@@ -110,13 +110,15 @@ def _run_all(
         for stack in _ready(current, finished.rows, in_flight.values()):
             if len(in_flight) < where.workers:
                 job = _job(study, stack, folder, where)
-                in_flight[executor.submit(run_stack, job)] = stack
+                with _ctrl_c_ignored():
+                    in_flight[executor.submit(run_stack, job)] = stack
         if not in_flight:
             return current
         ended_now: set[Future[None]] = set()
         while not ended_now:
             ended_now, _ = wait(in_flight, timeout=0.5, return_when=FIRST_COMPLETED)
-            shown.show(_work(current, finished.rows, [*in_flight.values()], folder, estimate))
+            running = [*in_flight.values()]
+            shown.show(estimate.work(current, finished.rows, running, folder))
         for future in ended_now:
             stack = in_flight.pop(future)
             future.result()
@@ -150,22 +152,6 @@ def _job(study: Study, stack: Stack, folder: Path, where: Where) -> Job:
         corpus_path=where.corpus_path,
         device=where.device,
         threads=where.threads,
-    )
-
-
-def _work(
-    current: Plan, rows: dict[str, Any], running: list[Stack], folder: Path, estimate: Estimate
-) -> Work:
-    stacks = (*current.stacks, *current.provisional)
-    done = [stack for stack in stacks if all(run.spec.run_id in rows for run in stack.runs)]
-    done_s = sum(estimate.seconds(stack) for stack in done)
-    left = [stack for stack in stacks if stack not in done]
-    return Work(
-        in_flight=tuple(running),
-        done_runs=sum(run.spec.run_id in rows for stack in stacks for run in stack.runs),
-        all_runs=sum(len(stack.runs) for stack in stacks),
-        done_s=done_s,
-        left_s=estimate.left(left, running, folder),
     )
 
 
@@ -239,9 +225,19 @@ def _processes(where: Where) -> Iterator[Executor]:
     executor.shutdown()
 
 
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """A worker that is started meanwhile ignores Ctrl-C from its first moment: it reaches all
+    processes of a terminal, and is for the parent."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 def _follow(parent: int) -> None:
-    """In a worker: leave Ctrl-C to the parent, and end when it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a worker: end when the parent is gone."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -20,10 +20,14 @@ SETTINGS = (
     "model.width=16",
     "model.depth=1",
     "model.context=16",
+    "parametrizations=mup,sp",
     "proxy_widths=16,32",
     "log2_lr=-9,-7,-5",
     "init_std=0.04",
+    "seeds=0,1",
+    "sampler=grid",
     "generation=3",
+    "rungs=",
     "ladder=16:1:32:1",
     "methods=scratch,szp",
     "batch_sequences=2",
@@ -33,7 +37,21 @@ SETTINGS = (
     "source_steps=10",
     "target_steps=10",
 )
-WORDS = "the a one man woman house river saw held gave to of in and long grey old new".split()
+WORDS = (
+    "the",
+    "a",
+    "man",
+    "woman",
+    "house",
+    "river",
+    "saw",
+    "held",
+    "gave",
+    "to",
+    "of",
+    "grey",
+    "new",
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +74,7 @@ class Ended:
 
 
 @pytest.fixture
-def mugrow(monkeypatch, capsys) -> Callable[..., Ended]:
+def mugrow(monkeypatch, capsys) -> Iterator[Callable[..., Ended]]:
     """Call the program in this process: ``mugrow("list", "methods", "--json")``."""
 
     def call(*words: object) -> Ended:
@@ -69,7 +87,9 @@ def mugrow(monkeypatch, capsys) -> Callable[..., Ended]:
             code = end.code
         return Ended(code, *capsys.readouterr())
 
-    return call
+    threads = torch.get_num_threads()
+    yield call
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class Rule(NamedTuple):
 @dataclass(frozen=True)
 class Rules:
     tensors: dict[str, Rule]
-    multipliers: Multipliers = Multipliers()
+    multipliers: Multipliers
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ The GPT-2 habit of a fixed init std. Its optimal learning rate falls by about on
 doubling of width under Adam (Yang et al., arXiv 2203.03466), which is what muP removes.
 """
 
-from bench.model import parameters
+from bench.model import Multipliers, parameters
 from bench.parametrization import Parametrization, Rule, Rules, decays
 from bench.spec import ModelSpec
 
@@ -14,7 +14,8 @@ def rules(model: ModelSpec, base: ModelSpec) -> Rules:
         {
             name: Rule(weight_decay=float(decays(kind)))
             for name, (_, kind) in parameters(model).items()
-        }
+        },
+        Multipliers(),
     )
 
 

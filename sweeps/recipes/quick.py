@@ -8,8 +8,8 @@ two widths show whether the optimum moves with width; the μP optimum then train
 
 Choices. Depth 2, head size 16 and a context of 64 keep a step cheap; rotary positions let
 so short a training get past the statistics of letter pairs. The grid has steps of 0.75 in log2
-and reaches past the optimum on both sides, which is what a parabola needs; initial scales a factor of
-two apart are searched at the smallest width only. Two seeds give intervals that are honest about
+and reaches past the optimum on both sides, which is what a parabola needs; initial scales a factor
+of two apart are searched at the smallest width only. Two seeds give intervals that are honest about
 being wide, not narrow ones. ``generation`` is a whole grid of learning rates, so that it is a
 single program of 14 members.
 """

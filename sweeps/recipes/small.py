@@ -5,11 +5,10 @@
 The same chain as ``quick`` with finer grids, three seeds and more methods, on a ladder of two
 doublings in width and one in depth.
 
-Choices. The grid has steps of 0.5 in log2, where steps of 1 hide shifts. Proxies go up to width 128, so drift is a slope through
-three widths. ``szp`` runs at the shrink factor of its authors' main results and at the one that
-often ended best.
-``stack`` grows depth alone and is compared at its own target, with its own baseline; the methods
-that grow width alone are skipped there, and it is skipped in width, each with its reason.
+Choices. The grid has steps of 0.5 in log2, where steps of 1 hide shifts. Proxies go up to width
+128, so drift is a slope through three widths. ``stack`` grows depth alone and is compared at its
+own target, with its own baseline; the methods that grow width alone are skipped there, and it is
+skipped in width, each with its reason.
 """
 
 from bench.spec import ModelSpec
@@ -40,8 +39,7 @@ def study() -> Study:
         methods=(
             Method("scratch"),
             Method("zero_pad"),
-            Method("szp", (("shrink", 0.4),)),
-            Method("szp", (("shrink", 0.2),)),
+            Method("szp"),
             Method("hypercloning"),
             Method("stack"),
         ),

@@ -63,6 +63,15 @@ def test_the_file_appears_only_when_it_is_whole(tmp_path):
     assert path.read_text() == "whole"
 
 
+def test_who_reads_a_file_while_it_is_replaced_reads_the_old_one(tmp_path):
+    path = tmp_path / "file"
+    write_atomically(path, lambda temporary: temporary.write_text("old"))
+    with path.open() as reader:
+        write_atomically(path, lambda temporary: temporary.write_text("new"))
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
+
+
 def test_json_is_readable_and_comes_back(tmp_path):
     value = {"b": [1, None], "a": "ß"}
     write_json(tmp_path / "x.json", value)

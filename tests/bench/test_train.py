@@ -70,12 +70,13 @@ def test_members_of_a_stack_equal_their_own_runs_in_double_precision(model):
         assert_same_curves(together.curves[member], alone.curves[0], tolerance=1e-9)
 
 
-@pytest.mark.parametrize("bad", [HUGE, vary(init_std=1e30)], ids=["while training", "at the start"])
-def test_a_diverging_member_ends_alone(bad):
+@pytest.mark.parametrize(("bad", "last_step"), [(HUGE, 5), (vary(init_std=1e30), 0)])
+def test_a_diverging_member_ends_alone(bad, last_step):
     healthy = trained(MEMBERS)
     mixed = trained([*MEMBERS[:2], bad, *MEMBERS[2:]])
     assert mixed.status == ["finished", "finished", "diverged", "finished", "finished", "finished"]
     assert mixed.alive == [0, 1, 3, 4, 5]
+    assert mixed.curves[2][-1]["step"] == last_step
     for member, curve in zip(mixed.alive, healthy.curves, strict=True):
         assert_same_curves(mixed.curves[member], curve, tolerance=1e-6)
     assert torch.allclose(mixed.adam.weights_KP, healthy.adam.weights_KP, rtol=0, atol=1e-5)

@@ -5,14 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 import bench.growth
 import sweeps.recipes
@@ -26,6 +24,21 @@ HEAVY = ("torch", "pandas", "matplotlib", "numpy", "pyarrow", "optuna", "scipy")
 def copy(finished, tmp_path):
     """A copy of the finished study, that may be written to."""
     return Path(shutil.copytree(finished.folder, tmp_path / "copy"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_trains(monkeypatch):
+    """The study ``finished`` is the one that is trained for the tests of this file."""
+
+    class NoExecutor(Executor):
+        def submit(self, *job):
+            pytest.fail(f"{job} was submitted")
+
+    @contextmanager
+    def nobody(where):
+        yield NoExecutor()
+
+    monkeypatch.setattr("sweeps.execute._processes", nobody)
 
 
 def test_help_is_light():
@@ -59,21 +72,9 @@ def test_run_writes_a_report(finished):
     assert "szp" in page
 
 
-def test_a_finished_study_trains_nothing(finished, mugrow, monkeypatch):
-    class NoExecutor(Executor):
-        def submit(self, *job):
-            pytest.fail(f"{job} was submitted")
-
-    @contextmanager
-    def nobody(where):
-        yield NoExecutor()
-
-    monkeypatch.setattr("sweeps.execute._processes", nobody)
-    began = time.monotonic()
+def test_a_finished_study_trains_nothing(finished, mugrow):
     ended = mugrow(*finished.words)
     assert (ended.code, ended.out) == (0, finished.out)
-    # Reading 30 runs and drawing the report takes a few seconds, training it took longer.
-    assert time.monotonic() - began < 60
 
 
 def test_settings_may_be_given_at_once_and_apart(tiny, mugrow, tmp_path):
@@ -206,7 +207,8 @@ def test_a_corpus_that_cannot_be_used(mugrow, tmp_path, name):
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    ended = mugrow("run", "quick", "--corpus", path, "--out", tmp_path / "study")
+    words = ("run", "quick", "--corpus", path, "--set", "val_tokens=32768")
+    ended = mugrow(*words, "--out", tmp_path / "study")
     refused(ended, message)
     assert name in ended.err
     assert not (tmp_path / "study").exists()
@@ -297,10 +299,8 @@ def test_savings_on_a_table_of_ones_own(mugrow, tmp_path):
 
 
 def test_bench_throughput(mugrow):
-    threads = torch.get_num_threads()
     words = ("--widths", "16", "--stacks", "1", "2", "--depth", "1", "--seconds", "0.05")
     ended = mugrow("bench", "throughput", *words, "--json", "--threads", "1")
-    torch.set_num_threads(threads)
     assert (ended.code, ended.err) == (0, "")
     result = json.loads(ended.out)
     assert result["matmul_gflops"] > 0

@@ -1,0 +1,109 @@
+"""What the README tells people to type works, and what it points at exists."""
+
+import json
+import re
+import shlex
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bench.growth import GrowthMethod
+from sweeps.recipes import RECIPES
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# What is added to a command so that it ends in seconds: the same program, on less.
+SHORTER = {
+    "run": ("--dry-run", "--out", "results/dry"),
+    "bench": ("--widths", "16", "--stacks", "1", "--context", "16", "--seconds", "0.02"),
+}
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.M | re.S)
+
+
+def lines():
+    """The lines of all shell blocks, as words, comments left out."""
+    words = (shlex.split(line, comments=True) for line in "".join(blocks("bash")).splitlines())
+    return [line for line in words if line]
+
+
+def set_up_commands():
+    return [line for line in lines() if line[:3] == ["python3", "-m", "venv"]]
+
+
+def mugrow_commands():
+    """The arguments of every call of the program, also where it comes after an installation."""
+    joined = " && ".join(shlex.join(line) for line in lines())
+    calls = (shlex.split(call) for call in joined.split(" && "))
+    return [call[1:] for call in calls if Path(call[0]).name == "mugrow"]
+
+
+def test_there_are_two_set_up_commands_that_install_and_run():
+    study, tests = set_up_commands()
+    assert study[-3:] == [".venv/bin/mugrow", "run", "quick"]
+    assert tests[-1] == ".venv/bin/pytest"
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for words, what in ((study, "."), (tests, ".[dev]")):
+        install = words[words.index("install") :]
+        assert install[: install.index("&&")] == ["install", "-c", "constraints.txt", "-e", what]
+    assert (ROOT / "constraints.txt").exists()
+    assert "dev" in extras["optional-dependencies"]
+
+
+def test_the_commands_cover_the_program():
+    assert {words[0] for words in mugrow_commands()} == {
+        "run",
+        "list",
+        "report",
+        "bench",
+        "savings",
+    }
+
+
+@pytest.mark.parametrize("words", mugrow_commands(), ids=" ".join)
+def test_every_mugrow_command_works(words, mugrow, finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished.folder, tmp_path / "results" / "quick")
+    header = "method,params,tokens,val_loss\n"
+    rows = [
+        f"{arm},1000,{k * n},{4 - k / 10}\n"
+        for arm, n in (("a", 50), ("scratch", 99))
+        for k in range(9)
+    ]
+    (tmp_path / "curves.csv").write_text(header + "".join(rows))
+    ended = mugrow(*words, *SHORTER.get(words[0], ()))
+    assert ended.code == 0, ended.err
+    assert ended.out
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_priced_without_training(name, mugrow, tmp_path):
+    ended = mugrow("run", name, "--dry-run", "--json", "--out", tmp_path / "study")
+    assert ended.code == 0, ended.err
+    plan = json.loads(ended.out)
+    assert {run["role"] for run in plan["runs"]} == {"proxy", "source", "target"}
+    assert all(run["flops"] > 0 for run in plan["runs"])
+    assert plan["estimated_s"] > 0
+    assert not (tmp_path / "study").exists()
+
+
+def test_the_example_of_a_growth_method_is_one():
+    (example,) = blocks("python")
+    names = {"GrowthMethod": GrowthMethod, "supports": lambda small, big: None}
+    exec(example, names)
+    assert names["METHOD"].params == {"strength": 1.0}
+
+
+def test_every_file_it_shows_or_links_to_exists():
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README)
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_nothing_is_left_to_fill_in():
+    assert not re.findall(r"@@\w+@@|TODO|TBD", README)
