@@ -1,6 +1,7 @@
-"""Runs small enough to train inside a test, and tokens to train them on."""
+"""Runs small enough to train inside a test, tokens to train them on, and what a job leaves."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,6 +9,8 @@ import torch
 from bench.data.batches import TokenData
 from bench.model import Weights
 from bench.parametrization import initial_weights, parametrization
+from bench.record import read_run
+from bench.run import Job
 from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 
 BASE = ModelSpec(width=8, depth=1, head_size=8, context=8, vocab_size=32)
@@ -44,3 +47,27 @@ def start_of(run: RunSpec) -> Weights:
     rules = parametrization(run.parametrization).rules(run.model, run.base)
     dtype = getattr(torch, run.dtype)
     return initial_weights(run.model, rules, run.hyper.init_std, run.seed, dtype)
+
+
+def job_of(
+    folder: Path, corpus: str, runs: tuple[RunSpec, ...], role: str = "proxy", **fields: object
+) -> Job:
+    key = fields.pop("key", "a-stack")
+    roles = (role,) * len(runs)
+    return Job(str(folder), "a study", key, runs, roles, corpus_path=corpus, **fields)
+
+
+def home(job: Job, member: int) -> Path:
+    return Path(job.folder) / "runs" / job.runs[member].run_id
+
+
+def row(job: Job, member: int) -> dict:
+    return read_run(home(job, member))[0]
+
+
+def curve(job: Job, member: int) -> list[dict]:
+    return read_run(home(job, member))[1].to_pylist()
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}

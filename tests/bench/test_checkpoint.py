@@ -1,10 +1,11 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.checkpoint import Damaged, load, save
 
+STEADY = settings(deadline=None, derandomize=True)
 TENSORS = {
     "a.weight": torch.arange(12, dtype=torch.float64).view(3, 4).T / 7,  # not contiguous
     "b": torch.tensor([1.0, float("nan"), float("inf")]),
@@ -49,6 +50,7 @@ def test_a_missing_file_is_missing_not_damaged(tmp_path):
         load(tmp_path / "nothing.safetensors")
 
 
+@STEADY
 @given(kept=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_damaged_and_named(whole, tmp_path_factory, kept):
     path = tmp_path_factory.getbasetemp() / "truncated.safetensors"
@@ -59,6 +61,7 @@ def test_a_truncated_file_is_damaged_and_named(whole, tmp_path_factory, kept):
     assert "\n" not in str(error.value)
 
 
+@STEADY
 @given(st.binary(max_size=200))
 def test_a_foreign_file_is_damaged(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "foreign.safetensors"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.model import flatten, offsets, parameters, unflatten
+from bench.model import Multipliers, flatten, offsets, parameters, unflatten
 from bench.optim import fresh_state, stacked_adamw
 from bench.parametrization import Rule, Rules
 from bench.spec import HyperSpec, ModelSpec
@@ -27,7 +27,8 @@ def uneven_rules() -> Rules:
         {
             name: Rule(lr=1 / (1 + i), weight_decay=float(i % 3), eps=1 + i)
             for i, name in enumerate(parameters(MODEL))
-        }
+        },
+        Multipliers(),
     )
 
 

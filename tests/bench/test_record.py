@@ -4,7 +4,7 @@ import math
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.record import (
@@ -19,6 +19,7 @@ from bench.record import (
     write_table,
 )
 
+STEADY = settings(deadline=None, derandomize=True)
 ROW = {"run_id": "0123456789abcdef", "status": "finished", "final_val_loss": 1.5, "reason": None}
 CURVE = [
     {"run_id": "0123456789abcdef", "step": 0, "tokens": 0, "val_loss": 3.25},
@@ -112,6 +113,7 @@ def test_a_failed_run_is_recorded_though_it_has_no_curve(tmp_path):
     assert table.num_rows == 0
 
 
+@STEADY
 @given(loss=st.floats(allow_nan=False), step=st.integers(0, 2**62))
 def test_numbers_survive_exactly(tmp_path_factory, loss, step):
     folder = tmp_path_factory.getbasetemp() / "exact"
@@ -127,6 +129,7 @@ def test_a_run_that_has_not_ended_has_no_record(tmp_path):
     assert read_run(tmp_path) is None
 
 
+@STEADY
 @given(kept=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_record_is_an_error(tmp_path_factory, kept):
     folder = tmp_path_factory.getbasetemp() / "truncated"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_runs import BASE, RUN, vary
+from small_runs import BASE, RUN, curve, home, job_of, names, row, vary
 
 import bench.run
 from bench import checkpoint
@@ -54,30 +54,6 @@ def run(corpus) -> RunSpec:
 def job(run, corpus, tmp_path) -> Job:
     runs = (run, vary(run, seed=1, data_seed=1), vary(run, lr=HUGE_LR))
     return job_of(tmp_path / "study", corpus, runs, role="target")
-
-
-def job_of(
-    folder: Path, corpus: str, runs: tuple[RunSpec, ...], role: str = "proxy", **fields: object
-) -> Job:
-    key = fields.pop("key", "a-stack")
-    roles = (role,) * len(runs)
-    return Job(str(folder), "a study", key, runs, roles, corpus_path=corpus, **fields)
-
-
-def home(job: Job, member: int) -> Path:
-    return Path(job.folder) / "runs" / job.runs[member].run_id
-
-
-def row(job: Job, member: int) -> dict:
-    return read_run(home(job, member))[0]
-
-
-def curve(job: Job, member: int) -> list[dict]:
-    return read_run(home(job, member))[1].to_pylist()
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
 
 
 def assert_same_tensors(a: Path, b: Path) -> None:
@@ -165,6 +141,23 @@ def test_a_diverged_run_has_no_final_loss(job):
     assert found["tokens"] == curve(job, 2)[-1]["tokens"]
 
 
+def test_nor_has_one_whose_loss_was_infinite_only_between_two_rows(job, monkeypatch):
+    real = bench.run.advance
+
+    def poisoned(stack, state, data):
+        for current in real(stack, state, data):
+            if current.step == 1:
+                current.loss_sum_K[1] = float("inf")
+            yield current
+
+    monkeypatch.setattr(bench.run, "advance", poisoned)
+    run_stack(job)
+    assert curve(job, 1)[-1]["val_loss"] < 6
+    assert row(job, 1)["status"] == "diverged"
+    assert row(job, 1)["final_val_loss"] is None
+    assert names(home(job, 1)) == {"spec.json", "curve.parquet"}
+
+
 def test_the_checkpoint_is_of_the_weights_that_were_validated_last(job, run, corpus):
     run_stack(job)
     weights, metadata = checkpoint.load(home(job, 0) / "checkpoint.safetensors")
@@ -179,6 +172,18 @@ def test_the_checkpoint_is_of_the_weights_that_were_validated_last(job, run, cor
     logits = Decoder(run.model, rules.multipliers)(weights, tokens[:, :-1])
     loss = cross_entropy(logits[None], tokens[None, :, 1:]).item()
     assert loss == pytest.approx(row(job, 0)["final_val_loss"], abs=1e-6)
+
+
+def test_every_run_gets_its_own_checkpoint_whoever_has_left_the_stack_before(job, tmp_path):
+    """A diverged member shifts the rows of those behind it."""
+    turned = replace(job, folder=str(tmp_path / "turned"), runs=job.runs[::-1])
+    run_stack(job)
+    run_stack(turned)
+    for member in range(2):
+        path = home(job, member) / "checkpoint.safetensors"
+        weights = checkpoint.load(path)[0]
+        again = checkpoint.load(home(turned, 2 - member) / path.name)[0]
+        assert all(torch.allclose(again[name], weights[name], atol=1e-5) for name in weights)
 
 
 def test_the_curve_is_written_last(job, monkeypatch):

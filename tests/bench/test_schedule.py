@@ -1,12 +1,13 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.schedule import cooldown_start, factor
 from bench.spec import SCHEDULES, ScheduleSpec
 
+STEADY = settings(deadline=None, derandomize=True)
 SPECS = st.builds(
     ScheduleSpec,
     kind=st.sampled_from(SCHEDULES),
@@ -59,6 +60,7 @@ def test_wsd_has_not_decayed_where_its_cooldown_starts():
     assert factor(schedule, 50, start + 1) < 1
 
 
+@STEADY
 @given(SPECS, st.integers(1, 300))
 def test_factors_rise_during_warmup_and_then_fall_within_bounds(schedule, steps):
     factors = [factor(schedule, steps, step) for step in range(steps)]
@@ -72,6 +74,7 @@ def test_factors_rise_during_warmup_and_then_fall_within_bounds(schedule, steps)
         assert rising[-1] == 1
 
 
+@STEADY
 @given(SPECS, st.integers(1, 300))
 def test_final_is_approached_from_above_and_only_reached_after_the_last_step(schedule, steps):
     last = factor(schedule, steps, steps - 1)

@@ -56,16 +56,16 @@ def test_a_stacks_rate_counts_the_tokens_of_all_its_members():
 
     rates = throughput._rates({None: step, 1: step, 4: step}, tokens=10, seconds=0.02, device="cpu")
     assert rates[None] <= 10 / 0.005
-    assert rates[1] == pytest.approx(rates[None], rel=0.5)
-    assert rates[4] == pytest.approx(4 * rates[None], rel=0.5)
+    assert 0.5 < rates[1] / rates[None] < 2  # one and four, but for a busy machine
+    assert 2 < rates[4] / rates[None] < 8
 
 
 def test_the_time_of_a_call_does_not_depend_on_how_many_fit():
     def step() -> None:
         time.sleep(0.01)
 
-    assert 0.01 <= throughput._timed(step, 0, "cpu") < 0.03
-    assert 0.01 <= throughput._timed(step, 0.1, "cpu") < 0.03
+    assert 0.01 <= throughput._timed(step, 0, "cpu") < 0.1
+    assert 0.01 <= throughput._timed(step, 0.2, "cpu") < 0.1
 
 
 def test_probe_gives_a_rate_for_a_stack():

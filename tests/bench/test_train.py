@@ -111,7 +111,7 @@ def test_a_stack_whose_members_have_all_diverged_ends():
 
 @pytest.mark.parametrize("stop", [1, 4, 5, 7, 12, 19, 20])
 def test_a_stack_that_is_stopped_and_goes_on_ends_bit_for_bit_the_same(stop):
-    stack = Stack([*MEMBERS, HUGE], rungs=[Rung(10, 4)])
+    stack = Stack([HUGE, *MEMBERS], rungs=[Rung(10, 4)])
     starts = [start_of(spec) for spec in stack.specs]
     whole = train(stack, starts, DATA)
     stopped = next(islice(advance(stack, begin(stack, starts), DATA), stop - 1, None))

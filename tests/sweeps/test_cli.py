@@ -164,7 +164,7 @@ def refused(ended, message):
         (["val_tokens=8"], "val_tokens must be at least one context of 16, not 8"),
         (["tokenizer=bpee"], "unknown tokenizer 'bpee'"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_study_that_cannot_be(tiny, mugrow, tmp_path, settings, message):
     folder = tmp_path / "study"
@@ -181,7 +181,7 @@ def test_a_study_that_cannot_be(tiny, mugrow, tmp_path, settings, message):
         (["--workers", "0"], "--workers must be at least 1, not 0"),
         (["--threads", "-1"], "--threads must be at least 1, not -1"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_machine_that_cannot_be(tiny, mugrow, tmp_path, options, message):
     refused(mugrow(*tiny, *options, "--out", tmp_path / "study"), message)

@@ -85,7 +85,7 @@ def interrupted(words, folder, ended_runs, signals, draw):
             process.send_signal(how)
         # Workers hold the pipes too: they close when the last of them has ended. That takes a
         # second on an idle machine, and the rest of its start-up where a worker has just begun.
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
         assert process.returncode == (130 if how == signal.SIGINT else -how)
         assert "Traceback" not in err.decode()
         assert (RESUMED in err.decode()) == (how == signal.SIGINT)
