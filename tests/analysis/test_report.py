@@ -230,6 +230,7 @@ def test_warnings(study_dir: Path, summary: Summary) -> None:
     assert f"Among {len(runs)} runs: 1 diverged, 1 pruned" in text
     assert "2 seeds are few" in text
     assert "2 of 2 source runs stop before the end of their schedule, at step 80 of 100" in text
+    assert "compares a decayed baseline with a method that has still to decay" in text
     assert "target runs" not in text
 
 
