@@ -142,9 +142,7 @@ class LiveDisplay:
 
     def show(self, work: Work) -> None:
         numbers = f"{work.done_runs}/{work.all_runs} runs  about {duration(work.left_s)} left"
-        self.progress.update(
-            self.study, completed=work.done_s, total=work.whole_s, numbers=numbers
-        )
+        self.progress.update(self.study, completed=work.done_s, total=work.whole_s, numbers=numbers)
         keys = {stack.key for stack in work.in_flight}
         for key in self.tasks.keys() - keys:
             self.progress.remove_task(self.tasks.pop(key))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.checkpoint import Damaged, load
+from bench.flops import per_token
 from bench.record import set_aside, write_json
 from bench.run import Job, ended, run_stack
 from bench.spec import DataSpec, UserError
@@ -127,8 +128,9 @@ def _run_all(
 
 
 def _ready(current: Plan, rows: dict[str, Any], in_flight: Iterable[Stack]) -> list[Stack]:
-    """The stacks that can start, those furthest along the study's longest path first: a study is
-    over when its targets are, and proxies fill the gaps."""
+    """The stacks that can start, the most urgent first: targets before sources before proxies, of
+    which those of the sweep that is transferred from hold up all the rest. Among equals the longest
+    go first, so that a study does not end with one worker on a long stack and the others idle."""
     busy = {stack.key for stack in in_flight}
     ready = [
         stack
@@ -137,7 +139,14 @@ def _ready(current: Plan, rows: dict[str, Any], in_flight: Iterable[Stack]) -> l
         and any(run.spec.run_id not in rows for run in stack.runs)
         and depends(stack) <= rows.keys()
     ]
-    return sorted(ready, key=lambda stack: ("target", "source", "proxy").index(stack.runs[0].role))
+    main_sweep = current.stacks[0].runs[0].sweep
+
+    def urgency(stack: Stack) -> tuple[int, bool, float]:
+        first = stack.runs[0]
+        work = len(stack.runs) * first.spec.tokens * per_token(first.spec.model)
+        return ("target", "source", "proxy").index(first.role), first.sweep != main_sweep, -work
+
+    return sorted(ready, key=urgency)
 
 
 def _job(study: Study, stack: Stack, folder: Path, where: Where) -> Job:
