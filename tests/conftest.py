@@ -73,6 +73,12 @@ class Ended:
     err: str
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Models this small gain nothing from a second thread, and lose much on a busy machine."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def mugrow(monkeypatch, capsys) -> Iterator[Callable[..., Ended]]:
     """Call the program in this process: ``mugrow("list", "methods", "--json")``."""

@@ -73,7 +73,12 @@ def interrupted(words, folder, ended_runs, signals, draw):
     command = [PROGRAM, *words, "--workers", "2", "--out", str(folder)]
     for number, how in zip(ended_runs, signals, strict=True):
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            # Tests that run in the background have Ctrl-C ignored, and would pass that on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         while process.poll() is None and not reached(folder, number):
             time.sleep(0.01)
