@@ -49,6 +49,8 @@ class Run:
         from sweeps.recipes import recipe
 
         study = override(recipe(self.study), chain(*self.set))
+        if study.model.vocab_size != recipe(self.study).model.vocab_size:
+            raise UserError("model.vocab_size follows from the corpus; set tokenizer=bpe:VOCAB")
         if self.corpus is not None:
             study = replace(study, corpus=self.corpus)
         from bench.data.batches import load, resolve
@@ -229,6 +231,7 @@ def main() -> None:
     command: Callable[[], None] = tyro.cli(
         Command,
         prog="mugrow",
+        config=(tyro.conf.FlagCreatePairsOff,),
         description="Tune small proxies, transfer the optimum to grown models, count the compute.",
     )
     try:

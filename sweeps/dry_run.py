@@ -58,7 +58,7 @@ def _finished(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             row = ended(folder, path.name)
         except Damaged:
             continue
-        if row is not None:
+        if row is not None and row["status"] != "failed":  # a failed run is tried again
             yield path.name, row
 
 

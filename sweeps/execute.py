@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -122,9 +123,19 @@ def _run_all(
             shown.show(estimate.work(current, finished.rows, running, folder))
         for future in ended_now:
             stack = in_flight.pop(future)
-            future.result()
+            _result(future)
             finished.look(run.spec.run_id for run in stack.runs)
             shown.say(_ending(stack, finished.rows))
+
+
+def _result(future: Future[None]) -> None:
+    try:
+        future.result()
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process was killed, perhaps for lack of memory; the same command goes on "
+            "from here, with fewer --workers if need be"
+        ) from None
 
 
 def _ready(current: Plan, rows: dict[str, Any], in_flight: Iterable[Stack]) -> list[Stack]:
