@@ -81,10 +81,12 @@ def mark_at_top(axis: Axes, x: float, height: float, marker: str, colour: Any) -
 
 
 def draw_parabola(axis: Axes, sweep: Sweep, colour: Any) -> None:
-    """The fitted parabola, over its window of 2 either side of the argmin."""
+    """The fitted parabola, over what was tested of its window of 2 either side of the argmin."""
     if sweep["vertex_log2_lr"] is None:
         return
-    x = sweep["argmin_log2_lr"] + np.linspace(-2, 2, 81)
+    tested = [point["log2_lr"] for point in sweep["points"]]
+    center = sweep["argmin_log2_lr"]
+    x = np.linspace(max(center - 2, min(tested)), min(center + 2, max(tested)), 81)
     y = sweep["vertex_loss"] + sweep["curvature"] * (x - sweep["vertex_log2_lr"]) ** 2 / 2
     axis.plot(x, y, ":", color=colour, lw=1, label="_parabola")
 
