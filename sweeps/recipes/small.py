@@ -2,6 +2,8 @@
 
     mugrow run small --corpus PATH/TO/TEXT.parquet
 
+Cost: 300 runs, about 70 minutes on two busy cores.
+
 The same chain as ``quick`` with finer grids, three seeds and more methods, on a ladder of two
 doublings in width and one in depth.
 
