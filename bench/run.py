@@ -237,7 +237,8 @@ def _commit(
         return
     write_json(home / "spec.json", asdict(spec))
     if adam is not None:
-        about = {"spec": canonical_json(spec), "step": str(spec.last_step)}
+        # One key, since several are written in no fixed order: equal runs leave equal files.
+        about = {"spec": canonical_json(spec)}
         checkpoint.save(
             home / "checkpoint.safetensors", unflatten(spec.model, adam.weights_KP[0]), about
         )

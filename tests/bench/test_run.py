@@ -163,7 +163,7 @@ def test_the_checkpoint_is_of_the_weights_that_were_validated_last(job, run, cor
     weights, metadata = checkpoint.load(home(job, 0) / "checkpoint.safetensors")
     moments, _ = checkpoint.load(home(job, 0) / "state.safetensors")
     assert run_spec_from_json(metadata["spec"]) == run
-    assert metadata["step"] == "20"
+    assert list(metadata) == ["spec"]
     assert weights.keys() == parameters(run.model).keys()
     assert moments.keys() == {f"{m}.{name}" for m in "mv" for name in weights}
     assert all((moments[name] >= 0).all() for name in moments if name.startswith("v."))
