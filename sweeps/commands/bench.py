@@ -1,0 +1,60 @@
+"""``mugrow bench``: timings of this machine."""
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from tyro.conf import Positional
+
+from bench.spec import UserError
+from sweeps.commands.output import check_device, check_positive, print_table
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Time this machine: stacks of models beside the usual way of training them."""
+
+    what: Positional[Literal["throughput"]]
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    stacks: tuple[int, ...] = (1, 8)
+    """Members of a stack."""
+    depth: int = 4
+    context: int = 128
+    batch: int = 16
+    """Sequences of a batch."""
+    seconds: float = 2.0
+    """How long each of the five rounds of a program lasts."""
+    threads: int | None = None
+    """CPU threads; all cores by default."""
+    device: str = "cpu"
+    json: bool = False
+    """Print as JSON."""
+
+    def __call__(self) -> None:
+        import torch
+
+        from bench.throughput import throughput
+
+        check_device(self.device)
+        threads = self.threads if self.threads is not None else os.cpu_count() or 1
+        check_positive("widths", *self.widths)
+        check_positive("stacks", *self.stacks)
+        check_positive("threads", threads)
+        if not self.seconds > 0:
+            raise UserError(f"--seconds must be above 0, not {self.seconds}")
+        torch.set_num_threads(threads)
+        result = throughput(
+            self.widths,
+            self.stacks,
+            depth=self.depth,
+            context=self.context,
+            sequences=self.batch,
+            seconds=self.seconds,
+            device=self.device,
+        )
+        if self.json:
+            print(json.dumps(result, indent=2))
+        else:
+            print(f"matrix products: {result['matmul_gflops']:.1f} GFLOP/s")
+            print_table(result["rows"])
