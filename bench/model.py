@@ -120,6 +120,8 @@ class Decoder:
 def _linear(x_KNI: Tensor, weight_KOI: Tensor, bias_KO: Tensor | None) -> Tensor:
     if bias_KO is None:
         return torch.bmm(x_KNI, weight_KOI.mT)
+    if len(x_KNI) == 1:  # one product adds its bias as it goes; a batched one copies it first
+        return torch.addmm(bias_KO.view(-1), x_KNI.squeeze(0), weight_KOI.squeeze(0).mT)[None]
     return torch.baddbmm(bias_KO[:, None], x_KNI, weight_KOI.mT)
 
 

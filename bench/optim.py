@@ -23,6 +23,8 @@ from bench.model import parameters
 from bench.parametrization import Rules
 from bench.spec import HyperSpec, ModelSpec
 
+CACHED = 1 << 18  # numbers of each tensor that an update works on at a time
+
 
 @dataclass
 class AdamState:
@@ -33,8 +35,8 @@ class AdamState:
     v_KP: Tensor
     updates_K1: Tensor
 
-    def keep(self, members: Tensor) -> "AdamState":
-        """The state of some members only, in the order of their indices."""
+    def keep(self, members: Tensor | slice) -> "AdamState":
+        """The state of some members only, in the order of their indices; views for a slice."""
         return AdamState(
             self.weights_KP[members],
             self.m_KP[members],
@@ -61,23 +63,30 @@ class StackedAdamW:
     beta2_K1: Tensor
     clip_K1: Tensor
 
-    def keep(self, members: Tensor) -> "StackedAdamW":
+    def keep(self, members: Tensor | slice) -> "StackedAdamW":
         return StackedAdamW(*(getattr(self, name)[members] for name in self.__dataclass_fields__))
 
     def update(self, state: AdamState, gradient_KP: Tensor, factor_K1: Tensor) -> Tensor:
         """One step, in place, at ``factor`` times the peak rate; returns gradient norms ``(K,)``
         from before clipping."""
         norm_K1: Tensor = torch.linalg.vector_norm(gradient_KP, dim=1, keepdim=True)
-        gradient_KP = gradient_KP * (self.clip_K1 / norm_K1).clamp(max=1)
+        scale_K1 = (self.clip_K1 / norm_K1).clamp(max=1)
         state.updates_K1 += 1
         bias1_K1 = (1 - self.beta1_K1.double() ** state.updates_K1).to(gradient_KP.dtype)
         bias2_K1 = (1 - self.beta2_K1.double() ** state.updates_K1).to(gradient_KP.dtype)
-        state.m_KP.lerp_(gradient_KP, 1 - self.beta1_K1)
-        state.v_KP.lerp_(gradient_KP.square_(), 1 - self.beta2_K1)
-        denominator_KP = (state.v_KP / bias2_K1).sqrt_().add_(self.eps_KP)
-        step_KP = (state.m_KP / bias1_K1).div_(denominator_KP).mul_(self.lr_KP)
-        step_KP.addcmul_(self.decay_KP, state.weights_KP)
-        state.weights_KP.addcmul_(step_KP, factor_K1, value=-1)
+        members, size = gradient_KP.shape
+        # on a CPU in columns, so that what a pass leaves is in the cache for the next
+        columns = max(1, CACHED // members) if gradient_KP.device.type == "cpu" else size
+        for first in range(0, size, columns):
+            c = slice(first, first + columns)
+            clipped_KC = gradient_KP[:, c] * scale_K1
+            m_KC, v_KC = state.m_KP[:, c], state.v_KP[:, c]
+            m_KC.lerp_(clipped_KC, 1 - self.beta1_K1)
+            v_KC.lerp_(clipped_KC.square_(), 1 - self.beta2_K1)
+            denominator_KC = (v_KC / bias2_K1).sqrt_().add_(self.eps_KP[:, c])
+            step_KC = (m_KC / bias1_K1).div_(denominator_KC).mul_(self.lr_KP[:, c])
+            step_KC.addcmul_(self.decay_KP[:, c], state.weights_KP[:, c])
+            state.weights_KP[:, c].addcmul_(step_KC, factor_K1, value=-1)
         return norm_K1.squeeze(1)
 
 

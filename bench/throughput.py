@@ -1,10 +1,10 @@
 """How fast stacks train, beside the usual way of writing it, on the machine at hand.
 
 Three programs train the same architecture on the same tokens: a stack of K, a stack of one, and a
-plain ``nn.Module`` under ``torch.optim.AdamW``. They take turns, several rounds each, and the
-median round counts, so that a machine whose speed drifts does not favour one of them. Rates are
-given in tokens/s, in GFLOP/s by ``bench.flops`` and as a share of the matrix-product rate measured
-in the same process; a small model's share is low because its work is not matrix products.
+plain ``nn.Module`` under ``torch.optim.AdamW``. They take turns in many short rounds. A ratio is
+the median of the rounds' own ratios, so that a machine whose speed drifts favours none of them.
+Rates are given in tokens/s, in GFLOP/s by ``bench.flops`` and as a share of the matrix-product rate
+measured in the same process; a small model's share is low because its work is not matrix products.
 """
 
 import statistics
@@ -24,7 +24,7 @@ from bench.parametrization import initial_weights, parametrization
 from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from bench.train import Stack, advance, begin
 
-ROUNDS = 5
+ROUNDS = 25
 
 
 class Block(nn.Module):
@@ -71,7 +71,7 @@ def throughput(
     depth: int = 4,
     context: int = 128,
     sequences: int = 16,
-    seconds: float = 2.0,
+    seconds: float = 0.4,
     device: str = "cpu",
 ) -> dict[str, Any]:
     """Rates by width: the usual loop (``stack`` null) and stacks of K, ``seconds`` a round."""
@@ -81,9 +81,12 @@ def throughput(
         model = ModelSpec(width=width, depth=depth, context=context)
         steps: dict[int | None, Callable[[], object]] = {None: _loop(model, sequences, device)}
         steps |= {k: _stack(model, sequences, k, device) for k in members}
-        rates = _rates(steps, sequences * context, seconds, device)
-        for k, rate in rates.items():
+        times = _rounds(steps, seconds, device)
+        for k, taken in times.items():
+            tokens = (k or 1) * sequences * context
+            rate = tokens / statistics.median(taken)
             gflops = rate * flops.per_token(model) / 1e9
+            loop = zip(times[None], taken, strict=True)
             rows.append(
                 {
                     "width": width,
@@ -91,7 +94,7 @@ def throughput(
                     "tokens_per_s": rate,
                     "gflops": gflops,
                     "share_of_matmul": gflops / peak,
-                    "ratio_to_loop": rate / rates[None],
+                    "ratio_to_loop": (k or 1) * statistics.median(a / b for a, b in loop),
                 }
             )
     return {
@@ -115,20 +118,21 @@ def probe(model: ModelSpec, sequences: int, members: int) -> float:
 def matmul_gflops(device: str = "cpu", size: int = 1024) -> float:
     """The rate of a large float32 matrix product."""
     a = torch.randn(size, size, device=device)
-    times = [_timed(lambda: a @ a, 0.2, device) for _ in range(ROUNDS)]
+    times = [_timed(lambda: a @ a, 0.2, device) for _ in range(5)]
     return 2 * size**3 / min(times) / 1e9
 
 
-def _rates(
-    steps: dict[int | None, Callable[[], object]], tokens: int, seconds: float, device: str
-) -> dict[int | None, float]:
+def _rounds(
+    steps: dict[int | None, Callable[[], object]], seconds: float, device: str
+) -> dict[int | None, list[float]]:
+    """Seconds a step of each program, for every round."""
     times: dict[int | None, list[float]] = {k: [] for k in steps}
     for step in steps.values():
         step()
     for _ in range(ROUNDS):
         for k, step in steps.items():
             times[k].append(_timed(step, seconds, device))
-    return {k: (k or 1) * tokens / statistics.median(times[k]) for k in steps}
+    return times
 
 
 def _timed(step: Callable[[], object], seconds: float, device: str) -> float:

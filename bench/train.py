@@ -14,7 +14,10 @@ So a stack that is saved, killed and loaded goes on exactly, bit for bit, as if 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +31,9 @@ from bench.parametrization import parametrization
 from bench.spec import RunSpec
 
 Curve = list[dict[str, float | int | None]]
+Result = TypeVar("Result")
+
+GROUP_BYTES = 4 << 20  # of the largest activation of the members that a CPU takes together
 
 
 @dataclass(frozen=True)
@@ -139,32 +145,74 @@ class _Program:
 
     def train_step(self) -> Tensor:
         """One update of every member; returns gradient norms ``(K,)``."""
-        state = self.state
-        tokens = self.batch()
-        weights_KP = state.adam.weights_KP.requires_grad_()
-        loss_K = cross_entropy(self.decoder.logits(weights_KP, tokens[..., :-1]), tokens[..., 1:])
-        (gradient_KP,) = torch.autograd.grad(loss_K.sum(), weights_KP)
-        weights_KP.requires_grad_(False)
-        state.loss_sum_K += loss_K.detach()
-        norms_K = self.optimizer.update(state.adam, gradient_KP, self.rate_factors())
+        state, factors_K1, tokens = self.state, self.rate_factors(), self.batch()
+
+        def step(rows: slice) -> tuple[Tensor, Tensor]:
+            adam = state.adam.keep(rows)  # views: what is updated is the stack's own storage
+            # .data and not .detach(), which would share a version counter with the members that
+            # other threads update in the same storage meanwhile
+            weights_KP = adam.weights_KP.data.requires_grad_()
+            logits = self.decoder.logits(weights_KP, tokens[rows, :, :-1])
+            loss_K = cross_entropy(logits, tokens[rows, :, 1:])
+            (gradient_KP,) = torch.autograd.grad(loss_K.sum(), weights_KP)
+            optimizer = self.optimizer.keep(rows)
+            return loss_K.detach(), optimizer.update(adam, gradient_KP, factors_K1[rows])
+
+        losses, norms = zip(*self.in_groups(step), strict=True)
+        state.loss_sum_K += torch.cat(losses)
         state.step += 1
-        return norms_K
+        return torch.cat(norms)
+
+    def in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
+        """``work`` on every group of members.
+
+        On a CPU a large stack is taken in groups whose activations stay in the cache, and groups
+        are what its threads share: one thread a group has nothing to wait for, where several
+        threads on one small product wait for each other at the end of each.
+        """
+        threads, members = torch.get_num_threads(), len(self.state.alive)
+        size = (
+            members if self.stack.device != "cpu" else min(self.group_size, -(-members // threads))
+        )
+        groups = [slice(first, first + size) for first in range(0, members, size)]
+        if threads == 1 or len(groups) == 1:
+            return [work(rows) for rows in groups]
+        pool = self.pool
+        torch.set_num_threads(1)
+        try:
+            return list(pool.map(work, groups))
+        finally:
+            torch.set_num_threads(threads)
+
+    @cached_property
+    def pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(torch.get_num_threads())
+
+    @property
+    def group_size(self) -> int:
+        spec = self.stack.specs[0]
+        return max(1, GROUP_BYTES // (4 * spec.batch_tokens * spec.model.mlp_width))
 
     def rate_factors(self) -> Tensor:
         factors = [schedule.factor(s.schedule, s.steps, self.state.step) for s in self.specs]
         weights = self.state.adam.weights_KP
         return torch.tensor(factors, dtype=torch.float64)[:, None].to(weights)
 
-    @torch.no_grad()
     def validation_losses(self) -> Tensor:
         """Mean validation loss of every member ``(K,)``, in nats per token."""
         chunk = self.stack.specs[0].batch_sequences
-        total_K = torch.zeros(len(self.state.alive), dtype=torch.float64, device=self.val_WT.device)
-        for tokens_BT in torch.split(self.val_WT, chunk):
-            tokens = tokens_BT.expand(len(self.state.alive), *tokens_BT.shape)
-            logits = self.decoder.logits(self.state.adam.weights_KP, tokens[..., :-1])
-            total_K += cross_entropy(logits, tokens[..., 1:]) * len(tokens_BT)
-        return total_K / len(self.val_WT)
+
+        @torch.no_grad()
+        def losses(rows: slice) -> Tensor:
+            weights_KP = self.state.adam.weights_KP[rows]
+            total_K = torch.zeros(len(weights_KP), dtype=torch.float64, device=weights_KP.device)
+            for tokens_BT in torch.split(self.val_WT, chunk):
+                tokens = tokens_BT.expand(len(weights_KP), *tokens_BT.shape)
+                logits = self.decoder.logits(weights_KP, tokens[..., :-1])
+                total_K += cross_entropy(logits, tokens[..., 1:]) * len(tokens_BT)
+            return total_K / len(self.val_WT)
+
+        return torch.cat(self.in_groups(losses))
 
     def log(self, norms_K: Tensor | None) -> None:
         """Add a row to every member's curve; members whose loss is not finite leave."""

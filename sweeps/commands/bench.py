@@ -23,8 +23,8 @@ class Bench:
     context: int = 128
     batch: int = 16
     """Sequences of a batch."""
-    seconds: float = 2.0
-    """How long each of the five rounds of a program lasts."""
+    seconds: float = 0.4
+    """How long each of the 25 rounds of a program lasts."""
     threads: int | None = None
     """CPU threads; all cores by default."""
     device: str = "cpu"

@@ -47,30 +47,19 @@ def test_every_row_is_consistent():
         cost = per_token(ModelSpec(width=row["width"], depth=1, context=8))
         assert row["gflops"] == pytest.approx(row["tokens_per_s"] * cost / 1e9)
         assert row["share_of_matmul"] == pytest.approx(row["gflops"] / result["matmul_gflops"])
-        assert row["ratio_to_loop"] == row["tokens_per_s"] / loop["tokens_per_s"]
+        # the median of ratios is not the ratio of medians, but on this side of a factor 5 of it
+        assert 0.2 < row["ratio_to_loop"] * loop["tokens_per_s"] / row["tokens_per_s"] < 5
+    assert all(row["ratio_to_loop"] == 1 for row in result["rows"] if row["stack"] is None)
 
 
-def test_a_stacks_rate_counts_the_tokens_of_all_its_members():
-    def step() -> None:
-        time.sleep(0.005)
-
-    rates = throughput._rates({None: step, 1: step, 4: step}, tokens=10, seconds=0.02, device="cpu")
-    assert rates[None] <= 10 / 0.005
-    assert 0.5 < rates[1] / rates[None] < 2  # one and four, but for a busy machine
-    assert 2 < rates[4] / rates[None] < 8
-
-
-def test_the_time_of_a_call_does_not_depend_on_how_many_fit():
-    def step() -> None:
-        time.sleep(0.01)
-
-    assert 0.01 <= throughput._timed(step, 0, "cpu") < 0.1
-    assert 0.01 <= throughput._timed(step, 0.2, "cpu") < 0.1
-
-
-def test_probe_gives_a_rate_for_a_stack():
-    model = ModelSpec(width=16, depth=1, context=8)
-    began = time.perf_counter()
-    rate = throughput.probe(model, sequences=2, members=4)
-    assert 0 < rate < 1e9
-    assert time.perf_counter() - began < 20
+def test_a_stacks_rate_counts_the_tokens_of_all_its_members(monkeypatch):
+    """All programs take 5 ms a step, so a stack of four is four times as fast."""
+    monkeypatch.setattr(throughput, "ROUNDS", 5)
+    monkeypatch.setattr(throughput, "_loop", lambda *_: lambda: time.sleep(0.005))
+    monkeypatch.setattr(throughput, "_stack", lambda *_: lambda: time.sleep(0.005))
+    rows = throughput.throughput([16], [1, 4], context=8, sequences=2, seconds=0.02)["rows"]
+    loop, one, four = rows
+    assert loop["tokens_per_s"] <= 16 / 0.005
+    assert 0.5 < one["ratio_to_loop"] < 2  # one and four, but for a busy machine
+    assert 2 < four["ratio_to_loop"] < 8
+    assert 2 < four["tokens_per_s"] / loop["tokens_per_s"] < 8

@@ -49,6 +49,24 @@ def assert_close(a: list[float | None], b: list[float | None], **tolerance: floa
     assert [value for value in a if value is not None] == pytest.approx(expected, **tolerance)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_members_taken_in_groups_equal_members_taken_at_once(monkeypatch, threads):
+    """Groups of two, by one thread or shared by two; the same bits whenever it is done again."""
+    whole = trained(MEMBERS)
+    monkeypatch.setattr("bench.train.GROUP_BYTES", 2 * 4 * RUN.batch_tokens * RUN.model.mlp_width)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        groups, again = trained(MEMBERS), trained(MEMBERS)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for in_groups, at_once in zip(groups.curves, whole.curves, strict=True):
+        assert_same_curves(in_groups, at_once, tolerance=1e-5)
+    assert groups.curves == again.curves
+    assert torch.equal(groups.adam.weights_KP, again.adam.weights_KP)
+
+
 def test_members_of_a_stack_equal_their_own_runs():
     together = trained([replace(spec, log_every=1) for spec in MEMBERS])
     for member, spec in enumerate(MEMBERS):
