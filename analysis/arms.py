@@ -59,12 +59,27 @@ def _labels(targets: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
 
 
 def _details(run: dict[Any, Any], shapes: dict[str, str]) -> dict[str, Any]:
-    """What may tell two runs of one method apart: the start's parameters and its source's shape."""
-    details = dict(json.loads(run["spec"])["start"]["params"])
+    """What may tell two runs of one method apart: the start's parameters, its source's shape, and
+    what became of optimizer and schedule."""
+    spec = json.loads(run["spec"])
+    start = spec["start"]
+    details = dict(start["params"])
+    details |= {name: start[name] for name in ("optimizer", "noise", "reset") if name in start}
+    details["schedule"] = _schedule(spec)
     source = run["source_run_id"]
     if isinstance(source, str):
         details["source"] = shapes.get(source, source)
     return details
+
+
+def _schedule(spec: dict[str, Any]) -> str:
+    """The policy by which a target took up its schedule, by its name in a study."""
+    first = spec.get("first_step", 0)
+    if not first:
+        return "restart"
+    if first != spec["start"]["source_step"]:
+        return "reposition"
+    return "rewarm" if spec["rewarm_steps"] else "continue"
 
 
 def curves_by_run(curves: pd.DataFrame, run_ids: set[str]) -> dict[str, Curve]:

@@ -16,8 +16,8 @@ F MLP width, V vocabulary.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -30,6 +30,7 @@ from bench.spec import ModelSpec
 
 Kind = Literal["embedding", "matrix", "readout", "gain", "bias"]
 Weights = dict[str, Tensor]
+Shapes = dict[str, tuple[int, ...]]
 NORM_EPS = 1e-5
 
 
@@ -52,6 +53,8 @@ class Decoder:
 
     spec: ModelSpec
     multipliers: Multipliers = Multipliers()
+    norm_mask: Tensor | None = field(default=None, compare=False)
+    """Weights ``(D,)`` of the residual stream's coordinates in the statistics of every norm."""
 
     def __call__(self, weights: Weights, tokens_BT: Tensor) -> Tensor:
         """Logits ``(B, T, V)`` of one model given by its named weights."""
@@ -60,17 +63,28 @@ class Decoder:
     def logits(self, flat_KP: Tensor, tokens_KBT: Tensor) -> Tensor:
         """Logits ``(K, B, T, V)`` of the K members."""
         K, B, T = tokens_KBT.shape
-        spec = self.spec
-        w = _fused(spec, flat_KP)
-        x_KND = _embed(w["embed.weight"], tokens_KBT).view(K, B, T, spec.width)
-        if spec.positions == "learned":
-            x_KND = x_KND + w["positions.weight"][:, None, :T]
-        x_KND = x_KND.reshape(K, B * T, spec.width)
-        for block in range(spec.depth):
-            x_KND = x_KND + self._attention(w, f"blocks.{block}.", x_KND, T)
-            x_KND = x_KND + self._mlp(w, f"blocks.{block}.", x_KND)
+        spec, w = self.spec, _fused(self.spec, flat_KP)
+        for x_KND in self._stream(w, tokens_KBT):  # noqa: B007
+            pass
         head = w["embed.weight" if spec.tied else "head.weight"] * self.multipliers.output
         return self._norm_linear(w, "norm", x_KND, head, None).view(K, B, T, spec.vocab_size)
+
+    def stream(self, weights: Weights, tokens_BT: Tensor) -> list[Tensor]:
+        """The residual stream ``(B, T, D)`` of one model: embedded, then after every block."""
+        w = _fused(self.spec, flatten(self.spec, weights)[None])
+        return [x_1ND.view(*tokens_BT.shape, -1) for x_1ND in self._stream(w, tokens_BT[None])]
+
+    def _stream(self, w: Weights, tokens_KBT: Tensor) -> Iterator[Tensor]:
+        K, B, T = tokens_KBT.shape
+        x_KND = _embed(w["embed.weight"], tokens_KBT).view(K, B, T, self.spec.width)
+        if self.spec.positions == "learned":
+            x_KND = x_KND + w["positions.weight"][:, None, :T]
+        x_KND = x_KND.reshape(K, B * T, self.spec.width)
+        yield x_KND
+        for block in range(self.spec.depth):
+            x_KND = x_KND + self._attention(w, f"blocks.{block}.", x_KND, T)
+            x_KND = x_KND + self._mlp(w, f"blocks.{block}.", x_KND)
+            yield x_KND
 
     def _attention(self, w: Weights, block: str, x_KND: Tensor, T: int) -> Tensor:
         K, N, D = x_KND.shape
@@ -108,13 +122,25 @@ class Decoder:
     ) -> Tensor:
         """``linear(norm(x))`` with the norm's gain and bias folded into the linear map."""
         shape = x_KND.shape[-1:]
-        if self.spec.norm == "rmsnorm":
+        if self.norm_mask is not None:
+            n_KND = _masked_norm(x_KND, self.norm_mask, centre=self.spec.norm == "layernorm")
+        elif self.spec.norm == "rmsnorm":
             n_KND = F.rms_norm(x_KND, shape, eps=NORM_EPS)
         else:
             n_KND = F.layer_norm(x_KND, shape, eps=NORM_EPS)
+        if self.spec.norm == "layernorm":
             shift_KE = torch.bmm(weight_KED, w[norm + ".bias"][..., None]).squeeze(-1)
             bias_KE = shift_KE if bias_KE is None else bias_KE + shift_KE
         return _linear(n_KND, weight_KED * w[norm + ".gain"][:, None], bias_KE)
+
+
+def _masked_norm(x_KND: Tensor, mask_D: Tensor, centre: bool) -> Tensor:
+    """LayerNorm (or, without ``centre``, RMSNorm) of statistics weighted by a mask."""
+    share_D = mask_D / mask_D.sum()
+    if centre:
+        x_KND = x_KND - (x_KND * share_D).sum(-1, keepdim=True)
+    variance_KN1 = (x_KND.square() * share_D).sum(-1, keepdim=True)
+    return x_KND * torch.rsqrt(variance_KN1 + NORM_EPS)
 
 
 def _linear(x_KNI: Tensor, weight_KOI: Tensor, bias_KO: Tensor | None) -> Tensor:
@@ -178,6 +204,11 @@ def parameters(spec: ModelSpec) -> Mapping[str, Parameter]:
     if not spec.tied:
         named["head.weight"] = Parameter((spec.vocab_size, D), "readout")
     return named
+
+
+def shapes(spec: ModelSpec) -> Shapes:
+    """The shape of every parameter, in storage order."""
+    return {name: shape for name, (shape, _) in parameters(spec).items()}
 
 
 FUSED = {"q": "qkv", "k": "qkv", "v": "qkv", "gate": "gate_up"}  # up joins gate, if there is one

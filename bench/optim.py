@@ -14,14 +14,14 @@ trials: one that diverges would silence the others.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from bench.model import parameters
 from bench.parametrization import Rules
-from bench.spec import HyperSpec, ModelSpec
+from bench.spec import HyperSpec
 
 CACHED = 1 << 18  # numbers of each tensor that an update works on at a time
 
@@ -66,14 +66,16 @@ class StackedAdamW:
     def keep(self, members: Tensor | slice) -> "StackedAdamW":
         return StackedAdamW(*(getattr(self, name)[members] for name in self.__dataclass_fields__))
 
-    def update(self, state: AdamState, gradient_KP: Tensor, factor_K1: Tensor) -> Tensor:
+    def update(self, state: AdamState, gradient_KP: Tensor, factor_KP: Tensor) -> Tensor:
         """One step, in place, at ``factor`` times the peak rate; returns gradient norms ``(K,)``
-        from before clipping."""
+        from before clipping. A factor is a member's, ``(K, 1)``, or every coordinate's,
+        ``(K, P)``; where it is 0 nothing moves."""
         norm_K1: Tensor = torch.linalg.vector_norm(gradient_KP, dim=1, keepdim=True)
         scale_K1 = (self.clip_K1 / norm_K1).clamp(max=1)
         state.updates_K1 += 1
         bias1_K1 = (1 - self.beta1_K1.double() ** state.updates_K1).to(gradient_KP.dtype)
         bias2_K1 = (1 - self.beta2_K1.double() ** state.updates_K1).to(gradient_KP.dtype)
+        factor_KP = factor_KP.expand_as(gradient_KP)
         members, size = gradient_KP.shape
         # on a CPU in columns, so that what a pass leaves is in the cache for the next
         columns = max(1, CACHED // members) if gradient_KP.device.type == "cpu" else size
@@ -86,14 +88,15 @@ class StackedAdamW:
             denominator_KC = (v_KC / bias2_K1).sqrt_().add_(self.eps_KP[:, c])
             step_KC = (m_KC / bias1_K1).div_(denominator_KC).mul_(self.lr_KP[:, c])
             step_KC.addcmul_(self.decay_KP[:, c], state.weights_KP[:, c])
-            state.weights_KP[:, c].addcmul_(step_KC, factor_K1, value=-1)
+            state.weights_KP[:, c].addcmul_(step_KC, factor_KP[:, c], value=-1)
         return norm_K1.squeeze(1)
 
 
 def stacked_adamw(
-    model: ModelSpec, rules: Rules, hypers: list[HyperSpec], like: Tensor
+    shapes: Mapping[str, tuple[int, ...]], rules: Rules, hypers: list[HyperSpec], like: Tensor
 ) -> StackedAdamW:
-    """The optimizer of members with these hyperparameters, on ``like``'s device and dtype."""
+    """The optimizer of members with these hyperparameters, on ``like``'s device and dtype, for
+    tensors of these shapes in storage order."""
 
     def rule_P(name: str) -> Tensor:
         return torch.cat(
@@ -101,7 +104,7 @@ def stacked_adamw(
                 torch.full(shape, getattr(rules.tensors[tensor], name), dtype=torch.float64).view(
                     -1
                 )
-                for tensor, (shape, _) in parameters(model).items()
+                for tensor, shape in shapes.items()
             ]
         ).to(like)
 

@@ -27,15 +27,16 @@ from typing import Any
 
 import torch
 
-from bench import checkpoint, flops, growth
+from bench import checkpoint, flops
 from bench.checkpoint import Damaged
 from bench.data.batches import TokenData, load, val_windows
-from bench.model import Decoder, Weights, count, unflatten
+from bench.model import Weights, count
 from bench.optim import AdamState
-from bench.parametrization import generator, initial_weights, parametrization
 from bench.record import read_run, set_aside, write_json, write_run
-from bench.spec import RunSpec, canonical_json, run_spec_from_json
-from bench.train import Rung, Stack, StackState, advance, begin
+from bench.spec import RunSpec, canonical_json
+from bench.stack import Carried, Rung, Stack, StackState, begin, carried_state, model_weights
+from bench.start import Beginning, beginning
+from bench.train import advance
 
 SAVE_EVERY_S = 20.0
 SHOW_EVERY_S = 1.0
@@ -84,9 +85,9 @@ def run_stack(job: Job) -> None:
     torch.set_num_threads(job.threads)
     folder = Path(job.folder)
     data = load(job.runs[0].data, job.corpus_path)
-    starts, failures = _starts(job, folder)
+    starts, failures = _starts(job, folder, data)
     for index, reason in failures.items():
-        _commit(job, folder, index, _row(job, index, "failed", 0.0, [], data, reason), [], None)
+        _commit(job, folder, index, _row(job, index, "failed", 0.0, [], data, reason), [])
     members = [index for index in range(len(job.runs)) if index not in failures]
     if not members:
         return
@@ -95,60 +96,38 @@ def run_stack(job: Job) -> None:
         rungs=job.rungs,
         trials=[job.trials[i] for i in members] if job.trials else (),
         device=job.device,
+        during=starts[members[0]].during,
+        learning_steps=[starts[i].learning_steps for i in members],
     )
     state_path = folder / "stacks" / f"{job.key}.safetensors"
-    state = _resume(state_path, stack) or begin(stack, [starts[i] for i in members])
+    state = _resume(state_path, stack) or begin(
+        stack, [starts[i].weights for i in members], [starts[i].carried for i in members]
+    )
     watch = _Watch(stack, state_path)
     for current in advance(stack, state, data):
         watch(current)
     _save_state(state_path, stack, state)
     for place, index in enumerate(members):
-        adam = None
-        if state.status[place] == "finished" and job.roles[index] != "proxy":
-            adam = state.adam.keep(torch.tensor([state.alive.index(place)]))
+        keep = state.status[place] == "finished" and job.roles[index] != "proxy"
+        weights = model_weights(stack, state, place) if keep else None
+        carried = carried_state(stack, state, place) if keep else None
         curve = [{"run_id": job.runs[index].run_id, **row} for row in state.curves[place]]
         row = _row(job, index, state.status[place], state.wall_s[place], curve, data, None)
-        _commit(job, folder, index, row, curve, adam)
+        _commit(job, folder, index, row, curve, weights, carried)
     state_path.unlink()
     state_path.with_suffix(".json").unlink(missing_ok=True)
 
 
-def _starts(job: Job, folder: Path) -> tuple[dict[int, Weights], dict[int, str]]:
-    """Starting weights of every run, and the reasons of those that cannot start."""
+def _starts(job: Job, folder: Path, data: TokenData) -> tuple[dict[int, Beginning], dict[int, str]]:
+    """Where every run begins, and the reasons of those that cannot."""
     starts, failures = {}, {}
     for index, spec in enumerate(job.runs):
         try:
-            starts[index] = starting_weights(spec, folder)
+            starts[index] = beginning(spec, folder, data)
         except Exception as error:  # a method's mistake ends its own runs, not the study
             first_line = str(error).partition("\n")[0]
             failures[index] = f"{type(error).__name__}: {first_line}"
     return starts, failures
-
-
-def starting_weights(spec: RunSpec, folder: Path) -> Weights:
-    """The weights a run begins with: its own draw, or its source grown."""
-    rules = parametrization(spec.parametrization).rules(spec.model, spec.base)
-    dtype = getattr(torch, spec.dtype)
-    init = initial_weights(spec.model, rules, spec.hyper.init_std, spec.seed, dtype)
-    if spec.start.source_run_id is None:
-        return init
-    home = folder / "runs" / spec.start.source_run_id
-    record = read_run(home)
-    if record is None or record[0]["status"] != "finished":
-        status = "missing" if record is None else record[0]["status"]
-        raise ValueError(f"its source {spec.start.source_run_id} is {status}")
-    weights, metadata = checkpoint.load(home / "checkpoint.safetensors")
-    source = run_spec_from_json(metadata["spec"])
-    assert source.last_step == spec.start.source_step, "the checkpoint is of another step"
-    source_rules = parametrization(source.parametrization).rules(source.model, source.base)
-    return growth.method(spec.start.method).grow(
-        {name: tensor.to(dtype) for name, tensor in weights.items()},
-        Decoder(source.model, source_rules.multipliers),
-        Decoder(spec.model, rules.multipliers),
-        init,
-        generator("growth", spec.seed),
-        **dict(spec.start.params),
-    )
 
 
 class _Watch:
@@ -176,7 +155,7 @@ class _Watch:
         best = min((float(loss) for loss in losses if loss is not None), default=None)
         return {
             "step": state.step,
-            "steps": self.stack.specs[0].last_step,
+            "steps": self.stack.specs[0].train_steps,
             "members": len(state.alive),
             "tokens_per_s": tokens_per_s,
             "best_val_loss": best,
@@ -229,25 +208,24 @@ def _commit(
     index: int,
     row: Mapping[str, Any],
     curve: list[dict[str, Any]],
-    adam: AdamState | None,
+    weights: Weights | None = None,
+    carried: Carried | None = None,
 ) -> None:
     spec = job.runs[index]
     home = folder / "runs" / spec.run_id
     if _is_committed(folder, spec.run_id):
         return
     write_json(home / "spec.json", asdict(spec))
-    if adam is not None:
-        # One key, since several are written in no fixed order: equal runs leave equal files.
-        about = {"spec": canonical_json(spec)}
-        checkpoint.save(
-            home / "checkpoint.safetensors", unflatten(spec.model, adam.weights_KP[0]), about
-        )
-        moments = {
-            f"{prefix}.{name}": tensor
-            for prefix, flat_P in (("m", adam.m_KP[0]), ("v", adam.v_KP[0]))
-            for name, tensor in unflatten(spec.model, flat_P).items()
-        }
-        checkpoint.save(home / "state.safetensors", moments, about)
+    # One key of metadata, since several are written in no fixed order: equal runs, equal files.
+    about = {"spec": canonical_json(spec)}
+    if weights is not None:
+        checkpoint.save(home / "checkpoint.safetensors", weights, about)
+        tensors = {}  # a method that trains other tensors than the model's hands on no moments
+        if carried is not None:
+            tensors["updates"] = torch.tensor(carried.updates, dtype=torch.float64)
+            tensors |= {f"m.{name}": tensor for name, tensor in carried.moments.m.items()}
+            tensors |= {f"v.{name}": tensor for name, tensor in carried.moments.v.items()}
+        checkpoint.save(home / "state.safetensors", tensors, about)
     write_run(home, row, curve)
 
 

@@ -9,13 +9,16 @@ With S steps, W = warmup * S and C = cooldown * S, at step t = 0, 1, ..., S - 1:
     wsd       1 until S - C, then falls in a line to ``final`` (warm-up, stable, decay:
               Hägele et al., arXiv 2405.18392)
 
+A run that takes a schedule up at ``first_step`` can rise into it: over its first R = rewarm steps
+the factor is multiplied by (t + 1) / R, t counted from there.
+
 The last step's factor lies just above ``final``, which would be reached at t = S. A WSD run that
 stops at ``cooldown_start`` has seen no decay: its checkpoint can be grown, or cooled down later.
 """
 
 import math
 
-from bench.spec import ScheduleSpec
+from bench.spec import RunSpec, ScheduleSpec
 
 
 def factor(schedule: ScheduleSpec, steps: int, step: int) -> float:
@@ -34,6 +37,12 @@ def factor(schedule: ScheduleSpec, steps: int, step: int) -> float:
         case "cosine":
             shape = (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
     return schedule.final + (1 - schedule.final) * shape
+
+
+def run_factor(run: RunSpec, step: int) -> float:
+    """The same at a run's own step, counted from 0 where it begins."""
+    rising = min(1.0, (step + 1) / run.rewarm_steps) if run.rewarm_steps else 1.0
+    return rising * factor(run.schedule, run.steps, run.first_step + step)
 
 
 def cooldown_start(schedule: ScheduleSpec, steps: int) -> int:

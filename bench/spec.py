@@ -176,12 +176,33 @@ class DataSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """How weights begin: ``scratch``, or a source's checkpoint passed through a growth method."""
+    """How weights begin: ``scratch``, or a source's checkpoint passed through a growth method.
+
+    ``optimizer`` says whether Adam's moments begin at zero or are grown from the source's.
+    ``noise`` and ``reset`` break the symmetry of copied units: ``noise`` times a fresh draw of the
+    target's initial weights is added, and ``reset`` clears the carried moments of all coordinates
+    that the source did not have.
+    """
 
     method: str = "scratch"
     source_run_id: str | None = None
     source_step: int | None = None
     params: tuple[tuple[str, Scalar], ...] = ()
+    optimizer: Literal["fresh", "carry"] = "fresh"
+    noise: float = 0.0
+    reset: bool = False
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZER_STATES:
+            raise unknown("optimizer state", self.optimizer, OPTIMIZER_STATES)
+        if not 0 <= self.noise < float("inf"):
+            raise UserError(f"noise must be a finite number, at least 0, not {self.noise}")
+        if self.reset and self.optimizer == "fresh":
+            raise UserError("reset clears carried moments; with optimizer=fresh there are none")
+        object.__setattr__(self, "noise", float(self.noise))
+
+
+OPTIMIZER_STATES = ("fresh", "carry")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +214,10 @@ class RunSpec:
     at the horizon), so a WSD source can stop where its cool-down would begin. A curve has a row
     every ``log_every`` steps, and a validation loss in every row. ``seed`` draws the initial
     weights and a growth method's noise, ``data_seed`` the batches.
+
+    A run begins at ``first_step`` of its schedule (0 unless it takes up its source's, where that
+    stood or re-positioned), with its rate rising over ``rewarm_steps`` from there. Its first batch
+    is number ``first_batch`` of its data seed.
     """
 
     model: ModelSpec
@@ -206,6 +231,9 @@ class RunSpec:
     seed: int
     data_seed: int
     stop_step: int | None = None
+    first_step: int = 0
+    rewarm_steps: int = 0
+    first_batch: int = 0
     start: Start = Start()
     log_every: int = 10
     dtype: Literal["float32", "float64"] = "float32"
@@ -214,8 +242,15 @@ class RunSpec:
         for name in ("batch_sequences", "steps", "log_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("first_step", "rewarm_steps", "first_batch"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must be at least 0, not {getattr(self, name)}")
         if self.stop_step is not None and not 0 < self.stop_step <= self.steps:
             raise UserError(f"stop_step {self.stop_step} is outside the {self.steps} steps")
+        if self.first_step >= self.last_step:
+            raise UserError(
+                f"first_step {self.first_step} must be below the last, {self.last_step}"
+            )
 
     @property
     def last_step(self) -> int:
@@ -226,9 +261,14 @@ class RunSpec:
         return self.batch_sequences * self.model.context
 
     @property
+    def train_steps(self) -> int:
+        """How many steps the run trains."""
+        return self.last_step - self.first_step
+
+    @property
     def tokens(self) -> int:
         """Tokens trained on when the run ends."""
-        return self.last_step * self.batch_tokens
+        return self.train_steps * self.batch_tokens
 
     @cached_property  # a plan asks for it often, and a spec never changes
     def run_id(self) -> str:

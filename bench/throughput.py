@@ -22,7 +22,8 @@ from bench.data.batches import TokenData
 from bench.model import count
 from bench.parametrization import initial_weights, parametrization
 from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
-from bench.train import Stack, advance, begin
+from bench.stack import Stack, begin
+from bench.train import advance
 
 ROUNDS = 25
 

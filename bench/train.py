@@ -1,11 +1,14 @@
 """Training a stack: K runs of one shape as one program.
 
-The members of a stack share a model shape, a parametrization, a batch size and a horizon; their
-hyperparameters, seeds, data and starting weights are their own. A step is one forward and one
-backward pass over the ``(K, P)`` weights. Every ``log_every`` steps each member gets a row of its
-curve, with its validation loss, and what ended leaves: a *diverged* member (NaN or infinite loss)
-by itself, *pruned* ones at a rung of successive halving (Jamieson & Talwalkar, arXiv 1502.07943),
-where only the trials with the lowest validation loss, averaged over their seeds, go on.
+A step is one forward and one backward pass over the ``(K, P)`` weights of all members. Every
+``log_every`` steps each member gets a row of its curve, with its validation loss, and what ended
+leaves: a *diverged* member (NaN or infinite loss) by itself, *pruned* ones at a rung of successive
+halving (Jamieson & Talwalkar, arXiv 1502.07943), where only the trials with the lowest validation
+loss, averaged over their seeds, go on.
+
+A growth method may act on the training of its targets (``bench.growth.During``): train other
+tensors than those the model runs on, slow or freeze some, weigh coordinates in the norms. Those
+hooks are asked at every step, and nothing else in this file knows of any method.
 
 Everything a step depends on is in ``StackState``, and batches are a function of (data seed, step).
 So a stack that is saved, killed and loaded goes on exactly, bit for bit, as if nothing happened.
@@ -15,7 +18,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -25,85 +28,15 @@ from torch import Tensor
 
 from bench import flops, schedule
 from bench.data.batches import TokenData, train_batch, val_windows
-from bench.model import Decoder, Weights, cross_entropy, flatten
-from bench.optim import AdamState, StackedAdamW, fresh_state, stacked_adamw
-from bench.parametrization import parametrization
+from bench.model import Decoder, Shapes, Weights, cross_entropy, flatten
+from bench.optim import StackedAdamW, stacked_adamw
+from bench.parametrization import generator, parametrization
 from bench.spec import RunSpec
+from bench.stack import Stack, StackState, begin, pack, trained_shapes, unpack
 
-Curve = list[dict[str, float | int | None]]
 Result = TypeVar("Result")
 
 GROUP_BYTES = 4 << 20  # of the largest activation of the members that a CPU takes together
-
-
-@dataclass(frozen=True)
-class Rung:
-    """At ``step``, keep the ``keep`` best trials."""
-
-    step: int
-    keep: int
-
-
-@dataclass
-class StackState:
-    """A stack in flight. ``alive`` holds the members, by their place in the stack, that the rows
-    of ``adam`` belong to; the lists have an entry for every member."""
-
-    step: int
-    alive: list[int]
-    adam: AdamState
-    loss_sum_K: Tensor
-    curves: list[Curve]
-    status: list[str]
-    wall_s: list[float]
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Runs that train as one program. ``trials`` groups members for pruning (seeds of one trial
-    stand and fall together); by default each member is its own."""
-
-    specs: Sequence[RunSpec]
-    rungs: Sequence[Rung] = ()
-    trials: Sequence[int] = ()
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        assert len({stack_key(spec) for spec in self.specs}) == 1, "members differ in shape"
-        assert not self.trials or len(self.trials) == len(self.specs)
-
-
-def stack_key(spec: RunSpec) -> tuple[object, ...]:
-    """What the members of a stack must have in common."""
-    return (
-        spec.model,
-        spec.base,
-        spec.parametrization,
-        spec.data,
-        spec.batch_sequences,
-        spec.steps,
-        spec.last_step,
-        spec.log_every,
-        spec.dtype,
-    )
-
-
-def begin(stack: Stack, starts: Sequence[Weights]) -> StackState:
-    """The state before the first step, from each member's starting weights."""
-    model = stack.specs[0].model
-    dtype = getattr(torch, stack.specs[0].dtype)
-    weights_KP = torch.stack([flatten(model, weights) for weights in starts])
-    count = len(stack.specs)
-    adam = fresh_state(weights_KP.to(stack.device, dtype))
-    return StackState(
-        step=0,
-        alive=list(range(count)),
-        adam=adam,
-        loss_sum_K=torch.zeros(count, dtype=torch.float64, device=stack.device),
-        curves=[[] for _ in range(count)],
-        status=["running"] * count,
-        wall_s=[0.0] * count,
-    )
 
 
 @dataclass
@@ -114,6 +47,7 @@ class _Program:
     data: TokenData
     state: StackState
     decoder: Decoder = field(init=False)
+    trained: Shapes = field(init=False)
     optimizer: StackedAdamW = field(init=False)
     val_WT: Tensor = field(init=False)
 
@@ -121,8 +55,9 @@ class _Program:
         spec = self.stack.specs[0]
         rules = parametrization(spec.parametrization).rules(spec.model, spec.base)
         self.decoder = Decoder(spec.model, rules.multipliers)
+        self.trained = trained_shapes(self.stack)
         hypers = [self.stack.specs[i].hyper for i in self.state.alive]
-        self.optimizer = stacked_adamw(spec.model, rules, hypers, like=self.state.adam.weights_KP)
+        self.optimizer = stacked_adamw(self.trained, rules, hypers, self.state.adam.weights_KP)
         windows = val_windows(self.data.val, spec.model.context, spec.data.val_tokens)
         self.val_WT = torch.from_numpy(windows).to(self.stack.device)
 
@@ -134,29 +69,31 @@ class _Program:
     def batch(self) -> Tensor:
         """The tokens of this step ``(K, B, T + 1)``; members of one data seed share a batch."""
         spec = self.stack.specs[0]
+        wanted = [(s.data_seed, s.first_batch + self.state.step) for s in self.specs]
         batches = {
-            seed: train_batch(
-                self.data.train, seed, self.state.step, spec.batch_sequences, spec.model.context
+            (seed, step): train_batch(
+                self.data.train, seed, step, spec.batch_sequences, spec.model.context
             )
-            for seed in {spec.data_seed for spec in self.specs}
+            for seed, step in set(wanted)
         }
-        tokens = np.stack([batches[spec.data_seed] for spec in self.specs])
+        tokens = np.stack([batches[which] for which in wanted])
         return torch.from_numpy(tokens).to(self.stack.device)
 
     def train_step(self) -> Tensor:
         """One update of every member; returns gradient norms ``(K,)``."""
-        state, factors_K1, tokens = self.state, self.rate_factors(), self.batch()
+        state, factors_KP, tokens = self.state, self.rate_factors(), self.batch()
+        decoder = self.decoder_now()
 
         def step(rows: slice) -> tuple[Tensor, Tensor]:
             adam = state.adam.keep(rows)  # views: what is updated is the stack's own storage
             # .data and not .detach(), which would share a version counter with the members that
             # other threads update in the same storage meanwhile
             weights_KP = adam.weights_KP.data.requires_grad_()
-            logits = self.decoder.logits(weights_KP, tokens[rows, :, :-1])
+            logits = decoder.logits(self.used(weights_KP, rows, True), tokens[rows, :, :-1])
             loss_K = cross_entropy(logits, tokens[rows, :, 1:])
             (gradient_KP,) = torch.autograd.grad(loss_K.sum(), weights_KP)
             optimizer = self.optimizer.keep(rows)
-            return loss_K.detach(), optimizer.update(adam, gradient_KP, factors_K1[rows])
+            return loss_K.detach(), optimizer.update(adam, gradient_KP, factors_KP[rows])
 
         losses, norms = zip(*self.in_groups(step), strict=True)
         state.loss_sum_K += torch.cat(losses)
@@ -194,21 +131,52 @@ class _Program:
         return max(1, GROUP_BYTES // (4 * spec.batch_tokens * spec.model.mlp_width))
 
     def rate_factors(self) -> Tensor:
-        factors = [schedule.factor(s.schedule, s.steps, self.state.step) for s in self.specs]
-        weights = self.state.adam.weights_KP
-        return torch.tensor(factors, dtype=torch.float64)[:, None].to(weights)
+        """What each member's learning rates are multiplied by at this step, ``(K, 1)`` or, where
+        a growth method has rates of its own, ``(K, P)``."""
+        step, weights = self.state.step, self.state.adam.weights_KP
+        factors = [schedule.run_factor(spec, step) for spec in self.specs]
+        factors_K1 = torch.tensor(factors, dtype=torch.float64)[:, None]
+        during = self.stack.during
+        if during is None or during.rates is None:
+            return factors_K1.to(weights)
+        rates = during.rates(step)
+        assert rates.keys() <= self.trained.keys(), rates.keys() - self.trained.keys()
+        whole = {
+            name: torch.as_tensor(rates.get(name, 1.0), dtype=torch.float64).expand(shape)
+            for name, shape in self.trained.items()
+        }
+        return (factors_K1 * pack(whole)).to(weights)
+
+    def decoder_now(self) -> Decoder:
+        during = self.stack.during
+        if during is None or during.norm_mask is None:
+            return self.decoder
+        mask_D = during.norm_mask(self.state.step).to(self.state.adam.weights_KP)
+        return replace(self.decoder, norm_mask=mask_D)
+
+    def used(self, trained_KP: Tensor, rows: slice, training: bool) -> Tensor:
+        """The weights that the models of some members run on."""
+        during, step = self.stack.during, self.state.step
+        if during is None or during.used is None:
+            return trained_KP
+        model = self.stack.specs[0].model
+        used = []
+        for spec, row in zip(self.specs[rows], trained_KP, strict=True):
+            rng = generator("during", spec.seed, step) if training else None
+            used.append(flatten(model, during.used(unpack(self.trained, row), step, rng)))
+        return torch.stack(used)
 
     def validation_losses(self) -> Tensor:
         """Mean validation loss of every member ``(K,)``, in nats per token."""
-        chunk = self.stack.specs[0].batch_sequences
+        chunk, decoder = self.stack.specs[0].batch_sequences, self.decoder_now()
 
         @torch.no_grad()
         def losses(rows: slice) -> Tensor:
-            weights_KP = self.state.adam.weights_KP[rows]
+            weights_KP = self.used(self.state.adam.weights_KP[rows], rows, False)
             total_K = torch.zeros(len(weights_KP), dtype=torch.float64, device=weights_KP.device)
             for tokens_BT in torch.split(self.val_WT, chunk):
                 tokens = tokens_BT.expand(len(weights_KP), *tokens_BT.shape)
-                logits = self.decoder.logits(weights_KP, tokens[..., :-1])
+                logits = decoder.logits(weights_KP, tokens[..., :-1])
                 total_K += cross_entropy(logits, tokens[..., 1:]) * len(tokens_BT)
             return total_K / len(self.val_WT)
 
@@ -220,9 +188,10 @@ class _Program:
         steps = (state.step - 1) % spec.log_every + 1  # since the last row
         val = self.validation_losses().tolist()
         train = (state.loss_sum_K / steps).tolist()
-        tokens = state.step * spec.batch_tokens
         for row, member in enumerate(state.alive):
             member_spec = self.stack.specs[member]
+            learned = self.stack.learning_steps[member] if self.stack.learning_steps else 0
+            tokens = (state.step + learned) * spec.batch_tokens
             record: dict[str, float | int | None] = {
                 "step": state.step,
                 "tokens": tokens,
@@ -233,7 +202,7 @@ class _Program:
                 "grad_norm": None,
             }
             if norms_K is not None:
-                factor = schedule.factor(member_spec.schedule, spec.steps, state.step - 1)
+                factor = schedule.run_factor(member_spec, state.step - 1)
                 record["lr"] = member_spec.hyper.lr * factor
                 record["train_loss"] = _finite(train[row])
                 record["grad_norm"] = _finite(norms_K[row].item())
@@ -281,12 +250,12 @@ def advance(stack: Stack, state: StackState, data: TokenData) -> Iterator[StackS
     if state.step == 0 and not state.curves[0]:
         program.log(None)
         program.shrink()
-    while state.alive and state.step < spec.last_step:
+    while state.alive and state.step < spec.train_steps:
         began = time.perf_counter()
         norms_K = program.train_step()
-        if state.step % spec.log_every == 0 or state.step == spec.last_step:
+        if state.step % spec.log_every == 0 or state.step == spec.train_steps:
             program.log(norms_K)
-            if state.step in rungs and state.step < spec.last_step:
+            if state.step in rungs and state.step < spec.train_steps:
                 program.prune(rungs[state.step])
             members = state.alive
             program.shrink()

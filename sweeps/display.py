@@ -69,7 +69,7 @@ def reports(folder: Path, stacks: Iterable[Stack]) -> list[dict[str, Any]]:
     for stack in stacks:
         report: dict[str, Any] = {
             "step": 0,
-            "steps": stack.runs[0].spec.last_step,
+            "steps": stack.runs[0].spec.train_steps,
             "members": len(stack.runs),
             "tokens_per_s": 0.0,
             "best_val_loss": None,

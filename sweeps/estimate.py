@@ -84,11 +84,11 @@ class Estimate:
 def _tokens(stack: Stack) -> Iterable[float]:
     """The tokens of a stack between its rungs, those of its validations at a third."""
     spec = stack.runs[0].spec
-    whole = spec.tokens + spec.last_step / spec.log_every * spec.data.val_tokens / 3
+    whole = spec.tokens + spec.train_steps / spec.log_every * spec.data.val_tokens / 3
     alive, began = len(stack.runs), 0
     members_of_a_trial = len(stack.runs) / len(set(stack.trials))
-    for step, keep in (*stack.rungs, (spec.last_step, 0)):
-        yield whole * alive * (step - began) / spec.last_step
+    for step, keep in (*stack.rungs, (spec.train_steps, 0)):
+        yield whole * alive * (step - began) / spec.train_steps
         alive, began = min(alive, round(keep * members_of_a_trial)), step
 
 

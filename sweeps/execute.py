@@ -26,7 +26,7 @@ from bench.flops import per_token
 from bench.record import set_aside, write_json
 from bench.run import Job, ended, run_stack
 from bench.spec import DataSpec, UserError
-from bench.train import Rung
+from bench.stack import Rung
 from sweeps.collect import collect
 from sweeps.display import Display, display, duration, title
 from sweeps.estimate import Estimate

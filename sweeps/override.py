@@ -5,18 +5,18 @@ A key is a field of ``Study``, dotted into what is nested: ``seeds``, ``model.de
 fields of a tuple's element are colon-separated:
 
     --set log2_lr=-9,-8,-7   --set rungs=0.5:0.5   --set ladder=64:2:128:2
-    --set methods=scratch,hypercloning,szp:shrink=0.2
+    --set methods=scratch,hypercloning,szp:shrink=0.2:schedule=continue
 
 All assignments are applied together, so two that are wrong one by one may be right as a pair.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bench.spec import Scalar, UserError, unknown
-from sweeps.study import Method, Study
+from sweeps.study import CHOICES, Method, Study
 
 
 def override(study: Study, assignments: Iterable[str]) -> Study:
@@ -94,15 +94,26 @@ EXPECTED = {bool: "true or false", int: "a whole number", float: "a finite numbe
 
 
 def _method(key: str, text: str) -> Method:
-    """``szp:shrink=0.2`` as a method and its parameters."""
+    """``szp:shrink=0.2:optimizer=carry`` as a method, its parameters and its policy. A parameter
+    of the method's own goes before a policy of that name."""
     name, *given = text.split(":")
-    params = []
+    types = get_type_hints(Method)
+    params, policy = [], {}
     for part in given:
         param, equals, value = part.partition("=")
         if not equals:
             raise UserError(f"{key} takes NAME or NAME:PARAMETER=VALUE, not {text!r}")
-        params.append((param, _scalar(value)))
-    return Method(name, tuple(params))
+        if param in CHOICES and param not in _own_params(name):
+            policy[param] = _parse(param, value, types[param])
+        else:
+            params.append((param, _scalar(value)))
+    return Method(name, tuple(params), **policy)
+
+
+def _own_params(name: str) -> Mapping[str, Scalar]:
+    from bench.growth import method, names  # brings in torch
+
+    return method(name).params if name in names() else {}
 
 
 def _scalar(text: str) -> Scalar:

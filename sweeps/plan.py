@@ -16,19 +16,21 @@ its source's first batches again, and its savings would be partly a second epoch
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bench.growth import check_growth, method
 from bench.parametrization import parametrization
 from bench.schedule import cooldown_start
-from bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, Start, UserError
+from bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, UserError
+from bench.stack import stack_key
 from sweeps.search import Finished, SearchState, Sweep, Trial, replay, sweeps
 from sweeps.study import BASELINE, Method, Step, Study
 from sweeps.transfer import Transferred, transferred
 
 SOURCE_DATA_SEEDS = 1_000_000
+STAGE_DATA_SEEDS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,7 @@ class Stack:
     rungs: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        first = self.runs[0].spec
-        programs = {
-            replace(run.spec, hyper=first.hyper, start=first.start, seed=0, data_seed=0)
-            for run in self.runs
-        }
-        assert len(programs) == 1, programs
+        assert len({stack_key(run.spec) for run in self.runs}) == 1, "members differ in shape"
 
     @property
     def key(self) -> str:
@@ -136,6 +133,11 @@ def _supported(study: Study) -> tuple[list[tuple[Step, Method]], list[Skipped]]:
     reasons = {
         (step, how): _refusal(study, step, how) for step in study.ladder for how in study.methods
     }
+    for step in study.ladder:
+        source, target = _shapes(study, step)
+        smaller = target.width < source.width or target.depth < source.depth
+        if smaller and not any(method(how.name).shrinks for how in study.methods):
+            raise UserError(f"a target of the ladder is smaller than its source: {step}")
     for how in study.methods:
         own = [reasons[step, how] for step in study.ladder]
         if own and None not in own:
@@ -146,13 +148,20 @@ def _supported(study: Study) -> tuple[list[tuple[Step, Method]], list[Skipped]]:
 
 
 def _refusal(study: Study, step: Step, how: Method) -> str | None:
-    source = study.shape(step.source_width, step.source_depth)
-    target = study.shape(step.target_width, step.target_depth)
+    source, target = _shapes(study, step)
+    entry = method(how.name)
     try:
-        check_growth(method(how.name), source, target, dict(how.params))
+        check_growth(entry, source, target, dict(how.params))
     except UserError as error:
         return str(error)
+    if how.optimizer == "carry" and entry.grow_moments is None:
+        return f"method {how.name!r} does not carry the optimizer's state"
     return None
+
+
+def _shapes(study: Study, step: Step) -> tuple[ModelSpec, ModelSpec]:
+    source = study.shape(step.source_width, step.source_depth)
+    return source, study.shape(step.target_width, step.target_depth)
 
 
 def _generations(sweep: Sweep, trials: Iterable[Trial]) -> list[Stack]:
@@ -191,50 +200,80 @@ def _stand_in(sweep: Sweep) -> Transferred:
 
 
 def _grown(sweep: Sweep, best: Transferred, ladder: list[tuple[Step, Method]]) -> list[Stack]:
-    """Stacks of all sources, then of all targets, with the hyperparameters of ``best``. Runs of
-    one shape are sorted by seed, so that those compared with each other train together."""
-    sources: dict[str, PlannedRun] = {}
+    """Stacks of all sources, of what is grown between them and the targets, and of all targets,
+    with the hyperparameters of ``best``. Runs of one shape are sorted by seed, so that those
+    compared with each other train together."""
+    levels: list[dict[str, PlannedRun]] = [{}]  # level 0 the sources, then one for each stage
     targets: dict[str, PlannedRun] = {}
     for proxy in sweep.specs(best.log2_lr, best.init_std):
         for step, how in ladder:
-            start = Start()
-            if how.name != BASELINE:
-                source = _source(sweep.study, proxy, step)
-                sources[source.run_id] = PlannedRun(source, "source", sweep.name)
-                start = _start(how, source)
-            target = replace(
-                proxy,
-                model=sweep.study.shape(step.target_width, step.target_depth),
-                steps=sweep.study.target_steps,
-                start=start,
+            chain = _chain(sweep.study, proxy, step, how)
+            for level, run in enumerate(chain[:-1]):
+                levels += [{}] * (level == len(levels))
+                levels[level][run.run_id] = PlannedRun(run, "source", sweep.name)
+            targets[chain[-1].run_id] = PlannedRun(chain[-1], "target", sweep.name)
+    runs = {run_id: run for level in (*levels, targets) for run_id, run in level.items()}
+    return [
+        stack
+        for level in (*levels, targets)
+        for stack in _stacks(sweep.study, level.values(), runs)
+    ]
+
+
+def _chain(study: Study, proxy: RunSpec, step: Step, how: Method) -> list[RunSpec]:
+    """A source, whatever is grown from it on the way, and the target: each grown from the one
+    before. A method without a source has the target alone."""
+    entry = method(how.name)
+    small, big = _shapes(study, step)
+    params = _params(how)
+    target = replace(proxy, model=big, steps=study.target_steps)
+    if how.name == BASELINE:
+        return [target]
+    if not entry.needs_source:
+        return [replace(target, start=replace(how.start(), params=params))]
+    chain = [_source(study, proxy, small)]
+    stages = entry.stages(small, big, dict(params)) if entry.stages else (big,)
+    for number, shape in enumerate(stages, start=1):
+        source = chain[-1]
+        start = replace(
+            how.start(),
+            params=params,
+            source_run_id=source.run_id,
+            source_step=source.last_step,
+        )
+        first_step = how.first_step(source.last_step)
+        if number == len(stages):
+            run = replace(target, steps=first_step + study.target_steps)
+        else:  # a stage is trained like a source, on tokens that no other run sees
+            run = _source(study, proxy, shape)
+            run = replace(
+                run,
+                data_seed=run.data_seed + number * STAGE_DATA_SEEDS,
+                steps=first_step + run.steps,
+                stop_step=first_step + run.last_step,
             )
-            targets[target.run_id] = PlannedRun(target, "target", sweep.name)
-    return [*_stacks(sweep.study, sources.values()), *_stacks(sweep.study, targets.values())]
+        run = replace(run, start=start, first_step=first_step)
+        chain.append(replace(run, rewarm_steps=round(how.rewarm * run.train_steps)))
+    return chain
 
 
-def _source(study: Study, proxy: RunSpec, step: Step) -> RunSpec:
+def _source(study: Study, proxy: RunSpec, model: ModelSpec) -> RunSpec:
     steps = study.source_steps
     wsd = study.schedule.kind == "wsd"
     return replace(
         proxy,
-        model=study.shape(step.source_width, step.source_depth),
+        model=model,
         steps=steps,
         stop_step=cooldown_start(study.schedule, steps) if wsd else None,
         data_seed=proxy.seed + SOURCE_DATA_SEEDS,
     )
 
 
-def _start(how: Method, source: RunSpec) -> Start:
+def _params(how: Method) -> tuple[tuple[str, Scalar], ...]:
     """All parameters are written down, so a default that changes later renames the run."""
     defaults = method(how.name).params
     given = defaults | dict(how.params)
-    params = tuple((name, _as(defaults[name], given[name])) for name in sorted(defaults))
-    return Start(
-        method=how.name,
-        source_run_id=source.run_id,
-        source_step=source.last_step,
-        params=params,
-    )
+    return tuple((name, _as(defaults[name], given[name])) for name in sorted(defaults))
 
 
 def _as(default: Scalar, value: Scalar) -> Scalar:
@@ -242,14 +281,21 @@ def _as(default: Scalar, value: Scalar) -> Scalar:
     return float(value) if isinstance(default, float) else value
 
 
-def _stacks(study: Study, runs: Iterable[PlannedRun]) -> list[Stack]:
-    """Runs grouped by shape, and each group cut into stacks of ``stack_width // width``."""
-    shapes: dict[ModelSpec, list[PlannedRun]] = {}
+def _stacks(
+    study: Study, runs: Iterable[PlannedRun], all_runs: Mapping[str, PlannedRun]
+) -> list[Stack]:
+    """Runs grouped by shape, and each group cut into stacks of ``stack_width // width``. What acts
+    while its target trains acts on a whole stack, so its runs are in stacks of their own."""
+    groups: dict[Hashable, list[PlannedRun]] = {}
     for run in runs:
-        shapes.setdefault(run.spec.model, []).append(run)
+        start, key = run.spec.start, stack_key(run.spec)
+        if method(start.method).during is not None:
+            source = all_runs.get(start.source_run_id or "")
+            key = (*key, start.method, start.params, source and source.spec.model)
+        groups.setdefault(key, []).append(run)
     stacks = []
-    for model, members in shapes.items():
-        size = max(1, study.stack_width // model.width)
+    for members in groups.values():
+        size = max(1, study.stack_width // members[0].spec.model.width)
         cuts = range(0, len(members), size)
         stacks += [Stack(tuple(members[cut : cut + size])) for cut in cuts]
     return stacks

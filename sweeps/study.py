@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from bench.spec import HyperSpec, ModelSpec, Scalar, ScheduleSpec, UserError, unknown
+from bench.spec import HyperSpec, ModelSpec, Scalar, ScheduleSpec, Start, UserError, unknown
 
 SAMPLERS = {
     "grid": "every pair of log2_lr and init_std, in a fixed order",
@@ -72,14 +72,69 @@ class Step:
 
 @dataclass(frozen=True)
 class Method:
-    """A growth method by name, and those of its parameters that differ from their defaults."""
+    """A growth method by name, those of its parameters that differ from their defaults, and what
+    happens to optimizer and schedule when it has grown its source.
+
+    ``optimizer``, ``noise`` and ``reset`` are as in ``bench.spec.Start``. With t the source's step,
+    the target begins its schedule at
+
+        restart      0
+        continue     t
+        reposition   t / rho (Staged Training: where a target from scratch has the source's loss)
+        rewarm       t, its rate rising over ``rewarm`` times the target's steps
+
+    and a re-positioned one may rise too.
+    """
 
     name: str
     params: tuple[tuple[str, Scalar], ...] = ()
+    optimizer: str = "fresh"
+    schedule: str = "restart"
+    noise: float = 0.0
+    reset: bool = False
+    rho: float = 1.0
+    rewarm: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.schedule not in POLICIES:
+            raise unknown("schedule of a method", self.schedule, POLICIES)
+        if not self.rho >= 1:
+            raise UserError(f"rho of method {self.name!r} must be at least 1, not {self.rho}")
+        if not 0 <= self.rewarm <= 1:
+            raise UserError(
+                f"rewarm of method {self.name!r} is a fraction of the target's steps between 0 "
+                f"and 1, not {self.rewarm}"
+            )
+        if self.schedule == "rewarm" and not self.rewarm:
+            raise UserError(f"method {self.name!r} with schedule=rewarm needs rewarm above 0")
+        self.start()
+
+    def start(self) -> Start:
+        """What the method says about a target's start, apart from its source."""
+        return Start(
+            method=self.name,
+            optimizer=self.optimizer,  # type: ignore[arg-type]  # checked there
+            noise=self.noise,
+            reset=self.reset,
+        )
+
+    def first_step(self, source_step: int) -> int:
+        """Where in its schedule a target begins."""
+        if self.schedule == "restart":
+            return 0
+        return round(source_step / self.rho) if self.schedule == "reposition" else source_step
 
     def __str__(self) -> str:
-        given = ", ".join(f"{key}={value}" for key, value in self.params)
-        return f"{self.name}({given})" if given else self.name
+        given = [f"{key}={value}" for key, value in self.params]
+        given += [f"{key}={getattr(self, key)}" for key in CHOICES if self._chosen(key)]
+        return f"{self.name}({', '.join(given)})" if given else self.name
+
+    def _chosen(self, key: str) -> bool:
+        return bool(getattr(self, key) != getattr(Method, key))
+
+
+POLICIES = ("restart", "continue", "reposition", "rewarm")
+CHOICES = ("optimizer", "schedule", "noise", "reset", "rho", "rewarm")
 
 
 @dataclass(frozen=True)
@@ -186,10 +241,8 @@ class Study:
 
     def _check_ladder(self) -> None:
         for step in self.ladder:
-            source = self.shape(step.source_width, step.source_depth)
-            target = self.shape(step.target_width, step.target_depth)
-            if target.width < source.width or target.depth < source.depth:
-                raise UserError(f"a target of the ladder is smaller than its source: {step}")
+            self.shape(step.source_width, step.source_depth)
+            self.shape(step.target_width, step.target_depth)
         _check_distinct("methods", [str(method) for method in self.methods])
         if self.methods[0].name != BASELINE:
             raise UserError(

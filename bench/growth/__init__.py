@@ -1,9 +1,9 @@
 """Growth methods: a small model's trained weights become a larger model's initial weights.
 
 A growth method is a pure function ``grow`` plus the facts a reader needs to trust it: its paper,
-the axes it grows, what it preserves and when, and for which pairs of shapes it is defined. What
-happens to the optimizer and the schedule afterwards is not its business. One method a file;
-``method(name)`` imports it.
+the axes it grows, what it preserves and when, and for which pairs of shapes it is defined. One
+method a file in this folder, or a plug-in: an entry point of the group ``mugrow.methods`` whose
+value is a ``GrowthMethod``.
 
 The contract of ``grow(weights, small, big, init, rng, **params) -> Weights``: ``weights`` are the
 source's, by name, and are left untouched; ``small`` and ``big`` are the shapes with the multipliers
@@ -11,14 +11,25 @@ of their forward passes; ``init`` are the target's own fresh initial weights und
 parametrization, and give dtype and shapes; ``rng`` draws anything random. The result has exactly
 the names, shapes and dtype of ``init``, and shares no storage with the source. A method's own
 parameters are keyword-only, each with a default.
+
+Three things are orthogonal to the operator and chosen in the run's ``Start``: whether the
+optimizer's moments are carried over (``grow_moments``), where in its schedule the target begins,
+and what breaks the symmetry of copied units. A method that acts while its target trains (masks,
+frozen blocks) says so with ``during``.
 """
 
 import inspect
 import math
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from importlib import import_module
-from typing import Literal
+from importlib.metadata import EntryPoint, entry_points
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
 
 from bench.model import Weights
 from bench.spec import ModelSpec, Scalar, UserError, unknown
@@ -28,13 +39,65 @@ FIELDS: dict[Axis, tuple[str, ...]] = {
     "width": ("width", "head_size", "mlp_ratio"),
     "depth": ("depth",),
 }
+Params = Mapping[str, Scalar]
+Pair = Callable[[ModelSpec, ModelSpec, Params], str | None]
+GROUP = "mugrow.methods"
+
+
+class Moments(NamedTuple):
+    """Adam's first and second moments, by parameter name."""
+
+    m: Weights
+    v: Weights
+
+
+def _nothing(trained: Weights) -> Weights:
+    return trained
+
+
+@dataclass(frozen=True)
+class During:
+    """What a method does while its target trains, for one member; ``t`` counts its steps from 0.
+
+    The optimizer trains ``lift(start)``, tensors under the model's own names, and the model runs on
+    ``used(trained, t, rng)``, through which gradients flow; ``rng`` is ``None`` at validation, and
+    otherwise a stream of its own for every step. ``rates(t)`` multiplies the learning rate of the
+    tensors it names, by a number or entry by entry: 0 freezes. ``norm_mask(t)``, of shape
+    ``(width,)``, weighs the residual stream's coordinates in the statistics of every norm.
+    """
+
+    lift: Callable[[Weights], Weights] = _nothing
+    used: Callable[[Weights, int, torch.Generator | None], Weights] | None = None
+    rates: Callable[[int], Mapping[str, float | Tensor]] | None = None
+    norm_mask: Callable[[int], Tensor] | None = None
+
+
+def _changes(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
+    return "nothing is preserved"
+
+
+def _all_live(small: ModelSpec, big: ModelSpec, params: Params) -> frozenset[str]:
+    return frozenset()
 
 
 @dataclass(frozen=True)
 class GrowthMethod:
-    """One entry. ``axes`` is what may differ between source and target; ``preserves`` says in words
-    which function survives and when; ``supports`` gives the reason why a pair of shapes that differ
-    along ``axes`` alone cannot be grown, ``None`` when it can."""
+    """One entry.
+
+    ``axes`` is what may differ between source and target, and ``shrinks`` in which direction;
+    ``supports`` gives the reason why a pair of shapes that differ along ``axes`` alone cannot be
+    grown, ``None`` when it can. ``preserves`` says in words which function survives and when, and
+    ``breaks`` decides it: ``None`` where the logits are the source's, else the reason why not.
+    ``dead`` names the tensors whose gradient is exactly zero in the first two steps.
+
+    ``grow_moments(moments, small, big, rng, **params)`` grows Adam's moments; ``rng`` is in the
+    state it had for ``grow``. ``equivalent`` claims more: under muP, with moments carried, the
+    target's training is its source's own, continued. ``during(small, big, steps, **params)`` acts
+    on the training of ``steps`` steps. ``stages(small, big, params)`` are the shapes that are grown
+    into and trained one after the other, the last of them ``big``; by default that alone. A method
+    with ``learning_steps(params)`` trains something itself on that many batches, which are charged
+    to the run: it is given ``batches``, a function of a step to tokens ``(B, T + 1)``.
+    """
 
     name: str
     summary: str
@@ -43,23 +106,61 @@ class GrowthMethod:
     preserves: str
     supports: Callable[[ModelSpec, ModelSpec], str | None]
     grow: Callable[..., Weights]
+    breaks: Pair = _changes
+    dead: Callable[[ModelSpec, ModelSpec, Params], frozenset[str]] = _all_live
+    grow_moments: Callable[..., Moments] | None = None
+    equivalent: bool = False
+    during: Callable[..., During] | None = None
+    stages: Callable[[ModelSpec, ModelSpec, Params], tuple[ModelSpec, ...]] | None = None
+    learning_steps: Callable[[Params], int] | None = None
+    shrinks: bool = False
+    needs_source: bool = True
 
     @property
     def params(self) -> dict[str, Scalar]:
         """The method's own parameters and their defaults."""
         signature = inspect.signature(self.grow).parameters.values()
-        return {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
+        given = {"batches"} if self.learning_steps else set()
+        return {
+            p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY and p.name not in given
+        }
 
 
-NAMES = ("scratch", "zero_pad", "szp", "hypercloning", "stack")
+def names() -> tuple[str, ...]:
+    """Every method by name: the files of this folder, then the plug-ins."""
+    own = [module.name for module in pkgutil.iter_modules(__path__)]
+    first = ["scratch"]  # the baseline
+    return tuple(first + sorted(set(own) - set(first)) + sorted(set(_plugins()) - set(own)))
 
 
 def method(name: str) -> GrowthMethod:
-    """The registered growth method called ``name``; ``UserError`` when there is none."""
-    if name not in NAMES:
-        raise unknown("method", name, NAMES)
+    """The growth method called ``name``; ``UserError`` when there is none, or when its plug-in
+    cannot be loaded."""
+    if name not in names():
+        raise unknown("method", name, names())
+    if name in _plugins():
+        return _load(_plugins()[name])
     entry = import_module(f"bench.growth.{name}").METHOD
     assert isinstance(entry, GrowthMethod)
+    return entry
+
+
+@lru_cache
+def _plugins() -> dict[str, EntryPoint]:
+    own = {module.name for module in pkgutil.iter_modules(__path__)}
+    return {entry.name: entry for entry in entry_points(group=GROUP) if entry.name not in own}
+
+
+def _load(plugin: EntryPoint) -> GrowthMethod:
+    try:
+        entry = plugin.load()
+    except Exception as error:  # somebody else's module may raise anything
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise UserError(f"plug-in method {plugin.name!r} cannot be loaded: {reason}") from error
+    if not isinstance(entry, GrowthMethod) or entry.name != plugin.name:
+        raise UserError(
+            f"plug-in method {plugin.name!r}: {plugin.value} is not a GrowthMethod of that name"
+        )
     return entry
 
 
@@ -68,23 +169,33 @@ def check_growth(
 ) -> None:
     """Raise the ``UserError`` of a growth that cannot be done, before anything trains."""
     _check_params(entry, params)
-    for name in ("width", "depth"):
-        if getattr(big, name) < getattr(small, name):
-            raise UserError(
-                f"the target (width {big.width}, depth {big.depth}) is smaller than its source "
-                f"(width {small.width}, depth {small.depth}): {name} must be at least "
-                f"{getattr(small, name)}"
-            )
+    _check_direction(entry, small, big)
     may_differ = {name for axis in entry.axes for name in FIELDS[axis]}
     for name in (field.name for field in fields(ModelSpec)):
         ours, theirs = getattr(small, name), getattr(big, name)
         if ours != theirs and name not in may_differ:
+            changes = f"grows {' and '.join(entry.axes)} only" if entry.axes else "keeps the shape"
             raise UserError(
-                f"method {entry.name!r} grows {' and '.join(entry.axes)} only: the target's {name} "
+                f"method {entry.name!r} {changes}: the target's {name} "
                 f"must be its source's {ours!r}, not {theirs!r}"
             )
     if reason := entry.supports(small, big):
         raise UserError(f"method {entry.name!r} cannot grow this source: {reason}")
+
+
+def _check_direction(entry: GrowthMethod, small: ModelSpec, big: ModelSpec) -> None:
+    for name in ("width", "depth"):
+        source, target = getattr(small, name), getattr(big, name)
+        if target < source and not entry.shrinks and entry.needs_source:
+            raise UserError(
+                f"the target (width {big.width}, depth {big.depth}) is smaller than its source "
+                f"(width {small.width}, depth {small.depth}): {name} must be at least {source}"
+            )
+        if target > source and entry.shrinks:
+            raise UserError(
+                f"method {entry.name!r} shrinks its source: {name} must be at most {source}, "
+                f"not {target}"
+            )
 
 
 def _check_params(entry: GrowthMethod, params: Mapping[str, Scalar]) -> None:

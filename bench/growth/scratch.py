@@ -26,4 +26,5 @@ METHOD = GrowthMethod(
     preserves="nothing",
     supports=supports,
     grow=grow,
+    needs_source=False,
 )

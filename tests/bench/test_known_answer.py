@@ -15,7 +15,8 @@ from small_runs import start_of
 from bench.data import synthetic
 from bench.data.batches import load, resolve, val_windows
 from bench.spec import HyperSpec, ModelSpec, RunSpec, ScheduleSpec, llama
-from bench.train import Stack, train
+from bench.stack import Stack
+from bench.train import train
 
 SHAPE = {"width": 32, "depth": 1, "context": 16, "vocab_size": synthetic.SYMBOLS}
 CHANCE_LOG = 25.0

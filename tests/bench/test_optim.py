@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.model import Multipliers, flatten, offsets, parameters, unflatten
+from bench.model import Multipliers, flatten, offsets, parameters, shapes, unflatten
 from bench.optim import fresh_state, stacked_adamw
 from bench.parametrization import Rule, Rules
 from bench.spec import HyperSpec, ModelSpec
@@ -46,7 +46,7 @@ def gradients(scale: float) -> list[Tensor]:
 def stacked(hypers: list[HyperSpec], grads: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """Weights ``(K, P)`` after all steps, and the norms ``(K,)`` that each step reported."""
     start_KP = normal_KP(0)
-    optimizer = stacked_adamw(MODEL, uneven_rules(), hypers, like=start_KP)
+    optimizer = stacked_adamw(shapes(MODEL), uneven_rules(), hypers, like=start_KP)
     state = fresh_state(start_KP)
     norms = []
     for grad_KP, factor in zip(grads, FACTORS, strict=True):
@@ -138,7 +138,7 @@ def test_members_that_stay_go_on_as_if_nobody_had_left():
     expected, _ = stacked(HYPERS, grads)
     start_KP = normal_KP(0)
     optimizer, state = (
-        stacked_adamw(MODEL, uneven_rules(), HYPERS, like=start_KP),
+        stacked_adamw(shapes(MODEL), uneven_rules(), HYPERS, like=start_KP),
         fresh_state(start_KP),
     )
     stay = torch.tensor([0, 2])

@@ -16,7 +16,8 @@ from bench.model import flatten, parameters, unflatten
 from bench.optim import AdamState
 from bench.parametrization import initial_weights, parametrization
 from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
-from bench.train import Stack, StackState, advance, begin, train
+from bench.stack import Stack, StackState, begin
+from bench.train import advance, train
 
 STEPS = 50
 VOCAB, CONTEXT, SEQUENCES = 32, 12, 4

@@ -19,7 +19,7 @@ from bench.parametrization import parametrization
 from bench.record import RUN_SCHEMA, read_run
 from bench.run import Job, ended, run_stack
 from bench.spec import RunSpec, Start, UserError, run_spec_from_json
-from bench.train import Rung
+from bench.stack import Rung
 
 HUGE_LR = 1e30
 FILES = {"spec.json", "checkpoint.safetensors", "state.safetensors", "curve.parquet"}
@@ -165,6 +165,7 @@ def test_the_checkpoint_is_of_the_weights_that_were_validated_last(job, run, cor
     assert run_spec_from_json(metadata["spec"]) == run
     assert list(metadata) == ["spec"]
     assert weights.keys() == parameters(run.model).keys()
+    assert moments.pop("updates") == run.steps
     assert moments.keys() == {f"{m}.{name}" for m in "mv" for name in weights}
     assert all((moments[name] >= 0).all() for name in moments if name.startswith("v."))
     rules = parametrization("mup").rules(run.model, run.base)
@@ -377,7 +378,7 @@ def test_a_methods_own_mistake_fails_its_run_even_without_a_message(
     def broken(name):
         raise AssertionError
 
-    monkeypatch.setattr(bench.run.growth, "method", broken)
+    monkeypatch.setattr("bench.start.growth.method", broken)
     job = job_of(Path(source_job.folder), corpus, (target,), role="target")
     run_stack(job)
     assert row(job, 0)["status"] == "failed"

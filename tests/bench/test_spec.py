@@ -69,6 +69,12 @@ OTHER = {  # another valid value of every field
     "start.source_run_id": "0123456789abcdef",
     "start.source_step": 20,
     "start.params": (("shrink", 0.4),),
+    "start.optimizer": "carry",
+    "start.noise": 0.5,
+    "start.reset": True,
+    "first_step": 5,
+    "rewarm_steps": 5,
+    "first_batch": 5,
     "log_every": 10,
     "dtype": "float64",
 }
@@ -114,7 +120,8 @@ def changed(spec: RunSpec, name: str) -> RunSpec:
 
 @pytest.mark.parametrize("name", leaves(RUN))
 def test_every_field_is_part_of_identity(name):
-    assert changed(RUN, name).run_id != RUN.run_id
+    run = replace(RUN, start=Start(optimizer="carry")) if name == "start.reset" else RUN
+    assert changed(run, name).run_id != run.run_id
 
 
 @STEADY
@@ -161,6 +168,7 @@ def test_derived_sizes():
     assert (model.heads, model.mlp_width) == (3, 120)
     assert (RUN.last_step, RUN.batch_tokens, RUN.tokens) == (20, 32, 640)
     assert (vary(stop_step=15).last_step, vary(stop_step=15).tokens) == (15, 480)
+    assert (vary(first_step=5).train_steps, vary(first_step=5).tokens) == (15, 480)
     assert RUN.name == "mup-w16-d1-scratch-lr2^-6-init0.1-s0"
 
 
@@ -198,6 +206,12 @@ def test_llama_flavour_leaves_the_other_fields_to_the_caller():
         (lambda: vary(log_every=0), "0", "at least 1"),
         (lambda: vary(stop_step=21), "21", "20 steps"),
         (lambda: vary(stop_step=0), "0", "20 steps"),
+        (lambda: vary(first_step=20), "20", "below the last, 20"),
+        (lambda: vary(stop_step=8, first_step=9), "9", "below the last, 8"),
+        (lambda: vary(first_batch=-1), "-1", "at least 0"),
+        (lambda: Start(optimizer="crary"), "crary", "carry"),
+        (lambda: Start(noise=-0.5), "-0.5", "at least 0"),
+        (lambda: Start(reset=True), "reset", "optimizer=fresh"),
     ],
 )
 def test_a_wrong_value_is_named_with_the_nearest_right_one(build, value, nearest):

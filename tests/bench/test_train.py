@@ -11,10 +11,12 @@ from small_runs import BASE, RUN, skewed_tokens, start_of, vary
 
 from bench import flops
 from bench.data.batches import TokenData, train_batch, val_windows
+from bench.growth import During
 from bench.model import Decoder, cross_entropy
 from bench.parametrization import parametrization
 from bench.spec import RunSpec, ScheduleSpec, llama
-from bench.train import Rung, Stack, StackState, advance, begin, train
+from bench.stack import Rung, Stack, StackState, begin, carried_state, model_weights
+from bench.train import advance, train
 
 DATA = skewed_tokens()
 MEMBERS = [
@@ -230,3 +232,115 @@ def test_time_is_shared_out_among_the_members_of_each_step():
 def test_runs_of_different_shape_are_no_stack():
     with pytest.raises(AssertionError, match="differ in shape"):
         Stack([RUN, replace(RUN, model=BASE)])
+
+
+# --- what a growth method does during training ---------------------------------------------------
+
+
+def weights_after(**hooks: object) -> tuple[dict, dict]:
+    """The start of a run and the weights its model ends with, under a method's hooks."""
+    stack = Stack([RUN], during=During(**hooks))
+    state = train(stack, [start_of(RUN)], DATA)
+    return start_of(RUN), model_weights(stack, state, 0)
+
+
+def test_hooks_that_do_nothing_change_nothing():
+    plain = trained([RUN])
+    state = train(Stack([RUN], during=During()), [start_of(RUN)], DATA)
+    assert state.curves == plain.curves
+    used = During(used=lambda trained, t, rng: trained, rates=lambda t: {"head.weight": 1.0})
+    state = train(Stack([RUN], during=used), [start_of(RUN)], DATA)
+    assert state.curves == plain.curves
+
+
+def test_a_rate_of_zero_freezes_a_tensor_or_a_part_of_it():
+    half = torch.ones(16)
+    half[:8] = 0
+    rates = {"blocks.0.mlp.up.weight": 0.0, "norm.gain": half}
+    before, after = weights_after(rates=lambda t: rates)
+    assert torch.equal(before["blocks.0.mlp.up.weight"], after["blocks.0.mlp.up.weight"])
+    assert torch.equal(before["norm.gain"][:8], after["norm.gain"][:8])
+    assert not (before["norm.gain"][8:] == after["norm.gain"][8:]).any()
+    assert not torch.equal(before["head.weight"], after["head.weight"])
+
+
+def test_rates_are_asked_for_at_every_step():
+    asked = []
+    weights_after(rates=lambda t: asked.append(t) or {})
+    assert asked == list(range(RUN.train_steps))
+
+
+def test_the_model_runs_on_the_weights_that_a_hook_makes():
+    """A head that is multiplied by zero predicts nothing, and has no gradient to learn by."""
+
+    def silent(weights, t, rng):
+        return weights | {"head.weight": weights["head.weight"] * 0}
+
+    stack = Stack([vary(weight_decay=0)], during=During(used=silent))
+    state = train(stack, [start_of(RUN)], DATA)
+    assert column(state.curves[0], "val_loss") == pytest.approx([math.log(32)] * 5, abs=1e-6)
+    assert (model_weights(stack, state, 0)["head.weight"] == 0).all()
+
+
+def test_randomness_of_a_hook_is_its_members_own_and_absent_at_validation():
+    seen = []
+
+    def noisy(weights, t, rng):
+        seen.append(None if rng is None else (t, torch.rand((), generator=rng).item()))
+        return weights
+
+    stack = Stack([RUN, vary(seed=1)], during=During(used=noisy))
+    train(stack, [start_of(spec) for spec in stack.specs], DATA)
+    draws = [draw for draw in seen if draw is not None]
+    assert len(set(draws)) == len(draws) == 2 * RUN.train_steps
+    assert seen.count(None) == 2 * 5  # a curve has five rows
+
+
+def test_what_is_trained_may_be_of_another_shape_than_the_model():
+    """Every tensor as the mean of three: the model begins the same, and hands on no moments."""
+    lift = {
+        "lift": lambda weights: {n: torch.stack([w] * 3) for n, w in weights.items()},
+        "used": lambda trained, t, rng: {n: w.mean(0) for n, w in trained.items()},
+    }
+    stack = Stack([RUN], during=During(**lift))
+    state = train(stack, [start_of(RUN)], DATA)
+    assert state.adam.weights_KP.shape[1] == 3 * trained([RUN]).adam.weights_KP.shape[1]
+    assert model_weights(stack, state, 0).keys() == start_of(RUN).keys()
+    assert carried_state(stack, state, 0) is None
+    losses = column(state.curves[0], "val_loss")
+    assert losses[0] == pytest.approx(trained([RUN]).curves[0][0]["val_loss"], abs=1e-6)
+    assert losses[-1] < losses[0] - 0.1
+
+
+@pytest.mark.parametrize("norm", ["layernorm", "rmsnorm"])
+def test_a_norm_mask_weighs_the_statistics(norm):
+    """With all ones it is the norm itself; what it leaves out does not count."""
+    spec = replace(RUN, model=replace(RUN.model, norm=norm), base=replace(BASE, norm=norm))
+    plain = train(Stack([spec]), [start_of(spec)], DATA).curves[0]
+    ones = Stack([spec], during=During(norm_mask=lambda t: torch.ones(16)))
+    assert_same_curves(train(ones, [start_of(spec)], DATA).curves[0], plain, tolerance=1e-5)
+    half = Stack([spec], during=During(norm_mask=lambda t: (torch.arange(16) < 8).float()))
+    other = train(half, [start_of(spec)], DATA).curves[0]
+    assert abs(other[0]["val_loss"] - plain[0]["val_loss"]) > 1e-4
+
+
+# --- where a schedule is taken up -----------------------------------------------------------------
+
+
+def test_a_run_that_begins_later_has_the_rates_and_batches_of_there():
+    whole = trained([vary(log_every=1)]).curves[0]
+    later = trained([vary(log_every=1, first_step=12, first_batch=12, rewarm_steps=4)]).curves[0]
+    assert [row["step"] for row in later] == list(range(9))
+    assert later[-1]["tokens"] == 8 * RUN.batch_tokens
+    rising = [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
+    expected = [rise * row["lr"] for rise, row in zip(rising, whole[13:], strict=True)]
+    assert column(later[1:], "lr") == pytest.approx(expected)
+
+
+def test_what_a_method_learned_on_is_charged():
+    plain = trained([RUN]).curves[0]
+    charged = trained([RUN], learning_steps=[7]).curves[0]
+    for row, without in zip(charged, plain, strict=True):
+        assert row["tokens"] == without["tokens"] + 7 * RUN.batch_tokens
+        assert row["flops"] == row["tokens"] * flops.per_token(RUN.model)
+        assert row["val_loss"] == without["val_loss"]

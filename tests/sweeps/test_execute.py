@@ -239,20 +239,20 @@ def test_a_study_whose_every_trial_diverges_ends_without_targets(run, tmp_path):
 def test_a_failed_run_says_why_and_is_tried_again(
     run, finished, tmp_path, monkeypatch, capsys, assert_same_study
 ):
-    sound = bench.run.starting_weights
+    sound = bench.run.beginning
 
-    def broken(spec, folder):
+    def broken(spec, folder, data):
         if spec.start.method == "szp":
             raise RuntimeError("no room\nto grow")
-        return sound(spec, folder)
+        return sound(spec, folder, data)
 
-    monkeypatch.setattr("bench.run.starting_weights", broken)
+    monkeypatch.setattr("bench.run.beginning", broken)
     run(tmp_path / "study")
     failed = runs_of(tmp_path / "study", status="failed")
     assert set(failed["method"]) == {"szp"}
     assert set(failed["reason"]) == {"RuntimeError: no room"}
     assert "RuntimeError: no room" in capsys.readouterr().err
-    monkeypatch.setattr("bench.run.starting_weights", sound)
+    monkeypatch.setattr("bench.run.beginning", sound)
     run(tmp_path / "study")
     assert not len(runs_of(tmp_path / "study", status="failed"))
     assert set(runs_of(tmp_path / "study")["run_id"]) == set(runs_of(finished.folder)["run_id"])

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from fake_runs import ALONE, DATA, STUDY, ended, run_all
 
+from bench.growth import method
 from bench.record import ROLES, TRIAL_SCHEMA
 from bench.spec import UserError, run_spec_from_json
 from bench.spec import canonical_json as to_json
@@ -236,3 +237,91 @@ def test_a_sweep_without_an_optimum_is_a_result():
     assert not done.provisional
     assert [skip.method for skip in done.skipped] == list(STUDY.methods)
     assert "mup-w32-d2" in done.skipped[0].reason
+
+
+# --- what becomes of optimizer and schedule ------------------------------------------------------
+
+
+def targets_of(*methods: Method, **changes: object):
+    study = replace(STUDY, seeds=(0,), methods=(Method("scratch"), *methods), **changes)
+    done, _ = run_all(study)
+    runs = {run.spec.run_id: run.spec for run in done.runs}
+    targets = [run.spec for run in done.runs if run.role == "target"]
+    return targets, runs
+
+
+@pytest.mark.parametrize(
+    ("how", "first_step", "rewarm_steps"),
+    [
+        (Method("szp"), 0, 0),
+        (Method("szp", schedule="continue"), 1.0, 0),
+        (Method("szp", schedule="reposition", rho=2.0), 0.5, 0),
+        (Method("szp", schedule="reposition", rho=2.0, rewarm=0.1), 0.5, 0.1),
+        (Method("szp", schedule="rewarm", rewarm=0.1), 1.0, 0.1),
+    ],
+)
+def test_a_target_takes_up_its_schedule_where_the_policy_says(how, first_step, rewarm_steps):
+    targets, runs = targets_of(how)
+    target = next(spec for spec in targets if spec.start.method == "szp")
+    source = runs[target.start.source_run_id]
+    assert target.first_step == round(first_step * source.last_step)
+    assert target.train_steps == STUDY.target_steps  # what it trains is what scratch trains
+    assert target.rewarm_steps == round(rewarm_steps * STUDY.target_steps)
+    assert target.first_batch == 0  # the batches of its seed, like every other method
+
+
+def test_what_the_policy_says_of_the_optimizer_is_in_the_start():
+    targets, _ = targets_of(Method("szp", noise=0.1), Method("szp"))
+    assert [spec.start.noise for spec in targets if spec.start.method == "szp"] == [0.1, 0.0]
+
+
+def test_a_method_that_carries_no_moments_cannot_be_asked_to():
+    methods = (Method("scratch"), Method("szp", optimizer="carry"))
+    with pytest.raises(UserError, match="'szp' does not carry the optimizer's state"):
+        plan(replace(STUDY, methods=methods), DATA, {})
+
+
+def test_stages_are_grown_and_trained_one_after_the_other(monkeypatch):
+    """In stages through depth 3: a source, a stage grown from it, the target grown from that."""
+
+    def stages(small, big, params):
+        return (replace(small, depth=3), big)
+
+    whole = method("stack")
+    staged = replace(whole, stages=stages, supports=lambda small, big: None)
+    monkeypatch.setattr(
+        "sweeps.plan.method", lambda name: staged if name == "stack" else method(name)
+    )
+    study = replace(STUDY, seeds=(0,), ladder=(Step(32, 2, 32, 4),), methods=METHODS[:1])
+    done, _ = run_all(replace(study, methods=(METHODS[0], Method("stack"))))
+    runs = {run.spec.run_id: run for run in done.runs}
+    target = next(r.spec for r in done.runs if r.role == "target" and r.spec.start.source_run_id)
+    stage = runs[target.start.source_run_id]
+    source = runs[stage.spec.start.source_run_id]
+    assert [stage.role, source.role] == ["source", "source"]
+    assert [source.spec.model.depth, stage.spec.model.depth, target.model.depth] == [2, 3, 4]
+    assert len({source.spec.data_seed, stage.spec.data_seed, target.data_seed}) == 3
+
+
+def test_a_target_may_be_smaller_only_for_a_method_that_shrinks(monkeypatch):
+    ladder = (Step(64, 2, 32, 2),)
+    with pytest.raises(UserError, match="smaller than its source: w64-d2 to w32-d2"):
+        plan(replace(STUDY, ladder=ladder), DATA, {})
+    shrinks = replace(method("szp"), shrinks=True, supports=lambda small, big: None)
+    monkeypatch.setattr(
+        "sweeps.plan.method", lambda name: shrinks if name == "szp" else method(name)
+    )
+    methods = (Method("scratch"), Method("szp"))
+    done, _ = run_all(replace(STUDY, seeds=(0,), ladder=ladder, methods=methods))
+    widths = {run.role: run.spec.model.width for run in done.runs if run.role != "proxy"}
+    assert widths == {"source": 64, "target": 32}
+
+
+def test_what_acts_during_training_trains_in_stacks_of_its_own(monkeypatch):
+    acts = replace(method("szp"), during=lambda small, big, steps, **params: None)
+    monkeypatch.setattr("sweeps.plan.method", lambda name: acts if name == "szp" else method(name))
+    methods = (Method("scratch"), Method("szp"), Method("szp", (("shrink", 0.2),)))
+    done, _ = run_all(replace(STUDY, seeds=(0, 1), methods=methods))
+    for stack in done.stacks:
+        starts = {(run.spec.start.method, run.spec.start.params) for run in stack.runs}
+        assert len(starts) == 1 or "szp" not in {name for name, _ in starts}

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.growth import NAMES, GrowthMethod, check_growth, method
+from bench.growth import GrowthMethod, check_growth, method, names
 from bench.model import Decoder, parameters
 from bench.spec import ModelSpec, UserError, llama
 
@@ -20,7 +20,7 @@ def target(entry: GrowthMethod, small: ModelSpec, ratio: int) -> ModelSpec:
     return replace(small, **{axis: ratio * getattr(small, axis) for axis in entry.axes})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names())
 def test_entries_know_their_name_and_default_parameters(name: str):
     entry = method(name)
     assert entry.name == name
@@ -32,7 +32,7 @@ def test_unknown_method_names_the_nearest():
         method("hyperclone")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names())
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     heads=st.integers(1, 3),

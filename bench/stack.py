@@ -1,0 +1,151 @@
+"""A stack: K runs of one shape, and the state of their training.
+
+The members share a model shape, a parametrization, a batch size and a number of steps; their
+hyperparameters, seeds, data and starting weights are their own. The state is flat, ``(K, P)``: a
+row is a member's tensors side by side. Those are the model's, unless a growth method trains others
+(``bench.growth.During``).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.growth import During, Moments
+from bench.model import Shapes, Weights, flatten, shapes
+from bench.optim import AdamState, fresh_state
+from bench.spec import RunSpec
+
+Curve = list[dict[str, float | int | None]]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """At ``step``, keep the ``keep`` best trials."""
+
+    step: int
+    keep: int
+
+
+class Carried(NamedTuple):
+    """An optimizer's state that a run begins with: moments, and how many updates made them."""
+
+    moments: Moments
+    updates: float
+
+
+@dataclass
+class StackState:
+    """A stack in flight. ``alive`` holds the members, by their place in the stack, that the rows
+    of ``adam`` belong to; the lists have an entry for every member."""
+
+    step: int
+    alive: list[int]
+    adam: AdamState
+    loss_sum_K: Tensor
+    curves: list[Curve]
+    status: list[str]
+    wall_s: list[float]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Runs that train as one program. ``trials`` groups members for pruning (seeds of one trial
+    stand and fall together); by default each member is its own. ``during`` are the hooks of the
+    growth method of all members; ``learning_steps`` is what each member's method trained before."""
+
+    specs: Sequence[RunSpec]
+    rungs: Sequence[Rung] = ()
+    trials: Sequence[int] = ()
+    during: During | None = None
+    learning_steps: Sequence[int] = ()
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        assert len({stack_key(spec) for spec in self.specs}) == 1, "members differ in shape"
+        for each in (self.trials, self.learning_steps):
+            assert not each or len(each) == len(self.specs)
+
+
+def stack_key(spec: RunSpec) -> tuple[object, ...]:
+    """What the members of a stack must have in common."""
+    return (
+        spec.model,
+        spec.base,
+        spec.parametrization,
+        spec.data,
+        spec.batch_sequences,
+        spec.train_steps,
+        spec.log_every,
+        spec.dtype,
+    )
+
+
+def begin(
+    stack: Stack, starts: Sequence[Weights], carried: Sequence[Carried | None] = ()
+) -> StackState:
+    """The state before the first step, from each member's starting weights and, where there is
+    one, the optimizer state it takes over."""
+    model = stack.specs[0].model
+    dtype = getattr(torch, stack.specs[0].dtype)
+    count = len(stack.specs)
+    if stack.during is not None:
+        starts = [stack.during.lift(weights) for weights in starts]
+    weights_KP = torch.stack([pack(weights) for weights in starts]).to(stack.device, dtype)
+    adam = fresh_state(weights_KP)
+    for row, state in enumerate(carried):
+        if state is not None:
+            adam.m_KP[row] = flatten(model, state.moments.m).to(weights_KP)
+            adam.v_KP[row] = flatten(model, state.moments.v).to(weights_KP)
+            adam.updates_K1[row] = state.updates
+    return StackState(
+        step=0,
+        alive=list(range(count)),
+        adam=adam,
+        loss_sum_K=torch.zeros(count, dtype=torch.float64, device=stack.device),
+        curves=[[] for _ in range(count)],
+        status=["running"] * count,
+        wall_s=[0.0] * count,
+    )
+
+
+def pack(weights: Weights) -> Tensor:
+    """One member's tensors as a row of the storage."""
+    return torch.cat([tensor.reshape(-1) for tensor in weights.values()])
+
+
+def unpack(of: Shapes, row: Tensor) -> Weights:
+    """The inverse of ``pack``: named views of these shapes."""
+    parts = torch.split(row, [math.prod(shape) for shape in of.values()])
+    return {name: part.view(of[name]) for name, part in zip(of, parts, strict=True)}
+
+
+def trained_shapes(stack: Stack) -> Shapes:
+    """The shapes of what the optimizer trains: the model's, unless a growth method lifts them."""
+    own = shapes(stack.specs[0].model)
+    if stack.during is None:
+        return own
+    lifted = stack.during.lift({name: torch.zeros(shape) for name, shape in own.items()})
+    return {name: tuple(tensor.shape) for name, tensor in lifted.items()}
+
+
+def model_weights(stack: Stack, state: StackState, member: int) -> Weights:
+    """The weights a living member's model runs on, at validation."""
+    row = state.adam.weights_KP[state.alive.index(member)]
+    weights = unpack(trained_shapes(stack), row)
+    if stack.during is None or stack.during.used is None:
+        return weights
+    return stack.during.used(weights, state.step, None)
+
+
+def carried_state(stack: Stack, state: StackState, member: int) -> Carried | None:
+    """A living member's optimizer state, if it is of the model's own tensors."""
+    trained = trained_shapes(stack)
+    if trained != shapes(stack.specs[0].model):
+        return None
+    row = state.alive.index(member)
+    moments = Moments(unpack(trained, state.adam.m_KP[row]), unpack(trained, state.adam.v_KP[row]))
+    return Carried(moments, float(state.adam.updates_K1[row]))

@@ -1,0 +1,148 @@
+"""Where a run begins: its own random draw, or a source's checkpoint passed through a growth method.
+
+The operator itself is ``bench.growth``'s. What is chosen beside it, and applied here in this order:
+noise on the grown weights, the optimizer's moments grown or fresh, and their reset outside what the
+source had. Nothing a method returns is trusted: other names, shapes or types than the target's end
+this run, with the reason, and no other.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench import checkpoint, growth
+from bench.data.batches import TokenData, train_batch
+from bench.growth import During, Moments, zero_pad
+from bench.model import Decoder, Weights, parameters, shapes
+from bench.parametrization import generator, initial_weights, parametrization
+from bench.record import read_run
+from bench.spec import ModelSpec, RunSpec, Start, UserError, run_spec_from_json
+from bench.stack import Carried
+
+LEARNING_DATA_SEEDS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run starts from. ``carried`` is the optimizer's state, ``during`` the growth method's
+    hooks, ``learning_steps`` the steps that the method itself trained."""
+
+    weights: Weights
+    carried: Carried | None = None
+    during: During | None = None
+    learning_steps: int = 0
+
+
+def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
+    """The state a run begins with: its own draw, or its source grown.
+
+    Raises ``ValueError`` where the source is not there, or where the method returns what is not a
+    model of the target's shape.
+    """
+    rules = parametrization(spec.parametrization).rules(spec.model, spec.base)
+    dtype = getattr(torch, spec.dtype)
+    init = initial_weights(spec.model, rules, spec.hyper.init_std, spec.seed, dtype)
+    if spec.start == Start():
+        return Beginning(init)
+    entry = growth.method(spec.start.method)
+    big = Decoder(spec.model, rules.multipliers)
+    params: dict[str, Any] = dict(spec.start.params)
+    weights, moments, updates, small = _source(spec, folder, dtype)
+    small = small or big
+    given = params
+    if entry.learning_steps is not None:
+        given = params | {"batches": partial(_batch, data, spec)}
+    grown = entry.grow(weights or init, small, big, init, _rng(spec), **given)
+    _check_shapes(entry.name, grown, init)
+    if spec.start.noise:
+        grown = {
+            name: grown[name] + spec.start.noise * init[name]
+            if kind not in ("gain", "bias")
+            else grown[name]
+            for name, (_, kind) in parameters(spec.model).items()
+        }
+    carried = None
+    if spec.start.optimizer == "carry":
+        if entry.grow_moments is None or moments is None:
+            raise UserError(f"method {entry.name!r} does not carry the optimizer's state")
+        new = entry.grow_moments(moments, small, big, _rng(spec), **params)
+        for tensors in new:
+            _check_shapes(entry.name, tensors, init)
+        if spec.start.reset:
+            new = Moments(*(_only_old(tensors, small.spec, big.spec) for tensors in new))
+        carried = Carried(new, updates)
+    return Beginning(
+        weights={name: grown[name] for name in init},  # in storage order
+        carried=carried,
+        during=entry.during(small.spec, spec.model, spec.train_steps, **params)
+        if entry.during
+        else None,
+        learning_steps=entry.learning_steps(params) if entry.learning_steps else 0,
+    )
+
+
+def _rng(spec: RunSpec) -> torch.Generator:
+    return generator("growth", spec.seed)
+
+
+def _batch(data: TokenData, spec: RunSpec, step: int) -> Tensor:
+    """Tokens ``(B, T + 1)`` for a method that learns, of a data seed that no run trains on."""
+    seed = spec.data_seed + LEARNING_DATA_SEEDS
+    tokens = train_batch(data.train, seed, step, spec.batch_sequences, spec.model.context)
+    return torch.from_numpy(tokens)
+
+
+def _source(
+    spec: RunSpec, folder: Path, dtype: torch.dtype
+) -> tuple[Weights | None, Moments | None, float, Decoder | None]:
+    """Weights, moments, number of updates and shape of a run's source, if it has one."""
+    if spec.start.source_run_id is None:
+        return None, None, 0.0, None
+    home = folder / "runs" / spec.start.source_run_id
+    record = read_run(home)
+    if record is None or record[0]["status"] != "finished":
+        status = "missing" if record is None else record[0]["status"]
+        raise ValueError(f"its source {spec.start.source_run_id} is {status}")
+    weights, metadata = checkpoint.load(home / "checkpoint.safetensors")
+    source = run_spec_from_json(metadata["spec"])
+    assert source.last_step == spec.start.source_step, "the checkpoint is of another step"
+    rules = parametrization(source.parametrization).rules(source.model, source.base)
+    moments, updates = None, 0.0
+    if spec.start.optimizer == "carry":
+        state, _ = checkpoint.load(home / "state.safetensors")
+        if not state:
+            raise ValueError(f"its source {spec.start.source_run_id} has no optimizer state")
+        updates = float(state["updates"])
+        moments = Moments(
+            *({name: state[f"{moment}.{name}"].to(dtype) for name in weights} for moment in "mv")
+        )
+    weights = {name: tensor.to(dtype) for name, tensor in weights.items()}
+    return weights, moments, updates, Decoder(source.model, rules.multipliers)
+
+
+def _check_shapes(name: str, tensors: Weights, init: Weights) -> None:
+    if tensors.keys() != init.keys():
+        wrong = sorted(tensors.keys() ^ init.keys())[0]
+        raise ValueError(f"method {name!r} returned other tensors than the target's: {wrong}")
+    for tensor, want in init.items():
+        got = tensors[tensor]
+        if got.shape != want.shape or got.dtype != want.dtype:
+            raise ValueError(
+                f"method {name!r} returned {tensor} as {tuple(got.shape)} {got.dtype}, "
+                f"not {tuple(want.shape)} {want.dtype}"
+            )
+
+
+def _only_old(tensors: Weights, small: ModelSpec, big: ModelSpec) -> Weights:
+    """The tensors with zeros at all coordinates that the source did not have."""
+    ones = {name: torch.ones(shape) for name, shape in shapes(small).items()}
+    return {
+        name: tensor * zero_pad.pad(name, ones[name], small, big, fill=0.0).to(tensor)
+        if name in ones
+        else torch.zeros_like(tensor)
+        for name, tensor in tensors.items()
+    }
