@@ -69,6 +69,7 @@ CURVE_SCHEMA = pa.schema(
         ("train_loss", pa.float64()),
         ("val_loss", pa.float64()),
         ("grad_norm", pa.float64()),
+        ("asymmetry", pa.float64()),
     ]
 )
 TRIAL_SCHEMA = pa.schema(

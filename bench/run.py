@@ -98,6 +98,7 @@ def run_stack(job: Job) -> None:
         device=job.device,
         during=starts[members[0]].during,
         learning_steps=[starts[i].learning_steps for i in members],
+        source_widths=[starts[i].source_width for i in members],
     )
     state_path = folder / "stacks" / f"{job.key}.safetensors"
     state = _resume(state_path, stack) or begin(

@@ -55,18 +55,20 @@ class StackState:
 class Stack:
     """Runs that train as one program. ``trials`` groups members for pruning (seeds of one trial
     stand and fall together); by default each member is its own. ``during`` are the hooks of the
-    growth method of all members; ``learning_steps`` is what each member's method trained before."""
+    growth method of all members; ``learning_steps`` is what each member's method trained before.
+    ``source_widths`` are of the members grown by whole copies, 0 for others."""
 
     specs: Sequence[RunSpec]
     rungs: Sequence[Rung] = ()
     trials: Sequence[int] = ()
     during: During | None = None
     learning_steps: Sequence[int] = ()
+    source_widths: Sequence[int] = ()
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         assert len({stack_key(spec) for spec in self.specs}) == 1, "members differ in shape"
-        for each in (self.trials, self.learning_steps):
+        for each in (self.trials, self.learning_steps, self.source_widths):
             assert not each or len(each) == len(self.specs)
 
 

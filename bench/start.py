@@ -29,12 +29,14 @@ LEARNING_DATA_SEEDS = 2_000_000
 @dataclass(frozen=True)
 class Beginning:
     """What a run starts from. ``carried`` is the optimizer's state, ``during`` the growth method's
-    hooks, ``learning_steps`` the steps that the method itself trained."""
+    hooks, ``learning_steps`` the steps that the method itself trained. ``source_width`` is the
+    source's where the target's is a larger multiple of it."""
 
     weights: Weights
     carried: Carried | None = None
     during: During | None = None
     learning_steps: int = 0
+    source_width: int = 0
 
 
 def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
@@ -53,6 +55,7 @@ def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
     params: dict[str, Any] = dict(spec.start.params)
     weights, moments, updates, small = _source(spec, folder, dtype)
     small = small or big
+    width = small.spec.width
     given = params
     if entry.learning_steps is not None:
         given = params | {"batches": partial(_batch, data, spec)}
@@ -82,6 +85,7 @@ def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
         if entry.during
         else None,
         learning_steps=entry.learning_steps(params) if entry.learning_steps else 0,
+        source_width=0 if spec.model.width % width or spec.model.width == width else width,
     )
 
 

@@ -27,12 +27,13 @@ import torch
 from torch import Tensor
 
 from bench import flops, schedule
+from bench.asymmetry import asymmetry
 from bench.data.batches import TokenData, train_batch, val_windows
 from bench.model import Decoder, Shapes, Weights, cross_entropy, flatten
 from bench.optim import StackedAdamW, stacked_adamw
 from bench.parametrization import generator, parametrization
 from bench.spec import RunSpec
-from bench.stack import Stack, StackState, begin, pack, trained_shapes, unpack
+from bench.stack import Stack, StackState, begin, model_weights, pack, trained_shapes, unpack
 
 Result = TypeVar("Result")
 
@@ -206,10 +207,21 @@ class _Program:
                 record["lr"] = member_spec.hyper.lr * factor
                 record["train_loss"] = _finite(train[row])
                 record["grad_norm"] = _finite(norms_K[row].item())
+            record["asymmetry"] = self.asymmetry(row)
             state.curves[member].append(record)
             if not math.isfinite(val[row]) or not math.isfinite(train[row]):
                 state.status[member] = "diverged"
         state.loss_sum_K.zero_()
+
+    def asymmetry(self, row: int) -> float | None:
+        """Of the member in a row, on one batch of validation; ``None`` unless grown by copies."""
+        stack, member = self.stack, self.state.alive[row]
+        if not stack.source_widths or not stack.source_widths[member]:
+            return None
+        weights = model_weights(stack, self.state, member)
+        tokens_BT = self.val_WT[: stack.specs[0].batch_sequences, :-1]
+        source_width = stack.source_widths[member]
+        return _finite(asymmetry(self.decoder_now(), weights, tokens_BT, source_width))
 
     def prune(self, keep: int) -> None:
         """Keep the best trials by validation loss, averaged over the members of a trial."""

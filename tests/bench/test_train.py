@@ -11,7 +11,7 @@ from small_runs import BASE, RUN, skewed_tokens, start_of, vary
 
 from bench import flops
 from bench.data.batches import TokenData, train_batch, val_windows
-from bench.growth import During
+from bench.growth import During, method
 from bench.model import Decoder, cross_entropy
 from bench.parametrization import parametrization
 from bench.spec import RunSpec, ScheduleSpec, llama
@@ -199,6 +199,7 @@ def test_rows_of_a_curve():
         "lr",
         "train_loss",
         "grad_norm",
+        "asymmetry",
     ]
 
 
@@ -344,3 +345,17 @@ def test_what_a_method_learned_on_is_charged():
         assert row["tokens"] == without["tokens"] + 7 * RUN.batch_tokens
         assert row["flops"] == row["tokens"] * flops.per_token(RUN.model)
         assert row["val_loss"] == without["val_loss"]
+
+
+def test_asymmetry_is_logged_of_what_was_grown_by_copies():
+    """Copies one after the other, or side by side, stay copies; independent draws never were."""
+    start, small = start_of(RUN), start_of(replace(RUN, model=BASE))
+    entry = method("hypercloning")
+    rules = [parametrization("mup").rules(model, BASE) for model in (BASE, RUN.model)]
+    ends = Decoder(BASE, rules[0].multipliers), Decoder(RUN.model, rules[1].multipliers)
+    tiled = entry.grow(small, *ends, start, torch.Generator())
+    stack = Stack([RUN, vary(seed=1)], source_widths=[8, 8])
+    state = train(stack, [tiled, start], DATA)
+    assert max(column(state.curves[0], "asymmetry")) < 1e-5
+    assert min(column(state.curves[1], "asymmetry")) > 0.5
+    assert set(column(trained([RUN]).curves[0], "asymmetry")) == {None}
