@@ -6,7 +6,8 @@ under the same names, prefixed ``m.`` and ``v.``. A stack in flight saves one fi
 file; the caller decides whether to set it aside.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -29,12 +30,25 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
     write_atomically(path, lambda temporary: save_file(whole, temporary, dict(metadata)))
 
 
+def check(path: Path) -> None:
+    """Raise ``Damaged`` for a file that is not whole, or ``FileNotFoundError``. The header says how
+    long the file must be, so the tensors need not be read."""
+    with _opened(path):
+        pass
+
+
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors (on the CPU) and metadata. Raises ``Damaged``, or ``FileNotFoundError``."""
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
+            yield file
     except FileNotFoundError:
         raise
     except (SafetensorError, OSError, ValueError) as error:

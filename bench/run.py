@@ -74,7 +74,7 @@ def ended(folder: Path, run_id: str) -> dict[str, Any] | None:
     if row["status"] == "finished" and row["role"] != "proxy":
         for name in ("checkpoint.safetensors", "state.safetensors"):
             try:
-                checkpoint.load(home / name)
+                checkpoint.check(home / name)
             except FileNotFoundError as error:
                 raise Damaged(home / "curve.parquet", f"{name} is missing") from error
     return row

@@ -129,7 +129,7 @@ class HyperSpec:
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
                 raise UserError(f"{name} must be a finite number, at least 0, not {value}")
-            object.__setattr__(self, name, float(value))  # 0 and 0.0 are one identity
+            object.__setattr__(self, name, float(value) + 0.0)  # 0, 0.0, -0.0: one identity
             if name.startswith("beta") and value >= 1:
                 raise UserError(f"{name} must be below 1, not {value}")
 
@@ -164,8 +164,9 @@ SCHEDULES = ("constant", "linear", "cosine", "wsd")
 class DataSpec:
     """Which tokens. ``corpus_sha256`` pins the content, so a name never silently means other text.
 
-    ``tokenizer`` is ``bytes`` or ``bpe:VOCAB``. Validation is on the first ``val_tokens`` tokens of
-    the documents held out, which are a fixed share of the corpus and never trained on.
+    ``tokenizer`` is ``bytes`` or ``bpe:VOCAB``. Validation is on ``val_tokens`` tokens, in windows
+    spread evenly over the documents held out, which are a fixed share of the corpus and never
+    trained on.
     """
 
     corpus: str
@@ -239,6 +240,8 @@ class RunSpec:
     dtype: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise unknown("dtype", self.dtype, DTYPES)
         for name in ("batch_sequences", "steps", "log_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -284,6 +287,9 @@ class RunSpec:
             f"{self.parametrization}-w{model.width}-d{model.depth}-{self.start.method}"
             f"-{lr}-{init}-s{self.seed}"
         )
+
+
+DTYPES = ("float32", "float64")
 
 
 def _log2(value: float) -> str:

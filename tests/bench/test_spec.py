@@ -140,6 +140,7 @@ def test_whole_numbers_are_the_same_identity_as_int_and_float():
         weight_decay=1.0, clip=2.0, eps=0.0, schedule=ScheduleSpec(warmup=0.0, cooldown=1.0)
     )
     assert ints.run_id == floats.run_id
+    assert vary(eps=-0.0).run_id == vary(eps=0).run_id
     assert (
         replace(RUN, model=replace(RUN.model, mlp_ratio=2)).run_id
         == replace(RUN, model=replace(RUN.model, mlp_ratio=2.0)).run_id
@@ -205,6 +206,7 @@ def test_llama_flavour_leaves_the_other_fields_to_the_caller():
         (lambda: vary(batch_sequences=-4), "-4", "at least 1"),
         (lambda: vary(log_every=0), "0", "at least 1"),
         (lambda: vary(stop_step=21), "21", "20 steps"),
+        (lambda: vary(dtype="float16"), "float16", "float32"),
         (lambda: vary(stop_step=0), "0", "20 steps"),
         (lambda: vary(first_step=20), "20", "below the last, 20"),
         (lambda: vary(stop_step=8, first_step=9), "9", "below the last, 8"),
