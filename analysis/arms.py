@@ -63,8 +63,8 @@ def _details(run: dict[Any, Any], shapes: dict[str, str]) -> dict[str, Any]:
     what became of optimizer and schedule."""
     spec = json.loads(run["spec"])
     start = spec["start"]
-    details = dict(start["params"])
-    details |= {name: start[name] for name in ("optimizer", "noise", "reset") if name in start}
+    details = {name: start[name] for name in ("optimizer", "noise", "reset") if name in start}
+    details |= dict(start["params"])  # which may have a noise of its own
     details["schedule"] = _schedule(spec)
     source = run["source_run_id"]
     if isinstance(source, str):

@@ -9,6 +9,7 @@ file; the caller decides whether to set it aside.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -45,7 +46,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[safe_open]:
+def _opened(path: Path) -> Iterator[Any]:  # safe_open is untyped
     try:
         with safe_open(path, framework="pt") as file:
             yield file

@@ -7,6 +7,7 @@ from sweeps.study import Study
 
 RECIPES = {
     "quick": "tune, transfer and grow at toy scale, end to end in minutes",
+    "zoo": "every growth method on one target, from half its width, half its depth or twice it",
     "small": "two rungs of growth up to width 256, in width and in depth, on real prose",
 }
 

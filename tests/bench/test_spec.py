@@ -206,7 +206,7 @@ def test_llama_flavour_leaves_the_other_fields_to_the_caller():
         (lambda: vary(batch_sequences=-4), "-4", "at least 1"),
         (lambda: vary(log_every=0), "0", "at least 1"),
         (lambda: vary(stop_step=21), "21", "20 steps"),
-        (lambda: vary(dtype="float16"), "float16", "float32"),
+        (lambda: vary(dtype="float16"), "float16", "float64"),
         (lambda: vary(stop_step=0), "0", "20 steps"),
         (lambda: vary(first_step=20), "20", "below the last, 20"),
         (lambda: vary(stop_step=8, first_step=9), "9", "below the last, 8"),

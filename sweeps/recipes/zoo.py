@@ -1,0 +1,69 @@
+"""Every growth method on one target: which help at this scale, and which do not?
+
+    mugrow run zoo --corpus PATH/TO/TEXT.parquet
+
+One target shape, width 128 and depth 4, and one baseline from scratch, reached from three sources:
+half the width, half the depth, and, for the methods that shrink, twice the depth. All train on the
+same tokens with the same learning rate, tuned on a proxy of width 32, and every source is charged.
+
+Choices. The LLaMA flavour, since most operators are published for it and RMSNorm lets padding be
+exact. A method is run as its paper runs it: optimizer state is carried and schedules are taken up
+where the paper does so, beside the plain restart where the difference is the question. Methods
+skipped at a step, each with its reason, grow the other axis only.
+"""
+
+from bench.spec import llama
+from sweeps.study import Method, Step, Study
+
+CARRY = {"optimizer": "carry", "schedule": "continue"}
+
+
+def study() -> Study:
+    return Study(
+        name="zoo",
+        title="Every growth method on one target",
+        question="Which operators save compute at width 128 and depth 4, and which do not?",
+        corpus="stdlib",
+        model=llama(width=32, depth=4, head_size=16, mlp_ratio=2.5, context=64),
+        parametrizations=("mup",),
+        proxy_widths=(32,),
+        log2_lr=(-9.0, -8.5, -8.0, -7.5, -7.0, -6.5, -6.0, -5.5, -5.0),
+        init_std=(0.1,),
+        batch_sequences=8,
+        log_every=20,
+        val_tokens=8192,
+        seeds=(0, 1),
+        sampler="grid",
+        generation=9,
+        proxy_steps=500,
+        source_steps=640,
+        target_steps=640,
+        ladder=(Step(64, 4, 128, 4), Step(128, 2, 128, 4), Step(128, 8, 128, 4)),
+        methods=(
+            Method("scratch"),
+            Method("zero_pad"),
+            Method("szp"),
+            Method("szp", (("shrink", 0.2),)),
+            Method("hypercloning"),
+            Method("hypercloning", noise=0.1),
+            Method("mup_upscale", (("noise", 0.1),)),
+            Method("mup_upscale", **CARRY),
+            Method("mup_upscale", (("noise", 0.1),), **CARRY),
+            Method("net2net"),
+            Method("bert2bert"),
+            Method("lemon"),
+            Method("staged", optimizer="carry", schedule="reposition", rho=1.776),
+            Method("sparkling", **CARRY),
+            Method("composable"),
+            Method("stack"),
+            Method("interleave"),
+            Method("gradual_stack"),
+            Method("llama_pro"),
+            Method("ligo"),
+            Method("msg"),
+            Method("majority_kernels"),
+            Method("inheritune"),
+            Method("prune"),
+        ),
+        stack_width=1024,
+    )
