@@ -6,6 +6,7 @@ source had. Nothing a method returns is trusted: other names, shapes or types th
 this run, with the reason, and no other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,12 +40,28 @@ class Beginning:
     source_width: int = 0
 
 
+@dataclass(frozen=True)
+class Source:
+    """What is grown; ``moments`` where the optimizer's state is wanted."""
+
+    decoder: Decoder
+    weights: Weights
+    moments: Moments | None = None
+    updates: float = 0.0
+
+
 def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
     """The state a run begins with: its own draw, or its source grown.
 
     Raises ``ValueError`` where the source is not there, or where the method returns what is not a
     model of the target's shape.
     """
+    source = None if spec.start.source_run_id is None else _source(spec, folder)
+    return begun(spec, source, partial(batch, data, spec))
+
+
+def begun(spec: RunSpec, source: Source | None, batches: Callable[[int], Tensor]) -> Beginning:
+    """``beginning`` from a source at hand; ``batches`` are the tokens ``(B, T + 1)`` of a step."""
     rules = parametrization(spec.parametrization).rules(spec.model, spec.base)
     dtype = getattr(torch, spec.dtype)
     init = initial_weights(spec.model, rules, spec.hyper.init_std, spec.seed, dtype)
@@ -53,13 +70,10 @@ def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
     entry = growth.method(spec.start.method)
     big = Decoder(spec.model, rules.multipliers)
     params: dict[str, Any] = dict(spec.start.params)
-    weights, moments, updates, small = _source(spec, folder, dtype)
-    small = small or big
-    width = small.spec.width
-    given = params
-    if entry.learning_steps is not None:
-        given = params | {"batches": partial(_batch, data, spec)}
-    grown = entry.grow(weights or init, small, big, init, _rng(spec), **given)
+    source = source or Source(big, init)
+    small = source.decoder
+    given = params if entry.learning_steps is None else params | {"batches": batches}
+    grown = entry.grow(source.weights, small, big, init, _rng(spec), **given)
     _check_shapes(entry.name, grown, init)
     if spec.start.noise:
         grown = {
@@ -70,14 +84,15 @@ def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
         }
     carried = None
     if spec.start.optimizer == "carry":
-        if entry.grow_moments is None or moments is None:
+        if entry.grow_moments is None or source.moments is None:
             raise UserError(f"method {entry.name!r} does not carry the optimizer's state")
-        new = entry.grow_moments(moments, small, big, _rng(spec), **params)
+        new = entry.grow_moments(source.moments, small, big, _rng(spec), **params)
         for tensors in new:
             _check_shapes(entry.name, tensors, init)
         if spec.start.reset:
             new = Moments(*(_only_old(tensors, small.spec, big.spec) for tensors in new))
-        carried = Carried(new, updates)
+        carried = Carried(new, source.updates)
+    width = small.spec.width
     return Beginning(
         weights={name: grown[name] for name in init},  # in storage order
         carried=carried,
@@ -93,39 +108,48 @@ def _rng(spec: RunSpec) -> torch.Generator:
     return generator("growth", spec.seed)
 
 
-def _batch(data: TokenData, spec: RunSpec, step: int) -> Tensor:
+def batch(data: TokenData, spec: RunSpec, step: int) -> Tensor:
     """Tokens ``(B, T + 1)`` for a method that learns, of a data seed that no run trains on."""
     seed = spec.data_seed + LEARNING_DATA_SEEDS
     tokens = train_batch(data.train, seed, step, spec.batch_sequences, spec.model.context)
     return torch.from_numpy(tokens)
 
 
-def _source(
-    spec: RunSpec, folder: Path, dtype: torch.dtype
-) -> tuple[Weights | None, Moments | None, float, Decoder | None]:
-    """Weights, moments, number of updates and shape of a run's source, if it has one."""
-    if spec.start.source_run_id is None:
-        return None, None, 0.0, None
+def _source(spec: RunSpec, folder: Path) -> Source:
+    """A run's source, from the folder of its study."""
+    assert spec.start.source_run_id is not None
     home = folder / "runs" / spec.start.source_run_id
     record = read_run(home)
     if record is None or record[0]["status"] != "finished":
         status = "missing" if record is None else record[0]["status"]
         raise ValueError(f"its source {spec.start.source_run_id} is {status}")
-    weights, metadata = checkpoint.load(home / "checkpoint.safetensors")
-    source = run_spec_from_json(metadata["spec"])
-    assert source.last_step == spec.start.source_step, "the checkpoint is of another step"
-    rules = parametrization(source.parametrization).rules(source.model, source.base)
+    source, run = read_source(
+        home / "checkpoint.safetensors", spec.dtype, carry=spec.start.optimizer == "carry"
+    )
+    assert run.last_step == spec.start.source_step, "the checkpoint is of another step"
+    return source
+
+
+def read_source(path: Path, dtype: str, carry: bool) -> tuple[Source, RunSpec]:
+    """A checkpoint, what it is of, and the optimizer's state beside it if that is to be carried.
+
+    Raises ``Damaged``, ``FileNotFoundError``, and ``ValueError`` where there is no such state.
+    """
+    weights, metadata = checkpoint.load(path)
+    run = run_spec_from_json(metadata["spec"])
+    rules = parametrization(run.parametrization).rules(run.model, run.base)
+    kind = getattr(torch, dtype)
     moments, updates = None, 0.0
-    if spec.start.optimizer == "carry":
-        state, _ = checkpoint.load(home / "state.safetensors")
+    if carry:
+        state, _ = checkpoint.load(path.with_name("state.safetensors"))
         if not state:
-            raise ValueError(f"its source {spec.start.source_run_id} has no optimizer state")
+            raise ValueError(f"its source {run.run_id} has no optimizer state")
         updates = float(state["updates"])
         moments = Moments(
-            *({name: state[f"{moment}.{name}"].to(dtype) for name in weights} for moment in "mv")
+            *({name: state[f"{moment}.{name}"].to(kind) for name in weights} for moment in "mv")
         )
-    weights = {name: tensor.to(dtype) for name, tensor in weights.items()}
-    return weights, moments, updates, Decoder(source.model, rules.multipliers)
+    weights = {name: tensor.to(kind) for name, tensor in weights.items()}
+    return Source(Decoder(run.model, rules.multipliers), weights, moments, updates), run
 
 
 def _check_shapes(name: str, tensors: Weights, init: Weights) -> None:

@@ -168,7 +168,7 @@ def check_growth(
     entry: GrowthMethod, small: ModelSpec, big: ModelSpec, params: Mapping[str, Scalar]
 ) -> None:
     """Raise the ``UserError`` of a growth that cannot be done, before anything trains."""
-    _check_params(entry, params)
+    check_params(entry, params)
     _check_direction(entry, small, big)
     may_differ = {name for axis in entry.axes for name in FIELDS[axis]}
     for name in (field.name for field in fields(ModelSpec)):
@@ -198,7 +198,7 @@ def _check_direction(entry: GrowthMethod, small: ModelSpec, big: ModelSpec) -> N
             )
 
 
-def _check_params(entry: GrowthMethod, params: Mapping[str, Scalar]) -> None:
+def check_params(entry: GrowthMethod, params: Mapping[str, Scalar]) -> None:
     defaults = entry.params
     for name, value in params.items():
         if name not in defaults:

@@ -4,64 +4,125 @@
     [ E | E ]                  1/n [ W | W ]                1/n [ H | H ]
                                    [ W | W ]
 
-The symmetric rule of Samragh et al., arXiv 2409.12903. Each copy of a unit reads n equal copies of
-its input, each weighted 1/n, so all copies of the residual stream equal the source's; mean and
-variance of n copies are those of one, so LayerNorm and RMSNorm pass them on, and the logits are the
-source's exactly. Heads are tiled whole, with a fixed head size: rows of q, k, v ordered by head
-tile head by head.
+    mode="symmetric"           "noisy"                      "diagonal"
+    1/2 [ W | W ]              1/2 [ W + N | W - N ]        [ W | 0 ]
+        [ W | W ]                  [ W + M | W - M ]        [ 0 | W ]
 
-The forward multipliers take part. The logits are a sum over n copies times the target's output
-multiplier, so the head carries
+Samragh et al., arXiv 2409.12903. Each copy of a unit reads n equal copies of its input with weights
+that sum to one, so all copies of the residual stream equal the source's; mean and variance of n
+copies are those of one, so LayerNorm and RMSNorm pass them on, and the logits are the source's
+exactly, in all three modes. Noise, at ``snr_db`` below a matrix's own power, sums to zero over the
+copies of an input; their ablation has it at 10 dB, and
+the diagonal behind the other two. The forward multipliers and
+a tied head, which cannot be divided by n, are the business of ``net2net.widen``; without it a tied
+model's logits are n times too large. Heads are copied whole, or within each head.
 
-    factor = output_small / (n * output_big),
+Adam's moments, which the paper starts afresh, can be carried: every block of a matrix receives the
+same gradient, also outside the diagonal. (With noise that is so on average over the copies.) Under
+muP a symmetric clone then trains exactly as its source.
 
-which is 1/n under SP and 1 under muP, whose readout divides by the width already. A tied head is
-the embedding and cannot carry it; there the *final norm's* gain and bias do (the trick of Staged
-Training, Shen et al., arXiv 2203.06211). Without it a tied model's logits are n times too large.
-
-The surprising fact: the copies also receive equal gradients. Without dropout or noise AdamW keeps
-them equal for good, and the extra width is never used.
+The surprising fact is that very one: copies receive equal gradients. Without dropout or noise AdamW
+keeps them equal for good, and the extra width is never used.
 """
 
-import torch
+import math
 
-from bench.growth import GrowthMethod
+import torch
+from torch import Tensor
+
+from bench.growth import GrowthMethod, Moments, Params
+from bench.growth.net2net import Units, roles, same_rotations, tiled, widen, widen_moments
 from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from bench.spec import ModelSpec, unknown
+
+MODES = ("symmetric", "noisy", "diagonal")
 
 
 def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    """Whole copies only: the width and the MLP width are multiples, the head size stays."""
-    if big.head_size != small.head_size:
-        return f"heads are copied whole: head_size must stay {small.head_size}, not {big.head_size}"
-    for name in ("width", "mlp_width"):
+    """Whole copies only: widths, number of heads and, without rotary positions, the head size are
+    multiples."""
+    for name in ("width", "mlp_width", "head_size", "heads"):
         ours, theirs = getattr(small, name), getattr(big, name)
         if theirs % ours:
             near = max(1, round(theirs / ours)) * ours
             return f"{name} {theirs} is not a multiple of {ours}; the nearest that is: {near}"
+    return same_rotations(small, big)
+
+
+def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
+    """Nothing does."""
     return None
 
 
 def grow(
-    weights: Weights, small: Decoder, big: Decoder, init: Weights, rng: torch.Generator
+    weights: Weights,
+    small: Decoder,
+    big: Decoder,
+    init: Weights,
+    rng: torch.Generator,
+    *,
+    mode: str = "symmetric",
+    snr_db: float = 10.0,
 ) -> Weights:
-    """The tiled source; neither ``init`` nor ``rng`` is used."""
-    n = big.spec.width // small.spec.width
-    factor = small.multipliers.output / (n * big.multipliers.output)
-    carries_factor = ("norm.gain", "norm.bias") if big.spec.tied else ("head.weight",)
-    attention = small.multipliers.attention / big.multipliers.attention
-    grown = {}
-    for name, (shape, kind) in parameters(big.spec).items():
-        copies = [new // old for new, old in zip(shape, weights[name].shape, strict=True)]
-        tiled = weights[name].repeat(copies)
-        if kind == "matrix":
-            tiled = tiled / copies[1]
-        if name in carries_factor:
-            tiled = tiled * factor
-        if ".attention.q." in name:
-            tiled = tiled * attention  # 1 unless source and target scale attention differently
-        grown[name] = tiled
+    """The cloned source; ``init`` is not used. ``UserError`` for an unknown mode."""
+    if mode not in MODES:
+        raise unknown("mode", mode, MODES)
+    units = tiled(small.spec, big.spec)
+    grown = widen(weights, small, big, units)
+    for name, (_, kind) in parameters(big.spec).items():
+        if kind == "matrix" and mode == "diagonal":
+            grown[name] *= diagonal(name, units, grown[name])
+        if kind == "matrix" and mode == "noisy":
+            grown[name] += _noise(name, units, grown[name], snr_db, rng)
     return grown
+
+
+def diagonal(name: str, units: Units, like: Tensor) -> Tensor:
+    """What turns tiles into block-diagonal ones: block (a, b) times g where a = b modulo g, else
+    times 0, with g the greatest common divisor of the numbers of copies out and in."""
+    (out, outs), (into, ins) = (_copy_number(units[role]) for role in roles(name) if role)
+    g = math.gcd(outs, ins)
+    return (g * (out[:, None] % g == into % g)).to(like)
+
+
+def _copy_number(index: Tensor) -> tuple[Tensor, int]:
+    """Which copy of its unit each unit is, from 0, and how many there are of every one."""
+    order, counts = index.argsort(stable=True), index.bincount()
+    first = counts.cumsum(0) - counts
+    number = torch.empty_like(index)
+    number[order] = torch.arange(len(index)) - first[index[order]]
+    return number, int(counts[0])
+
+
+def _noise(name: str, units: Units, like: Tensor, snr_db: float, rng: torch.Generator) -> Tensor:
+    role = roles(name)[1]
+    assert role is not None
+    noise = zero_sum(torch.randn(like.shape, generator=rng, dtype=torch.float64), units[role])
+    power = noise.square().mean()
+    if power > 0:  # one copy only: nothing to divide the noise among
+        noise *= like.double().square().mean().div(power).sqrt() * 10 ** (-snr_db / 20)
+    return noise.to(like)
+
+
+def zero_sum(noise: Tensor, index: Tensor) -> Tensor:
+    """Noise ``(..., I)`` less its mean over the copies of each unit; exactly 0 where there is but
+    one copy."""
+    counts = index.bincount()
+    sums = noise.new_zeros(*noise.shape[:-1], len(counts)).index_add_(-1, index, noise)
+    return noise - (sums / counts)[..., index]
+
+
+def grow_moments(
+    moments: Moments,
+    small: Decoder,
+    big: Decoder,
+    rng: torch.Generator,
+    *,
+    mode: str = "symmetric",
+    snr_db: float = 10.0,
+) -> Moments:
+    """The same in every mode; where there is noise, a copy's gradient has it too, its mean not."""
+    return widen_moments(moments, small, big, tiled(small.spec, big.spec))
 
 
 METHOD = GrowthMethod(
@@ -72,4 +133,7 @@ METHOD = GrowthMethod(
     preserves="the logits, exactly",
     supports=supports,
     grow=grow,
+    breaks=breaks,
+    grow_moments=grow_moments,
+    equivalent=True,
 )

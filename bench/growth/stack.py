@@ -2,16 +2,26 @@
 
     target block i = source block (i mod L),    L' = g L
 
-G_stack of Du et al., arXiv 2405.15319, who found it ahead of repeating each block in place (0 0 1 1
-2 2 instead of 0 1 2 0 1 2) and of growth in width.
+         source   0 1 2
+         target   0 1 2 0 1 2
+
+G_stack of Du et al., arXiv 2405.15319, who found it ahead of repeating each block in place
+(``interleave``) and of growth in width. Adam's moments of a copied block are copied with it.
 
 The surprising fact: it beat function-preserving operators without preserving anything. The first
 block's second copy reads what it never saw in training, the last block's output.
+
+Every method of this folder that lists blocks is built on ``from_blocks``. A source and a target of
+one width have the same forward multipliers, unless they are of two parametrizations or two base
+shapes; then ``forward_factor`` makes up for the difference, and a copied model computes the same.
 """
+
+from collections.abc import Sequence
 
 import torch
 
-from bench.growth import GrowthMethod
+from bench.growth import GrowthMethod, Moments, Params
+from bench.growth.zero_pad import forward_factor
 from bench.model import Decoder, Weights, parameters
 from bench.spec import ModelSpec
 
@@ -24,19 +34,56 @@ def supports(small: ModelSpec, big: ModelSpec) -> str | None:
     return None
 
 
+def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
+    """Only without growth are the logits the source's."""
+    return None if small.depth == big.depth else "copied blocks act on the residual stream again"
+
+
 def grow(
     weights: Weights, small: Decoder, big: Decoder, init: Weights, rng: torch.Generator
 ) -> Weights:
     """The stacked source; neither ``init`` nor ``rng`` is used."""
-    return {name: weights[_source(name, small.spec.depth)].clone() for name in parameters(big.spec)}
+    return from_blocks(weights, small, big, _order(small, big))
 
 
-def _source(name: str, depth: int) -> str:
-    """``blocks.5.norm1.gain`` comes from ``blocks.1.norm1.gain`` in a source of depth 2."""
+def grow_moments(moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator) -> Moments:
+    return moments_from_blocks(moments, small, big, _order(small, big))
+
+
+def _order(small: Decoder, big: Decoder) -> list[int]:
+    return [block % small.spec.depth for block in range(big.spec.depth)]
+
+
+def from_blocks(weights: Weights, small: Decoder, big: Decoder, order: Sequence[int]) -> Weights:
+    """The target whose block ``i`` is the source's block ``order[i]``; the rest is copied."""
+    return {
+        name: weights[source(name, order)] * forward_factor(name, small, big, ".attention.q.")
+        for name in parameters(big.spec)
+    }
+
+
+def moments_from_blocks(
+    moments: Moments, small: Decoder, big: Decoder, order: Sequence[int]
+) -> Moments:
+    """Adam's moments for ``from_blocks``. A weight that is multiplied by c, its function the same,
+    has its gradient divided by c: the first moment is divided by c, the second by its square."""
+    first, second = (
+        {
+            name: tensors[source(name, order)]
+            / forward_factor(name, small, big, ".attention.q.") ** power
+            for name in parameters(big.spec)
+        }
+        for power, tensors in enumerate(moments, start=1)
+    )
+    return Moments(first, second)
+
+
+def source(name: str, order: Sequence[int]) -> str:
+    """``blocks.5.norm1.gain`` comes from ``blocks.1.norm1.gain`` where ``order[5]`` is 1."""
     if not name.startswith("blocks."):
         return name
     _, block, rest = name.split(".", maxsplit=2)
-    return f"blocks.{int(block) % depth}.{rest}"
+    return f"blocks.{order[int(block)]}.{rest}"
 
 
 METHOD = GrowthMethod(
@@ -47,4 +94,6 @@ METHOD = GrowthMethod(
     preserves="nothing",
     supports=supports,
     grow=grow,
+    breaks=breaks,
+    grow_moments=grow_moments,
 )

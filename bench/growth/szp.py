@@ -6,7 +6,9 @@
 have shrink = 0.4.) ``theta_init`` is a full draw of the target's parametrization, not a small
 noise: a coordinate that the source does not reach starts as from scratch, and one that it does
 reach starts as scratch plus a shrunken memory. It is shrink-and-perturb (Ash and Adams, arXiv
-1910.08475) across widths.
+1910.08475) across widths. In depth the source's blocks are stacked first (``blocks="stack"``: 0 1 2
+0 1 2, as in their later runs) or repeated in place (``"interleave"``: 0 0 1 1 2 2), and the
+formula then holds for every block.
 
 How the authors treat gains, whose initial value is the constant one, is not known to us. Here they
 follow the formula like any tensor: an old coordinate begins at shrink * gain + perturb, a new one
@@ -20,8 +22,22 @@ sweep.
 
 import torch
 
-from bench.growth import GrowthMethod, zero_pad
+from bench.growth import GrowthMethod, Params, zero_pad
+from bench.growth.net2net import deeper
+from bench.growth.stack import from_blocks
 from bench.model import Decoder, Weights, parameters
+from bench.spec import ModelSpec, unknown
+
+BLOCKS = ("stack", "interleave")
+
+
+def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
+    """Whatever grows, unless neither shrunk nor perturbed."""
+    if (params["shrink"], params["perturb"]) != (1, 0):
+        return "the source is shrunk and perturbed"
+    if small.depth != big.depth:
+        return "copied blocks act on the residual stream again"
+    return zero_pad.breaks(small, big, {"norms": "plain"})
 
 
 def grow(
@@ -33,23 +49,37 @@ def grow(
     *,
     shrink: float = 0.4,
     perturb: float = 1.0,
+    blocks: str = "stack",
 ) -> Weights:
-    """``shrink=1, perturb=0`` is ``zero_pad``; ``shrink=0, perturb=1`` is ``scratch``."""
+    """``shrink=1, perturb=0`` is ``zero_pad``; ``shrink=0, perturb=1`` is ``scratch``.
+    ``UserError`` for an unknown order of blocks."""
+    middle = deeper(small, big)
+    deep = from_blocks(weights, small, middle, order(small.spec, big.spec, blocks))
     grown = {}
     for name, (_, kind) in parameters(big.spec).items():
-        padded = zero_pad.pad(name, weights[name], small.spec, big.spec, fill=0.0)
+        padded = zero_pad.pad(name, deep[name], middle.spec, big.spec, fill=0.0)
         grown[name] = shrink * padded + perturb * init[name]
         if kind == "gain":
             grown[name][small.spec.width :] = 1.0
     return grown
 
 
+def order(small: ModelSpec, big: ModelSpec, blocks: str) -> list[int]:
+    """The source's block for each of the target's; any depth will do."""
+    if blocks not in BLOCKS:
+        raise unknown("order of blocks,", blocks, BLOCKS)
+    if blocks == "stack":
+        return [block % small.depth for block in range(big.depth)]
+    return [block * small.depth // big.depth for block in range(big.depth)]
+
+
 METHOD = GrowthMethod(
     name="szp",
     summary="shrink, zero-pad, perturb with the target's own init",
     paper="arXiv 2605.13405",
-    axes=("width",),
+    axes=("width", "depth"),
     preserves="nothing, on purpose",
     supports=zero_pad.supports,
     grow=grow,
+    breaks=breaks,
 )

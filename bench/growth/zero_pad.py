@@ -10,19 +10,36 @@ the first rows of head h of the target, and the columns of o follow. Without tha
 larger head size would put one head's rows into another's. Rotary positions turn row i together with
 row i + S/2 of a head of size S, so with them each half of a head is padded: pairs stay pairs.
 
-The surprising fact: the function is *not* preserved, although every old unit computes from old
-units alone. A norm averages over the new zeros too, so what it normalises is larger by about
-sqrt(D'/D); on random weights the logits are wrong by some 40 %. Under muP the readout's forward 1/m
-shrinks them once more. And a new head or MLP unit, zero on its way in and out, gets no gradient,
-ever: without a perturbation it stays dead.
+The surprising fact: with ``norms="plain"`` the function is *not* preserved, although every old unit
+computes from old units alone. A norm averages over the new zeros too, so what it normalises is
+larger by about s = sqrt(D'/D); on random weights the logits are wrong by some 40 %. Under muP the
+readout's forward 1/m shrinks them once more. There are two repairs, both with what makes up for the
+forward multipliers:
+
+    norms="gain"     gains times 1/s (Du et al., arXiv 2405.15319; Gesmundo and Maile, 2308.06103).
+                     RMSNorm is right up to its eps, of order eps / mean(x^2); LayerNorm is not.
+    norms="stream"   the residual stream itself times s, so that mean(x^2) is the source's and eps
+                     weighs the same, and gains times 1/s. For LayerNorm all that writes to the
+                     stream is centred first, which LayerNorm does not see: the mean is then zero
+                     with or without new zeros. Exact, but for a tied embedding under LayerNorm,
+                     where centring would change the logits. It is ours.
+
+And a new head or MLP unit, zero on its way in and out, gets no gradient, ever: without a
+perturbation it stays dead. Adam's moments are padded with zeros; a tensor that is multiplied by c
+has its gradient divided by c. (That is the old corner's gradient where the logits are preserved,
+but for what writes to a centred stream: LayerNorm takes the mean of its gradient over D' now.)
 """
+
+import math
 
 import torch
 from torch import Tensor
 
-from bench.growth import GrowthMethod
+from bench.growth import GrowthMethod, Moments, Params
 from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from bench.spec import ModelSpec, unknown
+
+NORMS = ("plain", "gain", "stream")
 
 
 def supports(small: ModelSpec, big: ModelSpec) -> str | None:
@@ -34,14 +51,109 @@ def supports(small: ModelSpec, big: ModelSpec) -> str | None:
     return None
 
 
+def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
+    """Norms and, with rotary positions, larger heads; a wider MLP breaks nothing."""
+    if small.width == big.width:
+        return None
+    if params["norms"] == "plain":
+        return "norms average over the new zeros"
+    if params["norms"] == "gain":
+        layer = small.norm == "layernorm"
+        return "LayerNorm's mean counts the new zeros" if layer else "the norms' eps weighs more"
+    if reason := tied_mean(small):
+        return reason
+    if small.positions == "rope" and small.head_size != big.head_size:
+        return "rotary frequencies depend on the head size"
+    return None
+
+
+def tied_mean(small: ModelSpec) -> str | None:
+    """Why the stream of this model cannot be padded."""
+    if small.tied and small.norm == "layernorm":
+        return "LayerNorm's mean counts the new zeros, and a tied embedding cannot be centred"
+    return None
+
+
 def grow(
-    weights: Weights, small: Decoder, big: Decoder, init: Weights, rng: torch.Generator
+    weights: Weights,
+    small: Decoder,
+    big: Decoder,
+    init: Weights,
+    rng: torch.Generator,
+    *,
+    norms: str = "plain",
 ) -> Weights:
-    """The padded source; neither ``init`` nor ``rng`` is used."""
-    return {
-        name: pad(name, weights[name], small.spec, big.spec, fill=float(kind == "gain"))
-        for name, (_, kind) in parameters(big.spec).items()
-    }
+    """The padded source; neither ``init`` nor ``rng`` is used. ``UserError`` for an unknown way
+    with the norms."""
+    if norms not in NORMS:
+        raise unknown("way with the norms,", norms, NORMS)
+    grown = {}
+    for name, (_, kind) in parameters(big.spec).items():
+        source = weights[name]
+        if norms == "stream":
+            source = centred(name, source, small.spec)
+        source = source * _factor(name, small, big, norms)
+        grown[name] = pad(name, source, small.spec, big.spec, fill=float(kind == "gain"))
+    return grown
+
+
+def grow_moments(
+    moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator, *, norms: str = "plain"
+) -> Moments:
+    grown: tuple[Weights, Weights] = ({}, {})
+    for name in parameters(big.spec):
+        c = _factor(name, small, big, norms)
+        for power, (tensors, old) in enumerate(zip(grown, moments, strict=True), start=1):
+            tensors[name] = pad(name, old[name] / c**power, small.spec, big.spec, fill=0.0)
+    return Moments(*grown)
+
+
+def _factor(name: str, small: Decoder, big: Decoder, norms: str) -> float:
+    if norms == "plain":
+        return 1.0
+    s = math.sqrt(big.spec.width / small.spec.width)
+    factor = forward_factor(name, small, big, ".attention.q.")
+    if norms == "stream":
+        return factor * stream_factor(name, big.spec, s)
+    return factor / s if parameters(big.spec)[name].kind == "gain" else factor
+
+
+def forward_factor(name: str, small: Decoder, big: Decoder, scores: str) -> float:
+    """What makes up for the forward multipliers and the head size. The output's is on the head or,
+    where that is the embedding, on the final norm; that of ``q k`` on one of them, ``scores``."""
+    if name in (("norm.gain", "norm.bias") if big.spec.tied else ("head.weight",)):
+        return small.multipliers.output / big.multipliers.output
+    if scores in name:
+        shrunk = math.sqrt(big.spec.head_size / small.spec.head_size)
+        return small.multipliers.attention / big.multipliers.attention * shrunk
+    return 1.0
+
+
+def stream_factor(name: str, spec: ModelSpec, s: float) -> float:
+    """What multiplies the residual stream by ``s`` and nothing else: all that writes to it is
+    times s, and all that reads it, through a norm, divided. (A norm divides by s itself, but is
+    meant for more coordinates, of which only the old are not zero.)"""
+    factor = 1.0
+    if writes(name):
+        factor *= s
+    if name.endswith(".gain"):
+        factor /= s
+    if spec.tied and name in ("norm.gain", "norm.bias"):
+        factor /= s  # the embedding, times s, reads it too
+    return factor
+
+
+def writes(name: str) -> bool:
+    """Does this parameter write to the residual stream?"""
+    return name.split(".")[-2] in ("embed", "positions", "o", "down")
+
+
+def centred(name: str, tensor: Tensor, spec: ModelSpec) -> Tensor:
+    """What writes to a LayerNorm's stream, less its mean over the stream's coordinates."""
+    if spec.norm != "layernorm" or spec.tied or not writes(name):
+        return tensor
+    axis = 1 if parameters(spec)[name].kind == "embedding" else 0
+    return tensor - tensor.mean(axis, keepdim=True)
 
 
 def pad(name: str, source: Tensor, small: ModelSpec, big: ModelSpec, fill: float) -> Tensor:
@@ -70,7 +182,9 @@ METHOD = GrowthMethod(
     summary="the source in the top-left corner, zeros elsewhere",
     paper="arXiv 2411.07340",
     axes=("width",),
-    preserves="nothing: norms average over the new zeros",
+    preserves="nothing: norms average over the new zeros; with norms=stream the logits",
     supports=supports,
     grow=grow,
+    breaks=breaks,
+    grow_moments=grow_moments,
 )

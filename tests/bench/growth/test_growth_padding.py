@@ -6,11 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from width_cases import FLAVOURS as WHOLE
+from width_cases import case, check_moments_are_the_gradients, logit_error
 
 from bench.growth import check_growth, method
 from bench.model import Decoder, Weights, parameters
 from bench.parametrization import initial_weights, parametrization
-from bench.spec import ModelSpec, llama
+from bench.spec import ModelSpec, Scalar, UserError, llama
 
 SMALL = ModelSpec(width=8, depth=1, head_size=4, context=6, vocab_size=11)
 WIDE = replace(SMALL, width=24)
@@ -23,7 +25,7 @@ FLAVOURS = {
 
 
 def grown(
-    name: str, weights: Weights, small: ModelSpec, big: ModelSpec, init: Weights, **params: float
+    name: str, weights: Weights, small: ModelSpec, big: ModelSpec, init: Weights, **params: Scalar
 ) -> Weights:
     entry = method(name)
     check_growth(entry, small, big, params)
@@ -151,3 +153,62 @@ def test_szp_is_shrink_times_pad_plus_perturb_times_init(random_weights, flavour
         if kind == "gain":
             expected[8:] = 1.0  # new gains are one whatever the perturbation
         assert torch.equal(half[name], expected), name
+
+
+@pytest.mark.parametrize("rules", ["sp", "mup"])
+@pytest.mark.parametrize("flavour", WHOLE)
+def test_what_each_repair_of_the_norms_leaves(flavour, rules):
+    """Gains alone: RMSNorm up to its eps, LayerNorm not. The stream: all but a tied LayerNorm."""
+    growth = case(flavour, rules, width=40, mlp_ratio=5.0)
+    plain, gain, stream = (
+        logit_error("zero_pad", growth, norms=norms) for norms in ("plain", "gain", "stream")
+    )
+    assert plain > 0.1
+    if growth.small.norm == "layernorm":
+        assert 0.05 < gain < plain
+    else:
+        assert 1e-6 < gain < 1e-3
+    if flavour == "gpt2 tied":
+        assert stream > 0.05
+    else:
+        assert stream <= 1e-12
+
+
+@pytest.mark.parametrize("rules", ["sp", "mup"])
+def test_larger_heads_are_exact_without_rotary_positions(rules):
+    changes = {"width": 36, "head_size": 12}
+    assert logit_error("zero_pad", case("gpt2", rules, **changes), norms="stream") <= 1e-12
+    assert logit_error("zero_pad", case("llama", rules, **changes), norms="stream") > 1e-3
+
+
+@pytest.mark.parametrize("flavour", WHOLE)
+def test_a_wider_mlp_is_exact(flavour):
+    assert logit_error("zero_pad", case(flavour, "mup", mlp_ratio=6.0)) <= 1e-12
+    szp = logit_error("szp", case(flavour, "mup", mlp_ratio=6.0), shrink=1, perturb=0)
+    assert szp <= 1e-12
+
+
+@pytest.mark.parametrize("flavour", ["llama", "llama tied"])
+@pytest.mark.parametrize("rules", ["sp", "mup"])
+def test_moments_are_the_gradients_where_the_stream_is_scaled(flavour, rules):
+    check_moments_are_the_gradients("zero_pad", case(flavour, rules, width=40), norms="stream")
+
+
+def test_szp_stacks_blocks_before_it_pads(random_weights):
+    small = replace(SMALL, depth=2)
+    big = replace(small, width=16, depth=5)
+    weights = random_weights(small)
+    init = {name: torch.zeros(shape).double() for name, (shape, _) in parameters(big).items()}
+    for blocks, order in {"stack": [0, 1, 0, 1, 0], "interleave": [0, 0, 0, 1, 1]}.items():
+        wide = grown("szp", weights, small, big, init, blocks=blocks)
+        for block, source in enumerate(order):
+            old = weights[f"blocks.{source}.mlp.up.weight"]
+            assert torch.equal(wide[f"blocks.{block}.mlp.up.weight"][:32, :8], 0.4 * old)
+
+
+def test_unknown_options_are_refused(random_weights):
+    weights = random_weights(SMALL)
+    with pytest.raises(UserError, match="unknown order of blocks, 'stak'; did you mean 'stack'"):
+        grown("szp", weights, SMALL, WIDE, weights, blocks="stak")
+    with pytest.raises(UserError, match="norms, 'streams'; did you mean 'stream'"):
+        grown("zero_pad", weights, SMALL, WIDE, {}, norms="streams")

@@ -1,0 +1,213 @@
+"""What a method is tried on: flavours of the decoder, ways to grow, parametrizations.
+
+    flavour   norm x tied x biases x MLP x positions: 2^5 decoders
+    growth    width: more heads (whole and half ratio), larger heads, a wider MLP
+              depth: twice the blocks, half as many again;   both at once
+    rules     sp, and mup with a base of half the source's width and head size, so that no
+              multiplier is one
+
+A method that shrinks is given the pairs the other way round, one that keeps the shape equal ones.
+Weights are random, as after training: no gain is one and no bias zero, for a method that is right
+on fresh weights alone is wrong.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.growth import During, GrowthMethod, check_growth
+from bench.model import Decoder, Weights, parameters
+from bench.parametrization import Rules, generator, initial_weights, parametrization
+from bench.spec import CHOICES, ModelSpec, Scalar, UserError, llama
+
+VOCABULARY, CONTEXT, SEQUENCES = 32, 8, 4
+SMALL: dict[str, Any] = {
+    "width": 16,
+    "depth": 2,
+    "head_size": 8,
+    "context": CONTEXT,
+    "vocab_size": VOCABULARY,
+}
+WIDER: dict[str, dict[str, Any]] = {
+    "heads 2 to 4": {"width": 32},
+    "heads 2 to 3": {"width": 24},
+    "head size 8 to 16": {"width": 32, "head_size": 16},
+    "MLP 4 to 8": {"mlp_ratio": 8.0},
+}
+DEEPER: dict[str, dict[str, Any]] = {"depth 2 to 4": {"depth": 4}, "depth 2 to 3": {"depth": 3}}
+BOTH: dict[str, dict[str, Any]] = {"heads 2 to 4, depth 2 to 4": {"width": 32, "depth": 4}}
+FIRST = ("same", "heads 2 to 4", "depth 2 to 4")
+INIT_STD = 0.1
+
+
+@dataclass(frozen=True)
+class Case:
+    """One growth; hyperparameters are meant at ``base``."""
+
+    name: str
+    parametrization: str
+    base: ModelSpec
+    small: ModelSpec
+    big: ModelSpec
+
+    def rules(self, model: ModelSpec) -> Rules:
+        return _rules(self.parametrization, model, self.base)
+
+    def decoder(self, model: ModelSpec) -> Decoder:
+        return Decoder(model, self.rules(model).multipliers)
+
+
+@lru_cache(maxsize=4096)
+def _rules(name: str, model: ModelSpec, base: ModelSpec) -> Rules:
+    return parametrization(name).rules(model, base)
+
+
+def flavours(full: bool = False) -> dict[str, ModelSpec]:
+    """The decoders by name: all 32, or GPT-2 and LLaMA with and without a tied head."""
+    if not full:
+        gpt2, llama_ = ModelSpec(**SMALL), llama(**SMALL)
+        return {
+            "gpt2": gpt2,
+            "gpt2 tied": replace(gpt2, tied=True),
+            "llama": llama_,
+            "llama tied": replace(llama_, tied=True),
+        }
+    found = {}
+    choices: tuple[tuple[Any, ...], ...] = (*CHOICES.values(), (False, True), (True, False))
+    for norm, mlp, positions, tied, bias in product(*choices):
+        words = (norm, mlp, positions, "tied" * tied, "bias" * bias)
+        found[" ".join(filter(None, words))] = ModelSpec(
+            **SMALL, norm=norm, mlp=mlp, positions=positions, tied=tied, bias=bias
+        )
+    return found
+
+
+def growths(entry: GrowthMethod) -> dict[str, dict[str, Any]]:
+    """What changes from the smaller to the larger shape, by name."""
+    found: dict[str, dict[str, Any]] = {} if entry.axes and entry.needs_source else {"same": {}}
+    if entry.needs_source:
+        found |= WIDER if "width" in entry.axes else {}
+        found |= DEEPER if "depth" in entry.axes else {}
+        found |= BOTH if {"width", "depth"} <= set(entry.axes) else {}
+    return found
+
+
+def is_slow(entry: GrowthMethod) -> bool:
+    """Whether growing takes training, so that a few cases must do."""
+    return entry.learning_steps is not None
+
+
+def cases(
+    entry: GrowthMethod,
+    params: Mapping[str, Scalar],
+    full: bool = False,
+    rules: tuple[str, ...] = ("sp", "mup"),
+) -> tuple[Case, ...]:
+    """Every flavour, growth and parametrization, whether or not the method supports it. Where a
+    method grows in several stages, the first of them; of one that trains something itself, a few.
+    """
+    found = []
+    models, changed = flavours(full and not is_slow(entry)), growths(entry)
+    if is_slow(entry):
+        models = {name: models[name] for name in ("gpt2", "llama")}
+        changed = {name: changed[name] for name in FIRST if name in changed}
+        rules = rules[-1:]
+    for (flavour, small), (growth, changes), name in product(
+        models.items(), changed.items(), rules
+    ):
+        base = replace(small, width=small.width // 2, head_size=small.head_size // 2)
+        pair = (small, replace(small, **changes))
+        source, target = pair[::-1] if entry.shrinks else pair
+        if entry.stages and not entry.supports(source, target):
+            target = entry.stages(source, target, params)[0]
+        found.append(Case(f"{flavour}, {growth}, {name}", name, base, source, target))
+    return tuple(found)
+
+
+def refusal(entry: GrowthMethod, case: Case, params: Mapping[str, Scalar]) -> str | None:
+    """Why the method does not do this growth, ``None`` when it does."""
+    try:
+        check_growth(entry, case.small, case.big, params)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def random_weights(spec: ModelSpec, seed: int = 0, dtype: torch.dtype = torch.float64) -> Weights:
+    """Weights as after training; the logits are of order one."""
+    rng = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name, (shape, kind) in parameters(spec).items():
+        scale = 0.3 if kind in ("gain", "bias") else 1 / math.sqrt(shape[-1])
+        unit = torch.randn(shape, generator=rng, dtype=torch.float64)
+        weights[name] = (scale * unit + (kind == "gain")).to(dtype)
+    return weights
+
+
+def some_tokens(vocabulary: int = VOCABULARY) -> Tensor:
+    """``(SEQUENCES, CONTEXT)``, every one of them a fair draw."""
+    rng = torch.Generator().manual_seed(0)
+    return torch.randint(vocabulary, (SEQUENCES, CONTEXT), generator=rng)
+
+
+def batches(vocabulary: int, step: int) -> Tensor:
+    """Tokens ``(B, T + 1)`` for a method that learns: each is a little above the one before."""
+    rng = generator("check batches", step)
+    steps = torch.randint(4, (SEQUENCES, CONTEXT + 1), generator=rng)
+    return steps.cumsum(1) % vocabulary
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A grown model, with the hooks that act on its training."""
+
+    weights: Weights
+    during: During | None
+
+    def at_start(self, decoder: Decoder) -> tuple[Decoder, Weights]:
+        """The model as it runs before its first step."""
+        if self.during is None:
+            return decoder, self.weights
+        weights = self.during.lift(self.weights)
+        if self.during.used is not None:
+            weights = self.during.used(weights, 0, None)
+        if self.during.norm_mask is not None:
+            mask = self.during.norm_mask(0).to(next(iter(weights.values())))
+            decoder = replace(decoder, norm_mask=mask)
+        return decoder, weights
+
+
+def initial(case: Case, dtype: torch.dtype = torch.float64) -> Weights:
+    """The target's own draw."""
+    return initial_weights(case.big, case.rules(case.big), INIT_STD, 1, dtype)
+
+
+def grow(
+    entry: GrowthMethod,
+    case: Case,
+    params: Mapping[str, Scalar],
+    source: Weights,
+    init: Weights,
+    seed: int = 0,
+    steps: int = 50,
+) -> Grown:
+    """The source grown, to train for ``steps``."""
+    given = dict(params)
+    if entry.learning_steps is not None:
+        given["batches"] = lambda step: batches(case.big.vocab_size, step)  # type: ignore[assignment]
+    weights = entry.grow(
+        source,
+        case.decoder(case.small),
+        case.decoder(case.big),
+        init,
+        generator("growth", seed),
+        **given,
+    )
+    during = entry.during(case.small, case.big, steps, **params) if entry.during else None
+    return Grown(weights, during)

@@ -1,0 +1,120 @@
+"""The letter of the contract: what ``grow`` returns, and what it leaves alone.
+
+A result is the target's in names, shapes and dtype; it is a pure function of the source, the
+target's draw and the generator's state; and it shares no storage with the source, since what is
+trained next would change it. The value of each check is a number of tensors that are wrong, and
+none may be.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from bench.checks.cases import Case, grow, initial, random_weights
+from bench.checks.result import Params, Verdict, at_most, each_case
+from bench.growth import GrowthMethod, Moments
+from bench.model import Weights, shapes
+from bench.parametrization import generator
+from bench.spec import ModelSpec
+
+
+@each_case("shapes")
+def names_and_shapes(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+    """Names, shapes, dtype, and no number that is not finite."""
+    grown = grow(entry, case, params, random_weights(case.small), initial(case)).weights
+    return _none_wrong(_unlike_target(grown, case.big, torch.float64))
+
+
+@each_case("seed")
+def seed(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+    """The same twice, to the bit."""
+    once, again = (
+        grow(entry, case, params, random_weights(case.small), initial(case)).weights
+        for _ in range(2)
+    )
+    return _none_wrong(_changed(once, again, "differs when it is grown again"))
+
+
+@each_case("source")
+def source(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+    """What was given is as before, also after the result is written over."""
+    given, init = random_weights(case.small), initial(case)
+    kept = {name: tensor.clone() for name, tensor in given.items()}
+    drawn = {name: tensor.clone() for name, tensor in init.items()}
+    grown = grow(entry, case, params, given, init).weights
+    wrong = _changed(kept, given, "of the source was changed")
+    wrong += _changed(drawn, init, "of the target's draw was changed")
+    for tensor in grown.values():
+        tensor.zero_()
+    if not wrong and entry.needs_source:
+        wrong = _changed(kept, given, "of the result shares its storage with the source")
+    return _none_wrong(wrong)
+
+
+@each_case("dtype")
+def dtype(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+    """Everything in the dtype of the source and the target's draw."""
+    wrong = []
+    for kind in (torch.float32, torch.bfloat16):
+        given, init = random_weights(case.small, dtype=kind), initial(case, kind)
+        grown = grow(entry, case, params, given, init).weights
+        wrong += _unlike_target(grown, case.big, kind)
+    return _none_wrong(wrong)
+
+
+@each_case("moments")
+def moments(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+    """Adam's moments, grown the same way."""
+    if entry.grow_moments is None:
+        return Verdict("skip", reason="the optimizer's state is not carried")
+    given = random_moments(case.small)
+    kept = Moments(*({name: t.clone() for name, t in part.items()} for part in given))
+    once, again = (grow_moments(entry, case, params, given) for _ in range(2))
+    wrong = [f"m: {what}" for what in _unlike_target(once.m, case.big, torch.float64)]
+    wrong += [f"v: {what}" for what in _unlike_target(once.v, case.big, torch.float64)]
+    wrong += [f"v: {name} is negative" for name, t in once.v.items() if (t < 0).any()]
+    for part, repeated, before, after in zip(once, again, kept, given, strict=True):
+        wrong += _changed(part, repeated, "differs when it is grown again")
+        wrong += _changed(before, after, "of the source's moments was changed")
+    return _none_wrong(wrong)
+
+
+def random_moments(spec: ModelSpec) -> Moments:
+    second = {name: tensor.square() for name, tensor in random_weights(spec, 3).items()}
+    return Moments(random_weights(spec, 2), second)
+
+
+def grow_moments(entry: GrowthMethod, case: Case, params: Params, given: Moments) -> Moments:
+    assert entry.grow_moments is not None
+    small, big = case.decoder(case.small), case.decoder(case.big)
+    return Moments(*entry.grow_moments(given, small, big, generator("growth", 0), **params))
+
+
+def _unlike_target(grown: Mapping[str, Tensor], target: ModelSpec, kind: torch.dtype) -> list[str]:
+    """What is wrong with the tensors of a grown model."""
+    wanted = shapes(target)
+    wrong = [f"{name} is missing" for name in wanted.keys() - grown.keys()]
+    wrong += [f"{name} is not a tensor of the target" for name in grown.keys() - wanted.keys()]
+    for name in wanted.keys() & grown.keys():
+        tensor = grown[name]
+        if tuple(tensor.shape) != wanted[name]:
+            wrong.append(f"{name} has shape {tuple(tensor.shape)}, not {wanted[name]}")
+        elif tensor.dtype != kind:
+            wrong.append(f"{name} is {tensor.dtype}, not {kind}")
+        elif not tensor.isfinite().all():
+            wrong.append(f"{name} holds numbers that are not finite")
+    return sorted(wrong)
+
+
+def _changed(before: Weights, after: Weights, how: str) -> list[str]:
+    return [
+        f"{name} {how}"
+        for name, tensor in before.items()
+        if name not in after or not torch.equal(tensor, after[name])
+    ]
+
+
+def _none_wrong(wrong: list[str]) -> Verdict:
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    return at_most(len(wrong), 0, wrong[0] + more if wrong else "")

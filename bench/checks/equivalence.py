@@ -1,0 +1,44 @@
+"""Update equivalence: does the grown model train exactly as its source would have gone on?
+
+Under muP this can hold: when every unit is repeated, a wide model with its rates, decays and eps by
+rule, and with Adam's moments grown as the gradients are, takes the same steps in every copy. A
+source trains for 20 steps; then it goes on for 60 more, and so does the target that was grown from
+it with its optimizer's state, on the same batches. The value is the largest difference of their
+training losses, in nats, in float64.
+"""
+
+from bench.checks.cases import Case, Grown, cases, grow, initial
+from bench.checks.contract import grow_moments
+from bench.checks.result import Params, Verdict, at_most, each_case
+from bench.checks.training import run_spec, train, train_losses, trained_source
+from bench.growth import GrowthMethod
+from bench.stack import Carried
+
+STEPS, TOLERANCE = 60, 1e-9
+
+
+def _under_mup(entry: GrowthMethod, params: Params, full: bool) -> tuple[Case, ...]:
+    found = cases(entry, params, rules=("mup",))
+    return found if entry.equivalent else found[:1]
+
+
+@each_case("equivalence", _under_mup)
+def equivalence(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+    """The largest difference between the two curves."""
+    if not entry.equivalent:
+        return Verdict("skip", reason="not claimed")
+    difference = curve_difference(entry, case, params)
+    return at_most(difference, TOLERANCE, "the target does not train as its source would have")
+
+
+def curve_difference(entry: GrowthMethod, case: Case, params: Params) -> float:
+    weights, carried = trained_source(case)
+    moments = grow_moments(entry, case, params, carried.moments)
+    grown = grow(entry, case, params, weights, initial(case), steps=STEPS)
+    wide_run, narrow_run = (
+        run_spec(case, model, STEPS, log_every=1) for model in (case.big, case.small)
+    )
+    _, wide = train(wide_run, grown, Carried(moments, carried.updates))
+    _, narrow = train(narrow_run, Grown(weights, None), carried)
+    pairs = zip(train_losses(wide), train_losses(narrow), strict=True)
+    return max(abs(ours - theirs) for ours, theirs in pairs)

@@ -1,0 +1,42 @@
+"""Preservation: are the logits of the grown model its source's?
+
+The error is ||wide - small|| / ||small|| over the logits of random tokens, in float64. Where an
+entry says that nothing breaks it is at most 1e-12, which leaves two digits for the sums of a wider
+model; where it gives a reason, the error must be seen: a claim that is too modest is as wrong as
+one that is too bold.
+"""
+
+import torch
+
+from bench.checks.cases import Case, cases, grow, initial, random_weights, some_tokens
+from bench.checks.result import Params, Verdict, at_most, each_case
+from bench.growth import GrowthMethod
+
+EXACT, BROKEN = 1e-12, 1e-6
+
+
+def _matrix(entry: GrowthMethod, params: Params, full: bool) -> tuple[Case, ...]:
+    return cases(entry, params, full=full)
+
+
+@each_case("preservation", _matrix)
+def preservation(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+    """The error against what the entry says of it."""
+    why = entry.breaks(case.small, case.big, {**entry.params, **params})
+    error = logit_error(entry, case, params)
+    if why is None:
+        return at_most(error, EXACT, "the logits are not the source's, and nothing should break")
+    if error > BROKEN:
+        return Verdict("pass", error, BROKEN, f"as declared: {why}")
+    return Verdict("fail", error, BROKEN, f"the logits are the source's, in spite of: {why}")
+
+
+@torch.no_grad()
+def logit_error(entry: GrowthMethod, case: Case, params: Params) -> float:
+    """Relative error of the logits, as the grown model runs before its first step."""
+    source = random_weights(case.small)
+    grown = grow(entry, case, params, source, initial(case))
+    decoder, weights = grown.at_start(case.decoder(case.big))
+    tokens = some_tokens(case.small.vocab_size)
+    want = case.decoder(case.small)(source, tokens)
+    return float((decoder(weights, tokens) - want).norm() / want.norm())

@@ -1,0 +1,79 @@
+"""A row of what was checked, and the guard that turns a method's exception into one."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Literal
+
+from bench.checks.cases import Case, cases, refusal
+from bench.growth import GrowthMethod
+from bench.spec import Scalar
+
+Status = Literal["pass", "fail", "skip"]
+Params = Mapping[str, Scalar]
+Check = Callable[[GrowthMethod, Params, bool], Iterator["Result"]]
+"""``check(entry, params, full)``: a result for every case."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """``value`` is what was measured and ``tolerance`` what it is held against, in units of the
+    check; ``reason`` says why a case was skipped or failed, or why it is right to differ."""
+
+    method: str
+    check: str
+    case: str
+    status: Status
+    value: float | None = None
+    tolerance: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one case of a check came to."""
+
+    status: Status
+    value: float | None = None
+    tolerance: float | None = None
+    reason: str | None = None
+
+
+def at_most(value: float, tolerance: float, reason: str) -> Verdict:
+    """Passes up to the tolerance (NaN fails), with the reason where it does not."""
+    if value <= tolerance:
+        return Verdict("pass", value, tolerance)
+    return Verdict("fail", value, tolerance, reason)
+
+
+Measure = Callable[[GrowthMethod, Case, Params], Verdict]
+Choose = Callable[[GrowthMethod, Params, bool], tuple[Case, ...]]
+
+
+def _quick(entry: GrowthMethod, params: Params, full: bool) -> tuple[Case, ...]:
+    return cases(entry, params)
+
+
+def each_case(name: str, choose: Choose = _quick) -> Callable[[Measure], Check]:
+    """Make a check of the function that measures one case of it."""
+
+    def made(measure: Measure) -> Check:
+        @wraps(measure)
+        def check(entry: GrowthMethod, params: Params, full: bool) -> Iterator[Result]:
+            for case in choose(entry, params, full):
+                verdict = _guarded(measure, entry, case, params)
+                yield Result(method=entry.name, check=name, case=case.name, **vars(verdict))
+
+        return check
+
+    return made
+
+
+def _guarded(measure: Measure, entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+    try:
+        if reason := refusal(entry, case, params):
+            return Verdict("skip", reason=reason)
+        return measure(entry, case, params)
+    except Exception as error:  # somebody else's method may raise anything
+        first_line = str(error).partition("\n")[0]
+        return Verdict("fail", reason=f"{type(error).__name__}: {first_line}")

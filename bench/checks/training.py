@@ -1,0 +1,81 @@
+"""Training for the checks: a few steps of a tiny model, by the suite's own program.
+
+The text is a random walk on the vocabulary, each token up to three above the one before it: there
+is something to learn, and it is learned in tens of steps.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from bench.checks.cases import CONTEXT, INIT_STD, SEQUENCES, VOCABULARY, Case, Grown
+from bench.data.batches import TokenData
+from bench.model import Decoder, Weights
+from bench.parametrization import initial_weights
+from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from bench.stack import Carried, Stack, StackState, begin, carried_state, model_weights
+from bench.train import advance
+
+SOURCE_STEPS, LR = 20, 0.01
+
+
+@lru_cache(maxsize=1)
+def walk() -> TokenData:
+    rng = np.random.Generator(np.random.Philox(5))
+    stream = (np.cumsum(rng.integers(0, 4, size=4096)) % VOCABULARY).astype("<u2")
+    return TokenData("walk", "", stream, stream, VOCABULARY, None)
+
+
+def run_spec(
+    case: Case, model: ModelSpec, steps: int, seed: int = 0, lr: float = LR, log_every: int = 0
+) -> RunSpec:
+    """A run in float64 at a constant rate, nothing clipped. Its curve has a first and a last row,
+    unless ``log_every`` says otherwise."""
+    return RunSpec(
+        model=model,
+        base=case.base,
+        parametrization=case.parametrization,
+        hyper=HyperSpec(lr=lr, init_std=INIT_STD, clip=0.0),
+        schedule=ScheduleSpec(kind="constant", warmup=0.0),
+        data=DataSpec(corpus="walk", corpus_sha256="", val_tokens=2 * CONTEXT),
+        batch_sequences=SEQUENCES,
+        steps=steps,
+        seed=seed,
+        data_seed=1,
+        log_every=log_every or steps,
+        dtype="float64",
+    )
+
+
+def train(spec: RunSpec, start: Grown, carried: Carried | None = None) -> tuple[Stack, StackState]:
+    """A run from this start to its end, with the hooks of what was grown."""
+    stack = Stack([spec], during=start.during)
+    state = begin(stack, [start.weights], [carried])
+    for _ in advance(stack, state, walk()):
+        pass
+    return stack, state
+
+
+def trained_source(case: Case, seed: int = 0, lr: float = LR) -> tuple[Weights, Carried]:
+    """The weights and the optimizer's state of a source after some steps."""
+    spec = run_spec(case, case.small, SOURCE_STEPS, seed, lr)
+    init = initial_weights(case.small, case.rules(case.small), INIT_STD, seed, torch.float64)
+    stack, state = train(spec, Grown(init, None))
+    carried = carried_state(stack, state, 0)
+    assert carried is not None
+    return model_weights(stack, state, 0), carried
+
+
+def at_end(stack: Stack, state: StackState, case: Case) -> tuple[Decoder, Weights]:
+    """The model as it runs after its last step."""
+    during, weights = stack.during, model_weights(stack, state, 0)
+    if during is None or during.norm_mask is None:
+        return case.decoder(case.big), weights
+    mask = during.norm_mask(state.step).to(torch.float64)
+    decoder = case.decoder(case.big)
+    return Decoder(decoder.spec, decoder.multipliers, mask), weights
+
+
+def train_losses(state: StackState) -> list[float]:
+    return [float(row["train_loss"] or "nan") for row in state.curves[0][1:]]

@@ -1,0 +1,52 @@
+"""Continue: the same shape, every weight and moment copied bit for bit.
+
+The operator of cool-down branches and longer horizons (Hägele et al., arXiv 2405.18392) and of
+continued pre-training. With the optimizer's state carried and the schedule taken up where the
+source stood, the run is its source's own, resumed: the curve is the same to the last bit.
+
+The surprising fact: the fresh optimizer alone makes it another run. Adam without moments takes
+first steps of full size in every coordinate, whatever its gradient.
+
+A Python module of this name cannot be imported by a statement; ``method("continue")`` finds it.
+"""
+
+import torch
+
+from bench.growth import GrowthMethod, Moments, Params
+from bench.growth.stack import from_blocks, moments_from_blocks
+from bench.model import Decoder, Weights
+from bench.spec import ModelSpec
+
+
+def supports(small: ModelSpec, big: ModelSpec) -> str | None:
+    return None
+
+
+def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
+    """Nothing does."""
+    return None
+
+
+def grow(
+    weights: Weights, small: Decoder, big: Decoder, init: Weights, rng: torch.Generator
+) -> Weights:
+    """The source; neither ``init`` nor ``rng`` is used."""
+    return from_blocks(weights, small, big, range(big.spec.depth))
+
+
+def grow_moments(moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator) -> Moments:
+    return moments_from_blocks(moments, small, big, range(big.spec.depth))
+
+
+METHOD = GrowthMethod(
+    name="continue",
+    summary="the same shape, copied",
+    paper="arXiv 2405.18392",
+    axes=(),
+    preserves="the logits, exactly",
+    supports=supports,
+    grow=grow,
+    breaks=breaks,
+    grow_moments=grow_moments,
+    equivalent=True,
+)

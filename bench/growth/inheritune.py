@@ -1,0 +1,83 @@
+"""Inheritune: a smaller model begins as the first blocks of a larger one.
+
+         source   0 1 2 3 4 5
+         target   0 1 2
+
+Sanyal et al., arXiv 2404.08634. Token embedding and head come along, tied or not. Learned positions
+and the final norm do not: the released script draws them anew, which ``reinitialise=False`` undoes.
+Inherited tensors may carry Adam's moments, the others begin at zero; the paper starts afresh, with
+the whole schedule. It then repeats: while the target is behind its reference, give it two more of
+the reference's blocks and train again. That loop is a matter of several runs, each one of these.
+
+The surprising fact: the deep blocks are not missed. Attention in the last layers of the authors'
+GPT-2 models has collapsed to rank one, and the inherited half ended at a validation loss of 2.642,
+where all 48 layers trained from scratch reached 2.657. The reference's own training is not
+in that comparison.
+"""
+
+import torch
+
+from bench.growth import GrowthMethod, Moments, Params
+from bench.growth.stack import from_blocks, moments_from_blocks
+from bench.model import Decoder, Weights
+from bench.spec import ModelSpec
+
+FRESH = ("positions.weight", "norm.gain", "norm.bias")
+
+
+def supports(small: ModelSpec, big: ModelSpec) -> str | None:
+    """Any smaller depth."""
+    return None
+
+
+def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
+    """All blocks and all ends make the same model."""
+    if big.depth < small.depth:
+        return "the blocks above the first are left out"
+    return "the final norm begins anew" if params.get("reinitialise", True) else None
+
+
+def grow(
+    weights: Weights,
+    small: Decoder,
+    big: Decoder,
+    init: Weights,
+    rng: torch.Generator,
+    *,
+    reinitialise: bool = True,
+) -> Weights:
+    """The first blocks of the source; ``rng`` is not used."""
+    grown = from_blocks(weights, small, big, range(big.spec.depth))
+    fresh = FRESH if reinitialise else ()
+    return grown | {name: init[name].clone() for name in fresh if name in init}
+
+
+def grow_moments(
+    moments: Moments,
+    small: Decoder,
+    big: Decoder,
+    rng: torch.Generator,
+    *,
+    reinitialise: bool = True,
+) -> Moments:
+    grown = moments_from_blocks(moments, small, big, range(big.spec.depth))
+    fresh = FRESH if reinitialise else ()
+    for tensors in grown:
+        for name in tensors:
+            if name in fresh:
+                tensors[name].zero_()
+    return grown
+
+
+METHOD = GrowthMethod(
+    name="inheritune",
+    summary="the first blocks of a larger model",
+    paper="arXiv 2404.08634",
+    axes=("depth",),
+    preserves="nothing",
+    supports=supports,
+    grow=grow,
+    breaks=breaks,
+    grow_moments=grow_moments,
+    shrinks=True,
+)

@@ -1,0 +1,150 @@
+"""Masked structural growth: what is new is multiplied by a mask that rises from 0 to 1.
+
+    c(t) = min(1, t / grow_steps)
+
+         [ W | A ]     old weights W, the target's own initial weights A; every output of a new
+         [ A | A ]     unit is multiplied by c where it is read
+
+Yao et al., arXiv 2305.02869, for the width of the residual stream, the number of heads, the MLP
+and the depth. A norm multiplies new coordinates by c, and weighs them by c in its statistics,
+
+    mean = sum_i c_i x_i / sum_i c_i,    variance = sum_i c_i (x_i - mean)^2 / sum_i c_i,
+
+so at t = 0 the new coordinates are neither read nor counted: the logits are the source's exactly,
+in LayerNorm as in RMSNorm, whatever the new weights are. The outputs of new heads and MLP units are
+masked in the columns of o and down, and new blocks, which lie above the old ones and begin as
+copies of them in order, in all of o and down. The reading is ours where the paper, which is about
+BERT, leaves room: the mask is on what is read from the residual stream and not also on what is
+written to it, so no path carries c twice in one layer, and growth ends with the training at the
+latest. Adam's moments are zero-padded, as in the released code.
+
+The surprising fact: the mask is zero at t = 0, and so are all gradients of what is new. In that
+step the target trains as its source would, but for the weight decay of what is new.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from bench.growth import During, GrowthMethod, Moments, Params, zero_pad
+from bench.growth.stack import source
+from bench.model import Decoder, Weights, parameters, shapes
+from bench.spec import ModelSpec, UserError
+
+DEFAULT = 100
+
+
+def supports(small: ModelSpec, big: ModelSpec) -> str | None:
+    """Heads are added whole, and nothing may shrink."""
+    if big.head_size != small.head_size:
+        return f"heads are added whole: head_size must stay {small.head_size}, not {big.head_size}"
+    if big.mlp_width < small.mlp_width:
+        return f"mlp_width would shrink from {small.mlp_width} to {big.mlp_width}"
+    return None
+
+
+def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
+    """Nothing does, at t = 0."""
+    return None
+
+
+def grow(
+    weights: Weights,
+    small: Decoder,
+    big: Decoder,
+    init: Weights,
+    rng: torch.Generator,
+    *,
+    grow_steps: int = DEFAULT,
+) -> Weights:
+    """Old weights in the corner, ``init`` around it; ``rng`` is not used."""
+    if grow_steps < 1:
+        raise UserError(f"grow_steps must be at least 1, not {grow_steps}")
+    order = [block % small.spec.depth for block in range(big.spec.depth)]
+    grown = {}
+    for name, own in init.items():
+        old = weights[source(name, order)]
+        padded = _pad(name, old, small.spec, big.spec) * zero_pad.forward_factor(
+            name, small, big, ".attention.q."
+        )
+        corner = _pad(name, torch.ones_like(old), small.spec, big.spec)
+        grown[name] = torch.where(corner.bool(), padded, own)
+    return grown
+
+
+def grow_moments(
+    moments: Moments,
+    small: Decoder,
+    big: Decoder,
+    rng: torch.Generator,
+    *,
+    grow_steps: int = DEFAULT,
+) -> Moments:
+    """Zero wherever anything is new; a weight that is multiplied by c has its gradient divided."""
+    first, second = (
+        {
+            name: _pad(name, tensors[name], small.spec, big.spec)
+            / zero_pad.forward_factor(name, small, big, ".attention.q.") ** power
+            if name in tensors
+            else tensors["norm.gain"].new_zeros(shape)
+            for name, shape in shapes(big.spec).items()
+        }
+        for power, tensors in enumerate(moments, start=1)
+    )
+    return Moments(first, second)
+
+
+def _pad(name: str, old: Tensor, small: ModelSpec, big: ModelSpec) -> Tensor:
+    """In the corner of the target's tensor; a source that has the target's blocks, too."""
+    return zero_pad.pad(name, old, replace(small, depth=big.depth), big, fill=0.0)
+
+
+def during(small: ModelSpec, big: ModelSpec, steps: int, *, grow_steps: int = DEFAULT) -> During:
+    """The masks; the last step is unmasked also where ``steps`` is below ``grow_steps``."""
+    old = {name: mask for name in shapes(big) if (mask := _old(name, small, big)) is not None}
+    old_D = (torch.arange(big.width) < small.width).double()
+    rise = min(grow_steps, steps)
+
+    def level(t: int) -> float:
+        return min(1.0, t / rise)
+
+    def used(trained: Weights, t: int, rng: torch.Generator | None) -> Weights:
+        return {
+            name: tensor * _mask(old[name], level(t)).to(tensor) if name in old else tensor
+            for name, tensor in trained.items()
+        }
+
+    return During(used=used, norm_mask=lambda t: _mask(old_D, level(t)))
+
+
+def _mask(old: Tensor, c: float) -> Tensor:
+    return old + (1 - old) * c
+
+
+def _old(name: str, small: ModelSpec, big: ModelSpec) -> Tensor | None:
+    """1 for what is old and 0 for what is new, if the mask is on this tensor at all: of shape
+    ``(width,)`` for a norm, ``(in,)`` for the columns of an output projection, ``(1,)`` for its
+    bias."""
+    if "norm" in name:
+        return (torch.arange(big.width) < small.width).double()
+    for module, units in (("o", small.width), ("down", small.mlp_width)):
+        if f".{module}." in name:
+            columns = parameters(big)[name].shape[1] if name.endswith("weight") else 1
+            is_old = float(int(name.split(".")[1]) < small.depth)
+            return is_old * (torch.arange(columns) < units).double()
+    return None
+
+
+METHOD = GrowthMethod(
+    name="msg",
+    summary="new units behind a mask that rises from 0 to 1",
+    paper="arXiv 2305.02869",
+    axes=("width", "depth"),
+    preserves="the logits, exactly, at step 0",
+    supports=supports,
+    grow=grow,
+    breaks=breaks,
+    grow_moments=grow_moments,
+    during=during,
+)

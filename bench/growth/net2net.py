@@ -1,0 +1,233 @@
+"""Net2WiderNet: copies of randomly drawn units, each read at one over the number of its copies.
+
+    g(i) = i for i <= D,  drawn from 1..D with replacement for i > D        (unit i copies g(i))
+    W'[i, j] = W[g_out(i), g_in(j)] / #{l : g_in(l) = g_in(j)}
+
+                        in 1    2    3   1'
+           out 1   [ w11/2  w12  w13  w11/2 ]        D = 3, D' = 4, g = (1, 2, 3, 1)
+               2   [ w21/2  w22  w23  w21/2 ]
+               3   [ w31/2  w32  w33  w31/2 ]
+               1'  [ w11/2  w12  w13  w11/2 ]        a copy's row; a copy's column, shared out
+
+Chen, Goodfellow and Shlens, arXiv 1511.05641. There are three kinds of units, each with a map of
+its own: the residual stream's, heads (drawn whole, so that q, k, v and the columns of o go
+together) and the MLP's. Net2DeeperNet's identity is, in a residual network, a block whose outputs
+are zero: ``llama_pro``. The paper adds a little noise so that copies part; here that is the run's
+own choice (``Start.noise``).
+
+Every method of this folder that copies units is built on ``widen``. Two factors belong to the
+model and not to the map. Logits are ``output * head(x)``, so the head carries output_small /
+output_big, or, where the head is the embedding, the final norm does together with its shares.
+Scores are ``attention / sqrt(S) * q k``, so q carries what makes up for another head size. Both are
+1 under muP, whose multipliers do this already, apart from the shares.
+
+Adam's moments grow as the gradient does (``widen_moments``). Where the function is preserved, a
+copy that is read with share c receives c times its unit's gradient, whatever the weights on its
+way in; a tensor that carries a factor receives that divided by the factor. So m' = c m and v' = c^2
+v with c the share of the *output* unit, whereas weights are divided by the copies of the *input*.
+
+The surprising fact: it preserves nothing in a transformer. Mean and variance of a norm are over
+units, and weigh a unit by its copies: random counts change what is normalised. Only the MLP, which
+no norm looks at, widens exactly. (``bert2bert`` draws evenly, and at whole ratios is exact.)
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.growth import GrowthMethod, Moments, Params, llama_pro, zero_pad
+from bench.model import Decoder, Weights, parameters
+from bench.spec import ModelSpec
+
+Role = Literal["residual", "heads", "mlp"]
+Units = Mapping[Role, Tensor]
+"""For each kind of unit, the source's unit that every unit of the target is a copy of."""
+
+ROLES: Mapping[str, tuple[Role | None, ...]] = {
+    "embed": (None, "residual"),
+    "positions": (None, "residual"),
+    "head": (None, "residual"),
+    **dict.fromkeys(("norm", "norm1", "norm2"), ("residual",)),
+    **dict.fromkeys(("q", "k", "v"), ("heads", "residual")),
+    "o": ("residual", "heads"),
+    **dict.fromkeys(("gate", "up"), ("mlp", "residual")),
+    "down": ("residual", "mlp"),
+}
+
+
+class Scale(NamedTuple):
+    """What a tensor is multiplied by, and what its gradient then is; they broadcast to it."""
+
+    weight: Tensor
+    gradient: Tensor
+
+
+def roles(name: str) -> tuple[Role | None, ...]:
+    """Which kind of unit each axis of a parameter counts, ``None`` for tokens and positions."""
+    layer, tensor = name.split(".")[-2:]
+    return ROLES[layer][:1] if tensor == "bias" else ROLES[layer]
+
+
+def reads(name: str, big: ModelSpec) -> Role | None:
+    """The units that a matrix or the readout sums over, its last axis."""
+    kind = parameters(big)[name].kind
+    return roles(name)[-1] if kind in ("matrix", "readout") else None
+
+
+def shares(index: Tensor) -> Tensor:
+    """One over the number of copies of each copy's unit."""
+    return 1 / index.bincount()[index].double()
+
+
+def widen(weights: Weights, small: Decoder, big: Decoder, units: Units) -> Weights:
+    """The target whose units are copies, read so that sums are the source's."""
+    return {
+        name: copied(name, weights[name], units)
+        * scale(name, small, big, units).weight.to(weights[name].dtype)
+        for name in parameters(big.spec)
+    }
+
+
+def widen_moments(moments: Moments, small: Decoder, big: Decoder, units: Units) -> Moments:
+    """Adam's moments for ``widen``: the gradient's own scale, and its square."""
+    m, v = {}, {}
+    for name in parameters(big.spec):
+        factor = scale(name, small, big, units).gradient
+        m[name] = copied(name, moments.m[name], units) * factor.to(moments.m[name].dtype)
+        v[name] = copied(name, moments.v[name], units) * factor.square().to(moments.v[name].dtype)
+    return Moments(m, v)
+
+
+def copied(name: str, tensor: Tensor, units: Units) -> Tensor:
+    """A parameter with the rows and columns of its units' copies."""
+    for axis, role in enumerate(roles(name)):
+        if role is not None:
+            tensor = tensor.index_select(axis, units[role])
+    return tensor
+
+
+def scale(name: str, small: Decoder, big: Decoder, units: Units) -> Scale:
+    """The two factors of a parameter; see the docstring of this file."""
+    share = {role: shares(index) for role, index in units.items()}
+    kind, one = parameters(big.spec)[name].kind, torch.ones((), dtype=torch.float64)
+    if carries_output(name, big.spec):
+        output = small.multipliers.output / big.multipliers.output
+        return Scale(share["residual"] * output, one / output)
+    own = _queries(small, big, units["heads"]) if ".attention.q." in name else one
+    if kind == "matrix":
+        into, out_of = roles(name)[0], roles(name)[1]
+        assert into is not None
+        assert out_of is not None
+        own = own[:, None] if own.dim() else own
+        return Scale(own * share[out_of], share[into][:, None] / own)
+    role = roles(name)[-1]
+    assert role is not None
+    return Scale(own, share[role] / own)
+
+
+def carries_output(name: str, big: ModelSpec) -> bool:
+    """The head makes up for the output's multiplier; a tied one cannot, the final norm does."""
+    return name in (("norm.gain", "norm.bias") if big.tied else ("head.weight",))
+
+
+def score_ratio(small: Decoder, big: Decoder) -> float:
+    """The source's factor of ``q k`` over the target's."""
+    ours, theirs = (d.multipliers.attention / math.sqrt(d.spec.head_size) for d in (small, big))
+    return ours / theirs
+
+
+def _queries(small: Decoder, big: Decoder, heads: Tensor) -> Tensor:
+    """What each row of q is multiplied by: its share among its copies within one head, so that
+    ``q k`` sums up to the source's, and the ratio of what scores are multiplied by."""
+    by_head = heads.view(big.spec.heads, big.spec.head_size)
+    shared = torch.stack([shares(within) for within in by_head]).flatten()
+    return shared * score_ratio(small, big)
+
+
+def of_heads(heads: Tensor, within: Tensor, head_size: int) -> Tensor:
+    """The map of q's rows from one of heads ``(H,)`` and one of the rows of a head ``(S,)``."""
+    return (heads[:, None] * head_size + within).flatten()
+
+
+def tiled(small: ModelSpec, big: ModelSpec) -> dict[Role, Tensor]:
+    """The source's units one after the other, and again from the first: ``0 1 2 0 1 2 0``. Rotary
+    positions turn the two halves of a head together, so with them each half is tiled."""
+    halves = 2 if small.positions == "rope" else 1
+    old, new = small.head_size // halves, big.head_size // halves
+    within = torch.cat([torch.arange(new) % old + half * old for half in range(halves)])
+    return {
+        "residual": torch.arange(big.width) % small.width,
+        "heads": of_heads(torch.arange(big.heads) % small.heads, within, small.head_size),
+        "mlp": torch.arange(big.mlp_width) % small.mlp_width,
+    }
+
+
+def deeper(small: Decoder, big: Decoder) -> Decoder:
+    """The source's width at the target's depth: what is between the two steps of a growth."""
+    spec = ModelSpec(**(vars(small.spec) | {"depth": big.spec.depth}))
+    return Decoder(spec, small.multipliers)
+
+
+def supports(small: ModelSpec, big: ModelSpec) -> str | None:
+    """Any larger width and depth; larger heads only without rotary positions."""
+    return zero_pad.supports(small, big) or same_rotations(small, big)
+
+
+def same_rotations(small: ModelSpec, big: ModelSpec) -> str | None:
+    """The reason why a rotary model's heads cannot be copied into larger ones."""
+    if small.positions == "rope" and small.head_size != big.head_size:
+        return (
+            "rotary frequencies depend on the head size: head_size must stay "
+            f"{small.head_size}, not {big.head_size}"
+        )
+    return None
+
+
+def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
+    """Norms do, as soon as the residual stream grows."""
+    if small.width == big.width:
+        return None
+    return "units are copied unevenly often, and norms average over copies"
+
+
+def grow(
+    weights: Weights, small: Decoder, big: Decoder, init: Weights, rng: torch.Generator
+) -> Weights:
+    """Deeper, then wider; ``init`` is not used."""
+    middle = deeper(small, big)
+    deep = llama_pro.grow(weights, small, middle, init, rng)
+    return widen(deep, middle, big, _units(small.spec, big.spec, rng))
+
+
+def grow_moments(moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator) -> Moments:
+    middle = deeper(small, big)
+    deep = llama_pro.grow_moments(moments, small, middle, rng)
+    return widen_moments(deep, middle, big, _units(small.spec, big.spec, rng))
+
+
+def _units(small: ModelSpec, big: ModelSpec, rng: torch.Generator) -> Units:
+    def draw(old: int, new: int) -> Tensor:
+        return torch.cat([torch.arange(old), torch.randint(old, (new - old,), generator=rng)])
+
+    heads = draw(small.heads, big.heads)
+    return {
+        "residual": draw(small.width, big.width),
+        "heads": of_heads(heads, draw(small.head_size, big.head_size), small.head_size),
+        "mlp": draw(small.mlp_width, big.mlp_width),
+    }
+
+
+METHOD = GrowthMethod(
+    name="net2net",
+    summary="copies of randomly drawn units, each read at its share",
+    paper="arXiv 1511.05641",
+    axes=("width", "depth"),
+    preserves="the logits, while no norm is widened",
+    supports=supports,
+    grow=grow,
+    breaks=breaks,
+    grow_moments=grow_moments,
+)

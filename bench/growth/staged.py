@@ -1,0 +1,116 @@
+"""Staged training: block-diagonal in width, identity or copied layers in depth, moments with them.
+
+    embedding, biases, norms    hidden matrix    Adam's m           final norm (tied)  head (untied)
+    [ E | E ]                   [ W | 0 ]        1/2 [ m | 0 ]      1/2 [ g | g ]      1/2 [ H | H ]
+                                [ 0 | W ]            [ 0 | m ]
+
+    layers="identity"   0 0* 1 1* 2 2*     * norms and biases zero: x + f(0) = x
+    layers="copy"       0 0  1 1  2 2
+
+Shen et al., arXiv 2203.06211. Two narrow models side by side compute the same residual stream
+twice, so the norms pass it on and the readout averages; v is divided by 4. The moments are those of
+the gradient on the diagonal; outside it the authors start them at zero, although the gradient is
+the same there. A grown model is to have the loss *and the slope* of one trained from scratch at
+that loss, so the paper takes up the large model's schedule at the step where that stood (the run's
+schedule, not the operator's). The paper's identity layer zeroes the norms; that its linear biases
+must be zero too, or it adds a constant, is ours. New layers come after each old one (the released
+``alternate``), evenly where the depth is no multiple; an identity layer's moments start at zero.
+
+The surprising fact: an identity layer of this kind cannot have a SwiGLU MLP. Gate and
+up-projection are both zero behind a zero norm, the product has no gradient in either, and the MLP
+stays dead for good. ``llama_pro`` zeroes the outputs instead.
+"""
+
+import torch
+
+from bench.growth import GrowthMethod, Moments, Params, hypercloning, llama_pro
+from bench.growth.net2net import deeper, tiled, widen, widen_moments
+from bench.growth.stack import from_blocks, moments_from_blocks
+from bench.model import Decoder, Weights, parameters
+from bench.spec import ModelSpec, unknown
+
+LAYERS = ("identity", "copy")
+
+
+def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
+    """Copied layers do."""
+    if small.depth != big.depth and params["layers"] == "copy":
+        return "copied layers act on the residual stream again"
+    return None
+
+
+def dead(small: ModelSpec, big: ModelSpec, params: Params) -> frozenset[str]:
+    """A SwiGLU MLP behind a zero norm."""
+    if params["layers"] != "identity" or big.mlp != "swiglu":
+        return frozenset()
+    _, new = llama_pro.order(small, big)
+    inside = ("norm2.", "mlp.gate.", "mlp.up.", "mlp.down.weight")
+    return frozenset(
+        name
+        for name in parameters(big)
+        if _block(name) in new and name.split(".", 2)[2].startswith(inside)
+    )
+
+
+def grow(
+    weights: Weights,
+    small: Decoder,
+    big: Decoder,
+    init: Weights,
+    rng: torch.Generator,
+    *,
+    layers: str = "identity",
+) -> Weights:
+    """Deeper, then wider; neither ``init`` nor ``rng`` is used. ``UserError`` for an unknown kind
+    of layer."""
+    if layers not in LAYERS:
+        raise unknown("kind of new layers,", layers, LAYERS)
+    order, new = llama_pro.order(small.spec, big.spec)
+    middle, units = deeper(small, big), tiled(small.spec, big.spec)
+    deep = from_blocks(weights, small, middle, order)
+    for name, (_, kind) in parameters(middle.spec).items():
+        if layers == "identity" and _block(name) in new and kind in ("gain", "bias"):
+            deep[name].zero_()
+    grown = widen(deep, middle, big, units)
+    for name, (_, kind) in parameters(big.spec).items():
+        if kind == "matrix":
+            grown[name] *= hypercloning.diagonal(name, units, grown[name])
+    return grown
+
+
+def grow_moments(
+    moments: Moments,
+    small: Decoder,
+    big: Decoder,
+    rng: torch.Generator,
+    *,
+    layers: str = "identity",
+) -> Moments:
+    order, new = llama_pro.order(small.spec, big.spec)
+    middle, units = deeper(small, big), tiled(small.spec, big.spec)
+    grown = widen_moments(moments_from_blocks(moments, small, middle, order), middle, big, units)
+    for tensors in grown:
+        for name, (_, kind) in parameters(big.spec).items():
+            if kind == "matrix":
+                tensors[name] *= hypercloning.diagonal(name, units, tensors[name]) > 0
+            if layers == "identity" and _block(name) in new:
+                tensors[name].zero_()
+    return grown
+
+
+def _block(name: str) -> int | None:
+    return int(name.split(".")[1]) if name.startswith("blocks.") else None
+
+
+METHOD = GrowthMethod(
+    name="staged",
+    summary="block-diagonal in width, identity layers in depth, moments with them",
+    paper="arXiv 2203.06211",
+    axes=("width", "depth"),
+    preserves="the logits, exactly, unless layers are copied",
+    supports=hypercloning.supports,
+    grow=grow,
+    breaks=breaks,
+    dead=dead,
+    grow_moments=grow_moments,
+)
