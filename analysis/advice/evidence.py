@@ -1,0 +1,105 @@
+"""What is known about growing a given target: a cost ratio, how sure it is, and how far it reaches.
+
+All evidence is reduced to one number, the cost ratio of ``analysis.advice.plan``, so that laws,
+theory and measured runs can stand in one table. What differs is what lies behind the ends of its
+interval, and how far the target asked about is from the largest one measured: ``reach`` is the
+ratio of asked to measured, for N, D and C.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from analysis.advice.plan import Plan
+from analysis.advice.published import (
+    KAPLAN_PARAMS,
+    KAPLAN_TOKENS,
+    SHRINK_AND_PERTURB,
+    Warmstart,
+    within,
+)
+from analysis.advice.staged import KAPLAN, KaplanSteps
+from analysis.stats import Interval
+
+UNKNOWN = "unknown"
+HELD_OUT = "unknown; ends from the law's error on the run held out of it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """An ``estimate`` of the cost ratio, what its ``ends`` are, and the target's ``reach``.
+
+    ``limit`` says in words what keeps it from deciding a verdict; empty, it may decide. An interval
+    holds where it was measured only, so evidence with a limit has none: ``cost_ratio`` is then the
+    estimate with nan ends.
+    """
+
+    name: str
+    citation: str
+    estimate: Interval
+    ends: str
+    reach: Mapping[str, float]
+    limit: str = ""
+
+    @property
+    def decides(self) -> bool:
+        return not self.limit
+
+    @property
+    def cost_ratio(self) -> Interval:
+        if self.decides:
+            return self.estimate
+        return replace(self.estimate, lo=math.nan, hi=math.nan)
+
+    @property
+    def basis(self) -> str:
+        return self.ends if self.decides else UNKNOWN
+
+
+def reach(plan: Plan, params: float, tokens: float, flops: float) -> dict[str, float]:
+    """Asked over the largest measured."""
+    return {
+        "params": plan.target_params / params,
+        "tokens": plan.target_tokens / tokens,
+        "flops": plan.target_flops / flops,
+    }
+
+
+def published_warmstart(plan: Plan, law: Warmstart = SHRINK_AND_PERTURB) -> Evidence:
+    """The published pair of laws; it decides for targets and growth factors like its own only."""
+    measured = law.measured
+    largest = measured.params[1]
+    checks = (
+        ("params", plan.target_params, measured.params),
+        ("tokens a parameter", plan.target_tokens / plan.target_params, measured.tokens_per_param),
+        ("growth factor", plan.growth_factor, measured.growth_factor),
+    )
+    outside = [
+        f"{name} {value:.3g} is outside {ends[0]:.3g} to {ends[1]:.3g}"
+        for name, value, ends in checks
+        if not within(value, ends)
+    ]
+    return Evidence(
+        name="published scratch and warmstart laws",
+        citation=law.citation,
+        estimate=law.cost_ratio(plan.target_params, plan.target_tokens),
+        ends=HELD_OUT,
+        reach=reach(plan, largest, measured.largest_tokens, 6 * largest * measured.largest_tokens),
+        limit="; ".join(outside),
+    )
+
+
+def ideal_growth(plan: Plan, law: KaplanSteps = KAPLAN) -> Evidence:
+    """Growth that keeps loss and slope, on Kaplan's law: theory, so it never decides."""
+    params, tokens = KAPLAN_PARAMS[1], KAPLAN_TOKENS[1]
+    aim = law.loss(plan.target_params, plan.target_tokens)
+    start = law.loss(plan.source_params, plan.source_tokens)
+    paid = law.flops(plan.target_params, start) / law.flops(plan.target_params, aim)
+    return Evidence(
+        name="ideal growth on Kaplan's law",
+        citation="Kaplan et al., arXiv 2001.08361; Shen et al., arXiv 2203.06211",
+        estimate=Interval(max(1 - paid, 0.0), math.nan, math.nan, 0),
+        ends=UNKNOWN,
+        reach=reach(plan, params, tokens, 6 * params * tokens),
+        limit="theory: it assumes growth that keeps loss and slope, and has no error",
+    )

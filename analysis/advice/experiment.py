@@ -1,0 +1,38 @@
+"""What to run to settle a verdict, and what that costs.
+
+A ladder of targets below the one asked about, each from scratch and grown, at the plan's growth
+factor and a quarter, half and all of its tokens a parameter, so that a law can tell parameters from
+tokens (a family needs at least three sizes: Choshen et al., arXiv 2410.11840). The largest is
+smaller by the factor that ``analysis.advice.fitted`` allows a law to reach beyond its data, and so
+the ladder is cheap: cost falls with the square of the size.
+"""
+
+from typing import Any
+
+from analysis.advice.fitted import REACH
+from analysis.advice.plan import Plan
+
+SIZES = (1.0, 1.5, 2.25)
+TOKEN_FACTORS = (0.25, 0.5, 1.0)
+SEEDS = 2
+WITHIN = 0.9  # of the law's reach
+
+
+def settle(plan: Plan) -> dict[str, Any]:
+    """Sizes and tokens a parameter of the ladder, the number of runs, and their cost in FLOPs."""
+    ratio = plan.target_tokens / plan.target_params
+    source_ratio = plan.source_tokens / plan.source_params
+    sizes = [plan.target_params / (WITHIN * REACH * size) for size in SIZES]
+    ratios = [ratio * factor for factor in TOKEN_FACTORS]
+    targets = sum(2 * 6 * params**2 * each for params in sizes for each in ratios)
+    sources = sum(6 * (params / plan.growth_factor) ** 2 * source_ratio for params in sizes)
+    return {
+        "target_params": sizes,
+        "tokens_per_param": ratios,
+        "growth_factor": plan.growth_factor,
+        "source_tokens_per_param": source_ratio,
+        "seeds": SEEDS,
+        "runs": SEEDS * len(sizes) * (2 * len(ratios) + 1),
+        "flops": SEEDS * (targets + sources),
+        "share_of_target": SEEDS * (targets + sources) / plan.target_flops,
+    }

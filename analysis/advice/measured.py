@@ -1,0 +1,177 @@
+"""Evidence from a store: what its grown targets needed, measured, for the loss scratch reached.
+
+A measured cost ratio is one point: one target, one growth factor, one source. It is carried over
+to another plan unchanged, which is an assumption, so it decides only near by: within a factor
+``NEAR`` in parameters, tokens, growth factor and the source's tokens a parameter. Farther away a
+law has to carry it (``analysis.advice.fitted``).
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.advice.evidence import Evidence, reach
+from analysis.advice.plan import Plan
+from analysis.arms import BASELINE, arm, curves_by_run, label_targets
+from analysis.savings import Saving, headline
+from analysis.stats import Interval, nominal_coverage
+from analysis.store import Store
+from bench.spec import UserError
+
+NEAR = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One grown arm of a store beside scratch: where it was measured, and its cost ratio."""
+
+    study: str
+    label: str
+    target: str
+    params: float
+    tokens: float
+    source_params: float
+    source_tokens: float
+    cost_ratio: Interval
+
+    @property
+    def growth_factor(self) -> float:
+        return self.params / self.source_params
+
+    @property
+    def source_ratio(self) -> float:
+        """Tokens a parameter of the source."""
+        return self.source_tokens / self.source_params
+
+    def evidence(self, plan: Plan) -> Evidence:
+        distances = {
+            "params": plan.target_params / self.params,
+            "tokens": plan.target_tokens / self.tokens,
+            "growth factor": plan.growth_factor / self.growth_factor,
+            "source tokens a parameter": plan.source_tokens
+            / plan.source_params
+            / self.source_ratio,
+        }
+        seeds = self.cost_ratio.n
+        far = [
+            f"{name} {ratio:.3g}"
+            for name, ratio in distances.items()
+            if not 1 / NEAR <= ratio <= NEAR
+        ]
+        limits = [f"beyond a factor {NEAR:g} of what was measured: {', '.join(far)}"] if far else []
+        if math.isnan(self.cost_ratio.lo):
+            limits.append(
+                "1 seed: no interval" if seeds < 2 else "some seeds never reached scratch's loss"
+            )
+        ends = f"95 % bootstrap over {seeds} seeds, which covers at most {_coverage(seeds)}"
+        return Evidence(
+            name=f"{self.label} measured at {self.target}",
+            citation=f"study {self.study}",
+            estimate=self.cost_ratio,
+            ends=ends,
+            reach=reach(plan, self.params, self.tokens, 6 * self.params * self.tokens),
+            limit="; ".join(limits),
+        )
+
+
+def _coverage(seeds: int) -> str:
+    return f"{math.floor(1000 * nominal_coverage(seeds)) / 10:g} %"
+
+
+def target_runs(store: Store) -> pd.DataFrame:
+    """The finished targets as ``with_origins`` has them.
+
+    Raises ``UserError`` where no grown target stands beside one from scratch.
+    """
+    targets = with_origins(store.runs, label_targets(store.runs))
+    scratch = set(targets.loc[targets["method"] == BASELINE, "target"])
+    beside = targets[targets["source_params"].notna() & targets["target"].isin(scratch)]
+    if beside.empty:
+        raise UserError(
+            f"study {store.study['name']!r} has no finished target grown from a source beside one "
+            "from scratch; advice from a store needs both"
+        )
+    return targets
+
+
+def with_origins(runs: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
+    """Those of ``targets`` (see ``label_targets``) that finished, and what they grew from.
+
+    ``source_params`` and ``source_tokens`` (up to the checkpoint used) are nan for scratch.
+    """
+    targets = targets[(targets["status"] == "finished") & targets["final_val_loss"].notna()]
+    sources = {row["run_id"]: row for row in runs.to_dict("records")}
+    origins = [_origin(row, sources) for row in targets.to_dict("records")]
+    return targets.assign(
+        source_params=[params for params, _ in origins],
+        source_tokens=[tokens for _, tokens in origins],
+    )
+
+
+def _origin(row: dict[Any, Any], runs: dict[Any, dict[Any, Any]]) -> tuple[float, float]:
+    source = runs.get(row["source_run_id"])
+    if source is None:
+        return math.nan, math.nan
+    step = json.loads(row["spec"])["start"]["source_step"]
+    tokens = source["tokens"] if step is None else step * source["batch_tokens"]
+    return float(source["params"]), float(tokens)
+
+
+def measure(store: Store, targets: pd.DataFrame) -> list[Measured]:
+    """The cost ratio of every arm that grew from a smaller source, at scratch's final loss.
+
+    Arms without a seed in common with scratch, and losses that both arms had from the start, have
+    no cost ratio and are left out.
+    """
+    curves = curves_by_run(store.curves, set(targets["run_id"]))
+    found = []
+    for target, arms in targets.groupby("target", sort=False):
+        baseline = arm(arms[arms["method"] == BASELINE], curves)
+        grown = arms[arms["source_params"] < arms["params"]]
+        for label, rows in grown.groupby("label", sort=False):
+            method = arm(rows, curves)
+            seeds = len(set(baseline.curves) & set(method.curves))
+            savings = [saving for _, saving in headline(baseline, method)]
+            ratio = _cost_ratio(savings, seeds)
+            if ratio is not None:
+                found.append(
+                    Measured(
+                        study=str(store.study["name"]),
+                        label=str(label),
+                        target=str(target),
+                        params=float(rows["params"].mean()),
+                        tokens=float(rows["tokens"].mean()),
+                        source_params=float(rows["source_params"].mean()),
+                        source_tokens=float(rows["source_tokens"].mean()),
+                        cost_ratio=ratio,
+                    )
+                )
+    return found
+
+
+def _cost_ratio(savings: list[Saving], seeds: int) -> Interval | None:
+    """1 / speed-up on the target alone, at the first loss of ``savings``.
+
+    Where the arm never got there, in any resample, its cost is above a bound, and the interval is
+    open; where it got there in some resamples there is no interval.
+    """
+    for saving in savings:
+        if saving.accounting != "target":
+            continue
+        if saving.speedup is not None:
+            s = saving.speedup
+            return Interval(1 / s.value, _inverse(s.hi), _inverse(s.lo), seeds)
+        if saving.state == "never_reached" and saving.bound:
+            always = seeds > 1 and saving.resamples_reached == 0
+            ends = (1 / saving.bound, math.inf) if always else (math.nan, math.nan)
+            return Interval(math.inf, *ends, seeds)
+        break
+    return None
+
+
+def _inverse(speedup: float) -> float:
+    """Minus infinity is an end left open by a method that never got there."""
+    return math.inf if speedup == -math.inf else 1 / speedup

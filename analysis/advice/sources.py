@@ -1,0 +1,93 @@
+"""From what size to grow, and after how many tokens: each published rule, and what a store did.
+
+The rules differ by more than an order of magnitude in what the source costs, because they charge
+it differently. Warmstarting (2605.13405) does not count it and takes half the size; G_stack counts
+it, at a quarter to half the size; staged training minimises the sum of both stages. A rule applied
+outside the sizes it comes from can ask for a source that costs more than the target.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from analysis.advice import timing
+from analysis.advice.measured import NEAR, Measured
+from analysis.advice.published import (
+    G_STACK_PARAMS,
+    KAPLAN_PARAMS,
+    SHRINK_AND_PERTURB,
+    within,
+)
+from analysis.advice.staged import growth_tokens
+
+WARMSTART_FACTOR = 2.0
+STAGED_FACTORS = (2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source by a rule, with what the rule's own evidence says; 1, no gain, where it has none."""
+
+    rule: str
+    in_range: bool
+    params: float
+    tokens: float
+    cost_ratio: float = 1.0
+
+
+def starting_points(params: float, tokens: float, arms: Iterable[Measured]) -> list[Source]:
+    """Sources for a target: those of a store at their growth factors, then the published rules'."""
+    return [
+        *(_as_measured(one, params) for one in _best_of_each_source(arms)),
+        _warmstart(params, tokens),
+        *(
+            Source(
+                "G_stack, 2405.15319",
+                within(params, G_STACK_PARAMS),
+                params / factor,
+                timing.source_tokens(params, tokens),
+            )
+            for factor in timing.GROWTH_FACTORS
+        ),
+        *(
+            Source(
+                "staged training, 2203.06211",
+                within(params, KAPLAN_PARAMS),
+                params / factor,
+                growth_tokens(params, factor),
+            )
+            for factor in STAGED_FACTORS
+        ),
+    ]
+
+
+def _best_of_each_source(arms: Iterable[Measured]) -> list[Measured]:
+    best: dict[tuple[float, ...], Measured] = {}
+    for one in arms:
+        key = (one.params, one.tokens, one.source_params, one.source_tokens)
+        if key not in best or one.cost_ratio.value < best[key].cost_ratio.value:
+            best[key] = one
+    return list(best.values())
+
+
+def _as_measured(one: Measured, params: float) -> Source:
+    source = params / one.growth_factor
+    return Source(
+        rule=f"{one.label}, as measured at {one.target}",
+        in_range=within(params / one.params, (1 / NEAR, NEAR)),
+        params=source,
+        tokens=source * one.source_ratio,
+        cost_ratio=one.cost_ratio.value,
+    )
+
+
+def _warmstart(params: float, tokens: float) -> Source:
+    law = SHRINK_AND_PERTURB
+    source = params / WARMSTART_FACTOR
+    return Source(
+        rule="warmstarting, 2605.13405",
+        in_range=within(params, law.measured.params)
+        and within(tokens / params, law.measured.tokens_per_param),
+        params=source,
+        tokens=source * law.source_ratio,
+        cost_ratio=law.cost_ratio(params, tokens).value,
+    )

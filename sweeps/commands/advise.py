@@ -1,0 +1,167 @@
+"""``mugrow advise``: grow a model, or train it from scratch."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from bench.spec import UserError
+from sweeps.commands.output import print_table
+
+
+@dataclass(frozen=True)
+class Advise:
+    """Grow a model or train it from scratch, from what size, when, and what it would save."""
+
+    params: Annotated[float, arg(metavar="N")]
+    """Parameters of the target."""
+    tokens: Annotated[float, arg(metavar="D")]
+    """Tokens the target would train on from scratch."""
+    source_params: Annotated[float | None, arg(metavar="N")] = None
+    """Parameters of the source; one is proposed by default."""
+    source_tokens: Annotated[float | None, arg(metavar="D")] = None
+    """Tokens the source trains on before it grows."""
+    source_sunk: bool = False
+    """The source exists already: its compute does not count in the verdict."""
+    tuning_budget: Annotated[float, arg(metavar="FLOPS")] = 0.0
+    """FLOPs of tuning, charged to both arms in the full accounting."""
+    store: Annotated[Path | None, arg(metavar="DIR")] = None
+    """A study's folder with scratch and grown targets, to advise from its own runs."""
+    json: bool = False
+    """Print as JSON."""
+
+    def __call__(self) -> None:
+        self._check()
+        from analysis.advice.advise import Question, advise
+        from analysis.store import load
+
+        question = Question(
+            params=self.params,
+            tokens=self.tokens,
+            source_params=self.source_params,
+            source_tokens=self.source_tokens,
+            source_sunk=self.source_sunk,
+            tuning_flops=self.tuning_budget,
+        )
+        advice = advise(question, None if self.store is None else load(self.store))
+        if self.json:
+            print(json.dumps(advice, indent=2))
+        else:
+            _show(advice)
+
+    def _check(self) -> None:
+        if (self.source_params is None) != (self.source_tokens is None):
+            raise UserError("--source-params and --source-tokens describe one source: give both")
+        if self.source_sunk and self.source_params is None:
+            raise UserError(
+                "--source-sunk needs --source-params and --source-tokens: which source?"
+            )
+
+
+def _show(advice: dict[str, Any]) -> None:
+    target, source = advice["target"], advice["source"]
+    paid = "sunk" if source["sunk"] else "charged"
+    proposed = f" (proposed: {source['rule']})" if source["rule"] else ""
+    print(f"{advice['verdict'].upper()}: {advice['rule']}\n")
+    print(
+        f"target  {_amount(target['params'])} parameters, {_amount(target['tokens'])} tokens, "
+        f"{target['flops']:.3g} FLOPs\n"
+        f"source  {_amount(source['params'])} parameters, {_amount(source['tokens'])} tokens, "
+        f"{source['share']:.3g} of the target's cost, {paid}; growth factor "
+        f"{source['growth_factor']:.3g}{proposed}\n"
+    )
+    print_table([_evidence_row(one) for one in advice["evidence"] if one["state"] != "unknown"])
+    for what, names in _reasons(advice["evidence"]).items():
+        print(f"  {', '.join(names)}: {what}")
+    print("\nSources to start from")
+    print_table([_source_row(one) for one in advice["starting_points"]])
+    print(f"\n{_when(advice['when_to_grow'])}\n{_scratch(advice['scratch_law'])}")
+    print("Assumed: " + ";\n  ".join(advice["assumptions"]) + ".")
+    print(_experiment(advice["experiment"]))
+
+
+def _when(when: dict[str, Any]) -> str:
+    """The published timing rules, with token counts from those that know such targets."""
+    slope = (
+        "When: grow when d ln loss / d ln compute of the source has flattened to "
+        f"{when['slope']:.3f} (staged training)"
+    )
+    staged = f"about {_amount(when['source_tokens_staged'])} tokens by Kaplan's law"
+    g_stack = f"{_amount(when['source_tokens_g_stack'])} tokens by G_stack's formula"
+    known = [staged] * when["staged_in_range"] + [g_stack] * when["g_stack_in_range"]
+    return f"{slope}; {' and '.join(known) or 'no formula in tokens is for such targets'}."
+
+
+def _scratch(law: dict[str, Any]) -> str:
+    if not law["in_range"]:
+        return "The target is outside the range of the Chinchilla law."
+    return (
+        f"From scratch the Chinchilla law predicts a loss of {law['loss']:.3f}; its optimum for "
+        f"this compute has {_amount(law['optimal_params'])} parameters\n"
+        f"  and {_amount(law['optimal_tokens'])} tokens. A saving of {law['example_saving']:.0%} "
+        f"is a loss gap of {law['loss_gap']:.2%}, which the spread of seeds must not hide."
+    )
+
+
+def _experiment(ladder: dict[str, Any]) -> str:
+    return (
+        f"To settle it: targets of {', '.join(map(_amount, ladder['target_params']))} parameters "
+        f"at {', '.join(f'{ratio:.3g}' for ratio in ladder['tokens_per_param'])} tokens a "
+        f"parameter,\n  each from scratch and grown by {ladder['growth_factor']:.3g}, "
+        f"{ladder['seeds']} seeds: {ladder['runs']} runs with sources, "
+        f"{ladder['flops']:.3g} FLOPs, {ladder['share_of_target']:.0%} of the target; "
+        "then --store.\n  Worth it only where growing could save more than that."
+    )
+
+
+def _evidence_row(one: dict[str, Any]) -> dict[str, str]:
+    reach = one["extrapolation"]
+    return {
+        "evidence": one["name"],
+        "decides": "yes" if one["decides"] else "no",
+        **{
+            f"saving, {name}": _share(one["savings"][name], one["state"]) for name in one["savings"]
+        },
+        "asked / largest N, D, C": ", ".join(f"{reach[k]:.3g}" for k in reach),
+    }
+
+
+def _reasons(evidence: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """What stands behind the rows, or keeps them from deciding, with the rows it is true of."""
+    reasons: dict[str, list[str]] = {}
+    for one in evidence:
+        why = f"does not decide: {one['limit']}" if one["limit"] else f"interval: {one['interval']}"
+        reasons.setdefault(f"{one['citation']}; {why}", []).append(one["name"])
+    return reasons
+
+
+def _source_row(one: dict[str, Any]) -> dict[str, str]:
+    share = one["source_share"]
+    return {
+        "rule": one["rule"],
+        "growth factor": f"{one['growth_factor']:.3g}",
+        "parameters": _amount(one["source_params"]),
+        "tokens": _amount(one["source_tokens"]),
+        "of the target's cost": f"{one['source_share']:.0%}" if share < 10 else "above 1000%",
+        "rule fits this target": "yes" if one["in_range"] and share < 1 else "no",
+    }
+
+
+def _share(interval: dict[str, Any], state: str) -> str:
+    """A saving with its interval; one without limit below never reaches the loss."""
+    value, lo, hi = (interval[key] for key in ("value", "lo", "hi"))
+    if state == "unknown":
+        return "–"
+    shown = "never" if value is None else f"{value:.0%}"
+    if hi is None:
+        return f"{shown} (unknown)"
+    return f"{shown} ({'never' if lo is None else f'{lo:.0%}'} to {hi:.0%})"
+
+
+def _amount(value: float) -> str:
+    for unit, name in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k")):
+        if value >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"

@@ -1,0 +1,233 @@
+"""The decision, and the command that prints it."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.advice.advise import Question, advise, decide
+from analysis.advice.evidence import Evidence
+from analysis.advice.plan import LARGEST, Plan
+from analysis.savings import ACCOUNTINGS
+from analysis.stats import Interval
+from analysis.store import load
+from bench.spec import UserError
+
+# the source costs a quarter of the target
+PLAN = Plan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=2e9)
+VERDICTS = {"grow", "scratch", "too close to call", "cannot say"}
+
+
+def evidence(lo, hi, limit="", name="law"):
+    middle = (lo + hi) / 2
+    return Evidence(
+        name=name,
+        citation="",
+        estimate=Interval(middle, lo, hi, 3),
+        ends="bootstrap",
+        reach={},
+        limit=limit,
+    )
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "verdict"),
+    [
+        (0.5, 0.74, "grow"),
+        (0.5, 0.745, "too close to call"),  # not worth 1 %
+        (0.5, 0.76, "too close to call"),
+        (0.7, math.inf, "too close to call"),
+        (0.76, 0.9, "scratch"),
+        (1.0, math.inf, "scratch"),
+    ],
+)
+def test_the_whole_interval_decides(lo, hi, verdict):
+    found, rule = decide(PLAN, [[evidence(lo, hi)]])
+    assert found == verdict
+    assert "law" in rule
+
+
+def test_a_sunk_source_changes_the_verdict():
+    tiers = [[evidence(0.8, 0.9)]]
+    assert decide(PLAN, tiers)[0] == "scratch"
+    assert decide(replace(PLAN, source_sunk=True), tiers)[0] == "grow"
+
+
+def test_one_method_that_saves_is_enough_and_all_must_fail():
+    good, bad, open_ = evidence(0.1, 0.2, name="szp"), evidence(1, 2), evidence(0.5, 1)
+    assert decide(PLAN, [[bad, good]])[0] == "grow"
+    assert "szp" in decide(PLAN, [[bad, good]])[1]
+    assert decide(PLAN, [[bad, bad]])[0] == "scratch"
+    assert decide(PLAN, [[bad, open_]])[0] == "too close to call"
+
+
+def test_the_closest_evidence_that_reaches_decides():
+    near, far = evidence(0.1, 0.2), evidence(1, 2)
+    assert decide(PLAN, [[near], [far]])[0] == "grow"
+    out_of_reach = replace(near, limit="too far")
+    assert decide(PLAN, [[out_of_reach], [far]])[0] == "scratch"
+    assert decide(PLAN, [[out_of_reach], []])[0] == "cannot say"
+    assert decide(PLAN, [])[0] == "cannot say"
+
+
+def test_a_source_as_dear_as_the_target_needs_no_law():
+    dear = Plan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=8e9)
+    assert decide(dear, [[evidence(0, 0.1)]])[0] == "scratch"
+    assert decide(replace(dear, source_sunk=True), [[evidence(0, 0.1)]])[0] == "grow"
+
+
+# --- advice ------------------------------------------------------------------------------------
+
+
+def test_without_a_store_the_interval_is_unknown():
+    advice = advise(Question(params=2.87e8, tokens=5.74e9))
+    law = advice["evidence"][0]
+    assert law["decides"]
+    assert law["interval"].startswith("unknown")
+    assert advice["verdict"] == "too close to call"
+    assert advice["source"]["share"] == pytest.approx(0.25)
+
+
+def test_far_from_all_data_it_cannot_say():
+    advice = advise(Question(params=7e10, tokens=1.4e12))
+    assert advice["verdict"] == "cannot say"
+    assert not any(one["decides"] for one in advice["evidence"])
+    assert all(one["cost_ratio"]["lo"] is None for one in advice["evidence"])
+    assert advice["evidence"][0]["extrapolation"]["params"] > 50
+
+
+def test_savings_of_evidence_are_those_of_its_cost_ratio():
+    question = Question(
+        params=6e8,
+        tokens=6e9,
+        source_params=3e8,
+        source_tokens=3e9,
+        tuning_flops=6e8 * 6e9,
+    )
+    advice = advise(question)
+    ratio, savings = (advice["evidence"][0][key] for key in ("cost_ratio", "savings"))
+    assert tuple(savings) == ACCOUNTINGS
+    share, tuning = 0.25, 1 / 6
+    assert savings["target"]["value"] == pytest.approx(1 - ratio["value"])
+    assert savings["source"]["lo"] == pytest.approx(1 - ratio["hi"] - share)
+    expected = 1 - (ratio["value"] + share + tuning) / (1 + tuning)
+    assert savings["full"]["value"] == pytest.approx(expected)
+
+
+def test_advice_from_a_store_at_its_own_target(study_dir):
+    """szp halves the target's cost; its source costs 80 of 100 steps at a quarter of the size."""
+    store = load(study_dir)
+    target = store.runs[store.runs["role"] == "target"].iloc[0]
+    question = Question(params=float(target["params"]), tokens=float(target["tokens"]))
+    advice = advise(question, store)
+    assert advice["verdict"] == "grow"
+    assert "szp measured at w128-d2" in advice["rule"]
+    assert advice["source"]["rule"] == "szp, as measured at w128-d2"
+    cloning = next(one for one in advice["evidence"] if one["name"].startswith("hypercloning"))
+    assert cloning["state"] == "never_reached"
+    szp = next(one for one in advice["evidence"] if one["name"].startswith("szp"))
+    source = store.runs[store.runs["role"] == "source"].iloc[0]
+    share = source["params"] * 80 / (target["params"] * 100)
+    assert szp["savings"]["source"]["value"] == pytest.approx(0.5 - share)
+    assert szp["extrapolation"] == pytest.approx({"params": 1, "tokens": 1, "flops": 1})
+
+
+def test_a_store_says_nothing_of_targets_far_away(study_dir):
+    advice = advise(Question(params=7e10, tokens=1.4e12), load(study_dir))
+    assert advice["verdict"] == "cannot say"
+    measured = [one for one in advice["evidence"] if "measured" in one["name"]]
+    assert len(measured) == 2
+    assert all("beyond a factor" in one["limit"] for one in measured)
+
+
+def test_the_experiment_is_cheaper_than_the_target_and_adds_up():
+    advice = advise(Question(params=1e9, tokens=2e10))
+    ladder = advice["experiment"]
+    cost = runs = 0.0
+    for params in ladder["target_params"]:
+        source = params / ladder["growth_factor"]
+        cost += 6 * source**2 * ladder["source_tokens_per_param"]
+        runs += 1
+        for ratio in ladder["tokens_per_param"]:
+            cost += 2 * 6 * params**2 * ratio
+            runs += 2
+    assert ladder["flops"] == pytest.approx(ladder["seeds"] * cost)
+    assert ladder["runs"] == ladder["seeds"] * runs
+    assert ladder["share_of_target"] == pytest.approx(ladder["flops"] / 1.2e20)
+    assert ladder["share_of_target"] < 1
+
+
+sizes = st.floats(0, 30).map(lambda power: 10.0**power)
+
+
+@given(sizes, sizes, st.none() | st.tuples(sizes, sizes), st.booleans(), st.sampled_from([0, 1e21]))
+def test_any_question_is_answered_or_is_one_line(params, tokens, source, sunk, tuning):
+    question = Question(
+        params=params,
+        tokens=tokens,
+        source_params=source and source[0],
+        source_tokens=source and source[1],
+        source_sunk=sunk and source is not None,
+        tuning_flops=tuning,
+    )
+    try:
+        advice = advise(question)
+    except UserError:
+        proposed = params / 2, 10 * params
+        small, trained = source or proposed
+        assert not (1 <= small < params and 1 <= trained <= LARGEST)
+        return
+    assert advice["verdict"] in VERDICTS
+    json.dumps(advice, allow_nan=False)
+
+
+# --- mugrow advise -----------------------------------------------------------------------------
+
+
+def test_command_prints_json(mugrow, study_dir):
+    ended = mugrow("advise", "--params", "7e9", "--tokens", "2e12", "--store", study_dir, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    advice = json.loads(ended.out)
+    assert advice["verdict"] == "cannot say"
+    assert advice["when_to_grow"]["source_tokens_g_stack"] == pytest.approx(11.11e9, rel=1e-3)
+
+
+def test_command_prints_the_verdict_first_and_fits_a_screen(mugrow):
+    ended = mugrow("advise", "--params", "7e9", "--tokens", "2e12")
+    lines = ended.out.splitlines()
+    assert lines[0].startswith("CANNOT SAY: ")
+    assert len(lines) <= 40
+    assert "outside the range of the Chinchilla law" in ended.out
+    assert "nan" not in ended.out
+    assert "11.1 B" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--params 0 --tokens 1e9", "params must be a number from 1"),
+        ("--params nan --tokens 1e9", "params must be a number from 1"),
+        ("--params 1e9 --tokens -1", "tokens must be a number from 1"),
+        ("--params 1e9 --tokens inf", "tokens must be a number from 1"),
+        ("--params 1e9 --tokens 1e9 --source-params 1e8", "give both"),
+        ("--params 1e9 --tokens 1e9 --source-sunk", "--source-sunk needs"),
+        (
+            "--params 1e9 --tokens 1e9 --source-params 2e9 --source-tokens 1e9",
+            "source_params 2e+09 is not below target params 1e+09",
+        ),
+        (
+            "--params 1e9 --tokens 1e9 --source-params 0 --source-tokens 1e9",
+            "source_params must be a number from 1",
+        ),
+        ("--params 1e9 --tokens 1e9 --tuning-budget -1", "tuning_budget must be from 0"),
+        ("--params 1e9 --tokens 1e9 --store nowhere", "nowhere is not a directory"),
+    ],
+)
+def test_a_mistake_is_one_line(mugrow, words, line):
+    ended = mugrow("advise", *words.split())
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.count("\n") == 1
+    assert line in ended.err
