@@ -25,6 +25,6 @@ def asymmetry(decoder: Decoder, weights: Weights, tokens_BT: Tensor, source_widt
     copies = width // source_width
     h = decoder.stream(weights, tokens_BT)[-1]
     h = F.layer_norm(h, h.shape[-1:])
-    after = h.unflatten(-1, (copies, source_width)).unbind(-2)
-    beside = h.unflatten(-1, (source_width, copies)).unbind(-1)
+    after = h.view(-1, copies, source_width).unbind(1)
+    beside = h.view(-1, source_width, copies).unbind(2)
     return min(float((a - b).norm() / h.norm()) for a, b, *_ in (after, beside))

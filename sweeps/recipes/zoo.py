@@ -12,10 +12,13 @@ where the paper does so, beside the plain restart where the difference is the qu
 skipped at a step, each with its reason, grow the other axis only.
 """
 
-from bench.spec import llama
+from bench.spec import Scalar, llama
 from sweeps.study import Method, Step, Study
 
-CARRY = {"optimizer": "carry", "schedule": "continue"}
+
+def continued(name: str, params: tuple[tuple[str, Scalar], ...] = ()) -> Method:
+    """A method whose target goes on with its source's moments where its schedule stood."""
+    return Method(name, params, optimizer="carry", schedule="continue")
 
 
 def study() -> Study:
@@ -47,13 +50,13 @@ def study() -> Study:
             Method("hypercloning"),
             Method("hypercloning", noise=0.1),
             Method("mup_upscale", (("noise", 0.1),)),
-            Method("mup_upscale", **CARRY),
-            Method("mup_upscale", (("noise", 0.1),), **CARRY),
+            continued("mup_upscale"),
+            continued("mup_upscale", (("noise", 0.1),)),
             Method("net2net"),
             Method("bert2bert"),
             Method("lemon"),
             Method("staged", optimizer="carry", schedule="reposition", rho=1.776),
-            Method("sparkling", **CARRY),
+            continued("sparkling"),
             Method("composable"),
             Method("stack"),
             Method("interleave"),
