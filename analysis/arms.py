@@ -4,7 +4,8 @@ Runs of one target shape are compared with each other. A label is the growth met
 what else differs between that method's runs at that target and nothing more: ``szp`` alone, but
 ``szp(shrink=0.2)`` beside ``szp(shrink=0.4)``, and ``stack(source=w64-d2)`` where two sources grew
 into one target. The parametrization is part of the target's name where targets have several, so
-that a method is never compared with a baseline of another parametrization.
+that a method is never compared with a baseline of another parametrization, and so is the horizon
+in steps: a run is compared with those of its own horizon.
 """
 
 import json
@@ -19,16 +20,21 @@ BASELINE = "scratch"
 
 
 def label_targets(runs: pd.DataFrame) -> pd.DataFrame:
-    """The target runs with two more columns, ``target`` and ``label``; one run for each seed.
+    """The target runs with more columns, ``target`` and ``label``; one run for each seed.
 
-    Sorted by width, depth, and label with scratch first. Raises ``UserError`` where two runs of
-    one seed cannot be told apart by target and label.
+    ``variant`` is the label but for the source: what runs from several sources have in common.
+    Sorted by width, depth, horizon, and label with scratch first. Raises ``UserError`` where two
+    runs of one seed cannot be told apart by target and label.
     """
     targets = runs[runs["role"] == "target"].copy()
     targets["target"] = [f"w{w}-d{d}" for w, d in zip(targets.width, targets.depth, strict=True)]
     if len(set(targets["parametrization"])) > 1:
         targets["target"] += "-" + targets["parametrization"]
-    targets["label"] = _labels(targets, runs)
+    targets["horizon"] = [_horizon(json.loads(spec)) for spec in targets["spec"]]
+    if len(targets[["target", "horizon"]].drop_duplicates()) > targets["target"].nunique():
+        targets["target"] += [f"-s{steps}" for steps in targets["horizon"]]
+    targets["label"] = _labels(targets, _shapes(runs))
+    targets["variant"] = _labels(targets, None)
     twice = targets[targets.duplicated(["target", "label", "seed"])]
     for run in twice.itertuples():
         raise UserError(
@@ -36,14 +42,24 @@ def label_targets(runs: pd.DataFrame) -> pd.DataFrame:
             f"one of them {run.run_id}: they differ in nothing that names an arm"
         )
     targets["grown"] = targets["method"] != BASELINE
-    return targets.sort_values(["width", "depth", "target", "grown", "label", "seed"])
+    return targets.sort_values(["width", "depth", "horizon", "target", "grown", "label", "seed"])
 
 
-def _labels(targets: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
-    shapes = {
+def _horizon(spec: dict[str, Any]) -> int:
+    """Steps of its own until a run's horizon: one that continues a schedule begins inside it."""
+    horizon: int = spec["steps"] - spec.get("first_step", 0)
+    return horizon
+
+
+def _shapes(runs: pd.DataFrame) -> dict[str, str]:
+    return {
         run_id: f"w{width}-d{depth}"
         for run_id, width, depth in zip(runs["run_id"], runs["width"], runs["depth"], strict=True)
     }
+
+
+def _labels(targets: pd.DataFrame, shapes: dict[str, str] | None) -> list[str]:
+    """Labels within each target; without ``shapes`` of the runs, sources are not part of them."""
     details = [_details(run, shapes) for run in targets.to_dict("records")]
     groups = list(zip(targets["target"], targets["method"], strict=True))
     labels = []
@@ -58,7 +74,7 @@ def _labels(targets: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     return labels
 
 
-def _details(run: dict[Any, Any], shapes: dict[str, str]) -> dict[str, Any]:
+def _details(run: dict[Any, Any], shapes: dict[str, str] | None) -> dict[str, Any]:
     """What may tell two runs of one method apart: the start's parameters, its source's shape, and
     what became of optimizer and schedule."""
     spec = json.loads(run["spec"])
@@ -67,7 +83,7 @@ def _details(run: dict[Any, Any], shapes: dict[str, str]) -> dict[str, Any]:
     details |= dict(start["params"])  # which may have a noise of its own
     details["schedule"] = _schedule(spec)
     source = run["source_run_id"]
-    if isinstance(source, str):
+    if isinstance(source, str) and shapes is not None:
         details["source"] = shapes.get(source, source)
     return details
 

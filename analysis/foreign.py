@@ -1,36 +1,51 @@
-"""Savings on anyone's training logs: a CSV, Parquet or JSON-lines table, a row a logged point.
+"""Savings on anyone's training logs: a table with a row a logged point.
 
-``x`` is what was paid (FLOPs, tokens, hours) and ``x`` and ``loss`` may be arithmetic on columns,
-as in ``6 * params * tokens``. Such an expression is parsed first, and anything that is not a
-column, a number, ``+ - * /`` or a bracket is refused, so no table or command line runs code.
+``x`` is what was paid (FLOPs, tokens, hours); it and ``loss`` may be expressions on columns, as in
+``6 * params * tokens``. Runs of one method are told apart by their seed. Arms that share seeds are
+compared in pairs, on those seeds; arms that share none were drawn apart, and are resampled apart.
 """
 
-import ast
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis.savings import Arm, Curve, Saving, baseline_final, compare, curve, fixed
+from analysis.expression import column, numbers
+from analysis.savings import (
+    ACCOUNTINGS,
+    Accounting,
+    Arm,
+    Curve,
+    Saving,
+    baseline_final,
+    common_seeds,
+    compare,
+    curve,
+    fixed,
+    savings_curve,
+)
 from analysis.stats import NOTHING
+from analysis.summary import savings_columns, to_json
+from analysis.table import read_table
 from bench.spec import UserError, unknown
 
-READERS: Mapping[str, Callable[..., Any]] = {
-    ".csv": pd.read_csv,
-    ".parquet": pd.read_parquet,
-    ".jsonl": partial(pd.read_json, lines=True),
-    ".json": partial(pd.read_json, lines=True),
-}
-ARITHMETIC = (
-    *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Name, ast.Load, ast.Constant),
-    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.UAdd, ast.USub),
-)
+Cost = float | Mapping[str, float]
+"""A cost of every arm that bears it, or of the runs named, in units of ``x``."""
 
 
-def table_savings(
+@dataclass(frozen=True, eq=False)
+class Arms:
+    """A baseline, what is compared with it, and the accountings in which anything is charged."""
+
+    baseline: Arm
+    methods: Mapping[str, Arm]
+    accountings: tuple[Accounting, ...]
+
+
+def read_arms(
     path: Path,
     *,
     run: str,
@@ -38,125 +53,101 @@ def table_savings(
     loss: str,
     baseline: str,
     methods: Sequence[str] = (),
-    at: Sequence[float] = (),
-    source_cost: float = 0.0,
-    tuning_cost: float = 0.0,
+    source_cost: Cost = 0.0,
+    tuning_cost: Cost = 0.0,
     seeds: str | None = None,
     smooth: int = 1,
-) -> list[dict[str, Any]]:
-    """Savings of methods against a baseline, a row for each (method, loss, accounting).
+) -> Arms:
+    """The arms of a table: ``run`` and ``seeds`` are columns, ``baseline`` and ``methods``
+    (default: all others) values of ``run``.
 
-    ``run`` and ``seeds`` are columns, ``baseline`` and ``methods`` (default: all others) values of
-    ``run``, ``at`` losses (default: the baseline's final one). ``source_cost`` is charged to the
-    methods and ``tuning_cost`` to both arms, in units of ``x``; an accounting is listed once
-    something is charged in it. ``smooth`` is the window in points of a centred running median, for
-    noisy logs. Without ``seeds`` there is no interval. What does not exist is None.
+    ``source_cost`` is charged to the methods and ``tuning_cost`` to both arms, unless they name
+    runs. ``smooth`` is the window in points of a centred running median, for noisy logs.
 
     Raises ``UserError``, in one line, on any table, column, expression or run that does not fit.
     """
-    _check_numbers(at, source_cost, tuning_cost, smooth)
-    points = _points(read_table(path), run, x, loss, seeds)
-    names = list(dict.fromkeys(points["run"]))
-    for name in (baseline, *methods):
-        if name not in names:
-            raise unknown("run", name, names)
-    arms = {name: _curves(points, name, smooth) for name in (baseline, *(methods or names))}
-    base = Arm(arms.pop(baseline), tuning_flops=tuning_cost)
-    rule = fixed(at) if at else baseline_final
-    charged = {"target": True, "source": source_cost > 0, "full": tuning_cost > 0}
-    rows = []
-    for name, curves in arms.items():
-        n_seeds = len(set(base.curves) & set(curves))
-        if not n_seeds:
-            raise UserError(f"runs {baseline!r} and {name!r} have no seed in common")
-        savings = compare(base, Arm(curves, source_cost, tuning_cost), rule)
-        rows += [_row(name, n_seeds, saving) for saving in savings if charged[saving.accounting]]
-    return rows
-
-
-def _check_numbers(
-    at: Sequence[float], source_cost: float, tuning_cost: float, smooth: int
-) -> None:
-    for name, value in (("source cost", source_cost), ("tuning cost", tuning_cost)):
-        if not 0 <= value < math.inf:
-            raise UserError(f"{name} must be a finite number, at least 0, not {value}")
-    for value in at:
-        if not math.isfinite(value):
-            raise UserError(f"a loss to compare at must be a finite number, not {value}")
     if smooth < 1 or smooth % 2 == 0:
         near = max(1, smooth + 1)
         raise UserError(f"smooth must be an odd number of points, not {smooth}; nearest: {near}")
+    points = _points(read_table(path), run, x, loss, seeds)
+    names = list(dict.fromkeys(points["run"]))
+    costs = {"source cost": source_cost, "tuning cost": tuning_cost}
+    for name in (baseline, *methods, *_named(costs)):
+        if name not in names:
+            raise unknown("run", name, names)
+    chosen = [name for name in methods or names if name != baseline]
+    if not chosen:
+        raise UserError(f"{path} has no run but the baseline {baseline!r} to compare with it")
+    source = {name: _cost("source cost", source_cost, name) for name in chosen}
+    source[baseline] = 0.0 if isinstance(source_cost, float) else source_cost.get(baseline, 0.0)
+    tuning = {name: _cost("tuning cost", tuning_cost, name) for name in source}
+    arms = {name: Arm(_curves(points, name, smooth), source[name], tuning[name]) for name in source}
+    charged = {"target": True, "source": any(source.values()), "full": any(tuning.values())}
+    return Arms(
+        baseline=arms.pop(baseline),
+        methods=arms,
+        accountings=tuple(name for name in ACCOUNTINGS if charged[name]),
+    )
+
+
+def savings(arms: Arms, at: Sequence[float] = ()) -> list[dict[str, Any]]:
+    """A row for each (method, loss, accounting), at the losses ``at`` or the baseline's last.
+
+    What does not exist is None; without several seeds there is no interval.
+    """
+    for loss in at:
+        if not math.isfinite(loss):
+            raise UserError(f"a loss to compare at must be a finite number, not {loss}")
+    rule = fixed(at) if at else baseline_final
+    return [
+        _row(name, arms.baseline, method, saving)
+        for name, method in arms.methods.items()
+        for saving in compare(arms.baseline, method, rule, paired=_paired(arms.baseline, method))
+        if saving.accounting in arms.accountings
+    ]
+
+
+def savings_curves(arms: Arms) -> list[dict[str, Any]]:
+    """s(loss) of each method in each accounting, as ``analysis.figures.savings`` draws them."""
+    found = {
+        name: savings_curve(arms.baseline, method, paired=_paired(arms.baseline, method))
+        for name, method in arms.methods.items()
+    }
+    curves: list[dict[str, Any]] = [
+        to_json({"label": name} | savings_columns(accounting, rows))
+        for name, rows in found.items()
+        for accounting in arms.accountings
+        if rows
+    ]
+    if not curves:
+        raise UserError("no method has a loss below its first in common with the baseline")
+    return curves
+
+
+def _named(costs: Mapping[str, Cost]) -> list[str]:
+    return [name for cost in costs.values() if not isinstance(cost, float) for name in cost]
+
+
+def _cost(what: str, cost: Cost, name: str) -> float:
+    value = cost if isinstance(cost, float) else cost.get(name, 0.0)
+    if not 0 <= value < math.inf:
+        raise UserError(f"{what} must be a finite number, at least 0, not {value}")
+    return value
 
 
 def _points(table: pd.DataFrame, run: str, x: str, loss: str, seeds: str | None) -> pd.DataFrame:
     """The table's logged points as columns run, seed, x, loss."""
+    runs = column(table, run)
+    if runs.isna().any():
+        raise UserError(f"column {run!r} names no run in row {int(runs.isna().argmax())}")
     return pd.DataFrame(
         {
-            "run": _column(table, run).astype(str),
-            "seed": 0 if seeds is None else pd.factorize(_column(table, seeds), sort=True)[0],
-            "x": evaluate(table, x),
-            "loss": evaluate(table, loss),
+            "run": runs.astype(str),
+            "seed": 0 if seeds is None else pd.factorize(column(table, seeds))[0],
+            "x": numbers(table, x),
+            "loss": numbers(table, loss),
         }
     )
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """The table at a path, by its suffix. ``UserError`` where there is none or it is unreadable."""
-    if path.suffix not in READERS:
-        raise UserError(f"cannot read {path}: a table is one of {', '.join(READERS)}")
-    if not path.is_file():
-        raise UserError(f"there is no table {path}")
-    try:
-        table: pd.DataFrame = READERS[path.suffix](path)
-    except (ValueError, OSError) as error:  # pandas and pyarrow parse errors are ValueErrors
-        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from error
-    if table.empty:
-        raise UserError(f"{path} has no rows")
-    return table
-
-
-def evaluate(table: pd.DataFrame, expression: str) -> pd.Series:
-    """A column, or arithmetic on columns, as numbers; ``UserError`` on anything else."""
-    if expression in table.columns:
-        return _numbers(table, expression)
-    names = _names(expression)
-    if not names:
-        raise UserError(f"{expression!r} names no column of the table")
-    numbers = pd.DataFrame({name: _numbers(table, name) for name in names})
-    try:
-        return pd.Series(numbers.eval(expression), dtype=float)
-    except (ArithmeticError, RecursionError) as error:
-        raise UserError(f"{expression!r} cannot be computed: {error}") from error
-
-
-def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
-    column = _column(table, name)
-    try:
-        return pd.to_numeric(column).astype(float)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"column {name!r} is not a number in every row") from error
-
-
-def _names(expression: str) -> list[str]:
-    """Columns an expression uses; ``UserError`` if it is more than arithmetic."""
-    try:
-        nodes = list(ast.walk(ast.parse(expression, mode="eval")))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"{expression!r} is neither a column nor arithmetic on columns") from error
-    for node in nodes:
-        number = not isinstance(node, ast.Constant) or type(node.value) in (int, float)
-        if not isinstance(node, ARITHMETIC) or not number:
-            raise UserError(
-                f"{expression!r} is not plain arithmetic on columns: {type(node).__name__} "
-                "is not one of + - * / ( ), numbers and columns"
-            )
-    return [node.id for node in nodes if isinstance(node, ast.Name)]
-
-
-def _column(table: pd.DataFrame, name: str) -> pd.Series:
-    if name not in table.columns:
-        raise unknown("column", name, [str(column) for column in table.columns])
-    return table[name]
 
 
 def _curves(points: pd.DataFrame, name: str, smooth: int) -> dict[int, Curve]:
@@ -174,22 +165,28 @@ def _curves(points: pd.DataFrame, name: str, smooth: int) -> dict[int, Curve]:
     return curves
 
 
-def _row(method: str, n_seeds: int, saving: Saving) -> dict[str, Any]:
+def _paired(baseline: Arm, method: Arm) -> bool:
+    return bool(common_seeds(baseline, method))
+
+
+def _row(name: str, baseline: Arm, method: Arm, saving: Saving) -> dict[str, Any]:
+    common = common_seeds(baseline, method)
     speedup, saved = saving.speedup or NOTHING, saving.saving or NOTHING
-    numbers = {
-        "speedup": speedup.value,
-        "speedup_lo": speedup.lo,
-        "speedup_hi": speedup.hi,
-        "saving": saved.value,
-        "saving_lo": saved.lo,
-        "saving_hi": saved.hi,
-    }
-    return {
-        "method": method,
-        "loss": saving.at_loss,
-        "accounting": saving.accounting,
-        "state": saving.state,
-        **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
-        "bound": saving.bound,
-        "n_seeds": n_seeds,
-    }
+    row: dict[str, Any] = to_json(
+        {
+            "method": name,
+            "loss": saving.at_loss,
+            "accounting": saving.accounting,
+            "state": saving.state,
+            "speedup": speedup.value,
+            "speedup_lo": speedup.lo,
+            "speedup_hi": speedup.hi,
+            "saving": saved.value,
+            "saving_lo": saved.lo,
+            "saving_hi": saved.hi,
+            "bound": saving.bound,
+            "n_seeds": len(common) or min(len(baseline.curves), len(method.curves)),
+            "paired": bool(common),
+        }
+    )
+    return row

@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from analysis.stats import Array, Interval, bootstrap, percentile_interval
+from analysis.stats import Array, Interval, percentile_interval, resample_counts
 
 Accounting = Literal["target", "source", "full"]
 State = Literal["reached", "never_reached", "baseline_never_reached", "outside_range"]
@@ -35,11 +35,12 @@ State = Literal["reached", "never_reached", "baseline_never_reached", "outside_r
 ACCOUNTINGS: tuple[Accounting, ...] = ("target", "source", "full")
 STATES: tuple[State, ...] = ("reached", "never_reached", "baseline_never_reached", "outside_range")
 GRID_POINTS = 30
+BLOCK = 32  # resamples computed at once: their curves stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Loss (points,) against FLOPs (points,), strictly ascending, at least one above 0."""
+    """Loss (..., points) against FLOPs (points,), strictly ascending, at least one above 0."""
 
     flops: Array
     loss: Array
@@ -65,7 +66,7 @@ def curve(flops: npt.ArrayLike, loss: npt.ArrayLike) -> Curve | None:
 
 def envelope(measured: Curve) -> Curve:
     """The lowest loss up to each point: never increasing."""
-    return Curve(measured.flops, np.minimum.accumulate(measured.loss))
+    return Curve(measured.flops, np.minimum.accumulate(measured.loss, axis=-1))
 
 
 def _to_axis(flops: Array, first: float) -> Array:
@@ -77,8 +78,8 @@ def _from_axis(place: Array, first: float) -> Array:
     return np.where(place < 0, (place + 1) * first, first * np.exp(np.maximum(place, 0)))
 
 
-def mean_curve(curves: Sequence[Curve]) -> Curve:
-    """The mean over seeds at every FLOPs that some seed logged and all seeds cover."""
+def aligned(curves: Sequence[Curve]) -> Curve:
+    """Losses (seeds, points) at every FLOPs that some seed logged and all seeds cover."""
     start = max(one.flops[0] for one in curves)
     end = min(one.flops[-1] for one in curves)
     flops = np.unique(np.concatenate([one.flops for one in curves]))
@@ -87,23 +88,42 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
     for one in curves:
         first = one.flops[one.first]
         losses.append(np.interp(_to_axis(flops, first), _to_axis(one.flops, first), one.loss))
-    return Curve(flops, np.mean(losses, axis=0))
+    return Curve(flops, np.array(losses))
+
+
+def mean_curve(curves: Sequence[Curve]) -> Curve:
+    """The mean over seeds at every FLOPs that some seed logged and all seeds cover."""
+    return _mean(aligned(curves), np.ones(len(curves)))
+
+
+def _mean(seeds: Curve, counts: Array) -> Curve:
+    """The mean with seeds drawn ``counts`` (..., seeds) times."""
+    return Curve(seeds.flops, counts @ seeds.loss / len(seeds.loss))
 
 
 def cost(measured: Curve, losses: Array) -> Array:
-    """FLOPs at which the envelope first reaches each loss; nan where it never does."""
+    """FLOPs (..., losses) at which the envelope first reaches each loss; nan where it never is."""
     lowest = envelope(measured).loss
-    right = np.searchsorted(-lowest, -losses)
-    reached = right < len(lowest)
-    right = np.minimum(right, len(lowest) - 1)
+    right = _first_reached(lowest, losses)
+    reached = right < lowest.shape[-1]
+    right = np.minimum(right, lowest.shape[-1] - 1)
     left = np.maximum(right - 1, 0)
-    drop = lowest[left] - lowest[right]
+    above, below = (np.take_along_axis(lowest, index, axis=-1) for index in (left, right))
+    drop = above - below
     part = np.ones_like(losses)
-    np.divide(lowest[left] - losses, drop, out=part, where=reached & (drop > 0))
+    np.divide(above - losses, drop, out=part, where=reached & (drop > 0))
     first = measured.flops[measured.first]
     axis = _to_axis(measured.flops, first)
     between = _from_axis(axis[left] + part * (axis[right] - axis[left]), first)
     return np.where(reached, np.where(part < 1, between, measured.flops[right]), np.nan)
+
+
+def _first_reached(lowest: Array, losses: Array) -> npt.NDArray[np.int64]:
+    """Index of the first point at or below each loss; the number of points where none is."""
+    rising = -lowest.reshape(-1, lowest.shape[-1])
+    wanted = -losses.reshape(len(rising), -1)
+    found = [row.searchsorted(want) for row, want in zip(rising, wanted, strict=True)]
+    return np.array(found, dtype=np.int64).reshape(losses.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,36 +175,54 @@ def _saving(speedup: float) -> float:
 LossRule = Callable[[Curve, Curve], Array]
 
 
-def compare(baseline: Arm, method: Arm, at: LossRule) -> list[Saving]:
+def compare(baseline: Arm, method: Arm, at: LossRule, *, paired: bool = True) -> list[Saving]:
     """Savings at the losses of a rule, all accountings, over the seeds that both arms finished.
 
-    The rule maps the two mean curves to losses and is applied anew in each resample: "the
-    baseline's final loss" is then that of the seeds drawn, which always reach it.
+    The rule maps mean curves to losses (..., losses) and is applied anew in each resample: "the
+    baseline's final loss" is then that of the seeds drawn, which always reach it. Arms that are
+    not ``paired`` have seeds of their own, all used and resampled apart.
     """
-    seeds = sorted(set(baseline.curves) & set(method.curves))
-    if not seeds:
+    chosen = _chosen(baseline, method, paired)
+    if not all(chosen):
         return []
-    pairs = {seed: (baseline.curves[seed], method.curves[seed]) for seed in seeds}
-
-    def measure(drawn: list[tuple[Curve, Curve]]) -> Array:
-        baselines, methods = zip(*drawn, strict=True)
-        return _measure(mean_curve(baselines), mean_curve(methods), at)
-
-    whole, draws = measure(list(pairs.values())), bootstrap(pairs, measure)
+    arms = [aligned(curves) for curves in chosen]
+    sizes = [len(curves) for curves in chosen]
+    counts, inverse = resample_counts(sizes[0]) if paired else resample_counts(*sizes)
+    ones = [np.ones(size) for size in sizes]
+    whole = _measure(_mean(arms[0], ones[0]), _mean(arms[1], ones[1]), at)
+    blocks = [
+        _measure(_mean(arms[0], counts[0][rows]), _mean(arms[1], counts[-1][rows]), at)
+        for start in range(0, len(counts[0]), BLOCK)
+        for rows in [slice(start, start + BLOCK)]
+    ]
+    draws = np.concatenate(blocks, axis=1)[:, inverse]
     return [
         saving
         for accounting in ACCOUNTINGS
-        for saving in _account(whole, draws, baseline, method, accounting, len(seeds))
+        for saving in _account(whole, draws, baseline, method, accounting, min(sizes))
     ]
+
+
+def common_seeds(baseline: Arm, method: Arm) -> list[int]:
+    return sorted(set(baseline.curves) & set(method.curves))
+
+
+def _chosen(baseline: Arm, method: Arm, paired: bool) -> tuple[list[Curve], list[Curve]]:
+    """The curves to compare: of the seeds in common, or all."""
+    if not paired:
+        return list(baseline.curves.values()), list(method.curves.values())
+    seeds = common_seeds(baseline, method)
+    return [baseline.curves[s] for s in seeds], [method.curves[s] for s in seeds]
 
 
 def _measure(baseline: Curve, method: Curve, at: LossRule) -> Array:
     """Per loss: the loss, is it above both starts, the costs of both arms, the ends of both.
 
-    Shape (6, losses). A start is the first loss logged after step 0.
+    Shape (6, ..., losses). A start is the first loss logged after step 0.
     """
     losses = at(baseline, method)
-    above = (losses > baseline.loss[baseline.first]) & (losses > method.loss[method.first])
+    starts = [one.loss[..., one.first, None] for one in (baseline, method)]
+    above = (losses > starts[0]) & (losses > starts[1])
     ends = [np.full_like(losses, one.flops[-1]) for one in (baseline, method)]
     return np.stack([losses, above, cost(baseline, losses), cost(method, losses), *ends])
 
@@ -194,7 +232,7 @@ def _account(
 ) -> list[Saving]:
     overheads = baseline.overhead(accounting), method.overhead(accounting)
     state, ratio = _ratio(whole, *overheads)
-    states, ratios = _ratio(draws.transpose(1, 0, 2), *overheads)
+    states, ratios = _ratio(draws, *overheads)
     # a censored resample is somewhere beyond its bound, so it may be anywhere on that side
     open_ends = np.select(
         [states == 0, states == 1, states == 2], [ratios, -np.inf, np.inf], np.nan
@@ -209,7 +247,7 @@ def _account(
             else None,
             bound=float(ratio[column]) if name.endswith("never_reached") else None,
             resamples_reached=int((states[:, column] == 0).sum()),
-            resamples=len(draws),
+            resamples=draws.shape[1],
         )
         for column in range(whole.shape[1])
     ]
@@ -237,15 +275,46 @@ def _ratio(
 def fixed(losses: npt.ArrayLike) -> LossRule:
     """The rule of given losses, the same in every resample."""
     values = np.atleast_1d(np.asarray(losses, dtype=np.float64))
-    return lambda baseline, method: values
+    return lambda baseline, method: np.broadcast_to(
+        values, (*baseline.loss.shape[:-1], len(values))
+    )
 
 
 def baseline_final(baseline: Curve, method: Curve) -> Array:
-    return baseline.loss[-1:]
+    return baseline.loss[..., -1:]
 
 
-def method_final(baseline: Curve, method: Curve) -> Array:
-    return method.loss[-1:]
+def _finals(baseline: Curve, method: Curve) -> Array:
+    return np.concatenate([baseline.loss[..., -1:], method.loss[..., -1:]], axis=-1)
+
+
+def headline_and_curve(
+    baseline: Arm, method: Arm, *, paired: bool = True
+) -> tuple[list[tuple[str, Saving]], list[Saving]]:
+    """The savings that ``headline`` names and those of ``savings_curve``, of the same resamples."""
+    chosen = _chosen(baseline, method, paired)
+    if not all(chosen):
+        return [], []
+    grid = _grid(*(mean_curve(curves) for curves in chosen))
+
+    def rule(baseline: Curve, method: Curve) -> Array:
+        at_grid = np.broadcast_to(grid, (*baseline.loss.shape[:-1], len(grid)))
+        return np.concatenate([_finals(baseline, method), at_grid], axis=-1)
+
+    found = compare(baseline, method, rule, paired=paired)
+    columns = 2 + len(grid)
+    at_scratch, at_method = found[0::columns], found[1::columns]
+    named = [("scratch final", saving) for saving in at_scratch]
+    if at_method[0].at_loss > at_scratch[0].at_loss:
+        named += [("method final", saving) for saving in at_method]
+    return named, [saving for index, saving in enumerate(found) if index % columns > 1]
+
+
+def _grid(baseline: Curve, method: Curve) -> Array:
+    """Losses from the lower of the two first ones down to the lowest; empty if that is no range."""
+    top = min(one.loss[one.first] for one in (baseline, method))
+    bottom = min(one.loss.min() for one in (baseline, method))
+    return np.linspace(top, bottom, GRID_POINTS) if bottom < top else np.empty(0)
 
 
 def headline(baseline: Arm, method: Arm) -> list[tuple[str, Saving]]:
@@ -253,26 +322,13 @@ def headline(baseline: Arm, method: Arm) -> list[tuple[str, Saving]]:
 
     ``method final`` is added where the method ends above scratch: it never reached the first.
     """
-    at_scratch = compare(baseline, method, baseline_final)
-    at_method = compare(baseline, method, method_final)
-    named = [("scratch final", saving) for saving in at_scratch]
-    if at_scratch and at_method[0].at_loss > at_scratch[0].at_loss:
-        named += [("method final", saving) for saving in at_method]
-    return named
+    return headline_and_curve(baseline, method)[0]
 
 
-def savings_curve(baseline: Arm, method: Arm, points: int = GRID_POINTS) -> list[Saving]:
+def savings_curve(baseline: Arm, method: Arm, *, paired: bool = True) -> list[Saving]:
     """Savings over a grid of losses, from the highest down, all accountings.
 
     The grid runs from the lower of the two first logged losses, above which the log is too coarse
     for a ratio, to the lowest loss that either arm reached. Empty where that is no range.
     """
-    seeds = sorted(set(baseline.curves) & set(method.curves))
-    if not seeds:
-        return []
-    arms = [mean_curve([arm.curves[seed] for seed in seeds]) for arm in (baseline, method)]
-    top = min(one.loss[one.first] for one in arms)
-    bottom = min(one.loss.min() for one in arms)
-    if not bottom < top:
-        return []
-    return compare(baseline, method, fixed(np.linspace(top, bottom, points)))
+    return headline_and_curve(baseline, method, paired=paired)[1]

@@ -13,9 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.advice.fitted import finals
+from analysis.advice.measured import with_origins
 from analysis.arms import BASELINE, arm, curves_by_run, label_targets
-from analysis.savings import ACCOUNTINGS, Curve, Saving, headline, savings_curve
-from analysis.stats import NOTHING, Interval, nominal_coverage, paired_bootstrap
+from analysis.laws.chapter import chapter
+from analysis.recovery import recoveries
+from analysis.savings import ACCOUNTINGS, Curve, Saving, headline_and_curve
+from analysis.stats import NOTHING, Interval, mean_interval, nominal_coverage
 from analysis.store import Store
 from analysis.transfer import Optimum, Sweep, drifts, optimum, sweeps, transfers
 from bench.record import STATUSES
@@ -46,6 +50,8 @@ def summarize(store: Store) -> dict[str, Any]:
         "finals": _finals(targets),
         "savings": comparisons,
         "savings_curves": savings_curves,
+        "recovery": [dataclasses.asdict(one) for one in recoveries(store)],
+        "laws": chapter(finals(runs, with_origins(runs, targets))),
         "costs": _costs(runs),
     }
     plain: dict[str, Any] = to_json(summary)
@@ -180,7 +186,7 @@ def _final_losses(rows: pd.DataFrame, column: str) -> dict[int, float]:
 
 
 def _mean(by_seed: dict[int, float]) -> Interval:
-    return paired_bootstrap(by_seed, lambda drawn: float(np.mean(drawn)), LEVEL)
+    return mean_interval(by_seed, LEVEL)
 
 
 def _savings(
@@ -193,11 +199,9 @@ def _savings(
         for label, rows in arms[arms["method"] != BASELINE].groupby("label", sort=False):
             method = arm(rows, curves)
             names = {"target": target, "method": rows["method"].iloc[0], "label": label}
-            headlines += [
-                names | {"at": at} | _saving(saving) for at, saving in headline(baseline, method)
-            ]
-            grid = savings_curve(baseline, method)
-            grids += [names | _grid(accounting, grid) for accounting in ACCOUNTINGS if grid]
+            ends, grid = headline_and_curve(baseline, method)
+            headlines += [names | {"at": at} | _saving(saving) for at, saving in ends]
+            grids += [names | savings_columns(name, grid) for name in ACCOUNTINGS if grid]
     return headlines, grids
 
 
@@ -205,7 +209,8 @@ def _saving(saving: Saving) -> dict[str, Any]:
     return dataclasses.asdict(saving) | {"speedup": saving.speedup, "saving": saving.saving}
 
 
-def _grid(accounting: str, savings: list[Saving]) -> dict[str, Any]:
+def savings_columns(accounting: str, savings: list[Saving]) -> dict[str, Any]:
+    """A savings curve in one accounting, as columns; nan where there is no number."""
     own = [saving for saving in savings if saving.accounting == accounting]
     speedups = [saving.speedup or NOTHING for saving in own]
     return {

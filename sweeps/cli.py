@@ -11,8 +11,13 @@ import tyro
 from tyro.conf import subcommand
 
 from bench.spec import UserError
+from sweeps.commands.advise import Advise
 from sweeps.commands.bench import Bench
+from sweeps.commands.check import Check
+from sweeps.commands.fit import Fit
+from sweeps.commands.grow import Grow
 from sweeps.commands.listing import List
+from sweeps.commands.new import New
 from sweeps.commands.report import Report
 from sweeps.commands.run import Run
 from sweeps.commands.savings import Savings
@@ -21,7 +26,12 @@ Command = (
     Annotated[Run, subcommand("run")]
     | Annotated[List, subcommand("list")]
     | Annotated[Report, subcommand("report")]
+    | Annotated[Check, subcommand("check")]
+    | Annotated[Grow, subcommand("grow")]
+    | Annotated[New, subcommand("new")]
+    | Annotated[Fit, subcommand("fit")]
     | Annotated[Savings, subcommand("savings")]
+    | Annotated[Advise, subcommand("advise")]
     | Annotated[Bench, subcommand("bench")]
 )
 

@@ -23,7 +23,7 @@ def listing(what: str) -> list[dict[str, str]]:
 
             return _named({name: entry.title for name, entry in FIGURES.items()})
         case "methods":
-            from bench.growth import NAMES, method
+            from bench.growth import method, names
 
             return [
                 {
@@ -34,7 +34,20 @@ def listing(what: str) -> list[dict[str, str]]:
                     "summary": entry.summary,
                     "parameters": ", ".join(f"{k}={v}" for k, v in entry.params.items()),
                 }
-                for entry in map(method, NAMES)
+                for entry in map(method, names())
+            ]
+        case "forms":
+            from analysis.laws import get_form, names
+
+            return [
+                {
+                    "name": entry.name,
+                    "reads": ", ".join(entry.variables),
+                    "parameters": ", ".join(entry.params),
+                    "paper": entry.paper,
+                    "summary": entry.summary,
+                }
+                for entry in map(get_form, names())
             ]
     assert what == "parametrizations"
     module = import_module("bench.parametrization")

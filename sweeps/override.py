@@ -106,7 +106,7 @@ def _method(key: str, text: str) -> Method:
         if param in CHOICES and param not in _own_params(name):
             policy[param] = _parse(param, value, types[param])
         else:
-            params.append((param, _scalar(value)))
+            params.append((param, scalar(value)))
     return Method(name, tuple(params), **policy)
 
 
@@ -116,7 +116,7 @@ def _own_params(name: str) -> Mapping[str, Scalar]:
     return method(name).params if name in names() else {}
 
 
-def _scalar(text: str) -> Scalar:
+def scalar(text: str) -> Scalar:
     """The narrowest type that reads ``text``."""
     for kind in (bool, int, float):
         try:

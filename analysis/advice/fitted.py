@@ -58,7 +58,8 @@ def cost_ratio(plan: Plan, kappa: float, rho: float, d_0: float) -> float:
 
 def finals(runs: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     """Rows to fit: ``n, d, c, d1, g, loss``, with their ``label``, ``variant`` (see
-    ``label_targets``), ``parametrization`` and ``cluster``.
+    ``label_targets``), ``law``, ``parametrization`` and ``cluster``. A law is of one variant and of
+    one way to grow: its name is the variant, and says the growth where there are several.
 
     Sources whose schedule ended are models from scratch as good as any target; those stopped
     before their cool-down are not.
@@ -70,7 +71,9 @@ def finals(runs: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
         & (runs["method"] == BASELINE)
         & runs["final_val_loss"].notna()
         & ended
-    ].assign(label=BASELINE, variant=BASELINE, source_params=math.nan, source_tokens=math.nan)
+    ].assign(
+        label=BASELINE, variant=BASELINE, growth="", source_params=math.nan, source_tokens=math.nan
+    )
     rows = pd.concat([targets, sources], ignore_index=True)
     grown = rows["source_params"].notna()
     return pd.DataFrame(
@@ -83,11 +86,17 @@ def finals(runs: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
             "loss": rows["final_val_loss"],
             "label": rows["label"],
             "variant": rows["variant"],
+            "law": _laws(rows),
             "parametrization": rows["parametrization"],
             "cluster": rows["source_run_id"].where(grown, rows["run_id"]),
             "scratch": rows["method"] == BASELINE,
         }
     )
+
+
+def _laws(rows: pd.DataFrame) -> "pd.Series[str]":
+    several = rows.groupby("variant")["growth"].transform("nunique") > 1
+    return rows["variant"].where(~several, rows["variant"] + " " + rows["growth"])
 
 
 def law_evidence(plan: Plan, rows: pd.DataFrame, study: str) -> list[Evidence]:

@@ -100,7 +100,8 @@ def target_runs(store: Store) -> pd.DataFrame:
 def with_origins(runs: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     """Those of ``targets`` (see ``label_targets``) that finished, and what they grew from.
 
-    ``source_params`` and ``source_tokens`` (up to the checkpoint used) are nan for scratch.
+    ``source_params`` and ``source_tokens`` (up to the checkpoint used) are nan for scratch;
+    ``growth`` is how the shape grew, as in ``w×2``, and empty for scratch.
     """
     targets = targets[(targets["status"] == "finished") & targets["final_val_loss"].notna()]
     sources = {row["run_id"]: row for row in runs.to_dict("records")}
@@ -108,7 +109,16 @@ def with_origins(runs: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     return targets.assign(
         source_params=[params for params, _ in origins],
         source_tokens=[tokens for _, tokens in origins],
+        growth=[_growth(row, sources) for row in targets.to_dict("records")],
     )
+
+
+def _growth(row: dict[Any, Any], runs: dict[Any, dict[Any, Any]]) -> str:
+    source = runs.get(row["source_run_id"])
+    if source is None:
+        return ""
+    factors = {name[0]: row[name] / source[name] for name in ("width", "depth")}
+    return " ".join(f"{name}×{factor:.3g}" for name, factor in factors.items() if factor != 1)
 
 
 def _origin(row: dict[Any, Any], runs: dict[Any, dict[Any, Any]]) -> tuple[float, float]:

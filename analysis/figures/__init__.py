@@ -9,18 +9,39 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.figures import costs, curves, main, savings, style, sweeps
+from analysis.figures import (
+    asymmetry,
+    costs,
+    curves,
+    emphasis,
+    forest,
+    growing,
+    laws,
+    main,
+    methods,
+    recovery,
+    savings,
+    style,
+    sweeps,
+)
 from analysis.store import Store
 from bench.spec import unknown
 
 
 @dataclass(frozen=True)
 class Entry:
-    """``title`` is the one line of a listing, ``caption`` how to read the figure."""
+    """``title`` is the one line of a listing, ``caption`` how to read the figure.
+
+    ``section`` is the part of a report that shows it.
+    """
 
     function: Callable[[dict[str, Any], Store], Figure]
     title: str
     caption: str
+    section: str = "study"
+
+
+LAWS = "laws"
 
 
 FIGURES = {
@@ -30,7 +51,7 @@ FIGURES = {
         "Left: final loss of the proxies against learning rate at each width; a star marks the "
         "lowest mean, and stars above one another mean that the learning rate transfers. Right: "
         "validation loss of the widest target against compute with the source charged; the number "
-        "is the speed-up at scratch’s own final loss. Bands span the seeds.",
+        "is the speed-up at scratch’s own final loss. Bands span the seeds." + emphasis.CAPTION,
     ),
     "transfer": Entry(
         sweeps.transfer,
@@ -51,20 +72,84 @@ FIGURES = {
         "Loss against compute of grown and from-scratch targets",
         "Mean validation loss with a band from the lowest to the highest seed. Left, the target’s "
         "own FLOPs; right, its source’s added. The dashed line is scratch’s final loss. Only ends "
-        "of schedules compare: on the way, a decayed curve is below one that has yet to decay.",
+        "of schedules compare: on the way, a decayed curve is below one that has yet to decay."
+        + emphasis.CAPTION,
     ),
     "savings": Entry(
         savings.savings,
         "Speed-up over scratch at every loss, in three accountings",
         "FLOPs from scratch divided by FLOPs of the method to reach the same loss; above 1 growing "
         "saves. The band is the interval over seeds. Dotted lines with arrows are bounds, where "
-        "one of the two never reached the loss.",
+        "one of the two never reached the loss." + emphasis.CAPTION,
+    ),
+    "methods": Entry(
+        methods.methods,
+        "Each method against scratch, by final loss",
+        "Mean validation loss with a band from the lowest to the highest seed, methods in the "
+        "order of their final losses. Solid, the target’s own FLOPs; dashed, its source’s added; "
+        "black, scratch, and dotted its final loss. The numbers are the speed-up there with its "
+        "interval over seeds.",
+    ),
+    "forest": Entry(
+        forest.forest,
+        "Speed-up and final loss of every method",
+        "Left, FLOPs from scratch divided by FLOPs of the method to reach scratch’s final loss, in "
+        "three accountings; right of the line growing saves. An arrow is a bound or an open end, "
+        "and where there is no number the row says why. Right, the final loss minus scratch’s, "
+        "paired by seed: left of the line is better. Whiskers are intervals over seeds.",
+    ),
+    "recovery": Entry(
+        recovery.recovery,
+        "The loss after growth, and how long until it is back",
+        "Mean validation loss of the grown model with a band from the lowest to the highest seed; "
+        "dotted, what its source had. The mark on the left is the loss right after growth, and the "
+        "spike (in nats) is its height over the source’s. Back means at the source’s loss again, "
+        "after the highest one. Methods are in the order of their final losses.",
+    ),
+    "asymmetry": Entry(
+        asymmetry.asymmetry,
+        "How far the copies of a unit come apart",
+        "The distance between copies of the residual stream’s units, relative to its norm, mean "
+        "over seeds: 0 is a model still locked to its source’s width, about 1 independent units. "
+        "Names are in the order in which the lines end. Values below 1e-8 are drawn there.",
     ),
     "costs": Entry(
         costs.costs,
         "Where the compute went",
         "The FLOPs of one target run and of what it rests on: its source up to the checkpoint "
         "used, and all trials of the sweep behind its hyperparameters.",
+    ),
+    "laws": Entry(
+        laws.laws,
+        "Scaling laws: loss against model size, tokens and compute",
+        "A row for each law, at most four. Lines are the law at the N or D named, with 95 % bands; "
+        "colour is the other variable, dark for more. Right, the lowest loss that the law allows a "
+        "budget, and runs coloured by N. Stars are the runs with the most compute, which the form "
+        "was chosen to predict; the law drawn is fitted to all.",
+        LAWS,
+    ),
+    "residuals": Entry(
+        laws.residuals,
+        "What the laws leave: residuals against model size, tokens and their ratio",
+        "A law that fits has no slope and no bend here. Stars are the runs with the most compute, "
+        "each against the fit that had not seen them: that is the law’s error outside its runs.",
+        LAWS,
+    ),
+    "growth_factor": Entry(
+        growing.growth_factor,
+        "Loss against the growth factor at equal target compute",
+        "A parabola in ln g for each level of target compute, dark for more; the source is not "
+        "charged. Blue: the factor with the lowest loss. Red: the one above which training from "
+        "scratch is better; it is not drawn beyond the largest factor sampled.",
+        LAWS,
+    ),
+    "contour": Entry(
+        growing.contour,
+        "Where growing beats scratch, over model size and tokens",
+        "The difference of two laws within the sizes and tokens that both have runs of: blue where "
+        "grown models are better. Hatched where the 95 % intervals of the two laws overlap: there "
+        "the difference is not established. The source is not charged.",
+        LAWS,
     ),
 }
 

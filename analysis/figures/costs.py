@@ -37,7 +37,7 @@ def costs(summary: dict[str, Any], store: Store) -> Figure:
 
 
 def draw_bars(axis: Axes, finals: list[dict[str, Any]]) -> None:
-    labels = [final["label"] for final in finals]
+    labels = [style.wrapped(final["label"], 40) for final in finals]
     left = [0.0] * len(finals)
     for column, (name, colour) in PARTS.items():
         parts = [final[column] for final in finals]
@@ -47,6 +47,6 @@ def draw_bars(axis: Axes, finals: list[dict[str, Any]]) -> None:
         at = (total, label)
         axis.annotate(flops(total), at, (4, 0), textcoords="offset points", va="center", size=8)
     axis.set_xlim(0, 1.18 * max(left))
-    axis.invert_yaxis()
+    axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.grid(visible=False)
     style.flops_axis(axis.xaxis)

@@ -2,24 +2,27 @@
 
 The left panel counts the target's own FLOPs; the right one charges the source too, which moves a
 grown model's curve to the right by what its source had cost. The horizontal distance between a
-curve and scratch is the compute saved at that loss.
+curve and scratch is the compute saved at that loss. Of many methods those that end lowest are told
+apart; the figure ``methods`` has a panel for each.
 """
 
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.arms import label_targets
-from analysis.figures import style
+from analysis.figures import emphasis, style
 from analysis.report.format import ACCOUNTINGS
 from analysis.store import Store
 from bench.spec import UserError
 
 COMPUTE = "compute (FLOPs)"
+DRAWN = 200  # points of a curve: more are not seen, and the page would weigh tens of megabytes
 
 
 def curves(summary: dict[str, Any], store: Store) -> Figure:
@@ -28,15 +31,19 @@ def curves(summary: dict[str, Any], store: Store) -> Figure:
     targets = list(rows["target"].unique())
     figure, axes = style.panels(len(targets), 2, sharex="row", sharey="row")
     figure.set_figheight(style.PANEL * len(targets) + 0.4)
+    coloured: set[str] = set()
     for row, target in zip(axes, targets, strict=True):
         mine = rows[rows["target"] == target]
+        own = emphasis.told_apart(summary, target)
+        coloured |= own
         for axis, accounting in zip(row, ("target", "source"), strict=True):
-            draw_panel(axis, mine, charge_source=accounting == "source")
+            draw_panel(axis, mine, own, charge_source=accounting == "source")
             axis.set_title(f"{target}: {ACCOUNTINGS[accounting]}")
             axis.set_xlabel(COMPUTE)
         row[0].set_ylabel("validation loss (nats per token)")
     labels = list(rows["label"].unique())
-    style.legend_below(figure, [*map(style.handle, labels), final_line()], columns=5)
+    handles = [*emphasis.handles(labels, coloured, {}), final_line()]
+    style.legend_below(figure, handles, columns=style.legend_columns(labels, 5))
     return figure
 
 
@@ -44,32 +51,21 @@ def final_line() -> Line2D:
     return Line2D([], [], color=style.GREY, ls="--", lw=1, label="scratch, final")
 
 
-def target_curves(store: Store) -> pd.DataFrame:
+def target_curves(store: Store, figure: str = "curves") -> pd.DataFrame:
     """Logged points of the finished targets: target, label, seed, flops, flops_source, val_loss."""
     runs = label_targets(store.runs)
     runs = runs[runs["status"] == "finished"]
     if runs.empty:
-        raise UserError("figure 'curves' needs a finished target, and the study has none")
+        raise UserError(f"figure {figure!r} needs a finished target, and the study has none")
     named = runs[["run_id", "target", "label", "seed", "flops_source"]]
     points = named.merge(store.curves, on="run_id")
     return points[(points["step"] > 0) & points["val_loss"].notna()]
 
 
-def draw_panel(axis: Axes, rows: pd.DataFrame, *, charge_source: bool) -> None:
-    """Mean over seeds with a band from the lowest to the highest seed, for each method."""
+def draw_panel(axis: Axes, rows: pd.DataFrame, coloured: set[str], *, charge_source: bool) -> None:
+    """Each method's curve, those ``coloured`` with their band over seeds, and scratch's end."""
     for label, mine in rows.groupby("label"):
-        look = style.look(str(label))
-        steps = mine.groupby("step").agg(
-            flops=("flops", "mean"), source=("flops_source", "mean"), mean=("val_loss", "mean"),
-            low=("val_loss", "min"), high=("val_loss", "max"),
-        )  # fmt: skip
-        x = steps["flops"] + (steps["source"] if charge_source else 0.0)
-        axis.fill_between(x, steps["low"], steps["high"], color=look.colour, alpha=0.2, lw=0)
-        axis.plot(
-            x, steps["mean"], look.line, marker=look.marker, ms=3.5, markevery=0.12,
-            color=look.colour, label=f"_{label}",
-        )  # fmt: skip
-        axis.plot(x.iloc[-1:], steps["mean"].iloc[-1:], look.marker, color=look.colour, label="_")
+        draw_method(axis, str(label), seed_means(mine), str(label) in coloured, charge_source)
     scratch = rows[rows["label"] == "scratch"]
     if not scratch.empty:
         axis.axhline(final_mean(scratch), color=style.GREY, ls="--", lw=1, label="_final")
@@ -79,6 +75,38 @@ def draw_panel(axis: Axes, rows: pd.DataFrame, *, charge_source: bool) -> None:
     end = (rows["flops"] + rows["flops_source"]).max()
     axis.set(ylim=(low, high), xlim=(0.8 * shown.min(), 1.2 * end))
     style.flops_axis(axis.xaxis)
+
+
+def draw_method(
+    axis: Axes, label: str, means: pd.DataFrame, coloured: bool, charge_source: bool
+) -> None:
+    x = means["flops"] + (means["source"] if charge_source else 0.0)
+    if not coloured:
+        axis.plot(x, means["mean"], color=style.FAINT, lw=0.8, zorder=1, label=f"_{label}")
+        return
+    look = style.look(label)
+    axis.fill_between(x, means["low"], means["high"], color=look.colour, alpha=0.2, lw=0)
+    axis.plot(
+        x, means["mean"], look.line, marker=look.marker, ms=3.5, markevery=0.12,
+        color=look.colour, label=f"_{label}",
+    )  # fmt: skip
+    axis.plot(x.iloc[-1:], means["mean"].iloc[-1:], look.marker, color=look.colour, label="_")
+
+
+def seed_means(rows: pd.DataFrame) -> pd.DataFrame:
+    """One method's points by step: FLOPs, its source's, and loss as mean, lowest and highest."""
+    return rows[rows["step"].isin(drawn_steps(rows["step"]))].groupby("step").agg(
+        flops=("flops", "mean"), source=("flops_source", "mean"), mean=("val_loss", "mean"),
+        low=("val_loss", "min"), high=("val_loss", "max"),
+    )  # fmt: skip
+
+
+def drawn_steps(steps: pd.Series) -> npt.NDArray[np.int64]:
+    """The steps to draw: all, or of a longer curve ``DRAWN`` evenly spaced in their logarithm."""
+    logged = np.unique(steps.to_numpy(dtype=np.int64))
+    count = len(logged)
+    places = np.geomspace(1, count, DRAWN).round() - 1 if count > DRAWN else np.arange(count)
+    return logged[np.unique(places.astype(np.int64))]
 
 
 def final_mean(rows: pd.DataFrame) -> float:

@@ -9,12 +9,14 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 
-from analysis.figures import curves, style, sweeps
+from analysis.figures import curves, emphasis, sweeps
 from analysis.report.format import ACCOUNTINGS, speedup_short
 from analysis.store import Store
 
 ACCOUNTING = "source"
+LONG = 45  # letters: two columns of the legend hold no more each
 
 
 def main(summary: dict[str, Any], store: Store) -> Figure:
@@ -24,11 +26,14 @@ def main(summary: dict[str, Any], store: Store) -> Figure:
     rows = curves.target_curves(store)
     target = str(rows["target"].iloc[-1])
     rows = rows[rows["target"] == target]
-    more = max(0, rows["label"].nunique() - 4)  # two methods share a line of the legend
-    figure = Figure(figsize=(11.0, 4.0 + 0.09 * more), layout="constrained")
+    handles = growth_legend(rows, target, summary)
+    columns = 1 if any(len(str(handle.get_label())) > LONG for handle in handles) else 2
+    lines = -(-len(handles) // columns)
+    figure = Figure(figsize=(11.0, 4.0 + 0.18 * max(0, lines - 3)), layout="constrained")
     parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1))
     draw_transfer(parts[0], bowls, names)
-    draw_growth(parts[1], rows, target, summary)
+    draw_growth(parts[1], rows, target, emphasis.told_apart(summary, target))
+    add_legend(parts[1], handles, columns)
     return figure
 
 
@@ -39,24 +44,30 @@ def draw_transfer(part: SubFigure, bowls: Sequence[sweeps.Sweep], names: Sequenc
     part.legend(handles=sweeps.bowl_legend(bowls), loc="outside lower center", ncols=3)
 
 
-def draw_growth(part: SubFigure, rows: pd.DataFrame, target: str, summary: dict[str, Any]) -> None:
-    labels = list(rows["label"].unique())
+def draw_growth(part: SubFigure, rows: pd.DataFrame, target: str, coloured: set[str]) -> None:
     axis = part.subplots()
-    curves.draw_panel(axis, rows, charge_source=True)
+    curves.draw_panel(axis, rows, coloured, charge_source=True)
     axis.set(
         xlabel=f"{curves.COMPUTE}: {ACCOUNTINGS[ACCOUNTING]}",
         ylabel="validation loss (nats per token)",
     )
     part.suptitle(f"What does growing to {target} save?", fontsize=10.5)
+
+
+def growth_legend(rows: pd.DataFrame, target: str, summary: dict[str, Any]) -> list[Line2D]:
+    labels = list(rows["label"].unique())
+    texts = dict(zip(labels, with_speedups(labels, target, summary), strict=True))
+    coloured = emphasis.told_apart(summary, target)
+    return [*emphasis.handles(labels, coloured, texts), curves.final_line()]
+
+
+def add_legend(part: SubFigure, handles: Sequence[Line2D], columns: int) -> None:
     part.legend(
-        handles=[
-            *map(style.handle, labels, with_speedups(labels, target, summary)),
-            curves.final_line(),
-        ],
+        handles=list(handles),
         title=f"speed-up at scratch’s final loss ({ACCOUNTINGS[ACCOUNTING]})",
         title_fontsize=8,
         loc="outside lower center",
-        ncols=2,
+        ncols=columns,
         columnspacing=1.0,
     )
 

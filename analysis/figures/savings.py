@@ -6,7 +6,7 @@ training. Where one arm never got there is only a bound, dotted: from above (arr
 method did not reach the loss, from below (arrow up) where scratch did not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from analysis.figures import style
+from analysis.figures import emphasis, style
 from analysis.report.format import ACCOUNTINGS
 from analysis.store import Store
 from bench.spec import UserError
@@ -37,31 +37,67 @@ def savings(summary: Row, store: Store) -> Figure:
     columns = len(ACCOUNTINGS)
     figure, axes = style.panels(len(targets), columns, sharex="row", sharey="row")
     figure.set_figheight(style.PANEL * len(targets) + 0.4)
+    coloured: set[str] = set()
     for row, target in zip(axes, targets, strict=True):
+        own = emphasis.told_apart(summary, target)
+        coloured |= own
         for axis, (accounting, title) in zip(row, ACCOUNTINGS.items(), strict=True):
             mine = [c for c in curves if (c["target"], c["accounting"]) == (target, accounting)]
-            draw_panel(axis, mine)
+            draw_faint(axis, [curve for curve in mine if curve["label"] not in own])
+            draw_panel(axis, [curve for curve in mine if curve["label"] in own])
             axis.set_title(title)
         row[0].set_ylabel(f"{target}\nspeed-up over scratch")
         row[0].invert_xaxis()
         row[1].set_xlabel("validation loss (nats per token), falling to the right")
     labels = list(dict.fromkeys(curve["label"] for curve in curves))
-    style.legend_below(figure, [style.handle(label) for label in labels] + censored_handles(curves))
+    handles = emphasis.handles(labels, coloured, {}) + censored_handles(curves)
+    style.legend_below(figure, handles, columns=style.legend_columns(labels))
     return figure
 
 
-def draw_panel(axis: Axes, curves: Sequence[Row]) -> None:
+def of_table(curves: Sequence[Row], baseline: str) -> Figure:
+    """s(loss) of the methods of anyone's table: a panel for each accounting that they have.
+
+    Their names are unknown here, so looks are dealt in order: no two share one by chance.
+    """
+    accountings = list(dict.fromkeys(curve["accounting"] for curve in curves))
+    labels = list(dict.fromkeys(curve["label"] for curve in curves))
+    looks = style.dealt(labels)
+    figure, axes = style.panels(1, len(accountings), sharex=True, sharey=True)
+    for axis, accounting in zip(axes[0], accountings, strict=True):
+        draw_panel(axis, [c for c in curves if c["accounting"] == accounting], looks)
+        axis.set_title(ACCOUNTINGS[accounting])
+        axis.set_xlabel("loss, falling to the right")
+    axes[0, 0].set_ylabel("speed-up")
+    figure.suptitle(f"baseline:{style.plain(' ' + baseline)}", fontsize=9)
+    axes[0, 0].invert_xaxis()
+    handles = [style.handle(label, style.plain(label), looks[label]) for label in labels]
+    style.legend_below(figure, handles + censored_handles(curves), columns=2)
+    return figure
+
+
+def draw_panel(
+    axis: Axes, curves: Sequence[Row], looks: Mapping[str, style.Look] | None = None
+) -> None:
+    """Speed-ups over the loss with the line where nothing is saved; looks by label, if not ours."""
     axis.axhline(1, color=style.GREY, lw=1, label="_one")
     for curve in curves:
-        draw_curve(axis, curve)
+        label = curve["label"]
+        draw_curve(axis, curve, style.look(label) if looks is None else looks[label])
     axis.set_yscale("log", base=2)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axis.yaxis.set_minor_locator(NullLocator())
 
 
-def draw_curve(axis: Axes, curve: Row) -> None:
+def draw_faint(axis: Axes, curves: Sequence[Row]) -> None:
+    """The speed-ups alone, without bands and bounds."""
+    for curve in curves:
+        y = [float("nan") if value is None else value for value in curve["speedup"]]
+        axis.plot(curve["loss"], y, color=style.FAINT, lw=0.8, zorder=1, label="_faint")
+
+
+def draw_curve(axis: Axes, curve: Row, look: style.Look) -> None:
     """The curve where both arms reached the loss, its band, and arrows at the bounds elsewhere."""
-    look = style.look(curve["label"])
     columns = zip(curve["loss"], curve["speedup"], curve["lo"], curve["hi"], strict=True)
     reached = [column for column in columns if column[1] is not None]
     if reached:

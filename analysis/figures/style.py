@@ -10,6 +10,7 @@ where the font is missing.
 """
 
 import io
+import textwrap
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -50,6 +51,7 @@ RC: dict[Any, Any] = {
 WIDE = 7.2  # inches: a page of text
 PANEL = 2.9  # inches: the height of a panel
 GREY = "#666666"
+FAINT = "#c4c4c4"  # methods that a crowded panel does not tell apart
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("P", "<", "X", ">", "h", "p", "d", "8")
 DASHES = ("--", ":", "-.")
@@ -65,12 +67,28 @@ class Look:
     line: str = "-"
 
 
-METHODS = {
+METHODS = {  # no two share both colour and marker
     "scratch": Look("#000000", "o"),
     "szp": Look("#0072B2", "s"),
     "hypercloning": Look("#D55E00", "^"),
     "zero_pad": Look("#009E73", "D"),
     "stack": Look("#CC79A7", "v"),
+    "mup_upscale": Look("#E69F00", "P"),
+    "net2net": Look("#56B4E9", "X"),
+    "bert2bert": Look("#0072B2", "<"),
+    "lemon": Look("#D55E00", ">"),
+    "staged": Look("#009E73", "p"),
+    "sparkling": Look("#CC79A7", "h"),
+    "composable": Look("#E69F00", "d"),
+    "interleave": Look("#56B4E9", "v"),
+    "gradual_stack": Look("#0072B2", "d"),
+    "llama_pro": Look("#D55E00", "s"),
+    "ligo": Look("#009E73", "^"),
+    "msg": Look("#CC79A7", "D"),
+    "majority_kernels": Look("#E69F00", "8"),
+    "inheritune": Look("#56B4E9", "h"),
+    "prune": Look("#0072B2", "X"),
+    "continue": Look("#009E73", ">"),
 }
 
 
@@ -88,6 +106,25 @@ def look(label: str) -> Look:
         return known
     seed = zlib.crc32(variant.encode())
     return Look(known.colour, MARKERS[seed % len(MARKERS)], DASHES[seed % len(DASHES)])
+
+
+def dealt(labels: Sequence[str]) -> dict[str, Look]:
+    """A look for each label, in their order: all differ up to 24 labels."""
+    return {
+        label: Look(OKABE_ITO[index % len(OKABE_ITO)], MARKERS[index % len(MARKERS)])
+        for index, label in enumerate(labels)
+    }
+
+
+def plain(text: str) -> str:
+    """Text from a file as matplotlib shows it as it is: no formula, and no label it would skip."""
+    escaped = text.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def wrapped(label: str, width: int = 30) -> str:
+    """A label on as many lines as it needs, broken where its parameters are."""
+    return textwrap.fill(label, width, break_long_words=False, break_on_hyphens=False)
 
 
 def shades(shapes: Iterable[Shape]) -> dict[Shape, Any]:
@@ -116,16 +153,16 @@ def mark_minimum(axes: Axes, x: float, y: float, colour: Any) -> None:
     )  # fmt: skip
 
 
-def handle(label: str, text: str | None = None) -> Line2D:
+def handle(label: str, text: str | None = None, mine: Look | None = None) -> Line2D:
     """The legend's entry for a method, under its label unless ``text`` says more."""
-    mine = look(label)
+    mine = mine or look(label)
     return Line2D([], [], color=mine.colour, marker=mine.marker, ls=mine.line, label=text or label)
 
 
-def flops_axis(axis: Axis) -> None:
-    """SI prefixes on the ticks, at 1, 2 and 5 of each decade where the axis is logarithmic."""
+def flops_axis(axis: Axis, subs: Sequence[float] = (1, 2, 5)) -> None:
+    """SI prefixes on the ticks, at ``subs`` of each decade where the axis is logarithmic."""
     if axis.get_scale() == "log":
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_locator(LogLocator(subs=subs))
         axis.set_minor_locator(NullLocator())
     else:
         axis.set_major_locator(MaxNLocator(6))
@@ -133,8 +170,16 @@ def flops_axis(axis: Axis) -> None:
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], columns: int = 4) -> None:
+    """A legend under the panels, for which a figure has room for two lines and grows for more."""
     if handles:
         figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
+        more = -(-len(handles) // columns) - 2
+        figure.set_figheight(figure.get_figheight() + 0.17 * max(0, more))
+
+
+def legend_columns(labels: Iterable[str], most: int = 4) -> int:
+    """How many columns of a page-wide legend have room for the longest of the labels."""
+    return max(1, min(most, int(WIDE / (0.5 + 0.07 * max(map(len, labels))))))
 
 
 def svg_bytes(figure: Figure, name: str) -> bytes:

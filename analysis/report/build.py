@@ -6,6 +6,7 @@ mailed, printed and opened without a network. Everything that came from a file i
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from markupsafe import Markup, escape
 
 from analysis import figures
 from analysis.figures import style
-from analysis.report import latex, tables, words
+from analysis.report import latex, laws, tables, words
 from analysis.report.format import ACCOUNTINGS
 from analysis.store import Store, load
 from analysis.summary import summarize
@@ -38,25 +39,36 @@ def build(directory: Path) -> Path:
     summary = summarize(store)
     report = directory / "report"
     write_json(directory / "summary.json", summary)
-    drawn = draw_figures(summary, store, report / "figures")
+    drawn = draw_figures(figures.FIGURES, summary, store, report / "figures")
     listed = tables.of_summary(summary)
-    for table in listed:
-        write_text(report / "tables" / f"{table.name}.tex", latex.table(table))
+    write_tables([*listed, *laws.tables(summary["laws"])], report / "tables")
     write_text(report / "macros.tex", latex.macros(summary))
     page = report / "index.html"
     write_text(page, render(summary, store, drawn, tables.nonempty(listed)))
     return page
 
 
+def write_tables(listed: Iterable[tables.Table], folder: Path) -> None:
+    for table in listed:
+        write_text(folder / f"{table.name}.tex", latex.table(table))
+
+
 def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def draw_figures(summary: dict[str, Any], store: Store, folder: Path) -> list[dict[str, Any]]:
+def draw_figures(
+    entries: Mapping[str, figures.Entry], summary: dict[str, Any], store: Store, folder: Path
+) -> list[dict[str, Any]]:
     """Save every figure that the study has the rows for; the others give the reason instead."""
     drawn = []
-    for name, entry in figures.FIGURES.items():
-        shown: dict[str, Any] = {"name": name, "title": entry.title, "caption": entry.caption}
+    for name, entry in entries.items():
+        shown: dict[str, Any] = {
+            "name": name,
+            "title": entry.title,
+            "caption": entry.caption,
+            "section": entry.section,
+        }
         try:
             svg = style.save(figures.draw(name, summary, store), folder, name)
             drawn.append(shown | {"svg": inline(svg, name, entry.title), "reason": None})
@@ -79,17 +91,22 @@ def inline(svg: bytes, name: str, title: str) -> Markup:
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1))
 
 
+def chapter(found: dict[str, Any], drawn: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """What the page says on scaling laws; a reason that several figures share is said once."""
+    own = [figure for figure in drawn if figure["section"] == figures.LAWS]
+    reasons = (figure["reason"] for figure in own if figure["reason"])
+    return {
+        "sentences": laws.sentences(found),
+        "figures": own,
+        "absent": list(dict.fromkeys(reasons)) if found["laws"] else [],
+        "tables": tables.nonempty(laws.tables(found)),
+    }
+
+
 def render(
     summary: dict[str, Any], store: Store, drawn: list[dict[str, Any]], listed: list[tables.Table]
 ) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("template.html.j2").render(
+    return template("template.html.j2").render(
         title=store.study.get("title", summary["study"]),
         study=summary["study"],
         question=QUESTION,
@@ -98,13 +115,25 @@ def render(
         intervals=words.intervals(summary),
         missing=words.missing(summary, store.runs),
         warnings=words.warnings(summary, store.runs),
-        figures=drawn,
+        figures=[figure for figure in drawn if figure["section"] != figures.LAWS],
+        laws=chapter(summary["laws"], drawn),
         tables=listed,
         runs=tables.runs(store.runs),
         circumstances=circumstances(store.runs),
         configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),
         accountings=ACCOUNTINGS,
     )
+
+
+def template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def circumstances(runs: pd.DataFrame) -> dict[str, str]:

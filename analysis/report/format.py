@@ -68,6 +68,11 @@ def flops(value: float | None) -> str:
     return si(value, "FLOP")
 
 
+def tokens(value: float | None) -> str:
+    """12345.6 -> ``12.3 k``; in the brackets of an interval too."""
+    return si(value, "")
+
+
 def seconds(value: float | None) -> str:
     if value is None:
         return MISSING

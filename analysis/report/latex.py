@@ -7,10 +7,12 @@ says why.
 """
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from analysis.report import format as fmt
+from analysis.report import laws
 from analysis.report.tables import Table
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -47,14 +49,31 @@ def table(item: Table) -> str:
 
 def macros(summary: dict[str, Any]) -> str:
     """One ``\\newcommand`` a line, for every number of the summary that a paper would quote."""
-    named = list(numbers(summary))
-    names = [camel("mugrow", *parts) for parts, _ in named]
-    assert len(names) == len(set(names)), "two numbers share a macro"
+    study = summary["study"]
+    return commands(study, [*numbers(summary), *laws.numbers(study, summary["laws"])])
+
+
+def commands(study: str, named: Sequence[tuple[tuple[str, ...], str]]) -> str:
+    """The macros of (parts of the name, text), a line each; a name that is taken gets a number."""
+    names = numbered(camel("mugrow", *parts) for parts, _ in named)
     lines = [
         rf"\newcommand{{\{name}}}{{{escape(text)}}}"
         for name, (_, text) in zip(names, named, strict=True)
     ]
-    return f"% Numbers of the study {escape(summary['study'])}.\n" + "\n".join(lines) + "\n"
+    return f"% Numbers of the study {escape(study)}.\n" + "\n".join(lines) + "\n"
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """The names, with the second of a kind called ``NameTwo``: methods may differ in signs only."""
+    count: Counter[str] = Counter()
+    given: dict[str, None] = {}
+    for name in names:
+        unique = name
+        while unique in given:
+            count[name] += 1
+            unique = name + spelled(str(count[name] + 1))
+        given[unique] = None
+    return list(given)
 
 
 def camel(first: str, *parts: str) -> str:

@@ -27,7 +27,33 @@ class Table:
 
 
 def of_summary(summary: Summary) -> list[Table]:
-    return [make(summary) for make in (finals, savings, transfer, drift, optima, costs)]
+    return [make(summary) for make in TABLES]
+
+
+def methods(summary: Summary) -> Table:
+    """A row a method, the lowest final loss first; the savings of all accountings side by side."""
+    saved = {
+        (row["target"], row["label"], row["accounting"]): fmt.speedup_short(row)
+        for row in summary["savings"]
+        if row["at"] == "scratch final"
+    }
+    grown = [row for row in summary["finals"] if row["method"] != "scratch"]
+    targets = list(dict.fromkeys(row["target"] for row in grown))
+    grown.sort(key=lambda row: (targets.index(row["target"]), row["loss"]["value"] is None,
+                                row["loss"]["value"]))  # fmt: skip
+    return Table(
+        "methods",
+        "What each method saves",
+        "Speed-up over scratch at scratch's final loss, counted three ways; the lowest final loss "
+        "first. Negative differences from scratch, paired by seed, are better.",
+        ("target", "method", "final minus scratch (nats)", *fmt.ACCOUNTINGS.values()),
+        tuple(
+            (row["target"], row["label"], fmt.interval(row["minus_scratch"], fmt.loss),
+             *(saved.get((row["target"], row["label"], name), fmt.MISSING)
+               for name in fmt.ACCOUNTINGS))
+            for row in grown
+        ),
+    )  # fmt: skip
 
 
 def finals(summary: Summary) -> Table:
@@ -60,6 +86,23 @@ def savings(summary: Summary) -> Table:
              fmt.interval(row["saving"], fmt.percent_of_one),
              f"{row['resamples_reached']} of {row['resamples']}")
             for row in summary["savings"]
+        ),
+    )  # fmt: skip
+
+
+def recovery(summary: Summary) -> Table:
+    return Table(
+        "recovery",
+        "The loss after growth",
+        "Nats per token over the source's loss: right after growth (spike) and at most (peak). "
+        "Back: at the source's loss again, after the peak; given where all seeds came.",
+        ("target", "method", "source", "source's loss", "spike", "peak", "tokens until back",
+         "seeds back"),
+        tuple(
+            (row["target"], row["label"], row["source"], fmt.interval(row["source_loss"], fmt.loss),
+             fmt.interval(row["spike"], fmt.loss), fmt.interval(row["peak"], fmt.loss),
+             fmt.interval(row["tokens"], fmt.tokens), f"{row['back']} of {row['seeds']}")
+            for row in summary["recovery"]
         ),
     )  # fmt: skip
 
@@ -156,6 +199,9 @@ def run_cells(row: dict[Any, Any]) -> tuple[str, ...]:
         fmt.si(present["tokens"], ""), fmt.flops(present["flops"]),
         fmt.seconds(present["wall_s"]), present["run_id"], present["reason"] or "",
     )  # fmt: skip
+
+
+TABLES = (methods, finals, savings, recovery, transfer, drift, optima, costs)
 
 
 def nonempty(tables: Iterable[Table]) -> list[Table]:

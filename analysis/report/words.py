@@ -16,6 +16,7 @@ from analysis.report import format as fmt
 Summary = dict[str, Any]
 Row = dict[str, Any]
 FEW_SEEDS = 6  # below six, a percentile interval over seeds cannot cover 95 %
+MANY = 8  # methods in one sentence; the table of methods has the numbers of more
 VERDICTS = {
     "saved": "saved compute",
     "cost": "cost more compute",
@@ -52,15 +53,27 @@ def usual_loss(rows: list[Row]) -> str:
 
 
 def outcomes(rows: list[Row], target_rows: list[Row]) -> str:
-    """``saved compute – szp 2.00× [1.90, 2.10]; never reached it – hypercloning (below 0.93×)``."""
+    """``saved compute – szp 2.00× [1.90, 2.10]; never reached it – hypercloning (below 0.93×)``.
+
+    Of more than ``MANY`` methods the names alone, the highest speed-up first.
+    """
     usual = usual_loss(target_rows)
     parts: dict[str, list[str]] = {}
-    for row in rows:
+    many = len(rows) > MANY
+    for row in sorted(rows, key=by_speedup) if many else rows:
         own = fmt.loss(row["at_loss"])
         at = "" if own == usual else f" (at {own}, on the seeds it finished)"
-        parts.setdefault(verdict(row), []).append(f"{row['label']} {measured(row)}{at}".rstrip())
+        number = "" if many else measured(row)
+        parts.setdefault(verdict(row), []).append(f"{row['label']} {number}{at}".rstrip())
     order = [key for key in VERDICTS if key in parts]
-    return "; ".join(f"{VERDICTS[key]} – {', '.join(parts[key])}" for key in order)
+    counts = {key: f" ({len(parts[key])} of {len(rows)})" if many else "" for key in order}
+    return "; ".join(f"{VERDICTS[key]}{counts[key]} – {', '.join(parts[key])}" for key in order)
+
+
+def by_speedup(row: Row) -> float:
+    """A key that sorts the highest speed-up or bound first."""
+    value = row["bound"] if row["speedup"] is None else row["speedup"]["value"]
+    return -(value or 0.0)
 
 
 def measured(row: Row) -> str:

@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
@@ -13,9 +13,12 @@ from sweeps.commands.output import check_device, check_positive, print_table
 
 @dataclass(frozen=True)
 class Bench:
-    """Time this machine: stacks of models beside the usual way of training them."""
+    """Time this machine: stacks of models (throughput) or fits of laws (fit), beside the usual way.
 
-    what: Positional[Literal["throughput"]]
+    All options but --json belong to throughput.
+    """
+
+    what: Positional[Literal["throughput", "fit"]]
     widths: tuple[int, ...] = (32, 64, 128, 256)
     stacks: tuple[int, ...] = (1, 8)
     """Members of a stack."""
@@ -32,6 +35,21 @@ class Bench:
     """Print as JSON."""
 
     def __call__(self) -> None:
+        if self.what == "fit":
+            from analysis.laws.benchmark import fit_speed
+
+            result = fit_speed()
+            title = f"points: {result['points']}"
+        else:
+            result = self._throughput()
+            title = f"matrix products: {result['matmul_gflops']:.1f} GFLOP/s"
+        if self.json:
+            print(json.dumps(result, indent=2))
+        else:
+            print(title)
+            print_table(result["rows"])
+
+    def _throughput(self) -> dict[str, Any]:
         import torch
 
         from bench.throughput import throughput
@@ -44,7 +62,7 @@ class Bench:
         if not self.seconds > 0:
             raise UserError(f"--seconds must be above 0, not {self.seconds}")
         torch.set_num_threads(threads)
-        result = throughput(
+        return throughput(
             self.widths,
             self.stacks,
             depth=self.depth,
@@ -53,8 +71,3 @@ class Bench:
             seconds=self.seconds,
             device=self.device,
         )
-        if self.json:
-            print(json.dumps(result, indent=2))
-        else:
-            print(f"matrix products: {result['matmul_gflops']:.1f} GFLOP/s")
-            print_table(result["rows"])

@@ -14,7 +14,7 @@ class List:
     """What there is, with its paper and one line each."""
 
     what: Positional[
-        Literal["studies", "methods", "parametrizations", "corpora", "samplers", "figures"]
+        Literal["studies", "methods", "parametrizations", "corpora", "samplers", "forms", "figures"]
     ]
     json: bool = False
     """Print as JSON."""

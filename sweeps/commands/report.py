@@ -1,22 +1,97 @@
-"""``mugrow report``: a study's report, made again from its tables."""
+"""``mugrow report``: a study's report, made again from its tables, or that of anyone's runs."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
-from sweeps.commands.output import print_summary
+from bench.spec import UserError
+from sweeps.commands.output import check_positive, print_summary
 
 
 @dataclass(frozen=True)
 class Report:
-    """Write the report of a study's folder: HTML, figures, LaTeX tables and macros."""
+    """Write a report: HTML, figures, LaTeX tables and macros.
 
-    directory: Positional[Path]
+    Of a study's folder the whole report, into its folder ``report``. Of a table of runs (CSV,
+    Parquet or JSON lines) the chapter on scaling laws; the flags after --json are for tables. EXPR
+    is a column or an expression on columns, as in `mugrow fit`; of a study's own runs.parquet the
+    columns are known.
+    """
+
+    source: Positional[Path]
+    """A folder of `mugrow run`, or a table of runs."""
     json: bool = False
     """Print the claims as JSON."""
+    out: Path | None = None
+    """The folder to write to; NAME-report of the table NAME.csv by default."""
+    n: Annotated[str | None, arg(metavar="EXPR")] = None
+    """Parameters; the column params by default."""
+    d: Annotated[str | None, arg(metavar="EXPR")] = None
+    """Training tokens; the column tokens by default."""
+    loss: Annotated[str | None, arg(metavar="EXPR")] = None
+    """The loss in nats per token; the column final_val_loss by default."""
+    c: Annotated[str | None, arg(metavar="EXPR")] = None
+    """Compute in FLOPs, which says which runs are the largest; 6 N D by default."""
+    g: Annotated[str | None, arg(metavar="EXPR")] = None
+    """Growth factor."""
+    method: Annotated[str | None, arg(metavar="COLUMN")] = None
+    """The growth method: a law is fitted for each."""
+    baseline: str = "scratch"
+    """The method that the others are compared with."""
+    where: Annotated[str | None, arg(metavar="EXPR")] = None
+    """The rows to use, as in 'loss < 3.4 and corpus == "c4"'."""
+    run: Annotated[str | None, arg(metavar="COLUMN")] = None
+    """The column that says which rows are one run: only its last enters a fit."""
+    group: Annotated[str | None, arg(metavar="COLUMN")] = None
+    """What the bootstrap resamples: rows that were not drawn independently share a group."""
+    allow_mixed: bool = False
+    """Fit rows of several learning rates or FLOP conventions together."""
+    form: str | None = None
+    """The law, or several to compare on the largest runs: "chinchilla,kaplan"."""
+    bootstrap: Annotated[int | None, arg(metavar="RESAMPLES")] = None
+    """Resamples of each law; 1000 by default, fewer from 2000 rows on."""
 
     def __call__(self) -> None:
+        if self.source.is_file():
+            self._of_table()
+            return
+        given = [name for name in FLAGS if getattr(self, name) != getattr(Report, name)]
+        if given:
+            raise UserError(f"--{given[0].replace('_', '-')} is for a table; {self.source} is none")
         from analysis.report.build import build
 
-        print_summary(self.directory, build(self.directory), self.json)
+        print_summary(self.source, build(self.source), self.json)
+
+    def _of_table(self) -> None:
+        from analysis.laws.chapter import FORMS
+        from analysis.laws.rows import RowPolicy
+        from analysis.laws.table_rows import Columns
+        from analysis.report.table_report import build_table
+
+        if self.bootstrap is not None:
+            check_positive("bootstrap", self.bootstrap)
+        folder = self.out or Path(f"{self.source.stem}-report")
+        columns = Columns(
+            n=self.n,
+            d=self.d,
+            loss=self.loss,
+            c=self.c,
+            g=self.g,
+            method=self.method,
+            baseline=self.baseline,
+            policy=RowPolicy(
+                where=self.where, run=self.run, group=self.group, allow_mixed=self.allow_mixed
+            ),
+        )
+        forms = FORMS if self.form is None else tuple(self.form.split(","))
+        page = build_table(self.source, folder, columns, forms=forms, resamples=self.bootstrap)
+        if self.json:
+            print((folder / "laws.json").read_text(encoding="utf-8"), end="")
+        else:
+            print(f"report: {page}")
+
+
+FLAGS = ("out", "n", "d", "loss", "c", "g", "method", "baseline", "where", "run", "group",
+         "allow_mixed", "form", "bootstrap")  # fmt: skip

@@ -1,60 +1,101 @@
 """``mugrow savings``: compute saved, on anybody's table of loss curves."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from bench.spec import UserError
 from sweeps.commands.output import print_table
+
+if TYPE_CHECKING:
+    from analysis.foreign import Arms
+
+FIGURES = (".svg", ".png")
 
 
 @dataclass(frozen=True)
 class Savings:
-    """Compute savings on anybody's table of loss curves (CSV, Parquet or JSON lines)."""
+    """Compute savings on anybody's table of loss curves (CSV, Parquet or JSON lines).
+
+    EXPR is a column or an expression on columns, such as "6 * params * tokens".
+    """
 
     curves: Positional[Path]
     run: Annotated[str, arg(metavar="COLUMN")]
     """The column that names a run, or the method of one."""
     x: Annotated[str, arg(metavar="EXPR")]
-    """Compute: a column, or arithmetic on columns such as "6 * params * tokens"."""
+    """What was paid: FLOPs, tokens, hours."""
     loss: Annotated[str, arg(metavar="EXPR")]
-    """The loss: a column, or arithmetic on columns."""
+    """The loss."""
     baseline: Annotated[str, arg(metavar="RUN")]
     """The run all others are compared with."""
     method: Annotated[tuple[str, ...], arg(metavar="RUN ...")] = ()
     """The runs to compare; all others by default."""
     at: Annotated[tuple[float, ...], arg(metavar="LOSS ...")] = ()
     """Losses to compare at; the baseline's last by default."""
-    source_cost: float = 0.0
-    """What the source cost, in units of x; charged to the methods."""
-    tuning_cost: float = 0.0
-    """What tuning cost, in units of x; charged to both arms."""
+    source_cost: Annotated[tuple[str, ...], arg(metavar="COST|RUN=COST ...")] = ()
+    """What the source cost, in units of x: of all methods, or by run."""
+    tuning_cost: Annotated[tuple[str, ...], arg(metavar="COST|RUN=COST ...")] = ()
+    """What tuning cost, in units of x: of all methods and the baseline, or by run."""
     seeds: Annotated[str | None, arg(metavar="COLUMN")] = None
     """The column that tells runs of one method apart; without it there is no interval."""
     smooth: int = 1
     """Points of a running median, for noisy logs."""
+    figure: Path | None = None
+    """Draw the speed-up at every loss to this .svg or .png file."""
     json: bool = False
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from analysis.foreign import table_savings
+        from analysis.foreign import read_arms, savings
 
-        rows = table_savings(
+        if self.figure is not None and self.figure.suffix not in FIGURES:
+            raise UserError(f"--figure draws {' or '.join(FIGURES)}, not {self.figure}")
+        arms = read_arms(
             self.curves,
             run=self.run,
             x=self.x,
             loss=self.loss,
             baseline=self.baseline,
             methods=self.method,
-            at=self.at,
-            source_cost=self.source_cost,
-            tuning_cost=self.tuning_cost,
+            source_cost=_cost("source-cost", self.source_cost),
+            tuning_cost=_cost("tuning-cost", self.tuning_cost),
             seeds=self.seeds,
             smooth=self.smooth,
         )
+        rows = savings(arms, self.at)
+        if self.figure is not None:
+            _draw(self.figure, arms, self.baseline)
         if self.json:
             print(json.dumps(rows, indent=2))
         else:
             print_table(rows)
+
+
+def _cost(option: str, words: tuple[str, ...]) -> float | Mapping[str, float]:
+    """One cost, or costs by run; a run's name may itself hold an equals sign."""
+    try:
+        if len(words) == 1 and "=" not in words[0]:
+            return float(words[0])
+        pairs = [word.rsplit("=", 1) for word in words]
+        return {run: float(cost) for run, cost in pairs} if words else 0.0
+    except ValueError:
+        raise UserError(
+            f"--{option} takes one number, or RUN=NUMBER for each run, not {' '.join(words)!r}"
+        ) from None
+
+
+def _draw(path: Path, arms: "Arms", baseline: str) -> None:
+    from analysis.figures import style
+    from analysis.figures.savings import of_table
+    from analysis.foreign import savings_curves
+    from bench.record import write_atomically
+
+    with style.applied():
+        figure = of_table(savings_curves(arms), baseline)
+    drawn = style.png_bytes(figure) if path.suffix == ".png" else style.svg_bytes(figure, "savings")
+    write_atomically(path, lambda temporary: temporary.write_bytes(drawn))

@@ -5,7 +5,7 @@ sources, and targets of width 128 by scratch, szp and hypercloning. What it was 
 
 * muP's optimum stays at log2 lr = -6.8; SP's moves from -6.8 to -7.8;
 * szp needs half the target FLOPs of scratch for every loss, so its speed-up is 2 (``target``);
-* hypercloning ends above scratch's final loss and never reaches it;
+* hypercloning ends above scratch's final loss and never reaches it, and its copies stay locked;
 * one SP proxy diverged, one was pruned.
 
 Both seeds tell the same story: a seed adds a constant to the loss.
@@ -144,6 +144,10 @@ def target_loss(method: str, step: int) -> float:
     return scratch_loss(step)
 
 
+def asymmetry(method: str, step: int) -> float:
+    return 0.0 if method == "hypercloning" else 0.01 * 2.0 ** (step / 20)
+
+
 def proxies() -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of runs, curves and trials of the four sweeps."""
     runs, curves, trials = [], [], []
@@ -220,7 +224,10 @@ def sources_and_targets(flops_tuning: float) -> tuple[list[dict[str, Any]], list
                 flops_tuning=flops_tuning,
             )
             runs.append(row)
-            curves += curve_rows(row, losses)
+            own = curve_rows(row, losses)
+            if method != "scratch":
+                own = [point | {"asymmetry": asymmetry(method, point["step"])} for point in own]
+            curves += own
     return runs, curves
 
 

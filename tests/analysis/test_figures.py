@@ -7,13 +7,14 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures import FIGURES, draw, style, sweeps
+from analysis.figures import FIGURES, curves, draw, style, sweeps
 from analysis.report.format import speedup_short
 from analysis.store import Store, load
 from analysis.summary import summarize
@@ -259,3 +260,13 @@ def test_shades_darken_with_width() -> None:
 def test_captions_are_data() -> None:
     assert json.loads(json.dumps({name: entry.caption for name, entry in FIGURES.items()}))
     assert all(entry.title and entry.caption.endswith(".") for entry in FIGURES.values())
+
+
+def test_long_curves_are_thinned_and_keep_their_ends() -> None:
+    steps = pd.Series(np.repeat(np.arange(10, 10_010, 10), 2))
+    drawn = curves.drawn_steps(steps)
+    assert (drawn[0], drawn[-1]) == (10, 10_000)
+    assert 100 < len(drawn) <= curves.DRAWN
+    assert (np.diff(drawn) > 0).all()
+    assert set(drawn) <= set(steps)
+    assert curves.drawn_steps(steps[:100]).tolist() == list(range(10, 510, 10))

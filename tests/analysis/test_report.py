@@ -86,7 +86,7 @@ def test_building_twice_gives_the_same_bytes(study_dir: Path) -> None:
     first = [path.read_bytes() for path in files]
     build(study_dir)
     assert [path.read_bytes() for path in files] == first
-    assert len(files) == 2 + 1 + 1 + 6  # figure as SVG and PNG, page, macros, tables
+    assert len(files) == 2 + 1 + 1 + len(tables.TABLES) + 4  # SVG, PNG, page, macros, tables, laws
 
 
 @pytest.mark.usefixtures("one_figure")

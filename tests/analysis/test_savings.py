@@ -19,7 +19,7 @@ from analysis.savings import (
     mean_curve,
     savings_curve,
 )
-from analysis.stats import Array
+from analysis.stats import Array, resamples
 
 FLOPS: Array = np.exp2(np.arange(11.0))  # 1 to 1024
 FALL = 0.25  # nats per doubling
@@ -280,3 +280,33 @@ def test_exchanging_the_arms_inverts_the_ratio(first: Curve, second: Curve, loss
         assert there.speedup.value * back.speedup.value == pytest.approx(1)
     if there.bound and back.bound:
         assert there.bound * back.bound == pytest.approx(1)
+
+
+def test_arms_resampled_apart_give_a_wider_interval() -> None:
+    """Both arms differ by 0.1 between their seeds: paired that cancels, apart it does not."""
+    scratch = arm(line(), line(offset=0.1))
+    method = arm(line(speed=2), line(speed=2, offset=0.1))
+    for paired, factor in ((True, 1.0), (False, 2**0.4)):  # 0.1 of 0.25 nats a doubling
+        found = compare(scratch, method, fixed(3.5), paired=paired)[0]
+        assert found.speedup is not None
+        assert found.speedup.value == pytest.approx(2.0)
+        assert found.speedup.lo == pytest.approx(2.0 / factor)
+        assert found.speedup.hi == pytest.approx(2.0 * factor)
+    apart = Arm({7: line()})
+    assert compare(scratch, apart, fixed(3.5)) == []
+    assert compare(scratch, apart, fixed(3.5), paired=False)[0].resamples == 4
+
+
+def test_many_resamples_are_computed_in_blocks() -> None:
+    """Six seeds: what the blocks give is what each resample gives alone."""
+    offsets = [0.0, 0.02, 0.05, 0.1, 0.15, 0.3]
+    scratch = arm(*(line(offset=offset) for offset in offsets))
+    method = arm(*(line(speed=2, offset=-offset) for offset in offsets))
+    speedup = compare(scratch, method, fixed(3.5))[0].speedup
+    means = np.array(offsets)[resamples(6)].mean(axis=1)
+    expected = 2 * 2 ** (2 * np.sort(means) / FALL)
+    assert speedup is not None
+    assert speedup.value == pytest.approx(2 * 2 ** (2 * np.mean(offsets) / FALL))
+    tail = int(0.025 * (len(means) - 1))
+    assert speedup.lo == pytest.approx(expected[tail])
+    assert speedup.hi == pytest.approx(expected[-1 - tail])

@@ -11,9 +11,11 @@ from analysis.stats import (
     NOTHING,
     Interval,
     bootstrap,
+    mean_interval,
     nominal_coverage,
     paired_bootstrap,
     percentile_interval,
+    resample_counts,
     resamples,
 )
 
@@ -113,3 +115,34 @@ def test_interval_follows_a_change_of_units(
     after = paired_bootstrap({i: scale * v + offset for i, v in enumerate(values)}, mean)
     assert after.lo == pytest.approx(scale * before.lo + offset, abs=1e-6)
     assert after.hi == pytest.approx(scale * before.hi + offset, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 7])
+def test_counts_are_the_resamples(n: int) -> None:
+    (counts,), inverse = resample_counts(n)
+    drawn = resamples(n)
+    assert counts[inverse].tolist() == [np.bincount(row, minlength=n).tolist() for row in drawn]
+    assert len(np.unique(counts, axis=0)) == len(counts)
+
+
+def test_two_samples_are_resampled_apart() -> None:
+    (first, second), inverse = resample_counts(2, 3)
+    assert len(inverse) == 2**2 * 3**3
+    pairs = {(tuple(a), tuple(b)) for a, b in zip(first, second, strict=True)}
+    alone = [{tuple(row) for row in resample_counts(n)[0][0]} for n in (2, 3)]
+    assert pairs == set(itertools.product(*alone))
+    (first, second), inverse = resample_counts(4, 6)
+    assert len(inverse) == DRAWS
+    draws = np.hstack([first, second])[inverse]
+    assert (draws[:, :4].sum(axis=1) == 4).all()
+    assert (draws[:, 4:].sum(axis=1) == 6).all()
+    assert abs(np.corrcoef(draws[:, 0], draws[:, 4])[0, 1]) < 0.05
+
+
+@given(st.lists(losses, max_size=7))
+def test_the_interval_of_a_mean(values: list[float]) -> None:
+    by_seed = dict(enumerate(values))
+    ours, theirs = mean_interval(by_seed), paired_bootstrap(by_seed, mean)
+    assert (ours.lo, ours.value, ours.hi, ours.n) == pytest.approx(
+        (theirs.lo, theirs.value, theirs.hi, theirs.n), abs=1e-9, nan_ok=True
+    )

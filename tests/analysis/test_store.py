@@ -77,3 +77,12 @@ def test_a_column_of_another_type_is_named(study_dir: Path) -> None:
 def test_a_study_that_is_no_study(study_dir: Path, text: str) -> None:
     (study_dir / "study.json").write_text(text)
     assert "study.json" in failure(study_dir)
+
+
+def test_a_store_older_than_a_column_has_nulls_there(study_dir: Path) -> None:
+    assert load(study_dir).curves["asymmetry"].notna().any()
+    path = study_dir / "curves.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["asymmetry"]), path)
+    curves = load(study_dir).curves
+    assert list(curves.columns) == CURVE_COLUMNS
+    assert curves["asymmetry"].isna().all()

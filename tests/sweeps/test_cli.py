@@ -246,7 +246,7 @@ def test_another_study_is_not_overwritten(tiny, copy, mugrow):
     ("what", "names"),
     [
         ("studies", sweeps.recipes.RECIPES),
-        ("methods", bench.growth.NAMES),
+        ("methods", bench.growth.names()),
         ("parametrizations", ("sp", "mup")),
         ("corpora", corpora()),
         ("samplers", SAMPLERS),

@@ -1,0 +1,201 @@
+"""The laws over their runs, and what they leave: loss against N, D and C, and residuals.
+
+The compute panel shows the lowest loss that the law allows a budget ``C = 6 N D``, which a run
+reaches only if its N and D were chosen for it: the runs lie on or above the line. The largest runs
+are stars in both figures, because the form was chosen by how well it predicts them; among the
+residuals they are errors of the fit that had not seen them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+from analysis.figures import style
+from analysis.report.format import parametrization, si
+from analysis.store import Store
+from bench.spec import UserError
+
+Row = dict[str, Any]
+
+SEEN, UNSEEN = style.OKABE_ITO[:2]
+BACKED = {"frameon": True, "framealpha": 0.8, "edgecolor": "none", "fontsize": 7}
+DRAWN = 4  # laws: a row of panels each
+TICKS = ((30, (1, 2, 5)), (1000, (1, 3)))  # of each decade, on an axis that spans less
+MANY = 1000  # points: more are one picture, for the page would weigh megabytes
+NAMES = {"n": "parameters N", "d": "training tokens D"}
+OTHER = {"n": "d", "d": "n"}
+
+
+def laws(summary: Row, store: Store) -> Figure:
+    """Loss against N, against D and against C: a row of panels for each law."""
+    shown = identified(summary)
+    figure, axes = style.panels(len(shown), 3, sharey="row")
+    figure.set_figheight(style.PANEL * len(shown) + 0.5)
+    for row, law in zip(axes, shown, strict=True):
+        for axis, against in zip(row[:2], NAMES, strict=True):
+            draw_against(axis, law, against)
+        draw_frontier(row[2], law)
+        row[0].set_ylabel("loss (nats per token)")
+        row[0].set_title(title(law), loc="left")
+        loss_axis(row[0])
+    style.legend_below(figure, run_handles(shown[0]))
+    return figure
+
+
+def residuals(summary: Row, store: Store) -> Figure:
+    """How far the loss is above the law, in per cent, against N, D and D/N."""
+    shown = identified(summary)
+    figure, axes = style.panels(len(shown), 3, sharey="row")
+    figure.set_figheight(style.PANEL * len(shown) + 0.5)
+    for row, law in zip(axes, shown, strict=True):
+        n, d = (np.array(law["points"][key]) for key in NAMES)
+        slopes = {"d/n": law["slopes"].get("m")} | law["slopes"]
+        for axis, x, key in zip(row, (n, d, d / n), ("n", "d", "d/n"), strict=True):
+            draw_residuals(axis, law, x, slopes.get(key))
+            axis.set_xlabel(NAMES.get(key, "tokens per parameter D/N"))
+        row[0].set_ylabel("loss above the law (%)")
+        row[0].set_title(title(law), loc="left")
+    handles = [
+        Line2D([], [], color=SEEN, marker="o", ls="none", ms=4, label="runs, by the law of all"),
+        Line2D([], [], color=UNSEEN, marker="*", ls="none", ms=10,
+               label="the largest, by a fit that had not seen them"),
+    ]  # fmt: skip
+    style.legend_below(figure, handles)
+    return figure
+
+
+def identified(summary: Row) -> list[Row]:
+    """The laws that have numbers, those from scratch first; at most ``DRAWN``."""
+    found = [law for law in summary["laws"]["laws"] if law.get("points")]
+    if not found:
+        raise UserError("a law’s figures need an identified law, and these runs have none")
+    return sorted(found, key=lambda law: not law["scratch"])[:DRAWN]
+
+
+def name(one: Row) -> str:
+    """A law or panel by its parametrization and method, as text that matplotlib shows."""
+    parts = parametrization(one["parametrization"]), one.get("label") or one["variant"]
+    return style.plain(" ".join(part for part in parts if part))
+
+
+def title(law: Row) -> str:
+    return f"{name(law)}: {law['form']} ({law['status'].replace('_', ' ')})"
+
+
+def run_handles(law: Row) -> list[Line2D]:
+    grey = style.GREY
+    stars = "the largest, held out to choose the form"
+    handles = [
+        Line2D([], [], color=grey, marker="o", ls="none", ms=4, label="runs"),
+        Line2D([], [], color=grey, marker="*", ls="none", ms=10, label=stars),
+    ]
+    resamples = law["bootstrap"]["resamples"]
+    if resamples:
+        label = f"law of all runs, 95 % band of {resamples} resamples"
+        handles.append(Line2D([], [], color=grey, label=label))
+    return handles
+
+
+def draw_against(axis: Axes, law: Row, against: str) -> None:
+    """The runs, and the law against one variable at a few values of the other."""
+    other = OTHER[against]
+    scale, colours = norm(law["points"][other]), shades()
+    draw_runs(axis, law, np.array(law["points"][against]), law["points"][other])
+    for band in law["bands"]:
+        if band["against"] == against:
+            label = f"{other.upper()} = {si(band['at'], '')}"
+            draw_band(axis, band, colours(scale(band["at"])), label)
+    axis.set_xlabel(NAMES[against])
+    size_axis(axis)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(loc="upper right", **BACKED)
+    else:
+        axis.text(0.5, 0.9, "one token count", transform=axis.transAxes, ha="center", size=8)
+
+
+def draw_frontier(axis: Axes, law: Row) -> None:
+    n, d = (np.array(law["points"][key]) for key in NAMES)
+    draw_runs(axis, law, 6 * n * d, law["points"]["n"])
+    if law["frontier"]:
+        draw_band(axis, law["frontier"], "black", "lowest loss at C")
+        axis.legend(loc="upper right", **BACKED)
+    axis.set_xlabel("compute C = 6 N D (FLOPs)")
+    size_axis(axis)
+
+
+def draw_runs(axis: Axes, law: Row, x: Any, colour_by: Sequence[float]) -> None:
+    """Dots, and stars for the runs held out; more than ``MANY`` become pixels."""
+    y, held = np.array(law["points"]["loss"]), np.array(law["points"]["held_out"])
+    for mask, marker, size in ((~held, "o", 9), (held, "*", 50)):
+        axis.scatter(
+            x[mask], y[mask], s=size, c=np.array(colour_by)[mask], norm=norm(colour_by),
+            cmap=shades(), marker=marker, lw=0.3, edgecolors="white", alpha=0.8,
+            rasterized=bool(len(y) > MANY), label="_runs",
+        )  # fmt: skip
+
+
+def draw_band(axis: Axes, band: Row, colour: Any, label: str) -> None:
+    axis.plot(band["x"], band["loss"], color=colour, label=label, zorder=3)
+    if None not in (*band["lo"], *band["hi"]):
+        axis.fill_between(band["x"], band["lo"], band["hi"], color=colour, alpha=0.25, lw=0)
+
+
+def draw_residuals(axis: Axes, law: Row, x: Any, slope: float | None) -> None:
+    points = law["points"]
+    loss, held = np.array(points["loss"]), np.array(points["held_out"])
+    unseen = np.array([np.nan if one is None else one for one in points["unseen"]])
+    above = 100 * (loss / np.where(held, unseen, points["predicted"]) - 1)
+    many = bool(len(loss) > MANY)
+    for mask, marker, size, colour in (
+        (~held, "o", 9, SEEN),
+        (held, "*", 50, UNSEEN),
+    ):
+        axis.scatter(
+            x[mask], above[mask], s=size, color=colour, marker=marker, lw=0.3,
+            edgecolors="white", alpha=0.8, rasterized=many, label="_residuals",
+        )  # fmt: skip
+    axis.axhline(0, color=style.GREY, lw=1)
+    size_axis(axis)
+    if slope is not None:
+        text = f"slope of ln L: {slope:+.2g}".replace("-", "−")
+        axis.text(
+            0.98, 0.97, text, transform=axis.transAxes, ha="right", va="top", size=7.5,
+            bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 1},
+        )  # fmt: skip
+
+
+def norm(values: Sequence[float]) -> LogNorm:
+    low, high = min(values), max(values)
+    return LogNorm(low, high) if low < high else LogNorm(low / 2, high * 2)
+
+
+def shades() -> LinearSegmentedColormap:
+    """Dark for the largest, without the pale end, which is lost on white."""
+    colours = mpl.colormaps["viridis"](np.linspace(0.8, 0.0, 256))
+    return LinearSegmentedColormap.from_list("shades", colours)
+
+
+def size_axis(axis: Axes) -> None:
+    axis.set_xscale("log")
+    size_ticks(axis.xaxis)
+
+
+def size_ticks(axis: Axis) -> None:
+    """SI prefixes on a logarithmic axis of N, D or C, fewer ticks over more decades."""
+    low, high = axis.get_view_interval()
+    style.flops_axis(axis, next((subs for span, subs in TICKS if high < span * low), (1,)))
+
+
+def loss_axis(axis: Axes) -> None:
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -1,0 +1,85 @@
+"""Every method against scratch, a panel each: loss against compute, and what was saved at the end.
+
+The solid line counts the target's own FLOPs, the dashed one its source's too; the black line is
+scratch. The horizontal distance at scratch's final loss, where its line ends, is the saving, and
+the speed-up there is written out for both.
+"""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.arms import BASELINE
+from analysis.figures import curves, multiples, style
+from analysis.report.format import ACCOUNTINGS, speedup_short
+from analysis.store import Store
+from bench.spec import UserError
+
+LINES = {"target": "-", "source": "--"}
+
+
+def methods(summary: dict[str, Any], store: Store) -> Figure:
+    """A panel for each method of each target, in the order of final losses."""
+    points = curves.target_curves(store, "methods")
+    labels = set(zip(points["target"], points["label"], strict=True))
+    pairs = multiples.by_final_loss(
+        summary, {(t, label) for t, label in labels if label != BASELINE}
+    )
+    if not pairs:
+        raise UserError("figure 'methods' needs a finished grown target, and the study has none")
+    figure, panels = multiples.grid(pairs, curves.COMPUTE, "validation loss (nats per token)")
+    for panel in panels:
+        scratch = multiples.of(points, panel.target, BASELINE)
+        draw_panel(
+            panel.axis, panel.label, multiples.of(points, panel.target, panel.label), scratch
+        )
+        set_range(panel.axis, points[points["target"] == panel.target])
+        multiples.note(panel.axis, speedups(summary, panel.target, panel.label))
+    multiples.legend_above(figure, legend())
+    return figure
+
+
+def draw_panel(axis: Axes, label: str, mine: pd.DataFrame, scratch: pd.DataFrame) -> None:
+    if not scratch.empty:
+        means = curves.seed_means(scratch)
+        axis.plot(means["flops"], means["mean"], color="black", lw=1, label="_scratch")
+        axis.axhline(means["mean"].iloc[-1], color=style.GREY, ls=":", lw=0.8, label="_final")
+    means, colour = curves.seed_means(mine), style.look(label).colour
+    for accounting, line in LINES.items():
+        x = means["flops"] + (means["source"] if accounting == "source" else 0.0)
+        axis.fill_between(x, means["low"], means["high"], color=colour, alpha=0.2, lw=0)
+        axis.plot(x, means["mean"], line, color=colour, lw=1.2, label=f"_{accounting}")
+
+
+def speedups(summary: dict[str, Any], target: str, label: str) -> str:
+    """The speed-ups at scratch's final loss with their intervals, a line for each kind of line."""
+    found = {
+        row["accounting"]: speedup_short(row)
+        for row in summary["savings"]
+        if (row["target"], row["label"], row["at"]) == (target, label, "scratch final")
+    }
+    marks = {"target": "—", "source": "- -"}
+    return "\n".join(f"{marks[name]} {found[name]}" for name in LINES if name in found)
+
+
+def set_range(axis: Axes, points: pd.DataFrame) -> None:
+    """The losses that ``curves`` shows."""
+    low, high = curves.shown_range(points)
+    shown = points.loc[points["val_loss"] <= high, "flops"]
+    end = (points["flops"] + points["flops_source"]).max()
+    axis.set_xscale("log")
+    axis.set(ylim=(low, high), xlim=(0.8 * shown.min(), 1.2 * end))
+    style.flops_axis(axis.xaxis, subs=(1, 3))
+
+
+def legend() -> list[Line2D]:
+    scratch = Line2D([], [], color="black", lw=1, label="scratch")
+    texts = {name: f"method: {ACCOUNTINGS[name]}" for name in LINES}
+    own = [
+        Line2D([], [], color=style.GREY, ls=line, lw=1.2, label=texts[name])
+        for name, line in LINES.items()
+    ]
+    return [scratch, *own]

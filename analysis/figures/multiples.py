@@ -1,0 +1,91 @@
+"""Small multiples: a panel for each method, in one order and one scale, so that panels compare.
+
+Each target has rows of its own, and its panels share both axes. Methods are in the order of their
+final losses, the lowest first; those of which no run finished have no panel. A study's figures of
+this kind have the same method at the same place.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.figures import style
+
+COLUMNS = 4
+TALLER = 1.3  # by what a panel grows below its curves to hold two lines of text
+ROW = 1.3  # inches
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    axis: Axes
+    target: str
+    label: str
+
+
+def by_final_loss(summary: dict[str, Any], labels: set[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of the (target, label) wanted that have a final loss, sorted by it in each target."""
+    finals = [final for final in summary["finals"] if final["loss"]["value"] is not None]
+    targets = list(dict.fromkeys(final["target"] for final in finals))
+    ordered = sorted(finals, key=lambda f: (targets.index(f["target"]), f["loss"]["value"]))
+    pairs = [(final["target"], final["label"]) for final in ordered]
+    return [pair for pair in pairs if pair in labels]
+
+
+def grid(pairs: list[tuple[str, str]], x: str, y: str) -> tuple[Figure, list[Panel]]:
+    """A page-wide figure with a panel for each (target, label), and what its axes are called."""
+    targets = list(dict.fromkeys(target for target, _ in pairs))
+    labels = {target: [label for own, label in pairs if own == target] for target in targets}
+    columns = min(COLUMNS, max(map(len, labels.values())))
+    rows = sum(-(-len(own) // columns) for own in labels.values())
+    figure, axes = style.panels(rows, columns)
+    figure.set_figheight(ROW * rows + 1.0)
+    panels: list[Panel] = []
+    first_row = 0
+    for target in targets:
+        prefix = f"{target}: " if len(targets) > 1 else ""
+        panels += _rows_of(target, labels[target], axes[first_row:], prefix)
+        first_row += -(-len(labels[target]) // columns)
+    for axis in set(axes.flat) - {panel.axis for panel in panels}:
+        axis.remove()
+    figure.supxlabel(x, fontsize=9)
+    figure.supylabel(y, fontsize=9)
+    return figure, panels
+
+
+def _rows_of(target: str, labels: list[str], axes: Any, prefix: str) -> Iterator[Panel]:
+    """The panels of one target from its first row on, tick labels at the outer ones alone."""
+    columns = axes.shape[1]
+    for place, label in enumerate(labels):
+        axis = axes.flat[place]
+        if place:
+            axis.sharex(axes.flat[0])
+            axis.sharey(axes.flat[0])
+        axis.tick_params(
+            labelleft=place % columns == 0, labelbottom=place + columns >= len(labels), labelsize=7
+        )
+        axis.set_title(style.wrapped(prefix + label), fontsize=7)
+        yield Panel(axis, target, label)
+
+
+def note(axis: Axes, text: str) -> None:
+    """The panel's numbers, in the corner below falling curves, for which it is made taller."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(high - (high - low) * TALLER, high)
+    axis.text(
+        0.03, 0.04, text, transform=axis.transAxes, ha="left", va="bottom", fontsize=6.5,
+        linespacing=1.25, bbox={"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 1},
+    )  # fmt: skip
+
+
+def legend_above(figure: Figure, handles: Sequence[Line2D]) -> None:
+    figure.legend(handles=list(handles), loc="outside upper center", ncols=4)
+
+
+def of(points: pd.DataFrame, target: str, label: str) -> pd.DataFrame:
+    return points[(points["target"] == target) & (points["label"] == label)]

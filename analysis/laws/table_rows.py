@@ -1,0 +1,79 @@
+"""Anyone's table as the rows of ``analysis.laws.chapter``: which column is what.
+
+Columns of a study's own ``runs.parquet`` are found by their names; others are named by expressions
+(see ``analysis.expression``). Without a column of methods all rows are one law. Compute is
+``6 n d`` where none is given; it only says which runs are the largest, and which are at one level.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from analysis.arms import BASELINE
+from analysis.expression import column
+from analysis.laws.rows import RowPolicy, Selection, select
+from bench.spec import UserError, unknown
+
+OWN = {"n": "params", "d": "tokens", "loss": "final_val_loss"}
+ALL = "all runs"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What to read: ``n, d, loss, c, g`` are expressions, ``method`` a column, ``policy`` rows.
+
+    ``baseline`` is the method that others are compared with.
+    """
+
+    n: str | None = None
+    d: str | None = None
+    loss: str | None = None
+    c: str | None = None
+    g: str | None = None
+    method: str | None = None
+    baseline: str = BASELINE
+    policy: RowPolicy = field(default_factory=RowPolicy)
+
+
+def table_rows(table: pd.DataFrame, columns: Columns) -> tuple[pd.DataFrame, Selection]:
+    """The rows of a chapter, and which of the table's they are.
+
+    ``UserError`` where a column is missing, no row is left, or the rows do not belong in one law.
+    """
+    expressions = {name: _expression(table, columns, name) for name in OWN}
+    given = {name: getattr(columns, name) for name in ("c", "g")}
+    expressions |= {name: value for name, value in given.items() if value is not None}
+    selection = select(table, expressions, columns.policy)
+    rows = pd.DataFrame(dict(selection.points))
+    labels = _labels(table.loc[selection.rows], columns)
+    groups = selection.groups
+    return rows.assign(
+        c=rows["c"] if "c" in rows else 6 * rows["n"] * rows["d"],
+        g=rows.get("g", np.nan),
+        law=labels,
+        variant=labels,
+        parametrization="",
+        cluster=np.arange(len(rows)) if groups is None else groups,
+        scratch=[columns.method is None or label == columns.baseline for label in labels],
+    ), selection
+
+
+def _expression(table: pd.DataFrame, columns: Columns, name: str) -> str:
+    given: str | None = getattr(columns, name)
+    if given is None and OWN[name] not in table.columns:
+        raise UserError(
+            f"--{name} is missing, and the table has no column {OWN[name]!r}; "
+            f"it has: {', '.join(table.columns)}"
+        )
+    return OWN[name] if given is None else given
+
+
+def _labels(table: pd.DataFrame, columns: Columns) -> Sequence[str]:
+    if columns.method is None:
+        return [ALL] * len(table)
+    labels = column(table, columns.method).astype(str).tolist()
+    if columns.baseline != BASELINE and columns.baseline not in labels:
+        raise unknown("method", columns.baseline, set(labels))
+    return labels

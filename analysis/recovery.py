@@ -1,0 +1,126 @@
+"""What growing does to the loss at first, and how long until it is made good.
+
+With L the validation loss of the source at the checkpoint used, and l(t) that of the grown run t
+tokens after it was grown,
+
+    spike = l(0) - L          peak = max over t of l(t) - L
+
+and the run is *back* at the first t from its peak on at which l(t) <= L, linear between logged
+points. Tokens on which a method learned its growth operator count as part of t.
+
+A method that preserves the function has no spike and may pay later, when the learning rate of a
+restarted schedule has risen: hence the peak, and hence "back" is counted from there. A shrinking
+method's source is larger than its target, which may never get back.
+"""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.arms import label_targets
+from analysis.stats import Array, Interval, mean_interval
+from analysis.store import Store
+
+TOLERANCE = 1e-5  # nats: below it two evaluations of one function differ in rounding alone
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """One method at one target, means over its finished seeds.
+
+    Losses in nats per token; ``source`` is the shape grown from. ``tokens`` until the loss is back
+    at the source's is None unless all seeds came back; ``back`` of ``seeds`` did.
+    """
+
+    target: str
+    label: str
+    method: str
+    source: str
+    source_loss: Interval
+    spike: Interval
+    peak: Interval
+    tokens: Interval | None
+    back: int
+    seeds: int
+
+
+def recoveries(store: Store) -> list[Recovery]:
+    """A row for each target and label that was grown from a source, in the order of labels."""
+    arms = grown_curves(store).groupby(["target", "label"], sort=False)
+    return [_recovery(rows) for _, rows in arms]
+
+
+def grown_curves(store: Store) -> pd.DataFrame:
+    """Logged points, from step 0, of the finished targets whose source is in the store.
+
+    Columns: run_id, target, label, method, seed, source (its shape), source_loss, and those of
+    the store's curves.
+    """
+    runs = label_targets(store.runs)
+    runs = runs[(runs["status"] == "finished") & runs["source_run_id"].isin(store.runs["run_id"])]
+    by_id = store.runs.set_index("run_id")
+    sources = by_id.loc[runs["source_run_id"]]
+    shapes = [f"w{w}-d{d}" for w, d in zip(sources["width"], sources["depth"], strict=True)]
+    losses = [
+        _loss_at(store.curves, source_id, _trained_steps(spec, source_spec))
+        for source_id, spec, source_spec in zip(
+            runs["source_run_id"], runs["spec"], sources["spec"], strict=True
+        )
+    ]
+    runs = runs.assign(source=shapes, source_loss=losses).dropna(subset="source_loss")
+    names = ["run_id", "target", "label", "method", "seed", "source", "source_loss"]
+    points = runs[names].merge(store.curves, on="run_id")
+    return points[points["val_loss"].notna()]
+
+
+def _trained_steps(spec: str, source_spec: str) -> int:
+    """Steps that a source had trained at its checkpoint, whose number counts in its schedule."""
+    checkpoint: int = json.loads(spec)["start"]["source_step"]
+    began: int = json.loads(source_spec).get("first_step", 0)
+    return checkpoint - began
+
+
+def _loss_at(curves: pd.DataFrame, run_id: str, step: int) -> float:
+    """The validation loss logged last at or before a step; nan where there is none."""
+    logged = curves[(curves["run_id"] == run_id) & (curves["step"] <= step)]
+    losses = logged.sort_values("step")["val_loss"].dropna()
+    return float(losses.iloc[-1]) if len(losses) else float("nan")
+
+
+def _recovery(rows: pd.DataFrame) -> Recovery:
+    seeds = {int(str(seed)): own.sort_values("step") for seed, own in rows.groupby("seed")}
+    above = {seed: (own["val_loss"] - own["source_loss"]) for seed, own in seeds.items()}
+    tokens = {
+        seed: tokens_until_back(own["tokens"].to_numpy(float), above[seed].to_numpy(float))
+        for seed, own in seeds.items()
+    }
+    back = {seed: found for seed, found in tokens.items() if found is not None}
+    first = rows.iloc[0]
+    return Recovery(
+        **{name: str(first[name]) for name in ("target", "label", "method", "source")},
+        source_loss=mean_interval({s: own["source_loss"].iloc[0] for s, own in seeds.items()}),
+        spike=mean_interval({seed: own.iloc[0] for seed, own in above.items()}),
+        peak=mean_interval({seed: own.max() for seed, own in above.items()}),
+        tokens=mean_interval(back) if len(back) == len(seeds) else None,
+        back=len(back),
+        seeds=len(seeds),
+    )
+
+
+def tokens_until_back(tokens: Array, above: Array) -> float | None:
+    """Tokens until a loss is back, from ``above``, its height (points,) over the source's.
+
+    0 where it never was above; None where it never came back.
+    """
+    peak = int(np.argmax(above))
+    if above[peak] <= TOLERANCE:
+        return 0.0
+    below = np.flatnonzero(above[peak:] <= TOLERANCE)
+    if not len(below):
+        return None
+    right = peak + int(below[0])
+    left = right - 1
+    part = above[left] / (above[left] - min(above[right], 0.0))
+    return float(tokens[left] + part * (tokens[right] - tokens[left]))

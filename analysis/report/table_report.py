@@ -1,0 +1,80 @@
+"""The scaling chapter on anyone's table of runs, as a page of its own.
+
+The same laws, figures, tables and macros as in a study's report, made from rows alone. What needs
+loss curves, such as savings, is not in it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis import figures
+from analysis.laws.chapter import FORMS, chapter
+from analysis.laws.rows import Selection
+from analysis.laws.table_rows import Columns, table_rows
+from analysis.report import build, latex, laws
+from analysis.store import Store
+from analysis.summary import to_json
+from analysis.table import read_table
+from bench.record import write_json
+
+QUESTION = "Which scaling law do these runs follow, what does it decide, and how far to trust it?"
+NO_STORE = Store(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), {})
+
+
+def build_table(
+    table: Path,
+    folder: Path,
+    columns: Columns,
+    *,
+    forms: tuple[str, ...] = FORMS,
+    resamples: int | None = None,
+) -> Path:
+    """Write the report of ``table`` into ``folder``; returns the path of its HTML page.
+
+    ``laws.json`` beside it has every number. Raises ``UserError`` before anything is written where
+    the table or its columns cannot be used.
+    """
+    rows, selection = table_rows(read_table(table), columns)
+    found: dict[str, Any] = to_json(chapter(rows, forms, resamples))
+    write_json(folder / "laws.json", found)
+    entries = {key: one for key, one in figures.FIGURES.items() if one.section == figures.LAWS}
+    drawn = build.draw_figures(entries, {"laws": found}, NO_STORE, folder / "figures")
+    build.write_tables(laws.tables(found), folder / "tables")
+    macros = latex.commands(table.stem, list(laws.numbers(table.stem, found)))
+    build.write_text(folder / "macros.tex", macros)
+    text = build.template("table.html.j2").render(
+        title=f"Scaling laws of {table.name}",
+        question=QUESTION,
+        notes=notes(selection, columns),
+        laws=build.chapter(found, drawn),
+        circumstances=circumstances(table, columns, forms),
+    )
+    page = folder / "index.html"
+    build.write_text(page, text)
+    return page
+
+
+def notes(selection: Selection, columns: Columns) -> list[str]:
+    """Rows left out, with the reason, and what makes those kept worse models than they could be."""
+    said = [f"Left out {count} rows: {why}." for why, count in selection.reasons().items()]
+    if selection.undecayed:
+        said.append(
+            f"{selection.undecayed} rows are undecayed: their learning rate was still high."
+        )
+    if columns.policy.run is None and columns.policy.group is None:
+        said.append(
+            "Every row counts as a run of its own; where rows are not independent, as checkpoints "
+            "of a run are not, the intervals are too narrow."
+        )
+    return said
+
+
+def circumstances(table: Path, columns: Columns, forms: tuple[str, ...]) -> dict[str, str]:
+    asked = {"N": columns.n, "D": columns.d, "loss": columns.loss, "compute": columns.c,
+             "growth factor": columns.g, "method": columns.method,
+             "rows": columns.policy.where, "run": columns.policy.run,
+             "group": columns.policy.group}  # fmt: skip
+    given = {name: value for name, value in asked.items() if value is not None}
+    return {"table": table.name} | given | {"forms compared": ", ".join(forms)}

@@ -1,0 +1,203 @@
+"""``mugrow fit``: a scaling law on anybody's table, with a status before any number."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from bench.spec import UserError
+from sweeps.commands.output import check_positive
+
+if TYPE_CHECKING:
+    from analysis.laws.form import Form
+    from analysis.laws.rows import Selection
+    from analysis.laws.selection import Comparison
+
+VARIABLES = ("n", "d", "c", "s", "g", "lr")
+WHOLE_CURVES = ("envelope", "momentum", "multipower")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A scaling law on anybody's table (CSV, Parquet or JSON lines).
+
+    EXPR is a column or an expression on columns, in backticks where a name is no identifier:
+    "`Training FLOP` / (6 * `Model Size`)". One row a run enters the fit, its last, unless
+    --checkpoints is given.
+    """
+
+    table: Positional[Path]
+    form: str
+    """The law, see `mugrow list forms`; several, or "all", are compared on the largest runs."""
+    loss: Annotated[str, arg(metavar="EXPR")]
+    """The loss, in nats per token or any unit."""
+    n: Annotated[str | None, arg(metavar="EXPR")] = None
+    """Parameters."""
+    d: Annotated[str | None, arg(metavar="EXPR")] = None
+    """Training tokens."""
+    c: Annotated[str | None, arg(metavar="EXPR")] = None
+    """Compute in FLOPs; for isoflop the budget, the same number in all its rows."""
+    s: Annotated[str | None, arg(metavar="EXPR")] = None
+    """Optimizer steps."""
+    g: Annotated[str | None, arg(metavar="EXPR")] = None
+    """Growth factor."""
+    var: Annotated[tuple[str, ...], arg(metavar="NAME=EXPR ...")] = ()
+    """Further variables that a form reads."""
+    where: Annotated[str | None, arg(metavar="EXPR")] = None
+    """The rows to use, as in 'loss < 3.4 and corpus == "c4"'."""
+    run: Annotated[str | None, arg(metavar="COLUMN")] = None
+    """The column that says which rows are one run: only its last enters the fit."""
+    step: Annotated[str | None, arg(metavar="EXPR")] = None
+    """The order of a run's rows; --d by default."""
+    checkpoints: bool = False
+    """Fit all rows of a run but its first tenth."""
+    lr: Annotated[str | None, arg(metavar="EXPR")] = None
+    """The learning rate; the column lr by default, where there is one."""
+    allow_mixed: bool = False
+    """Fit rows of several learning rates or FLOP conventions together."""
+    group: Annotated[str | None, arg(metavar="COLUMN")] = None
+    """What the bootstrap resamples: rows that were not drawn independently share a group."""
+    delta: float | None = None
+    """Of the Huber loss on log loss; the form's own by default."""
+    bootstrap: Annotated[int, arg(metavar="RESAMPLES")] = 0
+    """Resamples for standard errors and 95 % intervals."""
+    predict: Annotated[tuple[str, ...], arg(metavar="N,D ...")] = ()
+    """Predict the loss at these values of the form's variables."""
+    optimal: Annotated[tuple[float, ...], arg(metavar="FLOPS ...")] = ()
+    """The parameters and tokens with the lowest loss at these budgets."""
+    fixed: Annotated[tuple[str, ...], arg(metavar="PARAM=VALUE ...")] = ()
+    """Parameters that are known."""
+    seed: int = 0
+    """Of the bootstrap."""
+    exclusions: Path | None = None
+    """Write the rows left out, with the reason, to this .csv or .parquet file."""
+    json: bool = False
+    """Print as JSON."""
+
+    def __call__(self) -> None:
+        from analysis.laws.rows import RowPolicy, select, write_exclusions
+        from analysis.table import read_table
+        from sweeps.commands.fit_text import show
+
+        forms = self._forms()
+        columns = self._columns(forms)
+        options = self._options()
+        if self.exclusions is not None and self.exclusions.suffix not in (".csv", ".parquet"):
+            raise UserError(f"--exclusions writes .csv or .parquet, not {self.exclusions}")
+        policy = RowPolicy(
+            where=self.where,
+            run=self.run,
+            step=self.step,
+            lr=self.lr,
+            group=self.group,
+            checkpoints=self.checkpoints,
+            curves=len(forms) == 1 and forms[0].name in WHOLE_CURVES,
+            allow_mixed=self.allow_mixed,
+        )
+        zeros = {name for form in forms for name in _may_be_zero(form)}
+        selection = select(read_table(self.table), columns, policy, zeros)
+        if self.exclusions is not None:
+            write_exclusions(self.exclusions, selection)
+        row = _fit(forms, selection, options)
+        if self.json:
+            print(json.dumps(row, indent=2, allow_nan=False))
+        else:
+            show(row, selection.reasons())
+
+    def _forms(self) -> list["Form"]:
+        from analysis.laws import get_form, names
+
+        asked = names() if self.form == "all" else self.form.split(",")
+        return [get_form(name) for name in asked]
+
+    def _columns(self, forms: list["Form"]) -> dict[str, str]:
+        """Expressions by the variable they give; ``UserError`` where a form lacks one."""
+        given = {name: getattr(self, name) for name in VARIABLES} | _pairs("var", self.var)
+        if not any("lr" in form.variables for form in forms) or self.form == "all":
+            given["lr"] = None  # it is for the row policy, not for the law
+        columns = {name: expression for name, expression in given.items() if expression is not None}
+        for form in forms if self.form != "all" else []:
+            for name in form.variables:
+                if name not in columns:
+                    flag = f"--{name}" if name in VARIABLES else f"--var {name}=EXPR"
+                    raise UserError(
+                        f"form {form.name!r} reads {', '.join(form.variables)}: {flag} is missing"
+                    )
+        return columns | {"loss": self.loss}
+
+    def _options(self) -> dict[str, Any]:
+        if self.bootstrap:
+            check_positive("bootstrap", self.bootstrap)
+        if self.delta is not None and not self.delta > 0:
+            raise UserError(f"--delta must be above 0, not {self.delta}")
+        fixed = _pairs("fixed", self.fixed)
+        return {
+            "delta": self.delta,
+            "bootstrap": self.bootstrap,
+            "seed": self.seed,
+            "predict": [
+                [_number("predict", one) for one in point.split(",")] for point in self.predict
+            ],
+            "optimal": self.optimal,
+            "fixed": {name: _number("fixed", value) for name, value in fixed.items()},
+        }
+
+
+def _fit(forms: list["Form"], selection: "Selection", options: dict[str, Any]) -> dict[str, Any]:
+    """The fit as JSON-able types; of several forms that of the best, with how they compare."""
+    import dataclasses
+
+    from analysis.laws.fit import fit
+    from analysis.laws.selection import comparable, compare, largest
+    from analysis.summary import to_json
+
+    points = selection.points
+    extra: dict[str, Any] = {}
+    if len(forms) > 1:
+        rivals = comparable(forms, points, options["fixed"])
+        comparison = compare(
+            rivals, points, largest(points), delta=options["delta"], fixed=options["fixed"]
+        )
+        extra["selection"] = dataclasses.asdict(comparison)
+        forms = [one for one in rivals if one.name == comparison.winner]
+        if not forms:
+            raise UserError(f"no form can be recommended: {_scores(comparison)}")
+        known = {name: v for name, v in options["fixed"].items() if name in forms[0].params}
+        options = options | {"fixed": known}
+    groups = None if selection.groups is None else selection.groups.tolist()
+    result = fit(forms[0], points, groups=groups, **options)
+    exclusions = [{"row": row, "reason": why} for row, why in selection.excluded.items()]
+    extra |= {"undecayed": selection.undecayed, "exclusions": exclusions}
+    row: dict[str, Any] = to_json(result.to_json() | extra)
+    return row
+
+
+def _scores(comparison: "Comparison") -> str:
+    """Why each of the forms compared is no winner, in one line."""
+    forms = [
+        f"{one.form} {one.status}" + ("" if one.are is None else f" (ARE {one.are:.2%})")
+        for one in comparison.scores
+    ]
+    return ", ".join([*forms, f"the best small model {comparison.baseline_are:.2%}"])
+
+
+def _may_be_zero(form: "Form") -> tuple[str, ...]:
+    """The variables that the form lets be 0; a procedure checks its own."""
+    zeros: tuple[str, ...] = getattr(form.law, "may_be_zero", form.variables)
+    return zeros
+
+
+def _pairs(option: str, words: tuple[str, ...]) -> dict[str, str]:
+    for word in words:
+        if not word.partition("=")[1]:
+            raise UserError(f"--{option} takes NAME=VALUE, not {word!r}")
+    return dict(word.split("=", 1) for word in words)
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"--{option} takes numbers, not {text!r}") from None

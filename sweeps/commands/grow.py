@@ -1,0 +1,87 @@
+"""``mugrow grow``: a stored model, grown outside any study."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from bench.spec import Scalar, Start, UserError
+
+
+@dataclass(frozen=True)
+class Grow:
+    """Grow a stored run and say what was preserved.
+
+    RUN is a run's folder, STUDY/RUN_ID, or a checkpoint.safetensors.
+    """
+
+    source: Annotated[Positional[Path], arg(metavar="RUN")]
+    out: Annotated[Path, arg(aliases=["-o"])]
+    """The folder to write the grown checkpoint to."""
+    method: str
+    """A growth method; see `mugrow list methods`."""
+    width: int | None = None
+    """The target's width; the source's by default."""
+    depth: int | None = None
+    """The target's depth; the source's by default."""
+    head_size: int | None = None
+    """The target's head size; the source's by default."""
+    mlp_ratio: float | None = None
+    """The target's MLP width over its width; the source's by default."""
+    set: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KEY=VALUE ...")] = ()
+    """Parameters of the method to change."""
+    optimizer: Literal["fresh", "carry"] = "fresh"
+    """Whether Adam's moments are grown too."""
+    noise: float = 0.0
+    """Of the target's own initial weights, added to break the symmetry of copies."""
+    seed: int | None = None
+    """Draws what is random; the source's by default."""
+    corpus: str | None = None
+    """Where the source's corpus lies, for a method that learns."""
+    json: bool = False
+    """Print as JSON."""
+
+    def __call__(self) -> None:
+        from sweeps.grow import grow
+
+        start = Start(
+            method=self.method,
+            params=_params(chain(*self.set)),
+            optimizer=self.optimizer,
+            noise=self.noise,
+        )
+        result = grow(self.source, self._shape(), start, self.seed, self.corpus, self.out)
+        if self.json:
+            print(json.dumps(asdict(result), indent=2))
+            return
+        claim = "exactly the source's" if result.breaks is None else f"changed: {result.breaks}"
+        print(f"{result.source_shape} to {result.target_shape} by {result.method}: {self.out}")
+        print(f"preserves: {result.preserves}")
+        print(f"logits here: {claim}")
+        print(f"measured: relative difference {result.logit_error:.2g}, weights in float32")
+        print(f"optimizer state: {result.optimizer}")
+
+    def _shape(self) -> dict[str, int | float]:
+        shape = {
+            "width": self.width,
+            "depth": self.depth,
+            "head_size": self.head_size,
+            "mlp_ratio": self.mlp_ratio,
+        }
+        return {name: value for name, value in shape.items() if value is not None}
+
+
+def _params(assignments: Iterable[str]) -> tuple[tuple[str, Scalar], ...]:
+    from sweeps.override import scalar
+
+    params = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise UserError(f"{assignment!r} is not of the form key=value")
+        params[key] = scalar(value)
+    return tuple(sorted(params.items()))

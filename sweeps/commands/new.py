@@ -1,0 +1,40 @@
+"""``mugrow new method``: a method of one's own, to begin with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from bench.spec import UserError
+
+
+@dataclass(frozen=True)
+class New:
+    """Write a new growth method that passes `mugrow check` as it is."""
+
+    what: Positional[Literal["method"]]
+    name: Positional[str]
+    """Its name: lower-case letters, digits and underscores."""
+    package: bool = False
+    """A package that registers the method where it is installed (the default)."""
+    file: bool = False
+    """One Python file, which `mugrow check` takes by its path."""
+    out: Annotated[Path, arg(aliases=["-o"])] = Path()
+    """The folder to write it in."""
+
+    def __call__(self) -> None:
+        from bench.growth import names
+        from sweeps import scaffold
+
+        if self.package and self.file:
+            raise UserError("--package and --file are two things; give one")
+        scaffold.check_name(self.name, names())
+        files = scaffold.single_file(self.name) if self.file else scaffold.package(self.name)
+        made = scaffold.write(files, self.out)
+        for path in files:
+            print(self.out / path)
+        if self.file:
+            print(f"\nmugrow check {made}")
+        else:
+            print(f"\npip install -e {made}\nmugrow check {self.name}")

@@ -1,0 +1,180 @@
+"""Grow a stored model outside any study: a checkpoint in, a checkpoint out.
+
+What is written is a run's folder before its first step: ``spec.json``, ``checkpoint.safetensors``
+and, with the optimizer's state carried, ``state.safetensors``. It can be grown again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench import checkpoint
+from bench.checkpoint import Damaged
+from bench.checks.cases import Grown
+from bench.data.batches import load
+from bench.growth import GrowthMethod, check_growth, method
+from bench.model import Decoder, Weights
+from bench.parametrization import parametrization
+from bench.record import write_json
+from bench.spec import ModelSpec, RunSpec, Start, UserError, canonical_json, unknown
+from bench.start import Beginning, Source, batch, begun, read_source
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was grown. ``breaks`` is why the method says that the logits are not the source's, and
+    ``logit_error`` their relative difference on random tokens."""
+
+    method: str
+    source_run_id: str
+    run_id: str
+    source_shape: str
+    target_shape: str
+    preserves: str
+    breaks: str | None
+    logit_error: float
+    optimizer: str
+
+
+def grow(
+    path: Path,
+    shape: Mapping[str, Any],
+    start: Start,
+    seed: int | None,
+    corpus: str | None,
+    out: Path,
+) -> Result:
+    """Grow the checkpoint at ``path`` to the shape's fields and write it to the folder ``out``.
+
+    ``start`` lacks its source, which this fills in. Raises ``UserError``, with nothing written, for
+    what cannot be found, read or grown.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists already")
+    entry, params = method(start.method), dict(start.params)
+    source, run = _read(find(path), start.optimizer)
+    target = replace(run.model, **shape)
+    _check(entry, run.model, target, start)
+    spec = _run(run, target, seed, start)
+    grown = begun(spec, source, _batches(spec, corpus) if entry.learning_steps else _no_batches)
+    error = logit_error(source, spec, grown)
+    _write(out, spec, grown)
+    return Result(
+        method=entry.name,
+        source_run_id=run.run_id,
+        run_id=spec.run_id,
+        source_shape=_shape(run.model),
+        target_shape=_shape(target),
+        preserves=entry.preserves,
+        breaks=entry.breaks(run.model, target, {**entry.params, **params}),
+        logit_error=error,
+        optimizer="carried" if grown.carried else "fresh",
+    )
+
+
+def _check(entry: GrowthMethod, small: ModelSpec, big: ModelSpec, start: Start) -> None:
+    """Raise the ``UserError`` of what cannot be done."""
+    check_growth(entry, small, big, dict(start.params))
+    if not entry.needs_source:
+        raise UserError(f"method {entry.name!r} grows no source")
+    if start.optimizer == "carry" and entry.grow_moments is None:
+        raise UserError(f"method {entry.name!r} does not carry the optimizer's state")
+    if entry.stages:
+        first, *more = entry.stages(small, big, {**entry.params, **dict(start.params)})
+        if more:
+            raise UserError(
+                f"method {entry.name!r} reaches {_shape(big)} in {1 + len(more)} stages, with "
+                f"training between them; the first is {_shape(first)}"
+            )
+
+
+def find(path: Path) -> Path:
+    """The checkpoint meant: a file, a run's folder, or a study's folder and a run's id."""
+    study, run_id = path.parent, path.name
+    for found in (path, path / CHECKPOINT, study / "runs" / run_id / CHECKPOINT):
+        if found.is_file():
+            return found
+    if (path / "spec.json").exists() or (study / "runs" / run_id).exists():
+        raise UserError(f"run {run_id} left no checkpoint: only sources and targets do")
+    if (study / "runs").is_dir():
+        stored = (folder.parent.name for folder in (study / "runs").glob(f"*/{CHECKPOINT}"))
+        raise unknown("run", run_id, stored)
+    raise UserError(f"{path} is neither a checkpoint, nor a run's folder, nor STUDY/RUN_ID")
+
+
+def _read(path: Path, optimizer: str) -> tuple[Source, RunSpec]:
+    try:
+        _, metadata = checkpoint.load(path)
+        if "spec" not in metadata:
+            raise UserError(f"{path} does not say of which model it is: not a mugrow checkpoint")
+        return read_source(path, "float32", carry=optimizer == "carry")
+    except FileNotFoundError as error:
+        raise UserError(f"no optimizer state to carry beside {path}") from error
+    except Damaged as error:
+        raise UserError(str(error)) from error
+
+
+def _run(run: RunSpec, target: ModelSpec, seed: int | None, start: Start) -> RunSpec:
+    """The target as a run of its source's settings, from the first step."""
+    return replace(
+        run,
+        model=target,
+        seed=run.seed if seed is None else seed,
+        start=replace(start, source_run_id=run.run_id, source_step=run.last_step),
+        stop_step=None,
+        first_step=0,
+        rewarm_steps=0,
+        first_batch=0,
+        dtype="float32",
+    )
+
+
+def _batches(spec: RunSpec, corpus: str | None) -> Callable[[int], Tensor]:
+    data = load(spec.data, corpus)
+    return partial(batch, data, spec)
+
+
+def _no_batches(step: int) -> Tensor:
+    raise AssertionError("only a method that learns asks for batches")
+
+
+@torch.no_grad()
+def logit_error(source: Source, spec: RunSpec, grown: Beginning) -> float:
+    """Relative difference of the logits on random tokens, as the target runs before its first
+    step; computed in float64 from weights that were rounded to float32."""
+    rng = torch.Generator().manual_seed(0)
+    tokens = torch.randint(spec.model.vocab_size, (4, spec.model.context), generator=rng)
+    rules = parametrization(spec.parametrization).rules(spec.model, spec.base)
+    decoder = Decoder(spec.model, rules.multipliers)
+    decoder, weights = Grown(grown.weights, grown.during).at_start(decoder)
+    want = source.decoder(_double(source.weights), tokens)
+    return float((decoder(_double(weights), tokens) - want).norm() / want.norm())
+
+
+def _double(weights: Weights) -> Weights:
+    return {name: tensor.double() for name, tensor in weights.items()}
+
+
+def _write(out: Path, spec: RunSpec, grown: Beginning) -> None:
+    about = {"spec": canonical_json(spec)}
+    if grown.carried is not None:
+        moments = {
+            f"{moment}.{name}": tensor
+            for moment, part in zip("mv", grown.carried.moments, strict=True)
+            for name, tensor in part.items()
+        }
+        updates = torch.tensor(grown.carried.updates, dtype=torch.float64)
+        checkpoint.save(out / "state.safetensors", {"updates": updates, **moments}, about)
+    write_json(out / "spec.json", asdict(spec))
+    checkpoint.save(out / CHECKPOINT, grown.weights, about)
+
+
+def _shape(model: ModelSpec) -> str:
+    return f"w{model.width}-d{model.depth}"
