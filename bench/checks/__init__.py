@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from bench.checks import (
+    cases,
     contract,
     coordinates,
     equivalence,
@@ -34,12 +35,11 @@ from bench.checks import (
     smoke,
     symmetry,
 )
-from bench.checks.cases import Case, cases, refusal
 from bench.checks.result import Check, Result, Status
 from bench.growth import GrowthMethod
 from bench.spec import Scalar
 
-__all__ = ["CHECKS", "Case", "Check", "Result", "Status", "cases", "check_method", "failures"]
+__all__ = ["CHECKS", "Check", "Result", "Status", "check_method", "failures"]
 
 CHECKS: dict[str, Check] = {
     "shapes": contract.names_and_shapes,
@@ -73,7 +73,7 @@ def check_method(
     """
     params = dict(params or {})
     label = label or entry.name
-    reasons = [refusal(entry, case, params) for case in cases(entry, params)]
+    reasons = [cases.refusal(entry, case, params) for case in cases.cases(entry, params)]
     supported = reasons.count(None)
     yield Result(
         method=label,

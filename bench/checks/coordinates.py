@@ -15,7 +15,6 @@ divides by the width what random weights add up as its square root, so they begi
 """
 
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -76,16 +75,7 @@ def _rms(decoder: Decoder, weights: Weights) -> list[float]:
 
 
 def _scales(entry: GrowthMethod, case: Case, params: Params, seed: int) -> list[float]:
-    grown = grow(entry, case, params, dict(_source(case, seed)), initial(case), seed, STEPS)
+    weights, _ = trained_source(case, seed, lr=RATE)
+    grown = grow(entry, case, params, weights, initial(case), seed, STEPS)
     stack, state = train(run_spec(case, case.big, STEPS, seed, lr=RATE), grown)
     return _rms(*at_end(stack, state, case))
-
-
-def _source(case: Case, seed: int) -> Weights:
-    return _trained(replace(case, name="", big=case.small), seed)
-
-
-@lru_cache(maxsize=64)
-def _trained(case: Case, seed: int) -> Weights:
-    """Sources are the same for all methods."""
-    return trained_source(case, seed, lr=RATE)[0]

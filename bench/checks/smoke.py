@@ -25,7 +25,7 @@ from bench.spec import ModelSpec
 from bench.stack import Carried, Stack, begin, carried_state, model_weights
 from bench.train import advance
 
-STEPS, CONTEXT, SEQUENCES, VAL_TOKENS = 120, 32, 8, 1024
+STEPS, CONTEXT, SEQUENCES, VAL_TOKENS = 100, 32, 8, 1024
 
 
 def _one_growth(entry: GrowthMethod, params: Params, full: bool) -> tuple[Case, ...]:
@@ -48,8 +48,8 @@ def _of_text(case: Case) -> Case:
 @each_case("smoke", _one_growth)
 def smoke(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
     """The target's validation loss after its last step."""
-    init = initial_weights(case.small, case.rules(case.small), INIT_STD, 0, torch.float32)
-    weights, carried, _ = _train(case, case.small, Grown(init, None), None)
+    weights, carried, _ = _source(replace(case, name="", big=case.small))
+    weights = {name: tensor.clone() for name, tensor in weights.items()}
     shapes = entry.stages(case.small, case.big, params) if entry.stages else (case.big,)
     for target in shapes:
         stage = replace(case, big=target)
@@ -61,6 +61,12 @@ def smoke(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
         weights, carried, loss = _train(stage, target, grown, moments)
         case = replace(stage, small=target)
     return at_most(loss, byte_entropy(), "the target knows no more than the frequencies of bytes")
+
+
+@lru_cache(maxsize=16)
+def _source(case: Case) -> tuple[Weights, Carried | None, float]:
+    init = initial_weights(case.small, case.rules(case.small), INIT_STD, 0, torch.float32)
+    return _train(case, case.small, Grown(init, None), None)
 
 
 @lru_cache(maxsize=1)

@@ -28,7 +28,9 @@ def _twice_as_wide(entry: GrowthMethod, params: Params, full: bool) -> tuple[Cas
     return tuple(
         case
         for case in found
-        if case.big.width == 2 * case.small.width and case.big.depth == case.small.depth
+        if case.big.width == 2 * case.small.width
+        and case.big.depth == case.small.depth
+        and not case.big.tied
     )
 
 

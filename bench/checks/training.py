@@ -4,6 +4,7 @@ The text is a random walk on the vocabulary, each token up to three above the on
 is something to learn, and it is learned in tens of steps.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from bench.checks.cases import CONTEXT, INIT_STD, SEQUENCES, VOCABULARY, Case, Grown
 from bench.data.batches import TokenData
+from bench.growth import Moments
 from bench.model import Decoder, Weights
 from bench.parametrization import initial_weights
 from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
@@ -58,7 +60,19 @@ def train(spec: RunSpec, start: Grown, carried: Carried | None = None) -> tuple[
 
 
 def trained_source(case: Case, seed: int = 0, lr: float = LR) -> tuple[Weights, Carried]:
-    """The weights and the optimizer's state of a source after some steps."""
+    """The weights and the optimizer's state of a source after some steps. It is the same for all
+    methods; each is given a copy, since one may write on what it is given."""
+    weights, (moments, updates) = _trained(replace(case, name="", big=case.small), seed, lr)
+    m, v = map(_copy, moments)
+    return _copy(weights), Carried(Moments(m, v), updates)
+
+
+def _copy(weights: Weights) -> Weights:
+    return {name: tensor.clone() for name, tensor in weights.items()}
+
+
+@lru_cache(maxsize=64)
+def _trained(case: Case, seed: int, lr: float) -> tuple[Weights, Carried]:
     spec = run_spec(case, case.small, SOURCE_STEPS, seed, lr)
     init = initial_weights(case.small, case.rules(case.small), INIT_STD, seed, torch.float64)
     stack, state = train(spec, Grown(init, None))

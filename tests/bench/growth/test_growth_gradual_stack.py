@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.growth import gradual_stack, method
@@ -35,6 +35,7 @@ def test_one_insertion(depth, block, where, layers):
     assert order(of_depth(depth), of_depth(depth + block), block, where) == layers
 
 
+@settings(deadline=None, derandomize=True)
 @given(
     blocks=st.integers(1, 4),
     block=st.integers(1, 3),
