@@ -22,7 +22,7 @@ import inspect
 import math
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -97,6 +97,7 @@ class GrowthMethod:
     into and trained one after the other, the last of them ``big``; by default that alone. A method
     with ``learning_steps(params)`` trains something itself on that many batches, which are charged
     to the run: it is given ``batches``, a function of a step to tokens ``(B, T + 1)``.
+    ``choices`` are the values of those parameters that are one of a few words.
     """
 
     name: str
@@ -113,6 +114,7 @@ class GrowthMethod:
     during: Callable[..., During] | None = None
     stages: Callable[[ModelSpec, ModelSpec, Params], tuple[ModelSpec, ...]] | None = None
     learning_steps: Callable[[Params], int] | None = None
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shrinks: bool = False
     needs_source: bool = True
 
@@ -171,7 +173,7 @@ def check_growth(
     check_params(entry, params)
     _check_direction(entry, small, big)
     may_differ = {name for axis in entry.axes for name in FIELDS[axis]}
-    for name in (field.name for field in fields(ModelSpec)):
+    for name in (one.name for one in fields(ModelSpec)):
         ours, theirs = getattr(small, name), getattr(big, name)
         if ours != theirs and name not in may_differ:
             changes = f"grows {' and '.join(entry.axes)} only" if entry.axes else "keeps the shape"
@@ -205,11 +207,25 @@ def check_params(entry: GrowthMethod, params: Mapping[str, Scalar]) -> None:
             if not defaults:
                 raise UserError(f"method {entry.name!r} has no parameters, so no {name!r}")
             raise unknown(f"parameter of method {entry.name!r}:", name, defaults)
-        if isinstance(defaults[name], float) and not _is_number(value):
+        if name in entry.choices and value not in entry.choices[name]:
+            raise unknown(f"{name} of method {entry.name!r}:", str(value), entry.choices[name])
+        if expected := _expected(defaults[name], value):
             raise UserError(
-                f"{name} of method {entry.name!r} must be a finite number like "
+                f"{name} of method {entry.name!r} must be {expected} like "
                 f"{defaults[name]}, not {value!r}"
             )
+
+
+def _expected(default: Scalar, value: Scalar) -> str | None:
+    """What a parameter should have been, if it is not of its default's kind."""
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "true or false,"
+    if isinstance(default, int):
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        return None if whole else "a whole number, at least 1,"
+    if isinstance(default, float):
+        return None if _is_number(value) else "a finite number"
+    return None
 
 
 def _is_number(value: Scalar) -> bool:

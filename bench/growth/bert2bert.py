@@ -139,6 +139,7 @@ METHOD = GrowthMethod(
     preserves="the logits, at whole width ratios and without mode=aki",
     supports=supports,
     grow=grow,
+    choices={"mode": MODES},
     breaks=breaks,
     grow_moments=grow_moments,
 )

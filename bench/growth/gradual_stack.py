@@ -108,6 +108,7 @@ METHOD = GrowthMethod(
     preserves="nothing",
     supports=supports,
     grow=grow,
+    choices={"where": WHERE},
     breaks=breaks,
     grow_moments=grow_moments,
     stages=stages,

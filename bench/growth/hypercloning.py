@@ -133,6 +133,7 @@ METHOD = GrowthMethod(
     preserves="the logits, exactly",
     supports=supports,
     grow=grow,
+    choices={"mode": MODES},
     breaks=breaks,
     grow_moments=grow_moments,
     equivalent=True,

@@ -188,5 +188,6 @@ METHOD = GrowthMethod(
     preserves="nothing",
     supports=supports,
     grow=grow,
+    choices={"depth": DEPTH},
     learning_steps=learning_steps,
 )

@@ -103,6 +103,7 @@ METHOD = GrowthMethod(
     preserves="nothing",
     supports=supports,
     grow=grow,
+    choices={"keep": KEEP},
     breaks=breaks,
     during=during,
     shrinks=True,

@@ -110,6 +110,7 @@ METHOD = GrowthMethod(
     preserves="the logits, exactly, unless layers are copied",
     supports=hypercloning.supports,
     grow=grow,
+    choices={"layers": LAYERS},
     breaks=breaks,
     dead=dead,
     grow_moments=grow_moments,

@@ -81,5 +81,6 @@ METHOD = GrowthMethod(
     preserves="nothing, on purpose",
     supports=zero_pad.supports,
     grow=grow,
+    choices={"blocks": BLOCKS},
     breaks=breaks,
 )

@@ -185,6 +185,7 @@ METHOD = GrowthMethod(
     preserves="nothing: norms average over the new zeros; with norms=stream the logits",
     supports=supports,
     grow=grow,
+    choices={"norms": NORMS},
     breaks=breaks,
     grow_moments=grow_moments,
 )

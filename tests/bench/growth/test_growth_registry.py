@@ -17,6 +17,9 @@ DEEP = replace(SMALL, depth=4)
 
 
 def target(entry: GrowthMethod, small: ModelSpec, ratio: int) -> ModelSpec:
+    """A shape that the entry can be grown into: larger along its axes, or smaller."""
+    if entry.shrinks:
+        return replace(small, depth=-(-small.depth // ratio))
     return replace(small, **{axis: ratio * getattr(small, axis) for axis in entry.axes})
 
 
@@ -24,7 +27,9 @@ def target(entry: GrowthMethod, small: ModelSpec, ratio: int) -> ModelSpec:
 def test_entries_know_their_name_and_default_parameters(name: str):
     entry = method(name)
     assert entry.name == name
-    assert entry.params == ({"shrink": 0.4, "perturb": 1.0} if name == "szp" else {})
+    assert all(type(value) in (int, float, str, bool) for value in entry.params.values())
+    for param, words in entry.choices.items():
+        assert entry.params[param] in words
 
 
 def test_unknown_method_names_the_nearest():
@@ -59,8 +64,11 @@ def test_result_is_the_targets_in_names_shapes_and_dtype_and_the_source_is_untou
     source, init = random_weights(small, 1, torch.float32), random_weights(big, 2, torch.float32)
     before = {key: tensor.clone() for key, tensor in source.items()}
 
+    given = {"batches": lambda step: torch.full((1, 4), step), "steps": 2}
+
     def grow():
-        return entry.grow(source, Decoder(small), Decoder(big), init, torch.Generator())
+        more = given if entry.learning_steps else {}
+        return entry.grow(source, Decoder(small), Decoder(big), init, torch.Generator(), **more)
 
     grown, again = grow(), grow()
     assert grown.keys() == parameters(big).keys()
@@ -83,6 +91,10 @@ def test_scratch_is_the_targets_own_init(random_weights):
     [
         ("szp", WIDE, {"shrnk": 0.4}, "unknown parameter .*'szp'.*'shrnk'; did you mean 'shrink'"),
         ("stack", DEEP, {"shrink": 0.4}, "'stack' has no parameters, so no 'shrink'"),
+        ("gradual_stack", DEEP, {"where": "midle"}, "'midle'; did you mean 'middle'"),
+        ("msg", WIDE, {"grow_steps": 0}, "grow_steps .*whole number, at least 1, like 100, not 0"),
+        ("msg", WIDE, {"grow_steps": 2.5}, "whole number, at least 1, like 100, not 2.5"),
+        ("llama_pro", DEEP, {"freeze": 1}, "freeze .*true or false, like False, not 1"),
         ("szp", WIDE, {"shrink": "big"}, "shrink .*number like 0.4, not 'big'"),
         ("szp", WIDE, {"shrink": True}, "shrink .*number like 0.4, not True"),
         ("szp", WIDE, {"perturb": float("nan")}, "perturb .*finite number like 1.0, not nan"),
@@ -100,13 +112,13 @@ def test_scratch_is_the_targets_own_init(random_weights):
         ("szp", replace(WIDE, bias=False), {}, "bias must be .*True, not False"),
         ("szp", replace(WIDE, context=7), {}, "context must be .*6, not 7"),
         ("szp", replace(WIDE, vocab_size=12), {}, "vocab_size must be .*11, not 12"),
-        ("szp", replace(WIDE, depth=4), {}, "'szp' grows width only: .*depth must be .*2, not 4"),
+        ("zero_pad", replace(WIDE, depth=4), {}, "'zero_pad' grows width only: .*depth .*2, not 4"),
         ("stack", replace(DEEP, width=16), {}, "'stack' grows depth only: .*width must be .*8, no"),
         ("stack", replace(DEEP, head_size=8), {}, "head_size must be .*4, not 8"),
         ("stack", replace(SMALL, depth=5), {}, "depth 5 is not a multiple of 2; .*is: 4"),
         ("hypercloning", replace(SMALL, width=20), {}, "width 20 is not a multiple of 8; .*is: 16"),
         ("hypercloning", replace(WIDE, mlp_ratio=3.0), {}, "mlp_width 48 is not .* 32; .*is: 64"),
-        ("hypercloning", replace(WIDE, head_size=8), {}, "head_size must stay 4, not 8"),
+        ("msg", replace(WIDE, head_size=8), {}, "head_size must stay 4, not 8"),
         ("zero_pad", replace(WIDE, head_size=16), {}, "heads would shrink from 2 to 1"),
         ("zero_pad", replace(WIDE, head_size=2), {}, "head_size would shrink from 4 to 2"),
         ("szp", replace(WIDE, mlp_ratio=1.0), {}, "mlp_width would shrink from 32 to 16"),
