@@ -23,7 +23,7 @@ from typing import Any, Literal
 from bench.growth import check_growth, method
 from bench.parametrization import parametrization
 from bench.schedule import cooldown_start
-from bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, UserError
+from bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, UserError
 from bench.stack import stack_key
 from sweeps.search import Finished, SearchState, Sweep, Trial, replay, sweeps
 from sweeps.study import BASELINE, Method, Step, Study
@@ -243,7 +243,8 @@ def _chain(study: Study, proxy: RunSpec, step: Step, how: Method) -> list[RunSpe
         )
         first_step = how.first_step(source.last_step)
         if number == len(stages):
-            run = replace(target, steps=first_step + study.target_steps)
+            steps = first_step + study.target_steps
+            run = replace(target, steps=steps, schedule=_same_cooldown(study, steps))
         else:  # a stage is trained like a source, on tokens that no other run sees
             run = _source(study, proxy, shape)
             run = replace(
@@ -255,6 +256,14 @@ def _chain(study: Study, proxy: RunSpec, step: Step, how: Method) -> list[RunSpe
         run = replace(run, start=start, first_step=first_step)
         chain.append(replace(run, rewarm_steps=round(how.rewarm * run.train_steps)))
     return chain
+
+
+def _same_cooldown(study: Study, steps: int) -> ScheduleSpec:
+    """The study's schedule for a longer horizon, with warm-up and cool-down of as many steps as a
+    target from scratch has: a longer cool-down would be credited to the method."""
+    share = study.target_steps / steps
+    schedule = study.schedule
+    return replace(schedule, warmup=schedule.warmup * share, cooldown=schedule.cooldown * share)
 
 
 def _source(study: Study, proxy: RunSpec, model: ModelSpec) -> RunSpec:

@@ -6,6 +6,7 @@ from fake_runs import ALONE, DATA, STUDY, ended, run_all
 
 from bench.growth import method
 from bench.record import ROLES, TRIAL_SCHEMA
+from bench.schedule import cooldown_start
 from bench.spec import UserError, run_spec_from_json
 from bench.spec import canonical_json as to_json
 from sweeps.override import override
@@ -267,6 +268,9 @@ def test_a_target_takes_up_its_schedule_where_the_policy_says(how, first_step, r
     assert target.first_step == round(first_step * source.last_step)
     assert target.train_steps == STUDY.target_steps  # what it trains is what scratch trains
     assert target.rewarm_steps == round(rewarm_steps * STUDY.target_steps)
+    scratch = next(spec for spec in targets if spec.start.method == "scratch")
+    decays = [s.steps - cooldown_start(s.schedule, s.steps) for s in (target, scratch)]
+    assert decays[0] == decays[1]
     assert target.first_batch == 0  # the batches of its seed, like every other method
 
 
