@@ -110,9 +110,9 @@ def test_a_source_is_found_by_id_by_file_and_once_grown(mugrow, source, tmp_path
     [
         (("--method", "stakc"), "unknown method 'stakc'; did you mean 'stack'?"),
         (("--method", "stack", "--width", "32"), "'stack' grows depth only"),
-        (("--method", "hypercloning", "--width", "24"), "width 24 is not a multiple of 16; the"),
         (("--method", "hypercloning", "--width", "8"), "is not a multiple of head_size 16"),
-        (("--method", "hypercloning", "--width", "32", "--head-size", "32"), "head_size"),
+        (("--method", "stack", "--depth", "0"), "depth must be at least 1, not 0"),
+        (("--method", "zero_pad", "--width", "32", "--head-size", "8"), "would shrink from 16 to"),
         (("--method", "szp", "--set", "shrnk=1"), "'shrnk'; did you mean 'shrink'?"),
         (("--method", "szp", "--set", "shrink"), "'shrink' is not of the form key=value"),
         (("--method", "scratch", "--width", "32"), "'scratch' grows no source"),
