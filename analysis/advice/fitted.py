@@ -64,7 +64,8 @@ def finals(runs: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     Sources whose schedule ended are models from scratch as good as any target; those stopped
     before their cool-down are not.
     """
-    ended = runs["spec"].map(lambda spec: json.loads(spec)["stop_step"] is None)
+    stops = [json.loads(spec)["stop_step"] for spec in runs["spec"]]
+    ended = pd.Series([stop is None for stop in stops], index=runs.index, dtype=bool)
     sources = runs[
         (runs["role"] == "source")
         & (runs["status"] == "finished")

@@ -31,7 +31,7 @@ from bench.spec import UserError
 
 FORMS = ("chinchilla", "chinchilla_tied", "skaling", "kaplan")
 OF_SIZE = ("power",)
-READS = ("n", "d", "m", "x")
+READS = ("n", "d", "m")
 RESAMPLES = 1000
 FEWEST_RESAMPLES = 100
 ROW_RESAMPLES = 2_000_000  # more rows get fewer resamples: their intervals are narrow anyway
@@ -89,8 +89,9 @@ def law(rows: pd.DataFrame, forms: Sequence[Form], resamples: int | None = None)
         "horizons": len(np.unique(points["d"])),
     }
     held_out = largest(points)
+    only = forms[0] if len(forms) == 1 else None
     if facts["horizons"] == 1:
-        forms = [_form(name) for name in OF_SIZE]
+        forms = [get_form(name) for name in OF_SIZE]
     fitting = _few_enough_parameters(forms, points, held_out)
     if not fitting:
         fewest = min(len(form.params) for form in forms)
@@ -102,9 +103,9 @@ def law(rows: pd.DataFrame, forms: Sequence[Form], resamples: int | None = None)
     seen = {name: values[used] for name, values in points.items()}
     comparison = compare(fitting, seen, held_out[used])
     facts["selection"] = _selection(comparison)
-    form = _chosen(fitting, comparison)
+    form = _chosen(fitting, comparison, only)
     if form is None:
-        return facts | _nothing(_no_winner(comparison)) | {"selection": facts["selection"]}
+        return facts | _no_winner(comparison)
     count = resamples_of(len(rows)) if resamples is None else resamples
     return facts | _fitted(form, points, held_out, used, rows["cluster"].tolist(), count)
 
@@ -160,22 +161,23 @@ def _selection(comparison: Comparison) -> Row:
     }
 
 
-def _chosen(forms: Sequence[Form], comparison: Comparison) -> Form | None:
-    """The winner; a form that is the only one asked for needs no rival to beat."""
-    if len(forms) == 1 and comparison.scores[0].status in ("converged", "bound_hit"):
-        return forms[0]
+def _chosen(forms: Sequence[Form], comparison: Comparison, only: Form | None) -> Form | None:
+    """The winner; a form that is the ``only`` one asked for need not beat the best small model."""
+    if only in forms and comparison.scores[0].are is not None:
+        return only
     return next((form for form in forms if form.name == comparison.winner), None)
 
 
-def _no_winner(comparison: Comparison) -> str:
-    """Why; forms that all fail for one reason fail for that of their rows."""
-    reasons = {one.reason for one in comparison.scores}
-    if len(reasons) == 1 and all(one.are is None for one in comparison.scores):
-        return reasons.pop()
-    return (
+def _no_winner(comparison: Comparison) -> Row:
+    """Status and reason; forms that all fail for one reason fail for that of their rows."""
+    first = comparison.scores[0]
+    if len({(one.status, one.reason, one.are) for one in comparison.scores}) == 1 and not first.are:
+        return {"status": first.status, "reason": first.reason, "form": None}
+    reason = (
         f"no form both converges without the largest {comparison.held_out} rows and predicts them "
         "better than the best small model"
     )
+    return {"status": "unidentified", "reason": reason, "form": None}
 
 
 def _fitted(

@@ -18,6 +18,7 @@ from bench.spec import UserError, unknown
 
 OWN = {"n": "params", "d": "tokens", "loss": "final_val_loss"}
 ALL = "all runs"
+UNNAMED = "–"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def _expression(table: pd.DataFrame, columns: Columns, name: str) -> str:
 def _labels(table: pd.DataFrame, columns: Columns) -> Sequence[str]:
     if columns.method is None:
         return [ALL] * len(table)
-    labels = column(table, columns.method).astype(str).tolist()
+    values = column(table, columns.method)
+    labels = [UNNAMED if pd.isna(value) else str(value) for value in values]
     if columns.baseline != BASELINE and columns.baseline not in labels:
         raise unknown("method", columns.baseline, set(labels))
     return labels
