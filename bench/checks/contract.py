@@ -117,4 +117,4 @@ def _changed(before: Weights, after: Weights, how: str) -> list[str]:
 
 def _none_wrong(wrong: list[str]) -> Verdict:
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-    return at_most(len(wrong), 0, wrong[0] + more if wrong else "")
+    return at_most(float(len(wrong)), 0.0, wrong[0] + more if wrong else "")

@@ -28,4 +28,4 @@ def liveness(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
     declared = entry.dead(case.small, case.big, {**entry.params, **params})
     wrong = [f"{name} gets no gradient, which is not declared" for name in dead - declared]
     wrong += [f"{name} is declared dead and gets a gradient" for name in declared - dead]
-    return at_most(len(wrong), 0, "; ".join(sorted(wrong)[:2]))
+    return at_most(float(len(wrong)), 0.0, "; ".join(sorted(wrong)[:2]))

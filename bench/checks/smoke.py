@@ -30,10 +30,10 @@ STEPS, CONTEXT, SEQUENCES, VAL_TOKENS = 100, 32, 8, 1024
 
 def _one_growth(entry: GrowthMethod, params: Params, full: bool) -> tuple[Case, ...]:
     """The first growth that the method supports, in two flavours."""
-    found = []
+    found: list[Case] = []
     for flavour in ("gpt2", "llama"):
         own = [c for c in cases(entry, params, rules=("mup",)) if c.name.startswith(f"{flavour},")]
-        found.append(next((c for c in own if not refusal(entry, c, params)), own[0]))
+        found += [case for case in own if not refusal(entry, case, params)][:1]
     return tuple(_of_text(case) for case in found)
 
 

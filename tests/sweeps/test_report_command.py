@@ -10,7 +10,7 @@ def table(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "own.csv"
     sizes = [(n, d) for n in (1e6, 2e6, 4e6, 8e6) for d in (1e8, 3e8, 1e9)]
-    lines = [f"{n},{d},{1.8 + 60 / n**0.3 + 100 / d**0.3:.6f},a" for n, d in sizes]
+    lines = [f"{n},{d},{1.8 + 60 / n**0.3 + 100 / d**0.3:.4f},a" for n, d in sizes]
     path.write_text("\n".join(["size,seen,nats,arm", *lines]) + "\n")
     return path
 
