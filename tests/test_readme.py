@@ -61,6 +61,9 @@ def test_the_commands_cover_the_program():
         "report",
         "bench",
         "savings",
+        "fit",
+        "advise",
+        "check",
     }
 
 
