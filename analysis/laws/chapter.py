@@ -204,7 +204,7 @@ def _fitted(
     del row["predictions"], row["optimal"], row["extras"]
     if not result.params:
         return row
-    kept = {name: values[used] for name, values in points.items()}
+    kept = {name: values[used][~held_out[used]] for name, values in points.items()}
     unseen = np.full(len(held_out), np.nan)
     largest_rows = asked(form, points["n"][held_out], points["d"][held_out])
     predicted = fit(form, kept, predict=largest_rows).predictions

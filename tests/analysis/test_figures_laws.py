@@ -100,7 +100,9 @@ def test_contour_has_the_zero_line_and_twenty_tokens_a_parameter(found: Row) -> 
     np.testing.assert_allclose(at[:, 1], BREAK_EVEN, rtol=0.35)
     (twenty,) = lines(axis, "_twenty")
     np.testing.assert_allclose(twenty.get_ydata(), 20 * np.array(twenty.get_xdata()))
-    assert any(one.hatches != [None] for one in axis.collections if hasattr(one, "hatches"))
+    (hatched,) = (one for one in axis.collections if getattr(one, "hatches", [None]) != [None])
+    at = np.concatenate([path.vertices for path in hatched.get_paths()])
+    assert axis.get_ylim()[0] < at[:, 1].min() < BREAK_EVEN < at[:, 1].max()
 
 
 def test_contour_without_intervals_is_hatched_all_over(found: Row) -> None:
