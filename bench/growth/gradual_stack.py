@@ -25,7 +25,7 @@ import torch
 from bench.growth import GrowthMethod, Moments, Params
 from bench.growth.stack import breaks, from_blocks, moments_from_blocks
 from bench.model import Decoder, Weights
-from bench.spec import ModelSpec, UserError, unknown
+from bench.spec import ModelSpec, UserError
 
 WHERE = ("middle", "centre", "last")
 
@@ -41,8 +41,6 @@ def order(small: ModelSpec, big: ModelSpec, block: int = 1, where: str = "middle
     Raises ``UserError`` where the target's depth cannot be reached, or the source has no such
     blocks.
     """
-    if where not in WHERE:
-        raise unknown("place to stack,", where, WHERE)
     if not 1 <= block <= small.depth:
         raise UserError(
             f"block must be between 1 and the source's depth {small.depth}, not {block}"

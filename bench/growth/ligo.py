@@ -39,7 +39,7 @@ from torch.nn import functional as F
 from bench.growth import GrowthMethod, Params
 from bench.growth.zero_pad import forward_factor
 from bench.model import Decoder, Weights, cross_entropy, flatten, parameters
-from bench.spec import ModelSpec, unknown
+from bench.spec import ModelSpec
 
 NOISE = 0.03
 DEPTH = ("stack", "interleave")
@@ -74,8 +74,6 @@ def grow(
 ) -> Weights:
     """The source under maps learned on ``batches(0)``, ``batches(1)``, ..., each ``(B, T + 1)``;
     ``init`` gives the dtype."""
-    if depth not in DEPTH:
-        raise unknown("order of blocks,", depth, DEPTH)
     dtype = torch.promote_types(init["embed.weight"].dtype, torch.float32)
     scaled = {
         name: w.to(dtype) * forward_factor(name, small, big, ".attention.q.")

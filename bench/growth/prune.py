@@ -27,7 +27,7 @@ from torch import Tensor
 from bench.growth import During, GrowthMethod, Params
 from bench.growth.stack import from_blocks
 from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec, UserError, unknown
+from bench.spec import ModelSpec, UserError
 
 KEEP = ("spread", "first", "ends")
 
@@ -68,8 +68,6 @@ def grow(
 
 def kept(depth: int, target: int, keep: str) -> list[int]:
     """Which of ``depth`` blocks stay, ``target`` of them."""
-    if keep not in KEEP:
-        raise unknown("choice of blocks,", keep, KEEP)
     if keep == "spread":
         return [i * depth // target for i in range(target)]
     top = target // 2 if keep == "ends" else 0

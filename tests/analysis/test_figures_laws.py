@@ -43,6 +43,12 @@ def scatter(axis: Any) -> list[Any]:
     return [one for one in axis.collections if one.get_label() in ("_runs", "_residuals")]
 
 
+def hatched(axis: Any) -> Any:
+    """The corners of the hatched area, ``(n, 2)``."""
+    (area,) = (one for one in axis.collections if list(getattr(one, "hatches", [])) == ["///"])
+    return np.concatenate([path.vertices for path in area.get_paths()])
+
+
 def test_laws_have_their_runs_lines_and_bands(found: Row) -> None:
     figure = drawn("laws", found)
     assert len(figure.axes) == 2 * 3  # scratch and szp against N, D and C
@@ -100,8 +106,7 @@ def test_contour_has_the_zero_line_and_twenty_tokens_a_parameter(found: Row) -> 
     np.testing.assert_allclose(at[:, 1], BREAK_EVEN, rtol=0.35)
     (twenty,) = lines(axis, "_twenty")
     np.testing.assert_allclose(twenty.get_ydata(), 20 * np.array(twenty.get_xdata()))
-    (hatched,) = (one for one in axis.collections if getattr(one, "hatches", [None]) != [None])
-    at = np.concatenate([path.vertices for path in hatched.get_paths()])
+    at = hatched(axis)
     assert axis.get_ylim()[0] < at[:, 1].min() < BREAK_EVEN < at[:, 1].max()
 
 
@@ -110,8 +115,7 @@ def test_contour_without_intervals_is_hatched_all_over(found: Row) -> None:
         if not one["reason"]:
             one["gap"] = [[None] * len(row) for row in one["gap"]]
     axis = drawn("contour", found).axes[0]
-    hatched = [one for one in axis.collections if getattr(one, "hatches", [None]) != [None]]
-    at = np.concatenate([path.vertices for path in hatched[0].get_paths()])
+    at = hatched(axis)
     n, d = axis.get_xlim(), axis.get_ylim()
     np.testing.assert_allclose(at.min(axis=0), [n[0], d[0]])
     np.testing.assert_allclose(at.max(axis=0), [n[1], d[1]])

@@ -8,7 +8,6 @@ from width_cases import FLAVOURS, case, check_moments_are_the_gradients, grown, 
 
 from bench.checks.cases import random_weights
 from bench.growth.bert2bert import draw
-from bench.spec import UserError
 
 NAME = "bert2bert"
 
@@ -64,8 +63,3 @@ def test_widened_blocks_are_stacked():
 @pytest.mark.parametrize("rules", ["sp", "mup"])
 def test_moments_of_fpi_are_the_gradients(flavour, rules):
     check_moments_are_the_gradients(NAME, case(flavour, rules, width=32))
-
-
-def test_an_unknown_mode_is_refused():
-    with pytest.raises(UserError, match="unknown mode 'fpl'; did you mean 'fpi'"):
-        grown(NAME, case("gpt2", width=32), mode="fpl")

@@ -76,7 +76,6 @@ def test_layers_are_copied_in_that_order(random_weights):
         (3, 5, {"block": 2}, "depth 3 cannot grow to 5 in blocks of 2"),
         (2, 4, {"block": 3}, "block must be between 1 and the source's depth 2, not 3"),
         (2, 4, {"block": 0}, "block must be .*not 0"),
-        (2, 4, {"where": "midle"}, "unknown place to stack, 'midle'; did you mean 'middle'"),
     ],
 )
 def test_blocks_that_do_not_fit_are_refused_when_the_stages_are_planned(

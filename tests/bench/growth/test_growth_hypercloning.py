@@ -180,9 +180,7 @@ def test_heads_that_grow_must_be_copied_within_each_head():
     assert 0.01 < error_of(growth, weights) < 1
 
 
-def test_larger_rotary_heads_and_unknown_modes_are_refused():
+def test_larger_rotary_heads_are_refused():
     growth = case("llama", width=32, head_size=16)
     with pytest.raises(UserError, match="rotary frequencies depend on the head size"):
         check_growth(HYPERCLONING, growth.small, growth.big, {})
-    with pytest.raises(UserError, match="unknown mode 'diag'; did you mean 'diagonal'"):
-        grown_case("hypercloning", case("gpt2", width=32), mode="diag")

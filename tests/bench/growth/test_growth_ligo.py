@@ -129,7 +129,5 @@ def test_what_it_costs_and_what_is_its_users_to_set():
 
 
 def test_what_cannot_be_learned_is_refused():
-    with pytest.raises(UserError, match="unknown order of blocks, 'stak'; did you mean 'stack'"):
-        grow(start_of(RUN), depth="stak")
     with pytest.raises(UserError, match="head_size must stay 8, not 4"):
         check_growth(ENTRY, MODEL, replace(MODEL, width=32, head_size=4), {})

@@ -12,7 +12,7 @@ from width_cases import case, check_moments_are_the_gradients, logit_error
 from bench.growth import check_growth, method
 from bench.model import Decoder, Weights, parameters
 from bench.parametrization import initial_weights, parametrization
-from bench.spec import ModelSpec, Scalar, UserError, llama
+from bench.spec import ModelSpec, Scalar, llama
 
 SMALL = ModelSpec(width=8, depth=1, head_size=4, context=6, vocab_size=11)
 WIDE = replace(SMALL, width=24)
@@ -204,11 +204,3 @@ def test_szp_stacks_blocks_before_it_pads(random_weights):
         for block, source in enumerate(order):
             old = weights[f"blocks.{source}.mlp.up.weight"]
             assert torch.equal(wide[f"blocks.{block}.mlp.up.weight"][:32, :8], 0.4 * old)
-
-
-def test_unknown_options_are_refused(random_weights):
-    weights = random_weights(SMALL)
-    with pytest.raises(UserError, match="unknown order of blocks, 'stak'; did you mean 'stack'"):
-        grown("szp", weights, SMALL, WIDE, weights, blocks="stak")
-    with pytest.raises(UserError, match="norms, 'streams'; did you mean 'stream'"):
-        grown("zero_pad", weights, SMALL, WIDE, {}, norms="streams")

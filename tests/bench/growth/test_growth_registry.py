@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.growth import GrowthMethod, check_growth, method, names
+from bench.growth import GrowthMethod, check_growth, check_params, method, names
 from bench.model import Decoder, parameters
 from bench.spec import ModelSpec, UserError, llama
 
@@ -87,11 +87,28 @@ def test_scratch_is_the_targets_own_init(random_weights):
 
 
 @pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        ("bert2bert", {"mode": "fpl"}, "unknown mode of method 'bert2bert': 'fpl'; did.*'fpi'"),
+        ("gradual_stack", {"where": "midle"}, "'midle'; did you mean 'middle'"),
+        ("hypercloning", {"mode": "diag"}, "'diag'; did you mean 'diagonal'"),
+        ("ligo", {"depth": "stak"}, "'stak'; did you mean 'stack'"),
+        ("prune", {"keep": "frist"}, "'frist'; did you mean 'first'"),
+        ("staged", {"layers": "identify"}, "'identify'; did you mean 'identity'"),
+        ("szp", {"blocks": "stak"}, "'stak'; did you mean 'stack'"),
+        ("zero_pad", {"norms": "streams"}, "'streams'; did you mean 'stream'"),
+    ],
+)
+def test_a_word_that_is_none_of_the_choices_names_the_nearest(name, words, message):
+    with pytest.raises(UserError, match=message):
+        check_params(method(name), words)
+
+
+@pytest.mark.parametrize(
     ("name", "big", "params", "message"),
     [
         ("szp", WIDE, {"shrnk": 0.4}, "unknown parameter .*'szp'.*'shrnk'; did you mean 'shrink'"),
         ("stack", DEEP, {"shrink": 0.4}, "'stack' has no parameters, so no 'shrink'"),
-        ("gradual_stack", DEEP, {"where": "midle"}, "'midle'; did you mean 'middle'"),
         ("msg", WIDE, {"grow_steps": 0}, "grow_steps .*whole number, at least 1, like 100, not 0"),
         ("msg", WIDE, {"grow_steps": 2.5}, "whole number, at least 1, like 100, not 2.5"),
         ("llama_pro", DEEP, {"freeze": 1}, "freeze .*true or false, like False, not 1"),

@@ -99,7 +99,6 @@ def test_zeros_stay_zero_while_everything_else_trains():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"keep": "top"}, "unknown choice of blocks, 'top'; "),
         ({"sparsity": 1.0}, "sparsity is a share .* not 1.0"),
         ({"sparsity": -0.1}, "sparsity is a share .* not -0.1"),
     ],

@@ -16,7 +16,6 @@ from width_cases import (
 from bench.checks.cases import random_weights
 from bench.growth import method
 from bench.model import parameters
-from bench.spec import UserError
 
 NAME = "staged"
 
@@ -85,8 +84,3 @@ def test_a_swiglu_layer_behind_a_zero_norm_is_dead():
     assert gradient["blocks.1.norm1.gain"].any()
     gpt2 = case("gpt2", depth=4)
     assert not entry.dead(gpt2.small, gpt2.big, params)
-
-
-def test_an_unknown_kind_of_layer_is_refused():
-    with pytest.raises(UserError, match="'identify'; did you mean 'identity'"):
-        grown(NAME, case("gpt2", depth=4), layers="identify")
