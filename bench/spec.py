@@ -4,11 +4,12 @@ A run is a *start* plus *training*. The start is random weights, or another run'
 through a growth operator; the training is data under a schedule. Everything that decides the
 numbers is in ``RunSpec``, and
 
-    run_id = first 16 hex digits of sha256(canonical JSON of the spec).
+    run_id = first 16 hex digits of sha256(canonical JSON of what is not at its default).
 
-Where a run executes (device, threads, which stack it shares) is not part of a spec, so it never
-changes an identity. A start holds its source's ``run_id`` and step: lineage is identity, and a
-change to a source renames all that was grown from it.
+A field that is added later, with the old behaviour as its default, so renames no run; a default,
+once released, is never changed. Where a run executes (device, threads, which stack it shares) is
+not part of a spec, so it never changes an identity. A start holds its source's ``run_id`` and step:
+lineage is identity, and a change to a source renames all that was grown from it.
 """
 
 import dataclasses
@@ -112,7 +113,9 @@ def llama(**fields: Any) -> ModelSpec:
 class HyperSpec:
     """AdamW hyperparameters at the *base* shape; a parametrization scales them to the model.
 
-    ``weight_decay`` is torch's: per step a weight shrinks by ``lr * weight_decay``.
+    ``decay`` says what a weight shrinks by in a step, with f the schedule's factor: ``scaled``,
+    torch's, by ``f * lr * weight_decay`` with learning rate and decay as parametrized;
+    ``independent`` by ``f * weight_decay``, whatever rate and width (arXiv 2309.14322).
     ``clip`` is the largest gradient norm of a run, 0 for no clipping.
     """
 
@@ -123,8 +126,11 @@ class HyperSpec:
     beta2: float = 0.95
     eps: float = 1e-8
     clip: float = 1.0
+    decay: Literal["scaled", "independent"] = "scaled"
 
     def __post_init__(self) -> None:
+        if self.decay not in DECAYS:
+            raise unknown("decay", self.decay, DECAYS)
         for name in ("lr", "init_std", "weight_decay", "beta1", "beta2", "eps", "clip"):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
@@ -132,6 +138,9 @@ class HyperSpec:
             object.__setattr__(self, name, float(value) + 0.0)  # 0, 0.0, -0.0: one identity
             if name.startswith("beta") and value >= 1:
                 raise UserError(f"{name} must be below 1, not {value}")
+
+
+DECAYS = ("scaled", "independent")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,7 +284,7 @@ class RunSpec:
 
     @cached_property  # a plan asks for it often, and a spec never changes
     def run_id(self) -> str:
-        return hashlib.sha256(canonical_json(self).encode()).hexdigest()[:16]
+        return hashlib.sha256(_json(_chosen(self)).encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
@@ -298,11 +307,25 @@ def _log2(value: float) -> str:
 
 def canonical_json(spec: Any) -> str:
     """The one JSON text of a spec: sorted keys, no spaces, every field written."""
-    return json.dumps(dataclasses.asdict(spec), sort_keys=True, separators=(",", ":"))
+    return _json(dataclasses.asdict(spec))
+
+
+def _json(fields: Any) -> str:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+
+def _chosen(spec: Any) -> dict[str, Any]:
+    """The fields that are not at their defaults."""
+    return {
+        field.name: _chosen(value) if dataclasses.is_dataclass(value) else value
+        for field in dataclasses.fields(spec)
+        if (value := getattr(spec, field.name)) != field.default
+    }
 
 
 def run_spec_from_json(text: str) -> RunSpec:
-    """The inverse of ``canonical_json`` for a ``RunSpec``. Unknown or missing fields are errors."""
+    """The inverse of ``canonical_json`` for a ``RunSpec``. A field that an older spec does not have
+    is at its default. Unknown fields are errors, and missing ones without a default."""
     fields = json.loads(text)
     start = fields["start"]
     nested = {

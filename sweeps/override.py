@@ -66,7 +66,7 @@ def _parse(key: str, text: str, kind: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         assert isinstance(kind, type)
         types = get_type_hints(kind)
-        parts = text.split(":")
+        parts = text.split(":", len(types) - 1)
         if len(parts) != len(types):
             raise UserError(f"{key} is made of {':'.join(types)}, not {text!r}")
         return kind(*map(_parse, [key] * len(parts), parts, types.values()))

@@ -1,6 +1,7 @@
 """The plan: which stacks of runs a study is made of, given the runs that have ended.
 
     proxies of a sweep -> its optimum -> sources at that optimum -> targets grown from them
+                                                                 -> the same at other rates
 
 ``plan`` is pure. It is called at the start and again whenever a stack has ended: the stacks it
 returns are all that are known so far, in an order in which each comes after what it depends on,
@@ -16,7 +17,7 @@ its source's first batches again, and its savings would be partly a second epoch
 import hashlib
 import json
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from bench.parametrization import parametrization
 from bench.schedule import cooldown_start
 from bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, UserError
 from bench.stack import stack_key
-from sweeps.search import Finished, SearchState, Sweep, Trial, replay, sweeps
+from sweeps.search import Finished, Sweep, Trial, replay, sweeps, trial_of
 from sweeps.study import BASELINE, Method, Step, Study
 from sweeps.transfer import Transferred, transferred
 
@@ -118,10 +119,21 @@ def plan(study: Study, data: DataSpec, finished: Finished) -> Plan:
         skipped += [Skipped(step, how, reason) for step, how in ladder]
     else:
         (known if main.name in optima else provisional).extend(_grown(main, best, ladder))
+    billed = {sweep.name: (sweep, states[sweep.name].trials) for sweep in all_sweeps}
+    if (found := optima.get(main.name)) is not None:
+        billed |= {
+            _sweep_name(step, how): (main, _target_trials(main, found, step, how, finished))
+            for step, how in ladder
+            if how.sweep
+        }
     return Plan(
         stacks=tuple(known),
         provisional=tuple(provisional),
-        trials=tuple(row for s in all_sweeps for row in _rows(s, states[s.name], finished)),
+        trials=tuple(
+            row
+            for name, (sweep, trials) in billed.items()
+            for row in _rows(name, sweep, trials, finished)
+        ),
         optima={name: optimum for name, optimum in optima.items() if optimum is not None},
         skipped=tuple(skipped),
     )
@@ -212,12 +224,51 @@ def _grown(sweep: Sweep, best: Transferred, ladder: list[tuple[Step, Method]]) -
                 levels += [{}] * (level == len(levels))
                 levels[level][run.run_id] = PlannedRun(run, "source", sweep.name)
             targets[chain[-1].run_id] = PlannedRun(chain[-1], "target", sweep.name)
+    others = {  # the targets at other rates; at the transferred one they are the targets
+        spec.run_id: PlannedRun(spec, "proxy", _sweep_name(step, how), trial.number)
+        for step, how in ladder
+        if how.sweep
+        for trial in _target_trials(sweep, best, step, how, {})
+        for spec in trial.specs
+        if spec.run_id not in targets
+    }
     runs = {run_id: run for level in (*levels, targets) for run_id, run in level.items()}
     return [
         stack
-        for level in (*levels, targets)
+        for level in (*levels, targets, others)
         for stack in _stacks(sweep.study, level.values(), runs)
     ]
+
+
+def _sweep_name(step: Step, how: Method) -> str:
+    """The sweep of a step's targets."""
+    if how.name == BASELINE:
+        return f"{how}-w{step.target_width}-d{step.target_depth}"
+    return f"{how}-{step}"
+
+
+def _target_trials(
+    sweep: Sweep, best: Transferred, step: Step, how: Method, finished: Finished
+) -> tuple[Trial, ...]:
+    """A step's targets at the learning rates around the one transferred, a trial for each rate.
+    Their source is the same: what was trained once, at the optimum, is grown for all."""
+    targets = [
+        _chain(sweep.study, proxy, step, how)[-1]
+        for proxy in sweep.specs(best.log2_lr, best.init_std)
+    ]
+    return tuple(
+        trial_of(
+            number,
+            best.log2_lr + away,
+            best.init_std,
+            tuple(
+                replace(spec, hyper=replace(spec.hyper, lr=math.exp2(best.log2_lr + away)))
+                for spec in targets
+            ),
+            finished,
+        )
+        for number, away in enumerate(sweep.study.target_log2_lr)
+    )
 
 
 def _chain(study: Study, proxy: RunSpec, step: Step, how: Method) -> list[RunSpec]:
@@ -310,15 +361,17 @@ def _stacks(
     return stacks
 
 
-def _rows(sweep: Sweep, state: SearchState, finished: Finished) -> list[dict[str, Any]]:
+def _rows(
+    name: str, sweep: Sweep, trials: Sequence[Trial], finished: Finished
+) -> list[dict[str, Any]]:
     """Rows of ``trials.parquet``. A run asked for twice is on the first trial's bill."""
     return [
         {
             "study": sweep.study.name,
-            "sweep": sweep.name,
+            "sweep": name,
             "parametrization": sweep.parametrization,
-            "width": sweep.width,
-            "depth": sweep.study.model.depth,
+            "width": trial.specs[0].model.width,
+            "depth": trial.specs[0].model.depth,
             "sampler": sweep.study.sampler,
             "number": trial.number,
             "generation": trial.generation,
@@ -329,5 +382,5 @@ def _rows(sweep: Sweep, state: SearchState, finished: Finished) -> list[dict[str
             "flops": sum(finished[s.run_id]["flops"] for s in own if s.run_id in finished),
             "run_ids": [spec.run_id for spec in trial.specs],
         }
-        for trial, own in _first_asked(state.trials)
+        for trial, own in _first_asked(trials)
     ]

@@ -1,6 +1,6 @@
 """The search of one sweep, in generations of trials, replayed from the runs that have ended.
 
-A sweep is one proxy shape under one parametrization, searched over the base learning rate and the
+A sweep is one proxy under one parametrization, searched over the base learning rate and the
 initial scale. A generation of trials is asked for at once and trains as one stack, a run for each
 trial and seed; when all have ended their outcomes are told, in the order of their numbers, and the
 next generation is asked for. A trial's value is the mean over seeds of the final validation loss.
@@ -15,12 +15,13 @@ and paid for once.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bench.spec import DataSpec, RunSpec
+from bench.spec import DataSpec, ModelSpec, RunSpec
+from sweeps.override import override
 from sweeps.sampling import OUTCOME_BLIND, Space, Told, ask
-from sweeps.study import Study
+from sweeps.study import Proxy, Study
 
 STEPS_PER_LOG2 = 8
 
@@ -30,22 +31,27 @@ Finished = Mapping[str, Mapping[str, Any]]  # run id -> row of runs.parquet, of 
 
 @dataclass(frozen=True)
 class Sweep:
-    """One proxy shape under one parametrization. ``data`` pins the corpus of its runs."""
+    """One proxy under one parametrization. ``data`` pins the corpus of its runs; ``is_main`` says
+    that its optimum is the one that sources and targets use. The ``study`` of a variant is the
+    study with its changes."""
 
     study: Study
     data: DataSpec
     parametrization: str
-    width: int
+    proxy: Proxy
+    variant: str = ""
+    is_main: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.parametrization}-w{self.width}-d{self.study.model.depth}"
+        parts = [self.parametrization, f"w{self.proxy.width}", f"d{self.proxy.depth}"]
+        parts += [f"tokens{self.proxy.tokens:g}"] * (self.proxy.tokens != 1)
+        parts += [f"batch{self.proxy.batch}"] * (self.proxy.batch != 1)
+        return "-".join([*parts, self.variant] if self.variant else parts)
 
     @property
-    def is_main(self) -> bool:
-        """Whether its optimum is the one that sources and targets use."""
-        main = (self.study.parametrizations[0], self.study.model.width)
-        return (self.parametrization, self.width) == main
+    def model(self) -> ModelSpec:
+        return self.study.shape(self.proxy.width, self.proxy.depth)
 
     @property
     def init_std(self) -> tuple[float, ...]:
@@ -76,17 +82,17 @@ class Sweep:
 
     def specs(self, log2_lr: float, init_std: float) -> tuple[RunSpec, ...]:
         """The runs of one trial, one for each seed."""
-        study = self.study
+        study, proxy = self.study, self.proxy
         return tuple(
             RunSpec(
-                model=study.shape(self.width, study.model.depth),
+                model=self.model,
                 base=study.model,
                 parametrization=self.parametrization,
                 hyper=study.hyper.at(lr=math.exp2(log2_lr), init_std=init_std),
                 schedule=study.schedule,
                 data=self.data,
-                batch_sequences=study.batch_sequences,
-                steps=study.proxy_steps,
+                batch_sequences=study.batch_sequences * proxy.batch,
+                steps=round(study.proxy_steps * proxy.tokens / proxy.batch),
                 log_every=study.log_every,
                 seed=seed,
                 data_seed=seed,
@@ -97,11 +103,18 @@ class Sweep:
 
 def sweeps(study: Study, data: DataSpec) -> list[Sweep]:
     """All sweeps of a study, the one that is transferred from first."""
-    return [
-        Sweep(study, data, parametrization, width)
-        for parametrization in study.parametrizations
-        for width in sorted(study.proxy_widths)
+    found = [
+        Sweep(study, data, parametrization, proxy, is_main=(place, proxy) == (0, study.proxies[0]))
+        for place, parametrization in enumerate(study.parametrizations)
+        for proxy in study.proxies
     ]
+    for variant in study.variants:
+        varied = override(study, variant.changes)
+        found += [
+            Sweep(varied, data, varied.parametrizations[0], proxy, variant.name)
+            for proxy in varied.proxies
+        ]
+    return found
 
 
 @dataclass(frozen=True)
@@ -144,17 +157,23 @@ def replay(sweep: Sweep, finished: Finished) -> SearchState:
         history = tuple(_told(sweep, trial) for trial in trials)
         points = ask(sweep.space, history, min(size, sweep.budget - len(trials)))
         trials += [
-            _trial(sweep, number, sweep.log2_lr[lr], sweep.init_std[init], finished)
+            _asked(sweep, number, sweep.log2_lr[lr], sweep.init_std[init], finished)
             for number, (lr, init) in enumerate(points, len(trials))
         ]
     return SearchState(tuple(trials), tuple(_stand_ins(sweep, len(trials))))
 
 
-def _trial(sweep: Sweep, number: int, log2_lr: float, init_std: float, finished: Finished) -> Trial:
-    specs = sweep.specs(log2_lr, init_std)
+def _asked(sweep: Sweep, number: int, log2_lr: float, init_std: float, finished: Finished) -> Trial:
+    found = trial_of(number, log2_lr, init_std, sweep.specs(log2_lr, init_std), finished)
+    return replace(found, generation=number // sweep.study.generation)
+
+
+def trial_of(
+    number: int, log2_lr: float, init_std: float, specs: tuple[RunSpec, ...], finished: Finished
+) -> Trial:
+    """A trial of generation 0 with the outcome that its runs have had so far."""
     state, value = _outcome([finished.get(spec.run_id) for spec in specs])
-    generation = number // sweep.study.generation
-    return Trial(number, generation, log2_lr, init_std, specs, state, value)
+    return Trial(number, 0, log2_lr, init_std, specs, state, value)
 
 
 def _outcome(rows: list[Mapping[str, Any] | None]) -> tuple[State, float | None]:

@@ -2,15 +2,17 @@
 
 A study is a graph of runs written down as data:
 
-    sweeps      parametrizations x proxy_widths, each searched over (log2_lr, init_std)
+    sweeps      parametrizations x proxies, each searched over (log2_lr, init_std)
       |         the sweep of the first parametrization at the smallest width is the one that
       v         hyperparameters are transferred from
     sources     one for each (source shape, seed), stopped where their cool-down would begin
       v
-    targets     one for each (target shape, method, seed), beside a from-scratch baseline
+    targets     one for each (target shape, method, seed), beside a from-scratch baseline;
+                for methods with ``sweep``, at rates around the transferred one too
 
 All initial scales are searched in the sweep that is transferred from. The other sweeps show how
-the best learning rate moves, so they vary it alone, at ``base_init_std``.
+the best learning rate moves, so they vary it alone, at ``base_init_std``: along width, and where a
+study asks for it along depth, tokens and batch, and with one setting changed (``variants``).
 
 A study is checked when it is made: a mistake is one line, before anything trains. Whether a method
 can grow a step of the ladder is checked by ``sweeps.plan``, which knows the methods.
@@ -71,6 +73,26 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Proxy:
+    """A model that is swept: its shape, its tokens as a multiple of the study's, and its batch,
+    likewise; a larger batch has as many tokens in fewer steps."""
+
+    width: int
+    depth: int
+    tokens: float = 1.0
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The proxies of all widths once more, with settings changed: ``changes`` are ``key=value``
+    as in ``--set``."""
+
+    name: str
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Method:
     """A growth method by name, those of its parameters that differ from their defaults, and what
     happens to optimizer and schedule when it has grown its source.
@@ -83,7 +105,8 @@ class Method:
         reposition   t / rho (Staged Training: where a target from scratch has the source's loss)
         rewarm       t, its rate rising over ``rewarm`` times the target's steps
 
-    and a re-positioned one may rise too.
+    and a re-positioned one may rise too. With ``sweep`` its targets are also trained at the
+    learning rates of the study's ``target_log2_lr``.
     """
 
     name: str
@@ -94,6 +117,7 @@ class Method:
     reset: bool = False
     rho: float = 1.0
     rewarm: float = 0.0
+    sweep: bool = False
 
     def __post_init__(self) -> None:
         if self.schedule not in POLICIES:
@@ -126,7 +150,7 @@ class Method:
 
     def __str__(self) -> str:
         given = [f"{key}={value}" for key, value in self.params]
-        given += [f"{key}={getattr(self, key)}" for key in CHOICES if self._chosen(key)]
+        given += [f"{key}={getattr(self, key)}" for key in CHOICES[:-1] if self._chosen(key)]
         return f"{self.name}({', '.join(given)})" if given else self.name
 
     def _chosen(self, key: str) -> bool:
@@ -134,7 +158,7 @@ class Method:
 
 
 POLICIES = ("restart", "continue", "reposition", "rewarm")
-CHOICES = ("optimizer", "schedule", "noise", "reset", "rho", "rewarm")
+CHOICES = ("optimizer", "schedule", "noise", "reset", "rho", "rewarm", "sweep")
 
 
 @dataclass(frozen=True)
@@ -154,6 +178,10 @@ class Study:
     range, ``trials`` times in each sweep. ``generation`` trials are asked for at once and train as
     one stack. Sources and targets of one shape train in stacks of ``stack_width // width``.
     Steps are optimizer steps, ``val_tokens`` the tokens of one validation.
+
+    ``proxy_depths``, ``token_factors`` and ``batch_factors`` add proxies that differ from the
+    smallest in that alone. With ``growing_heads`` the head size grows with the width and their
+    number stays. ``target_log2_lr`` are log2 distances from the transferred learning rate.
     """
 
     name: str
@@ -166,6 +194,11 @@ class Study:
     model: ModelSpec
     parametrizations: tuple[str, ...] = ("mup",)
     proxy_widths: tuple[int, ...]
+    proxy_depths: tuple[int, ...] = ()
+    token_factors: tuple[float, ...] = ()
+    batch_factors: tuple[int, ...] = ()
+    growing_heads: bool = False
+    variants: tuple[Variant, ...] = ()
     log2_lr: tuple[float, ...]
     init_std: tuple[float, ...]
     hyper: FixedHyper = FixedHyper()
@@ -180,10 +213,11 @@ class Study:
     rungs: tuple[Rung, ...] = ()
     proxy_steps: int
 
-    ladder: tuple[Step, ...]
-    methods: tuple[Method, ...]
-    source_steps: int
-    target_steps: int
+    ladder: tuple[Step, ...] = ()
+    methods: tuple[Method, ...] = (Method("scratch"),)
+    source_steps: int = 500
+    target_steps: int = 500
+    target_log2_lr: tuple[float, ...] = ()
     stack_width: int = 256
 
     def __post_init__(self) -> None:
@@ -196,8 +230,20 @@ class Study:
         """The middle one: the scale of every sweep that does not search it."""
         return self.init_std[len(self.init_std) // 2]
 
+    @property
+    def proxies(self) -> tuple[Proxy, ...]:
+        """What is swept under every parametrization, the base first."""
+        width, depth = self.model.width, self.model.depth
+        return (
+            *(Proxy(other, depth) for other in sorted(self.proxy_widths)),
+            *(Proxy(width, other) for other in self.proxy_depths if other != depth),
+            *(Proxy(width, depth, tokens=factor) for factor in self.token_factors if factor != 1),
+            *(Proxy(width, depth, batch=factor) for factor in self.batch_factors if factor != 1),
+        )
+
     def shape(self, width: int, depth: int) -> ModelSpec:
-        return replace(self.model, width=width, depth=depth)
+        head_size = width // self.model.heads if self.growing_heads else self.model.head_size
+        return replace(self.model, width=width, depth=depth, head_size=head_size)
 
     def _check_numbers(self) -> None:
         for name in (
@@ -212,7 +258,13 @@ class Study:
                 f"not {self.val_tokens}"
             )
         for name in ("parametrizations", "proxy_widths", "log2_lr", "init_std", "seeds"):
+            _check_any(name, getattr(self, name))
+        for name in (
+            *("parametrizations", "proxy_widths", "proxy_depths", "token_factors"),
+            *("batch_factors", "log2_lr", "init_std", "seeds", "target_log2_lr"),
+        ):
             _check_distinct(name, getattr(self, name))
+        _check_distinct("variants", [variant.name for variant in self.variants])
         for seed in self.seeds:
             if seed < 0:
                 raise UserError(f"seeds must be at least 0, not {seed}")
@@ -220,8 +272,9 @@ class Study:
     def _check_search(self) -> None:
         if self.sampler not in SAMPLERS:
             raise unknown("sampler", self.sampler, SAMPLERS)
-        for width in self.proxy_widths:
-            self.shape(width, self.model.depth)
+        for proxy in self.proxies:
+            self.shape(proxy.width, proxy.depth)
+            self._check_budget(proxy)
         if self.model.width != min(self.proxy_widths):
             raise UserError(
                 f"model.width is that of the smallest proxy, {min(self.proxy_widths)} of "
@@ -239,20 +292,38 @@ class Study:
                     f"not {rung.at}:{rung.keep}"
                 )
 
+    def _check_budget(self, proxy: Proxy) -> None:
+        if not 0 < proxy.tokens < math.inf or proxy.batch < 1:
+            raise UserError(
+                f"token_factors and batch_factors are multiples above 0, "
+                f"not {proxy.tokens:g} and {proxy.batch}"
+            )
+        if proxy.tokens * self.proxy_steps % proxy.batch or proxy.tokens * self.proxy_steps % 1:
+            raise UserError(
+                f"proxy_steps {self.proxy_steps} times token factor {proxy.tokens:g} over batch "
+                f"factor {proxy.batch} is not a whole number of steps"
+            )
+
     def _check_ladder(self) -> None:
         for step in self.ladder:
             self.shape(step.source_width, step.source_depth)
             self.shape(step.target_width, step.target_depth)
+        _check_any("methods", self.methods)
         _check_distinct("methods", [str(method) for method in self.methods])
+        if any(how.sweep for how in self.methods) and not self.target_log2_lr:
+            raise UserError("a method with sweep=true needs target_log2_lr, which is empty")
         if self.methods[0].name != BASELINE:
             raise UserError(
                 f"methods must begin with {BASELINE!r}, the baseline, not {self.methods[0].name!r}"
             )
 
 
-def _check_distinct(name: str, values: Sequence[object]) -> None:
+def _check_any(name: str, values: Sequence[object]) -> None:
     if not values:
         raise UserError(f"{name} must name at least one, not none")
+
+
+def _check_distinct(name: str, values: Sequence[object]) -> None:
     for index, value in enumerate(values):
         if value in values[:index]:
             raise UserError(f"{name} holds {value} twice")

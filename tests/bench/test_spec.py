@@ -156,6 +156,20 @@ def test_neither_the_order_of_fields_in_a_file_nor_that_in_the_source_matters():
     assert re.fullmatch("[0-9a-f]{16}", RUN.run_id)
 
 
+def test_a_field_that_an_older_spec_does_not_have_renames_no_run():
+    fields = json.loads(canonical_json(RUN))
+    for name in ("rewarm_steps", "stop_step", "start"):
+        del fields[name]
+    del fields["model"]["tied"], fields["hyper"]["beta1"]
+    older = run_spec_from_json(json.dumps(fields | {"start": {"params": []}}))
+    assert (older, older.run_id) == (RUN, RUN.run_id)
+
+
+def test_no_default_has_changed():
+    """A default that changes renames every run there is: this fails, and should."""
+    assert RUN.run_id == "f4db5776503e4880"
+
+
 def test_json_with_unknown_or_missing_fields_is_refused():
     text = canonical_json(RUN)
     with pytest.raises(TypeError):

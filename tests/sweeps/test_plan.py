@@ -306,6 +306,35 @@ def test_stages_are_grown_and_trained_one_after_the_other(monkeypatch):
     assert len({source.spec.data_seed, stage.spec.data_seed, target.data_seed}) == 3
 
 
+def swept_study():
+    methods = (Method("scratch", sweep=True), Method("szp", sweep=True), Method("hypercloning"))
+    return replace(STUDY, methods=methods, target_log2_lr=(-1.0, 0.0, 1.0))
+
+
+def test_swept_targets_differ_from_the_target_in_their_rate_alone():
+    done, finished = run_all(swept_study())
+    best = done.optima["mup-w32-d2"]
+    rows = [row for row in done.trials if " to " in row["sweep"] or "w128" in row["sweep"]]
+    assert [row["sweep"] for row in rows] == ["scratch-w128-d2"] * 3 + ["szp-w64-d2 to w128-d2"] * 3
+    runs = {run.spec.run_id: run for run in done.runs}
+    for row, away in zip(rows, [-1, 0, 1] * 2, strict=True):
+        assert row["lr"] == 2 ** (best.log2_lr + away)
+        assert (row["width"], row["depth"], row["state"]) == (128, 2, "complete")
+        for run_id in row["run_ids"]:
+            run = runs[run_id]
+            target = replace(run.spec, hyper=replace(run.spec.hyper, lr=best.lr))
+            assert (run.role, runs[target.run_id].role) == ("proxy" if away else "target", "target")
+            if target.start.source_run_id:
+                assert runs[target.start.source_run_id].spec.hyper.lr == best.lr
+    assert all(row["state"] != "waiting" for row in rows)
+    assert set(finished) == set(runs)
+
+
+def test_swept_targets_are_priced_before_their_optimum_is_known():
+    first, (last, _) = plan(swept_study(), DATA, {}), run_all(swept_study())
+    assert sizes(first.stacks + first.provisional) == sizes(last.stacks)
+
+
 def test_a_target_may_be_smaller_only_for_a_method_that_shrinks(monkeypatch):
     ladder = (Step(64, 2, 32, 2),)
     with pytest.raises(UserError, match="smaller than its source: w64-d2 to w32-d2"):

@@ -8,6 +8,7 @@ from fake_runs import ALONE, DATA, STUDY, ended, run_all
 
 from sweeps.sampling import Space, Told, ask
 from sweeps.search import Sweep, replay, sweeps
+from sweeps.study import Proxy, Variant
 
 SAMPLERS = ("grid", "qmc", "tpe", "gp")
 
@@ -19,6 +20,33 @@ def alone(sampler, **changes):
 
 def points(state):
     return [(trial.log2_lr, trial.init_std) for trial in state.trials]
+
+
+def test_proxies_along_depth_tokens_and_batch_differ_from_the_base_in_that_alone():
+    study = replace(ALONE, proxy_depths=(2, 4), token_factors=(1, 2), batch_factors=(2,))
+    base, *others = [sweep.specs(-7.0, 0.04)[0] for sweep in sweeps(study, DATA)]
+    deeper, longer, larger = others
+    assert deeper == replace(base, model=replace(base.model, depth=4))
+    assert longer == replace(base, steps=200)
+    assert larger == replace(base, steps=50, batch_sequences=2 * base.batch_sequences)
+    names = [sweep.name for sweep in sweeps(study, DATA)]
+    assert names == ["mup-w32-d2", "mup-w32-d4", "mup-w32-d2-tokens2", "mup-w32-d2-batch2"]
+
+
+def test_a_variant_is_every_width_with_its_changes():
+    tied = Variant("tied", ("model.tied=true", "schedule.warmup=0"))
+    study = replace(STUDY, variants=(tied,))
+    plain, varied = sweeps(STUDY, DATA), sweeps(study, DATA)[len(sweeps(STUDY, DATA)) :]
+    assert [sweep.name for sweep in varied] == ["mup-w32-d2-tied", "mup-w64-d2-tied"]
+    for before, after in zip(plain, varied, strict=False):
+        one, two = before.specs(-7.0, 0.04)[0], after.specs(-7.0, 0.04)[0]
+        assert two == replace(
+            one,
+            model=replace(one.model, tied=True),
+            base=replace(one.base, tied=True),
+            schedule=replace(one.schedule, warmup=0),
+        )
+        assert not after.is_main
 
 
 def test_only_the_main_sweep_searches_the_initial_scale():
@@ -169,7 +197,7 @@ def test_a_point_asked_for_twice_is_the_same_runs():
 
 
 def test_specs_differ_in_the_seed_and_its_data_alone():
-    sweep = Sweep(STUDY, DATA, "mup", 64)
+    sweep = Sweep(STUDY, DATA, "mup", Proxy(64, 2))
     one, two = sweep.specs(-7.0, 0.04)
     assert (one.seed, one.data_seed, two.seed, two.data_seed) == (0, 0, 1, 1)
     assert replace(two, seed=0, data_seed=0) == one

@@ -8,7 +8,7 @@ from fake_runs import STUDY
 
 from bench.spec import UserError, canonical_json
 from sweeps.override import override
-from sweeps.study import FixedHyper, Method, Rung, Step
+from sweeps.study import FixedHyper, Method, Rung, Step, Variant
 
 
 def test_a_study_and_its_recipes_import_nothing_heavy():
@@ -33,6 +33,29 @@ def test_the_base_initial_scale_is_the_middle_one():
     assert replace(STUDY, init_std=(0.02, 0.04)).base_init_std == 0.04
 
 
+def test_heads_grow_in_number_or_in_size():
+    assert STUDY.shape(128, 2).heads == 8
+    growing = replace(STUDY, growing_heads=True)
+    assert (growing.shape(128, 2).heads, growing.shape(128, 2).head_size) == (2, 64)
+    assert growing.shape(32, 2) == STUDY.model
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"token_factors": (0.0,)}, "token_factors and batch_factors are multiples above 0"),
+        ({"batch_factors": (3,)}, "proxy_steps 100 .* batch factor 3 is not a whole number"),
+        ({"proxy_depths": (4, 4)}, "proxy_depths holds 4 twice"),
+        ({"proxy_depths": (0,)}, "depth must be at least 1, not 0"),
+        ({"variants": (Variant("a", ()), Variant("a", ()))}, "variants holds a twice"),
+        ({"methods": (Method("scratch", sweep=True),)}, "needs target_log2_lr, which is empty"),
+    ],
+)
+def test_proxies_that_cannot_be_are_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        replace(STUDY, **fields)
+
+
 @pytest.mark.parametrize(
     ("assignment", "key", "value"),
     [
@@ -50,6 +73,15 @@ def test_the_base_initial_scale_is_the_middle_one():
             "methods=scratch,szp:shrink=0.2:perturb=1,stack",
             "methods",
             (Method("scratch"), Method("szp", (("shrink", 0.2), ("perturb", 1))), Method("stack")),
+        ),
+        ("target_log2_lr=-1,0,1", "target_log2_lr", (-1.0, 0.0, 1.0)),
+        (
+            "variants=tied:model.tied=true,frozen:parametrizations=mup:gains=frozen",
+            "variants",
+            (
+                Variant("tied", ("model.tied=true",)),
+                Variant("frozen", ("parametrizations=mup:gains=frozen",)),
+            ),
         ),
         ("hyper.weight_decay=0", "hyper", FixedHyper(weight_decay=0.0)),
         ("model.depth=4", "model", replace(STUDY.model, depth=4)),
