@@ -12,8 +12,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from hypothesis import settings
 
 from sweeps.cli import main
+
+# A deadline would measure the machine, and a missed one begins minutes of shrinking.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 PROGRAM = Path(sys.executable).with_name("mugrow")
 SETTINGS = (

@@ -20,7 +20,7 @@ does hurt, the fit ends at kappa = 0 and decides nothing.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -30,8 +30,9 @@ from analysis.advice.evidence import Evidence, reach
 from analysis.advice.plan import Plan
 from analysis.arms import BASELINE
 from analysis.laws.fit import FitResult, fit
+from analysis.laws.resampled import resampled_params
 from analysis.laws.transfer_tokens import FORM
-from analysis.stats import Interval
+from analysis.stats import Array, Interval
 
 REACH = 10.0
 RESAMPLES = 200
@@ -137,22 +138,29 @@ def _ends(plan: Plan, rows: pd.DataFrame, result: FitResult) -> tuple[float, flo
     return float(lo), float(hi)
 
 
-def _fit(rows: pd.DataFrame, start: Mapping[str, float] | None = None) -> FitResult:
-    points = {name: rows[name].to_numpy() for name in (*FORM.variables, "loss")}
+def _fit(rows: pd.DataFrame) -> FitResult:
+    return fit(FORM, _points(rows), groups=rows["cluster"].tolist(), fixed=_fixed(rows))
+
+
+def _resamples(rows: pd.DataFrame, result: FitResult) -> Sequence[Mapping[str, float]]:
+    """Parameters of each resample of clusters, empty where it has none."""
+    return resampled_params(
+        FORM,
+        _points(rows),
+        result.params,
+        groups=rows["cluster"].tolist(),
+        resamples=RESAMPLES,
+        fixed=_fixed(rows),
+    )
+
+
+def _points(rows: pd.DataFrame) -> dict[str, Array]:
+    return {name: rows[name].to_numpy() for name in (*FORM.variables, "loss")}
+
+
+def _fixed(rows: pd.DataFrame) -> dict[str, float]:
     factors = rows.loc[~rows["scratch"], "g"]
-    fixed = {"rho": 0.0} if factors.max() < GROWTH_SPAN * factors.min() else {}
-    starts = None if start is None else {name: [start[name]] for name in FORM.params}
-    return fit(FORM, points, groups=rows["cluster"].tolist(), fixed=fixed, starts=starts)
-
-
-def _resamples(rows: pd.DataFrame, result: FitResult) -> Iterator[Mapping[str, float]]:
-    """Parameters of each resample of clusters, from the optimum of all rows."""
-    clusters = [cluster for _, cluster in rows.groupby("cluster", sort=False)]
-    rng = np.random.default_rng(0)
-    for _ in range(RESAMPLES):
-        drawn = rng.integers(0, len(clusters), len(clusters))
-        resample = pd.concat([clusters[index] for index in drawn], ignore_index=True)
-        yield _fit(resample, start=result.params).params
+    return {"rho": 0.0} if factors.max() < GROWTH_SPAN * factors.min() else {}
 
 
 def _ratio(plan: Plan, params: Mapping[str, float]) -> float:

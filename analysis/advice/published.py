@@ -137,10 +137,10 @@ SHRINK_AND_PERTURB = Warmstart(
     ),
 )
 
-# (lowest, highest) parameters and tokens of the runs behind each law or rule
-HOFFMANN_PARAMS, HOFFMANN_TOKENS = (7e7, 1.6e10), (5e9, 5e11)
-KAPLAN_PARAMS, KAPLAN_TOKENS = (768.0, 1.5e9), (2.2e7, 2.3e10)  # parameters: non-embedding
-G_STACK_PARAMS = (4.1e8, 7e9)
+# (lowest, highest) parameters and tokens of the runs behind each law or rule, as its paper says
+HOFFMANN_PARAMS, HOFFMANN_TOKENS = (7e7, 1.6e10), (5e9, 5e11)  # abstract
+KAPLAN_PARAMS, KAPLAN_TOKENS = (768.0, 1.5e9), (2.2e7, 2.3e10)  # section 3; non-embedding
+G_STACK_PARAMS = (4.1e8, 7e9)  # its targets: 410M, 1.1B, 3B and 7B
 
 
 def within(value: float, ends: tuple[float, float]) -> bool:

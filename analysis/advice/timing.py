@@ -1,6 +1,6 @@
 """How long to train the source before stacking it: the guideline of G_stack.
 
-Du et al. (arXiv 2405.15319) fit, to runs of 410 million to 3 billion parameters,
+Du et al. (arXiv 2405.15319), who grew models of 410 million to 7 billion parameters, fit
 
     log10 d = 0.88 log10 N + 163.27 / log10 C - 5.74,    C = 6 N D,
 

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.laws.form import Points
 from analysis.laws.minimise import minimise
 from analysis.laws.problem import Problem
-from analysis.laws.resample import draw_counts, ends
+from analysis.laws.resample import draw_counts, ends, group_rows
 from analysis.laws.result import FitResult
 from analysis.stats import Array
 
@@ -22,15 +22,18 @@ def with_decisions(problem: Problem, best: Array, result: FitResult) -> FitResul
     options, draws = problem.options, np.empty((0, best.shape[1]))
     if options.bootstrap and result.n_groups > 1:
         counts = draw_counts(result.n_groups, options.bootstrap, options.seed)
-        begin = np.repeat(best, options.bootstrap, axis=0)
+        # of few groups there are few different resamples: three make ten
+        which = group_rows([count.tobytes() for count in counts], len(counts))
+        counts = counts[np.unique(which, return_index=True)[1]]
+        begin = np.repeat(best, len(counts), axis=0)
         minima = minimise(problem.objective, begin, counts, problem.groups)
-        draws = minima.theta
+        draws, converged = minima.theta[which], minima.converged[which]
         params = problem.params(draws)
         free = [problem.form.params[i] for i in problem.objective.free]
         spread = _spread(params)
         result = replace(
             result,
-            bootstrap={"resamples": len(draws), "converged": int(minima.converged.sum())},
+            bootstrap={"resamples": len(draws), "converged": int(converged.sum())},
             intervals={
                 name: pair
                 for name, pair in zip(problem.form.params, ends(params), strict=True)

@@ -167,4 +167,5 @@ FORM = Form(
     variables=("n", "d", "c"),
     params=PARAMS,
     law=fit,
+    curves=True,
 )

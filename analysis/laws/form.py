@@ -74,7 +74,10 @@ Procedure = Callable[[Points, Options], FitResult]
 
 @dataclass(frozen=True)
 class Form:
-    """One entry of the registry. ``variables`` are the columns it reads besides ``loss``."""
+    """One entry of the registry. ``variables`` are the columns it reads besides ``loss``.
+
+    A law of whole ``curves`` reads every row of each run, where others read its last.
+    """
 
     name: str
     summary: str
@@ -82,6 +85,7 @@ class Form:
     variables: tuple[str, ...]
     params: tuple[str, ...]
     law: Pointwise | Procedure
+    curves: bool = False
 
 
 def natural(form: Form, law: Pointwise, theta: Array) -> Array:

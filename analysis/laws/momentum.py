@@ -115,4 +115,5 @@ FORM = Form(
     variables=("s", "lr"),
     params=ROWS.params,
     law=fit,
+    curves=True,
 )

@@ -22,6 +22,7 @@ from analysis.stats import Array
 CHUNK = 32_768  # predictions evaluated at a time: several such arrays fit into a core's cache
 FAINT = 1e-4  # of the largest parameter's terms; below, a parameter is judged beside the largest
 EXACT = 1e-12  # residuals below are rounding
+RESOLVED = 1e-9  # residuals this small still tell a gradient from rounding, to a millionth
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,8 @@ class Objective:
             if weights is not None:
                 pull *= weights[part]
             terms = slopes * pull[:, None, :]
-            size = np.abs(terms).sum(axis=2)
+            floor = RESOLVED if weights is None else RESOLVED * weights[part]
+            size = (np.abs(slopes) @ (np.abs(pull) + floor)[:, :, None])[:, :, 0]
             size = np.maximum(size, FAINT * size.max(axis=1, keepdims=True))
             share = np.abs(terms.sum(axis=2)) / np.maximum(size, 1e-300)
             exact = np.abs(r).max(axis=1) < EXACT

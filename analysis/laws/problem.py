@@ -5,7 +5,7 @@ exponents: the condition of the Jacobian on the Chinchilla points is 33, and 220
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,20 @@ class Problem:
         params = natural(self.form, self.law, self.objective.full(theta))
         with np.errstate(all="ignore"):
             return self.law.rescale(params, self.units)
+
+    def of_rows(self, kept: npt.NDArray[np.bool_]) -> "Problem":
+        """The same problem of some rows (rows,), in the same units."""
+        objective = self.objective
+        return replace(
+            self,
+            columns={name: column[kept] for name, column in self.columns.items()},
+            groups=self.groups[kept],
+            objective=replace(
+                objective,
+                x={name: column[kept] for name, column in objective.x.items()},
+                loss=objective.loss[kept],
+            ),
+        )
 
     def own_starts(self) -> Array:
         x, loss, base = self.objective.x, self.objective.loss, self.objective.base

@@ -88,6 +88,8 @@ def select(
     ``columns`` has ``loss``. ``UserError`` where no row is left, a variable is not above 0, or the
     rows are mixed. The table's rows are numbered from 0, as ``read_table`` does.
     """
+    if policy.curves and policy.group not in (None, policy.run):
+        raise UserError("a law of whole curves resamples runs: it has no --group besides --run")
     reason = pd.Series("", index=table.index, dtype=object)
     if policy.where is not None:
         reason.loc[~condition(table, policy.where)] = "not in --where"
@@ -154,7 +156,9 @@ def _learning_rates(
 def _progress(table: pd.DataFrame, points: pd.DataFrame, policy: RowPolicy) -> "pd.Series[float]":
     given = [name for name in ("d", "s") if name in points]
     if policy.step is None and not given:
-        raise UserError("--run needs --step, the order of a run's rows, where --d is not given")
+        raise UserError(
+            "--run needs --step, the order of a run's rows, where neither --d nor --s is given"
+        )
     at = points[given[0]] if policy.step is None else numbers(table, policy.step)
     if not np.isfinite(at).all():
         raise UserError(

@@ -3,10 +3,10 @@
     S1(t) = integral of the learning rate over the steps up to t
 
 takes the place of training time. Logs are sparse, so between rows the rate is taken as linear, with
-two exceptions. A change between two plateaus is a jump at the later row (the second stage of a
-two-stage schedule), for a ramp there would put its loss drop a whole row early. And a log that
-begins after step 0 had a linear warm-up from 0 before its first row: S1 is a power's base, so what
-was done before logging began is part of the law.
+two exceptions. A change between two plateaus is a jump before the step of the later row (the second
+stage of a two-stage schedule), for a ramp there would put its loss drop a whole row early. And a
+log that begins after step 0 had a linear warm-up from 0 until its first row: S1 is a power's base,
+so what was done before logging began is part of the law.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,9 @@ def schedule(step: Array, lr: Array) -> Schedule:
     plateau = np.concatenate([[False], ~changes, [False]])
     jumps = np.flatnonzero(changes & plateau[:-2] & plateau[2:]) + 1
     before = np.maximum(step[jumps] - 1, step[jumps - 1])
-    step, lr = np.insert(step, jumps, before), np.insert(lr, jumps, lr[jumps - 1])
+    both = np.column_stack([before, np.nextafter(before, np.inf)]).ravel()
+    rates = np.column_stack([lr[jumps - 1], lr[jumps]]).ravel()
+    step, lr = np.insert(step, jumps.repeat(2), both), np.insert(lr, jumps.repeat(2), rates)
     if step[0] > 0:
         share = np.arange(WARMUP_NODES) / WARMUP_NODES
         step = np.concatenate([share * step[0], step])

@@ -9,7 +9,7 @@ behind. (Choshen et al. 2024, arXiv 2410.11840, find 18 % for it over many famil
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,17 +113,17 @@ def _error(predicted: Array, loss: Array) -> float:
     return float(np.mean(np.abs(loss - predicted) / loss))
 
 
-def comparable(forms: Iterable[Form], points: Points, fixed: Mapping[str, float]) -> list[Form]:
-    """The forms that can be compared: of single rows, reading just the variables given.
+def comparable(forms: Iterable[Form], points: Points, known: Collection[str] = ()) -> list[Form]:
+    """The forms that can be compared: of single rows, reading every variable given but compute.
 
-    Compute ``c`` may be given besides. A form with parameters of its own, fitted elsewhere and
-    perhaps to the very runs held out, is left out unless they are in ``fixed``.
+    A form that comes with numbers of its own (the exponents of ``chinchilla_pinned``) may have them
+    from the very runs held out; it is left out unless the user gave those parameters, ``known``.
     """
-    given = points.keys() - {"loss", "c"}
     return [
         form
         for form in forms
         if isinstance(form.law, Pointwise)
-        and (set(form.variables) - {"c"} == given or set(form.variables) == given | {"c"})
-        and set(form.law.fixed) <= set(fixed)
+        and set(form.variables) <= points.keys()
+        and points.keys() - set(form.variables) <= {"loss", "c"}
+        and set(form.law.fixed) <= set(known)
     ]

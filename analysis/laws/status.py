@@ -14,6 +14,7 @@ from analysis.stats import Array
 VANISHED = 1e-6  # of the loss: a term this small is no part of the law
 ILL_CONDITIONED = 1e8
 EQUAL = 1e-9
+AT_ONCE = 64  # starts looked at; the first that will do ends the search
 
 
 def cannot(problem: Problem, begin: Array) -> str:
@@ -29,9 +30,11 @@ def cannot(problem: Problem, begin: Array) -> str:
         return f"{distinct} distinct rows for {count} parameters"
     if np.ptp(columns["loss"]) <= EQUAL * columns["loss"].max():
         return "every row has the same loss"
-    slopes = problem.law.log_loss(problem.objective.full(begin), problem.objective.x)[1]
-    if condition(slopes[:, problem.objective.free]).min() <= ILL_CONDITIONED:
-        return ""
+    for i in range(0, len(begin), AT_ONCE):
+        full = problem.objective.full(begin[i : i + AT_ONCE])
+        slopes = problem.law.log_loss(full, problem.objective.x)[1]
+        if condition(slopes[:, problem.objective.free]).min() <= ILL_CONDITIONED:
+            return ""
     for name in problem.form.variables:
         if np.ptp(columns[name]) <= EQUAL * columns[name].max():
             return f"every row has the same {name}"

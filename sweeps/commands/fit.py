@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from analysis.laws.selection import Comparison
 
 VARIABLES = ("n", "d", "c", "s", "g", "lr")
-WHOLE_CURVES = ("envelope", "momentum", "multipower")
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Fit:
             lr=self.lr,
             group=self.group,
             checkpoints=self.checkpoints,
-            curves=len(forms) == 1 and forms[0].name in WHOLE_CURVES,
+            curves=len(forms) == 1 and forms[0].curves,
             allow_mixed=self.allow_mixed,
         )
         zeros = {name for form in forms for name in _may_be_zero(form)}

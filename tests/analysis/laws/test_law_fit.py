@@ -36,6 +36,19 @@ def test_without_noise_the_truth_comes_back(name: str, data: st.DataObject) -> N
     assert list(result.params.values()) == pytest.approx(truth, rel=1e-6)
 
 
+@pytest.mark.parametrize("name", TRUTH)
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(decimals=st.integers(4, 13), seed=st.integers(0, 99))
+def test_losses_rounded_to_any_digit_have_a_minimum(name: str, decimals: int, seed: int) -> None:
+    """Residuals are then so small that the rounding of ln L, 1e-16, is much beside them."""
+    points = rows_of(name, TRUTH[name], rows=40, seed=seed)
+    rounded = points | {"loss": points["loss"].round(decimals)}
+    result = fit(get_form(name), rounded)
+    assert (result.status, result.reason) == ("converged", "")
+    largest = 10.0**-decimals / min(1.0, points["loss"].min())
+    assert np.abs(result.residuals).max() < 2 * largest + 1e-13
+
+
 def test_the_result_is_a_minimum_of_the_sum() -> None:
     from scipy.optimize import minimize
 

@@ -166,6 +166,31 @@ def test_no_row_left_says_why() -> None:
         chosen(table)
 
 
+def test_steps_of_the_law_order_a_run() -> None:
+    selection = select(curves(), {"s": "tokens", "loss": "val"}, RowPolicy(run="id"))
+    assert len(selection.points["s"]) == curves()["id"].nunique()
+    assert set(selection.points["s"]) == set(curves().groupby("id")["tokens"].max())
+
+
+def test_a_learning_rate_that_ends_at_0() -> None:
+    """It is a column of the law or of the policy; only below 0 it is a mistake."""
+    table = curves().assign(lr=curves().groupby("id").cumcount(ascending=False) * 1e-4)
+    columns = {"s": "tokens", "lr": "lr", "loss": "val"}
+    whole = select(table, columns, RowPolicy(run="id", curves=True), ("s", "lr"))
+    assert len(whole.points["lr"]) == len(table)
+    assert whole.points["lr"].min() == 0
+    finals = select(table, {"s": "tokens", "loss": "val"}, RowPolicy(run="id", lr="lr"))
+    assert finals.undecayed == 0
+    with pytest.raises(UserError, match=r"lr must be a finite number at least 0, but is -0\.1"):
+        select(table.assign(lr=-0.1), columns, RowPolicy(run="id", curves=True), ("s", "lr"))
+
+
+def test_whole_curves_are_resampled_by_run() -> None:
+    policy = RowPolicy(run="id", group="size", curves=True)
+    with pytest.raises(UserError, match="resamples runs"):
+        select(curves(), {"s": "tokens", "loss": "val"}, policy)
+
+
 def test_runs_without_an_order() -> None:
     with pytest.raises(UserError, match="--run needs --step"):
         select(curves(), {"n": "size", "loss": "val"}, RowPolicy(run="id"))

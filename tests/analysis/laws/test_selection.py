@@ -31,7 +31,7 @@ def test_published_hold_out_errors() -> None:
     table = read_table(EPOCH)
     fifth = float(table["loss"].nlargest(5).iloc[-1])
     points = select(table, columns, RowPolicy(where=f"loss < {fifth!r}")).points
-    forms = comparable(map(get_form, FORMS), points, {})
+    forms = comparable(map(get_form, FORMS), points)
     comparison = compare(forms, points, points["c"] >= 1e21)
     assert (comparison.held_out, comparison.kept) == (23, 217)
     assert {score.form: round(100 * score.are, 2) for score in comparison.scores} == {
