@@ -16,7 +16,7 @@ F MLP width, V vocabulary.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -45,6 +45,8 @@ class Multipliers:
 
     output: float = 1.0
     attention: float = 1.0  # times 1/sqrt(head size)
+    residual_attention: float = 1.0  # of what a block's attention adds to the residual stream
+    residual_mlp: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Decoder:
     multipliers: Multipliers = Multipliers()
     norm_mask: Tensor | None = field(default=None, compare=False)
     """Weights ``(D,)`` of the residual stream's coordinates in the statistics of every norm."""
+    observe: Callable[[str, Tensor], object] | None = field(default=None, compare=False)
+    """Called with the output of every module, by the name of the module, in a forward pass."""
 
     def __call__(self, weights: Weights, tokens_BT: Tensor) -> Tensor:
         """Logits ``(B, T, V)`` of one model given by its named weights."""
@@ -67,7 +71,8 @@ class Decoder:
         for x_KND in self._stream(w, tokens_KBT):  # noqa: B007
             pass
         head = w["embed.weight" if spec.tied else "head.weight"] * self.multipliers.output
-        return self._norm_linear(w, "norm", x_KND, head, None).view(K, B, T, spec.vocab_size)
+        logits_KNV = self._seen("head", self._norm_linear(w, "norm", x_KND, head, None))
+        return logits_KNV.view(K, B, T, spec.vocab_size)
 
     def stream(self, weights: Weights, tokens_BT: Tensor) -> list[Tensor]:
         """The residual stream ``(B, T, D)`` of one model: embedded, then after every block."""
@@ -80,11 +85,16 @@ class Decoder:
         if self.spec.positions == "learned":
             x_KND = x_KND + w["positions.weight"][:, None, :T]
         x_KND = x_KND.reshape(K, B * T, self.spec.width)
-        yield x_KND
+        yield self._seen("embed", x_KND)
         for block in range(self.spec.depth):
             x_KND = x_KND + self._attention(w, f"blocks.{block}.", x_KND, T)
             x_KND = x_KND + self._mlp(w, f"blocks.{block}.", x_KND)
-            yield x_KND
+            yield self._seen(f"blocks.{block}", x_KND)
+
+    def _seen(self, module: str, x: Tensor) -> Tensor:
+        if self.observe is not None:
+            self.observe(module, x)
+        return x
 
     def _attention(self, w: Weights, block: str, x_KND: Tensor, T: int) -> Tensor:
         K, N, D = x_KND.shape
@@ -101,21 +111,36 @@ class Decoder:
         if self.spec.positions == "rope":
             q, k = _rotate(q), _rotate(k)
         scale = self.multipliers.attention / math.sqrt(S)
+        if self.observe is not None:
+            for name, part in zip("qkv", (q, k, v), strict=True):
+                self.observe(f"{block}attention.{name}", part)
+            self.observe(f"{block}attention.logits", q @ k.mT * scale)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
         y_KND = y.transpose(1, 2).reshape(K, N, D)
-        return _linear(y_KND, w[block + "attention.o.weight"], w.get(block + "attention.o.bias"))
+        layer, multiplier = block + "attention.o", self.multipliers.residual_attention
+        return self._seen(layer, self._to_stream(w, layer, y_KND, multiplier))
 
     def _mlp(self, w: Weights, block: str, x_KND: Tensor) -> Tensor:
         up = "mlp.gate_up" if self.spec.mlp == "swiglu" else "mlp.up"
         h_KNF = self._norm_linear(
             w, block + "norm2", x_KND, w[f"{block}{up}.weight"], w.get(f"{block}{up}.bias")
         )
+        self._seen(block + "mlp.up", h_KNF)
         if self.spec.mlp == "swiglu":
             gate_KNF, up_KNF = h_KNF.chunk(2, dim=-1)
             h_KNF = F.silu(gate_KNF) * up_KNF
         else:
             h_KNF = F.gelu(h_KNF)
-        return _linear(h_KNF, w[block + "mlp.down.weight"], w.get(block + "mlp.down.bias"))
+        layer, multiplier = block + "mlp.down", self.multipliers.residual_mlp
+        return self._seen(layer, self._to_stream(w, layer, h_KNF, multiplier))
+
+    def _to_stream(self, w: Weights, layer: str, x_KNI: Tensor, multiplier: float) -> Tensor:
+        """A block's last linear map; its residual multiplier is folded into its few entries."""
+        weight_KDI, bias_KD = w[layer + ".weight"], w.get(layer + ".bias")
+        if multiplier != 1:
+            weight_KDI = weight_KDI * multiplier
+            bias_KD = None if bias_KD is None else bias_KD * multiplier
+        return _linear(x_KNI, weight_KDI, bias_KD)
 
     def _norm_linear(
         self, w: Weights, norm: str, x_KND: Tensor, weight_KED: Tensor, bias_KE: Tensor | None

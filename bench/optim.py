@@ -7,19 +7,26 @@ Decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101) as torch has it:
 
 ``lr``, ``wd`` and ``eps`` are a member's hyperparameter times its tensor's rule, so they vary over
 both axes of the ``(K, P)`` storage. One update is a dozen passes over that storage however many
-tensors the model has; a loop over tensors pays its overhead for each of them.
+tensors the model has; a loop over tensors pays its overhead for each of them. With independent
+decay (Wortsman et al., arXiv 2309.14322) it is ``w <- w - wd * w - lr * ...`` instead: wherever a
+tensor decays at all, by the same share, and with ``lr`` and ``wd`` both under the schedule.
+
+Matrices that a parametrization gives to Muon take their step in ``bench.muon``, with their momentum
+in the place of ``m`` and nothing in that of ``v``.
 
 Gradients are clipped to each member's own norm. Clipping the norm of the stack would couple the
 trials: one that diverges would silence the others.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
+from bench import muon
 from bench.parametrization import Rules
 from bench.spec import HyperSpec
 
@@ -57,14 +64,16 @@ class StackedAdamW:
     """The hyperparameters of K members; ``update`` is pure apart from the state it is given."""
 
     lr_KP: Tensor
-    decay_KP: Tensor  # lr times weight decay
+    decay_KP: Tensor  # what a weight shrinks by in a step at the peak rate
     eps_KP: Tensor
     beta1_K1: Tensor
     beta2_K1: Tensor
     clip_K1: Tensor
+    matrices: tuple[muon.Matrix, ...] = ()  # what Muon trains, in storage order
 
     def keep(self, members: Tensor | slice) -> "StackedAdamW":
-        return StackedAdamW(*(getattr(self, name)[members] for name in self.__dataclass_fields__))
+        tensors = [field.name for field in fields(self) if field.name != "matrices"]
+        return replace(self, **{name: getattr(self, name)[members] for name in tensors})
 
     def update(self, state: AdamState, gradient_KP: Tensor, factor_KP: Tensor) -> Tensor:
         """One step, in place, at ``factor`` times the peak rate; returns gradient norms ``(K,)``
@@ -79,8 +88,7 @@ class StackedAdamW:
         members, size = gradient_KP.shape
         # on a CPU in columns, so that what a pass leaves is in the cache for the next
         columns = max(1, CACHED // members) if gradient_KP.device.type == "cpu" else size
-        for first in range(0, size, columns):
-            c = slice(first, first + columns)
+        for c in self._columns(size, columns):
             clipped_KC = gradient_KP[:, c] * scale_K1
             m_KC, v_KC = state.m_KP[:, c], state.v_KP[:, c]
             m_KC.lerp_(clipped_KC, 1 - self.beta1_K1)
@@ -89,7 +97,19 @@ class StackedAdamW:
             step_KC = (m_KC / bias1_K1).div_(denominator_KC).mul_(self.lr_KP[:, c])
             step_KC.addcmul_(self.decay_KP[:, c], state.weights_KP[:, c])
             state.weights_KP[:, c].addcmul_(step_KC, factor_KP[:, c], value=-1)
+        if self.matrices:
+            rates = muon.Rates(self.lr_KP * factor_KP, self.decay_KP * factor_KP)
+            clipped_KP = gradient_KP * scale_K1
+            muon.update(self.matrices, state.weights_KP, state.m_KP, clipped_KP, rates)
         return norm_K1.squeeze(1)
+
+    def _columns(self, size: int, columns: int) -> Iterator[slice]:
+        """All of the storage that is not Muon's, at most so many columns at a time."""
+        first = 0
+        for start, stop in [*((m.where.start, m.where.stop) for m in self.matrices), (size, size)]:
+            for column in range(first, start, columns):
+                yield slice(column, min(column + columns, start))
+            first = stop
 
 
 def stacked_adamw(
@@ -112,12 +132,22 @@ def stacked_adamw(
         return torch.tensor([[getattr(h, name)] for h in hypers], dtype=torch.float64).to(like)
 
     lr_KP = hyper_K1("lr") * rule_P("lr")
+    decay_K1, decay_P = hyper_K1("weight_decay"), rule_P("weight_decay")
+    independent_K1 = torch.tensor([[h.decay == "independent"] for h in hypers], device=like.device)
     clip_K1 = hyper_K1("clip")
+    ends = accumulate((math.prod(shape) for shape in shapes.values()), initial=0)
     return StackedAdamW(
         lr_KP=lr_KP,
-        decay_KP=lr_KP * (hyper_K1("weight_decay") * rule_P("weight_decay")),
+        decay_KP=torch.where(
+            independent_K1, decay_K1 * (decay_P > 0), lr_KP * (decay_K1 * decay_P)
+        ),
         eps_KP=hyper_K1("eps") * rule_P("eps"),
         beta1_K1=hyper_K1("beta1"),
         beta2_K1=hyper_K1("beta2"),
         clip_K1=clip_K1.masked_fill(clip_K1 == 0, math.inf),
+        matrices=tuple(
+            muon.Matrix(slice(start, start + math.prod(shape)), shape)
+            for start, (name, shape) in zip(ends, shapes.items(), strict=False)
+            if rules.tensors[name].optimizer == "muon"
+        ),
     )

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from bench import flops
 from bench.data.batches import TokenData
 from bench.model import count
-from bench.parametrization import initial_weights, parametrization
+from bench.parametrization import initial_weights, rules_of
 from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from bench.stack import Stack, begin
 from bench.train import advance
@@ -192,7 +192,7 @@ def _stack(model: ModelSpec, sequences: int, members: int, device: str) -> Calla
         )
         for member in range(members)
     ]
-    rules = parametrization("sp").rules(model, model)
+    rules = rules_of("sp", model, model)
     starts = [initial_weights(model, rules, 0.02, s.seed, torch.float32) for s in specs]
     stack = Stack(specs, device=device)
     states = advance(stack, begin(stack, starts), data)

@@ -18,7 +18,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
@@ -31,7 +31,7 @@ from bench.asymmetry import asymmetry
 from bench.data.batches import TokenData, train_batch, val_windows
 from bench.model import Decoder, Shapes, Weights, cross_entropy, flatten
 from bench.optim import StackedAdamW, stacked_adamw
-from bench.parametrization import generator, parametrization
+from bench.parametrization import generator, rules_of
 from bench.spec import RunSpec
 from bench.stack import Stack, StackState, begin, model_weights, pack, trained_shapes, unpack
 
@@ -54,7 +54,7 @@ class _Program:
 
     def __post_init__(self) -> None:
         spec = self.stack.specs[0]
-        rules = parametrization(spec.parametrization).rules(spec.model, spec.base)
+        rules = rules_of(spec.parametrization, spec.model, spec.base)
         self.decoder = Decoder(spec.model, rules.multipliers)
         self.trained = trained_shapes(self.stack)
         hypers = [self.stack.specs[i].hyper for i in self.state.alive]
@@ -149,11 +149,10 @@ class _Program:
         return (factors_K1 * pack(whole)).to(weights)
 
     def decoder_now(self) -> Decoder:
-        during = self.stack.during
-        if during is None or during.norm_mask is None:
+        during, state = self.stack.during, self.state
+        if during is None:
             return self.decoder
-        mask_D = during.norm_mask(self.state.step).to(self.state.adam.weights_KP)
-        return replace(self.decoder, norm_mask=mask_D)
+        return during.decoder_at(self.decoder, state.step, state.adam.weights_KP)
 
     def used(self, trained_KP: Tensor, rows: slice, training: bool) -> Tensor:
         """The weights that the models of some members run on."""

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from bench.parametrization import canonical
 from bench.spec import DataSpec, ModelSpec, RunSpec
 from sweeps.override import override
 from sweeps.sampling import OUTCOME_BLIND, Space, Told, ask
@@ -102,16 +103,17 @@ class Sweep:
 
 
 def sweeps(study: Study, data: DataSpec) -> list[Sweep]:
-    """All sweeps of a study, the one that is transferred from first."""
+    """All sweeps of a study, the one that is transferred from first. Raises ``UserError`` for
+    parametrizations and settings that do not exist."""
     found = [
-        Sweep(study, data, parametrization, proxy, is_main=(place, proxy) == (0, study.proxies[0]))
-        for place, parametrization in enumerate(study.parametrizations)
+        Sweep(study, data, canonical(text), proxy, is_main=(place, proxy) == (0, study.proxies[0]))
+        for place, text in enumerate(study.parametrizations)
         for proxy in study.proxies
     ]
     for variant in study.variants:
         varied = override(study, variant.changes)
         found += [
-            Sweep(varied, data, varied.parametrizations[0], proxy, variant.name)
+            Sweep(varied, data, canonical(varied.parametrizations[0]), proxy, variant.name)
             for proxy in varied.proxies
         ]
     return found

@@ -21,6 +21,7 @@ can grow a step of the ladder is checked by ``sweeps.plan``, which knows the met
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from bench.spec import HyperSpec, ModelSpec, Scalar, ScheduleSpec, Start, UserError, unknown
 
@@ -42,6 +43,7 @@ class FixedHyper:
     beta2: float = 0.95
     eps: float = 1e-8
     clip: float = 1.0
+    decay: Literal["scaled", "independent"] = "scaled"
 
     def __post_init__(self) -> None:
         self.at(lr=1.0, init_std=1.0)
@@ -55,6 +57,7 @@ class FixedHyper:
             beta2=self.beta2,
             eps=self.eps,
             clip=self.clip,
+            decay=self.decay,
         )
 
 

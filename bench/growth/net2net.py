@@ -15,11 +15,12 @@ together) and the MLP's. Net2DeeperNet's identity is, in a residual network, a b
 are zero: ``llama_pro``. The paper adds a little noise so that copies part; here that is the run's
 own choice (``Start.noise``).
 
-Every method of this folder that copies units is built on ``widen``. Two factors belong to the
+Every method of this folder that copies units is built on ``widen``. Three factors belong to the
 model and not to the map. Logits are ``output * head(x)``, so the head carries output_small /
 output_big, or, where the head is the embedding, the final norm does together with its shares.
 Scores are ``attention / sqrt(S) * q k``, so q carries what makes up for another head size. Both are
-1 under muP, whose multipliers do this already, apart from the shares.
+1 under muP, whose multipliers do this already, apart from the shares. And a branch that has another
+residual multiplier, as in depth under ``completep``, has its ratio on o or on the MLP's second map.
 
 Adam's moments grow as the gradient does (``widen_moments``). Where the function is preserved, a
 copy that is read with share c receives c times its unit's gradient, whatever the weights on its
@@ -84,9 +85,10 @@ def shares(index: Tensor) -> Tensor:
 
 def widen(weights: Weights, small: Decoder, big: Decoder, units: Units) -> Weights:
     """The target whose units are copies, read so that sums are the source's."""
+    share = {role: shares(index) for role, index in units.items()}
     return {
         name: copied(name, weights[name], units)
-        * scale(name, small, big, units).weight.to(weights[name].dtype)
+        * scale(name, small, big, units, share).weight.to(weights[name].dtype)
         for name in parameters(big.spec)
     }
 
@@ -94,8 +96,9 @@ def widen(weights: Weights, small: Decoder, big: Decoder, units: Units) -> Weigh
 def widen_moments(moments: Moments, small: Decoder, big: Decoder, units: Units) -> Moments:
     """Adam's moments for ``widen``: the gradient's own scale, and its square."""
     m, v = {}, {}
+    share = {role: shares(index) for role, index in units.items()}
     for name in parameters(big.spec):
-        factor = scale(name, small, big, units).gradient
+        factor = scale(name, small, big, units, share).gradient
         m[name] = copied(name, moments.m[name], units) * factor.to(moments.m[name].dtype)
         v[name] = copied(name, moments.v[name], units) * factor.square().to(moments.v[name].dtype)
     return Moments(m, v)
@@ -109,14 +112,17 @@ def copied(name: str, tensor: Tensor, units: Units) -> Tensor:
     return tensor
 
 
-def scale(name: str, small: Decoder, big: Decoder, units: Units) -> Scale:
+def scale(
+    name: str, small: Decoder, big: Decoder, units: Units, share: Mapping[Role, Tensor]
+) -> Scale:
     """The two factors of a parameter; see the docstring of this file."""
-    share = {role: shares(index) for role, index in units.items()}
     kind, one = parameters(big.spec)[name].kind, torch.ones((), dtype=torch.float64)
     if carries_output(name, big.spec):
         output = small.multipliers.output / big.multipliers.output
         return Scale(share["residual"] * output, one / output)
-    own = _queries(small, big, units["heads"]) if ".attention.q." in name else one
+    own = one * zero_pad.residual_factor(name, small, big)
+    if ".attention.q." in name:
+        own = _queries(small, big, units["heads"])
     if kind == "matrix":
         into, out_of = roles(name)[0], roles(name)[1]
         assert into is not None

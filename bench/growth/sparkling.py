@@ -66,7 +66,7 @@ def _factor(name: str, small: Decoder, big: Decoder) -> float:
     if carries_output(name, big.spec):
         output = small.multipliers.output / big.multipliers.output
         return output * rms_ratio(small.spec.width, big.spec.width)
-    factor = 1.0
+    factor = zero_pad.residual_factor(name, small, big)
     if role := reads(name, big.spec):
         factor *= rms_ratio(*(_count(spec, role) for spec in (small.spec, big.spec)))
     if ".attention.q." in name:

@@ -11,9 +11,10 @@ G_stack of Du et al., arXiv 2405.15319, who found it ahead of repeating each blo
 The surprising fact: it beat function-preserving operators without preserving anything. The first
 block's second copy reads what it never saw in training, the last block's output.
 
-Every method of this folder that lists blocks is built on ``from_blocks``. A source and a target of
-one width have the same forward multipliers, unless they are of two parametrizations or two base
-shapes; then ``forward_factor`` makes up for the difference, and a copied model computes the same.
+Every method of this folder that lists blocks is built on ``from_blocks``. Where source and target
+have other forward multipliers, ``forward_factor`` makes up for the difference, so a copied block
+adds to the stream what it did: so it is also under ``completep``, whose branches weigh less in a
+deeper model (in g copies of a block there is g times its weight, as under muP, and not the same).
 """
 
 from collections.abc import Sequence

@@ -117,12 +117,23 @@ def _factor(name: str, small: Decoder, big: Decoder, norms: str) -> float:
 
 def forward_factor(name: str, small: Decoder, big: Decoder, scores: str) -> float:
     """What makes up for the forward multipliers and the head size. The output's is on the head or,
-    where that is the embedding, on the final norm; that of ``q k`` on one of them, ``scores``."""
+    where that is the embedding, on the final norm; that of ``q k`` on one of them, ``scores``; a
+    residual branch's on its last layer."""
     if name in (("norm.gain", "norm.bias") if big.spec.tied else ("head.weight",)):
         return small.multipliers.output / big.multipliers.output
     if scores in name:
         shrunk = math.sqrt(big.spec.head_size / small.spec.head_size)
         return small.multipliers.attention / big.multipliers.attention * shrunk
+    return residual_factor(name, small, big)
+
+
+def residual_factor(name: str, small: Decoder, big: Decoder) -> float:
+    """What makes up for the multiplier of a residual branch, on the branch's last layer."""
+    layer = name.split(".")[-2]
+    if layer == "o":
+        return small.multipliers.residual_attention / big.multipliers.residual_attention
+    if layer == "down":
+        return small.multipliers.residual_mlp / big.multipliers.residual_mlp
     return 1.0
 
 
@@ -155,11 +166,15 @@ def centred(name: str, tensor: Tensor, spec: ModelSpec) -> Tensor:
 
 def pad(name: str, source: Tensor, small: ModelSpec, big: ModelSpec, fill: float) -> Tensor:
     """Parameter ``name`` of ``small`` in the top-left corner of ``big``'s, the rest ``fill``."""
-    target = source.new_full(_by_head(big, name), fill)
-    target[tuple(slice(size) for size in _by_head(small, name))] = source.reshape(
-        _by_head(small, name)
-    )
-    return target.view(parameters(big)[name].shape)
+    target = source.new_full(parameters(big)[name].shape, fill)
+    place(name, source, target, small, big)
+    return target
+
+
+def place(name: str, source: Tensor, target: Tensor, small: ModelSpec, big: ModelSpec) -> None:
+    """Write parameter ``name`` of ``small`` into the top-left corner of ``big``'s."""
+    old = _by_head(small, name)
+    target.view(_by_head(big, name))[tuple(map(slice, old))] = source.reshape(old)
 
 
 def _by_head(spec: ModelSpec, name: str) -> tuple[int, ...]:

@@ -1,32 +1,45 @@
-"""Parametrizations: how initial scales, learning rates and the forward pass depend on width.
+"""Parametrizations: how initial scales, learning rates and the forward pass depend on the shape.
 
-A parametrization is a pure function ``(model, base) -> Rules``: for every parameter by name the
-multipliers of the run's hyperparameters, and the multipliers of the forward pass. Nothing is kept
-on tensors, so no copy, cast or checkpoint can lose it. One rule table a file; ``PARAMETRIZATIONS``
-is the registry.
+A parametrization is a pure function ``(model, base, **params) -> Rules``: for every parameter by
+name the multipliers of the run's hyperparameters, and the multipliers of the forward pass. Nothing
+is kept on tensors, so no copy, cast or checkpoint can lose it. One rule table a file in this
+folder, or a plug-in: an entry point of the group ``mugrow.parametrizations`` whose value is a
+``Parametrization``.
+
+A run names its parametrization in one string, its own parameters colon-separated behind it:
+``mup``, ``completep:alpha=0.5``, ``mup:attention=sqrt:gains=frozen``.
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+import math
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import import_module
-from typing import NamedTuple
+from importlib.metadata import EntryPoint, entry_points
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bench.model import Multipliers, parameters
-from bench.spec import ModelSpec, unknown
+from bench.spec import ModelSpec, Scalar, UserError, unknown
+
+GROUP = "mugrow.parametrizations"
 
 
 class Rule(NamedTuple):
-    """What one parameter's hyperparameters are multiplied by. Gains and biases have no init_std:
-    they begin at one and zero."""
+    """What one parameter's hyperparameters are multiplied by, and which optimizer trains it. Gains
+    and biases have no init_std: they begin at one and zero. See ``bench.muon`` for what is Muon's;
+    it has no eps."""
 
     init_std: float = 1.0
     lr: float = 1.0
     weight_decay: float = 1.0
     eps: float = 1.0
+    optimizer: Literal["adamw", "muon"] = "adamw"
 
 
 @dataclass(frozen=True)
@@ -37,22 +50,116 @@ class Rules:
 
 @dataclass(frozen=True)
 class Parametrization:
+    """One entry. The keyword-only arguments of ``rules(model, base, **params)``, each with a
+    default, are its parameters: numbers, or words that are one of ``choices``."""
+
     name: str
     summary: str
     paper: str
-    rules: Callable[[ModelSpec, ModelSpec], Rules]
+    rules: Callable[..., Rules]
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def params(self) -> dict[str, Scalar]:
+        """Its own parameters and their defaults."""
+        signature = inspect.signature(self.rules).parameters.values()
+        return {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
 
 
-NAMES = ("sp", "mup")
+def names() -> tuple[str, ...]:
+    """Every parametrization by name: the files of this folder, then the plug-ins."""
+    return (*sorted(_own()), *sorted(_plugins()))
 
 
 def parametrization(name: str) -> Parametrization:
-    """The registered parametrization called ``name``; ``UserError`` when there is none."""
-    if name not in NAMES:
-        raise unknown("parametrization", name, NAMES)
+    """The parametrization called ``name``; ``UserError`` when there is none, or when its plug-in
+    cannot be loaded."""
+    if name in _plugins():
+        return _load(_plugins()[name])
+    if name not in _own():
+        raise unknown("parametrization", name, names())
     entry = import_module(f"bench.parametrization.{name}").PARAMETRIZATION
     assert isinstance(entry, Parametrization)
     return entry
+
+
+@lru_cache
+def _own() -> frozenset[str]:
+    return frozenset(module.name for module in pkgutil.iter_modules(__path__))
+
+
+@lru_cache
+def _plugins() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=GROUP) if entry.name not in _own()}
+
+
+def _load(plugin: EntryPoint) -> Parametrization:
+    try:
+        entry = plugin.load()
+    except Exception as error:  # somebody else's module may raise anything
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise UserError(
+            f"plug-in parametrization {plugin.name!r} cannot be loaded: {reason}"
+        ) from error
+    if not isinstance(entry, Parametrization) or entry.name != plugin.name:
+        raise UserError(
+            f"plug-in parametrization {plugin.name!r}: {plugin.value} is not a Parametrization "
+            "of that name"
+        )
+    return entry
+
+
+def parse(text: str) -> tuple[Parametrization, dict[str, Scalar]]:
+    """``completep:alpha=0.5`` as the entry and the parameters that are given, each of its default's
+    type. Raises ``UserError`` for an unknown name or parameter and for a wrong value."""
+    name, *given = text.split(":")
+    entry, params = parametrization(name), {}
+    for part in given:
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise UserError(f"a parametrization is NAME or NAME:PARAMETER=VALUE, not {text!r}")
+        if key not in entry.params:
+            if not entry.params:
+                raise UserError(f"parametrization {name!r} has no parameters, so no {key!r}")
+            raise unknown(f"parameter of parametrization {name!r}:", key, entry.params)
+        if key in params:
+            raise UserError(f"{key} of parametrization {name!r} is given twice in {text!r}")
+        params[key] = _value(entry, key, value)
+    return entry, params
+
+
+def _value(entry: Parametrization, key: str, text: str) -> Scalar:
+    if key in entry.choices:
+        if text not in entry.choices[key]:
+            raise unknown(f"{key} of parametrization {entry.name!r}:", text, entry.choices[key])
+        return text
+    default = entry.params[key]
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(
+            f"{key} of parametrization {entry.name!r} must be a finite number like {default}, "
+            f"not {text!r}"
+        )
+    return number + 0.0  # -0.0 is 0.0
+
+
+def canonical(text: str) -> str:
+    """The one spelling of a parametrization: only parameters that are not the default, sorted.
+    Raises what ``parse`` raises."""
+    entry, params = parse(text)
+    chosen = {key: params[key] for key in sorted(params) if params[key] != entry.params[key]}
+    return ":".join([entry.name, *(f"{key}={value}" for key, value in chosen.items())])
+
+
+@lru_cache(maxsize=4096)
+def rules_of(text: str, model: ModelSpec, base: ModelSpec) -> Rules:
+    """The rules of ``model``, by the parametrization that ``text`` names, for hyperparameters that
+    were tuned at ``base``. Raises what ``parse`` raises."""
+    entry, params = parse(text)
+    return entry.rules(model, base, **params)
 
 
 def decays(kind: str) -> bool:

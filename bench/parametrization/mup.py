@@ -20,6 +20,13 @@ The surprising fact: the package forgets Adam's eps. Gradients shrink as 1/m, so
 weighs more at every width; with the eps column above a noise-free widened model trains exactly as
 its source does, and without it it does not. A tied readout is the embedding: vector-like, with the
 forward 1/m.
+
+Its parameters switch on what is known to break the transfer (Lingle, arXiv 2404.05728; all three
+are Table 8's at their defaults, but that gains are trained here as they are everywhere):
+
+    gains="frozen"       the norms' gains stay at one: trained ones are a breaker
+    attention="sqrt"     logits over sqrt(S), as usual, instead of over S
+    decay="unscaled"     hidden matrices decay by lambda as others do, so by eta lambda / m a step
 """
 
 import math
@@ -33,22 +40,29 @@ from bench.parametrization import Parametrization, Rule, Rules, decays
 from bench.spec import ModelSpec
 
 
-def rules(model: ModelSpec, base: ModelSpec) -> Rules:
+def rules(
+    model: ModelSpec,
+    base: ModelSpec,
+    *,
+    gains: str = "trained",
+    attention: str = "inverse",
+    decay: str = "scaled",
+) -> Rules:
     """Rules of ``model`` whose hyperparameters were tuned at ``base``; depth is not transferred."""
     tensors = {}
     for name, shape in infshapes(model, base).items():
-        decay = float(decays(parameters(model)[name].kind))
+        kind = parameters(model)[name].kind
+        decayed = float(decays(kind))
         if shape.ninf() == 2:
             fan_out, fan_in = (dimension.width_mult() for dimension in shape)
-            tensors[name] = Rule(1 / math.sqrt(fan_in), 1 / fan_in, decay * fan_in, 1 / fan_out)
+            scaled = decayed * fan_in if decay == "scaled" else decayed
+            tensors[name] = Rule(1 / math.sqrt(fan_in), 1 / fan_in, scaled, 1 / fan_out)
         else:
-            tensors[name] = Rule(weight_decay=decay, eps=1 / shape.width_mult())
+            lr = 0.0 if kind == "gain" and gains == "frozen" else 1.0
+            tensors[name] = Rule(lr=lr, weight_decay=decayed, eps=1 / shape.width_mult())
+    by_head = base.head_size / model.head_size if attention == "inverse" else 1.0
     return Rules(
-        tensors,
-        Multipliers(
-            output=base.width / model.width,
-            attention=math.sqrt(base.head_size / model.head_size),
-        ),
+        tensors, Multipliers(output=base.width / model.width, attention=math.sqrt(by_head))
     )
 
 
@@ -76,5 +90,13 @@ def _skeleton(model: ModelSpec) -> nn.Module:
 
 
 PARAMETRIZATION = Parametrization(
-    "mup", "maximal update: one learning rate for all widths (AdamW)", "arXiv 2203.03466", rules
+    "mup",
+    "maximal update: one learning rate for all widths (AdamW)",
+    "arXiv 2203.03466",
+    rules,
+    choices={
+        "gains": ("trained", "frozen"),
+        "attention": ("inverse", "sqrt"),
+        "decay": ("scaled", "unscaled"),
+    },
 )

@@ -9,6 +9,10 @@ RECIPES = {
     "quick": "tune, transfer and grow at toy scale, end to end in minutes",
     "zoo": "every growth method on one target, from half its width, half its depth or twice it",
     "small": "two rungs of growth up to width 256, in width and in depth, on real prose",
+    "transfer-width": "does the best learning rate stay as width grows, by parametrization",
+    "transfer-depth": "and as depth grows, under muP, depth-muP and CompleteP",
+    "transfer-growth": "and after growth by four operators, at three growth factors",
+    "breakers": "eight choices that may break its transfer, each switched alone",
 }
 
 
@@ -16,6 +20,6 @@ def recipe(name: str) -> Study:
     """The study called ``name``; ``UserError`` when there is none."""
     if name not in RECIPES:
         raise unknown("study", name, RECIPES)
-    study = import_module(f"sweeps.recipes.{name}").study()
+    study = import_module(f"sweeps.recipes.{name.replace('-', '_')}").study()
     assert isinstance(study, Study)
     return study

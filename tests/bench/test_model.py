@@ -34,7 +34,7 @@ FLAVOURS = [
         (False, True),
     )
 ]
-MULTIPLIERS = Multipliers(output=0.25, attention=1.7)
+MULTIPLIERS = Multipliers(output=0.25, attention=1.7, residual_attention=0.6, residual_mlp=1.3)
 
 
 def flavour(spec: ModelSpec) -> str:
@@ -100,8 +100,9 @@ def plain_logits(spec: ModelSpec, multipliers: Multipliers, w: Weights, tokens: 
     if spec.positions == "learned":
         x = x + w["positions.weight"][: len(tokens)]
     for i in range(spec.depth):
-        x = x + attention(norm(x, f"blocks.{i}.norm1"), f"blocks.{i}")
-        x = x + mlp(norm(x, f"blocks.{i}.norm2"), f"blocks.{i}")
+        branch = attention(norm(x, f"blocks.{i}.norm1"), f"blocks.{i}")
+        x = x + multipliers.residual_attention * branch
+        x = x + multipliers.residual_mlp * mlp(norm(x, f"blocks.{i}.norm2"), f"blocks.{i}")
     head = w["embed.weight"] if spec.tied else w["head.weight"]
     return multipliers.output * norm(x, "norm") @ head.T
 

@@ -1,5 +1,6 @@
 """Stacked AdamW against torch's own, tensor by tensor, in float64."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from bench.model import Multipliers, flatten, offsets, parameters, shapes, unflatten
 from bench.optim import fresh_state, stacked_adamw
 from bench.parametrization import Rule, Rules
-from bench.spec import HyperSpec, ModelSpec
+from bench.spec import HyperSpec, ModelSpec, UserError
 
 MODEL = ModelSpec(width=8, depth=1, head_size=4, context=4, vocab_size=8)
 HYPERS = [
@@ -25,7 +26,7 @@ def uneven_rules() -> Rules:
     """Another rule for every tensor, so that a mix-up of two of them shows."""
     return Rules(
         {
-            name: Rule(lr=1 / (1 + i), weight_decay=float(i % 3), eps=1 + i)
+            name: Rule(lr=1 / (1 + i), weight_decay=float(i % 3), eps=1.0 + i)
             for i, name in enumerate(parameters(MODEL))
         },
         Multipliers(),
@@ -149,3 +150,26 @@ def test_members_that_stay_go_on_as_if_nobody_had_left():
         factor_K1 = torch.full((len(rows_KP), 1), factor, dtype=torch.float64)
         optimizer.update(state, rows_KP.clone(), factor_K1)
     assert torch.equal(state.weights_KP, expected[stay])
+
+
+def test_independent_decay_is_the_schedules_factor_times_the_decay_alone():
+    """Not the learning rate's, nor the rule's, but for what does not decay at all. The members
+    differ in it, so both kinds are in one stack."""
+    mixed = [replace(hyper, weight_decay=0.2, decay="independent") for hyper in HYPERS]
+    mixed[1] = replace(mixed[1], decay="scaled")
+    grads = gradients(scale=0.01)
+    still_KP, _ = stacked([replace(hyper, lr=0.0) for hyper in mixed], grads)
+    shrunk = math.prod(1 - 0.2 * factor for factor in FACTORS)
+    for name, where in offsets(MODEL).items():
+        share = shrunk if uneven_rules().tensors[name].weight_decay else 1.0
+        expected = normal_KP(0)[[0, 2], where] * share
+        torch.testing.assert_close(still_KP[[0, 2], where], expected, rtol=1e-12, atol=0)
+    assert torch.equal(still_KP[1], normal_KP(0)[1])  # scaled by a learning rate of zero
+    weights_KP, _ = stacked(mixed, grads)
+    expected_P = plain(mixed[1], 1, grads)
+    assert torch.allclose(weights_KP[1], expected_P, rtol=0, atol=1e-12)
+
+
+def test_unknown_decay_names_the_nearest():
+    with pytest.raises(UserError, match="unknown decay 'independant'; did you mean 'independent'"):
+        replace(HYPERS[0], decay="independant")

@@ -52,6 +52,7 @@ OTHER = {  # another valid value of every field
     "hyper.beta2": 0.99,
     "hyper.eps": 1e-9,
     "hyper.clip": 2,
+    "hyper.decay": "independent",
     "schedule.kind": "cosine",
     "schedule.warmup": 0.1,
     "schedule.cooldown": 0.3,

@@ -14,7 +14,8 @@ def test_every_recipe_plans_without_running(name):
     found = plan(study, DATA, {})
     assert found.stacks
     planned = [*found.stacks, *found.provisional]
-    assert {run.role for stack in planned for run in stack.runs} == {"proxy", "source", "target"}
+    roles = {run.role for stack in planned for run in stack.runs}
+    assert roles == ({"proxy", "source", "target"} if study.ladder else {"proxy"})
     for stack in planned:
         spec = stack.runs[0].spec
         assert run_spec_from_json(to_json(spec)) == spec
@@ -28,9 +29,10 @@ def test_every_recipe_is_fit_for_its_claims(name):
     assert len(study.init_std) == 1 or len(study.init_std) >= 3  # fixed, or searched
     assert len(study.seeds) >= 2
     assert max(b - a for a, b in zip(study.log2_lr, study.log2_lr[1:], strict=False)) <= 1
-    done, _ = run_all(study)
-    used = {run.spec.start.method for run in done.runs if run.role == "target"}
-    assert used == {how.name for how in study.methods}
+    if study.ladder:
+        done, _ = run_all(study)
+        used = {run.spec.start.method for run in done.runs if run.role == "target"}
+        assert used == {how.name for how in study.methods}
 
 
 def test_an_unknown_recipe():
