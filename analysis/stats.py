@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 Array = npt.NDArray[np.float64]
 Sample = TypeVar("Sample")
@@ -135,3 +136,19 @@ def mean_interval(by_seed: Mapping[int, float], level: float = 0.95) -> Interval
     (counts,), inverse = resample_counts(len(values))
     draws = (counts @ values / len(values))[inverse]
     return percentile_interval(float(values.mean()), draws, len(values), level)
+
+
+def jackknife_interval(value: float, left_out: Array, level: float = 0.95) -> Interval:
+    """A statistic's interval from its n values with each seed left out, shape (n,).
+
+    With pseudo-values p_i = n value - (n - 1) left_out_i it is value ± t(n - 1) sd(p) / sqrt(n):
+    for a mean, Student's interval (Tukey 1958; Efron & Tibshirani 1993, ch. 11). It is not bound to
+    the range of the seeds, so few seeds give a wide interval instead of an overconfident one. None
+    from one seed, nor where the statistic is undefined or infinite in some draw.
+    """
+    n = max(1, len(left_out))  # of one seed, nothing is left when it is out
+    if n < 2 or not (math.isfinite(value) and np.isfinite(left_out).all()):
+        return Interval(value, math.nan, math.nan, n)
+    spread = (n - 1) * float(np.std(left_out, ddof=1)) / math.sqrt(n)
+    reach = float(stdtrit(n - 1, (1 + level) / 2)) * spread
+    return Interval(value, value - reach, value + reach, n)

@@ -5,6 +5,7 @@ undefined numbers are ``None``: JSON has neither.
 """
 
 import dataclasses
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -21,7 +22,10 @@ from analysis.recovery import recoveries
 from analysis.savings import ACCOUNTINGS, Curve, Saving, headline_and_curve
 from analysis.stats import NOTHING, Interval, mean_interval, nominal_coverage
 from analysis.store import Store
-from analysis.transfer import Optimum, Sweep, drifts, optimum, sweeps, transfers
+from analysis.transfer import optimum
+from analysis.transfer.chapter import chapter as transfer_chapter
+from analysis.transfer.chapter import sweep_labels
+from analysis.transfer.sweep import Sweep, sweeps
 from bench.record import STATUSES
 
 LEVEL = 0.95
@@ -30,7 +34,7 @@ LEVEL = 0.95
 def summarize(store: Store) -> dict[str, Any]:
     """The summary of a study, whole or partial: what has not been run yet is an empty list."""
     runs = store.runs
-    found = sweeps(runs)
+    transfer = transfer_chapter(runs)
     targets = label_targets(runs)
     curves = curves_by_run(store.curves, set(targets["run_id"]))
     n_seeds = int((targets if len(targets) else runs)["seed"].nunique())
@@ -43,10 +47,9 @@ def summarize(store: Store) -> dict[str, Any]:
             "method": "paired bootstrap over seeds",
             "coverage_at_most": nominal_coverage(n_seeds),
         },
-        "sweeps": [_sweep(sweep) for sweep in found],
-        "optima": _optima(found, runs, store.trials),
-        "transfer": [dataclasses.asdict(one) for one in transfers(found)],
-        "drift": [dataclasses.asdict(one) for one in drifts(found)],
+        "sweeps": transfer.pop("sweeps"),
+        "optima": _optima(sweeps(runs), runs, store.trials),
+        "transfer": transfer,
         "finals": _finals(targets),
         "savings": comparisons,
         "savings_curves": savings_curves,
@@ -71,41 +74,28 @@ def to_json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _sweep(sweep: Sweep) -> dict[str, Any]:
-    columns = zip(sweep.log2_lr, sweep.mean_loss, sweep.loss.T, sweep.status, strict=True)
-    best = sweep.optimum if sweep.finished else Optimum(math.nan, math.nan)
-    return {
-        "parametrization": sweep.parametrization,
-        "width": sweep.width,
-        "depth": sweep.depth,
-        "init_std": sweep.init_std,
-        "n_seeds": len(sweep.seeds),
-        "points": [
-            {"log2_lr": log2_lr, "loss": loss, "per_seed": per_seed, "status": status}
-            for log2_lr, loss, per_seed, status in columns
-        ],
-        **dataclasses.asdict(best),
-    }
-
-
 def _optima(found: list[Sweep], runs: pd.DataFrame, trials: pd.DataFrame) -> list[dict[str, Any]]:
-    """The best tested point of each shape over all its init scales, and what finding it cost.
+    """The best tested point of each setting over all its init scales, and what finding it cost.
 
     The edge is judged on the lowest loss over init scales at each learning rate, which is also
     right where a sampler tried each rate at one scale only.
     """
-    shapes: dict[tuple[str, int, int], list[Sweep]] = {}
-    for sweep in found:
-        shapes.setdefault((sweep.parametrization, sweep.width, sweep.depth), []).append(sweep)
+    settings: dict[str, list[tuple[Sweep, str]]] = {}
+    for sweep, label in zip(found, sweep_labels(found), strict=True):
+        rest = {key: value for key, value in sweep.setting.items() if key != "hyper.init_std"}
+        settings.setdefault(json.dumps(rest, sort_keys=True), []).append((sweep, label))
+    status = dict(zip(runs["run_id"], runs["status"], strict=True))
+    groups = [[sweep for sweep, _ in group] for group in settings.values()]
+    labels = [group[0][1] for group in settings.values()]
     return [
-        _optimum(shape, group, runs, trials)
-        for shape, group in shapes.items()
+        _optimum(group, label, trials, status)
+        for group, label in zip(groups, labels, strict=True)
         if any(sweep.finished for sweep in group)
     ]
 
 
 def _optimum(
-    shape: tuple[str, int, int], group: list[Sweep], runs: pd.DataFrame, trials: pd.DataFrame
+    group: list[Sweep], label: str, trials: pd.DataFrame, status: dict[str, str]
 ) -> dict[str, Any]:
     best = min(
         (sweep for sweep in group if sweep.finished), key=lambda sweep: sweep.optimum.argmin_loss
@@ -115,35 +105,26 @@ def _optimum(
         for log2_lr, loss in zip(sweep.log2_lr.tolist(), sweep.mean_loss.tolist(), strict=True):
             lowest[log2_lr] = float(np.fmin(lowest.get(log2_lr, math.nan), loss))
     profile = optimum(list(lowest), list(lowest.values()))
-    own = _of_shape(runs[runs["role"] == "proxy"], shape)
+    own = {run_id for sweep in group for run_id in sweep.run_ids}
     return {
-        "parametrization": shape[0],
-        "width": shape[1],
-        "depth": shape[2],
+        "parametrization": best.parametrization,
+        "variant": label,
+        "width": best.width,
+        "depth": best.depth,
         "lr": 2.0**profile.argmin_log2_lr,
         "log2_lr": profile.argmin_log2_lr,
-        "init_std": best.init_std,
+        "init_std": best.setting["hyper.init_std"],
         "loss": profile.argmin_loss,
         "edge": profile.edge,
-        "flops_tuning": float(own["flops"].sum()),
-        "trials": _outcomes(_of_shape(trials, shape), own),
+        "flops_tuning": sum(sweep.search_flops for sweep in group),
+        "trials": _outcomes([ids for ids in trials["run_ids"] if own & set(ids)], status),
     }
 
 
-def _of_shape(rows: pd.DataFrame, shape: tuple[str, int, int]) -> pd.DataFrame:
-    parametrization, width, depth = shape
-    return rows[
-        (rows["parametrization"] == parametrization)
-        & (rows["width"] == width)
-        & (rows["depth"] == depth)
-    ]
-
-
-def _outcomes(trials: pd.DataFrame, proxies: pd.DataFrame) -> dict[str, int]:
+def _outcomes(trials: list[Any], status: dict[str, str]) -> dict[str, int]:
     """Trials by outcome: diverged or pruned if any of a trial's runs was."""
-    status = dict(zip(proxies["run_id"], proxies["status"], strict=True))
     counts = dict.fromkeys(("complete", "pruned", "diverged"), 0)
-    for run_ids in trials["run_ids"]:
+    for run_ids in trials:
         outcomes = {status.get(run_id) for run_id in run_ids}
         if "diverged" in outcomes:
             counts["diverged"] += 1

@@ -23,6 +23,7 @@ from analysis.figures import (
     savings,
     style,
     sweeps,
+    transfer,
 )
 from analysis.store import Store
 from bench.spec import unknown
@@ -42,6 +43,12 @@ class Entry:
 
 
 LAWS = "laws"
+TRANSFER = "transfer"
+BOWLS = (
+    "Mean final loss, with a band from the lowest to the highest seed. A star marks the lowest "
+    "mean; the dotted parabola is fitted around it, where there are points enough. Arrows at the "
+    "top are losses above the axis, crosses diverged runs."
+)
 
 
 FIGURES = {
@@ -54,18 +61,66 @@ FIGURES = {
         "is the speed-up at scratch’s own final loss. Bands span the seeds." + emphasis.CAPTION,
     ),
     "transfer": Entry(
-        sweeps.transfer,
-        "Loss against learning rate at each width",
-        "Mean final loss of the proxies, with a band from the lowest to the highest seed. A star "
-        "marks the lowest mean; the dotted parabola is fitted around it, where there are points "
-        "enough. Arrows at the top are losses above the axis, crosses diverged runs.",
+        sweeps.along("width"),
+        "Loss against learning rate along width",
+        BOWLS,
+        TRANSFER,
+    ),
+    "transfer_depth": Entry(
+        sweeps.along("depth"),
+        "Loss against learning rate along depth",
+        BOWLS,
+        TRANSFER,
+    ),
+    "transfer_tokens": Entry(
+        sweeps.along("tokens"),
+        "Loss against learning rate along training tokens",
+        BOWLS,
+        TRANSFER,
+    ),
+    "transfer_batch": Entry(
+        sweeps.along("batch"),
+        "Loss against learning rate along batch size",
+        BOWLS,
+        TRANSFER,
+    ),
+    "transfer_growth": Entry(
+        sweeps.along("growth"),
+        "Loss against learning rate of grown models, by growth factor",
+        BOWLS + " The dashed line is the rate that was transferred to the source.",
+        TRANSFER,
+    ),
+    "optima": Entry(
+        transfer.optima,
+        "The best learning rate against size",
+        "The vertex of each bowl’s parabola, or the best rate tested; whiskers are intervals over "
+        "seeds. An arrow marks an optimum at the edge of its grid, which may lie further that way. "
+        "The numbers are the drift in log2 per doubling, with its interval: flat lines transfer.",
+        TRANSFER,
+    ),
+    "regret": Entry(
+        transfer.heatmap,
+        "What every size’s best rate costs at every other",
+        "Rows are the size that was tuned, columns the size that it is used at: percent of the "
+        "loss given away, and Δ, the target’s best rate over the proxy’s in log2. Transfer leaves "
+        "zeros.",
+        TRANSFER,
+    ),
+    "tolerance": Entry(
+        transfer.tolerance,
+        "Regret against how far the learning rate is off",
+        "A point for each two sizes. Grey: the mean of 17 public sweeps of models with losses of "
+        "2.1 to 2.6 nats (step law, arXiv 2503.04715), where a rate twice too high costs three "
+        "times what one twice too low does.",
+        TRANSFER,
     ),
     "init": Entry(
         sweeps.init,
         "Loss over learning rate and initial scale at the smallest width",
         "Each square is a trial, dark where its mean loss is near the best, which is starred; "
         "crosses are trials without a loss (diverged or pruned). The colour stops at three times "
-        "the median.",
+        "the median. Lines join equal losses above the best, where the trials are a grid.",
+        TRANSFER,
     ),
     "curves": Entry(
         curves.curves,

@@ -21,8 +21,7 @@ LONG = 45  # letters: two columns of the legend hold no more each
 
 def main(summary: dict[str, Any], store: Store) -> Figure:
     """Two panels; the left one is divided by parametrization."""
-    bowls = sweeps.at_chosen_init(summary)
-    names = sweeps.parametrizations(bowls)
+    panels = sweeps.proxy_panels(summary)
     rows = curves.target_curves(store)
     target = str(rows["target"].iloc[-1])
     rows = rows[rows["target"] == target]
@@ -31,17 +30,17 @@ def main(summary: dict[str, Any], store: Store) -> Figure:
     lines = -(-len(handles) // columns)
     figure = Figure(figsize=(11.0, 4.0 + 0.18 * max(0, lines - 3)), layout="constrained")
     parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1))
-    draw_transfer(parts[0], bowls, names)
+    draw_transfer(parts[0], panels)
     draw_growth(parts[1], rows, target, emphasis.told_apart(summary, target))
     add_legend(parts[1], handles, columns)
     return figure
 
 
-def draw_transfer(part: SubFigure, bowls: Sequence[sweeps.Sweep], names: Sequence[str]) -> None:
-    axes = part.subplots(1, len(names), sharey=True, squeeze=False)
-    sweeps.draw_panels(list(axes[0]), bowls, names)
+def draw_transfer(part: SubFigure, panels: Sequence[sweeps.Panel]) -> None:
+    axes = part.subplots(1, len(panels), sharey=True, squeeze=False)
+    sweeps.draw_panels(list(axes[0]), panels)
     part.suptitle("Does the learning rate transfer?", fontsize=10.5)
-    part.legend(handles=sweeps.bowl_legend(bowls), loc="outside lower center", ncols=3)
+    part.legend(handles=sweeps.bowl_legend(panels), loc="outside lower center", ncols=3)
 
 
 def draw_growth(part: SubFigure, rows: pd.DataFrame, target: str, coloured: set[str]) -> None:

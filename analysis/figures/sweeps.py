@@ -1,12 +1,13 @@
-"""What the sweeps found: loss against learning rate by width, and against the initial scale.
+"""What the sweeps found: loss against learning rate on every ladder, and against the initial scale.
 
-Hyperparameters transfer when the bowls of all widths have their minimum at one learning rate. The
+Hyperparameters transfer when the bowls of all sizes have their minimum at one learning rate. The
 bowl near its minimum is close to a parabola in log2 of the learning rate, drawn where it could be
 fitted; losses far above the bowl are cut off at the top and shown as arrows, diverged runs as
 crosses, so that a blown-up run does not flatten what matters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from analysis.figures import style
+from analysis.report import transfer as words
 from analysis.report.format import parametrization as shown
 from analysis.store import Store
 from bench.spec import UserError
@@ -26,29 +28,105 @@ Sweep = dict[str, Any]
 LOSS = "final validation loss (nats per token)"
 LOG2_LR = "log₂ learning rate"
 MOST_TICKS = 6
+ACROSS = 4  # panels side by side
+IN_MAIN = 3
 
 
-def transfer(summary: dict[str, Any], store: Store) -> Figure:
-    """Loss against log2 learning rate, a panel for each parametrization, a curve for each width."""
-    sweeps = at_chosen_init(summary)
-    names = parametrizations(sweeps)
-    figure, axes = style.panels(1, len(names), sharey=True)
-    figure.set_figheight(style.PANEL + 0.7)
-    draw_panels(list(axes[0]), sweeps, names)
-    style.legend_below(figure, bowl_legend(sweeps))
+@dataclass(frozen=True)
+class Panel:
+    """The bowls of one ladder: size, its label and the sweep. ``reference`` is the log2 rate that
+    was transferred to a source."""
+
+    title: str
+    rungs: tuple[tuple[float, str, Sweep], ...]
+    reference: float | None = None
+
+
+def along(axis: str) -> Callable[[dict[str, Any], Store], Figure]:
+    """The figure of all ladders along ``axis``, or over the growth factor (``growth``)."""
+
+    def figure(summary: dict[str, Any], store: Store) -> Figure:
+        panels = ladder_panels(summary, axis)
+        if not panels:
+            raise UserError(f"a figure of the loss along {axis} needs a ladder, and it has none")
+        columns = min(ACROSS, len(panels))
+        rows = -(-len(panels) // columns)
+        drawn, axes = style.panels(rows, columns, sharey=True)
+        drawn.set_figheight(style.PANEL * rows + 0.7)
+        for empty in axes.flat[len(panels) :]:
+            empty.set_axis_off()
+        draw_panels(list(axes.flat[: len(panels)]), panels)
+        for row in axes[1:]:
+            row[0].set_ylabel(LOSS)
+        style.legend_below(drawn, bowl_legend(panels))
+        return drawn
+
     return figure
 
 
-def draw_panels(axes: Sequence[Axes], sweeps: Sequence[Sweep], names: Sequence[str]) -> None:
-    """The bowls of each parametrization on its axes; all share the range of the loss."""
-    low, high = loss_range(sweeps)
-    colours = style.shades(map(shape, sweeps))
-    for axis, name in zip(axes, names, strict=True):
-        mine = [sweep for sweep in sweeps if sweep["parametrization"] == name]
-        for rank, sweep in enumerate(mine):
-            draw_bowl(axis, sweep, colours[shape(sweep)], high, rank)
-        axis.set(title=shown(name), xlabel=LOG2_LR, ylim=(low, high))
+def ladder_panels(summary: dict[str, Any], axis: str) -> list[Panel]:
+    return [
+        Panel(
+            style.wrapped(style.plain(words.name(ladder)), 26),
+            tuple(
+                (rung["size"], size_label(ladder, rung["size"]), summary["sweeps"][rung["sweep"]])
+                for rung in ladder["rungs"]
+            ),
+            ladder["reference_log2_lr"],
+        )
+        for ladder in summary["transfer"]["ladders"]
+        if (ladder["axis"] if ladder["reference_log2_lr"] is None else "growth") == axis
+    ]
+
+
+def size_label(ladder: dict[str, Any], size: float) -> str:
+    """``width 64``, ``16.4 k tokens``, ``2× depth``."""
+    axis = str(ladder["axis"])
+    if ladder["reference_log2_lr"] is not None:
+        return f"{size:.3g}× {axis}"
+    if axis in ("width", "depth"):
+        return f"{axis} {size:.0f}"
+    return f"{words.size(ladder, size)} tokens" + " a batch" * (axis == "batch")
+
+
+def proxy_panels(summary: dict[str, Any]) -> list[Panel]:
+    """The first ladders along width, at most ``IN_MAIN``; without any, the best
+    initial scale of the smallest shape of each parametrization."""
+    if panels := ladder_panels(summary, "width"):
+        return panels[:IN_MAIN]
+    smallest: dict[str, Sweep] = {}
+    for sweep in sorted(finite_sweeps(summary), key=lambda one: (*shape(one), one["argmin_loss"])):
+        smallest.setdefault(sweep["parametrization"], sweep)
+    if not smallest:
+        raise UserError("figure 'main' needs a finished proxy, and the study has none")
+    return [
+        Panel(shown(name), ((sweep["width"], f"width {sweep['width']}", sweep),))
+        for name, sweep in list(smallest.items())[:IN_MAIN]
+    ]
+
+
+def draw_panels(axes: Sequence[Axes], panels: Sequence[Panel]) -> None:
+    """The bowls of each ladder on its axes; all share the range of the loss."""
+    low, high = loss_range(all_sweeps(panels))
+    colours = shades(panels)
+    for axis, panel in zip(axes, panels, strict=True):
+        for rank, (_, label, sweep) in enumerate(panel.rungs):
+            draw_bowl(axis, sweep, colours[label], high, rank)
+        if panel.reference is not None:
+            axis.axvline(panel.reference, color=style.GREY, ls="--", lw=1, label="_reference")
+        axis.set(title=panel.title, xlabel=LOG2_LR, ylim=(low, high))
     axes[0].set_ylabel(LOSS)
+
+
+def all_sweeps(panels: Sequence[Panel]) -> list[Sweep]:
+    return [sweep for panel in panels for _, _, sweep in panel.rungs]
+
+
+def shades(panels: Sequence[Panel]) -> dict[str, Any]:
+    """A colour for the label of each size, dark for the largest."""
+    sizes = sorted({(size, label) for panel in panels for size, label, _ in panel.rungs})
+    colours = style.shades([(place, 0) for place in range(len(sizes))])
+    return {label: colours[place, 0] for place, (_, label) in enumerate(sizes)}
 
 
 def draw_bowl(axis: Axes, sweep: Sweep, colour: Any, top: float, rank: int) -> None:
@@ -91,30 +169,8 @@ def draw_parabola(axis: Axes, sweep: Sweep, colour: Any) -> None:
     axis.plot(x, y, ":", color=colour, lw=1, label="_parabola")
 
 
-def at_chosen_init(summary: dict[str, Any]) -> list[Sweep]:
-    """For each shape and parametrization, the sweep over learning rates to compare across widths.
-
-    It is the one at the initial scale that was best at the smallest width; a shape not swept at
-    that scale gives its own best.
-    """
-    chosen: dict[tuple[Any, ...], Sweep] = {}
-    init: dict[str, float] = {}
-    for sweep in sorted(finite_sweeps(summary), key=lambda s: (s["width"], s["argmin_loss"])):
-        init.setdefault(sweep["parametrization"], sweep["init_std"])
-        key = (sweep["parametrization"], sweep["width"], sweep["depth"])
-        if key not in chosen or sweep["init_std"] == init[sweep["parametrization"]]:
-            chosen[key] = sweep
-    if not chosen:
-        raise UserError("figure 'transfer' needs a finished proxy, and the study has none")
-    return sorted(chosen.values(), key=lambda s: (s["parametrization"], s["width"], s["depth"]))
-
-
 def finite_sweeps(summary: dict[str, Any]) -> list[Sweep]:
     return [sweep for sweep in summary["sweeps"] if sweep["argmin_loss"] is not None]
-
-
-def parametrizations(sweeps: Sequence[Sweep]) -> list[str]:
-    return sorted({sweep["parametrization"] for sweep in sweeps})
 
 
 def loss_range(sweeps: Sequence[Sweep]) -> tuple[float, float]:
@@ -131,14 +187,12 @@ def shape(sweep: Sweep) -> style.Shape:
     return sweep["width"], sweep["depth"]
 
 
-def bowl_legend(sweeps: Sequence[Sweep]) -> list[Line2D]:
-    colours = style.shades(map(shape, sweeps))
-    same_depth = len({depth for _, depth in colours}) == 1
+def bowl_legend(panels: Sequence[Panel]) -> list[Line2D]:
     handles = [
         Line2D([], [], color=colour, marker="o", label=label)
-        for (width, depth), colour in colours.items()
-        for label in [f"width {width}" + ("" if same_depth else f", depth {depth}")]
+        for label, colour in shades(panels).items()
     ]
+    sweeps = all_sweeps(panels)
     points = [point for sweep in sweeps for point in sweep["points"]]
     _, top = loss_range(sweeps)
     marks = {
@@ -153,48 +207,102 @@ def bowl_legend(sweeps: Sequence[Sweep]) -> list[Line2D]:
     ]
     if any(sweep["vertex_log2_lr"] is not None for sweep in sweeps):
         handles.append(Line2D([], [], color=style.GREY, ls=":", lw=1, label="parabola"))
+    if any(panel.reference is not None for panel in panels):
+        handles.append(Line2D([], [], color=style.GREY, ls="--", lw=1, label="the source’s rate"))
     return handles
 
 
 def init(summary: dict[str, Any], store: Store) -> Figure:
     """Loss over learning rate and initial scale at the smallest width; the best is starred."""
-    sweeps = finite_sweeps(summary)
-    names = parametrizations(sweeps)
-    if not names:
+    planes = [plane for plane in map(Plane.of, smallest_sweeps(summary)) if plane is not None]
+    if not planes:
         raise UserError("figure 'init' needs a finished proxy, and the study has none")
-    planes = [plane([sweep for sweep in sweeps if sweep["parametrization"] == n]) for n in names]
-    top = max(3 * float(np.nanmedian(above)) for _, _, above, _ in planes)
-    figure, axes = style.panels(1, len(names), sharey=True)
-    for axis, name, (log2_lr, log2_init, above, width) in zip(axes[0], names, planes, strict=True):
+    top = max(3 * float(np.nanmedian(plane.above)) for plane in planes)
+    columns = min(ACROSS, len(planes))
+    figure, axes = style.panels(-(-len(planes) // columns), columns, sharey=True)
+    for empty in axes.flat[len(planes) :]:
+        empty.set_axis_off()
+    for axis, plane in zip(axes.flat, planes, strict=False):
         colours = axis.scatter(
-            log2_lr, log2_init, c=above, s=230, marker="s", cmap="cividis", vmin=0, vmax=top or 1
-        )
-        lost = np.isnan(above)
-        axis.plot(log2_lr[lost], log2_init[lost], "x", color=style.GREY, label="_lost")
-        best = int(np.nanargmin(above))
-        style.mark_minimum(axis, log2_lr[best], log2_init[best], "#D55E00")
+            plane.log2_lr, plane.log2_init, c=plane.above, s=230, marker="s", cmap="cividis",
+            vmin=0, vmax=top or 1,
+        )  # fmt: skip
+        draw_contours(axis, plane)
+        lost = np.isnan(plane.above)
+        axis.plot(plane.log2_lr[lost], plane.log2_init[lost], "x", color=style.GREY, label="_lost")
+        best = int(np.nanargmin(plane.above))
+        style.mark_minimum(axis, plane.log2_lr[best], plane.log2_init[best], "#D55E00")
         axis.margins(0.12, 0.35)
         axis.grid(False)
-        axis.set(title=f"{shown(name)}, width {width}", xlabel=LOG2_LR)
-    tested = np.unique(np.concatenate([log2_init for _, log2_init, _, _ in planes]))
+        axis.set(title=plane.title, xlabel=LOG2_LR)
+    tested = np.unique(np.concatenate([plane.log2_init for plane in planes]))
     if len(tested) <= MOST_TICKS:
         axes[0][0].set_yticks(tested)
     axes[0][0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{2**value:.3g}"))
-    axes[0][0].set_ylabel("initial standard deviation")
-    figure.colorbar(colours, ax=list(axes[0]), label="loss above the best (nats)", pad=0.02)
+    for row in axes:
+        row[0].set_ylabel("initial standard deviation")
+    figure.colorbar(colours, ax=list(axes.flat), label="loss above the best (nats)", pad=0.02)
     return figure
 
 
-def plane(sweeps: Sequence[Sweep]) -> tuple[Array, Array, Array, int]:
-    """log2 lr, log2 init std and loss above the best (nan: none) of the smallest shape's trials."""
-    smallest = min(map(shape, sweeps))
-    log2_lr, log2_init, losses = np.array(
-        [
-            (point["log2_lr"], np.log2(sweep["init_std"]), point["loss"])
-            for sweep in sweeps
-            for point in sweep["points"]
-            if shape(sweep) == smallest
-        ],
-        dtype=float,
-    ).T
-    return log2_lr, log2_init, losses - np.nanmin(losses), smallest[0]
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Trials of one shape over both axes: arrays of shape (trials,); ``above`` is the loss above
+    the best, nan where there is none."""
+
+    title: str
+    log2_lr: Array
+    log2_init: Array
+    above: Array
+
+    @classmethod
+    def of(cls, sweeps: Sequence[Sweep]) -> "Plane | None":
+        log2_lr, log2_init, losses = np.array(
+            [
+                (point["log2_lr"], np.log2(sweep["init_std"]), point["loss"])
+                for sweep in sweeps
+                for point in sweep["points"]
+            ],
+            dtype=float,
+        ).T
+        if np.isnan(losses).all():
+            return None
+        first = sweeps[0]
+        title = f"{shown(first['parametrization'])}, width {first['width']}"
+        return cls(title, log2_lr, log2_init, losses - np.nanmin(losses))
+
+    @property
+    def grid(self) -> tuple[Array, Array, Array] | None:
+        """Both axes and ``above`` of shape (scales, rates); None where the trials are no grid."""
+        x, y = np.unique(self.log2_lr), np.unique(self.log2_init)
+        if len(x) < 3 or len(y) < 3 or len(x) * len(y) != len(self.above):
+            return None
+        order = np.lexsort((self.log2_lr, self.log2_init))
+        return x, y, self.above[order].reshape(len(y), len(x))
+
+
+def smallest_sweeps(summary: dict[str, Any]) -> list[list[Sweep]]:
+    """Of each parametrization, the sweeps at all scales of its smallest shape, without variants;
+    of those that searched the scale, where any did."""
+    groups: dict[str, list[Sweep]] = {}
+    for sweep in summary["sweeps"]:
+        if sweep["method"] == "scratch" and not sweep["variant"]:
+            groups.setdefault(sweep["parametrization"], []).append(sweep)
+    smallest = [
+        [sweep for sweep in group if shape(sweep) == min(map(shape, group))]
+        for group in groups.values()
+    ]
+    searched = [group for group in smallest if len(group) > 1]
+    return searched or smallest
+
+
+def draw_contours(axis: Axes, plane: Plane) -> None:
+    """Lines of equal loss, doubling from 0.01 nats, where the trials are a grid."""
+    if plane.grid is None:
+        return
+    x, y, above = plane.grid
+    axis.use_sticky_edges = False  # contours would end the panel at the outermost trials
+    levels = [level for level in 0.01 * 2.0 ** np.arange(8) if level < np.nanmax(above)]
+    lines = axis.contour(x, y, np.ma.masked_invalid(above), levels, colors="white", linewidths=1.2)
+    lines = axis.contour(x, y, np.ma.masked_invalid(above), levels, colors="black", linewidths=0.7)
+    axis.clabel(lines, fontsize=6, fmt="%.2g")

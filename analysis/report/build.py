@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from analysis import figures
 from analysis.figures import style
-from analysis.report import latex, laws, tables, words
+from analysis.report import latex, laws, tables, transfer, words
 from analysis.report.format import ACCOUNTINGS
 from analysis.store import Store, load
 from analysis.summary import summarize
@@ -41,7 +41,8 @@ def build(directory: Path) -> Path:
     write_json(directory / "summary.json", summary)
     drawn = draw_figures(figures.FIGURES, summary, store, report / "figures")
     listed = tables.of_summary(summary)
-    write_tables([*listed, *laws.tables(summary["laws"])], report / "tables")
+    own = [*transfer.tables(summary["transfer"]), *laws.tables(summary["laws"])]
+    write_tables([*listed, *own], report / "tables")
     write_text(report / "macros.tex", latex.macros(summary))
     page = report / "index.html"
     write_text(page, render(summary, store, drawn, tables.nonempty(listed)))
@@ -103,6 +104,19 @@ def chapter(found: dict[str, Any], drawn: Iterable[dict[str, Any]]) -> dict[str,
     }
 
 
+def moving(found: dict[str, Any], drawn: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """What the page says on transfer; figures of axes that the study has no ladder along are left
+    out."""
+    own = [figure for figure in drawn if figure["section"] == figures.TRANSFER]
+    return {
+        "sentences": list(transfer.sentences(found)),
+        "rule": found["rule"],
+        "intervals": found["intervals"],
+        "figures": [figure for figure in own if figure["svg"]],
+        "tables": tables.nonempty(transfer.tables(found)),
+    }
+
+
 def render(
     summary: dict[str, Any], store: Store, drawn: list[dict[str, Any]], listed: list[tables.Table]
 ) -> str:
@@ -115,7 +129,8 @@ def render(
         intervals=words.intervals(summary),
         missing=words.missing(summary, store.runs),
         warnings=words.warnings(summary, store.runs),
-        figures=[figure for figure in drawn if figure["section"] != figures.LAWS],
+        figures=[figure for figure in drawn if figure["section"] == "study"],
+        transfer=moving(summary["transfer"], drawn),
         laws=chapter(summary["laws"], drawn),
         tables=listed,
         runs=tables.runs(store.runs),

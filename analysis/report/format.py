@@ -117,5 +117,7 @@ def speedup_short(row: Mapping[str, Any]) -> str:
     return f"{who} ({sign} {times(row['bound'])})"
 
 
-def parametrization(name: str) -> str:
-    return {"mup": "μP", "sp": "SP"}.get(name, name)
+def parametrization(text: str) -> str:
+    """Of a parametrization with parameters, ``mup:gains=frozen``, the name alone is changed."""
+    name, colon, params = text.partition(":")
+    return {"mup": "μP", "sp": "SP"}.get(name, name) + colon + params

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from analysis.report import format as fmt
-from analysis.report import laws
+from analysis.report import laws, transfer
 from analysis.report.tables import Table
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -21,6 +21,7 @@ ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "×": r"\ensuremath{\times}", "μ": r"\ensuremath{\mu}", "λ": r"\ensuremath{\lambda}",
+    "κ": r"\ensuremath{\kappa}", "∞": r"\ensuremath{\infty}", "±": r"\ensuremath{\pm}",
     "−": r"\ensuremath{-}", "–": "--", "<": r"\ensuremath{<}", ">": r"\ensuremath{>}",
 }  # fmt: skip
 WORD = {"never_reached": "<", "baseline_never_reached": ">"}
@@ -92,22 +93,13 @@ def numbers(summary: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     study = summary["study"]
     yield (study, "seeds"), str(summary["n_seeds"])
     for row in summary["optima"]:
-        key = (study, row["parametrization"], *shape(row))
+        key = (study, row["parametrization"], row["variant"], *shape(row))
         yield (*key, "best lr"), f"{row['lr']:.3g}"
         yield (*key, "best log2 lr"), fmt.log2(row["log2_lr"])
         yield (*key, "best init"), f"{row['init_std']:.3g}"
         yield (*key, "best loss"), fmt.loss(row["loss"])
-    for row in summary["transfer"]:
-        widths = f"w{row['proxy_width']}", "to", f"w{row['target_width']}", f"d{row['depth']}"
-        jump = (study, row["parametrization"], *widths)
-        yield from interval((*jump, "shift"), row["shift_argmin_log2"], 2)
-        yield from interval((*jump, "vertex shift"), row["shift_vertex_log2"], 2)
-        yield from interval((*jump, "regret"), row["regret_nats"], 4)
-        yield from interval((*jump, "regret percent"), row["regret_percent"], 2)
-    for row in summary["drift"]:
-        yield from interval(
-            (study, row["parametrization"], f"d{row['depth']}", "drift"), row["slope"], 2
-        )
+    for ladder in summary["transfer"]["ladders"]:
+        yield from transferred(study, ladder)
     for row in summary["finals"]:
         arm = (study, row["target"], row["label"])
         yield from interval((*arm, "loss"), row["loss"], 4)
@@ -115,6 +107,20 @@ def numbers(summary: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
         yield from interval((*arm, "minus scratch"), row["minus_scratch"], 4)
     for row in summary["savings"]:
         yield from saved(study, row)
+
+
+def transferred(study: str, ladder: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """A ladder's verdict and drift, and of its smallest size's best rate the shift and regret."""
+    key = (study, ladder["parametrization"], ladder["variant"], transfer.axis(ladder))
+    yield (*key, "verdict"), ladder["verdict"]["word"]
+    yield from interval((*key, "drift"), ladder["drift"]["slope"], 2)
+    for pair in transfer.from_smallest(ladder):
+        begin = transfer.size(ladder, pair["proxy"])
+        jump = (*key, begin, "to", transfer.size(ladder, pair["target"]))
+        yield from interval((*jump, "shift"), pair["shift_argmin_log2"], 2)
+        yield from interval((*jump, "vertex shift"), pair["shift_vertex_log2"], 2)
+        yield from interval((*jump, "regret"), pair["regret_nats"], 4)
+        yield from interval((*jump, "regret percent"), pair["regret_percent"], 2)
 
 
 def shape(row: dict[str, Any]) -> tuple[str, str]:

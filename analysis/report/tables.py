@@ -107,55 +107,17 @@ def recovery(summary: Summary) -> Table:
     )  # fmt: skip
 
 
-def transfer(summary: Summary) -> Table:
-    return Table(
-        "transfer",
-        "Transfer of the learning rate",
-        "Shift of the best learning rate in log2, at the lowest mean and at the parabola's vertex. "
-        "Regret: the loss given away at the larger width by using the proxy's best.",
-        ("parametrization", "from", "to", "shift (lowest)", "shift (vertex)", "regret (nats)",
-         "regret (%)", "on the grid's edge"),
-        tuple(
-            (fmt.parametrization(row["parametrization"]), f"w{row['proxy_width']}",
-             f"w{row['target_width']}", fmt.interval(row["shift_argmin_log2"], fmt.log2),
-             fmt.interval(row["shift_vertex_log2"], fmt.log2),
-             fmt.interval(row["regret_nats"], fmt.loss),
-             fmt.interval(row["regret_percent"], fmt.percent), edges(row))
-            for row in summary["transfer"]
-        ),
-    )  # fmt: skip
-
-
-def edges(row: dict[str, Any]) -> str:
-    sides = {"proxy": row["edge_proxy"], "target": row["edge_target"]}
-    return ", ".join(f"{which} ({side})" for which, side in sides.items() if side) or "no"
-
-
-def drift(summary: Summary) -> Table:
-    return Table(
-        "drift",
-        "Drift of the learning rate with width",
-        "Slope of log2 of the best learning rate against log2 of the width: 0 is perfect transfer.",
-        ("parametrization", "depth", "widths", "slope", "optimum of"),
-        tuple(
-            (fmt.parametrization(row["parametrization"]), str(row["depth"]),
-             ", ".join(map(str, row["widths"])), fmt.interval(row["slope"], fmt.log2), row["of"])
-            for row in summary["drift"]
-        ),
-    )  # fmt: skip
-
-
 def optima(summary: Summary) -> Table:
     return Table(
         "optima",
         "Optima of the sweeps",
         "Hyperparameters at the base shape. An optimum on the grid's edge is not an optimum: "
         "the grid should be widened that way.",
-        ("parametrization", "shape", "learning rate", "log2", "init std", "loss", "grid's edge",
-         "complete", "pruned", "diverged", "compute"),
+        ("parametrization", "shape", "variant", "learning rate", "log2", "init std", "loss",
+         "grid's edge", "complete", "pruned", "diverged", "compute"),
         tuple(
             (fmt.parametrization(row["parametrization"]), f"w{row['width']}-d{row['depth']}",
-             f"{row['lr']:.3g}", fmt.log2(row["log2_lr"]), f"{row['init_std']:.3g}",
+             row["variant"], f"{row['lr']:.3g}", fmt.log2(row["log2_lr"]), f"{row['init_std']:.3g}",
              fmt.loss(row["loss"]), row["edge"] or "no",
              *(str(row["trials"][state]) for state in ("complete", "pruned", "diverged")),
              fmt.flops(row["flops_tuning"]))
@@ -201,7 +163,7 @@ def run_cells(row: dict[Any, Any]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-TABLES = (methods, finals, savings, recovery, transfer, drift, optima, costs)
+TABLES = (methods, finals, savings, recovery, optima, costs)
 
 
 def nonempty(tables: Iterable[Table]) -> list[Table]:

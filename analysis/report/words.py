@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.report import format as fmt
+from analysis.report import transfer
 
 Summary = dict[str, Any]
 Row = dict[str, Any]
@@ -96,24 +97,20 @@ def verdict(row: Row) -> str:
 
 
 def transferred(summary: Summary) -> Iterator[str]:
-    """One sentence for each parametrization, over its widest jump."""
-    widest = {row["parametrization"]: row for row in
-              sorted(summary["transfer"], key=lambda row: row["target_width"])}  # fmt: skip
-    for name, row in sorted(widest.items()):
-        shift = fmt.interval(row["shift_argmin_log2"], fmt.log2)
-        yield (
-            f"Under {fmt.parametrization(name)} the best learning rate moves by {shift} log2 from "
-            f"width {row['proxy_width']} to {row['target_width']}; keeping that of width "
-            f"{row['proxy_width']} {regret(row)}."
-        )
+    """A sentence for each verdict that some ladder has, with the ladders that have it."""
+    ladders = summary["transfer"]["ladders"]
+    for word, shown in TRANSFERRED.items():
+        rows = [ladder for ladder in ladders if ladder["verdict"]["word"] == word]
+        if rows:
+            yield f"{shown}: {'; '.join(map(transfer.briefly, rows))}."
 
 
-def regret(row: Row) -> str:
-    if row["regret_nats"]["value"] is None:
-        how = {"diverged": "diverges there", "unknown": "was not tested there"}
-        return how[row["regret_at"]]
-    nats = fmt.interval(row["regret_nats"], fmt.loss)
-    return f"costs {nats} nats ({fmt.interval(row['regret_percent'], fmt.percent)})"
+TRANSFERRED = {
+    "transfers": "The best learning rate transfers",
+    "drifts": "It does not transfer",
+    "censored": "The best rate is at the edge of the grid, so nothing can be said",
+    "inconclusive": "Undecided, the intervals are too wide",
+}
 
 
 def intervals(summary: Summary) -> str:
@@ -138,8 +135,8 @@ def missing(summary: Summary, runs: pd.DataFrame) -> list[str]:
     roles = set(runs.loc[runs["status"] == "finished", "role"])
     if "proxy" not in roles:
         absent.append("No proxy has finished: there is no optimum and nothing on transfer.")
-    elif not summary["transfer"]:
-        absent.append("Only one width has finished proxies: nothing can be said on transfer.")
+    elif not summary["transfer"]["ladders"]:
+        absent.append("No two sizes have sweeps to compare: nothing can be said on transfer.")
     if "target" not in roles:
         absent.append("No target has finished: there are no final losses and no savings.")
     elif not summary["savings"]:

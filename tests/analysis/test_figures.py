@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures import FIGURES, curves, draw, style, sweeps
+from analysis.figures import FIGURES, curves, draw, style
 from analysis.report.format import speedup_short
 from analysis.store import Store, load
 from analysis.summary import summarize
@@ -62,7 +62,7 @@ def test_transfer_stars_the_minimum_of_every_width(summary: Summary, store: Stor
     assert [axes.get_title() for axes in figure.axes] == ["μP", "SP"]
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
     for name, title in (("mup", "μP"), ("sp", "SP")):
-        chosen = [s for s in sweeps.at_chosen_init(summary) if s["parametrization"] == name]
+        chosen = rungs(summary, name)
         stars = [line.get_xydata()[0] for line in lines(panel(figure, title), "_minimum")]
         expected = [(s["argmin_log2_lr"], s["argmin_loss"]) for s in chosen]
         np.testing.assert_allclose(stars, expected)
@@ -72,7 +72,7 @@ def test_transfer_stars_the_minimum_of_every_width(summary: Summary, store: Stor
 
 def test_transfer_parabola_has_its_vertex_and_curvature(summary: Summary, store: Store) -> None:
     axes = panel(drawn("transfer", summary, store), "μP")
-    sweep = sweeps.at_chosen_init(summary)[0]
+    sweep = rungs(summary, "mup")[0]
     x, y = lines(axes, "_parabola")[0].get_data()
     fit = np.polynomial.Polynomial.fit(x, y, 2).convert().coef
     assert 2 * fit[2] == pytest.approx(sweep["curvature"])
@@ -100,18 +100,26 @@ def test_transfer_is_not_flattened_by_a_blown_up_loss(summary: Summary, store: S
 
 
 def test_transfer_names_an_optimum_on_the_edge(summary: Summary, store: Store) -> None:
-    summary["sweeps"][-1]["edge"] = "low"
+    rungs(summary, "sp")[-1]["edge"] = "low"
     figure = drawn("transfer", summary, store)
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["edge ←"]
 
 
-def test_chosen_init_is_the_best_of_the_smallest_width(summary: Summary) -> None:
-    assert [sweep["init_std"] for sweep in sweeps.at_chosen_init(summary)] == [0.04] * 4
-    better = next(s for s in summary["sweeps"] if (s["width"], s["init_std"]) == (32, 0.08))
-    better["argmin_loss"] = 0.5
-    name = better["parametrization"]
-    chosen = [s for s in sweeps.at_chosen_init(summary) if s["parametrization"] == name]
-    assert [s["init_std"] for s in chosen] == [0.08, 0.04]  # width 64 was swept at 0.04 alone
+def rungs(summary: Summary, parametrization: str) -> list[Any]:
+    """The sweeps of a parametrization's ladder along width."""
+    (ladder,) = [
+        one for one in summary["transfer"]["ladders"] if one["parametrization"] == parametrization
+    ]
+    return [summary["sweeps"][rung["sweep"]] for rung in ladder["rungs"]]
+
+
+def test_main_shows_a_single_sweep_where_there_is_no_ladder(summary: Summary, store: Store) -> None:
+    summary["transfer"]["ladders"] = []
+    figure = drawn("main", summary, store)
+    panels = [axes for axes in figure.axes if axes.get_title() in ("μP", "SP")]
+    assert [len(lines(axes, "_mean")) for axes in panels] == [1, 1]
+    with pytest.raises(UserError, match="along width needs a ladder, and it has none"):
+        drawn("transfer", summary, store)
 
 
 def test_init_has_a_square_for_every_trial_and_a_star_at_the_best(
@@ -126,7 +134,7 @@ def test_init_has_a_square_for_every_trial_and_a_star_at_the_best(
         )
         star = lines(axes, "_minimum")[0].get_xydata()[0]
         assert star == pytest.approx((best["argmin_log2_lr"], np.log2(best["init_std"])))
-        (squares,) = axes.collections
+        squares, *_ = axes.collections
         missing = lines(axes, "_lost")[0].get_xydata()
         assert np.isfinite(squares.get_array()).sum() == (21 if name == "mup" else 20)
         assert len(missing) == (0 if name == "mup" else 1)
@@ -207,6 +215,7 @@ def test_targets_of_a_ladder_have_their_own_panels(summary: Summary, store: Stor
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_study_without_rows_gives_a_reason(name: str, summary: Summary, store: Store) -> None:
     nothing = {key: [] if isinstance(value, list) else value for key, value in summary.items()}
+    nothing["transfer"] = {"ladders": []}
     empty = Store(store.runs.iloc[:0], store.curves, store.trials, store.study)
     with pytest.raises(UserError, match=r"ha(s|ve) none"):
         drawn(name, nothing, empty)

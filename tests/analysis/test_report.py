@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from analysis import figures
 from analysis.report import format as fmt
-from analysis.report import latex, tables, words
+from analysis.report import latex, tables, transfer, words
 from analysis.report.build import build
 from analysis.store import load
 from analysis.summary import summarize
 from bench.record import write_json
 
 Summary = dict[str, Any]
+OTHER_AXES = ("transfer_depth", "transfer_tokens", "transfer_batch", "transfer_growth")
 MACRO = re.compile(r"^\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}$")
 
 
@@ -60,7 +61,10 @@ def test_the_whole_report(study_dir: Path) -> None:
     html = page.read_text(encoding="utf-8")
     report = study_dir / "report"
     assert page == report / "index.html"
-    own = {name: one for name, one in figures.FIGURES.items() if one.section != figures.LAWS}
+    own = {
+        name: one for name, one in figures.FIGURES.items()
+        if one.section != figures.LAWS and name not in OTHER_AXES
+    }  # fmt: skip
     for name, entry in own.items():
         assert (report / "figures" / f"{name}.svg").read_bytes().startswith(b"<?xml")
         assert (report / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -87,7 +91,7 @@ def test_building_twice_gives_the_same_bytes(study_dir: Path) -> None:
     first = [path.read_bytes() for path in files]
     build(study_dir)
     assert [path.read_bytes() for path in files] == first
-    assert len(files) == 2 + 1 + 1 + len(tables.TABLES) + 4  # SVG, PNG, page, macros, tables, laws
+    assert len(files) == 2 + 1 + 1 + len(tables.TABLES) + 5 + 4  # SVG, PNG, page, macros, tables
 
 
 @pytest.mark.usefixtures("one_figure")
@@ -128,7 +132,9 @@ def test_macros_equal_the_summary(summary: Summary) -> None:
     scratch = next(row for row in summary["finals"] if row["label"] == "scratch")
     name = "mugrowQuickWonetwoeightDtwoScratchLoss"
     assert float(found[name]) == pytest.approx(scratch["loss"]["value"], abs=5e-5)
-    assert found["mugrowQuickSpWthreetwoToWsixfourDtwoShift"] == r"\ensuremath{-}1.00"
+    name = "mugrowQuickSpWidth"
+    assert found[f"{name}WthreetwoToWsixfourShift"] == r"\ensuremath{-}1.00"
+    assert (found[f"{name}Verdict"], found[f"{name}Drift"]) == ("drifts", r"\ensuremath{-}1.00")
 
 
 def test_a_censored_macro_is_a_bound(summary: Summary) -> None:
@@ -216,11 +222,30 @@ def test_headline_covers_every_accounting_and_the_transfer(summary: Summary) -> 
         assert "never reached it – hypercloning" in line
         assert "saved compute – szp" in line
     mup, sp = words.transferred(summary)
-    assert "μP the best learning rate moves by 0.00 [0.00, 0.00] log2 from width 32 to 64" in mup
-    assert "SP the best learning rate moves by −1.00" in sp
+    assert mup == (
+        "The best learning rate transfers: μP, width w32 w64 "
+        "(drift 0.00 [0.00, 0.00] log2 per doubling, regret 0.00 % [0.00, 0.00])."
+    )
+    assert sp.startswith("It does not transfer: SP, width w32 w64 (drift −1.00 [")
+
+
+def test_a_rate_that_diverges_at_the_target_is_said(summary: Summary) -> None:
     nothing = {"value": None, "lo": None, "hi": None, "n": 2}
-    summary["transfer"][0] |= {"regret_nats": nothing, "regret_at": "diverged"}
-    assert next(words.transferred(summary)).endswith("keeping that of width 32 diverges there.")
+    pair = summary["transfer"]["ladders"][0]["pairs"][0]
+    pair |= {"regret_nats": nothing, "regret_percent": nothing, "regret_at": "diverged"}
+    first = next(transfer.sentences(summary["transfer"]))
+    assert first.endswith("keeping the smallest size’s diverges there.")
+    assert "regret diverges" in next(words.transferred(summary))
+
+
+def test_every_ladder_has_its_row_of_verdicts(summary: Summary) -> None:
+    """Lingle's table: yes or no, and the numbers behind it."""
+    (mup, sp) = transfer.verdicts(summary["transfer"]).rows
+    assert mup[:4] == ("μP", "width", "w32 w64", "yes")
+    assert (sp[3], sp[-2:]) == ("no", ("no", "2"))
+    assert "−1.00" in sp[5]
+    skipped = transfer.skipped(summary["transfer"]).rows
+    assert {row[1] for row in skipped} == {"w32-d2, init std 0.02", "w32-d2, init std 0.08"}
 
 
 def test_warnings(study_dir: Path, summary: Summary) -> None:
@@ -258,8 +283,9 @@ def test_a_study_with_nothing_says_so(study_dir: Path) -> None:
     html = build(study_dir).read_text(encoding="utf-8")
     assert "No proxy has finished" in html
     assert "No target has finished" in html
-    laws = [one for one in figures.FIGURES.values() if one.section == figures.LAWS]
-    assert html.count("Not drawn") == len(figures.FIGURES) - len(laws)
+    plain = [one for one in figures.FIGURES.values() if one.section == "study"]
+    assert html.count("Not drawn") == len(plain)
+    assert "No two sizes have sweeps to compare" in html
     assert "No run has finished, so there is no law" in html
     assert macros_of((study_dir / "report" / "macros.tex").read_text()) == {"mugrowQuickSeeds": "0"}
 

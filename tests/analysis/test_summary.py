@@ -61,16 +61,34 @@ def test_sweeps_and_optima(store: Store) -> None:
 
 
 def test_transfer_and_drift(store: Store) -> None:
+    transfer = summarize(store)["transfer"]
+    mup, sp = (only(transfer["ladders"], parametrization=name) for name in ("mup", "sp"))
+    assert (mup["axis"], mup["variant"], mup["n_seeds"]) == ("width", "", 2)
+    assert [rung["size"] for rung in mup["rungs"]] == [32, 64]
+    there, back = mup["pairs"]
+    assert (there["proxy"], there["target"], back["proxy"]) == (32, 64, 64)
+    assert there["shift_argmin_log2"] == {"value": 0.0, "lo": 0.0, "hi": 0.0, "n": 2}
+    assert there["regret_nats"]["value"] == 0.0
+    assert mup["drift"]["slope"]["value"] == pytest.approx(0.0, abs=1e-9)
+    assert (mup["verdict"]["word"], mup["same_argmin"]) == ("transfers", True)
+    there = sp["pairs"][0]
+    assert there["shift_argmin_log2"]["value"] == -1.0
+    assert there["shift_vertex_log2"]["value"] == pytest.approx(-1.0)
+    assert there["regret_nats"]["value"] == pytest.approx(0.03 * (0.8**2 - 0.2**2))
+    assert sp["drift"]["slope"]["value"] == pytest.approx(-1.0)
+    assert (sp["verdict"]["word"], sp["same_argmin"]) == ("drifts", False)
+    others = [row["sweeps"] for row in transfer["skipped"]]
+    assert sorted(others) == [[f"w32-d2, init std {init}"] for init in (0.02, 0.02, 0.08, 0.08)]
+
+
+def test_a_rung_names_its_sweep(store: Store) -> None:
     summary = summarize(store)
-    mup, sp = (only(summary["transfer"], parametrization=name) for name in ("mup", "sp"))
-    assert (mup["proxy_width"], mup["target_width"], mup["depth"]) == (32, 64, 2)
-    assert mup["shift_argmin_log2"] == {"value": 0.0, "lo": 0.0, "hi": 0.0, "n": 2}
-    assert mup["regret_nats"]["value"] == 0.0
-    assert sp["shift_argmin_log2"]["value"] == -1.0
-    assert sp["shift_vertex_log2"]["value"] == pytest.approx(-1.0)
-    assert sp["regret_nats"]["value"] == pytest.approx(0.03 * (0.8**2 - 0.2**2))
-    slopes = {row["parametrization"]: row["slope"]["value"] for row in summary["drift"]}
-    assert slopes == {"mup": pytest.approx(0.0, abs=1e-9), "sp": pytest.approx(-1.0)}
+    for ladder in summary["transfer"]["ladders"]:
+        for rung in ladder["rungs"]:
+            sweep = summary["sweeps"][rung["sweep"]]
+            assert (sweep["width"], sweep["init_std"]) == (rung["size"], 0.04)
+            assert sweep["parametrization"] == ladder["parametrization"]
+            assert sweep["argmin_loss"] == rung["lowest_loss"]["value"]
 
 
 def test_finals(store: Store) -> None:
@@ -200,7 +218,10 @@ def test_diverged_targets_are_counted_and_left_out(store: Store) -> None:
 def test_sweeps_in_which_nothing_finished(store: Store) -> None:
     summary = summarize(with_status(store, "diverged", role="proxy", parametrization="sp"))
     assert {row["parametrization"] for row in summary["optima"]} == {"mup"}
-    assert {row["parametrization"] for row in summary["transfer"]} == {"mup"}
+    (ladder,) = summary["transfer"]["ladders"]
+    assert ladder["parametrization"] == "mup"
+    reasons = [row["reason"] for row in summary["transfer"]["skipped"]]
+    assert "width 32 finished none of its 7 learning rates" in reasons
     sweep = only(summary["sweeps"], parametrization="sp", width=64)
     assert sweep["argmin_log2_lr"] is sweep["edge"] is None
 

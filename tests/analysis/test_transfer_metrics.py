@@ -1,260 +1,317 @@
+"""Shift, drift, regret, what they are worth, verdicts; intervals that cover a planted truth."""
+
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from transfer_rows import LOG2_LRS, bowl
 
-from analysis.store import load
-from analysis.transfer import Sweep, compare, drift, ladders, loss_at, optimum, sweeps, transfers
-from bench.spec import UserError
+from analysis.stats import Interval, jackknife_interval
+from analysis.transfer.asymptote import asymptotes, limits
+from analysis.transfer.cost import cost
+from analysis.transfer.ladder import AXES, Ladder
+from analysis.transfer.metrics import drift, measured, pairs, rung, same_argmin
+from analysis.transfer.sweep import Source, Sweep
+from analysis.transfer.verdict import verdict
 
-GRID = np.arange(-10.0, -3.0)
-
-
-def bowl(center: float, floor: float = 2.0, square: float = 0.05) -> np.ndarray:
-    return floor + square * (GRID - center) ** 2
-
-
-def sweep(losses: list[np.ndarray], width: int = 32, **fields: object) -> Sweep:
-    defaults = {
-        "parametrization": "mup",
-        "width": width,
-        "depth": 2,
-        "init_std": 0.04,
-        "seeds": tuple(range(len(losses))),
-        "log2_lr": GRID,
-        "loss": np.array(losses),
-        "status": ("finished",) * len(GRID),
-    }
-    return Sweep(**(defaults | fields))  # type: ignore[arg-type]
+GRID = np.array(LOG2_LRS)
+WIDTH = AXES[0]
 
 
-def test_vertex_of_an_exact_parabola() -> None:
-    found = optimum(GRID, bowl(-6.8))
-    assert found.argmin_log2_lr == -7
-    assert found.argmin_loss == pytest.approx(2.002)
-    assert found.vertex_log2_lr == pytest.approx(-6.8)
-    assert found.vertex_loss == pytest.approx(2.0)
-    assert found.curvature == pytest.approx(0.1)
-    assert found.edge is None
-    assert found.best_log2_lr == found.vertex_log2_lr
-
-
-def test_the_parabola_sees_only_its_window() -> None:
-    blown_up = bowl(-6.8) + np.where(np.abs(GRID + 7) > 2, 50.0, 0.0)
-    assert optimum(GRID, blown_up).vertex_log2_lr == pytest.approx(-6.8)
-
-
-@pytest.mark.parametrize(("center", "edge"), [(-12.0, "low"), (0.0, "high"), (-7.0, None)])
-def test_edges(center: float, edge: str | None) -> None:
-    assert optimum(GRID, bowl(center)).edge == edge
-    if edge:
-        assert optimum(GRID, bowl(center)).vertex_log2_lr is None
-
-
-@pytest.mark.parametrize("beyond", [math.inf, math.nan])
-def test_rates_that_diverged_bracket_the_optimum(beyond: float) -> None:
-    loss = bowl(-3.0)
-    loss[-2:] = beyond
-    found = optimum(GRID, loss)
-    assert (found.argmin_log2_lr, found.edge) == (-6.0, None)
-    assert found.vertex_log2_lr is None  # no finite point above the argmin
-    assert found.best_log2_lr == -6.0
-    assert optimum(-GRID, loss).edge is None  # the same at the low end
-
-
-def test_no_vertex_from_four_points() -> None:
-    near = np.abs(GRID + 7) < 2.5
-    assert optimum(GRID[near][:4], bowl(-7.0)[near][:4]).vertex_log2_lr is None
-    assert optimum(GRID[near], bowl(-7.0)[near]).vertex_log2_lr == pytest.approx(-7.0)
-
-
-def test_no_vertex_from_a_flat_or_concave_bowl() -> None:
-    assert optimum(GRID, np.full(7, 2.0)).vertex_log2_lr is None
-    concave = [9.0, 2.0, 2.6, 1.9, 2.6, 2.0, 9.0]
-    assert optimum(GRID, concave).argmin_log2_lr == -7
-    assert optimum(GRID, concave).vertex_log2_lr is None
-
-
-def test_no_vertex_without_points_on_both_sides() -> None:
-    half_steps = np.arange(-7.0, -4.0, 0.5)
-    loss = (half_steps + 6.6) ** 2
-    assert optimum(half_steps, loss).vertex_log2_lr == pytest.approx(-6.6)
-    loss[0] = -0.1
-    assert optimum(half_steps, loss).vertex_log2_lr is None
-
-
-def test_ties_go_to_the_lower_rate() -> None:
-    assert optimum(GRID, np.full(7, 2.0)).argmin_log2_lr == -10
-
-
-def test_a_single_rate_is_at_an_edge() -> None:
-    assert optimum([-7.0], [2.0]).edge == "low"
-
-
-def test_nothing_finished() -> None:
-    with pytest.raises(UserError, match="none of the 7"):
-        optimum(GRID, np.full(7, np.inf))
-
-
-@given(st.permutations(range(7)), st.floats(-9.4, -4.6), st.floats(0.01, 1))
-def test_the_order_of_points_does_not_matter(
-    order: list[int], center: float, square: float
-) -> None:
-    loss = bowl(center, square=square)
-    plain, shuffled = optimum(GRID, loss), optimum(GRID[order], loss[order])
-    assert plain.argmin_log2_lr == shuffled.argmin_log2_lr
-    assert plain.edge == shuffled.edge
-    assert (plain.vertex_log2_lr is None) == (shuffled.vertex_log2_lr is None)
-    if plain.vertex_log2_lr is not None:
-        assert shuffled.vertex_log2_lr == pytest.approx(plain.vertex_log2_lr)
-        assert plain.vertex_log2_lr == pytest.approx(center)
-
-
-@given(st.lists(st.floats(1, 9), min_size=7, max_size=7), st.floats(-5, 5), st.floats(-3, 3))
-def test_optimum_moves_with_its_axes(losses: list[float], up: float, right: float) -> None:
-    loss = np.round(losses, 3)
-    here, there = optimum(GRID, loss), optimum(GRID + right, loss + up)
-    assert there.argmin_log2_lr == pytest.approx(here.argmin_log2_lr + right)
-    assert there.argmin_loss == pytest.approx(here.argmin_loss + up)
-    if here.vertex_log2_lr is not None and there.vertex_log2_lr is not None:
-        lowest, highest = GRID[0], GRID[-1]
-        assert lowest <= here.vertex_log2_lr <= highest
-        assert there.vertex_log2_lr == pytest.approx(here.vertex_log2_lr + right, abs=1e-6)
-
-
-def test_loss_at() -> None:
-    loss = np.array([3.0, 2.0, np.nan, np.inf, 5.0])
-    lrs = np.array([-8.0, -7.0, -6.0, -5.0, -4.0])
-    assert loss_at(lrs, loss, -7.0) == (2.0, "tested")
-    assert loss_at(lrs, loss, -7.25) == (2.25, "interpolated")
-    assert loss_at(lrs, loss, -5.0) == (math.inf, "diverged")
-    assert loss_at(lrs, loss, -4.5) == (math.inf, "diverged")
-    for at in (-9.0, -6.0, -6.5, -3.0):
-        value, known = loss_at(lrs, loss, at)
-        assert math.isnan(value)
-        assert known == "unknown"
-
-
-def test_shift_and_regret_by_hand() -> None:
-    proxy = sweep([bowl(-7.0), bowl(-7.0) + 0.1])
-    target = sweep([bowl(-8.0), bowl(-8.0) + 0.1], width=64)
-    found = compare(proxy, target)
-    assert found is not None
-    assert found.shift_argmin_log2.value == -1.0
-    assert found.shift_vertex_log2 is not None
-    assert found.shift_vertex_log2.value == pytest.approx(-1.0)
-    assert found.regret_nats.value == pytest.approx(0.05)
-    assert found.regret_percent.value == pytest.approx(100 * 0.05 / 2.05)
-    assert found.regret_percent.lo == pytest.approx(100 * 0.05 / 2.1)
-    assert found.regret_percent.hi == pytest.approx(100 * 0.05 / 2.0)
-    assert (found.regret_at, found.edge_proxy, found.edge_target) == ("tested", None, None)
-
-
-def test_pairing_is_by_seed_whatever_its_row() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.normal(0, 0.02, (3, 7))
-    proxy = sweep([bowl(-7.0) + row for row in noise])
-    target = sweep([bowl(-7.0) + row for row in noise], width=64)
-    same = compare(proxy, target)
-    turned = compare(
-        proxy, sweep([bowl(-7.0) + row for row in noise[::-1]], width=64, seeds=(2, 1, 0))
+def sweep(loss, width=32, flops=1.0, grid=GRID, source=None):
+    """``loss`` has shape (seeds, points)."""
+    return Sweep(
+        setting={"model.width": width, "model.depth": 2},
+        seeds=tuple((seed, seed) for seed in range(len(loss))),
+        log2_lr=grid,
+        loss=np.array(loss),
+        status=("finished",) * len(grid),
+        run_flops=flops,
+        search_flops=30 * flops,
+        source=source,
     )
-    assert same == turned
-    assert same is not None
-    assert same.regret_nats.hi == 0.0  # both widths see the same noise in every resample
 
 
-def test_only_shared_seeds_are_compared() -> None:
-    proxy = sweep([bowl(-7.0), bowl(-4.0)], seeds=(0, 1))
-    target = sweep([bowl(-8.0), bowl(-8.0)], width=64, seeds=(0, 5))
-    found = compare(proxy, target)
-    assert found is not None
-    assert (found.shift_argmin_log2.value, found.shift_argmin_log2.n) == (-1.0, 1)
-    assert compare(proxy, sweep([bowl(-8.0)], width=64, seeds=(9,))) is None
+def losses(best, floor=2.0, seeds=3, square=0.02):
+    plain = np.array([bowl(best, floor, square)(lr) for lr in GRID])
+    return np.array([plain + 0.01 * seed for seed in range(seeds)])
 
 
-def test_a_proxy_optimum_that_diverges_on_the_target() -> None:
-    diverged = bowl(-9.0)
-    diverged[3:] = np.inf
-    found = compare(sweep([bowl(-7.0)]), sweep([diverged], width=64))
-    assert found is not None
-    assert found.regret_at == "diverged"
-    assert math.isinf(found.regret_nats.value)
+def ladder(*all_losses, reference=None, relation=None):
+    rungs = tuple(sweep(loss, 32 * 2**place, 4.0**place) for place, loss in enumerate(all_losses))
+    sizes = tuple(float(32 * 2**place) for place in range(len(rungs)))
+    if reference is not None:
+        sizes = tuple(2.0 ** (place + 1) for place in range(len(rungs)))
+    return Ladder(WIDTH, sizes, rungs, rungs if relation is None else relation, reference)
 
 
-def test_an_edge_shows() -> None:
-    found = compare(sweep([bowl(-7.0)]), sweep([bowl(-12.0)], width=64))
-    assert found is not None
-    assert (found.edge_proxy, found.edge_target) == (None, "low")
-    assert found.shift_vertex_log2 is None
+def pair(found, proxy, target):
+    (one,) = [one for one in pairs(found) if (one.proxy, one.target) == (proxy, target)]
+    return one
 
 
-def test_a_vertex_missing_in_one_resample_leaves_no_interval() -> None:
-    proxy = sweep([bowl(-7.0), bowl(-7.0)])
-    target = sweep([bowl(-7.0), bowl(-12.0, square=0.01)], width=64)
-    found = compare(proxy, target)
-    assert found is not None
-    assert found.shift_vertex_log2 is not None
-    assert math.isnan(found.shift_vertex_log2.lo)
-    assert found.shift_argmin_log2.lo == -3.0
+def test_the_jackknife_of_a_mean_is_students_interval():
+    values = np.array([1.0, 2.0, 6.0])
+    left_out = np.array([(values.sum() - value) / 2 for value in values])
+    found = jackknife_interval(3.0, left_out)
+    reach = 4.302653 * values.std(ddof=1) / math.sqrt(3)
+    assert (found.lo, found.hi, found.n) == (
+        pytest.approx(3 - reach),
+        pytest.approx(3 + reach),
+        3,
+    )
 
 
-def test_drift_is_the_slope_against_log2_width() -> None:
-    ladder = [sweep([bowl(-6.0 - i)] * 2, width=32 * 2**i) for i in range(3)]
-    found = drift(ladder)
-    assert found is not None
-    assert found.widths == (32, 64, 128)
-    assert found.of == "vertex"
-    assert found.slope.value == pytest.approx(-1.0)
-    assert found.slope.lo == pytest.approx(-1.0)
+@pytest.mark.parametrize("left_out", [[], [1.0], [1.0, math.nan], [1.0, math.inf]])
+def test_no_interval_from_one_seed_or_an_undefined_draw(left_out):
+    found = jackknife_interval(1.0, np.array(left_out))
+    assert math.isnan(found.lo)
+    assert math.isnan(found.hi)
 
 
-def test_drift_of_argmins_where_a_width_has_no_vertex() -> None:
-    found = drift([sweep([bowl(-6.0)]), sweep([bowl(-12.0)], width=128)])
-    assert found is not None
-    assert found.of == "argmin"
-    assert found.slope.value == pytest.approx(-2.0)
+def test_shift_and_regret_by_hand():
+    found = measured(ladder(losses(-7.0), losses(-8.0)))
+    one = pair(found, 32, 64)
+    assert one.shift_argmin_log2.value == -1
+    assert one.shift_vertex_log2 is not None
+    assert one.shift_vertex_log2.value == pytest.approx(-1)
+    assert one.regret_nats.value == pytest.approx(0.04)  # a rate too high: twice as steep
+    assert one.regret_percent.value == pytest.approx(100 * 0.04 / 2.01)
+    assert one.regret_nats.hi == pytest.approx(0.04)  # the seeds differ by constants
+    assert (one.regret_at, one.edge_proxy, one.edge_target) == ("tested", None, None)
+    assert pair(found, 64, 32).regret_nats.value == pytest.approx(0.02)
+    assert len(pairs(found)) == 2
 
 
-def test_ladders_follow_the_init_scale_of_the_proxys_best() -> None:
-    all_sweeps = [
-        sweep([bowl(-7.0, floor=2.1)], init_std=0.02),
-        sweep([bowl(-7.0, floor=2.0)], init_std=0.08),
-        sweep([bowl(-7.0, floor=1.0)], width=64, init_std=0.02),
-        sweep([bowl(-7.0, floor=1.5)], width=64, init_std=0.08),
-        sweep([bowl(-7.0)], width=128, init_std=0.01),
-        sweep([np.full(7, np.inf)], width=256, init_std=0.08),
-    ]
-    (ladder,) = ladders(all_sweeps)
-    assert [(one.width, one.init_std) for one in ladder] == [(32, 0.08), (64, 0.08), (128, 0.01)]
-    assert [(one.proxy_width, one.target_width) for one in transfers(all_sweeps)] == [
-        (32, 64),
-        (32, 128),
-    ]
+def test_the_verdict_is_on_the_regret_of_the_parabolas_where_there_are_any():
+    """Best rates a grid step apart on nearly flat bowls: a jump that no vertex makes."""
+    flat = losses(-7.0)
+    flat[:, GRID == -7.5] = flat[:, GRID == -7] - 1e-3
+    one = pair(measured(ladder(losses(-7.0), flat)), 32, 64)
+    assert one.shift_argmin_log2.value == -0.5
+    assert one.regret_percent.value == pytest.approx(100 * 1e-3 / flat[1].min())
+    assert one.decisive_percent == one.regret_vertex_percent
+    shift = losses(-7.0, square=0.02), losses(-8.0, square=0.02)
+    there = pair(measured(ladder(*shift)), 32, 64)
+    assert there.regret_vertex_percent is not None
+    curvature = rung(measured(ladder(*shift)), 1).curvature
+    assert curvature is not None
+    expected = 100 * curvature.value / 2 / 2.01
+    assert there.regret_vertex_percent.value == pytest.approx(expected)
+    edge = pair(measured(ladder(losses(-7.0), losses(-12.0))), 32, 64)
+    assert edge.regret_vertex_percent is None
+    assert edge.decisive_percent == edge.regret_percent
 
 
-def test_sweeps_from_rows(study_dir: Path) -> None:
-    found = sweeps(load(study_dir).runs)
-    assert len(found) == 2 * (3 + 1)
-    by_key = {(one.parametrization, one.width, one.init_std): one for one in found}
-    diverged = by_key["sp", 64, 0.04]
-    assert diverged.status == ("finished",) * 6 + ("diverged",)
-    assert diverged.loss[1, -1] == math.inf
-    assert np.isfinite(diverged.loss[0, -1])
-    assert diverged.mean_loss[-1] == math.inf
-    pruned = by_key["sp", 32, 0.02]
-    assert pruned.status[0] == "pruned"
-    assert math.isnan(pruned.loss[0, 0])
-    assert math.isnan(pruned.mean_loss[0])
+def test_regret_of_a_rate_between_those_tested_or_outside_or_diverged():
+    proxy = losses(-7.0)
+    for shifted, how in ((GRID + 0.25, "interpolated"), (GRID + 4, "unknown")):
+        target = sweep(losses(-8.0), 64, grid=shifted)
+        found = measured(Ladder(WIDTH, (32, 64), (sweep(proxy), target), ()))
+        assert pair(found, 32, 64).regret_at == how
+    diverging = losses(-8.5)
+    diverging[:, GRID > -7.5] = np.inf
+    one = pair(measured(ladder(proxy, diverging)), 32, 64)
+    assert (one.regret_at, one.regret_nats.value) == ("diverged", math.inf)
 
 
-def test_a_point_not_yet_run_by_every_seed_does_not_count(study_dir: Path) -> None:
-    runs = load(study_dir).runs
-    of_point = (runs["lr"] == 2.0**-7) & (runs["seed"] == 1) & (runs["role"] == "proxy")
-    first = sweeps(runs[~of_point])[0]
-    assert first.status[3] == "incomplete"
-    assert math.isnan(first.mean_loss[3])
-    assert first.optimum.argmin_log2_lr == -6
+def test_drift_is_the_slope_against_log2_size():
+    found = drift(measured(ladder(*(losses(-6.0 - place) for place in range(3)))))
+    assert (found.of, found.slope.value) == ("vertex", pytest.approx(-1, abs=1e-3))
+    assert found.slope.lo == pytest.approx(-1, abs=1e-3)
+
+
+def test_drift_of_grown_models_goes_through_the_sources_rate():
+    """The source's rate is its proxy's vertex, which an uneven bowl has beside its optimum."""
+    vertex = rung(measured(ladder(losses(-7.0))), 0).best_log2_lr.value
+    found = measured(ladder(losses(-7.5), losses(-8.0), reference=vertex))
+    shifts = [one.shift_vertex_log2.value for one in pairs(found) if one.shift_vertex_log2]
+    assert shifts == pytest.approx([-0.5, -1.0])
+    assert drift(found).slope.value == pytest.approx(-0.5)
+    at_rate = np.interp(vertex, GRID, losses(-8.0)[1])
+    assert pair(found, 1, 4).regret_nats.value == pytest.approx(at_rate - 2.01)
+
+
+def test_the_grid_widens_a_drift_of_argmins():
+    coarse = np.arange(-10.0, -3.0, 2)
+    rungs = tuple(
+        sweep([[bowl(-6.0)(lr) for lr in coarse]] * 3, 32 * 2**k, grid=coarse) for k in range(2)
+    )
+    found = drift(measured(Ladder(WIDTH, (32, 64), rungs, rungs)))
+    assert (found.of, found.slope.value) == ("argmin", 0.0)
+    assert (found.slope.lo, found.slope.hi) == (-2, 2)  # each argmin is known to ±1
+
+
+def test_rungs_have_their_optimum_curvature_and_edge():
+    found = measured(ladder(losses(-7.0), losses(-12.0)))
+    first, second = rung(found, 0), rung(found, 1)
+    assert (first.of, first.edge) == ("vertex", None)
+    assert first.best_log2_lr.value == pytest.approx(-7.2, abs=0.2)
+    assert first.curvature is not None
+    assert first.curvature.value == pytest.approx(0.06, abs=0.02)  # 0.04 below, 0.08 above
+    assert (second.of, second.edge, second.curvature) == ("argmin", "low", None)
+    assert (second.best_log2_lr.lo, second.best_log2_lr.hi) == (-10.25, -9.75)
+
+
+def test_compute_that_makes_up_for_regret():
+    """The loss falls by 0.1 for each factor of 4, so 0.04 nats are worth 4**0.4 times the FLOPs."""
+    found = measured(ladder(*(losses(-7.0 - place, 2.0 - 0.1 * place) for place in range(3))))
+    one = pair(found, 32, 64)
+    assert one.compute is not None
+    assert one.compute.value == pytest.approx(4**0.4 - 1)
+    assert pair(measured(ladder(losses(-7.0), losses(-8.0, 1.9))), 32, 64).compute is None
+    rising = measured(ladder(*(losses(-7.0, 2.0 + 0.1 * place) for place in range(3))))
+    assert pair(rising, 32, 64).compute is None
+
+
+def test_costs_by_hand():
+    found = ladder(losses(-7.0), losses(-7.0))
+    scratch = cost(found, 1, 0)
+    assert scratch.search == 30 / 4
+    assert scratch.total == pytest.approx((30 + 4) / (120 + 4))
+    source = Source(width=32, depth=2, log2_lr=-7.0, flops=5.0, flops_tuning=20.0)
+    twin = sweep(losses(-7.0), 64, 2.0)
+    grown = sweep(losses(-7.0), 64, 2.0, source=source)
+    with_twin = cost(Ladder(WIDTH, (2.0,), (grown,), (twin,), -7.0), 0, None)
+    assert (with_twin.search, with_twin.total) == (10, pytest.approx((20 + 5 + 2) / (60 + 2)))
+    assert cost(Ladder(WIDTH, (2.0,), (grown,), (), -7.0), 0, None).total is None
+
+
+def judged(found):
+    every = pairs(found)
+    rungs = [rung(found, place) for place in range(len(found.ladder.rungs))]
+    widest = max(every, key=lambda one: one.target / one.proxy)
+    return verdict(rungs, drift(found), widest).word
+
+
+@pytest.mark.parametrize(
+    ("bests", "word"),
+    [
+        ((-7.0, -7.0, -7.0), "transfers"),
+        ((-7.0, -8.0, -9.0), "drifts"),
+        ((-7.0, -7.0, -12.0), "censored"),
+    ],
+)
+def test_verdicts(bests, word):
+    found = measured(ladder(*map(losses, bests)))
+    assert judged(found) == word
+    assert same_argmin(found) == (word == "transfers")
+
+
+@pytest.mark.parametrize("step", [-0.4, 0.4])
+def test_a_drift_is_one_also_where_it_costs_nothing(step):
+    found = measured(ladder(*(losses(-7.0 + step * k, square=0.001) for k in range(3))))
+    assert pair(found, 32, 128).decisive_percent.hi < 1
+    assert judged(found) == "drifts"
+
+
+def test_one_seed_has_no_interval():
+    alone = measured(ladder(losses(-7.0, seeds=1), losses(-8.0, seeds=1)))
+    regret = pair(alone, 32, 64).regret_nats
+    assert (regret.value, regret.n) == (pytest.approx(0.04), 1)
+    assert math.isnan(regret.lo)
+
+
+def test_noise_one_seed_and_an_untested_rate_leave_it_undecided():
+    random = np.random.default_rng(0)
+    noisy = [losses(-7.0) + random.normal(0, 0.02, (3, len(GRID))) for _ in range(3)]
+    assert judged(measured(ladder(*noisy))) == "inconclusive"
+    assert judged(measured(ladder(*(losses(-7.0, seeds=1) for _ in range(3))))) == "inconclusive"
+    pruned = losses(-7.1)
+    pruned[:, GRID == -7] = np.nan
+    found = measured(ladder(losses(-7.0), pruned))
+    assert pair(found, 32, 64).regret_at == "unknown"
+    assert judged(found) == "transfers"  # on the regret of the parabola
+    pruned[:, np.abs(GRID + 7) > 1.1] = np.nan
+    few = measured(ladder(losses(-7.0), pruned))
+    assert pair(few, 32, 64).regret_vertex_percent is None
+    assert judged(few) == "inconclusive"
+
+
+def test_a_steep_bowl_can_cost_more_than_the_drift_says():
+    """0.17 log2 a doubling is within the tolerance; over three doublings at 8 times the curvature
+    it is half a log2 and costs 4 % of the loss."""
+    found = measured(ladder(*(losses(-7.0 - step, square=0.32) for step in (0, 0.17, 0.34, 0.5))))
+    assert abs(drift(found).slope.value) < 0.2
+    assert judged(found) == "drifts"
+
+
+def test_a_rate_that_diverges_at_the_target_does_not_transfer():
+    diverging = losses(-8.5)
+    diverging[:, GRID > -7.5] = np.inf
+    assert judged(measured(ladder(losses(-7.0), diverging))) == "drifts"
+
+
+def planted(random, seeds, noise):
+    """Three widths whose optimum drifts by -0.3 per doubling, and a seed moves all of them."""
+    shifts, floors = random.normal(0, 0.05, (seeds, 1)), random.normal(0, 0.02, (seeds, 1))
+    return ladder(
+        *(
+            floors
+            + np.vectorize(bowl(-7.0 - 0.3 * place))(GRID - shifts)
+            + random.normal(0, noise, (seeds, len(GRID)))
+            for place in range(3)
+        )
+    )
+
+
+@pytest.mark.parametrize(("seeds", "draws"), [(2, 300), (3, 300), (8, 200)])
+def test_intervals_cover_the_truth_as_often_as_they_say(seeds, draws):
+    """Nominally 95 %; the bounds are three standard errors of so many draws around it."""
+    exact = measured(ladder(*(losses(-7.0 - 0.3 * place, seeds=1) for place in range(3))))
+    slope, regret = drift(exact).slope.value, pair(exact, 32, 128).regret_nats.value
+    random = np.random.default_rng(1)
+    covered = np.zeros(2)
+    for _ in range(draws):
+        found = measured(planted(random, seeds, 0.003))
+        intervals = drift(found).slope, pair(found, 32, 128).regret_nats
+        covered += [one.lo <= truth <= one.hi for one, truth in
+                    zip(intervals, (slope, regret), strict=True)]  # fmt: skip
+    error = math.sqrt(0.95 * 0.05 / draws)
+    assert (covered / draws > 0.95 - 3 * error).all()
+    assert covered[0] / draws < 0.95 + 3 * error
+
+
+def test_the_asymptote_of_planted_losses():
+    sizes = np.array([32.0, 64.0, 128.0, 256.0])
+    exponent, limit = limits(sizes, np.array([1.5, 1.7])[:, None] + 20 / sizes) or (0, None)
+    assert exponent == pytest.approx(1.0, rel=0.01)
+    assert limit == pytest.approx([1.5, 1.7], abs=2e-3)
+    assert limits(sizes[:2], np.array([[2.0, 1.9]])) is None
+    assert limits(sizes[:3], np.array([[2.0, 1.9, 1.85]])) is None  # three numbers, three unknowns
+    assert limits(sizes, np.array([[2.0, 2.1, 2.2, 2.3]])) is None
+    assert limits(sizes, 2 - 0.1 * np.log2(sizes)[None]) is None  # falls without end
+
+
+def test_three_metrics_and_useful_transfer_of_planted_ladders():
+    """The first ladder's optimum nears its limit as 1 / w: its suboptimality falls as 1 / w**2
+    while the gap falls as 1 / w."""
+    sizes = [32.0 * 2**place for place in range(5)]
+    wide = tuple(
+        ladder(*(losses(best + a / size, floor + 20 / size) for size in sizes))
+        for best, a, floor in ((-7.0, 64.0, 1.5), (-7.0, 0.0, 1.6))
+    )
+    moving, still = asymptotes([measured(one) for one in wide])
+    assert moving.exponent == pytest.approx(1.0, rel=0.02)
+    assert moving.penalty_nats == Interval(0.0, 0.0, 0.0, 3)
+    assert still.penalty_nats is not None
+    assert still.penalty_nats.value == pytest.approx(0.1, abs=5e-3)
+    assert moving.fit_error_log2 is not None
+    assert moving.fit_error_log2.value > 0.1
+    assert still.fit_error_log2 is not None
+    assert still.fit_error_log2.value == pytest.approx(0, abs=1e-9)
+    assert still.robustness is not None
+    assert still.robustness.value == pytest.approx(0, abs=1e-6)
+    assert moving.useful is not None
+    assert moving.useful.gap.value == pytest.approx(-1.0, abs=0.1)
+    assert moving.useful.suboptimality.value < -1.5
+    assert moving.useful.word == "useful"
+    assert still.useful is None  # no suboptimality to fall
+
+
+def test_curvature_that_grows_with_size_is_seen():
+    found = measured(ladder(*(losses(-7.0, square=0.02 * 2**place) for place in range(3))))
+    (limit,) = asymptotes([found])
+    assert limit.robustness is not None
+    assert limit.robustness.value == pytest.approx(1.0)
+    assert limit.penalty_nats is None  # nothing to compare with

@@ -1,0 +1,190 @@
+"""Where the optimum goes as models grow, and what a shift of it costs.
+
+A shift and its regret are measured at one pair of sizes; drawn together over all pairs they show
+the tolerance of a learning rate, beside that of public sweeps at larger scale.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from analysis.figures import style
+from analysis.report import format as fmt
+from analysis.report import transfer as words
+from analysis.store import Store
+from bench.spec import UserError
+
+Ladder = dict[str, Any]
+BEST = "log₂ best learning rate"
+
+# Mean regret in percent against how far the learning rate is off in log2, over 17 (N, D) cells of
+# the public step-law sweeps (Li et al. 2503.04715, github.com/step-law/steplaw), each at its best
+# batch; the losses are 2.1 to 2.6 nats. At +2 it is the median: some of those runs diverged.
+STEP_LAW = {
+    -2.0: 0.96, -1.5: 0.64, -1.0: 0.35, -0.5: 0.14, 0.0: 0.0, 0.5: 0.36, 1.0: 1.06, 1.5: 2.0,
+    2.0: 3.9,
+}  # fmt: skip
+
+
+def optima(summary: dict[str, Any], store: Store) -> Figure:
+    """log2 of the best learning rate against log2 size, a panel for each axis."""
+    groups = by_axis(summary["transfer"]["ladders"])
+    if not groups:
+        raise UserError("figure 'optima' needs a ladder of sweeps, and the study has none")
+    figure, axes = style.panels(len(groups), 1)
+    for axis, (name, group) in zip(axes[:, 0], groups.items(), strict=True):
+        looks = style.dealt([words.name(ladder) for ladder in group])
+        for place, ladder in enumerate(group):
+            draw_optima(axis, ladder, looks[words.name(ladder)], nudge(place, len(group)))
+        size_axis(axis, group)
+        axis.set(xlabel=name, ylabel=BEST)
+        axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7)
+    return figure
+
+
+def by_axis(ladders: Iterable[Ladder]) -> dict[str, list[Ladder]]:
+    groups: dict[str, list[Ladder]] = {}
+    for ladder in ladders:
+        groups.setdefault(axis_label(ladder), []).append(ladder)
+    return groups
+
+
+def axis_label(ladder: Ladder) -> str:
+    if ladder["reference_log2_lr"] is not None:
+        return f"growth factor in {ladder['axis']}"
+    axis = str(ladder["axis"])
+    return {"tokens": "training tokens", "batch": "tokens a batch"}.get(axis, axis)
+
+
+def nudge(place: int, count: int) -> float:
+    """Sideways in log2, so that whiskers of several ladders do not cover each other."""
+    return 0.05 * (place - (count - 1) / 2)
+
+
+def draw_optima(axis: Axes, ladder: Ladder, mine: style.Look, aside: float) -> None:
+    """Whiskers are intervals; an arrow says towards which side an optimum at the edge may lie."""
+    x = np.log2([rung["size"] for rung in ladder["rungs"]]) + aside
+    best = [rung["best_log2_lr"] for rung in ladder["rungs"]]
+    y = np.array([one["value"] for one in best])
+    if ladder["reference_log2_lr"] is not None:
+        x, y = np.append(aside, x), np.append(ladder["reference_log2_lr"], y)
+        best = [{"value": y[0], "lo": None, "hi": None}, *best]
+    slope = fmt.interval(ladder["drift"]["slope"], fmt.log2)
+    label = style.wrapped(style.plain(f"{words.name(ladder)}: {slope}"), 34)
+    axis.plot(x, y, mine.line, marker=mine.marker, color=mine.colour, label=label)
+    for at, one in zip(x, best, strict=True):
+        if one["lo"] is not None:
+            axis.plot([at] * 2, [one["lo"], one["hi"]], color=mine.colour, lw=1, label="_interval")
+    for at, value, rung in zip(x[-len(ladder["rungs"]) :], y[-len(ladder["rungs"]) :],
+                               ladder["rungs"], strict=True):  # fmt: skip
+        if rung["edge"]:
+            down = -22 if rung["edge"] == "low" else 22
+            axis.annotate(
+                "", (at, value), (0, down), textcoords="offset points",
+                arrowprops={"arrowstyle": "<|-", "color": mine.colour, "lw": 1.5},
+            )  # fmt: skip
+
+
+def size_axis(axis: Axes, group: Sequence[Ladder]) -> None:
+    """Ticks at the sizes, as numbers."""
+    sizes = sorted({rung["size"] for ladder in group for rung in ladder["rungs"]})
+    if group[0]["reference_log2_lr"] is not None:
+        sizes = [1.0, *sizes]
+    axis.xaxis.set_major_locator(FixedLocator([math.log2(size) for size in sizes]))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: fmt.si(2.0**value, "")))
+
+
+def tolerance(summary: dict[str, Any], store: Store) -> Figure:
+    """Regret in percent against the shift, for every pair of sizes of every ladder; both of the
+    best rates tested, so that no shift is no regret."""
+    ladders = summary["transfer"]["ladders"]
+    measured = [
+        (words.name(ladder), -shift, regret)
+        for ladder in ladders
+        for pair in ladder["pairs"]
+        for shift in [pair["shift_argmin_log2"]["value"]]
+        for regret in [pair["regret_percent"]["value"]]
+        if shift is not None and regret is not None
+    ]
+    if not measured:
+        raise UserError("figure 'tolerance' needs two sizes with a regret, and the study has none")
+    looks = style.dealt(list(dict.fromkeys(name for name, _, _ in measured)))
+    figure, axes = style.panels(1, 1)
+    axis = axes[0][0]
+    axis.plot(*zip(*STEP_LAW.items(), strict=True), color=style.GREY, lw=5, alpha=0.35,
+              label="_step law")  # fmt: skip
+    for name, mine in looks.items():
+        x, y = zip(*[(s, r) for label, s, r in measured if label == name], strict=True)
+        axis.plot(x, y, mine.marker, color=mine.colour, label="_pairs", alpha=0.8, clip_on=False)
+    axis.set_yscale("symlog", linthresh=0.1)
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_ylim(bottom=0)
+    axis.set(
+        xlabel="log₂ of the learning rate used over the best one tested",
+        ylabel="regret (% of the loss)",
+    )
+    band = Line2D([], [], color=style.GREY, lw=5, alpha=0.35, label="public sweeps (step law)")
+    handles = [
+        Line2D([], [], color=mine.colour, marker=mine.marker, ls="none", label=style.plain(name))
+        for name, mine in looks.items()
+    ]
+    columns = style.legend_columns([*looks, "public sweeps (step law)"])
+    style.legend_below(figure, [band, *handles], columns)
+    return figure
+
+
+def heatmap(summary: dict[str, Any], store: Store) -> Figure:
+    """Regret of every proxy's best rate at every target: rows are proxies, columns targets."""
+    ladders = [one for one in summary["transfer"]["ladders"] if one["reference_log2_lr"] is None]
+    if not ladders:
+        raise UserError("figure 'regret' needs a ladder from scratch, and the study has none")
+    across = 3 if max(len(one["rungs"]) for one in ladders) <= 3 else 2
+    columns = min(across, len(ladders))
+    figure, axes = style.panels(-(-len(ladders) // columns), columns)
+    for empty in axes.flat[len(ladders) :]:
+        empty.set_axis_off()
+    top = max(1.0, *(regret for ladder in ladders for regret in known(ladder)))
+    for axis, ladder in zip(axes.flat, ladders, strict=False):
+        image = draw_regrets(axis, ladder, top)
+    bar = figure.colorbar(image, ax=list(axes.flat), label="regret (% of the loss)", pad=0.02)
+    bar.formatter = FuncFormatter(lambda root, _: f"{root**2:.2g}")
+    return figure
+
+
+def known(ladder: Ladder) -> list[float]:
+    values = [pair["regret_percent"]["value"] for pair in ladder["pairs"]]
+    return [value for value in values if value is not None]
+
+
+def draw_regrets(axis: Axes, ladder: Ladder, top: float) -> Any:
+    """The colour is the square root's, so that a tolerable regret can be told from none."""
+    sizes = [rung["size"] for rung in ladder["rungs"]]
+    cells = np.full((len(sizes), len(sizes)), np.nan)
+    np.fill_diagonal(cells, 0.0)
+    for pair in ladder["pairs"]:
+        place = sizes.index(pair["proxy"]), sizes.index(pair["target"])
+        value = pair["regret_percent"]["value"]
+        cells[place] = np.nan if value is None else value
+        text = NO_NUMBER[pair["regret_at"]] if value is None else f"{value:.2f}"
+        shift = fmt.log2(words.shift(pair)["value"])
+        light = value is None or value > 0.45 * top
+        axis.text(place[1], place[0], f"{text}\nΔ {shift}", ha="center", va="center", fontsize=6,
+                  color="black" if light else "white", label="_cell")  # fmt: skip
+    image = axis.imshow(np.sqrt(cells), cmap="cividis", vmin=0, vmax=np.sqrt(top), aspect="auto")
+    axis.grid(False)
+    labels = [words.size(ladder, size) for size in sizes]
+    axis.set_xticks(range(len(sizes)), labels)
+    axis.set_yticks(range(len(sizes)), labels)
+    title = style.wrapped(style.plain(f"{words.name(ladder)}, {ladder['axis']}"), 22)
+    axis.set(title=title, xlabel="target", ylabel="proxy")
+    return image
+
+
+NO_NUMBER = {"diverged": "diverges", "unknown": "not\nfinished"}

@@ -1,0 +1,66 @@
+"""One word on a ladder, by a rule fixed before the transfer studies were run.
+
+    transfers     the interval of the drift is within ±0.2 log2 per doubling, and that of the
+                  regret at the largest size is below 1 %
+    drifts        the interval of the drift is outside ±0.2, or that of the regret above 1 %
+    censored      a best rate is at the edge of its grid: the optimum may lie beyond
+    inconclusive  anything else: the intervals are too wide to tell
+
+0.2 is the slope up to which good muP is measured to stay in width; over SP's -1 it is a fifth. 1 %
+of the loss is what a rate twice too high costs in public sweeps (step law, 2503.04715). The
+proxy is the smallest size; of grown models it is the source, with the rate it was given. Regret is
+the parabola's, half the curvature times the shift squared, where both sizes have a vertex: that of
+the best rates tested jumps by whole steps of the grid, as the study `small` showed.
+
+The surprising fact: ``transfers`` is a statement on a range. A ladder that only doubles may pass
+where the next doubling fails, so the sizes are always printed beside it.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.transfer.metrics import Drift, Pair, Rung
+
+Word = Literal["transfers", "drifts", "censored", "inconclusive"]
+
+DRIFT = 0.2  # log2 per doubling
+REGRET_PERCENT = 1.0
+RULE = (
+    f"transfers: the interval of the drift is within ±{DRIFT} log2 per doubling and that of the "
+    f"regret (of the parabolas) at the largest size is below {REGRET_PERCENT:g} %; drifts: the "
+    f"interval of the drift is outside ±{DRIFT}, or that of the regret above {REGRET_PERCENT:g} %; "
+    "censored: a best rate is at the edge of its grid; inconclusive: anything else"
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``why`` is what decided, without numbers: those stand beside it."""
+
+    word: Word
+    why: str
+
+
+def verdict(rungs: list[Rung], drift: Drift, widest: Pair) -> Verdict:
+    """Of a ladder's rungs, its drift, and the smallest size's best rate at the largest."""
+    if edges := [f"{rung.size:.4g} ({rung.edge})" for rung in rungs if rung.edge]:
+        return Verdict("censored", f"the best rate is at the grid's edge at {', '.join(edges)}")
+    if widest.regret_at == "diverged":
+        return Verdict("drifts", "the proxy's best rate diverges at the largest size")
+    if drift.slope.n < 2:
+        return Verdict("inconclusive", "one seed gives no interval")
+    slope, regret = drift.slope, widest.decisive_percent
+    if slope.lo > DRIFT or slope.hi < -DRIFT:
+        return Verdict("drifts", f"the drift is beyond ±{DRIFT}")
+    if regret.lo > REGRET_PERCENT:
+        return Verdict("drifts", f"the regret is above {REGRET_PERCENT:g} %")
+    within = {
+        "the drift": slope.lo >= -DRIFT and slope.hi <= DRIFT,
+        "the regret": regret.hi < REGRET_PERCENT,
+    }
+    if all(within.values()):
+        return Verdict("transfers", "drift and regret are within the tolerance")
+    untested = " (the proxy's best rate was not finished there)" * math.isnan(regret.value)
+    unsure = " and ".join(name for name, inside in within.items() if not inside)
+    return Verdict("inconclusive", f"{unsure} may be within or beyond{untested}")

@@ -1,0 +1,74 @@
+"""``mugrow transfer``: do the hyperparameters of a study transfer, and what if they do not?"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tyro.conf import Positional
+
+from bench.spec import UserError
+from sweeps.commands.output import print_table
+
+if TYPE_CHECKING:
+    from analysis.store import Store
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Whether the best learning rate of small models is that of large ones, from scratch and grown.
+
+    Of every ladder of sweeps in a study's folder (width, depth, tokens, batch): shift and drift of
+    the optimum, regret, the bowls' curvature, what the search cost, and a verdict by the rule that
+    is printed with it. What cannot be compared is listed with the reason.
+    """
+
+    directory: Positional[Path]
+    """A folder of `mugrow run`."""
+    json: bool = False
+    """Print as JSON."""
+    figures: Path | None = None
+    """Draw the figures on transfer (SVG and PNG) into this folder."""
+
+    def __call__(self) -> None:
+        from analysis.report.transfer import listed
+        from analysis.store import load
+        from analysis.summary import to_json
+        from analysis.transfer.chapter import chapter
+
+        store = load(self.directory)
+        found: dict[str, Any] = to_json(chapter(store.runs))
+        if not found["ladders"]:
+            raise UserError(f"{self.directory} has no ladder to compare: {nothing(found)}")
+        if self.figures is not None:
+            _draw(self.figures, found, store)
+        if self.json:
+            print(json.dumps(found, indent=2))
+            return
+        for title, rows in listed(found):
+            print(title)
+            print_table(rows)
+            print()
+        print(f"Verdicts. {found['rule']}.\nIntervals: {found['intervals']}.")
+
+
+def nothing(found: dict[str, Any]) -> str:
+    """Why a store has no ladder, from the first sweep that was skipped."""
+    if not found["skipped"]:
+        return "it has no sweep over the learning rate"
+    first = found["skipped"][0]
+    return f"of {first['parametrization']} {first['sweeps'][0]}, {first['reason']}"
+
+
+def _draw(folder: Path, found: dict[str, Any], store: "Store") -> None:
+    from analysis import figures
+    from analysis.report.build import draw_figures
+
+    entries = {
+        name: entry for name, entry in figures.FIGURES.items() if entry.section == figures.TRANSFER
+    }
+    summary = {"sweeps": found["sweeps"], "transfer": found}
+    for one in draw_figures(entries, summary, store, folder):
+        path = folder / f"{one['name']}.svg"
+        print(path if one["svg"] else f"{path.stem}: {one['reason']}", file=sys.stderr)

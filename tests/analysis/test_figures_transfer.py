@@ -1,0 +1,168 @@
+"""Figures on transfer show the chapter's numbers: optima, arrows, regrets, whiskers."""
+
+import copy
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from transfer_rows import LOG2_LRS, bowl, source_rows, starts, sweep_rows, table
+
+from analysis.figures import FIGURES, TRANSFER, style
+from analysis.figures.transfer import STEP_LAW
+from analysis.store import Store
+from analysis.summary import to_json
+from analysis.transfer.chapter import chapter
+from bench.spec import UserError
+
+CACHE = []
+
+
+def rows():
+    """muP holds in width and depth, SP drifts to the edge of its grid, tied heads drift a little;
+    models grown by szp and their companions from scratch keep the source's rate."""
+    sources = source_rows(-7.0)
+    own = starts(sources, "szp", shrink=0.4)
+    yield sources
+    for place in range(3):
+        width, depth = 32 * 2**place, 2 * 2**place
+        floor = 2.0 - 0.1 * place
+        noise = {"noise": 0.004, "draw": place}
+        yield sweep_rows(bowl(-7.0, floor), model_width=width, **noise)
+        yield sweep_rows(bowl(-7.0 - 2 * place, floor), model_width=width, parametrization="sp",
+                         **noise)  # fmt: skip
+        yield sweep_rows(bowl(-7.0 - 0.3 * place, floor), model_width=width, model_tied=True,
+                         **noise)  # fmt: skip
+        if place:
+            yield sweep_rows(bowl(-7.0, floor), model_depth=depth, **noise)
+            yield sweep_rows(bowl(-7.5, floor), model_width=width, starts=own, **noise)
+
+
+@pytest.fixture
+def summary():
+    if not CACHE:
+        found = to_json(chapter(table(*rows())))
+        CACHE.append({"sweeps": found["sweeps"], "transfer": found})
+    return copy.deepcopy(CACHE[0])
+
+
+def drawn(name, summary):
+    empty = table().iloc[:0]
+    with style.applied():
+        return FIGURES[name].function(summary, Store(empty, empty, empty, {"name": "x"}))
+
+
+def ladder(summary, label, grown=False):
+    (one,) = [
+        one
+        for one in summary["transfer"]["ladders"]
+        if one["axis"] == "width"
+        and f"{one['parametrization']} {one['variant']}".strip() == label
+        and (one["method"] != "scratch") == grown
+    ]
+    return one
+
+
+def lines(axes, label):
+    return [line for line in axes.get_lines() if line.get_label() == label]
+
+
+def test_every_axis_has_its_bowls(summary):
+    titles = {
+        name: [axes.get_title() for axes in drawn(name, summary).axes if axes.get_title()]
+        for name in ("transfer", "transfer_depth", "transfer_growth")
+    }
+    assert titles["transfer"] == ["μP", "SP", "μP, tied"] or set(titles["transfer"]) == {
+        "μP", "SP", "μP, tied",
+    }  # fmt: skip
+    assert titles["transfer_depth"] == ["μP"]
+    assert titles["transfer_growth"][0].startswith("μP, szp")
+    with pytest.raises(UserError, match="along tokens needs a ladder, and it has none"):
+        drawn("transfer_tokens", summary)
+
+
+def test_the_sources_rate_is_drawn_where_models_are_grown(summary):
+    figure = drawn("transfer_growth", summary)
+    (line,) = lines(figure.axes[0], "_reference")
+    assert list(line.get_xdata()) == [-7, -7]
+    assert "the source’s rate" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert lines(drawn("transfer", summary).axes[0], "_reference") == []
+
+
+def test_optima_are_the_chapters_with_whiskers_slopes_and_arrows(summary):
+    figure = drawn("optima", summary)
+    width, depth, growth = figure.axes
+    assert [axes.get_xlabel() for axes in figure.axes] == [
+        "width", "depth", "growth factor in width",
+    ]  # fmt: skip
+    texts = [text.get_text().replace("\n", " ") for text in width.get_legend().get_texts()]
+    slope = ladder(summary, "mup")["drift"]["slope"]["value"]
+    assert any(text.startswith(f"μP: {slope:.2f}".replace("-", "−")) for text in texts)
+    curve = next(line for line in width.get_lines() if str(line.get_label()).startswith("μP:"))
+    expected = [rung["best_log2_lr"]["value"] for rung in ladder(summary, "mup")["rungs"]]
+    assert list(curve.get_ydata()) == expected
+    assert len(lines(width, "_interval")) == 9
+    edges = [rung for rung in ladder(summary, "sp")["rungs"] if rung["edge"]]
+    arrows = [text for text in width.texts if text.arrow_patch is not None]
+    assert len(arrows) == len(edges) == 1
+    assert [text.xyann for text in arrows] == [(0, -22)]  # towards lower rates
+    grown = next(line for line in growth.get_lines() if "szp" in str(line.get_label()))
+    assert grown.get_ydata()[0] == -7  # begins at the source's
+    assert depth.get_legend() is not None
+
+
+def test_the_heat_map_has_the_regret_of_every_two_sizes(summary):
+    figure = drawn("regret", summary)
+    panel = next(axes for axes in figure.axes if axes.get_title() == "SP, width")
+    cells = np.asarray(panel.images[0].get_array()) ** 2
+    sizes = [32, 64, 128]
+    for pair in ladder(summary, "sp")["pairs"]:
+        shown = cells[sizes.index(pair["proxy"]), sizes.index(pair["target"])]
+        assert shown == pytest.approx(pair["regret_percent"]["value"])
+    assert np.diag(cells).tolist() == [0, 0, 0]
+    texts = [text.get_text() for text in panel.texts]
+    first = ladder(summary, "sp")["pairs"][0]
+    assert texts[0].startswith(f"{first['regret_percent']['value']:.2f}\nΔ −")
+    assert not any("szp" in axes.get_title() for axes in figure.axes)
+
+
+def test_tolerance_has_a_point_for_every_pair_and_the_public_band(summary):
+    axes = drawn("tolerance", summary).axes[0]
+    (band,) = lines(axes, "_step law")
+    assert dict(zip(*band.get_data(), strict=True)) == STEP_LAW
+    ladders = summary["transfer"]["ladders"]
+    points = [tuple(xy) for line in lines(axes, "_pairs") for xy in line.get_xydata()]
+    assert len(points) == sum(len(one["pairs"]) for one in ladders)
+    first = ladder(summary, "sp")["pairs"][0]
+    assert (-first["shift_argmin_log2"]["value"], first["regret_percent"]["value"]) in points
+    assert all(regret == 0 for shift, regret in points if shift == 0)
+
+
+def test_ladders_of_one_figure_do_not_share_a_look(summary):
+    axes = drawn("optima", summary).axes[0]
+    looks = {
+        (to_hex(line.get_color()), line.get_marker())
+        for line in axes.get_lines()
+        if not str(line.get_label()).startswith("_")
+    }
+    assert len(looks) == 3
+
+
+def test_contours_join_equal_losses_of_a_grid():
+    inits = [row for std in (0.05, 0.1, 0.2)
+             for row in sweep_rows(bowl(-7.0, 2 + abs(np.log2(std / 0.1)) / 20),
+                                   hyper_init_std=std)]  # fmt: skip
+    found = to_json(chapter(table(inits)))
+    axes = drawn("init", {"sweeps": found["sweeps"], "transfer": found}).axes[0]
+    assert len(axes.collections) == 3  # squares, and each line twice: white below black
+    below = axes.get_xlim()[0]
+    assert below < LOG2_LRS[0] - 0.3  # the outermost squares are whole
+    gap = [row for row in inits if row["run_id"] != inits[0]["run_id"]]
+    found = to_json(chapter(table(gap[3:])))
+    axes = drawn("init", {"sweeps": found["sweeps"], "transfer": found}).axes[0]
+    assert len(axes.collections) == 1
+
+
+def test_all_figures_of_the_section_are_captioned():
+    own = [entry for entry in FIGURES.values() if entry.section == TRANSFER]
+    assert len(own) == 9
+    assert len({entry.title for entry in own}) == 9
