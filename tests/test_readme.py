@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from bench.growth import GrowthMethod
-from sweeps.recipes import RECIPES
+from sweeps.recipes import RECIPES, recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What is added to a command so that it ends in seconds: the same program, on less.
 SHORTER = {
     "run": ("--dry-run", "--out", "results/dry"),
+    "coordcheck": ("--widths", "16", "32", "--steps", "1", "--seeds", "0", "1"),
     "bench": ("--widths", "16", "--stacks", "1", "--context", "16", "--seconds", "0.02"),
 }
 
@@ -64,6 +65,8 @@ def test_the_commands_cover_the_program():
         "fit",
         "advise",
         "check",
+        "transfer",
+        "coordcheck",
     }
 
 
@@ -88,7 +91,8 @@ def test_every_recipe_is_priced_without_training(name, mugrow, tmp_path):
     ended = mugrow("run", name, "--dry-run", "--json", "--out", tmp_path / "study")
     assert ended.code == 0, ended.err
     plan = json.loads(ended.out)
-    assert {run["role"] for run in plan["runs"]} == {"proxy", "source", "target"}
+    roles = {run["role"] for run in plan["runs"]}
+    assert roles == ({"proxy", "source", "target"} if recipe(name).ladder else {"proxy"})
     assert all(run["flops"] > 0 for run in plan["runs"])
     assert plan["estimated_s"] > 0
     assert not (tmp_path / "study").exists()

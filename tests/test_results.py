@@ -31,14 +31,14 @@ def readme_rows(study: str) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("study", ["quick", "small"])
+@pytest.mark.parametrize("study", ["quick", "small", "zoo"])
 def test_the_readme_quotes_the_committed_numbers(study: str) -> None:
     readme = (ROOT / "README.md").read_text().splitlines()
     quoted = [line for line in readme if line.startswith(f"| {study} |")]
     assert quoted == readme_rows(study)
 
 
-@pytest.mark.parametrize("study", ["quick", "small"])
+@pytest.mark.parametrize("study", ["quick", "small", "zoo"])
 def test_the_committed_claims_follow_from_the_committed_rows(study: str) -> None:
     committed = json.loads((RESULTS / study / "summary.json").read_text())
     _assert_close(json.loads(json.dumps(summarize(load(RESULTS / study)))), committed)
