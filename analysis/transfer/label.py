@@ -3,7 +3,8 @@
 Of each field that differs among the settings, the commonest value goes unsaid: beside six plain
 ladders the seventh is ``tied``, and none of the six is ``not tied``. Two settings never share a
 label, since where they differ at most one of them has the commonest value. A field that follows
-another, as the base's does the model's, is said once, and a method's parameters always.
+another, as the base's does the model's, is said once. Of a method's parameters those are said that
+differ among the settings that have them, whatever their value.
 """
 
 from collections import Counter
@@ -21,6 +22,7 @@ WORDS = {
     "start.method": "method",
     "start.optimizer": "optimizer",
 }
+PARAMS = "start.params."
 
 
 def named(key: str) -> str:
@@ -40,16 +42,21 @@ def variants(settings: Sequence[Setting], without: Collection[str] = ()) -> list
     differing = [
         key
         for key, its in values.items()
-        if key not in without and len(set(its)) > 1 and not _follows(key, values)
+        if key not in without and _differs(key, its) and not _follows(key, values)
     ]
     usual = {key: Counter(values[key]).most_common(1)[0][0] for key in differing}
     return [
         ", ".join(filter(None, (
             _said(key, setting.get(key)) for key in differing
-            if setting.get(key) != usual[key] or key.startswith("start.params.")
+            if setting.get(key) != usual[key] or key.startswith(PARAMS)
         )))
         for setting in settings
     ]  # fmt: skip
+
+
+def _differs(key: str, values: Sequence[Any]) -> bool:
+    own = [value for value in values if value is not None] if key.startswith(PARAMS) else values
+    return len(set(own)) > 1
 
 
 def _follows(key: str, values: dict[str, list[Any]]) -> bool:

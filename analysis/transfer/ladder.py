@@ -146,14 +146,14 @@ def _ladder(axis: Axis, group: Iterable[Sweep]) -> Ladder:
 
 def _grown(axis: Axis, sweeps: Iterable[Sweep], scratch: Sequence[Sweep]) -> list[Ladder]:
     """Ladders over the growth factor, each with its companion from scratch; a companion that
-    several methods share is given once."""
+    several methods share is given once, and so is one that is part of another."""
     groups: dict[str, list[Sweep]] = {}
     for sweep in sweeps:
         if sweep.source is not None and _grows_along(sweep) is axis:
             kept = {key: value for key, value in sweep.setting.items() if key not in axis.free}
             groups.setdefault(json.dumps(kept, sort_keys=True), []).append(sweep)
     found: list[Ladder] = []
-    companions: dict[tuple[Any, ...], Ladder] = {}
+    companions: list[Ladder] = []
     for group in groups.values():
         ladder = _by_factor(_ladder(axis, group))
         pairs = [
@@ -164,9 +164,19 @@ def _grown(axis: Axis, sweeps: Iterable[Sweep], scratch: Sequence[Sweep]) -> lis
         rungs = tuple(twin for _, twin in twins)
         found.append(replace(ladder, relation=rungs))
         if rungs:
-            companion = Ladder(axis, tuple(s for s, _ in twins), rungs, rungs, ladder.reference)
-            companions.setdefault((ladder.reference, *map(id, rungs)), companion)
-    return [*found, *companions.values()]
+            sizes = tuple(size for size, _ in twins)
+            companions.append(Ladder(axis, sizes, rungs, rungs, ladder.reference))
+    return [*found, *_longest(companions)]
+
+
+def _longest(companions: Iterable[Ladder]) -> list[Ladder]:
+    """Those whose rungs are not all on another one with the same reference."""
+    kept: list[Ladder] = []
+    for ladder in sorted(companions, key=lambda one: -len(one.rungs)):
+        others = [set(one.rungs) for one in kept if one.reference == ladder.reference]
+        if not any(set(ladder.rungs) <= rungs for rungs in others):
+            kept.append(ladder)
+    return kept
 
 
 def _grows_along(sweep: Sweep) -> Axis:
