@@ -5,6 +5,7 @@ A study's folder holds ``runs/<run_id>/`` for what has ended and ``stacks/`` for
     runs/<run_id>/spec.json                 what the run is
     runs/<run_id>/checkpoint.safetensors    its weights, unless it is a proxy
     runs/<run_id>/state.safetensors         its Adam moments, likewise
+    runs/<run_id>/traceback.txt             of a failed run: where in the code it failed
     runs/<run_id>/curve.parquet             its curve and its row: written last, the proof it ended
     stacks/<key>.safetensors                the whole state of a stack that has not ended
     stacks/<key>.json                       how far it is, for the progress display
@@ -19,7 +20,9 @@ import json
 import math
 import platform
 import time
+import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,16 +33,18 @@ import torch
 from bench import checkpoint, flops
 from bench.checkpoint import Damaged
 from bench.data.batches import TokenData, load, val_windows
+from bench.growth import blamed, in_one_line
 from bench.model import Weights, count
 from bench.optim import AdamState
-from bench.record import read_run, set_aside, write_json, write_run
-from bench.spec import RunSpec, canonical_json
+from bench.record import read_run, set_aside, write_atomically, write_json, write_run
+from bench.spec import RunSpec, UserError, canonical_json
 from bench.stack import Carried, Rung, Stack, StackState, begin, carried_state, model_weights
 from bench.start import Beginning, beginning
 from bench.train import advance
 
 SAVE_EVERY_S = 20.0
 SHOW_EVERY_S = 1.0
+TRACEBACK = "traceback.txt"
 VERSIONS = ("mugrow", "torch", "numpy", "mup", "optuna", "pyarrow")
 
 
@@ -86,11 +91,27 @@ def run_stack(job: Job) -> None:
     folder = Path(job.folder)
     data = load(job.runs[0].data, job.corpus_path)
     starts, failures = _starts(job, folder, data)
-    for index, reason in failures.items():
-        _commit(job, folder, index, _row(job, index, "failed", 0.0, [], data, reason), [])
+    for index, error in failures.items():
+        _fail(job, folder, index, data, error)
     members = [index for index in range(len(job.runs)) if index not in failures]
     if not members:
         return
+    acting = starts[members[0]].during is not None
+    try:
+        with blamed(job.runs[members[0]].start.method) if acting else nullcontext():
+            _train(job, folder, data, members, starts)
+    except UserError as error:
+        if not acting:
+            raise
+        _forget_state(_state_path(job, folder))  # a mended method must not go on from here
+        for index in members:
+            _fail(job, folder, index, data, error)
+
+
+def _train(
+    job: Job, folder: Path, data: TokenData, members: list[int], starts: Mapping[int, Beginning]
+) -> None:
+    """Train these members of a stack together, and commit them."""
     stack = Stack(
         specs=[job.runs[i] for i in members],
         rungs=job.rungs,
@@ -100,7 +121,7 @@ def run_stack(job: Job) -> None:
         learning_steps=[starts[i].learning_steps for i in members],
         source_widths=[starts[i].source_width for i in members],
     )
-    state_path = folder / "stacks" / f"{job.key}.safetensors"
+    state_path = _state_path(job, folder)
     state = _resume(state_path, stack) or begin(
         stack, [starts[i].weights for i in members], [starts[i].carried for i in members]
     )
@@ -115,20 +136,36 @@ def run_stack(job: Job) -> None:
         curve = [{"run_id": job.runs[index].run_id, **row} for row in state.curves[place]]
         row = _row(job, index, state.status[place], state.wall_s[place], curve, data, None)
         _commit(job, folder, index, row, curve, weights, carried)
-    state_path.unlink()
-    state_path.with_suffix(".json").unlink(missing_ok=True)
+    _forget_state(state_path)
 
 
-def _starts(job: Job, folder: Path, data: TokenData) -> tuple[dict[int, Beginning], dict[int, str]]:
-    """Where every run begins, and the reasons of those that cannot."""
-    starts, failures = {}, {}
+def _state_path(job: Job, folder: Path) -> Path:
+    return folder / "stacks" / f"{job.key}.safetensors"
+
+
+def _forget_state(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _starts(
+    job: Job, folder: Path, data: TokenData
+) -> tuple[dict[int, Beginning], dict[int, Exception]]:
+    """Where every run begins, and what stopped those that cannot."""
+    starts: dict[int, Beginning] = {}
+    failures: dict[int, Exception] = {}
     for index, spec in enumerate(job.runs):
         try:
             starts[index] = beginning(spec, folder, data)
         except Exception as error:  # a method's mistake ends its own runs, not the study
-            first_line = str(error).partition("\n")[0]
-            failures[index] = f"{type(error).__name__}: {first_line}"
+            failures[index] = error
     return starts, failures
+
+
+def _fail(job: Job, folder: Path, index: int, data: TokenData, error: Exception) -> None:
+    reason = str(error) if isinstance(error, UserError) else in_one_line(error)
+    row = _row(job, index, "failed", 0.0, [], data, reason)
+    _commit(job, folder, index, row, [], error=error)
 
 
 class _Watch:
@@ -211,12 +248,18 @@ def _commit(
     curve: list[dict[str, Any]],
     weights: Weights | None = None,
     carried: Carried | None = None,
+    error: Exception | None = None,
 ) -> None:
     spec = job.runs[index]
     home = folder / "runs" / spec.run_id
     if _is_committed(folder, spec.run_id):
         return
     write_json(home / "spec.json", asdict(spec))
+    if error is None:
+        (home / TRACEBACK).unlink(missing_ok=True)
+    else:
+        text = "".join(traceback.format_exception(error))
+        write_atomically(home / TRACEBACK, lambda path: path.write_text(text, encoding="utf-8"))
     # One key of metadata, since several are written in no fixed order: equal runs, equal files.
     about = {"spec": canonical_json(spec)}
     if weights is not None:

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from bench import checkpoint, growth
 from bench.data.batches import TokenData, train_batch
-from bench.growth import During, Moments, zero_pad
+from bench.growth import During, MethodError, Moments, zero_pad
 from bench.model import Decoder, Weights, parameters, shapes
-from bench.parametrization import generator, initial_weights, parametrization
+from bench.parametrization import generator, initial_weights, rules_of
 from bench.record import read_run
-from bench.spec import ModelSpec, RunSpec, Start, UserError, run_spec_from_json
+from bench.spec import ModelSpec, RunSpec, Start, run_spec_from_json
 from bench.stack import Carried
 
 LEARNING_DATA_SEEDS = 2_000_000
@@ -53,8 +53,8 @@ class Source:
 def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
     """The state a run begins with: its own draw, or its source grown.
 
-    Raises ``ValueError`` where the source is not there, or where the method returns what is not a
-    model of the target's shape.
+    Raises ``ValueError`` where the source is not there, and ``UserError`` for a start that the
+    method cannot have, or where it raises or returns what is not a model of the target's shape.
     """
     source = None if spec.start.source_run_id is None else _source(spec, folder)
     return begun(spec, source, partial(batch, data, spec))
@@ -62,7 +62,7 @@ def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
 
 def begun(spec: RunSpec, source: Source | None, batches: Callable[[int], Tensor]) -> Beginning:
     """``beginning`` from a source at hand; ``batches`` are the tokens ``(B, T + 1)`` of a step."""
-    rules = parametrization(spec.parametrization).rules(spec.model, spec.base)
+    rules = rules_of(spec.parametrization, spec.model, spec.base)
     dtype = getattr(torch, spec.dtype)
     init = initial_weights(spec.model, rules, spec.hyper.init_std, spec.seed, dtype)
     if spec.start == Start():
@@ -73,8 +73,10 @@ def begun(spec: RunSpec, source: Source | None, batches: Callable[[int], Tensor]
     source = source or Source(big, init)
     small = source.decoder
     given = params if entry.learning_steps is None else params | {"batches": batches}
-    grown = entry.grow(source.weights, small, big, init, _rng(spec), **given)
-    _check_shapes(entry.name, grown, init)
+    growth.check_start(entry, spec.start)
+    with growth.blamed(entry.name):
+        grown = entry.grow(source.weights, small, big, init, _rng(spec), **given)
+        _check_shapes(entry.name, grown, init)
     if spec.start.noise:
         grown = {
             name: grown[name] + spec.start.noise * init[name]
@@ -84,22 +86,24 @@ def begun(spec: RunSpec, source: Source | None, batches: Callable[[int], Tensor]
         }
     carried = None
     if spec.start.optimizer == "carry":
-        if entry.grow_moments is None or source.moments is None:
-            raise UserError(f"method {entry.name!r} does not carry the optimizer's state")
-        new = entry.grow_moments(source.moments, small, big, _rng(spec), **params)
-        for tensors in new:
-            _check_shapes(entry.name, tensors, init)
+        assert entry.grow_moments is not None
+        assert source.moments is not None
+        with growth.blamed(entry.name):
+            new = entry.grow_moments(source.moments, small, big, _rng(spec), **params)
+            for tensors in new:
+                _check_shapes(entry.name, tensors, init)
         if spec.start.reset:
             new = Moments(*(_only_old(tensors, small.spec, big.spec) for tensors in new))
         carried = Carried(new, source.updates)
+    with growth.blamed(entry.name):
+        acts = entry.during
+        during = acts(small.spec, spec.model, spec.train_steps, **params) if acts else None
     width = small.spec.width
     return Beginning(
         weights={name: grown[name] for name in init},  # in storage order
         carried=carried,
-        during=entry.during(small.spec, spec.model, spec.train_steps, **params)
-        if entry.during
-        else None,
-        learning_steps=entry.learning_steps(params) if entry.learning_steps else 0,
+        during=during,
+        learning_steps=(entry.params | params)[entry.learning_steps] if entry.learning_steps else 0,
         source_width=0 if spec.model.width % width or spec.model.width == width else width,
     )
 
@@ -137,7 +141,7 @@ def read_source(path: Path, dtype: str, carry: bool) -> tuple[Source, RunSpec]:
     """
     weights, metadata = checkpoint.load(path)
     run = run_spec_from_json(metadata["spec"])
-    rules = parametrization(run.parametrization).rules(run.model, run.base)
+    rules = rules_of(run.parametrization, run.model, run.base)
     kind = getattr(torch, dtype)
     moments, updates = None, 0.0
     if carry:
@@ -155,11 +159,11 @@ def read_source(path: Path, dtype: str, carry: bool) -> tuple[Source, RunSpec]:
 def _check_shapes(name: str, tensors: Weights, init: Weights) -> None:
     if tensors.keys() != init.keys():
         wrong = sorted(tensors.keys() ^ init.keys())[0]
-        raise ValueError(f"method {name!r} returned other tensors than the target's: {wrong}")
+        raise MethodError(f"method {name!r} returned other tensors than the target's: {wrong}")
     for tensor, want in init.items():
         got = tensors[tensor]
         if got.shape != want.shape or got.dtype != want.dtype:
-            raise ValueError(
+            raise MethodError(
                 f"method {name!r} returned {tensor} as {tuple(got.shape)} {got.dtype}, "
                 f"not {tuple(want.shape)} {want.dtype}"
             )

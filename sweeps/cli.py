@@ -14,6 +14,7 @@ from bench.spec import UserError
 from sweeps.commands.advise import Advise
 from sweeps.commands.bench import Bench
 from sweeps.commands.check import Check
+from sweeps.commands.coordcheck import Coordcheck
 from sweeps.commands.fit import Fit
 from sweeps.commands.grow import Grow
 from sweeps.commands.listing import List
@@ -21,16 +22,19 @@ from sweeps.commands.new import New
 from sweeps.commands.report import Report
 from sweeps.commands.run import Run
 from sweeps.commands.savings import Savings
+from sweeps.commands.transfer import Transfer
 
 Command = (
     Annotated[Run, subcommand("run")]
     | Annotated[List, subcommand("list")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Check, subcommand("check")]
+    | Annotated[Coordcheck, subcommand("coordcheck")]
     | Annotated[Grow, subcommand("grow")]
     | Annotated[New, subcommand("new")]
     | Annotated[Fit, subcommand("fit")]
     | Annotated[Savings, subcommand("savings")]
+    | Annotated[Transfer, subcommand("transfer")]
     | Annotated[Advise, subcommand("advise")]
     | Annotated[Bench, subcommand("bench")]
 )

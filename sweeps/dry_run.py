@@ -5,7 +5,7 @@ tokens and FLOPs.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from bench.run import ended
 from bench.spec import DataSpec
 from sweeps.display import duration
 from sweeps.estimate import Estimate
-from sweeps.plan import Plan, Stack, plan
+from sweeps.plan import Plan, Skipped, Stack, plan
 from sweeps.study import Study
 
 
@@ -43,13 +43,22 @@ def dry_run(study: Study, data: DataSpec, folder: Path, workers: int, *, as_json
         table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()))
     console = Console(width=140)
     console.print(table, markup=False)
-    for line in skipped:
-        console.print(f"skipped: {line['method']}, {line['step']}: {line['why']}", markup=False)
+    for (step, why), methods in _alike(outcome.skipped).items():
+        console.print(f"skipped at {step}: {', '.join(methods)}: {why}", markup=False)
     total = sum(row["flops"] for row in rows)
     console.print(
         f"{len(rows)} runs, {total:.3g} FLOPs; about {duration(left_s)} with {workers} workers",
         markup=False,
     )
+
+
+def _alike(skipped: Iterable[Skipped]) -> dict[tuple[str, str], list[str]]:
+    """The methods that are skipped at a step for one reason, which need not name each of them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for skip in skipped:
+        why = skip.reason.removeprefix(f"method {skip.method.name!r} ")
+        found.setdefault((str(skip.step), why), []).append(str(skip.method))
+    return found
 
 
 def _finished(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

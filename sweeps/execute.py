@@ -24,7 +24,7 @@ from typing import Any
 from bench.checkpoint import Damaged, load
 from bench.flops import per_token
 from bench.record import set_aside, write_json
-from bench.run import Job, ended, run_stack
+from bench.run import TRACEBACK, Job, ended, run_stack
 from bench.spec import DataSpec, UserError
 from bench.stack import Rung
 from sweeps.collect import collect
@@ -57,6 +57,9 @@ def execute(study: Study, data: DataSpec, folder: Path, where: Where) -> Plan:
             outcome = _run_all(study, data, folder, where, finished, executor, shown)
         collect(folder, outcome, finished.rows)
         shown.say(f"all runs have ended, after {duration(time.monotonic() - began)}")
+        if failed := [row for row in finished.rows.values() if row["status"] == "failed"]:
+            reasons = "; ".join(dict.fromkeys(row["reason"] for row in failed))
+            shown.say(f"failed: {len(failed)}, see {folder}/runs/*/{TRACEBACK}: {reasons}")
     return outcome
 
 

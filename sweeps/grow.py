@@ -17,9 +17,9 @@ from bench import checkpoint
 from bench.checkpoint import Damaged
 from bench.checks.cases import Grown
 from bench.data.batches import load
-from bench.growth import GrowthMethod, check_growth, method
+from bench.growth import GrowthMethod, check_growth, check_start, method, stages
 from bench.model import Decoder, Weights
-from bench.parametrization import parametrization
+from bench.parametrization import rules_of
 from bench.record import write_json
 from bench.spec import ModelSpec, RunSpec, Start, UserError, canonical_json, unknown
 from bench.start import Beginning, Source, batch, begun, read_source
@@ -84,15 +84,13 @@ def _check(entry: GrowthMethod, small: ModelSpec, big: ModelSpec, start: Start) 
     check_growth(entry, small, big, dict(start.params))
     if not entry.needs_source:
         raise UserError(f"method {entry.name!r} grows no source")
-    if start.optimizer == "carry" and entry.grow_moments is None:
-        raise UserError(f"method {entry.name!r} does not carry the optimizer's state")
-    if entry.stages:
-        first, *more = entry.stages(small, big, {**entry.params, **dict(start.params)})
-        if more:
-            raise UserError(
-                f"method {entry.name!r} reaches {_shape(big)} in {1 + len(more)} stages, with "
-                f"training between them; the first is {_shape(first)}"
-            )
+    check_start(entry, start)
+    first, *more = stages(entry, small, big, dict(start.params))
+    if more:
+        raise UserError(
+            f"method {entry.name!r} reaches {_shape(big)} in {1 + len(more)} stages, with "
+            f"training between them; the first is {_shape(first)}"
+        )
 
 
 def find(path: Path) -> Path:
@@ -151,7 +149,7 @@ def logit_error(source: Source, spec: RunSpec, grown: Beginning) -> float:
     step; computed in float64 from weights that were rounded to float32."""
     rng = torch.Generator().manual_seed(0)
     tokens = torch.randint(spec.model.vocab_size, (4, spec.model.context), generator=rng)
-    rules = parametrization(spec.parametrization).rules(spec.model, spec.base)
+    rules = rules_of(spec.parametrization, spec.model, spec.base)
     decoder = Decoder(spec.model, rules.multipliers)
     decoder, weights = Grown(grown.weights, grown.during).at_start(decoder)
     want = source.decoder(_double(source.weights), tokens)

@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from bench.spec import UserError
+
 
 def listing(what: str) -> list[dict[str, str]]:
     """Rows of names with their facts; ``what`` as in ``mugrow list``."""
@@ -23,19 +25,9 @@ def listing(what: str) -> list[dict[str, str]]:
 
             return _named({name: entry.title for name, entry in FIGURES.items()})
         case "methods":
-            from bench.growth import method, names
+            from bench.growth import names
 
-            return [
-                {
-                    "name": entry.name,
-                    "axes": ", ".join(entry.axes),
-                    "paper": entry.paper,
-                    "preserves": entry.preserves,
-                    "summary": entry.summary,
-                    "parameters": ", ".join(f"{k}={v}" for k, v in entry.params.items()),
-                }
-                for entry in map(method, names())
-            ]
+            return [_method(name) for name in names()]
         case "forms":
             from analysis.laws import get_form, names
 
@@ -52,9 +44,33 @@ def listing(what: str) -> list[dict[str, str]]:
     assert what == "parametrizations"
     module = import_module("bench.parametrization")
     return [
-        {"name": entry.name, "paper": entry.paper, "summary": entry.summary}
-        for entry in map(module.parametrization, module.NAMES)
+        {
+            "name": entry.name,
+            "paper": entry.paper,
+            "summary": entry.summary,
+            "parameters": ", ".join(f"{k}={v}" for k, v in entry.params.items()),
+        }
+        for entry in map(module.parametrization, module.names())
     ]
+
+
+def _method(name: str) -> dict[str, str]:
+    """One growth method; of a plug-in that cannot be loaded, the reason."""
+    from bench.growth import method
+
+    try:
+        entry = method(name)
+    except UserError as error:
+        unread = dict.fromkeys(("axes", "paper", "preserves"), "")
+        return {"name": name, **unread, "summary": str(error), "parameters": ""}
+    return {
+        "name": entry.name,
+        "axes": ", ".join(entry.axes),
+        "paper": entry.paper,
+        "preserves": entry.preserves,
+        "summary": entry.summary,
+        "parameters": ", ".join(f"{k}={v}" for k, v in entry.params.items()),
+    }
 
 
 def _named(lines: dict[str, str]) -> list[dict[str, str]]:

@@ -21,8 +21,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bench.growth import check_growth, method
-from bench.parametrization import parametrization
+from bench.growth import check_growth, check_start, method, stages
 from bench.schedule import cooldown_start
 from bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, UserError
 from bench.stack import stack_key
@@ -100,8 +99,6 @@ def depends(stack: Stack) -> frozenset[str]:
 def plan(study: Study, data: DataSpec, finished: Finished) -> Plan:
     """All that is known of a study's runs. ``finished`` maps the run ids of ended runs to rows of
     ``runs.parquet``. Raises ``UserError`` for names and growths that no run can have."""
-    for name in study.parametrizations:
-        parametrization(name)
     ladder, skipped = _supported(study)
     all_sweeps = sweeps(study, data)
     states = {sweep.name: replay(sweep, finished) for sweep in all_sweeps}
@@ -164,10 +161,9 @@ def _refusal(study: Study, step: Step, how: Method) -> str | None:
     entry = method(how.name)
     try:
         check_growth(entry, source, target, dict(how.params))
+        check_start(entry, how.start())
     except UserError as error:
         return str(error)
-    if how.optimizer == "carry" and entry.grow_moments is None:
-        return f"method {how.name!r} does not carry the optimizer's state"
     return None
 
 
@@ -283,8 +279,8 @@ def _chain(study: Study, proxy: RunSpec, step: Step, how: Method) -> list[RunSpe
     if not entry.needs_source:
         return [replace(target, start=replace(how.start(), params=params))]
     chain = [_source(study, proxy, small)]
-    stages = entry.stages(small, big, dict(params)) if entry.stages else (big,)
-    for number, shape in enumerate(stages, start=1):
+    shapes = stages(entry, small, big, dict(params))
+    for number, shape in enumerate(shapes, start=1):
         source = chain[-1]
         start = replace(
             how.start(),
@@ -293,7 +289,7 @@ def _chain(study: Study, proxy: RunSpec, step: Step, how: Method) -> list[RunSpe
             source_step=source.last_step,
         )
         first_step = how.first_step(source.last_step)
-        if number == len(stages):
+        if number == len(shapes):
             steps = first_step + study.target_steps
             run = replace(target, steps=steps, schedule=_same_cooldown(study, steps))
         else:  # a stage is trained like a source, on tokens that no other run sees

@@ -61,8 +61,6 @@ def test_the_table_has_every_method_in_order():
 def test_a_row_is_what_the_method_says_and_what_is_measured(name):
     """Errors are compared to a factor of ten: their last digits differ between machines."""
     entry = method(name)
-    if entry.learning_steps:
-        pytest.skip("learning takes too long here; the slow tests take it through the kit")
     *facts, measured = row(entry)
     *shown, error = table_in_readme()[name]
     assert shown == facts

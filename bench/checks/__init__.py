@@ -36,7 +36,7 @@ from bench.checks import (
     symmetry,
 )
 from bench.checks.result import Check, Result, Status
-from bench.growth import GrowthMethod
+from bench.growth import GrowthMethod, MethodError
 from bench.spec import Scalar
 
 __all__ = ["CHECKS", "Check", "Result", "Status", "check_method", "failures"]
@@ -73,7 +73,11 @@ def check_method(
     """
     params = dict(params or {})
     label = label or entry.name
-    reasons = [cases.refusal(entry, case, params) for case in cases.cases(entry, params)]
+    try:
+        reasons = [cases.refusal(entry, case, params) for case in cases.cases(entry, params)]
+    except MethodError as error:
+        yield Result(method=label, check="supports", case="any", status="fail", reason=str(error))
+        return
     supported = reasons.count(None)
     yield Result(
         method=label,

@@ -13,6 +13,7 @@ on fresh weights alone is wrong.
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -21,9 +22,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.growth import During, GrowthMethod, check_growth
+from bench.growth import During, GrowthMethod, MethodError, check_growth, stages
 from bench.model import Decoder, Weights, parameters
-from bench.parametrization import Rules, generator, initial_weights, parametrization
+from bench.parametrization import Rules, generator, initial_weights, rules_of
 from bench.spec import CHOICES, ModelSpec, Scalar, UserError, llama
 
 VOCABULARY, CONTEXT, SEQUENCES = 32, 8, 4
@@ -43,7 +44,7 @@ WIDER: dict[str, dict[str, Any]] = {
 DEEPER: dict[str, dict[str, Any]] = {"depth 2 to 4": {"depth": 4}, "depth 2 to 3": {"depth": 3}}
 BOTH: dict[str, dict[str, Any]] = {"heads 2 to 4, depth 2 to 4": {"width": 32, "depth": 4}}
 FIRST = ("same", "heads 2 to 4", "depth 2 to 4")
-INIT_STD = 0.1
+INIT_STD, OWN_STEPS = 0.1, 2
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,10 @@ class Case:
     big: ModelSpec
 
     def rules(self, model: ModelSpec) -> Rules:
-        return _rules(self.parametrization, model, self.base)
+        return rules_of(self.parametrization, model, self.base)
 
     def decoder(self, model: ModelSpec) -> Decoder:
         return Decoder(model, self.rules(model).multipliers)
-
-
-@lru_cache(maxsize=4096)
-def _rules(name: str, model: ModelSpec, base: ModelSpec) -> Rules:
-    return parametrization(name).rules(model, base)
 
 
 def flavours(full: bool = False) -> dict[str, ModelSpec]:
@@ -124,17 +120,19 @@ def cases(
         base = replace(small, width=small.width // 2, head_size=small.head_size // 2)
         pair = (small, replace(small, **changes))
         source, target = pair[::-1] if entry.shrinks else pair
-        if entry.stages and not entry.supports(source, target):
-            target = entry.stages(source, target, params)[0]
+        with suppress(UserError):  # the reason why the case is then skipped
+            target = stages(entry, source, target, params)[0]
         found.append(Case(f"{flavour}, {growth}, {name}", name, base, source, target))
     # of a slow one the diagonal: GPT-2 grows in one way, LLaMA in the other
     return tuple(found[:: len(changed) + 1] if is_slow(entry) else found)
 
 
 def refusal(entry: GrowthMethod, case: Case, params: Mapping[str, Scalar]) -> str | None:
-    """Why the method does not do this growth, ``None`` when it does."""
+    """Why the method does not do this growth, ``None`` when it does. Raises ``MethodError``."""
     try:
         check_growth(entry, case.small, case.big, params)
+    except MethodError:
+        raise
     except UserError as error:
         return str(error)
     return None
@@ -142,12 +140,17 @@ def refusal(entry: GrowthMethod, case: Case, params: Mapping[str, Scalar]) -> st
 
 def random_weights(spec: ModelSpec, seed: int = 0, dtype: torch.dtype = torch.float64) -> Weights:
     """Weights as after training; the logits are of order one."""
+    return {name: tensor.to(dtype, copy=True) for name, tensor in _random(spec, seed).items()}
+
+
+@lru_cache(maxsize=64)
+def _random(spec: ModelSpec, seed: int) -> Weights:
     rng = torch.Generator().manual_seed(seed)
     weights = {}
     for name, (shape, kind) in parameters(spec).items():
         scale = 0.3 if kind in ("gain", "bias") else 1 / math.sqrt(shape[-1])
         unit = torch.randn(shape, generator=rng, dtype=torch.float64)
-        weights[name] = (scale * unit + (kind == "gain")).to(dtype)
+        weights[name] = scale * unit + (kind == "gain")
     return weights
 
 
@@ -178,15 +181,18 @@ class Grown:
         weights = self.during.lift(self.weights)
         if self.during.used is not None:
             weights = self.during.used(weights, 0, None)
-        if self.during.norm_mask is not None:
-            mask = self.during.norm_mask(0).to(next(iter(weights.values())))
-            decoder = replace(decoder, norm_mask=mask)
-        return decoder, weights
+        return self.during.decoder_at(decoder, 0, next(iter(weights.values()))), weights
 
 
 def initial(case: Case, dtype: torch.dtype = torch.float64) -> Weights:
     """The target's own draw."""
-    return initial_weights(case.big, case.rules(case.big), INIT_STD, 1, dtype)
+    drawn = _drawn(case.big, case.parametrization, case.base)
+    return {name: tensor.to(dtype, copy=True) for name, tensor in drawn.items()}
+
+
+@lru_cache(maxsize=128)
+def _drawn(model: ModelSpec, rules: str, base: ModelSpec) -> Weights:
+    return initial_weights(model, rules_of(rules, model, base), INIT_STD, 1, torch.float64)
 
 
 def grow(
@@ -198,9 +204,11 @@ def grow(
     seed: int = 0,
     steps: int = 50,
 ) -> Grown:
-    """The source grown, to train for ``steps``."""
+    """The source grown, to train for ``steps``. A method that trains something itself does so for
+    a few steps, unless ``params`` say otherwise."""
     given = dict(params)
     if entry.learning_steps is not None:
+        given.setdefault(entry.learning_steps, OWN_STEPS)
         given["batches"] = lambda step: batches(case.big.vocab_size, step)  # type: ignore[assignment]
     weights = entry.grow(
         source,

@@ -3,7 +3,7 @@
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from bench.growth import GrowthMethod, method
+from bench.growth import GrowthMethod, in_one_line, method
 from bench.spec import UserError
 
 
@@ -23,9 +23,7 @@ def from_file(path: Path) -> GrowthMethod:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # somebody else's file may raise anything
-        first_line = str(error).partition("\n")[0]
-        reason = f"{type(error).__name__}: {first_line}"
-        raise UserError(f"{path} cannot be imported: {reason}") from error
+        raise UserError(f"{path} cannot be imported: {in_one_line(error)}") from error
     entry = getattr(module, "METHOD", None)
     if not isinstance(entry, GrowthMethod):
         raise UserError(f"{path} has no METHOD that is a GrowthMethod")

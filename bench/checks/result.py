@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Literal
 
 from bench.checks.cases import Case, cases, refusal
-from bench.growth import GrowthMethod
+from bench.growth import GrowthMethod, in_one_line
 from bench.spec import Scalar
 
 Status = Literal["pass", "fail", "skip"]
@@ -75,5 +75,4 @@ def _guarded(measure: Measure, entry: GrowthMethod, case: Case, params: Params) 
             return Verdict("skip", reason=reason)
         return measure(entry, case, params)
     except Exception as error:  # somebody else's method may raise anything
-        first_line = str(error).partition("\n")[0]
-        return Verdict("fail", reason=f"{type(error).__name__}: {first_line}")
+        return Verdict("fail", reason=in_one_line(error))

@@ -18,7 +18,7 @@ from bench.checks.contract import grow_moments
 from bench.checks.result import Params, Verdict, at_most, each_case
 from bench.checks.training import run_spec
 from bench.data.batches import TokenData, load, resolve
-from bench.growth import GrowthMethod
+from bench.growth import GrowthMethod, stages
 from bench.model import Weights
 from bench.parametrization import initial_weights
 from bench.spec import ModelSpec
@@ -50,14 +50,14 @@ def smoke(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
     """The target's validation loss after its last step."""
     weights, carried, _ = _source(replace(case, name="", big=case.small))
     weights = {name: tensor.clone() for name, tensor in weights.items()}
-    shapes = entry.stages(case.small, case.big, params) if entry.stages else (case.big,)
-    for target in shapes:
+    given = {**entry.params, **params}  # also as many steps of its own as the method takes
+    for target in stages(entry, case.small, case.big, given):
         stage = replace(case, big=target)
         moments = None
         if carried is not None and entry.grow_moments is not None:
-            grown_moments = grow_moments(entry, stage, params, carried.moments)
+            grown_moments = grow_moments(entry, stage, given, carried.moments)
             moments = Carried(grown_moments, carried.updates)
-        grown = grow(entry, stage, params, weights, initial(stage, torch.float32), steps=STEPS)
+        grown = grow(entry, stage, given, weights, initial(stage, torch.float32), steps=STEPS)
         weights, carried, loss = _train(stage, target, grown, moments)
         case = replace(stage, small=target)
     return at_most(loss, byte_entropy(), "the target knows no more than the frequencies of bytes")

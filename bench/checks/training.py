@@ -83,12 +83,10 @@ def _trained(case: Case, seed: int, lr: float) -> tuple[Weights, Carried]:
 
 def at_end(stack: Stack, state: StackState, case: Case) -> tuple[Decoder, Weights]:
     """The model as it runs after its last step."""
-    during, weights = stack.during, model_weights(stack, state, 0)
-    if during is None or during.norm_mask is None:
-        return case.decoder(case.big), weights
-    mask = during.norm_mask(state.step).to(torch.float64)
-    decoder = case.decoder(case.big)
-    return Decoder(decoder.spec, decoder.multipliers, mask), weights
+    decoder, weights = case.decoder(case.big), model_weights(stack, state, 0)
+    if stack.during is not None:
+        decoder = stack.during.decoder_at(decoder, state.step, state.adam.weights_KP)
+    return decoder, weights
 
 
 def train_losses(state: StackState) -> list[float]:

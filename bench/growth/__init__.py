@@ -21,8 +21,9 @@ frozen blocks) says so with ``during``.
 import inspect
 import math
 import pkgutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -31,8 +32,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from bench.model import Weights
-from bench.spec import ModelSpec, Scalar, UserError, unknown
+from bench.model import Decoder, Weights
+from bench.spec import ModelSpec, Scalar, Start, UserError, unknown
 
 Axis = Literal["width", "depth"]
 FIELDS: dict[Axis, tuple[str, ...]] = {
@@ -63,13 +64,29 @@ class During:
     ``used(trained, t, rng)``, through which gradients flow; ``rng`` is ``None`` at validation, and
     otherwise a stream of its own for every step. ``rates(t)`` multiplies the learning rate of the
     tensors it names, by a number or entry by entry: 0 freezes. ``norm_mask(t)``, of shape
-    ``(width,)``, weighs the residual stream's coordinates in the statistics of every norm.
+    ``(width,)``, weighs the residual stream's coordinates in the statistics of every norm; ``None``
+    where all count alike.
     """
 
     lift: Callable[[Weights], Weights] = _nothing
     used: Callable[[Weights, int, torch.Generator | None], Weights] | None = None
     rates: Callable[[int], Mapping[str, float | Tensor]] | None = None
-    norm_mask: Callable[[int], Tensor] | None = None
+    norm_mask: Callable[[int], Tensor | None] | None = None
+
+    def decoder_at(self, decoder: Decoder, t: int, like: Tensor) -> Decoder:
+        """The model as it runs at step ``t``, on tensors of the dtype and device of ``like``."""
+        mask = self.norm_mask(t) if self.norm_mask else None
+        return decoder if mask is None else replace(decoder, norm_mask=mask.to(like))
+
+
+def any_pair(small: ModelSpec, big: ModelSpec) -> str | None:
+    """``supports`` of a method that grows whatever differs along its axes alone."""
+    return None
+
+
+def exact(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
+    """``breaks`` of a method that preserves the logits wherever it is supported."""
+    return None
 
 
 def _changes(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
@@ -95,8 +112,9 @@ class GrowthMethod:
     target's training is its source's own, continued. ``during(small, big, steps, **params)`` acts
     on the training of ``steps`` steps. ``stages(small, big, params)`` are the shapes that are grown
     into and trained one after the other, the last of them ``big``; by default that alone. A method
-    with ``learning_steps(params)`` trains something itself on that many batches, which are charged
-    to the run: it is given ``batches``, a function of a step to tokens ``(B, T + 1)``.
+    that trains something itself names in ``learning_steps`` its parameter for the number of batches
+    that takes, which are charged to the run: it is given ``batches``, a function of a step to
+    tokens ``(B, T + 1)``.
     ``choices`` are the values of those parameters that are one of a few words.
     """
 
@@ -113,7 +131,7 @@ class GrowthMethod:
     equivalent: bool = False
     during: Callable[..., During] | None = None
     stages: Callable[[ModelSpec, ModelSpec, Params], tuple[ModelSpec, ...]] | None = None
-    learning_steps: Callable[[Params], int] | None = None
+    learning_steps: str | None = None
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shrinks: bool = False
     needs_source: bool = True
@@ -157,13 +175,60 @@ def _load(plugin: EntryPoint) -> GrowthMethod:
     try:
         entry = plugin.load()
     except Exception as error:  # somebody else's module may raise anything
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        reason = in_one_line(error)
         raise UserError(f"plug-in method {plugin.name!r} cannot be loaded: {reason}") from error
     if not isinstance(entry, GrowthMethod) or entry.name != plugin.name:
         raise UserError(
             f"plug-in method {plugin.name!r}: {plugin.value} is not a GrowthMethod of that name"
         )
     return entry
+
+
+class MethodError(UserError):
+    """What a growth method's own code did wrong, in one line that names it."""
+
+
+def in_one_line(error: Exception) -> str:
+    """``ZeroDivisionError: division by zero``."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")
+
+
+def raised(name: str, error: Exception) -> str:
+    """One line that says which method raised what."""
+    return f"{'plug-in ' * (name in _plugins())}method {name!r} raised {in_one_line(error)}"
+
+
+@contextmanager
+def blamed(name: str) -> Iterator[None]:
+    """Whatever the code of method ``name`` raises, as a ``MethodError``; a ``UserError`` is
+    meant for the user and left as it is."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # somebody else's function may raise anything
+        raise MethodError(raised(name, error)) from error
+
+
+def stages(
+    entry: GrowthMethod, small: ModelSpec, big: ModelSpec, params: Params
+) -> tuple[ModelSpec, ...]:
+    """The shapes grown into one after the other, the last of them ``big``. Raises ``UserError``
+    where there is no such way."""
+    if entry.stages is None:
+        return (big,)
+    with blamed(entry.name):
+        shapes = entry.stages(small, big, {**entry.params, **params})
+        assert shapes[-1] == big, "stages do not end in the target"
+        return shapes
+
+
+def check_start(entry: GrowthMethod, start: Start) -> None:
+    """Raise the ``UserError`` of a start that the method cannot have."""
+    if start.optimizer == "carry" and entry.grow_moments is None:
+        raise UserError(f"method {entry.name!r} does not carry the optimizer's state")
+    if start.noise and entry.shrinks:  # it would also fill the zeros of what was pruned
+        raise UserError(f"method {entry.name!r} makes no copies that noise could part")
 
 
 def check_growth(
@@ -181,8 +246,11 @@ def check_growth(
                 f"method {entry.name!r} {changes}: the target's {name} "
                 f"must be its source's {ours!r}, not {theirs!r}"
             )
-    if reason := entry.supports(small, big):
+    with blamed(entry.name):
+        reason = entry.supports(small, big)
+    if reason:
         raise UserError(f"method {entry.name!r} cannot grow this source: {reason}")
+    stages(entry, small, big, params)
 
 
 def _check_direction(entry: GrowthMethod, small: ModelSpec, big: ModelSpec) -> None:

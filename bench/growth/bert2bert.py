@@ -25,24 +25,12 @@ import torch
 from torch import Tensor
 
 from bench.growth import GrowthMethod, Moments, Params, zero_pad
-from bench.growth.net2net import (
-    Role,
-    Units,
-    of_heads,
-    same_rotations,
-    widen,
-    widen_moments,
-)
+from bench.growth.net2net import Role, Units, of_heads, supports, widen, widen_moments
 from bench.growth.stack import from_blocks, moments_from_blocks
 from bench.model import Decoder, Weights, parameters
 from bench.spec import ModelSpec
 
 MODES = ("fpi", "aki")
-
-
-def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    """Any larger width and depth; larger heads only without rotary positions."""
-    return zero_pad.supports(small, big) or same_rotations(small, big)
 
 
 def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:

@@ -12,19 +12,9 @@ A Python module of this name cannot be imported by a statement; ``method("contin
 
 import torch
 
-from bench.growth import GrowthMethod, Moments, Params
+from bench.growth import GrowthMethod, Moments, any_pair, exact
 from bench.growth.stack import from_blocks, moments_from_blocks
 from bench.model import Decoder, Weights
-from bench.spec import ModelSpec
-
-
-def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    return None
-
-
-def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
-    """Nothing does."""
-    return None
 
 
 def grow(
@@ -44,9 +34,9 @@ METHOD = GrowthMethod(
     paper="arXiv 2405.18392",
     axes=(),
     preserves="the logits, exactly",
-    supports=supports,
+    supports=any_pair,
     grow=grow,
-    breaks=breaks,
+    breaks=exact,
     grow_moments=grow_moments,
     equivalent=True,
 )

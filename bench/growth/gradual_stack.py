@@ -22,17 +22,12 @@ from dataclasses import replace
 
 import torch
 
-from bench.growth import GrowthMethod, Moments, Params
+from bench.growth import GrowthMethod, Moments, Params, any_pair
 from bench.growth.stack import breaks, from_blocks, moments_from_blocks
 from bench.model import Decoder, Weights
 from bench.spec import ModelSpec, UserError
 
 WHERE = ("middle", "centre", "last")
-
-
-def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    """Any depth; whether it can be reached in steps of ``block`` is checked by ``order``."""
-    return None
 
 
 def order(small: ModelSpec, big: ModelSpec, block: int = 1, where: str = "middle") -> list[int]:
@@ -104,7 +99,7 @@ METHOD = GrowthMethod(
     paper="arXiv 2409.19044",
     axes=("depth",),
     preserves="nothing",
-    supports=supports,
+    supports=any_pair,
     grow=grow,
     choices={"where": WHERE},
     breaks=breaks,

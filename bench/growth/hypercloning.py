@@ -26,15 +26,17 @@ keeps them equal for good, and the extra width is never used.
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from bench.growth import GrowthMethod, Moments, Params
-from bench.growth.net2net import Units, roles, same_rotations, tiled, widen, widen_moments
+from bench.growth import GrowthMethod, Moments, exact
+from bench.growth.net2net import Role, Units, roles, same_rotations, tiled, widen, widen_moments
 from bench.model import Decoder, Weights, parameters
 from bench.spec import ModelSpec
 
+Copies = Mapping[Role, tuple[Tensor, int]]
 MODES = ("symmetric", "noisy", "diagonal")
 
 
@@ -49,11 +51,6 @@ def supports(small: ModelSpec, big: ModelSpec) -> str | None:
     return same_rotations(small, big)
 
 
-def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
-    """Nothing does."""
-    return None
-
-
 def grow(
     weights: Weights,
     small: Decoder,
@@ -66,30 +63,34 @@ def grow(
 ) -> Weights:
     """The cloned source; ``init`` is not used."""
     units = tiled(small.spec, big.spec)
-    grown = widen(weights, small, big, units)
+    grown, copies = widen(weights, small, big, units), copy_numbers(units)
     for name, (_, kind) in parameters(big.spec).items():
         if kind == "matrix" and mode == "diagonal":
-            grown[name] *= diagonal(name, units, grown[name])
+            grown[name] *= diagonal(name, copies, grown[name])
         if kind == "matrix" and mode == "noisy":
             grown[name] += _noise(name, units, grown[name], snr_db, rng)
     return grown
 
 
-def diagonal(name: str, units: Units, like: Tensor) -> Tensor:
-    """What turns tiles into block-diagonal ones: block (a, b) times g where a = b modulo g, else
-    times 0, with g the greatest common divisor of the numbers of copies out and in."""
-    (out, outs), (into, ins) = (_copy_number(units[role]) for role in roles(name) if role)
-    g = math.gcd(outs, ins)
-    return (g * (out[:, None] % g == into % g)).to(like)
-
-
-def _copy_number(index: Tensor) -> tuple[Tensor, int]:
+def copy_numbers(units: Units) -> Copies:
     """Which copy of its unit each unit is, from 0, and how many there are of every one."""
+    return {role: (_copy_number(index), int(index.bincount()[0])) for role, index in units.items()}
+
+
+def _copy_number(index: Tensor) -> Tensor:
     order, counts = index.argsort(stable=True), index.bincount()
     first = counts.cumsum(0) - counts
     number = torch.empty_like(index)
     number[order] = torch.arange(len(index)) - first[index[order]]
-    return number, int(counts[0])
+    return number
+
+
+def diagonal(name: str, copies: Copies, like: Tensor) -> Tensor:
+    """What turns tiles into block-diagonal ones: block (a, b) times g where a = b modulo g, else
+    times 0, with g the greatest common divisor of the numbers of copies out and in."""
+    (out, outs), (into, ins) = (copies[role] for role in roles(name) if role)
+    g = math.gcd(outs, ins)
+    return (g * (out[:, None] % g == into % g)).to(like)
 
 
 def _noise(name: str, units: Units, like: Tensor, snr_db: float, rng: torch.Generator) -> Tensor:
@@ -132,7 +133,7 @@ METHOD = GrowthMethod(
     supports=supports,
     grow=grow,
     choices={"mode": MODES},
-    breaks=breaks,
+    breaks=exact,
     grow_moments=grow_moments,
     equivalent=True,
 )

@@ -7,7 +7,10 @@ Sanyal et al., arXiv 2404.08634. Token embedding and head come along, tied or no
 and the final norm do not: the released script draws them anew, which ``reinitialise=False`` undoes.
 Inherited tensors may carry Adam's moments, the others begin at zero; the paper starts afresh, with
 the whole schedule. It then repeats: while the target is behind its reference, give it two more of
-the reference's blocks and train again. That loop is a matter of several runs, each one of these.
+the reference's blocks and train again. Each round is a run of this method from the same reference,
+so a study has them as steps of its ladder, one for each depth, beside the reference trained to its
+end (from scratch); the smallest depth that matches is read off their losses. They are no
+``stages``, which are grown one from another, and are planned before any loss is known.
 
 The surprising fact: the deep blocks are not missed. Attention in the last layers of the authors'
 GPT-2 models has collapsed to rank one, and the inherited half ended at a validation loss of 2.642,
@@ -17,17 +20,12 @@ in that comparison.
 
 import torch
 
-from bench.growth import GrowthMethod, Moments, Params
+from bench.growth import GrowthMethod, Moments, Params, any_pair
 from bench.growth.stack import from_blocks, moments_from_blocks
 from bench.model import Decoder, Weights
 from bench.spec import ModelSpec
 
 FRESH = ("positions.weight", "norm.gain", "norm.bias")
-
-
-def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    """Any smaller depth."""
-    return None
 
 
 def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
@@ -75,7 +73,7 @@ METHOD = GrowthMethod(
     paper="arXiv 2404.08634",
     axes=("depth",),
     preserves="nothing",
-    supports=supports,
+    supports=any_pair,
     grow=grow,
     breaks=breaks,
     grow_moments=grow_moments,

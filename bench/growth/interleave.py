@@ -18,15 +18,9 @@ copy finds an input much like the one it was trained on; one would expect it to 
 
 import torch
 
-from bench.growth import GrowthMethod, Moments
+from bench.growth import GrowthMethod, Moments, any_pair
 from bench.growth.stack import breaks, from_blocks, moments_from_blocks
 from bench.model import Decoder, Weights
-from bench.spec import ModelSpec
-
-
-def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    """Any depth."""
-    return None
 
 
 def grow(
@@ -50,7 +44,7 @@ METHOD = GrowthMethod(
     paper="arXiv 2405.15319",
     axes=("depth",),
     preserves="nothing",
-    supports=supports,
+    supports=any_pair,
     grow=grow,
     breaks=breaks,
     grow_moments=grow_moments,

@@ -25,21 +25,11 @@ by 0.08 to 0.09 of the stream (splits of their own: 0.10 to 0.11; equal shares: 
 import torch
 from torch import Tensor
 
-from bench.growth import GrowthMethod, Params, llama_pro, zero_pad
+from bench.growth import GrowthMethod, exact, llama_pro, zero_pad
 from bench.growth.hypercloning import zero_sum
-from bench.growth.net2net import deeper, reads, roles, same_rotations, tiled, widen
+from bench.growth.net2net import deeper, reads, roles, supports, tiled, widen
 from bench.model import Decoder, Weights, parameters
 from bench.spec import ModelSpec
-
-
-def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    """Any larger width and depth; larger heads only without rotary positions."""
-    return zero_pad.supports(small, big) or same_rotations(small, big)
-
-
-def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
-    """Nothing does."""
-    return None
 
 
 def grow(
@@ -98,5 +88,5 @@ METHOD = GrowthMethod(
     preserves="the logits, exactly",
     supports=supports,
     grow=grow,
-    breaks=breaks,
+    breaks=exact,
 )

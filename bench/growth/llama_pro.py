@@ -23,22 +23,12 @@ from collections.abc import Mapping
 
 import torch
 
-from bench.growth import During, GrowthMethod, Moments, Params
+from bench.growth import During, GrowthMethod, Moments, any_pair, exact
 from bench.growth.stack import from_blocks, moments_from_blocks
 from bench.model import Decoder, Weights, parameters
 from bench.spec import ModelSpec
 
 OUTPUTS = (".attention.o.", ".mlp.down.")
-
-
-def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    """Any depth."""
-    return None
-
-
-def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
-    """Nothing does."""
-    return None
 
 
 def order(small: ModelSpec, big: ModelSpec) -> tuple[list[int], set[int]]:
@@ -105,9 +95,9 @@ METHOD = GrowthMethod(
     paper="arXiv 2401.02415",
     axes=("depth",),
     preserves="the logits, exactly",
-    supports=supports,
+    supports=any_pair,
     grow=grow,
-    breaks=breaks,
+    breaks=exact,
     grow_moments=grow_moments,
     during=during,
 )

@@ -23,15 +23,10 @@ and so their mean, moves at sqrt((K + 1) / 2K) of the rate, 0.79 for K = 4, and 
 import torch
 from torch import Tensor
 
-from bench.growth import During, GrowthMethod
+from bench.growth import During, GrowthMethod, any_pair
 from bench.model import Decoder, Weights, parameters
 from bench.parametrization import generator
 from bench.spec import ModelSpec, UserError
-
-
-def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    """Any shape."""
-    return None
 
 
 def grow(
@@ -92,7 +87,7 @@ METHOD = GrowthMethod(
     paper="arXiv 2402.05033",
     axes=("width", "depth"),
     preserves="nothing",
-    supports=supports,
+    supports=any_pair,
     grow=grow,
     during=during,
     needs_source=False,

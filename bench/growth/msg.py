@@ -16,18 +16,18 @@ masked in the columns of o and down, and new blocks, which lie above the old one
 copies of them in order, in all of o and down. The reading is ours where the paper, which is about
 BERT, leaves room: the mask is on what is read from the residual stream and not also on what is
 written to it, so no path carries c twice in one layer, and growth ends with the training at the
-latest. Adam's moments are zero-padded, as in the released code.
+latest. From then on the model is an ordinary one, and trained as such. Adam's moments are
+zero-padded, as in the released code.
 
 The surprising fact: the mask is zero at t = 0, and so are all gradients of what is new. In that
 step the target trains as its source would, but for the weight decay of what is new.
 """
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
-from bench.growth import During, GrowthMethod, Moments, Params, zero_pad
+from bench.growth import During, GrowthMethod, Moments, exact, zero_pad
+from bench.growth.net2net import deeper
 from bench.growth.stack import source
 from bench.model import Decoder, Weights, parameters, shapes
 from bench.spec import ModelSpec, UserError
@@ -36,17 +36,10 @@ DEFAULT = 100
 
 
 def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    """Heads are added whole, and nothing may shrink."""
+    """Heads stay whole, and nothing may shrink."""
     if big.head_size != small.head_size:
-        return f"heads are added whole: head_size must stay {small.head_size}, not {big.head_size}"
-    if big.mlp_width < small.mlp_width:
-        return f"mlp_width would shrink from {small.mlp_width} to {big.mlp_width}"
-    return None
-
-
-def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
-    """Nothing does, at t = 0."""
-    return None
+        return f"heads stay whole: head_size must stay {small.head_size}, not {big.head_size}"
+    return zero_pad.supports(small, big)
 
 
 def grow(
@@ -62,14 +55,11 @@ def grow(
     if grow_steps < 1:
         raise UserError(f"grow_steps must be at least 1, not {grow_steps}")
     order = [block % small.spec.depth for block in range(big.spec.depth)]
-    grown = {}
+    grown, corner = {}, deeper(small, big).spec
     for name, own in init.items():
-        old = weights[source(name, order)]
-        padded = _pad(name, old, small.spec, big.spec) * zero_pad.forward_factor(
-            name, small, big, ".attention.q."
-        )
-        corner = _pad(name, torch.ones_like(old), small.spec, big.spec)
-        grown[name] = torch.where(corner.bool(), padded, own)
+        factor = zero_pad.forward_factor(name, small, big, ".attention.q.")
+        grown[name] = own.clone()
+        zero_pad.place(name, weights[source(name, order)] * factor, grown[name], corner, big.spec)
     return grown
 
 
@@ -82,9 +72,10 @@ def grow_moments(
     grow_steps: int = DEFAULT,
 ) -> Moments:
     """Zero wherever anything is new; a weight that is multiplied by c has its gradient divided."""
+    corner = deeper(small, big).spec
     first, second = (
         {
-            name: _pad(name, tensors[name], small.spec, big.spec)
+            name: zero_pad.pad(name, tensors[name], corner, big.spec, fill=0.0)
             / zero_pad.forward_factor(name, small, big, ".attention.q.") ** power
             if name in tensors
             else tensors["norm.gain"].new_zeros(shape)
@@ -95,27 +86,24 @@ def grow_moments(
     return Moments(first, second)
 
 
-def _pad(name: str, old: Tensor, small: ModelSpec, big: ModelSpec) -> Tensor:
-    """In the corner of the target's tensor; a source that has the target's blocks, too."""
-    return zero_pad.pad(name, old, replace(small, depth=big.depth), big, fill=0.0)
-
-
 def during(small: ModelSpec, big: ModelSpec, steps: int, *, grow_steps: int = DEFAULT) -> During:
     """The masks; the last step is unmasked also where ``steps`` is below ``grow_steps``."""
     old = {name: mask for name in shapes(big) if (mask := _old(name, small, big)) is not None}
     old_D = (torch.arange(big.width) < small.width).double()
     rise = min(grow_steps, steps)
 
-    def level(t: int) -> float:
-        return min(1.0, t / rise)
-
     def used(trained: Weights, t: int, rng: torch.Generator | None) -> Weights:
+        if t >= rise:
+            return trained
         return {
-            name: tensor * _mask(old[name], level(t)).to(tensor) if name in old else tensor
+            name: tensor * _mask(old[name], t / rise).to(tensor) if name in old else tensor
             for name, tensor in trained.items()
         }
 
-    return During(used=used, norm_mask=lambda t: _mask(old_D, level(t)))
+    def norm_mask(t: int) -> Tensor | None:
+        return _mask(old_D, t / rise) if t < rise else None
+
+    return During(used=used, norm_mask=norm_mask)
 
 
 def _mask(old: Tensor, c: float) -> Tensor:
@@ -144,7 +132,7 @@ METHOD = GrowthMethod(
     preserves="the logits, exactly, at step 0",
     supports=supports,
     grow=grow,
-    breaks=breaks,
+    breaks=exact,
     grow_moments=grow_moments,
     during=during,
 )

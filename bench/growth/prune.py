@@ -24,17 +24,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bench.growth import During, GrowthMethod, Params
+from bench.growth import During, GrowthMethod, Params, any_pair
 from bench.growth.stack import from_blocks
 from bench.model import Decoder, Weights, parameters
 from bench.spec import ModelSpec, UserError
 
 KEEP = ("spread", "first", "ends")
-
-
-def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    """Any smaller depth."""
-    return None
 
 
 def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
@@ -99,7 +94,7 @@ METHOD = GrowthMethod(
     paper="arXiv 2002.11794",
     axes=("depth",),
     preserves="nothing",
-    supports=supports,
+    supports=any_pair,
     grow=grow,
     choices={"keep": KEEP},
     breaks=breaks,

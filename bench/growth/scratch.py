@@ -2,13 +2,8 @@
 
 import torch
 
-from bench.growth import GrowthMethod
+from bench.growth import GrowthMethod, any_pair
 from bench.model import Decoder, Weights
-from bench.spec import ModelSpec
-
-
-def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    return None
 
 
 def grow(
@@ -24,7 +19,7 @@ METHOD = GrowthMethod(
     paper="-",
     axes=("width", "depth"),
     preserves="nothing",
-    supports=supports,
+    supports=any_pair,
     grow=grow,
     needs_source=False,
 )

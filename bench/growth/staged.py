@@ -68,10 +68,10 @@ def grow(
     for name, (_, kind) in parameters(middle.spec).items():
         if layers == "identity" and _block(name) in new and kind in ("gain", "bias"):
             deep[name].zero_()
-    grown = widen(deep, middle, big, units)
+    grown, copies = widen(deep, middle, big, units), hypercloning.copy_numbers(units)
     for name, (_, kind) in parameters(big.spec).items():
         if kind == "matrix":
-            grown[name] *= hypercloning.diagonal(name, units, grown[name])
+            grown[name] *= hypercloning.diagonal(name, copies, grown[name])
     return grown
 
 
@@ -86,10 +86,11 @@ def grow_moments(
     order, new = llama_pro.order(small.spec, big.spec)
     middle, units = deeper(small, big), tiled(small.spec, big.spec)
     grown = widen_moments(moments_from_blocks(moments, small, middle, order), middle, big, units)
+    copies = hypercloning.copy_numbers(units)
     for tensors in grown:
         for name, (_, kind) in parameters(big.spec).items():
             if kind == "matrix":
-                tensors[name] *= hypercloning.diagonal(name, units, tensors[name]) > 0
+                tensors[name] *= hypercloning.diagonal(name, copies, tensors[name]) > 0
             if layers == "identity" and _block(name) in new:
                 tensors[name].zero_()
     return grown

@@ -35,8 +35,11 @@ class Check:
     """Print a Markdown table of the methods with their measured logit error, and check no more."""
 
     def __call__(self) -> None:
+        import torch
+
         from bench.growth import names
 
+        torch.set_num_threads(1)  # models this small only wait for a second thread
         if self.all == bool(self.methods):
             raise UserError("check takes METHOD ... or --all")
         words = names() if self.all else self.methods
@@ -64,7 +67,7 @@ def _results(word: str, full: bool) -> Iterator["Result"]:
     from bench.checks.load import find
     from bench.growth import check_params, names
 
-    name, params = _parse(word)
+    name, params = parse_method(word)
     try:
         entry = find(name)
     except UserError as error:
@@ -77,7 +80,7 @@ def _results(word: str, full: bool) -> Iterator["Result"]:
     return check_method(entry, params, full=full, label=word)
 
 
-def _parse(word: str) -> tuple[str, Mapping[str, Scalar]]:
+def parse_method(word: str) -> tuple[str, Mapping[str, Scalar]]:
     """``szp:shrink=0.2`` as a name and parameters."""
     from sweeps.override import scalar
 

@@ -14,6 +14,7 @@ from bench import checkpoint
 from bench.checkpoint import Damaged
 from bench.data.batches import load, resolve, val_windows
 from bench.flops import per_token, per_token_6n
+from bench.growth import During, method
 from bench.model import Decoder, cross_entropy, parameters
 from bench.parametrization import parametrization
 from bench.record import RUN_SCHEMA, read_run
@@ -383,6 +384,48 @@ def test_a_methods_own_mistake_fails_its_run_even_without_a_message(
     run_stack(job)
     assert row(job, 0)["status"] == "failed"
     assert row(job, 0)["reason"].startswith("AssertionError")
+
+
+def fails(*_: object) -> object:
+    return 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("hooks", "said"),
+    [
+        ({"used": fails}, "ZeroDivisionError: division by zero"),
+        ({"lift": fails}, "ZeroDivisionError: division by zero"),
+        ({"rates": lambda t: {"embed.weight": 1.0} if t < 5 else fails()}, "ZeroDivisionError"),
+        ({"norm_mask": lambda t: torch.ones(3)}, "RuntimeError: The size of tensor"),
+        ({"used": lambda trained, t, rng: {}}, "AssertionError"),
+    ],
+)
+def test_what_a_methods_hooks_do_wrong_fails_its_runs(source_job, corpus, monkeypatch, hooks, said):
+    run_stack(source_job)
+    sound = method("szp")
+    hooked = replace(sound, during=lambda small, big, steps, **params: During(**hooks))
+    monkeypatch.setattr("bench.start.growth.method", lambda name: hooked)
+    target = grown_from(source_job.runs[0], "szp", 32)
+    job = job_of(Path(source_job.folder), corpus, (target, replace(target, seed=6)), role="target")
+    monkeypatch.setattr(bench.run, "SAVE_EVERY_S", -1)
+    run_stack(job)
+    for i in range(2):
+        assert row(job, i)["status"] == "failed"
+        assert row(job, i)["reason"].startswith(f"method 'szp' raised {said}")
+        trace = (home(job, i) / "traceback.txt").read_text()
+        assert said.partition(":")[0] in trace
+        assert "in run_stack" in trace
+    assert not list(Path(job.folder).glob("stacks/*"))
+    monkeypatch.setattr("bench.start.growth.method", lambda name: sound)
+    run_stack(job)
+    assert [row(job, i)["status"] for i in range(2)] == ["finished", "finished"]
+    assert not (home(job, 0) / "traceback.txt").exists()
+
+
+def test_a_mistake_of_ours_is_no_methods(source_job, monkeypatch):
+    monkeypatch.setattr("bench.run.advance", fails)
+    with pytest.raises(ZeroDivisionError):
+        run_stack(source_job)
 
 
 def test_another_text_under_the_same_name_is_refused(job, tmp_path):

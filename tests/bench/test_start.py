@@ -102,6 +102,12 @@ def test_a_method_that_carries_no_moments_says_so(source, corpus, monkeypatch):
         begins(source, grown(source[1], "szp", optimizer="carry"), corpus)
 
 
+def test_noise_would_fill_the_zeros_of_what_was_pruned(source, corpus):
+    run = grown(source[1], "prune", width=8, noise=0.1, params=(("sparsity", 0.5),))
+    with pytest.raises(ValueError, match="'prune' makes no copies that noise could part"):
+        begins(source, run, corpus)
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -133,13 +139,15 @@ def test_what_is_not_the_targets_shape_fails_that_run_alone(
 def test_batches_for_a_method_that_learns_are_nobody_elses(source, corpus, monkeypatch):
     seen = {}
 
-    def grow(weights, small, big, init, rng, *, batches=None):
-        seen.update({step: batches(step) for step in range(3)})
+    def grow(weights, small, big, init, rng, *, batches=None, rounds=2):
+        seen.update({step: batches(step) for step in range(rounds)})
         return dict(init)
 
-    fake(monkeypatch, grow=grow, learning_steps=lambda params: 3)
+    fake(monkeypatch, grow=grow, learning_steps="rounds")
     run = grown(source[1], "szp")
-    assert begins(source, run, corpus).learning_steps == 3
+    assert begins(source, run, corpus).learning_steps == 2
+    run = grown(source[1], "szp", params=(("rounds", 3),))
+    assert begins(source, run, corpus).learning_steps == len(seen) == 3
     data = load(run.data, corpus)
     assert seen[0].shape == (run.batch_sequences, run.model.context + 1)
     own = train_batch(data.train, run.data_seed, 0, run.batch_sequences, run.model.context)

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 
+import pandas as pd
 import pytest
 
 from bench import growth
@@ -100,6 +101,66 @@ def test_a_plug_in_that_cannot_be_loaded_fails_and_the_others_are_checked(
     assert failed["check"] == "load"
     assert "ImportError: libmagic is missing" in failed["reason"]
     assert {row["method"] for row in rows} == {"continue", "broken"}
+
+
+def test_a_plug_in_that_cannot_be_loaded_is_listed_with_the_reason(mugrow, install):
+    install("broken", "raise ImportError('libmagic is missing')")
+    ended = mugrow("list", "methods", "--json")
+    assert ended.code == 0
+    rows = {row["name"]: row for row in json.loads(ended.out)}
+    assert "ImportError: libmagic is missing" in rows["broken"]["summary"]
+    assert rows["stack"]["axes"] == "depth"
+    assert len({tuple(row) for row in rows.values()}) == 1  # the same columns
+
+
+RAISES = ("return None", "return 1 // 0")  # of `supports`, the first function of the file
+
+
+def raising(name: str) -> str:
+    return code(name).replace(*RAISES, 1)
+
+
+def test_a_plug_in_whose_facts_raise_is_one_line(mugrow, tiny, install, tmp_path):
+    install("crash", raising("crash"))
+    more = ("methods=scratch,crash", "ladder=16:1:16:2", "--dry-run", "--out", tmp_path / "study")
+    ended = mugrow(*tiny, *more)
+    line = "plug-in method 'crash' raised ZeroDivisionError: integer division or modulo by zero"
+    assert (ended.code, ended.err) == (2, f"mugrow: {line}\n")
+    ended = mugrow("check", "crash", "--quick", "--json")
+    assert ended.code == 1
+    (row,) = json.loads(ended.out)
+    assert (row["check"], row["status"], row["reason"]) == ("supports", "fail", line)
+
+
+HOOKED = """
+from bench.growth import During
+
+def during(small, big, steps, **params):
+    return During(used=lambda trained, t, rng: trained if t < 3 else 1 // 0)
+
+from dataclasses import replace
+METHOD = replace(METHOD, during=during)
+"""
+
+
+def test_a_plug_in_that_raises_while_it_trains_fails_its_own_runs(
+    mugrow, tiny, install, in_threads, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("analysis.report.build.build", lambda folder: folder)
+    install("crash", code("crash") + HOOKED)
+    out = tmp_path / "study"
+    ended = mugrow(*tiny, "methods=scratch,crash", "ladder=16:1:16:2", "--out", out)
+    assert ended.code == 0
+    runs = pd.read_parquet(out / "runs.parquet")
+    failed = runs[runs["status"] == "failed"]
+    line = "plug-in method 'crash' raised ZeroDivisionError: integer division or modulo by zero"
+    assert set(failed["method"]) == {"crash"}
+    assert set(failed["reason"]) == {line}
+    assert set(runs[runs["method"] == "scratch"]["status"]) == {"finished"}
+    said = " ".join(ended.err.split())
+    assert f"failed: 2, see {out}/runs/*/traceback.txt: {line}".replace(" ", "") in said.replace(
+        " ", ""
+    )
 
 
 def test_a_file_is_checked_by_its_path(mugrow, fast, tmp_path):

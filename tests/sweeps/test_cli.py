@@ -128,6 +128,13 @@ def test_a_dry_run_says_what_is_skipped(tiny, mugrow, tmp_path):
     assert skipped == {("w16-d1 to w32-d1", "stack")}
 
 
+def test_a_dry_run_says_once_why_several_methods_are_skipped(tiny, mugrow, tmp_path):
+    both = ("ladder=16:1:32:1,16:1:16:2", "methods=scratch,szp,stack,llama_pro")
+    ended = mugrow(*tiny, *both, "--dry-run", "--out", tmp_path / "study")
+    (line,) = [line for line in ended.out.splitlines() if line.startswith("skipped")]
+    assert line.startswith("skipped at w16-d1 to w32-d1: stack, llama_pro: grows depth only: the")
+
+
 # --- what it refuses ---------------------------------------------------------------------------
 
 

@@ -37,9 +37,8 @@ def two_flavours(monkeypatch):
 
 
 def found(entry: GrowthMethod, check: str) -> list[str]:
-    """What a check says of the cases that fail; a method that learns does so for two steps."""
-    params = {"steps": 2} if entry.learning_steps else {}
-    return [f"{r.case}: {r.reason}" for r in failures(CHECKS[check](entry, params, False))]
+    """What a check says of the cases that fail."""
+    return [f"{r.case}: {r.reason}" for r in failures(CHECKS[check](entry, {}, False))]
 
 
 @pytest.mark.parametrize("name", names())
@@ -197,6 +196,23 @@ def test_unscaled_moments_are_not_equivalent():
 
     assert curve_difference(entry, case, {}) <= 1e-12
     assert curve_difference(replace(entry, grow_moments=grow_moments), case, {}) > 1e-3
+
+
+def test_a_method_that_learns_does_so_for_a_few_steps_but_in_the_smoke_test(monkeypatch):
+    asked = []
+
+    def learned(weights, small, big, init, rng, *, batches, rounds=100):
+        asked.append(rounds)
+        return {name: tensor.clone() for name, tensor in init.items()}
+
+    entry = replace(method("ligo"), grow=learned, learning_steps="rounds", choices={})
+    assert found(entry, "shapes") == []
+    assert set(asked) == {cases_module.OWN_STEPS}
+    list(CHECKS["shapes"](entry, {"rounds": 7}, False))
+    assert asked[-1] == 7
+    monkeypatch.setattr("bench.checks.smoke.STEPS", 1)
+    list(CHECKS["smoke"](entry, {}, False))
+    assert asked[-1] == 100
 
 
 def test_copies_are_locked_until_there_is_noise():

@@ -80,7 +80,7 @@ def test_other_forward_multipliers_are_made_up_for_in_weights_and_moments(
     small = replace(SMALL, tied=tied)
     big = replace(small, depth=SHAPES[name])
     entry, weights, batch = method(name), random_weights(small), tokens(small)
-    ours, theirs = Decoder(small), Decoder(big, Multipliers(output=0.25, attention=0.5))
+    ours, theirs = Decoder(small), Decoder(big, Multipliers(0.25, 0.5, 0.6, 0.8))
     grown = entry.grow(weights, ours, theirs, {}, RNG)
     torch.testing.assert_close(
         loss(theirs, grown, batch), loss(ours, weights, batch), rtol=1e-13, atol=0

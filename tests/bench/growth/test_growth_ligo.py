@@ -9,8 +9,9 @@ from growth_runs import MODEL, RUN, skewed, start_of, train
 
 from bench.data.batches import train_batch
 from bench.growth import check_growth, ligo, method
+from bench.growth.zero_pad import forward_factor
 from bench.model import Decoder, cross_entropy, flatten, parameters
-from bench.parametrization import generator
+from bench.parametrization import generator, initial_weights, parametrization
 from bench.spec import ModelSpec, UserError, llama
 
 ENTRY = method("ligo")
@@ -122,9 +123,35 @@ def test_depth_alone_learns_mixtures_alone():
     }
 
 
+def stream_gradient(width: int, rules: str) -> float:
+    """Norm of the loss's gradient in the residual stream's map, before it is learned."""
+    base = ModelSpec(width=16, depth=2, head_size=8, context=8, vocab_size=13)
+    small, big = replace(base, width=width), replace(base, width=2 * width)
+    ours, theirs = (parametrization(rules).rules(model, base) for model in (small, big))
+    source, target = Decoder(small, ours.multipliers), Decoder(big, theirs.multipliers)
+    norms = []
+    for seed in range(4):
+        rng = torch.Generator().manual_seed(seed)
+        weights = {
+            name: tensor * forward_factor(name, source, target, ".attention.q.")
+            for name, tensor in initial_weights(small, ours, 0.1, seed, torch.float64).items()
+        }
+        maps = ligo.initial_maps(small, big, rng, "stack")
+        maps["stream"].requires_grad_()
+        tokens = torch.randint(13, (1, 4, 9), generator=rng)
+        row = flatten(big, ligo.apply(maps, weights, small, big))[None]
+        loss = cross_entropy(target.logits(row, tokens[..., :-1]), tokens[..., 1:]).sum()
+        norms.append(float(torch.autograd.grad(loss, maps["stream"])[0].norm()))
+    return sum(norms) / len(norms)
+
+
+def test_under_mup_one_rate_serves_all_widths():
+    assert stream_gradient(128, "mup") == pytest.approx(stream_gradient(32, "mup"), rel=0.15)
+    assert stream_gradient(128, "sp") > 4 * stream_gradient(32, "sp")
+
+
 def test_what_it_costs_and_what_is_its_users_to_set():
-    assert ENTRY.learning_steps({}) == ENTRY.params["steps"] == 100
-    assert ENTRY.learning_steps({"steps": 7}) == 7
+    assert ENTRY.params[ENTRY.learning_steps] == 100
     assert "batches" not in ENTRY.params
 
 

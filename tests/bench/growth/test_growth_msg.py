@@ -95,10 +95,21 @@ def test_at_the_end_of_growth_the_model_is_the_target_itself(
     trained = random_weights(big)
     used = during.used(trained, last, None)
     assert all(torch.equal(used[name], trained[name]) for name in trained)
-    assert torch.equal(during.norm_mask(last), torch.ones(32, dtype=torch.float64))
+    assert during.norm_mask(last) is None
+    assert during.norm_mask(last - 1).min() == (last - 1) / last
     half = during.used(trained, last // 2, None)["blocks.0.mlp.down.weight"]
     assert torch.equal(half[:, :64], trained["blocks.0.mlp.down.weight"][:, :64])
     assert torch.equal(half[:, 64:], trained["blocks.0.mlp.down.weight"][:, 64:] / 2)
+
+
+@pytest.mark.parametrize("flavour", [ModelSpec, llama])
+def test_a_full_mask_is_no_mask(random_weights, flavour):
+    """What is left out at the end of growth changes nothing but the rounding."""
+    decoder = Decoder(shape(flavour))
+    weights, full = random_weights(decoder.spec), torch.ones(16, dtype=torch.float64)
+    plain = gradient(decoder, weights)
+    for name, tensor in gradient(replace(decoder, norm_mask=full), weights).items():
+        torch.testing.assert_close(tensor, plain[name], rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("rules", ["sp", "mup"])

@@ -1,0 +1,193 @@
+"""``mugrow coordcheck``: whether activations keep their size as the model grows."""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import arg
+
+from bench.spec import ModelSpec, Start, UserError, llama
+from sweeps.commands.output import print_table
+
+if TYPE_CHECKING:
+    from bench.coordcheck import Ladder, Row
+
+FIGURES = (".svg", ".png")
+WIDTHS, GROWN_WIDTHS, WIDTH, DEPTH = (32, 64, 128), (64, 128, 256), 64, 2
+BASE = {"width": 32, "depth": 2}
+HEAD_SIZE, CONTEXT = 16, 32
+STEPS = {"width": 4, "depth": 10}
+LABELS = {"x": "|x|", "dx": "|x-x0|"}
+
+
+@dataclass(frozen=True)
+class Coordcheck:
+    """Measure how activations and their movement scale with width or depth; exit code 1 if a slope
+    is out of its bounds.
+
+    Models of the ladder train a few steps on one batch size and rate. Give several widths, or
+    several depths.
+    """
+
+    parametrization: Annotated[tuple[str, ...], arg(metavar="P ...")]
+    """Names of `mugrow list parametrizations`, with parameters as in completep:alpha=0.5."""
+    widths: Annotated[tuple[int, ...], arg(metavar="WIDTH ...")] = ()
+    """Widths to compare: 32 64 128 by default, or twice that after growth. With several depths one,
+    64 by default."""
+    depths: Annotated[tuple[int, ...], arg(metavar="DEPTH ...")] = ()
+    """Depths to compare; one, 2 by default, with several widths."""
+    method: str | None = None
+    """Measure right after growth from half the size, by this method, as in szp:shrink=0.2."""
+    base: int | None = None
+    """The width (or depth) that hyperparameters are meant at; 32 (or 2) by default."""
+    heads: int | None = None
+    """This many heads at every width, so that the head size grows; else it is 16."""
+    flavour: Literal["llama", "gpt2"] = "llama"
+    """Which decoder."""
+    lr: float = 0.01
+    """The learning rate at the base."""
+    init_std: float = 0.08
+    """The initial scale at the base; that of umup is 1."""
+    steps: int | None = None
+    """Updates to train; 4 by default, in depth 10."""
+    seeds: Annotated[tuple[int, ...], arg(metavar="SEED ...")] = (0, 1, 2, 3, 4)
+    """Initial weights and batches; intervals are over them."""
+    corpus: str = "synthetic"
+    """A corpus by name or path; see `mugrow list corpora`."""
+    figure: Path | None = None
+    """Draw sizes over the axis, for every module and step, to this .svg or .png file."""
+    json: bool = False
+    """Print as JSON: a row a module and step."""
+
+    def __call__(self) -> None:
+        from bench.coordcheck import coordcheck
+
+        if self.figure is not None and self.figure.suffix not in FIGURES:
+            raise UserError(f"--figure draws {' or '.join(FIGURES)}, not {self.figure}")
+        rows: list[Row] = []
+        for ladder in self._ladders():
+            rows += coordcheck(ladder, self.corpus)
+        if self.figure is not None:
+            _draw(self.figure, rows)
+        if self.json:
+            print(json.dumps([asdict(row) for row in rows], indent=2))
+        else:
+            _print(rows)
+        if any(row.verdict == "fail" for row in rows):
+            sys.exit(1)
+
+    def _ladders(self) -> list["Ladder"]:
+        """One for each parametrization; all are checked before any is trained."""
+        from dataclasses import replace
+
+        from bench.coordcheck.ladder import HYPER, Axis, Ladder
+        from bench.data.batches import load, resolve
+        from bench.parametrization import canonical
+
+        axis: Axis = "depth" if len(self.depths) > 1 else "width"
+        start = self._start()
+        widths, depths = self._sizes(axis, grown=start is not None)
+        base = BASE | ({} if self.base is None else {axis: self.base})
+        data = resolve(self.corpus, val_tokens=CONTEXT)
+        vocabulary = load(data, self.corpus).vocab_size
+        return [
+            Ladder(
+                parametrization=canonical(parametrization),
+                axis=axis,
+                models=tuple(self._model(*size, vocabulary) for size in product(widths, depths)),
+                base=self._model(base["width"], base["depth"], vocabulary),
+                data=data,
+                hyper=replace(HYPER, lr=self.lr, init_std=self.init_std),
+                steps=STEPS[axis] if self.steps is None else self.steps,
+                seeds=self.seeds,
+                start=start,
+            )
+            for parametrization in self.parametrization
+        ]
+
+    def _sizes(self, axis: str, grown: bool) -> tuple[list[int], list[int]]:
+        """Widths and depths, from small to large; one of one of them."""
+        default = (WIDTH,) if axis == "depth" else GROWN_WIDTHS if grown else WIDTHS
+        widths, depths = (sorted(set(s)) for s in (self.widths or default, self.depths or (DEPTH,)))
+        if axis == "depth" and len(widths) > 1:
+            given = " ".join(map(str, widths))
+            raise UserError(f"several --depths take one of the --widths, not {given}")
+        return widths, depths
+
+    def _model(self, width: int, depth: int, vocabulary: int) -> ModelSpec:
+        if self.heads is not None and (self.heads < 1 or width % self.heads):
+            raise UserError(f"width {width} is not a multiple of --heads {self.heads}")
+        make = llama if self.flavour == "llama" else ModelSpec
+        return make(
+            width=width,
+            depth=depth,
+            head_size=HEAD_SIZE if self.heads is None else width // self.heads,
+            context=CONTEXT,
+            vocab_size=vocabulary,
+        )
+
+    def _start(self) -> Start | None:
+        """How every model is grown, if it is."""
+        from sweeps.commands.check import parse_method
+
+        if self.method is None:
+            return None
+        name, params = parse_method(self.method)
+        return Start(method=name, params=tuple(sorted(params.items())))
+
+
+def _print(rows: Sequence["Row"]) -> None:
+    """A table for each parametrization, a line a module, and the verdict."""
+    for parametrization in dict.fromkeys(row.parametrization for row in rows):
+        own = [row for row in rows if row.parametrization == parametrization]
+        after = "" if own[0].method == "scratch" else f", grown by {own[0].method}"
+        sizes = " ".join(map(str, own[0].sizes))
+        print(f"{parametrization}{after}: slopes of log2 mean|x| over log2 {own[0].axis}, {sizes}")
+        modules = dict.fromkeys((row.kind, row.module) for row in own)
+        print_table([_line([r for r in own if (r.kind, r.module) == key]) for key in modules])
+        if reasons := sorted({row.reason for row in own if row.reason}):
+            print(f"exempt: {'; '.join(reasons)}")
+        failed = len({(row.kind, row.module) for row in own if row.verdict == "fail"})
+        print(f"verdict: {f'FAIL, {failed} of {len(modules)}' if failed else 'pass'}\n")
+
+
+def _line(rows: Sequence["Row"]) -> dict[str, Any]:
+    """A module's slopes by step, and the interval of the steepest of those that decide."""
+    verdicts = {row.verdict for row in rows}
+    verdict = next(known for known in ("fail", "pass", "exempt") if known in verdicts)
+    deciding = [row for row in rows if row.verdict == verdict]
+    steepest = max(deciding, key=lambda row: math.inf if row.slope is None else abs(row.slope))
+    slopes = {f"t={row.step}": "–" if row.slope is None else f"{row.slope:+.2f}" for row in rows}
+    return {
+        "": LABELS[rows[0].kind],
+        "module": rows[0].module,
+        "t=0": "",
+        **slopes,
+        "steepest, 95 %": _interval(steepest),
+        "verdict": verdict,
+    }
+
+
+def _interval(row: "Row") -> str:
+    if row.interval is None:
+        return "no slope"
+    low, high = row.interval
+    return f"{low:+.2f} to {high:+.2f}"
+
+
+def _draw(path: Path, rows: Sequence["Row"]) -> None:
+    from analysis.figures import style
+    from analysis.figures.coordcheck import of_rows
+    from bench.record import write_atomically
+
+    with style.applied():
+        figure = of_rows([asdict(row) for row in rows])
+    drawn = (
+        style.png_bytes(figure) if path.suffix == ".png" else style.svg_bytes(figure, "coordcheck")
+    )
+    write_atomically(path, lambda temporary: temporary.write_bytes(drawn))

@@ -1,0 +1,117 @@
+"""``mugrow coordcheck``: what it prints, draws and refuses."""
+
+import json
+
+import pytest
+
+from analysis.figures import coordcheck
+
+QUICK = ("--widths", 32, 64, "--seeds", 0, 1, 2, "--steps", 1)
+KEYS = {
+    "parametrization",
+    "method",
+    "axis",
+    "module",
+    "kind",
+    "step",
+    "slope",
+    "interval",
+    "verdict",
+    "reason",
+    "sizes",
+    "means",
+}
+
+
+def checked(mugrow, *words):
+    return mugrow("coordcheck", "--parametrization", *words)
+
+
+def test_json_has_a_row_a_module_and_step(mugrow):
+    ended = checked(mugrow, "mup", *QUICK, "--json")
+    rows = json.loads(ended.out)
+    assert all(row.keys() == KEYS for row in rows)
+    assert {row["verdict"] for row in rows} <= {"pass", "fail", "exempt"}
+    assert ended.code == int(any(row["verdict"] == "fail" for row in rows))
+    assert len(rows) == 18 * 3
+    assert all(row["interval"][0] <= row["slope"] <= row["interval"][1] for row in rows)
+    assert all(row["sizes"] == [32, 64] and len(row["means"]) == 2 for row in rows)
+    assert {row["axis"] for row in rows} == {"width"}
+
+
+def test_what_fails_is_said_and_exits_with_one(mugrow):
+    ended = checked(mugrow, "sp", "mup", *QUICK)
+    assert ended.code == 1
+    first, second = ended.out.split("\n\n")[:2]
+    assert first.splitlines()[0] == "sp: slopes of log2 mean|x| over log2 width, 32 64"
+    lines = first.splitlines()
+    failed = sum(line.split()[-1] == "fail" for line in lines)
+    assert lines[-1] == f"verdict: FAIL, {failed} of 36"
+    assert failed > 20
+    assert second.splitlines()[0].startswith("mup:")
+    line = next(line for line in lines if "blocks.0.mlp.up" in line)
+    assert line.split()[-1] == "fail"
+
+
+def test_the_figure_is_of_the_rows(mugrow, tmp_path, monkeypatch):
+    drawn, as_it_is = [], coordcheck.draw_panel
+
+    def draw_panel(axis, rows, colours):
+        drawn.append(rows)
+        as_it_is(axis, rows, colours)
+
+    monkeypatch.setattr(coordcheck, "draw_panel", draw_panel)
+    figure = tmp_path / "grid.svg"
+    ended = checked(mugrow, "mup", *QUICK, "--json", "--figure", figure)
+    rows = json.loads(ended.out)
+    assert figure.read_text().startswith("<?xml")
+    assert len(drawn) == 10 * 2
+    assert all(json.loads(json.dumps(row)) in rows for panel in drawn for row in panel)
+
+
+def test_depth_and_growth_say_what_they_are(mugrow):
+    ended = checked(
+        mugrow, "completep:alpha=1.0", "--depths", 2, 4, "--widths", 32, "--steps", 2,
+        "--method", "stack", "--base", 1, "--seeds", 0, 1,
+    )  # fmt: skip
+    lines = ended.out.splitlines()
+    assert lines[0] == "completep, grown by stack: slopes of log2 mean|x| over log2 depth, 2 4"
+    assert any(line.startswith("exempt: in depth") for line in lines)
+    assert ended.err == ""
+
+
+def test_a_growing_head_exempts_attention_logits(mugrow):
+    ended = checked(mugrow, "mup", *QUICK, "--heads", 2, "--json")
+    rows = [row for row in json.loads(ended.out) if row["module"].endswith("logits")]
+    assert {(row["verdict"], row["reason"]) for row in rows} == {("exempt", "the head size grows")}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("mupp",), "unknown parametrization 'mupp'; did you mean 'mup'?"),
+        (("mup", "completep:alfa=1"), "did you mean 'alpha'?"),
+        (("mup", "--widths", 64), "a slope takes at least two widths, not 64 alone"),
+        (("mup", "--widths", 32, 40), "width 40 is not a multiple of head_size 16; the nearest"),
+        (("mup", "--widths", 16, 32), "width 16 is below the base's 32; a base is at most 16"),
+        (("mup", "--widths", 32, 64, "--heads", 3), "width 32 is not a multiple of --heads 3"),
+        (("mup", "--widths", 32, 64, "--heads", 0), "width 32 is not a multiple of --heads 0"),
+        (("mup", "--base", 0), "width must be at least 1, not 0"),
+        (("mup", "--depths", 1, 2), "depth 1 is below the base's 2; a base is at most 1"),
+        (("mup", "--depths", 2, 4, "--widths", 32, 64), "take one of the --widths, not 32 64"),
+        (("mup", "--seeds", 3), "an interval takes at least two different seeds, not 3"),
+        (("mup", "--steps", 0), "steps must be at least 1, not 0"),
+        (("mup", "--lr", 0), "lr must be above 0"),
+        (("mup", "--lr", -1), "lr must be a finite number"),
+        (("mup", "--method", "spz"), "unknown method 'spz'; did you mean 'szp'?"),
+        (("mup", "--method", "szp:shrink"), "NAME or NAME:PARAMETER=VALUE, not 'szp:shrink'"),
+        (("mup", "--method", "stack"), "grows depth only"),
+        (("mup", "--corpus", "synthetics"), "did you mean 'synthetic'?"),
+        (("mup", "--figure", "grid.pdf"), "--figure draws .svg or .png, not grid.pdf"),
+    ],
+)
+def test_mistakes_are_one_line(mugrow, words, message):
+    ended = checked(mugrow, *words)
+    assert (ended.code, ended.out) == (2, "")
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
