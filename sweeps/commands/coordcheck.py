@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import arg
 
 from bench.spec import ModelSpec, Start, UserError, llama
-from sweeps.commands.output import print_table
+from sweeps.commands.output import check_figure, print_table, write_figure
 
 if TYPE_CHECKING:
     from bench.coordcheck import Ladder, Row
 
-FIGURES = (".svg", ".png")
 WIDTHS, GROWN_WIDTHS, WIDTH, DEPTH = (32, 64, 128), (64, 128, 256), 64, 2
 BASE = {"width": 32, "depth": 2}
 HEAD_SIZE, CONTEXT = 16, 32
@@ -67,13 +66,15 @@ class Coordcheck:
     def __call__(self) -> None:
         from bench.coordcheck import coordcheck
 
-        if self.figure is not None and self.figure.suffix not in FIGURES:
-            raise UserError(f"--figure draws {' or '.join(FIGURES)}, not {self.figure}")
+        check_figure(self.figure)
         rows: list[Row] = []
         for ladder in self._ladders():
             rows += coordcheck(ladder, self.corpus)
         if self.figure is not None:
-            _draw(self.figure, rows)
+            from analysis.figures.coordcheck import of_rows
+
+            drawn = [asdict(row) for row in rows]
+            write_figure(self.figure, lambda: of_rows(drawn))
         if self.json:
             print(json.dumps([asdict(row) for row in rows], indent=2))
         else:
@@ -178,16 +179,3 @@ def _interval(row: "Row") -> str:
         return "no slope"
     low, high = row.interval
     return f"{low:+.2f} to {high:+.2f}"
-
-
-def _draw(path: Path, rows: Sequence["Row"]) -> None:
-    from analysis.figures import style
-    from analysis.figures.coordcheck import of_rows
-    from bench.record import write_atomically
-
-    with style.applied():
-        figure = of_rows([asdict(row) for row in rows])
-    drawn = (
-        style.png_bytes(figure) if path.suffix == ".png" else style.svg_bytes(figure, "coordcheck")
-    )
-    write_atomically(path, lambda temporary: temporary.write_bytes(drawn))

@@ -1,10 +1,16 @@
 """What commands share at the edge: checks of flags, and tables on the terminal."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.spec import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURES = (".svg", ".png")
 
 
 def check_positive(option: str, *values: int) -> None:
@@ -24,6 +30,21 @@ def check_device(device: str) -> None:
         raise UserError(
             f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); 'cpu' can"
         ) from None
+
+
+def check_figure(path: Path | None) -> None:
+    if path is not None and path.suffix not in FIGURES:
+        raise UserError(f"--figure draws {' or '.join(FIGURES)}, not {path}")
+
+
+def write_figure(path: Path, draw: Callable[[], "Figure"]) -> None:
+    from analysis.figures import style
+    from bench.record import write_atomically
+
+    with style.applied():
+        figure = draw()
+    drawn = style.png_bytes(figure) if path.suffix == ".png" else style.svg_bytes(figure, path.stem)
+    write_atomically(path, lambda temporary: temporary.write_bytes(drawn))
 
 
 def print_summary(folder: Path, page: Path, as_json: bool) -> None:

@@ -4,17 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from bench.spec import UserError
-from sweeps.commands.output import print_table
-
-if TYPE_CHECKING:
-    from analysis.foreign import Arms
-
-FIGURES = (".svg", ".png")
+from sweeps.commands.output import check_figure, print_table, write_figure
 
 
 @dataclass(frozen=True)
@@ -53,8 +48,7 @@ class Savings:
     def __call__(self) -> None:
         from analysis.foreign import read_arms, savings
 
-        if self.figure is not None and self.figure.suffix not in FIGURES:
-            raise UserError(f"--figure draws {' or '.join(FIGURES)}, not {self.figure}")
+        check_figure(self.figure)
         arms = read_arms(
             self.curves,
             run=self.run,
@@ -69,7 +63,10 @@ class Savings:
         )
         rows = savings(arms, self.at)
         if self.figure is not None:
-            _draw(self.figure, arms, self.baseline)
+            from analysis.figures.savings import of_table
+            from analysis.foreign import savings_curves
+
+            write_figure(self.figure, lambda: of_table(savings_curves(arms), self.baseline))
         if self.json:
             print(json.dumps(rows, indent=2))
         else:
@@ -87,15 +84,3 @@ def _cost(option: str, words: tuple[str, ...]) -> float | Mapping[str, float]:
         raise UserError(
             f"--{option} takes one number, or RUN=NUMBER for each run, not {' '.join(words)!r}"
         ) from None
-
-
-def _draw(path: Path, arms: "Arms", baseline: str) -> None:
-    from analysis.figures import style
-    from analysis.figures.savings import of_table
-    from analysis.foreign import savings_curves
-    from bench.record import write_atomically
-
-    with style.applied():
-        figure = of_table(savings_curves(arms), baseline)
-    drawn = style.png_bytes(figure) if path.suffix == ".png" else style.svg_bytes(figure, "savings")
-    write_atomically(path, lambda temporary: temporary.write_bytes(drawn))

@@ -85,6 +85,7 @@ def test_a_flat_line_is_seen_flat():
     [
         ([row(slope=-0.5, verdict="exempt"), row(slope=0.05)], "+0.05 pass", "pass"),
         ([row(slope=0.05), row(slope=-0.02)], "+0.05 pass", "pass"),
+        ([row(slope=0.05), row(slope=-0.08)], "-0.08 pass", "pass"),
         ([row(slope=-0.09), row(slope=0.2, verdict="fail")], "+0.20 fail", "fail"),
         ([row() | {"slope": None, "verdict": "fail"}], "no slope fail", "fail"),
         ([], "", "exempt"),

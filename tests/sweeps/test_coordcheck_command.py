@@ -5,6 +5,8 @@ import json
 import pytest
 
 from analysis.figures import coordcheck
+from bench.coordcheck import Row
+from sweeps.commands.coordcheck import _line
 
 QUICK = ("--widths", 32, 64, "--seeds", 0, 1, 2, "--steps", 1)
 KEYS = {
@@ -51,6 +53,27 @@ def test_what_fails_is_said_and_exits_with_one(mugrow):
     assert second.splitlines()[0].startswith("mup:")
     line = next(line for line in lines if "blocks.0.mlp.up" in line)
     assert line.split()[-1] == "fail"
+
+
+def test_one_failing_step_fails_its_line():
+    def row(step, slope, verdict):
+        return Row(
+            parametrization="mup", method="scratch", axis="width", module="head", kind="dx",
+            step=step, slope=slope, interval=(slope - 0.01, slope + 0.01), verdict=verdict,
+            reason=None, sizes=[32, 64], means=[1.0, 1.0],
+        )  # fmt: skip
+
+    line = _line([row(1, -0.3, "pass"), row(2, 0.2, "fail"), row(3, 0.9, "exempt")])
+    assert line == {
+        "": "|x-x0|",
+        "module": "head",
+        "t=0": "",
+        "t=1": "-0.30",
+        "t=2": "+0.20",
+        "t=3": "+0.90",
+        "steepest, 95 %": "+0.19 to +0.21",
+        "verdict": "fail",
+    }
 
 
 def test_the_figure_is_of_the_rows(mugrow, tmp_path, monkeypatch):
