@@ -2,7 +2,7 @@
 
     mugrow run quick
 
-Cost: 92 runs, four minutes on two cores.
+Cost: 92 runs, five minutes on two cores.
 
 The whole chain at the smallest scale at which its parts can be told apart. μP and SP proxies of
 two widths show whether the optimum moves with width; the μP optimum then trains a source of width
