@@ -63,8 +63,9 @@ def grown_curves(store: Store) -> pd.DataFrame:
     by_id = store.runs.set_index("run_id")
     sources = by_id.loc[runs["source_run_id"]]
     shapes = [f"w{w}-d{d}" for w, d in zip(sources["width"], sources["depth"], strict=True)]
+    logged = _logged(store.curves, set(runs["source_run_id"]))
     losses = [
-        _loss_at(store.curves, source_id, _trained_steps(spec, source_spec))
+        _loss_at(logged.get(source_id), _trained_steps(spec, source_spec))
         for source_id, spec, source_spec in zip(
             runs["source_run_id"], runs["spec"], sources["spec"], strict=True
         )
@@ -82,11 +83,20 @@ def _trained_steps(spec: str, source_spec: str) -> int:
     return checkpoint - began
 
 
-def _loss_at(curves: pd.DataFrame, run_id: str, step: int) -> float:
+def _logged(curves: pd.DataFrame, run_ids: set[str]) -> dict[str, pd.Series]:
+    """Validation losses by step, ascending, of the runs named: one pass over a table of millions
+    of rows, in place of one for every run."""
+    own = curves.loc[curves["run_id"].isin(run_ids) & curves["val_loss"].notna()]
+    return {
+        str(run_id): rows.set_index("step")["val_loss"].sort_index()
+        for run_id, rows in own.groupby("run_id", sort=False)
+    }
+
+
+def _loss_at(logged: pd.Series | None, step: int) -> float:
     """The validation loss logged last at or before a step; nan where there is none."""
-    logged = curves[(curves["run_id"] == run_id) & (curves["step"] <= step)]
-    losses = logged.sort_values("step")["val_loss"].dropna()
-    return float(losses.iloc[-1]) if len(losses) else float("nan")
+    before = None if logged is None else logged.loc[:step]
+    return float("nan") if before is None or before.empty else float(before.iloc[-1])
 
 
 def _recovery(rows: pd.DataFrame) -> Recovery:
