@@ -33,7 +33,8 @@ import torch
 from bench import checkpoint, flops
 from bench.checkpoint import Damaged
 from bench.data.batches import TokenData, load, val_windows
-from bench.growth import blamed, in_one_line
+from bench.entries import in_one_line
+from bench.growth import blamed
 from bench.model import Weights, count
 from bench.optim import AdamState
 from bench.record import read_run, set_aside, write_atomically, write_json, write_run

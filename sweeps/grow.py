@@ -17,7 +17,7 @@ from bench import checkpoint
 from bench.checkpoint import Damaged
 from bench.checks.cases import Grown
 from bench.data.batches import load
-from bench.growth import GrowthMethod, check_growth, check_start, method, stages
+from bench.growth import GrowthMethod, blamed, check_growth, check_start, method, stages
 from bench.model import Decoder, Weights
 from bench.parametrization import rules_of
 from bench.record import write_json
@@ -65,6 +65,8 @@ def grow(
     spec = _run(run, target, seed, start)
     grown = begun(spec, source, _batches(spec, corpus) if entry.learning_steps else _no_batches)
     error = logit_error(source, spec, grown)
+    with blamed(entry.name):
+        breaks = entry.breaks(run.model, target, {**entry.params, **params})
     _write(out, spec, grown)
     return Result(
         method=entry.name,
@@ -73,7 +75,7 @@ def grow(
         source_shape=_shape(run.model),
         target_shape=_shape(target),
         preserves=entry.preserves,
-        breaks=entry.breaks(run.model, target, {**entry.params, **params}),
+        breaks=breaks,
         logit_error=error,
         optimizer="carried" if grown.carried else "fresh",
     )

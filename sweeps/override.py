@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from bench.entries import scalar, split
 from bench.spec import Scalar, UserError, unknown
 from sweeps.study import CHOICES, Method, Study
 
@@ -96,13 +97,10 @@ EXPECTED = {bool: "true or false", int: "a whole number", float: "a finite numbe
 def _method(key: str, text: str) -> Method:
     """``szp:shrink=0.2:optimizer=carry`` as a method, its parameters and its policy. A parameter
     of the method's own goes before a policy of that name."""
-    name, *given = text.split(":")
+    name, given = split("method", text)
     types = get_type_hints(Method)
     params, policy = [], {}
-    for part in given:
-        param, equals, value = part.partition("=")
-        if not equals:
-            raise UserError(f"{key} takes NAME or NAME:PARAMETER=VALUE, not {text!r}")
+    for param, value in given.items():
         if param in CHOICES and param not in _own_params(name):
             policy[param] = _parse(param, value, types[param])
         else:
@@ -114,14 +112,3 @@ def _own_params(name: str) -> Mapping[str, Scalar]:
     from bench.growth import method, names  # brings in torch
 
     return method(name).params if name in names() else {}
-
-
-def scalar(text: str) -> Scalar:
-    """The narrowest type that reads ``text``."""
-    for kind in (bool, int, float):
-        try:
-            value: Scalar = PARSERS[kind](text)
-            return value
-        except (ValueError, KeyError):
-            continue
-    return text

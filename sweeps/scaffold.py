@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from bench.growth import GROUP
+from bench.growth import REGISTRY
 from bench.record import write_atomically
 from bench.spec import UserError
 
@@ -97,7 +97,7 @@ def test_the_contract() -> None:
 
 def package(name: str) -> dict[str, str]:
     """The files of an installable package, by path."""
-    about = {"name": name, "dashed": name.replace("_", "-"), "group": GROUP}
+    about = {"name": name, "dashed": name.replace("_", "-"), "group": REGISTRY.group}
     folder = f"mugrow-{about['dashed']}"
     return {
         f"{folder}/pyproject.toml": PROJECT.format(**about),

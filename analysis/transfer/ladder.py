@@ -149,7 +149,7 @@ def _grown(axis: Axis, sweeps: Iterable[Sweep], scratch: Sequence[Sweep]) -> lis
     several methods share is given once, and so is one that is part of another."""
     groups: dict[str, list[Sweep]] = {}
     for sweep in sweeps:
-        if sweep.source is not None and _grows_along(sweep) is axis:
+        if sweep.source is not None and grows_along(sweep) is axis:
             kept = {key: value for key, value in sweep.setting.items() if key not in axis.free}
             groups.setdefault(json.dumps(kept, sort_keys=True), []).append(sweep)
     found: list[Ladder] = []
@@ -179,7 +179,7 @@ def _longest(companions: Iterable[Ladder]) -> list[Ladder]:
     return kept
 
 
-def _grows_along(sweep: Sweep) -> Axis:
+def grows_along(sweep: Sweep) -> Axis:
     assert sweep.source is not None
     return WIDTH if sweep.width != sweep.source.width else DEPTH
 

@@ -5,7 +5,8 @@ on, and without learning rate and seeds, that is the sweep's *setting*. The sour
 is compared by its own spec, not by its id, which differs from seed to seed.
 
 The surprising fact: a target belongs to a sweep too, where its proxies are equal to it in all but
-the learning rate. It is the sweep's run at the rate that was transferred.
+the learning rate. It is the sweep's run at the rate that was transferred. A setting of targets
+alone was not searched: it is no sweep, and is kept for what compares settings at one rate.
 """
 
 import json
@@ -43,7 +44,8 @@ class Source:
 class Sweep:
     """Losses of one setting. ``log2_lr`` has shape (points,), ascending; ``loss`` (seeds, points),
     with inf for diverged and nan for pruned, failed or not run. ``status`` is a point's worst over
-    its seeds; ``run_flops`` those of one finished run, ``search_flops`` those of all runs."""
+    its seeds; ``run_flops`` those of one finished run, ``search_flops`` those of all runs.
+    ``searched`` says that proxies were run, so that there is a search for a rate."""
 
     setting: Setting
     seeds: tuple[Seed, ...]
@@ -54,6 +56,7 @@ class Sweep:
     search_flops: float = math.nan
     source: Source | None = None
     run_ids: tuple[str, ...] = ()
+    searched: bool = True
 
     @property
     def width(self) -> int:
@@ -87,14 +90,17 @@ class Sweep:
 
 def sweeps(runs: pd.DataFrame) -> list[Sweep]:
     """The sweeps among the runs, by parametrization, method, depth and width."""
+    return [one for one in by_setting(runs) if one.searched]
+
+
+def by_setting(runs: pd.DataFrame) -> list[Sweep]:
+    """The proxies and targets of every setting, in the order of ``sweeps``."""
     sources = {row["run_id"]: row for row in _rows(runs[runs["role"] == "source"])}
     groups: dict[str, list[dict[str, Any]]] = {}
     by_role = runs[runs["role"].isin(["proxy", "target"])].sort_values("role", kind="stable")
     for row in _rows(by_role):
         row["setting"] = setting(json.loads(row["spec"]), sources.get(row["source_run_id"]))
-        key = json.dumps(row["setting"], sort_keys=True)
-        if row["role"] == "proxy" or key in groups:
-            groups.setdefault(key, []).append(row)
+        groups.setdefault(json.dumps(row["setting"], sort_keys=True), []).append(row)
     found = [_sweep(rows, sources) for rows in groups.values()]
     return sorted(found, key=lambda one: (one.parametrization, one.method, one.depth, one.width,
                                           one.setting["hyper.init_std"]))  # fmt: skip
@@ -152,6 +158,7 @@ def _sweep(rows: list[dict[str, Any]], sources: Mapping[str, dict[str, Any]]) ->
         source=_source([sources[row["source_run_id"]] for row in rows
                         if row["source_run_id"] in sources]),
         run_ids=tuple(row["run_id"] for row in rows),
+        searched=any(row["role"] == "proxy" for row in rows),
     )  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from bench.growth import GrowthMethod, in_one_line, method
+from bench.entries import in_one_line
+from bench.growth import GrowthMethod, method
 from bench.spec import UserError
 
 

@@ -6,7 +6,8 @@ from functools import wraps
 from typing import Literal
 
 from bench.checks.cases import Case, cases, refusal
-from bench.growth import GrowthMethod, in_one_line
+from bench.entries import in_one_line
+from bench.growth import GrowthMethod
 from bench.spec import Scalar
 
 Status = Literal["pass", "fail", "skip"]

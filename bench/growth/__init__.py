@@ -18,22 +18,19 @@ and what breaks the symmetry of copied units. A method that acts while its targe
 frozen blocks) says so with ``during``.
 """
 
-import inspect
-import math
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from bench.entries import Registry, in_one_line, own_params
+from bench.entries import check_params as check_own_params
 from bench.model import Decoder, Weights
-from bench.spec import ModelSpec, Scalar, Start, UserError, unknown
+from bench.spec import ModelSpec, Scalar, Start, UserError
 
 Axis = Literal["width", "depth"]
 FIELDS: dict[Axis, tuple[str, ...]] = {
@@ -42,7 +39,6 @@ FIELDS: dict[Axis, tuple[str, ...]] = {
 }
 Params = Mapping[str, Scalar]
 Pair = Callable[[ModelSpec, ModelSpec, Params], str | None]
-GROUP = "mugrow.methods"
 
 
 class Moments(NamedTuple):
@@ -139,63 +135,29 @@ class GrowthMethod:
     @property
     def params(self) -> dict[str, Scalar]:
         """The method's own parameters and their defaults."""
-        signature = inspect.signature(self.grow).parameters.values()
         given = {"batches"} if self.learning_steps else set()
-        return {
-            p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY and p.name not in given
-        }
+        return {name: value for name, value in own_params(self.grow).items() if name not in given}
 
 
-def names() -> tuple[str, ...]:
-    """Every method by name: the files of this folder, then the plug-ins."""
-    own = [module.name for module in pkgutil.iter_modules(__path__)]
-    first = ["scratch"]  # the baseline
-    return tuple(first + sorted(set(own) - set(first)) + sorted(set(_plugins()) - set(own)))
-
-
-def method(name: str) -> GrowthMethod:
-    """The growth method called ``name``; ``UserError`` when there is none, or when its plug-in
-    cannot be loaded."""
-    if name not in names():
-        raise unknown("method", name, names())
-    if name in _plugins():
-        return _load(_plugins()[name])
-    entry = import_module(f"bench.growth.{name}").METHOD
-    assert isinstance(entry, GrowthMethod)
-    return entry
-
-
-@lru_cache
-def _plugins() -> dict[str, EntryPoint]:
-    own = {module.name for module in pkgutil.iter_modules(__path__)}
-    return {entry.name: entry for entry in entry_points(group=GROUP) if entry.name not in own}
-
-
-def _load(plugin: EntryPoint) -> GrowthMethod:
-    try:
-        entry = plugin.load()
-    except Exception as error:  # somebody else's module may raise anything
-        reason = in_one_line(error)
-        raise UserError(f"plug-in method {plugin.name!r} cannot be loaded: {reason}") from error
-    if not isinstance(entry, GrowthMethod) or entry.name != plugin.name:
-        raise UserError(
-            f"plug-in method {plugin.name!r}: {plugin.value} is not a GrowthMethod of that name"
-        )
-    return entry
+_own = sorted(module.name for module in pkgutil.iter_modules(__path__))
+REGISTRY = Registry(
+    noun="method",
+    type=GrowthMethod,
+    package=__name__,
+    constant="METHOD",
+    own=("scratch", *(name for name in _own if name != "scratch")),  # the baseline first
+    group="mugrow.methods",
+)
+names, method = REGISTRY.names, REGISTRY.get
 
 
 class MethodError(UserError):
     """What a growth method's own code did wrong, in one line that names it."""
 
 
-def in_one_line(error: Exception) -> str:
-    """``ZeroDivisionError: division by zero``."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")
-
-
 def raised(name: str, error: Exception) -> str:
     """One line that says which method raised what."""
-    return f"{'plug-in ' * (name in _plugins())}method {name!r} raised {in_one_line(error)}"
+    return f"{'plug-in ' * REGISTRY.is_plugin(name)}method {name!r} raised {in_one_line(error)}"
 
 
 @contextmanager
@@ -268,33 +230,6 @@ def _check_direction(entry: GrowthMethod, small: ModelSpec, big: ModelSpec) -> N
             )
 
 
-def check_params(entry: GrowthMethod, params: Mapping[str, Scalar]) -> None:
-    defaults = entry.params
-    for name, value in params.items():
-        if name not in defaults:
-            if not defaults:
-                raise UserError(f"method {entry.name!r} has no parameters, so no {name!r}")
-            raise unknown(f"parameter of method {entry.name!r}:", name, defaults)
-        if name in entry.choices and value not in entry.choices[name]:
-            raise unknown(f"{name} of method {entry.name!r}:", str(value), entry.choices[name])
-        if expected := _expected(defaults[name], value):
-            raise UserError(
-                f"{name} of method {entry.name!r} must be {expected} like "
-                f"{defaults[name]}, not {value!r}"
-            )
-
-
-def _expected(default: Scalar, value: Scalar) -> str | None:
-    """What a parameter should have been, if it is not of its default's kind."""
-    if isinstance(default, bool):
-        return None if isinstance(value, bool) else "true or false,"
-    if isinstance(default, int):
-        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-        return None if whole else "a whole number, at least 1,"
-    if isinstance(default, float):
-        return None if _is_number(value) else "a finite number"
-    return None
-
-
-def _is_number(value: Scalar) -> bool:
-    return not isinstance(value, bool | str) and math.isfinite(value)
+def check_params(entry: GrowthMethod, params: Params) -> None:
+    """Raise the ``UserError`` of parameters that the method cannot have."""
+    check_own_params(f"method {entry.name!r}", entry.params, entry.choices, params)

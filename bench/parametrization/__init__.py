@@ -11,23 +11,18 @@ A run names its parametrization in one string, its own parameters colon-separate
 """
 
 import hashlib
-import inspect
-import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from bench.entries import Registry, check_params, own_params, with_params
 from bench.model import Multipliers, parameters
-from bench.spec import ModelSpec, Scalar, UserError, unknown
-
-GROUP = "mugrow.parametrizations"
+from bench.spec import ModelSpec, Scalar
 
 
 class Rule(NamedTuple):
@@ -62,88 +57,32 @@ class Parametrization:
     @property
     def params(self) -> dict[str, Scalar]:
         """Its own parameters and their defaults."""
-        signature = inspect.signature(self.rules).parameters.values()
-        return {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
+        return own_params(self.rules)
 
 
-def names() -> tuple[str, ...]:
-    """Every parametrization by name: the files of this folder, then the plug-ins."""
-    return (*sorted(_own()), *sorted(_plugins()))
-
-
-def parametrization(name: str) -> Parametrization:
-    """The parametrization called ``name``; ``UserError`` when there is none, or when its plug-in
-    cannot be loaded."""
-    if name in _plugins():
-        return _load(_plugins()[name])
-    if name not in _own():
-        raise unknown("parametrization", name, names())
-    entry = import_module(f"bench.parametrization.{name}").PARAMETRIZATION
-    assert isinstance(entry, Parametrization)
-    return entry
-
-
-@lru_cache
-def _own() -> frozenset[str]:
-    return frozenset(module.name for module in pkgutil.iter_modules(__path__))
-
-
-@lru_cache
-def _plugins() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUP) if entry.name not in _own()}
-
-
-def _load(plugin: EntryPoint) -> Parametrization:
-    try:
-        entry = plugin.load()
-    except Exception as error:  # somebody else's module may raise anything
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise UserError(
-            f"plug-in parametrization {plugin.name!r} cannot be loaded: {reason}"
-        ) from error
-    if not isinstance(entry, Parametrization) or entry.name != plugin.name:
-        raise UserError(
-            f"plug-in parametrization {plugin.name!r}: {plugin.value} is not a Parametrization "
-            "of that name"
-        )
-    return entry
+REGISTRY = Registry(
+    noun="parametrization",
+    type=Parametrization,
+    package=__name__,
+    constant="PARAMETRIZATION",
+    own=tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))),
+    group="mugrow.parametrizations",
+)
+names, parametrization = REGISTRY.names, REGISTRY.get
 
 
 def parse(text: str) -> tuple[Parametrization, dict[str, Scalar]]:
     """``completep:alpha=0.5`` as the entry and the parameters that are given, each of its default's
     type. Raises ``UserError`` for an unknown name or parameter and for a wrong value."""
-    name, *given = text.split(":")
-    entry, params = parametrization(name), {}
-    for part in given:
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise UserError(f"a parametrization is NAME or NAME:PARAMETER=VALUE, not {text!r}")
-        if key not in entry.params:
-            if not entry.params:
-                raise UserError(f"parametrization {name!r} has no parameters, so no {key!r}")
-            raise unknown(f"parameter of parametrization {name!r}:", key, entry.params)
-        if key in params:
-            raise UserError(f"{key} of parametrization {name!r} is given twice in {text!r}")
-        params[key] = _value(entry, key, value)
-    return entry, params
+    name, params = with_params("parametrization", text)
+    entry = parametrization(name)
+    check_params(f"parametrization {name!r}", entry.params, entry.choices, params)
+    return entry, {key: _as(entry.params[key], value) for key, value in params.items()}
 
 
-def _value(entry: Parametrization, key: str, text: str) -> Scalar:
-    if key in entry.choices:
-        if text not in entry.choices[key]:
-            raise unknown(f"{key} of parametrization {entry.name!r}:", text, entry.choices[key])
-        return text
-    default = entry.params[key]
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise UserError(
-            f"{key} of parametrization {entry.name!r} must be a finite number like {default}, "
-            f"not {text!r}"
-        )
-    return number + 0.0  # -0.0 is 0.0
+def _as(default: Scalar, value: Scalar) -> Scalar:
+    """One spelling of a number: 1 is 1.0, and -0.0 is 0.0."""
+    return float(value) + 0.0 if isinstance(default, float) else value
 
 
 def canonical(text: str) -> str:

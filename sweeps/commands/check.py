@@ -3,13 +3,13 @@
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from bench.spec import Scalar, UserError
+from bench.spec import UserError
 from sweeps.commands.output import print_table
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ def _results(word: str, full: bool) -> Iterator["Result"]:
     plug-in that cannot be loaded is a result."""
     from bench.checks import Result, check_method
     from bench.checks.load import find
+    from bench.entries import with_params
     from bench.growth import check_params, names
 
-    name, params = parse_method(word)
+    name, params = with_params("method", word)
     try:
         entry = find(name)
     except UserError as error:
@@ -78,20 +79,6 @@ def _results(word: str, full: bool) -> Iterator["Result"]:
         )
     check_params(entry, params)
     return check_method(entry, params, full=full, label=word)
-
-
-def parse_method(word: str) -> tuple[str, Mapping[str, Scalar]]:
-    """``szp:shrink=0.2`` as a name and parameters."""
-    from sweeps.override import scalar
-
-    name, *given = word.split(":")
-    params = {}
-    for part in given:
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise UserError(f"a method is NAME or NAME:PARAMETER=VALUE, not {word!r}")
-        params[key] = scalar(value)
-    return name, params
 
 
 def _watched(method: str, results: Iterator["Result"]) -> Iterator["Result"]:

@@ -134,11 +134,11 @@ class Coordcheck:
 
     def _start(self) -> Start | None:
         """How every model is grown, if it is."""
-        from sweeps.commands.check import parse_method
+        from bench.entries import with_params
 
         if self.method is None:
             return None
-        name, params = parse_method(self.method)
+        name, params = with_params("method", self.method)
         return Start(method=name, params=tuple(sorted(params.items())))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from bench.spec import Scalar, Start, UserError
+from bench.spec import Scalar, Start
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,7 @@ class Grow:
 
 
 def _params(assignments: Iterable[str]) -> tuple[tuple[str, Scalar], ...]:
-    from sweeps.override import scalar
+    from bench.entries import assigned, scalar
 
-    params = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals:
-            raise UserError(f"{assignment!r} is not of the form key=value")
-        params[key] = scalar(value)
-    return tuple(sorted(params.items()))
+    given = assigned(assignments, "--set takes PARAMETER=VALUE")
+    return tuple(sorted((key, scalar(value)) for key, value in given.items()))

@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from bench import growth
+from bench import entries, growth
 from bench.checks import CHECKS
 from sweeps import scaffold
 
@@ -25,20 +25,20 @@ def fast(monkeypatch):
 def install(tmp_path, monkeypatch):
     """Install a plug-in: its module, and the metadata an installer leaves beside it."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    growth._plugins.cache_clear()
+    entries._installed.cache_clear()
 
     def done(name: str, code: str) -> None:
         (tmp_path / f"mugrow_{name}.py").write_text(code)
         about = tmp_path / f"mugrow_{name}-0.1.0.dist-info"
         about.mkdir()
         (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: mugrow-{name}\nVersion: 0\n")
-        entry = f"[{growth.GROUP}]\n{name} = mugrow_{name}:METHOD\n"
+        entry = f"[{growth.REGISTRY.group}]\n{name} = mugrow_{name}:METHOD\n"
         (about / "entry_points.txt").write_text(entry)
-        growth._plugins.cache_clear()
+        entries._installed.cache_clear()
         sys.modules.pop(f"mugrow_{name}", None)
 
     yield done
-    growth._plugins.cache_clear()
+    entries._installed.cache_clear()
 
 
 def code(name: str, *replacements: tuple[str, str]) -> str:
@@ -183,7 +183,7 @@ def test_parameters_are_part_of_the_name(mugrow, fast):
         (("stakc",), "unknown method 'stakc'; did you mean 'stack'?"),
         (("stack", "stakc"), "unknown method 'stakc'; did you mean 'stack'?"),
         (("szp:shrnk=1",), "unknown parameter of method 'szp': 'shrnk'; did you mean 'shrink'?"),
-        (("szp:shrink",), "a method is NAME or NAME:PARAMETER=VALUE, not 'szp:shrink'"),
+        (("szp:shrink",), "behind method 'szp' go parameters as PARAMETER=VALUE, not 'shrink'"),
         (("no/such.py",), "no such file: no/such.py"),
     ],
 )

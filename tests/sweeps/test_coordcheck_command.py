@@ -127,7 +127,7 @@ def test_a_growing_head_exempts_attention_logits(mugrow):
         (("mup", "--lr", 0), "lr must be above 0"),
         (("mup", "--lr", -1), "lr must be a finite number"),
         (("mup", "--method", "spz"), "unknown method 'spz'; did you mean 'szp'?"),
-        (("mup", "--method", "szp:shrink"), "NAME or NAME:PARAMETER=VALUE, not 'szp:shrink'"),
+        (("mup", "--method", "szp:shrink"), "parameters as PARAMETER=VALUE, not 'shrink'"),
         (("mup", "--method", "stack"), "grows depth only"),
         (("mup", "--corpus", "synthetics"), "did you mean 'synthetic'?"),
         (("mup", "--figure", "grid.pdf"), "--figure draws .svg or .png, not grid.pdf"),

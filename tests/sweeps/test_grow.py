@@ -114,7 +114,7 @@ def test_a_source_is_found_by_id_by_file_and_once_grown(mugrow, source, tmp_path
         (("--method", "stack", "--depth", "0"), "depth must be at least 1, not 0"),
         (("--method", "zero_pad", "--width", "32", "--head-size", "8"), "would shrink from 16 to"),
         (("--method", "szp", "--set", "shrnk=1"), "'shrnk'; did you mean 'shrink'?"),
-        (("--method", "szp", "--set", "shrink"), "'shrink' is not of the form key=value"),
+        (("--method", "szp", "--set", "shrink"), "--set takes PARAMETER=VALUE, not 'shrink'"),
         (("--method", "scratch", "--width", "32"), "'scratch' grows no source"),
         (("--method", "lemon", "--width", "32", "--optimizer", "carry"), "not carry the optim"),
         (("--method", "gradual_stack", "--depth", "4"), "stages, with training between them"),

@@ -141,7 +141,10 @@ def test_overrides_that_are_right_only_together():
         ("methods=scratch,szp:noise=-1", "noise must be a finite number, at least 0, not -1.0"),
         ("methods=scratch,szp:schedule=rewarm", "method 'szp' with schedule=rewarm needs rewarm"),
         ("methods=scratch,szp:rho=0.5", "rho of method 'szp' must be at least 1, not 0.5"),
-        ("methods=scratch,szp:0.2", "methods takes NAME or NAME:PARAMETER=VALUE, not 'szp:0.2'"),
+        (
+            "methods=scratch,szp:0.2",
+            "behind method 'szp' go parameters as PARAMETER=VALUE, not '0.2'",
+        ),
         ("target_steps=0", "target_steps must be at least 1, not 0"),
         ("stack_width=0", "stack_width must be at least 1, not 0"),
         ("schedule.warmup=0.9", "overlap"),

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from law_points import TRUTH, design, internal_truth, pointwise
 
-import analysis.laws as laws
 from analysis.laws import get_form, names
 from analysis.laws.form import natural
 from bench.spec import UserError
@@ -64,34 +63,3 @@ def test_the_registry_names_the_nearest_form() -> None:
     assert get_form("kaplan").name == "kaplan"
     with pytest.raises(UserError, match="unknown form 'chinchila'; did you mean 'chinchilla'"):
         get_form("chinchila")
-
-
-class Entry:
-    name, value = "theirs", "their_package:FORM"
-
-    def __init__(self, loaded: object) -> None:
-        self.loaded = loaded
-
-    def load(self) -> object:
-        if isinstance(self.loaded, Exception):
-            raise self.loaded
-        return self.loaded
-
-
-@pytest.mark.parametrize("loaded", [ImportError("no\nmodule"), KeyError(), 3, get_form("kaplan")])
-def test_a_broken_form_of_another_package_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, loaded: object
-) -> None:
-    monkeypatch.setattr(laws, "entry_points", lambda group: [Entry(loaded)])
-    with pytest.raises(UserError, match="form 'theirs' of another package") as error:
-        get_form("theirs")
-    assert "\n" not in str(error.value)
-    assert names()[-1] == "theirs"
-
-
-def test_a_form_of_another_package_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    theirs = replace(get_form("kaplan"), name="theirs")
-    monkeypatch.setattr(laws, "entry_points", lambda group: [Entry(theirs)])
-    assert get_form("theirs") is theirs

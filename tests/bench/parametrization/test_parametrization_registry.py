@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import entries
 from bench import parametrization as registry
 from bench.model import parameters
 from bench.parametrization import (
@@ -84,12 +85,11 @@ def test_no_number_is_lost_in_its_spelling(alpha):
         ("completep:alhpa=1", "unknown parameter of parametrization 'completep': 'alhpa'; "
          "did you mean 'alpha'?"),
         ("sp:alpha=1", "parametrization 'sp' has no parameters, so no 'alpha'"),
-        ("completep:alpha", "a parametrization is NAME or NAME:PARAMETER=VALUE, not "
-         "'completep:alpha'"),
+        ("completep:alpha", "go parameters as PARAMETER=VALUE, not 'alpha'"),
         ("completep:alpha=half", "alpha of parametrization 'completep' must be a finite number "
          "like 1.0, not 'half'"),
         ("completep:alpha=nan", "must be a finite number like 1.0, not 'nan'"),
-        ("completep:alpha=1:alpha=2", "alpha of parametrization 'completep' is given twice"),
+        ("completep:alpha=1:alpha=2", "alpha is given twice: '1' and '2'"),
         ("mup:attention=sqr", "unknown attention of parametrization 'mup': 'sqr'; "
          "did you mean 'sqrt'?"),
     ],
@@ -115,14 +115,14 @@ HALVED = Parametrization("halved", "half the rate", "none", halved)
 def plug_in(monkeypatch):
     """Installs entry points of the group; the registry looks them up anew."""
 
-    def install(**entries: str) -> None:
-        points = [EntryPoint(n, value, registry.GROUP) for n, value in entries.items()]
-        monkeypatch.setattr(registry, "entry_points", lambda group: points)
-        registry._plugins.cache_clear()
+    def install(**plugins: str) -> None:
+        points = [EntryPoint(n, value, registry.REGISTRY.group) for n, value in plugins.items()]
+        monkeypatch.setattr(entries, "entry_points", lambda group: points)
+        entries._installed.cache_clear()
 
     yield install
     monkeypatch.undo()
-    registry._plugins.cache_clear()
+    entries._installed.cache_clear()
     rules_of.cache_clear()
 
 
@@ -131,23 +131,3 @@ def test_a_plug_in_is_listed_and_has_parameters_as_others(plug_in):
     assert names()[-1] == "halved"
     assert canonical("halved:by=2") == "halved"
     assert rules_of("halved:by=4", MODEL, MODEL).tensors["norm.gain"].lr == 0.25
-
-
-def test_a_plug_in_takes_no_name_of_ours(plug_in):
-    plug_in(sp=f"{__name__}:HALVED")
-    assert parametrization("sp") is sp.PARAMETRIZATION
-    assert names().count("sp") == 1
-
-
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        ("no_such_module:X", "cannot be loaded: ModuleNotFoundError"),
-        (f"{__name__}:halved", "is not a Parametrization of that name"),
-        (f"{__name__}:HALVED", "is not a Parametrization of that name"),  # called otherwise
-    ],
-)
-def test_a_broken_plug_in_is_the_users_mistake(plug_in, value, reason):
-    plug_in(broken=value)
-    with pytest.raises(UserError, match=f"plug-in parametrization 'broken'.*{reason}"):
-        parse("broken")

@@ -1,0 +1,166 @@
+"""Entries: what has a name, its own parameters, and a place where others can add theirs.
+
+A growth method, a parametrization and a scaling law are each one file of a package of ours that
+defines one constant, or a plug-in: an entry point of the kind's group. Plug-ins are somebody else's
+code, so whatever loading one raises becomes one line that names it, and none can take the name of
+an entry of ours.
+
+The parameters of an entry are the keyword-only arguments of its function, each with a default, and
+are typed ``NAME:PARAMETER=VALUE``. A value is of its default's kind: true or false, a whole number,
+a finite number, or one of a few words.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, Protocol, TypeVar
+
+from bench.spec import Scalar, UserError, unknown
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Entry = TypeVar("Entry", bound=Named)
+Choices = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Registry(Generic[Entry]):
+    """The entries of one kind: ``noun`` is what users call it, ``own`` are ours in the order they
+    are listed, each the ``constant`` of a module of ``package``; ``group`` is the plug-ins'."""
+
+    noun: str
+    type: type[Entry]
+    package: str
+    constant: str
+    own: tuple[str, ...]
+    group: str
+
+    def names(self) -> tuple[str, ...]:
+        """Every entry by name: ours, then the plug-ins."""
+        return (*self.own, *sorted(self._plugins()))
+
+    def is_plugin(self, name: str) -> bool:
+        return name in self._plugins()
+
+    def get(self, name: str) -> Entry:
+        """The entry called ``name``; ``UserError`` when there is none, or when its plug-in cannot
+        be loaded."""
+        if name not in self.names():
+            raise unknown(self.noun, name, self.names())
+        if self.is_plugin(name):
+            return self._load(self._plugins()[name])
+        entry = getattr(import_module(f"{self.package}.{name}"), self.constant)
+        assert isinstance(entry, self.type)
+        return entry
+
+    def _plugins(self) -> dict[str, EntryPoint]:
+        return {name: one for name, one in _installed(self.group).items() if name not in self.own}
+
+    def _load(self, plugin: EntryPoint) -> Entry:
+        told = f"plug-in {self.noun} {plugin.name!r}"
+        try:
+            entry = plugin.load()
+        except Exception as error:  # somebody else's module may raise anything
+            raise UserError(f"{told} cannot be loaded: {in_one_line(error)}") from error
+        if not isinstance(entry, self.type) or entry.name != plugin.name:
+            raise UserError(
+                f"{told}: {plugin.value} is not a {self.type.__name__} of the name {plugin.name!r}"
+            )
+        return entry
+
+
+@lru_cache
+def _installed(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+def in_one_line(error: Exception) -> str:
+    """``ZeroDivisionError: division by zero``."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")
+
+
+def own_params(function: Callable[..., Any]) -> dict[str, Scalar]:
+    """The keyword-only arguments of a function and their defaults."""
+    signature = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
+
+
+def split(noun: str, text: str) -> tuple[str, dict[str, str]]:
+    """``szp:shrink=0.2`` as the name and the values by parameter, none of them checked."""
+    name, *given = text.split(":")
+    return name, assigned(given, f"behind {noun} {name!r} go parameters as PARAMETER=VALUE")
+
+
+def with_params(noun: str, text: str) -> tuple[str, dict[str, Scalar]]:
+    """``szp:shrink=0.2`` as the name and the parameters, each as its narrowest type."""
+    name, given = split(noun, text)
+    return name, {key: scalar(value) for key, value in given.items()}
+
+
+def assigned(parts: Iterable[str], wanted: str) -> dict[str, str]:
+    """``key=value`` texts by key. Raises ``UserError``; ``wanted`` says what was asked for."""
+    values: dict[str, str] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise UserError(f"{wanted}, not {part!r}")
+        if key in values:
+            raise UserError(f"{key} is given twice: {values[key]!r} and {value!r}")
+        values[key] = value
+    return values
+
+
+def scalar(text: str) -> Scalar:
+    """The narrowest of true or false, whole number, finite number and word that reads ``text``."""
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        if math.isfinite(value):
+            return value
+    return text
+
+
+def check_params(
+    of: str, defaults: Mapping[str, Scalar], choices: Choices, given: Mapping[str, Scalar]
+) -> None:
+    """Raise the ``UserError`` of parameters that the entry does not have, or of wrong values;
+    ``of`` is the entry in words, ``method 'szp'``."""
+    for name, value in given.items():
+        if not defaults:
+            raise UserError(f"{of} has no parameters, so no {name!r}")
+        if name not in defaults:
+            raise unknown(f"parameter of {of}:", name, defaults)
+        if name in choices and value not in choices[name]:
+            raise unknown(f"{name} of {of}:", str(value), choices[name])
+        if expected := _expected(defaults[name], value):
+            raise UserError(
+                f"{name} of {of} must be {expected} like {defaults[name]}, not {value!r}"
+            )
+
+
+def _expected(default: Scalar, value: Scalar) -> str | None:
+    """What a parameter should have been, if it is not of its default's kind."""
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "true or false,"
+    if isinstance(default, int):
+        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        return None if whole else "a whole number, at least 1,"
+    if isinstance(default, float):
+        return None if _is_number(value) else "a finite number"
+    return None
+
+
+def _is_number(value: Scalar) -> bool:
+    return not isinstance(value, bool | str) and math.isfinite(value)
