@@ -12,7 +12,7 @@ probability at most ``nominal_coverage(n) = 1 - 2**(1 - n)``: 50 % at two seeds,
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -136,6 +136,18 @@ def mean_interval(by_seed: Mapping[int, float], level: float = 0.95) -> Interval
     (counts,), inverse = resample_counts(len(values))
     draws = (counts @ values / len(values))[inverse]
     return percentile_interval(float(values.mean()), draws, len(values), level)
+
+
+def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """The mean of n independent values and Student's interval: mean ± t(n - 1) sd / sqrt(n). None
+    from one value."""
+    sample = np.asarray(values, dtype=np.float64)
+    n = len(sample)
+    if n == 0:
+        return NOTHING
+    value = float(sample.mean())
+    left_out = (value * n - sample) / max(1, n - 1)
+    return jackknife_interval(value, left_out if n > 1 else sample[:0], level)
 
 
 def jackknife_interval(value: float, left_out: Array, level: float = 0.95) -> Interval:

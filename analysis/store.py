@@ -19,7 +19,7 @@ from bench.record import CURVE_SCHEMA, RUN_SCHEMA, TRIAL_SCHEMA
 from bench.spec import UserError
 
 CURVE_COLUMNS = ["run_id", "step", "tokens", "flops", "val_loss", "asymmetry"]
-LATER = {"asymmetry"}  # columns that an older store lacks: null there
+LATER = {"asymmetry", "arm"}  # columns that an older store lacks: null there
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,8 @@ def _table(path: Path, schema: pa.Schema, columns: list[str]) -> pd.DataFrame:
             raise UserError(f"{path} has no column {missing[0]!r}; it has: {', '.join(found)}")
         table = pq.read_table(path, columns=[name for name in columns if name in found])
         for name in LATER & set(columns) - set(found):
-            table = table.append_column(schema.field(name), pa.nulls(len(table), pa.float64()))
+            field = schema.field(name)
+            table = table.append_column(field, pa.nulls(len(table), field.type))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} is not a whole Parquet file: {_one_line(error)}") from error
     wanted = pa.schema([schema.field(name) for name in columns])

@@ -57,6 +57,7 @@ RUN_SCHEMA = pa.schema(
         ("spec", pa.string()),
         ("versions", pa.string()),
         ("reason", pa.string()),
+        ("arm", pa.string()),
     ]
 )
 CURVE_SCHEMA = pa.schema(

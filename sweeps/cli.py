@@ -15,11 +15,13 @@ from sweeps.commands.advise import Advise
 from sweeps.commands.bench import Bench
 from sweeps.commands.check import Check
 from sweeps.commands.coordcheck import Coordcheck
+from sweeps.commands.figure import Figure
 from sweeps.commands.fit import Fit
 from sweeps.commands.grow import Grow
 from sweeps.commands.listing import List
 from sweeps.commands.new import New
 from sweeps.commands.report import Report
+from sweeps.commands.reproduce import Reproduce
 from sweeps.commands.run import Run
 from sweeps.commands.savings import Savings
 from sweeps.commands.transfer import Transfer
@@ -28,6 +30,8 @@ Command = (
     Annotated[Run, subcommand("run")]
     | Annotated[List, subcommand("list")]
     | Annotated[Report, subcommand("report")]
+    | Annotated[Figure, subcommand("figure")]
+    | Annotated[Reproduce, subcommand("reproduce")]
     | Annotated[Check, subcommand("check")]
     | Annotated[Coordcheck, subcommand("coordcheck")]
     | Annotated[Grow, subcommand("grow")]

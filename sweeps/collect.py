@@ -25,26 +25,27 @@ from sweeps.plan import Plan, PlannedRun
 Rows = Mapping[str, Mapping[str, Any]]
 
 
-def collect(folder: Path, plan: Plan, finished: Rows) -> None:
-    """Write the three tables of what has ended so far. A run whose source is being done again,
-    because its checkpoint was damaged, is left out until that has ended."""
+def collect(folder: Path, plan: Plan, finished: Rows, study: str, pool: Path) -> None:
+    """Write the three tables of what has ended so far in ``pool``. A run whose source is being done
+    again, because its checkpoint was damaged, is left out until that has ended."""
     runs = [
         run
         for run in plan.runs
         if {run.spec.run_id, run.spec.start.source_run_id} - {None} <= finished.keys()
     ]
-    write_table(folder / "runs.parquet", run_rows(runs, finished), RUN_SCHEMA)
+    write_table(folder / "runs.parquet", run_rows(runs, finished, study), RUN_SCHEMA)
     write_table(folder / "trials.parquet", plan.trials, TRIAL_SCHEMA)
     curves = pa.concat_tables(
-        [CURVE_SCHEMA.empty_table(), *_curves(folder, (run.spec.run_id for run in runs))]
+        [CURVE_SCHEMA.empty_table(), *_curves(pool, (run.spec.run_id for run in runs))]
     )
     write_atomically(
         folder / "curves.parquet", lambda path: pq.write_table(curves, path, compression="zstd")
     )
 
 
-def run_rows(runs: Iterable[PlannedRun], finished: Rows) -> list[dict[str, Any]]:
-    """Rows of ``runs.parquet``, with what sources and tuning cost."""
+def run_rows(runs: Iterable[PlannedRun], finished: Rows, study: str) -> list[dict[str, Any]]:
+    """Rows of ``runs.parquet``, with what sources and tuning cost. A run from a pool may have been
+    trained for another study, where it had another part."""
     runs = list(runs)
     tuning: dict[str, float] = {}
     for run in runs:
@@ -53,6 +54,9 @@ def run_rows(runs: Iterable[PlannedRun], finished: Rows) -> list[dict[str, Any]]
     return [
         {
             **finished[run.spec.run_id],
+            "study": study,
+            "role": run.role,
+            "arm": run.arm,
             "flops_source": _source_flops(run.spec.start.source_run_id, finished),
             "flops_tuning": None if run.role == "proxy" else tuning.get(run.sweep),
         }
@@ -67,8 +71,8 @@ def _source_flops(source_run_id: str | None, finished: Rows) -> float:
     return float(source["flops"]) + _source_flops(source["source_run_id"], finished)
 
 
-def _curves(folder: Path, run_ids: Iterable[str]) -> Iterable[pa.Table]:
+def _curves(pool: Path, run_ids: Iterable[str]) -> Iterable[pa.Table]:
     for run_id in run_ids:
-        record = read_run(folder / "runs" / run_id)
+        record = read_run(pool / "runs" / run_id)
         assert record is not None, run_id
         yield record[1].cast(CURVE_SCHEMA)

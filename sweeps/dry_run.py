@@ -16,21 +16,20 @@ from bench import flops
 from bench.checkpoint import Damaged
 from bench.model import count
 from bench.run import ended
-from bench.spec import DataSpec
 from sweeps.display import duration
 from sweeps.estimate import Estimate
-from sweeps.plan import Plan, Skipped, Stack, plan
-from sweeps.study import Study
+from sweeps.execute import Experiment
+from sweeps.plan import Plan, Skipped, Stack
 
 
-def dry_run(study: Study, data: DataSpec, folder: Path, workers: int, *, as_json: bool) -> None:
-    """Print what ``mugrow run`` would do; changes nothing."""
-    finished = dict(_finished(folder))
-    outcome = plan(study, data, finished)
+def dry_run(experiment: Experiment, pool: Path, workers: int, *, as_json: bool) -> None:
+    """Print what running the experiment would do, given the runs in ``pool``; changes nothing."""
+    finished = dict(_finished(pool))
+    outcome = experiment.plan(finished)
     stacks = (*outcome.stacks, *outcome.provisional)
     rows = [row for stack in stacks for row in _rows(stack, outcome, finished)]
-    estimate = Estimate(study.batch_sequences, workers)
-    left_s = estimate.wall(estimate.left(stacks, finished, (), folder))
+    estimate = Estimate(workers)
+    left_s = estimate.wall(estimate.left(stacks, finished, (), pool))
     skipped = [
         {"step": str(skip.step), "method": str(skip.method), "why": skip.reason}
         for skip in outcome.skipped
@@ -61,10 +60,10 @@ def _alike(skipped: Iterable[Skipped]) -> dict[tuple[str, str], list[str]]:
     return found
 
 
-def _finished(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in folder.glob("runs/*"):
+def _finished(pool: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in pool.glob("runs/*"):
         try:
-            row = ended(folder, path.name)
+            row = ended(pool, path.name)
         except Damaged:
             continue
         if row is not None and row["status"] != "failed":  # a failed run is tried again

@@ -24,8 +24,8 @@ TRUST_AFTER_S = 20.0
 class Estimate:
     """Estimates of one call of the program, which begins when this is made."""
 
-    def __init__(self, batch_sequences: int, workers: int) -> None:
-        self.batch_sequences, self.workers = batch_sequences, workers
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
         self.began_s = time.monotonic()
         self.done_before_s: float | None = None
 
@@ -78,7 +78,8 @@ class Estimate:
 
     def seconds(self, stack: Stack) -> float:
         """The seconds one worker needs for a whole stack."""
-        return sum(_tokens(stack)) / _rate(stack.runs[0].spec.model, self.batch_sequences)
+        first = stack.runs[0].spec
+        return sum(_tokens(stack)) / _rate(first.model, first.batch_sequences)
 
 
 def _tokens(stack: Stack) -> Iterable[float]:

@@ -1,7 +1,8 @@
 """Running a study: submit every stack whose sources have ended, until there is none.
 
-The loop is: read what has ended, plan, submit what can start, wait. All memory is in the study's
-folder, so a killed study is resumed by running it again. Stacks go through a
+The loop is: read what has ended, plan, submit what can start, wait. All memory is in the folder of
+the runs, so a killed study is resumed by running it again. That folder is the study's own, or a
+*pool* that several share: a run that two of them ask for is then trained once. Stacks go through a
 ``concurrent.futures.Executor``; here one of local processes, each with its own threads. A worker
 whose parent dies ends itself within a second, so a killed study leaves nobody writing.
 """
@@ -13,11 +14,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from sweeps.collect import collect
 from sweeps.display import Display, display, duration, title
 from sweeps.estimate import Estimate
 from sweeps.plan import Plan, Stack, depends, plan
+from sweeps.search import Finished
 from sweeps.study import Study
 
 COLLECT_EVERY_S = 60.0
@@ -38,28 +41,49 @@ COLLECT_EVERY_S = 60.0
 
 @dataclass(frozen=True)
 class Where:
-    """Where runs execute. Never part of a run's identity."""
+    """Where runs execute. Never part of a run's identity. ``corpus_paths`` says where the corpus
+    of a sha256 lies, if it is a file."""
 
     workers: int
     threads: int
     device: str = "cpu"
-    corpus_path: str | None = None
+    corpus_paths: Mapping[str, str] = field(default_factory=dict)
 
 
-def execute(study: Study, data: DataSpec, folder: Path, where: Where) -> Plan:
-    """Run a study to its end, or go on where it was stopped; collects its tables."""
-    plan(study, data, {})  # a mistake in the study ends here, with nothing written
-    with _locked(folder), display(folder) as shown:
-        _claim(study, data, folder, shown.say)
-        finished = Ended(folder, shown.say)
+@dataclass(frozen=True)
+class Experiment:
+    """What is executed: ``plan`` says which runs there are, given the rows of those that have
+    ended, and ``configuration`` what ``study.json`` holds."""
+
+    name: str
+    configuration: Mapping[str, Any]
+    plan: Callable[[Finished], Plan]
+
+
+def of_study(study: Study, data: DataSpec) -> Experiment:
+    return Experiment(
+        name=study.name,
+        configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
+        plan=partial(plan, study, data),
+    )
+
+
+def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | None = None) -> Plan:
+    """Run an experiment to its end, or go on where it was stopped; collects its tables in
+    ``folder``. Runs are kept in ``pool``, by default the same."""
+    experiment.plan({})  # a mistake in the study ends here, with nothing written
+    pool = pool or folder
+    with _locked(pool), display(pool) as shown:
+        _claim(experiment, folder, shown.say)
+        finished = Ended(pool, shown.say)
         began = time.monotonic()
         with _processes(where) as executor:
-            outcome = _run_all(study, data, folder, where, finished, executor, shown)
-        collect(folder, outcome, finished.rows)
+            outcome = _run_all(experiment, folder, pool, where, finished, executor, shown)
+        collect(folder, outcome, finished.rows, experiment.name, pool)
         shown.say(f"all runs have ended, after {duration(time.monotonic() - began)}")
         if failed := [row for row in finished.rows.values() if row["status"] == "failed"]:
             reasons = "; ".join(dict.fromkeys(row["reason"] for row in failed))
-            shown.say(f"failed: {len(failed)}, see {folder}/runs/*/{TRACEBACK}: {reasons}")
+            shown.say(f"failed: {len(failed)}, see {pool}/runs/*/{TRACEBACK}: {reasons}")
     return outcome
 
 
@@ -96,25 +120,26 @@ class Ended:
 
 
 def _run_all(
-    study: Study,
-    data: DataSpec,
+    experiment: Experiment,
     folder: Path,
+    pool: Path,
     where: Where,
     finished: Ended,
     executor: Executor,
     shown: Display,
 ) -> Plan:
-    estimate = Estimate(study.batch_sequences, where.workers)
+    estimate = Estimate(where.workers)
     in_flight: dict[Future[None], Stack] = {}
     collected_s = time.monotonic()
     while True:
-        current = plan(study, data, finished.rows)
+        current = experiment.plan(finished.rows)
         if time.monotonic() - collected_s > COLLECT_EVERY_S:
-            collect(folder, current, finished.rows)  # so that `mugrow report` can look in
+            # so that `mugrow report` can look in
+            collect(folder, current, finished.rows, experiment.name, pool)
             collected_s = time.monotonic()
         for stack in _ready(current, finished.rows, in_flight.values()):
             if len(in_flight) < where.workers:
-                job = _job(study, stack, folder, where)
+                job = _job(experiment.name, stack, pool, where)
                 with _ctrl_c_ignored():
                     in_flight[executor.submit(run_stack, job)] = stack
         if not in_flight:
@@ -123,7 +148,7 @@ def _run_all(
         while not ended_now:
             ended_now, _ = wait(in_flight, timeout=0.5, return_when=FIRST_COMPLETED)
             running = [*in_flight.values()]
-            shown.show(estimate.work(current, finished.rows, running, folder))
+            shown.show(estimate.work(current, finished.rows, running, pool))
         for future in ended_now:
             stack = in_flight.pop(future)
             _result(future)
@@ -163,16 +188,16 @@ def _ready(current: Plan, rows: dict[str, Any], in_flight: Iterable[Stack]) -> l
     return sorted(ready, key=urgency)
 
 
-def _job(study: Study, stack: Stack, folder: Path, where: Where) -> Job:
+def _job(study: str, stack: Stack, pool: Path, where: Where) -> Job:
     return Job(
-        folder=str(folder),
-        study=study.name,
+        folder=str(pool),
+        study=study,
         key=stack.key,
         runs=tuple(run.spec for run in stack.runs),
         roles=tuple(run.role for run in stack.runs),
         trials=tuple(run.trial for run in stack.runs if run.trial is not None),
         rungs=tuple(Rung(step, keep) for step, keep in stack.rungs),
-        corpus_path=where.corpus_path,
+        corpus_path=where.corpus_paths.get(stack.runs[0].spec.data.corpus_sha256),
         device=where.device,
         threads=where.threads,
     )
@@ -190,10 +215,10 @@ def _ending(stack: Stack, rows: dict[str, Any]) -> str:
     return f"{title(stack)}: {counts}{best}{reasons}"
 
 
-def _claim(study: Study, data: DataSpec, folder: Path, say: Callable[[str], None]) -> None:
+def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> None:
     """Write ``study.json``, or refuse a folder that holds another study."""
     path = folder / "study.json"
-    ours = json.loads(json.dumps(asdict(study) | {"corpus_sha256": data.corpus_sha256}))
+    ours = json.loads(json.dumps(experiment.configuration))
     if path.exists():
         try:
             theirs = json.loads(path.read_text(encoding="utf-8"))

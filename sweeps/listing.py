@@ -1,5 +1,6 @@
 """What there is to run: a row each, for ``mugrow list``."""
 
+from collections.abc import Iterator
 from importlib import import_module
 
 from bench.spec import UserError
@@ -23,7 +24,21 @@ def listing(what: str) -> list[dict[str, str]]:
         case "figures":
             from analysis.figures import FIGURES
 
-            return _named({name: entry.title for name, entry in FIGURES.items()})
+            own = {name: entry.title for name, entry in FIGURES.items()}
+            return _named(own | dict(_paper_figures()))
+        case "papers":
+            from sweeps.recipes.papers import PAPERS, paper
+
+            return [
+                {
+                    "name": name,
+                    "arxiv": arxiv,
+                    "title": paper(name).title,
+                    "figures": ", ".join(paper(name).figures),
+                    "summary": paper(name).summary,
+                }
+                for name, arxiv in PAPERS.items()
+            ]
         case "methods":
             from bench.growth import names
 
@@ -52,6 +67,14 @@ def listing(what: str) -> list[dict[str, str]]:
         }
         for entry in map(module.parametrization, module.names())
     ]
+
+
+def _paper_figures() -> Iterator[tuple[str, str]]:
+    from sweeps.recipes.papers import PAPERS, paper
+
+    for name in PAPERS:
+        for figure, entry in paper(name).figures.items():
+            yield f"{name}/{figure}", entry.title
 
 
 def _method(name: str) -> dict[str, str]:

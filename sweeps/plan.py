@@ -36,12 +36,14 @@ STAGE_DATA_SEEDS = 10_000_000
 @dataclass(frozen=True)
 class PlannedRun:
     """A run and its part in the study. ``sweep`` is the one whose trial it is, or whose optimum
-    it uses; its bill is the run's tuning bill."""
+    it uses; its bill is the run's tuning bill. ``arm`` is what a study that is written out run by
+    run calls it."""
 
     spec: RunSpec
-    role: Literal["proxy", "source", "target"]
+    role: Literal["proxy", "source", "target", "branch"]
     sweep: str
     trial: int | None = None
+    arm: str | None = None
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ def _grown(sweep: Sweep, best: Transferred, ladder: list[tuple[Step, Method]]) -
     return [
         stack
         for level in (*levels, targets, others)
-        for stack in _stacks(sweep.study, level.values(), runs)
+        for stack in stacks_of(level.values(), runs, sweep.study.stack_width)
     ]
 
 
@@ -272,7 +274,7 @@ def _chain(study: Study, proxy: RunSpec, step: Step, how: Method) -> list[RunSpe
     before. A method without a source has the target alone."""
     entry = method(how.name)
     small, big = _shapes(study, step)
-    params = _params(how)
+    params = all_params(how.name, dict(how.params))
     target = replace(proxy, model=big, steps=study.target_steps)
     if how.name == BASELINE:
         return [target]
@@ -325,10 +327,11 @@ def _source(study: Study, proxy: RunSpec, model: ModelSpec) -> RunSpec:
     )
 
 
-def _params(how: Method) -> tuple[tuple[str, Scalar], ...]:
-    """All parameters are written down, so a default that changes later renames the run."""
-    defaults = method(how.name).params
-    given = defaults | dict(how.params)
+def all_params(name: str, given: Mapping[str, Scalar]) -> tuple[tuple[str, Scalar], ...]:
+    """All parameters of a method are written down, so a default that changes later renames the
+    run."""
+    defaults = method(name).params
+    given = defaults | dict(given)
     return tuple((name, _as(defaults[name], given[name])) for name in sorted(defaults))
 
 
@@ -337,8 +340,8 @@ def _as(default: Scalar, value: Scalar) -> Scalar:
     return float(value) if isinstance(default, float) else value
 
 
-def _stacks(
-    study: Study, runs: Iterable[PlannedRun], all_runs: Mapping[str, PlannedRun]
+def stacks_of(
+    runs: Iterable[PlannedRun], all_runs: Mapping[str, PlannedRun], stack_width: int
 ) -> list[Stack]:
     """Runs grouped by shape, and each group cut into stacks of ``stack_width // width``. What acts
     while its target trains acts on a whole stack, so its runs are in stacks of their own."""
@@ -351,7 +354,7 @@ def _stacks(
         groups.setdefault(key, []).append(run)
     stacks = []
     for members in groups.values():
-        size = max(1, study.stack_width // members[0].spec.model.width)
+        size = max(1, stack_width // members[0].spec.model.width)
         cuts = range(0, len(members), size)
         stacks += [Stack(tuple(members[cut : cut + size])) for cut in cuts]
     return stacks

@@ -12,7 +12,7 @@ where the font is missing.
 import io
 import textwrap
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +138,16 @@ def shades(shapes: Iterable[Shape]) -> dict[Shape, Any]:
 def applied() -> Iterator[None]:
     with mpl.rc_context(RC):
         yield
+
+
+def drawn(make: Callable[[], Figure]) -> Figure:
+    """The figure that ``make`` draws, in the house style, laid out once and for all: constrained
+    layout refines the layout at every rendering, so a second file would differ from the first."""
+    with applied():
+        figure = make()
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
 
 
 def panels(rows: int, columns: int, **keywords: Any) -> tuple[Figure, Any]:

@@ -14,7 +14,16 @@ class List:
     """What there is, with its paper and one line each."""
 
     what: Positional[
-        Literal["studies", "methods", "parametrizations", "corpora", "samplers", "forms", "figures"]
+        Literal[
+            "studies",
+            "methods",
+            "parametrizations",
+            "corpora",
+            "samplers",
+            "forms",
+            "figures",
+            "papers",
+        ]
     ]
     json: bool = False
     """Print as JSON."""

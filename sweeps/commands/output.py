@@ -32,17 +32,16 @@ def check_device(device: str) -> None:
         ) from None
 
 
-def check_figure(path: Path | None) -> None:
+def check_figure(path: Path | None, option: str = "--figure") -> None:
     if path is not None and path.suffix not in FIGURES:
-        raise UserError(f"--figure draws {' or '.join(FIGURES)}, not {path}")
+        raise UserError(f"{option} draws {' or '.join(FIGURES)}, not {path}")
 
 
 def write_figure(path: Path, draw: Callable[[], "Figure"]) -> None:
     from analysis.figures import style
     from bench.record import write_atomically
 
-    with style.applied():
-        figure = draw()
+    figure = style.drawn(draw)
     drawn = style.png_bytes(figure) if path.suffix == ".png" else style.svg_bytes(figure, path.stem)
     write_atomically(path, lambda temporary: temporary.write_bytes(drawn))
 

@@ -58,15 +58,16 @@ class Run:
         )
         folder = self.out or OUT / study.name
         workers = self._workers()
+        from sweeps.execute import Where, execute, of_study
+
         if self.dry_run:
             from sweeps.dry_run import dry_run
 
-            return dry_run(study, data, folder, workers, as_json=self.json)
+            return dry_run(of_study(study, data), folder, workers, as_json=self.json)
         from analysis.report.build import build
-        from sweeps.execute import Where, execute
 
-        where = Where(workers, self.threads, self.device, corpus_path=path)
-        execute(study, data, folder, where)
+        where = Where(workers, self.threads, self.device, {data.corpus_sha256: path})
+        execute(of_study(study, data), folder, where)
         page = build(folder)
         print_summary(folder, page, self.json)
 

@@ -36,7 +36,7 @@ def test_every_trial_of_the_sweep_is_on_the_bill(study):
     """Nine trials of two seeds at width 32, of which three diverged after a tenth of the FLOPs;
     the sweep at width 64 is on nobody's bill."""
     done, finished = study
-    rows = {fields["run_id"]: fields for fields in run_rows(done.runs, finished)}
+    rows = {fields["run_id"]: fields for fields in run_rows(done.runs, finished, "small")}
     for run in done.runs:
         bill = rows[run.spec.run_id]["flops_tuning"]
         assert bill == (None if run.role == "proxy" else 2 * (6 * 100 + 3 * 10))
@@ -44,9 +44,12 @@ def test_every_trial_of_the_sweep_is_on_the_bill(study):
 
 def test_a_grown_run_is_charged_its_source(study):
     done, finished = study
-    for fields in run_rows(done.runs, finished):
+    for fields in run_rows(done.runs, finished, "small"):
         assert fields["flops_source"] == (0.0 if fields["source_run_id"] is None else 100.0)
-    assert {fields["flops_source"] for fields in run_rows(done.runs, finished)} == {0.0, 100.0}
+    assert {fields["flops_source"] for fields in run_rows(done.runs, finished, "small")} == {
+        0.0,
+        100.0,
+    }
 
 
 def test_sources_of_sources_add_up(study):
@@ -55,13 +58,13 @@ def test_sources_of_sources_add_up(study):
     source = grown.spec.start.source_run_id
     first = next(run.spec.run_id for run in done.runs if run.role == "proxy")
     longer = finished | {source: finished[source] | {"source_run_id": first}}
-    (fields,) = run_rows([grown], longer)
+    (fields,) = run_rows([grown], longer, "small")
     assert fields["flops_source"] == 200.0
 
 
 def test_tables_have_their_declared_columns_and_all_rows(study, tmp_path):
     done, finished = study
-    collect(written(tmp_path, finished), done, finished)
+    collect(written(tmp_path, finished), done, finished, "small", tmp_path)
     for name, schema, rows in (
         ("runs", RUN_SCHEMA, len(done.runs)),
         ("curves", CURVE_SCHEMA, len(done.runs)),
@@ -73,7 +76,7 @@ def test_tables_have_their_declared_columns_and_all_rows(study, tmp_path):
 
 
 def test_a_study_that_has_just_begun_has_empty_tables(tmp_path):
-    collect(tmp_path, plan(SMALL, DATA, {}), {})
+    collect(tmp_path, plan(SMALL, DATA, {}), {}, "small", tmp_path)
     for name in ("runs", "curves"):
         assert pq.read_table(tmp_path / f"{name}.parquet").num_rows == 0
 
@@ -83,7 +86,7 @@ def test_runs_wait_for_a_source_that_is_done_again(study, tmp_path):
     done, finished = study
     source = next(run.spec.run_id for run in done.runs if run.role == "source")
     left = {run_id: fields for run_id, fields in finished.items() if run_id != source}
-    collect(written(tmp_path, left), plan(SMALL, DATA, left), left)
+    collect(written(tmp_path, left), plan(SMALL, DATA, left), left, "small", tmp_path)
     collected = set(pq.read_table(tmp_path / "runs.parquet")["run_id"].to_pylist())
     of_it = {i for i, fields in finished.items() if fields["source_run_id"] == source}
     assert of_it

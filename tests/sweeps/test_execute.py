@@ -32,7 +32,8 @@ def run(tiny, corpus, in_threads):
         study = override(recipe("quick"), [*tiny[tiny.index("--set") + 1 :], *settings])
         data = resolve(str(corpus), val_tokens=study.val_tokens)
         study = override(study, [f"corpus={data.corpus}"])
-        return execute(study, data, folder, Where(2, 1, corpus_path=str(corpus)))
+        where = Where(2, 1, corpus_paths={data.corpus_sha256: str(corpus)})
+        return execute(of_study(study, data), folder, where)
 
     return call
 

@@ -1,0 +1,67 @@
+"""What a claim is about, from a study's tables: losses of arms, differences, predictions, drifts.
+
+The arms of a study written out run by run are in the column ``arm``. Of runs that share a seed the
+batches and initial draws are the same, so arms are compared seed by seed. Every function gives an
+``Interval`` over seeds: Student's, or the jackknife's where a quantity is no mean of seeds.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.stats import NOTHING, Interval, jackknife_interval, student_interval
+from analysis.store import Store
+from bench.spec import UserError
+
+
+def arm(runs: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The finished runs of an arm, by seed. Raises ``UserError`` where it has none."""
+    own = runs[(runs["arm"] == name) & (runs["status"] == "finished")]
+    if own.empty:
+        raise UserError(f"arm {name!r} has no finished run")
+    return own.sort_values("seed")
+
+
+def finals(runs: pd.DataFrame, name: str) -> dict[int, float]:
+    """Final validation losses of an arm by seed, in nats per token."""
+    own = arm(runs, name)
+    assert own["seed"].is_unique, f"arm {name} has two runs of one seed"
+    return dict(zip(own["seed"].astype(int), own["final_val_loss"].astype(float), strict=True))
+
+
+def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Interval:
+    """The mean of ``one`` minus ``other`` over the seeds that both have."""
+    return student_interval([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
+
+
+def over_seeds(seeds: Sequence[int], statistic: Callable[[Sequence[int]], float]) -> Interval:
+    """A statistic of all seeds with the jackknife's interval."""
+    seeds = sorted(seeds)
+    if not seeds:
+        return NOTHING
+    left_out = [statistic([s for s in seeds if s != one]) for one in seeds] if seeds[1:] else []
+    return jackknife_interval(statistic(seeds), np.array(left_out))
+
+
+def common_seeds(tables: Sequence[Mapping[int, float]]) -> list[int]:
+    return sorted(set.intersection(*(set(table) for table in tables)))
+
+
+def drift(store: Store, parametrization: str) -> Interval:
+    """Of the best learning rate along width, in log2 per doubling; nan where no ladder has it."""
+    from analysis.transfer.ladder import ladders
+    from analysis.transfer.metrics import drift as of_ladder
+    from analysis.transfer.metrics import measured
+    from analysis.transfer.sweep import sweeps
+
+    found, _ = ladders(sweeps(store.runs))
+    own = [
+        one
+        for one in found
+        if one.axis.name == "width" and one.rungs[0].parametrization == parametrization
+    ]
+    if not own:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    return of_ladder(measured(own[0])).slope

@@ -1,0 +1,107 @@
+"""The page of a paper: its figures drawn from our runs, and the ledger of its claims."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from analysis.figures import style
+from analysis.report import build as page_of
+from analysis.report import tables
+from analysis.report.format import MISSING
+from analysis.store import Store
+from bench.record import write_json
+from bench.spec import UserError
+
+LEDGER = "ledger.json"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure that the page shows; ``draw`` raises ``UserError`` where its runs are missing."""
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Store], Figure]
+
+
+def build(
+    title: str,
+    arxiv: str,
+    command: str,
+    store: Store,
+    figures: Sequence[Drawn],
+    rows: list[dict[str, Any]],
+    folder: Path,
+) -> Path:
+    """Write ``ledger.json`` and everything under ``report/``; returns the path of the page."""
+    report = folder / "report"
+    write_json(folder / LEDGER, {"title": title, "arxiv": arxiv, "claims": rows})
+    shown = [_show(figure, store, report / "figures") for figure in figures]
+    table = claims_table(rows)
+    page_of.write_tables([table], report / "tables")
+    text = page_of.template("paper.html.j2").render(
+        title=title,
+        arxiv=arxiv,
+        command=command,
+        counts=counts(rows),
+        table=table,
+        figures=shown,
+        circumstances=page_of.circumstances(store.runs),
+        configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),
+    )
+    page = report / "index.html"
+    page_of.write_text(page, text)
+    return page
+
+
+def _show(figure: Drawn, store: Store, folder: Path) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "name": figure.name, "title": f"{figure.name}. {figure.title}", "caption": figure.caption,
+    }  # fmt: skip
+    try:
+        svg = style.save(style.drawn(lambda: figure.draw(store)), folder, figure.name)
+    except UserError as reason:
+        return shown | {"svg": None, "reason": str(reason)}
+    return shown | {"svg": page_of.inline(svg, figure.name, figure.title), "reason": None}
+
+
+def counts(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """How many claims have each verdict."""
+    found = [row["verdict"] for row in rows]
+    return {verdict: found.count(verdict) for verdict in dict.fromkeys(found)}
+
+
+def claims_table(rows: Sequence[dict[str, Any]]) -> tables.Table:
+    return tables.Table(
+        "claims",
+        "Claims and verdicts",
+        "A claim is reproduced where the whole interval of our number lies in the range that it "
+        "claims, contradicted where all of it lies outside, and otherwise inconclusive. Intervals "
+        "are over seeds.",
+        ("claim", "where", "our quantity", "ours", "holds if", "verdict"),
+        tuple(
+            (row["says"], row["where"], row["quantity"] or MISSING, _ours(row),
+             row["holds_if"] or MISSING, _verdict(row))
+            for row in rows
+        ),
+    )  # fmt: skip
+
+
+def _ours(row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return MISSING
+    ends = "no interval" if row["low"] is None else f"{row['low']:.3g}, {row['high']:.3g}"
+    return f"{row['value']:.3g} [{ends}]"
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    if row["why"]:
+        return f"{row['verdict']}: {row['why']}"
+    if row["seeds_needed"]:
+        return f"{row['verdict']} ({row['seeds']} seeds; about {row['seeds_needed']:.0f} would do)"
+    return str(row["verdict"])

@@ -1,0 +1,90 @@
+"""``mugrow reproduce``: a paper's figures and its claims, from runs trained here."""
+
+import os
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from sweeps.commands.output import check_device, check_positive
+
+OUT = Path("results/papers")
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Train a paper's runs, draw its figures and check its claims. Resumes whatever is there.
+
+    PAPER is a name of `mugrow list papers`, or an arXiv id. Papers share their runs: what two of
+    them compare against is trained once.
+    """
+
+    paper: Annotated[Positional[str], arg(metavar="PAPER")]
+    scale: Literal["cpu", "gpu", "paper"] = "cpu"
+    """Two cores in minutes, one large GPU in minutes, or the paper's own configuration."""
+    only: str | None = None
+    """One figure, the runs it needs, and its claims."""
+    out: Path | None = None
+    """The folder of all papers at a scale; results/papers/SCALE by default."""
+    corpus: Annotated[
+        UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="NAME=PATH ...")
+    ] = ()
+    """Other corpora, by the names that the paper's recipe gives them."""
+    dry_run: bool = False
+    """Print every run with its cost, and an estimate of the time, and train nothing."""
+    workers: int | None = None
+    """Processes that train at the same time; one a CPU core, or one on a GPU, by default."""
+    threads: int = 1
+    """CPU threads of each process."""
+    device: str = "cpu"
+    """Where to train: cpu, cuda, cuda:1, ..."""
+    json: bool = False
+    """Print the ledger (or the dry run) as JSON."""
+
+    def __call__(self) -> None:
+        from bench.entries import assigned
+        from sweeps.execute import Where, execute
+        from sweeps.paper import experiment, report, setting
+        from sweeps.recipes.papers import paper
+
+        entry = paper(self.paper)
+        figures = entry.only(self.only)
+        check_positive("threads", self.threads)
+        check_device(self.device)
+        workers = self._workers()
+        corpora = assigned(chain(*self.corpus), "--corpus takes NAME=PATH")
+        given, paths = setting(entry, self.scale, corpora)
+        work = experiment(entry, given, figures)
+        pool = self.out or OUT / self.scale
+        if self.dry_run:
+            from sweeps.dry_run import dry_run
+
+            return dry_run(work, pool, workers, as_json=self.json)
+        folder = pool / entry.name
+        execute(work, folder, Where(workers, self.threads, self.device, paths), pool)
+        page = report(entry, folder, figures)
+        if self.json:
+            print((folder / "ledger.json").read_text(encoding="utf-8"), end="")
+        else:
+            _print(folder)
+            print(f"report: {page}")
+
+    def _workers(self) -> int:
+        if self.workers is None:
+            return 1 if self.device.startswith("cuda") else (os.cpu_count() or 1)
+        check_positive("workers", self.workers)
+        return self.workers
+
+
+def _print(folder: Path) -> None:
+    """The ledger, a line a claim."""
+    import json
+
+    from analysis.report.paper import claims_table
+    from sweeps.commands.output import print_table
+
+    rows = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))["claims"]
+    table = claims_table(rows)
+    print_table([dict(zip(table.columns, row, strict=True)) for row in table.rows])

@@ -1,0 +1,92 @@
+"""A study written out run by run, for what proxies, a ladder and methods do not say.
+
+Papers compare things of many kinds: cool-down branches off one trunk, a second corpus, blocks of a
+larger model. Their recipes list the runs themselves, each a spec with the *arm* of the comparison
+that it belongs to; the runs of an arm differ in their seeds, or in what a figure has on its axis.
+
+A source is part of what grows from it, so a run and its ancestors are one value, and what several
+runs grow from is trained once. Hyperparameters are given, not searched: a recipe that tunes lists
+the runs of the sweep.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from bench.growth import check_growth, check_start, method
+from bench.spec import RunSpec, Scalar, Start
+from sweeps.plan import Plan, PlannedRun, all_params, stacks_of
+
+FRESH, CARRY = Start(optimizer="fresh"), Start(optimizer="carry")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A run of an ``arm``, begun from ``source`` if it has one. The weights of a ``proxy``, a run
+    of a sweep, are not kept."""
+
+    spec: RunSpec
+    arm: str
+    source: "Node | None" = None
+    role: Literal["proxy", "target", "branch"] = "target"
+
+    @property
+    def line(self) -> tuple["Node", ...]:
+        """The run with its ancestors, the eldest first."""
+        return (*(self.source.line if self.source else ()), self)
+
+
+def grown(
+    source: Node, target: RunSpec, arm: str, how: str, policy: Start = FRESH, **params: Scalar
+) -> Node:
+    """``target`` with its weights grown from ``source`` by the method ``how``. ``policy`` says what
+    becomes of optimizer and symmetry. Raises ``UserError`` for a growth that cannot be done."""
+    entry = method(how)
+    start = replace(
+        policy,
+        method=how,
+        source_run_id=source.spec.run_id,
+        source_step=source.spec.last_step,
+        params=all_params(how, params),
+    )
+    check_growth(entry, source.spec.model, target.model, params)
+    check_start(entry, start)
+    return Node(replace(target, start=start), arm, source)
+
+
+def continued(source: Node, arm: str, policy: Start = CARRY, **fields: Any) -> Node:
+    """``source`` trained on: its weights, its optimizer state, its place in schedule and batches,
+    unless ``fields`` of its spec say otherwise; ``steps`` is the new horizon."""
+    run = source.spec
+    taken_up = {
+        "stop_step": None,
+        "first_step": run.last_step,
+        "first_batch": run.first_batch + run.train_steps,
+        "rewarm_steps": 0,
+    }
+    return grown(source, replace(run, **(taken_up | fields)), arm, "continue", policy)
+
+
+def plan_graph(nodes: Iterable[Node], stack_width: int) -> Plan:
+    """The plan of all runs: sources first, and runs of one shape in stacks of
+    ``stack_width // width``. A run that several arms name is in the first of them."""
+    levels: list[dict[str, PlannedRun]] = []
+    everything: dict[str, PlannedRun] = {}
+    nodes = list(nodes)
+    sources = {ancestor.spec.run_id for node in nodes for ancestor in node.line[:-1]}
+    for level, node in _lines(nodes):
+        run_id = node.spec.run_id
+        levels += [{}] * (level == len(levels))
+        if run_id not in everything:
+            role = "source" if run_id in sources else node.role
+            everything[run_id] = PlannedRun(node.spec, role, sweep="", arm=node.arm)
+            levels[level] = levels[level] | {run_id: everything[run_id]}
+    stacks = (
+        stack for level in levels for stack in stacks_of(level.values(), everything, stack_width)
+    )
+    return Plan(stacks=tuple(stacks), provisional=(), trials=(), optima={}, skipped=())
+
+
+def _lines(nodes: Iterable[Node]) -> Iterator[tuple[int, Node]]:
+    for node in nodes:
+        yield from enumerate(node.line)

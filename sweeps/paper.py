@@ -1,0 +1,150 @@
+"""A paper as a study: its figures, each with the runs it is drawn from and the claims it decides.
+
+A *setting* is one of three scales of the same comparison: ``cpu`` for two cores, ``gpu`` for one
+large accelerator, ``paper`` for the paper's own shapes, data and budgets, which is there to be
+priced and to be run by those who can. A claim's rule does not depend on the scale; what the scale
+cannot separate comes out inconclusive.
+
+Runs live in one pool that all papers share, so what two papers compare against is trained once.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.spec import DataSpec, RunSpec, UserError, unknown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+    from analysis.claims import Claim
+    from analysis.store import Store
+    from sweeps.execute import Experiment
+    from sweeps.graph import Node
+
+Scale = Literal["cpu", "gpu", "paper"]
+SCALES = ("cpu", "gpu", "paper")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A corpus by name or path, and its tokenizer."""
+
+    corpus: str
+    tokenizer: str = "bytes"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a paper's runs are made from: ``run`` is the one that all others vary, on the first of
+    its corpora; ``data`` are all of them, by the recipe's own names."""
+
+    scale: Scale
+    run: RunSpec
+    data: Mapping[str, DataSpec]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``runs`` are what it is drawn from; of ``claims``, each is decided by these runs alone."""
+
+    title: str
+    caption: str
+    runs: Callable[[Setting], Iterable["Node"]]
+    draw: Callable[["Store"], "Drawing"]
+    claims: tuple["Claim[Store]", ...] = ()
+
+
+@dataclass(frozen=True)
+class Paper:
+    """``bases`` are the runs that a setting is made from, of each scale; ``corpora`` the texts by
+    the recipe's own name for them, the first of them the one trained on first, and by scale.
+    ``untestable`` are claims that no figure here could decide."""
+
+    name: str
+    arxiv: str
+    title: str
+    summary: str
+    bases: Mapping[Scale, Callable[[DataSpec, int], RunSpec]]
+    corpora: Mapping[str, Mapping[Scale, Text]]
+    figures: Mapping[str, Figure]
+    untestable: tuple["Claim[Store]", ...] = ()
+    stack_width: int = 768
+
+    def only(self, name: str | None) -> Mapping[str, Figure]:
+        """All figures, or the one called ``name``. Raises ``UserError``."""
+        if name is None:
+            return self.figures
+        if name not in self.figures:
+            raise unknown(f"figure of {self.name}:", name, self.figures)
+        return {name: self.figures[name]}
+
+    def claims(self, figures: Mapping[str, Figure]) -> Iterator["Claim[Store]"]:
+        for figure in figures.values():
+            yield from figure.claims
+        if figures == self.figures:
+            yield from self.untestable
+
+
+def setting(
+    paper: Paper, scale: Scale, corpora: Mapping[str, str]
+) -> tuple[Setting, dict[str, str]]:
+    """A paper's setting, and the path of each corpus by its sha256. ``corpora`` replace the
+    recipe's. Raises ``UserError`` for an unknown scale or corpus, and where two differ in their
+    vocabulary."""
+    from bench.data.batches import load, resolve
+
+    if scale not in paper.bases:
+        raise unknown(f"scale of {paper.name}:", scale, paper.bases)
+    for name in corpora:
+        if name not in paper.corpora:
+            raise unknown(f"corpus of {paper.name}:", name, paper.corpora)
+    texts = {
+        name: replace(by_scale[scale], corpus=corpora.get(name, by_scale[scale].corpus))
+        for name, by_scale in paper.corpora.items()
+    }
+    data = {name: resolve(text.corpus, text.tokenizer) for name, text in texts.items()}
+    sizes = {name: load(data[name], texts[name].corpus).vocab_size for name in texts}
+    if len(set(sizes.values())) > 1:
+        raise UserError(f"the corpora of {paper.name} differ in vocabulary: {sizes}")
+    first = next(iter(data))
+    run = paper.bases[scale](data[first], sizes[first])
+    paths = {data[name].corpus_sha256: text.corpus for name, text in texts.items()}
+    return Setting(scale, run, data), paths
+
+
+def experiment(paper: Paper, given: Setting, figures: Mapping[str, Figure]) -> "Experiment":
+    """What is run for these figures."""
+    from sweeps.execute import Experiment
+    from sweeps.graph import plan_graph
+
+    nodes = [node for figure in figures.values() for node in figure.runs(given)]
+    configuration: dict[str, Any] = {
+        "name": paper.name,
+        "title": paper.title,
+        "scale": given.scale,
+        "corpora": {name: data.corpus_sha256 for name, data in given.data.items()},
+    }
+    return Experiment(
+        name=paper.name,
+        configuration=configuration,
+        plan=lambda finished: plan_graph(nodes, paper.stack_width),
+    )
+
+
+def report(paper: Paper, folder: Path, figures: Mapping[str, Figure]) -> Path:
+    """Write a paper's figures, its ledger and their page from the tables in ``folder``; returns
+    the page."""
+    from analysis.claims import ledger
+    from analysis.report.paper import Drawn, build
+    from analysis.store import load
+
+    store = load(folder)
+    drawn = [
+        Drawn(name, figure.title, figure.caption, figure.draw) for name, figure in figures.items()
+    ]
+    rows = ledger(paper.claims(figures), store)
+    return build(
+        paper.title, paper.arxiv, f"mugrow reproduce {paper.name}", store, drawn, rows, folder
+    )

@@ -1,0 +1,21 @@
+"""Papers by name, one a file: its figures, their runs, and its claims."""
+
+from importlib import import_module
+
+from bench.spec import unknown
+from sweeps.paper import Paper
+
+PAPERS = {  # name: arXiv id
+    "nanolm": "2304.06875",
+}
+
+
+def paper(name: str) -> Paper:
+    """The paper of that name or arXiv id; ``UserError`` when there is none."""
+    by_id = {arxiv: known for known, arxiv in PAPERS.items()}
+    name = by_id.get(name, name)
+    if name not in PAPERS:
+        raise unknown("paper", name, [*PAPERS, *by_id])
+    found = import_module(f"sweeps.recipes.papers.{name.replace('-', '_')}").PAPER
+    assert isinstance(found, Paper)
+    return found
