@@ -29,10 +29,12 @@ SCALES = ("cpu", "gpu", "paper")
 
 @dataclass(frozen=True)
 class Text:
-    """A corpus by name or path, and its tokenizer."""
+    """A corpus by name or path, its tokenizer, and the tokens of one validation: few by default,
+    since small models train through as many in seconds."""
 
     corpus: str
     tokenizer: str = "bytes"
+    val_tokens: int = 8192
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ def setting(
         name: replace(by_scale[scale], corpus=corpora.get(name, by_scale[scale].corpus))
         for name, by_scale in paper.corpora.items()
     }
-    data = {name: resolve(text.corpus, text.tokenizer) for name, text in texts.items()}
+    data = {
+        name: resolve(text.corpus, text.tokenizer, text.val_tokens) for name, text in texts.items()
+    }
     sizes = {name: load(data[name], texts[name].corpus).vocab_size for name in texts}
     if len(set(sizes.values())) > 1:
         raise UserError(f"the corpora of {paper.name} differ in vocabulary: {sizes}")

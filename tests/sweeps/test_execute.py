@@ -16,7 +16,7 @@ import pytest
 import bench.run
 from bench.data.batches import resolve
 from bench.spec import UserError
-from sweeps.execute import Where, _locked, execute
+from sweeps.execute import Where, _locked, execute, of_study
 from sweeps.override import override
 from sweeps.recipes import recipe
 

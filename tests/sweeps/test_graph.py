@@ -1,0 +1,96 @@
+"""A study written out run by run: lineage, roles, and stacks in an order that can run."""
+
+from dataclasses import replace
+
+import pytest
+
+from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start, UserError
+from sweeps.graph import Node, continued, grown, plan_graph
+from sweeps.plan import depends
+
+MODEL = ModelSpec(width=32, depth=2, head_size=16, context=16)
+RUN = RunSpec(
+    model=MODEL,
+    base=MODEL,
+    parametrization="mup",
+    hyper=HyperSpec(lr=2**-7, init_std=0.1),
+    schedule=ScheduleSpec(),
+    data=DataSpec(corpus="words", corpus_sha256="0"),
+    batch_sequences=4,
+    steps=100,
+    seed=0,
+    data_seed=0,
+)
+SOURCE = Node(replace(RUN, stop_step=80, data_seed=1_000_000), "small")
+WIDE = replace(RUN, model=replace(MODEL, width=64))
+
+
+def test_what_grows_names_its_source_and_all_parameters():
+    node = grown(SOURCE, WIDE, "szp, half", "szp", shrink=0.5)
+    start = node.spec.start
+    assert (start.method, start.source_run_id, start.source_step) == (
+        "szp", SOURCE.spec.run_id, 80,
+    )  # fmt: skip
+    assert dict(start.params)["shrink"] == 0.5
+    assert len(start.params) > 1  # its defaults are written down too
+    assert node.line == (SOURCE, node)
+    with pytest.raises(UserError, match="unknown parameter of method 'szp'"):
+        grown(SOURCE, WIDE, "x", "szp", shrnk=0.5)
+    with pytest.raises(UserError, match="stack"):
+        grown(SOURCE, WIDE, "x", "stack")  # which grows depth alone
+    with pytest.raises(UserError, match="does not carry"):
+        grown(SOURCE, WIDE, "x", "szp", Start(optimizer="carry"))
+
+
+def test_a_continuation_takes_up_schedule_batches_and_moments():
+    node = continued(SOURCE, "cooled")
+    assert (node.spec.first_step, node.spec.first_batch, node.spec.last_step) == (80, 80, 100)
+    assert (node.spec.start.method, node.spec.start.optimizer) == ("continue", "carry")
+    longer = continued(node, "longer", steps=160)
+    assert (longer.spec.first_step, longer.spec.first_batch, longer.spec.steps) == (100, 100, 160)
+    assert longer.line == (SOURCE, node, longer)
+    other = continued(SOURCE, "elsewhere", first_step=0, first_batch=0, data_seed=5)
+    assert (other.spec.first_step, other.spec.first_batch, other.spec.data_seed) == (0, 0, 5)
+
+
+def test_sources_come_first_and_are_planned_once():
+    seeds = [
+        Node(replace(SOURCE.spec, seed=seed, data_seed=1_000_000 + seed), "small")
+        for seed in range(3)
+    ]
+    nodes = [
+        grown(source, replace(WIDE, seed=source.spec.seed), how, how)
+        for source in seeds
+        for how in ("szp", "hypercloning")
+    ]
+    plan = plan_graph(nodes, stack_width=128)
+    ids = [run.spec.run_id for run in plan.runs]
+    assert len(ids) == len(set(ids)) == 9
+    known: set[str] = set()
+    for stack in plan.stacks:
+        assert depends(stack) <= known
+        known |= {run.spec.run_id for run in stack.runs}
+    assert {run.role for run in plan.runs if run.spec.model.width == 32} == {"source"}
+    assert {run.role for run in plan.runs if run.spec.model.width == 64} == {"target"}
+    assert max(len(stack.runs) for stack in plan.stacks if stack.runs[0].role == "target") == 2
+    assert {run.arm for run in plan.runs} == {"small", "szp", "hypercloning"}
+
+
+def test_a_source_that_is_an_arm_too_keeps_its_arm_and_its_weights():
+    plan = plan_graph(
+        [Node(SOURCE.spec, "baseline", role="proxy"), continued(SOURCE, "cooled")], 64
+    )
+    (source, cooled) = plan.runs
+    assert (source.arm, source.role) == ("baseline", "source")
+    assert (cooled.arm, cooled.role) == ("cooled", "target")
+
+
+def test_runs_of_several_corpora_are_in_stacks_of_their_own():
+    other = replace(RUN, data=DataSpec(corpus="code", corpus_sha256="1"))
+    plan = plan_graph([Node(RUN, "words"), Node(other, "code", role="branch")], 640)
+    assert len(plan.stacks) == 2
+    assert [run.role for run in plan.runs] == ["target", "branch"]
+
+
+def test_an_empty_graph_has_no_stacks():
+    assert plan_graph([], 64).stacks == ()

@@ -1,0 +1,161 @@
+"""``mugrow reproduce`` and ``mugrow figure`` on a paper of eight runs."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from analysis.claims import Claim
+from analysis.figures import style
+from analysis.measured import difference, finals
+from sweeps.graph import Node, grown
+from sweeps.paper import Figure, Paper, Text
+from sweeps.recipes.papers import PAPERS, bases, paper
+
+SEEDS = (0, 1)
+
+
+def base(data, vocabulary):
+    run = bases.cpu(data, vocabulary)
+    model = replace(run.model, context=16)
+    return replace(run, model=model, base=model, steps=6, log_every=3)
+
+
+def seeded(setting, seed):
+    return replace(setting.run, seed=seed, data_seed=seed)
+
+
+def wide(setting, seed):
+    run = seeded(setting, seed)
+    return replace(run, model=replace(run.model, width=64))
+
+
+def scratch(setting):
+    for seed in SEEDS:
+        yield Node(wide(setting, seed), "scratch")
+
+
+def grown_runs(setting):
+    yield from scratch(setting)
+    for seed in SEEDS:
+        source = Node(replace(seeded(setting, seed), data_seed=seed + 1_000_000), "source")
+        yield grown(source, wide(setting, seed), "grown", "hypercloning")
+
+
+def draw(store):
+    figure, ((axis,),) = style.panels(1, 1)
+    axis.plot(list(finals(store.runs, "scratch").values()), "o")
+    return figure
+
+
+def ahead(store):
+    return difference(finals(store.runs, "grown"), finals(store.runs, "scratch"))
+
+
+@pytest.fixture
+def tiny_paper(monkeypatch, corpus):
+    found = Paper(
+        name="tiny",
+        arxiv="0000.00000",
+        title="On <tiny> models",
+        summary="two arms",
+        bases={"cpu": base},
+        corpora={"text": {"cpu": Text(str(corpus))}},
+        figures={
+            "T1": Figure("Scratch", "Final losses.", scratch, draw),
+            "T2": Figure("Both", "More.", grown_runs, draw, (
+                Claim("ahead", "growing helps", "abstract", "grown minus scratch, nats", ahead,
+                      high=0.0),
+            )),
+        },
+        untestable=(Claim("huge", "at 7B too", "table 1", untestable="7B parameters"),),
+    )  # fmt: skip
+    monkeypatch.setattr("sweeps.recipes.papers.paper", lambda name: found)
+    return found
+
+
+def test_a_paper_is_run_drawn_and_judged(mugrow, tiny_paper, in_threads, tmp_path):
+    ended = mugrow("reproduce", "tiny", "--out", tmp_path, "--json")
+    assert ended.code == 0, ended.err
+    printed = json.loads(ended.out)
+    ahead, huge = printed["claims"]
+    assert ahead["verdict"] in {"reproduced", "contradicted", "inconclusive at this scale"}
+    assert ahead["seeds"] == 2
+    assert huge["verdict"] == "not testable here"
+    page = (tmp_path / "tiny/report/index.html").read_text()
+    assert "On &lt;tiny&gt; models" in page
+    assert page.count("<svg") == 2
+    assert json.loads((tmp_path / "tiny/ledger.json").read_text()) == printed
+    assert (tmp_path / "tiny/report/tables/claims.tex").exists()
+
+    again = mugrow("reproduce", "tiny", "--out", tmp_path)
+    assert "reproduced" in again.out or "contradicted" in again.out or "inconclusive" in again.out
+    drawn = mugrow("figure", "tiny/T1", tmp_path / "tiny", "-o", tmp_path / "one.png")
+    assert drawn.code == 0, drawn.err
+    assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_figure_needs_its_own_runs_alone(mugrow, tiny_paper, in_threads, tmp_path):
+    ended = mugrow("reproduce", "tiny", "--only", "T1", "--out", tmp_path, "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["claims"] == []
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/*")}
+    whole = mugrow("reproduce", "tiny", "--out", tmp_path, "--json")
+    assert len(json.loads(whole.out)["claims"]) == 2
+    assert len(list((tmp_path / "runs").iterdir())) == 6
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/*")}
+    assert before.items() <= after.items()
+
+
+def test_a_dry_run_trains_nothing(mugrow, tiny_paper, tmp_path):
+    ended = mugrow("reproduce", "tiny", "--dry-run", "--json", "--out", tmp_path)
+    assert len(json.loads(ended.out)["runs"]) == 6
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("reproduce", "tiny", "--only", "T3"), "unknown figure of tiny: 'T3'"),
+        (("reproduce", "tiny", "--scale", "gpu"), "unknown scale of tiny: 'gpu'"),
+        (("reproduce", "tiny", "--corpus", "txt=a"), "unknown corpus of tiny: 'txt'"),
+        (("reproduce", "tiny", "--corpus", "stdlib"), "--corpus takes NAME=PATH, not 'stdlib'"),
+        (("reproduce", "tiny", "--device", "tpu"), "device 'tpu' cannot be used"),
+        (("figure", "tiny/T1", "nowhere"), "nowhere is not a directory"),
+        (("figure", "tiny/T9"), "unknown figure of tiny: 'T9'"),
+        (("figure", "savings"), "figure 'savings' is drawn from a study"),
+        (("figure", "saving"), "unknown figure 'saving'; did you mean 'savings'"),
+        (("figure", "savings", "-o", "a.pdf"), "--out draws .svg or .png, not a.pdf"),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_written(
+    mugrow, tiny_paper, tmp_path, monkeypatch, words, line
+):
+    monkeypatch.chdir(tmp_path)
+    ended = mugrow(*words)
+    assert ended.code == 2
+    assert line in ended.err
+    assert ended.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_papers_are_found_by_name_and_by_arxiv_id(mugrow):
+    for name, arxiv in PAPERS.items():
+        assert paper(name) is paper(arxiv)
+        assert (paper(name).name, paper(name).arxiv) == (name, arxiv)
+        assert paper(name).figures
+    assert "did you mean 'nanolm'" in mugrow("reproduce", "nanoln").err
+    listed = json.loads(mugrow("list", "papers", "--json").out)
+    assert [row["name"] for row in listed] == list(PAPERS)
+    figures = {row["name"] for row in json.loads(mugrow("list", "figures", "--json").out)}
+    assert {"savings", "nanolm/M1"} <= figures
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_claims_have_names_of_their_own_and_a_rule(name):
+    entry = paper(name)
+    claims = list(entry.claims(entry.figures))
+    assert len({claim.name for claim in claims}) == len(claims)
+    assert all(claim.rule or claim.untestable for claim in claims)
+    assert any(claim.measure for claim in claims)
