@@ -29,7 +29,7 @@ class TokenData:
     """Token ids of the training (n,) and the held-out (m,) documents, each in one stream.
 
     ``token_bytes`` has shape (vocab_size,): how many bytes of text each id stands for; ``None``
-    for a corpus that is token ids already.
+    where that is not known, as for a corpus that is token ids already, whose tokenizer is ``none``.
     """
 
     name: str
@@ -38,6 +38,7 @@ class TokenData:
     val: Tokens
     vocab_size: int
     token_bytes: npt.NDArray[np.int64] | None
+    tokenizer: str = "none"
 
     def bits_per_byte(self, nats_per_token: float, windows: npt.NDArray[np.int64]) -> float:
         """The mean loss over the targets of ``windows``, per byte of text; NaN if not known."""
@@ -58,7 +59,7 @@ def resolve(corpus: str, tokenizer: str = "bytes", val_tokens: int = 32768) -> D
     spec = DataSpec(
         corpus=data.name,
         corpus_sha256=data.corpus_sha256,
-        tokenizer=tokenizer if data.token_bytes is not None else "none",
+        tokenizer=data.tokenizer,
         val_tokens=val_tokens,
     )
     load(spec, corpus)
@@ -123,7 +124,8 @@ def _tokenize(corpus: str, tokenizer: str) -> TokenData:
     if not source.is_text:
         return _token_ids(source, tokenizer)
     train, val, token_bytes = encode(tokenizer, source.train, source.val)
-    return TokenData(source.name, source.sha256, train, val, len(token_bytes), token_bytes)
+    known = token_bytes if token_bytes.any() else None
+    return TokenData(source.name, source.sha256, train, val, len(token_bytes), known, tokenizer)
 
 
 def _token_ids(source: Corpus, tokenizer: str) -> TokenData:

@@ -25,6 +25,7 @@ from bench.data.readers import (
     token_documents,
     token_file,
 )
+from bench.data.streamed import PREFIX, streamed_documents
 from bench.spec import UserError, unknown
 
 HELD_OUT = 0.05
@@ -37,6 +38,7 @@ FORMATS = {
     "FOLDER": "every .txt below it, each a document",
     "FILE.parquet": "a column of strings, named text or the only one, each row a document",
     "FILE.bin": "nanoGPT's uint16 token ids; validation on val.bin beside train.bin",
+    "hf:NAME[:CONFIG][@MB]": "a dataset of the Hugging Face hub, its first megabytes; an extra",
 }
 TEXT_READERS: dict[str, Callable[[Path], list[bytes]]] = {
     ".txt": text_file_documents,
@@ -94,6 +96,8 @@ def read_corpus(corpus: str) -> Corpus:
         return _presplit(corpus, *(chain.astype("<u2").tobytes() for chain in chains))
     if corpus == "stdlib":
         return _split(corpus, corpus, stdlib_documents())
+    if corpus.startswith(PREFIX):
+        return _split(corpus, corpus, streamed_documents(corpus))
     path = Path(corpus)
     name = path.resolve().name
     try:

@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers as library
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data import tokenizers
-from bench.data.tokenizers import encode, encode_bpe, train_bpe
+from bench.data.tokenizers import encode, spelled, trained
 from bench.spec import UserError
 
 TEXTS = [
@@ -17,7 +20,7 @@ TEXTS = [
     "naïve café – the mat ".encode() * 10,
     b"def f(): pass\n",
 ]
-TRAINED = train_bpe(TEXTS, 300)
+TRAINED = trained(TEXTS, 300)
 
 
 @pytest.fixture
@@ -26,14 +29,14 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def decode(trained, ids: np.ndarray, vocab_size: int) -> bytes:
+def decode(tokenizer, ids: np.ndarray, vocab_size: int) -> bytes:
     """Independent of the library's decoder: GPT-2's byte alphabet, inverted."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     alphabet = {chr(byte): byte for byte in printable}
     alphabet |= {chr(256 + number): byte for number, byte in enumerate(others)}
     pieces = (
-        bytes(alphabet[character] for character in trained.id_to_token(int(token)))
+        bytes(alphabet[character] for character in tokenizer.id_to_token(int(token)))
         if token != vocab_size - 1
         else b"|"
         for token in ids
@@ -51,8 +54,8 @@ def test_bytes_are_their_own_ids_with_a_zero_after_each_document() -> None:
 @given(st.text(max_size=60))
 @settings(max_examples=50, deadline=None, derandomize=True)
 def test_bpe_spells_any_text(text: str) -> None:
-    ids = encode_bpe(TRAINED, [text.encode(), b"x"], 300)
-    assert decode(TRAINED, ids, 300) == text.encode() + b"|x|"
+    ids = spelled(TRAINED, [text.encode(), b"x"])
+    assert decode(TRAINED.tokenizer, ids, 300) == text.encode() + b"|x|"
     assert ids.max() == 299
     assert ids.dtype == np.uint16
 
@@ -74,20 +77,51 @@ def test_bpe_sees_the_training_documents_only(cache) -> None:
 
 def test_many_documents_are_encoded_in_order() -> None:
     documents = [str(number).encode() for number in range(50)]
-    trained = train_bpe(documents, 257)
-    text = decode(trained, encode_bpe(trained, documents, 257), 257)
+    vocabulary = trained(documents, 257)
+    text = decode(vocabulary.tokenizer, spelled(vocabulary, documents), 257)
     assert text == b"".join(document + b"|" for document in documents)
 
 
 def test_large_vocabularies_have_ids_that_hold_them() -> None:
-    assert encode_bpe(TRAINED, TEXTS, 2**16).dtype == np.uint16
-    assert encode_bpe(TRAINED, TEXTS, 2**16 + 1).dtype == np.uint32
+    for size, dtype in ((2**16, np.uint16), (2**16 + 1, np.uint32)):
+        padded = replace(TRAINED, token_bytes=np.ones(size, np.int64))
+        assert spelled(padded, TEXTS).dtype == dtype
+
+
+def write_tokenizer(path: Path, vocabulary: tokenizers.Vocabulary, end: str) -> None:
+    copy = library.Tokenizer.from_str(vocabulary.tokenizer.to_str())
+    copy.add_special_tokens([end])
+    copy.decoder = library.decoders.ByteLevel()
+    copy.save(str(path))
+
+
+def test_a_given_tokenizer_ends_documents_with_its_own_token(cache, tmp_path) -> None:
+    path = tmp_path / "tokenizer.json"
+    write_tokenizer(path, TRAINED, "</s>")
+    train, val, token_bytes = encode(f"hf:{path}", TEXTS[:2], TEXTS[2:])
+    own = spelled(TRAINED, TEXTS[:2])
+    end = len(token_bytes) - 1
+    assert train[-1] == val[-1] == end
+    assert np.array_equal(np.where(own == 299, end, own), train)
+    assert token_bytes[train].sum() == sum(len(text) + 1 for text in TEXTS[:2])
+
+    write_tokenizer(path, trained(TEXTS[:1], 270), "</s>")  # another at the same path
+    assert len(encode(f"hf:{path}", TEXTS[:2], TEXTS[2:]).token_bytes) < len(token_bytes)
+
+
+def test_a_given_tokenizer_that_cannot_be_used_is_one_line(cache, tmp_path) -> None:
+    write_tokenizer(tmp_path / "tokenizer.json", TRAINED, "<pad>")
+    (tmp_path / "broken.json").write_text("{")
+    for name, reason in (("tokenizer", "has none of <|endoftext|>"), ("broken", "cannot be read")):
+        with pytest.raises(UserError, match=reason) as error:
+            encode(f"hf:{tmp_path / name}.json", TEXTS, TEXTS)
+        assert "\n" not in str(error.value)
 
 
 def test_second_encoding_comes_from_the_cache(cache, monkeypatch) -> None:
     first = encode("bpe:300", TEXTS[:2], TEXTS[2:])
     with monkeypatch.context() as patch:
-        patch.setattr(tokenizers, "train_bpe", lambda *_: pytest.fail("trained again"))
+        patch.setattr(tokenizers, "trained", lambda *_: pytest.fail("trained again"))
         second = encode("bpe:300", TEXTS[:2], TEXTS[2:])
         with pytest.raises(pytest.fail.Exception):
             encode("bpe:301", TEXTS[:2], TEXTS[2:])
@@ -128,9 +162,9 @@ def test_unwritable_cache_is_no_error(tmp_path, monkeypatch) -> None:
 
 def test_training_gives_the_same_pieces_in_every_process() -> None:
     program = (
-        "from bench.data.tokenizers import train_bpe; import hashlib;"
+        "from bench.data.tokenizers import trained; import hashlib;"
         "documents = [f'{n * n} and {n ** 3:x} words'.encode() for n in range(500)];"
-        "print(hashlib.sha256(train_bpe(documents, 600).to_str().encode()).hexdigest())"
+        "print(hashlib.sha256(trained(documents, 600).tokenizer.to_str().encode()).hexdigest())"
     )
     runs = [
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

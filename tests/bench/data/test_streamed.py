@@ -1,0 +1,97 @@
+"""Corpora of the hub: read from a folder of the same library's making, and kept in the cache."""
+
+import builtins
+
+import pytest
+
+from bench.data import streamed
+from bench.data.batches import load, resolve
+from bench.data.corpora import read_corpus
+from bench.data.streamed import parse, streamed_documents
+from bench.spec import UserError
+
+datasets = pytest.importorskip("datasets")
+TEXTS = [f"document {number} says {number * number} times nothing. " * 400 for number in range(200)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("MUGROW_CACHE", str(tmp_path / "cache"))
+    datasets.disable_progress_bars()
+    made = datasets.Dataset.from_dict({"id": list(range(200)), "text": TEXTS})
+    (tmp_path / "made").mkdir()
+    made.to_parquet(tmp_path / "made" / "train.parquet")
+    return tmp_path / "made"
+
+
+def test_words():
+    assert parse("hf:allenai/c4:en@2000") == ("allenai/c4", "en", 2000)
+    assert parse("hf:openwebtext") == ("openwebtext", None, 1000)
+    for word in ("hf:", "hf:a:b:c", "hf:a@", "hf:a@0", "hf:a@1GB"):
+        with pytest.raises(UserError, match="NAME"):
+            parse(word)
+
+
+def test_a_folder_is_read_in_its_order(folder):
+    assert streamed_documents(f"hf:{folder}") == [text.encode() for text in TEXTS]
+
+
+def test_no_more_is_read_than_asked_for(folder):
+    found = streamed_documents(f"hf:{folder}@1")
+    sizes = [len(document) for document in found]
+    assert sum(sizes) >= 1_000_000 > sum(sizes[:-1])
+
+
+def test_it_is_a_corpus_like_any_other(folder):
+    word = f"hf:{folder}"
+    corpus = read_corpus(word)
+    assert set(corpus.train) | set(corpus.val) == {text.encode() for text in TEXTS}
+    spec = resolve(word, val_tokens=1024)
+    assert load(spec, word).vocab_size == 256
+    assert spec.corpus == word
+
+
+def test_what_came_from_the_hub_is_read_once(folder, monkeypatch):
+    rows = [{"text": "a text"}, {"text": " "}, {"text": "another"}]
+    asked = []
+    monkeypatch.setattr(streamed, "_rows", lambda wanted: asked.append(wanted) or iter(rows))
+    first = streamed_documents("hf:someone/something")
+    assert first == [b"a text", b"another"]
+    assert streamed_documents("hf:someone/something") == first
+    assert len(asked) == 1
+
+
+def test_what_breaks_midway_leaves_nothing_behind(folder, monkeypatch, tmp_path):
+    def broken(wanted):
+        yield {"text": "a text"}
+        raise UserError("the network is gone")
+
+    monkeypatch.setattr(streamed, "_rows", broken)
+    with pytest.raises(UserError, match="gone"):
+        streamed_documents("hf:someone/something")
+    assert not list((tmp_path / "cache").glob("*"))
+
+
+def test_a_dataset_without_text_is_one_line(folder):
+    datasets.Dataset.from_dict({"label": [1, 2]}).to_parquet(folder / "train.parquet")
+    with pytest.raises(UserError, match="has no column of text, but label"):
+        streamed_documents(f"hf:{folder}")
+
+
+def test_a_folder_without_data_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="cannot be streamed") as error:
+        streamed_documents(f"hf:{tmp_path}")
+    assert "\n" not in str(error.value)
+
+
+def test_without_the_library_it_says_how_to_get_it(monkeypatch, folder):
+    real = builtins.__import__
+
+    def missing(name, *rest, **named):
+        if name == "datasets":
+            raise ImportError(name)
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(UserError, match=r"pip install 'mugrow\[datasets\]'"):
+        streamed_documents("hf:someone/something")
