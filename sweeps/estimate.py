@@ -13,12 +13,15 @@ from typing import Any
 
 import torch
 
+from bench.flops import per_token
 from bench.spec import ModelSpec
-from bench.throughput import probe
+from bench.throughput import matmul_gflops, probe
 from sweeps.display import Work, reports
 from sweeps.plan import Plan, Stack
 
 TRUST_AFTER_S = 20.0
+LARGEST_TRIED_FLOPS = 3e11  # a step of a few seconds
+SHARE_OF_MATMUL = 0.5  # of the rate of large matrix products, for models that are mostly those
 
 
 class Estimate:
@@ -95,9 +98,12 @@ def _tokens(stack: Stack) -> Iterable[float]:
 
 @cache
 def _rate(model: ModelSpec, sequences: int) -> float:
-    """Tokens/s of one member on one thread."""
+    """Tokens/s of one member on one thread. A step too large to try is priced by its FLOPs."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    rate = probe(model, sequences, members=1)
+    if per_token(model) * sequences * model.context < LARGEST_TRIED_FLOPS:
+        rate = probe(model, sequences, members=1)
+    else:
+        rate = SHARE_OF_MATMUL * 1e9 * matmul_gflops() / per_token(model)
     torch.set_num_threads(threads)
     return rate

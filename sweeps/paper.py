@@ -30,11 +30,13 @@ SCALES = ("cpu", "gpu", "paper")
 @dataclass(frozen=True)
 class Text:
     """A corpus by name or path, its tokenizer, and the tokens of one validation: few by default,
-    since small models train through as many in seconds."""
+    since small models train through as many in seconds. ``vocab_size`` lets a run be priced
+    without reading the corpus."""
 
     corpus: str
     tokenizer: str = "bytes"
     val_tokens: int = 8192
+    vocab_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,11 @@ class Paper:
 
 
 def setting(
-    paper: Paper, scale: Scale, corpora: Mapping[str, str]
+    paper: Paper, scale: Scale, corpora: Mapping[str, str], *, priced: bool = False
 ) -> tuple[Setting, dict[str, str]]:
     """A paper's setting, and the path of each corpus by its sha256. ``corpora`` replace the
-    recipe's. Raises ``UserError`` for an unknown scale or corpus, and where two differ in their
-    vocabulary."""
-    from bench.data.batches import load, resolve
-
+    recipe's. What is only to be ``priced`` reads no corpus whose vocabulary is known. Raises
+    ``UserError`` for an unknown scale or corpus, and where two differ in their vocabulary."""
     if scale not in paper.bases:
         raise unknown(f"scale of {paper.name}:", scale, paper.bases)
     for name in corpora:
@@ -106,16 +106,31 @@ def setting(
         name: replace(by_scale[scale], corpus=corpora.get(name, by_scale[scale].corpus))
         for name, by_scale in paper.corpora.items()
     }
-    data = {
-        name: resolve(text.corpus, text.tokenizer, text.val_tokens) for name, text in texts.items()
-    }
-    sizes = {name: load(data[name], texts[name].corpus).vocab_size for name in texts}
+    pinned = {name: _pinned(text, priced) for name, text in texts.items()}
+    data = {name: spec for name, (spec, _) in pinned.items()}
+    sizes = {name: size for name, (_, size) in pinned.items()}
     if len(set(sizes.values())) > 1:
         raise UserError(f"the corpora of {paper.name} differ in vocabulary: {sizes}")
     first = next(iter(data))
     run = paper.bases[scale](data[first], sizes[first])
     paths = {data[name].corpus_sha256: text.corpus for name, text in texts.items()}
     return Setting(scale, run, data), paths
+
+
+def _pinned(text: Text, priced: bool) -> tuple[DataSpec, int]:
+    """A text as a run names it, and the size of its vocabulary."""
+    from bench.data.batches import load, resolve
+
+    if priced and text.vocab_size is not None:
+        unread = DataSpec(
+            corpus=text.corpus,
+            corpus_sha256="not read",
+            tokenizer=text.tokenizer,
+            val_tokens=text.val_tokens,
+        )
+        return unread, text.vocab_size
+    data = resolve(text.corpus, text.tokenizer, text.val_tokens)
+    return data, load(data, text.corpus).vocab_size
 
 
 def experiment(paper: Paper, given: Setting, figures: Mapping[str, Figure]) -> "Experiment":

@@ -55,7 +55,7 @@ class Reproduce:
         check_device(self.device)
         workers = self._workers()
         corpora = assigned(chain(*self.corpus), "--corpus takes NAME=PATH")
-        given, paths = setting(entry, self.scale, corpora)
+        given, paths = setting(entry, self.scale, corpora, priced=self.dry_run)
         work = experiment(entry, given, figures)
         pool = self.out or OUT / self.scale
         if self.dry_run:

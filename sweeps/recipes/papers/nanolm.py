@@ -44,7 +44,7 @@ HELD_OUT = {"cpu": (8, 12), "gpu": (8, 12), "paper": (8, 16, 24)}
 BASIN_STEPS = 0.5  # of the run's
 LOG2_LR = np.arange(-3.0, 2.5, 0.5)  # around the run's
 BASIN_SEEDS, LAW_SEEDS = range(3), range(5)
-C4 = Text("hf:allenai/c4:en", "hf:t5-base")
+C4 = Text("hf:allenai/c4:en@8000", "hf:t5-base", val_tokens=2**20, vocab_size=32128)
 
 
 def paper_scale(data: DataSpec, vocabulary: int) -> RunSpec:
