@@ -43,6 +43,20 @@ def listing(what: str) -> list[dict[str, str]]:
             from bench.growth import names
 
             return [_method(name) for name in names()]
+        case "evaluations":
+            from bench.evaluation import evaluation
+            from bench.evaluation import names as kinds
+
+            return [
+                {
+                    "name": entry.name,
+                    "of": ", ".join(entry.models),
+                    "parameters": ", ".join(f"{k}={v}" for k, v in entry.params.items()),
+                    "paper": entry.paper,
+                    "summary": entry.summary,
+                }
+                for entry in map(evaluation, kinds())
+            ]
         case "forms":
             from analysis.laws import get_form, names
 

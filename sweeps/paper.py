@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from analysis.claims import Claim
     from analysis.store import Store
+    from sweeps.evaluate import Judged
     from sweeps.execute import Experiment
     from sweeps.graph import Node
 
@@ -51,13 +52,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Figure:
-    """``runs`` are what it is drawn from; of ``claims``, each is decided by these runs alone."""
+    """``runs`` and what is evaluated of them is what it is drawn from; of ``claims``, each is
+    decided by these alone."""
 
     title: str
     caption: str
     runs: Callable[[Setting], Iterable["Node"]]
     draw: Callable[["Store"], "Drawing"]
     claims: tuple["Claim[Store]", ...] = ()
+    evaluations: Callable[[Setting], Iterable["Judged"]] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,12 +136,19 @@ def _pinned(text: Text, priced: bool) -> tuple[DataSpec, int]:
     return data, load(data, text.corpus).vocab_size
 
 
+def judged(given: Setting, figures: Mapping[str, Figure]) -> list["Judged"]:
+    """What is evaluated for these figures."""
+    return [one for figure in figures.values() if figure.evaluations
+            for one in figure.evaluations(given)]  # fmt: skip
+
+
 def experiment(paper: Paper, given: Setting, figures: Mapping[str, Figure]) -> "Experiment":
     """What is run for these figures."""
     from sweeps.execute import Experiment
     from sweeps.graph import plan_graph
 
     nodes = [node for figure in figures.values() for node in figure.runs(given)]
+    nodes += [node for one in judged(given, figures) for node in one.nodes]
     configuration: dict[str, Any] = {
         "name": paper.name,
         "title": paper.title,

@@ -23,6 +23,7 @@ class List:
             "forms",
             "figures",
             "papers",
+            "evaluations",
         ]
     ]
     json: bool = False

@@ -46,7 +46,8 @@ class Reproduce:
     def __call__(self) -> None:
         from bench.entries import assigned
         from sweeps.execute import Where, execute
-        from sweeps.paper import experiment, report, setting
+        from sweeps.evaluate import evaluate_all
+        from sweeps.paper import experiment, judged, report, setting
         from sweeps.recipes.papers import paper
 
         entry = paper(self.paper)
@@ -64,6 +65,7 @@ class Reproduce:
             return dry_run(work, pool, workers, as_json=self.json)
         folder = pool / entry.name
         execute(work, folder, Where(workers, self.threads, self.device, paths), pool)
+        evaluate_all(judged(given, figures), pool, folder, paths)
         page = report(entry, folder, figures)
         if self.json:
             print((folder / "ledger.json").read_text(encoding="utf-8"), end="")

@@ -8,6 +8,8 @@ import pytest
 from analysis.claims import Claim
 from analysis.figures import style
 from analysis.measured import difference, finals
+from analysis.store import load
+from sweeps.evaluate import Judged
 from sweeps.graph import Node, grown
 from sweeps.paper import Figure, Paper, Text
 from sweeps.recipes.papers import PAPERS, bases, paper
@@ -42,6 +44,13 @@ def grown_runs(setting):
         yield grown(source, wide(setting, seed), "grown", "hypercloning")
 
 
+def evaluations(setting):
+    """The final loss of scratch again, and that of every second run after pruning."""
+    for node in scratch(setting):
+        yield Judged("again", (node,), setting.run.data)
+    yield Judged("pruned", (node,), setting.run.data, "compress", (("sparsity", 0.5),))
+
+
 def draw(store):
     figure, ((axis,),) = style.panels(1, 1)
     axis.plot(list(finals(store.runs, "scratch").values()), "o")
@@ -66,7 +75,7 @@ def tiny_paper(monkeypatch, corpus):
             "T2": Figure("Both", "More.", grown_runs, draw, (
                 Claim("ahead", "growing helps", "abstract", "grown minus scratch, nats", ahead,
                       high=0.0),
-            )),
+            ), evaluations),
         },
         untestable=(Claim("huge", "at 7B too", "table 1", untestable="7B parameters"),),
     )  # fmt: skip
@@ -88,7 +97,17 @@ def test_a_paper_is_run_drawn_and_judged(mugrow, tiny_paper, in_threads, tmp_pat
     assert json.loads((tmp_path / "tiny/ledger.json").read_text()) == printed
     assert (tmp_path / "tiny/report/tables/claims.tex").exists()
 
+    store = load(tmp_path / "tiny")
+    again = store.evaluations[store.evaluations["arm"] == "again"].set_index("seed")["value"]
+    expected = finals(store.runs, "scratch")
+    assert again.to_dict() == pytest.approx(expected, rel=1e-6)
+    (pruned,) = store.evaluations[store.evaluations["quantity"] == "bytes"]["value"]
+    assert 0 < pruned < 4 * store.runs["params"].max()
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "evaluations").iterdir()}
+    assert len(kept) == 3
+
     again = mugrow("reproduce", "tiny", "--out", tmp_path)
+    assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "evaluations").iterdir()}
     assert "reproduced" in again.out or "contradicted" in again.out or "inconclusive" in again.out
     drawn = mugrow("figure", "tiny/T1", tmp_path / "tiny", "-o", tmp_path / "one.png")
     assert drawn.code == 0, drawn.err

@@ -1,0 +1,15 @@
+"""The loss of one model, on any corpus: what it has learned of a new text, and kept of an old."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from bench.evaluation import Evaluation, Model, loss_of
+
+
+def evaluate(models: Sequence[Model], windows: Tensor) -> dict[str, float]:
+    (model,) = models
+    return {"loss": loss_of(model.logits, windows)}
+
+
+EVALUATION = Evaluation("loss", "the loss on any corpus", "-", ("model",), evaluate)
