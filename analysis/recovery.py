@@ -15,6 +15,7 @@ method's source is larger than its target, which may never get back.
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -52,13 +53,21 @@ def recoveries(store: Store) -> list[Recovery]:
     return [_recovery(rows) for _, rows in arms]
 
 
+@lru_cache(maxsize=1)
+def labelled_targets(store: Store) -> pd.DataFrame:
+    """The store's targets as ``arms.label_targets`` has them. Like ``grown_curves`` it is kept:
+    the summary and several figures of one store need it."""
+    return label_targets(store.runs)
+
+
+@lru_cache(maxsize=1)
 def grown_curves(store: Store) -> pd.DataFrame:
     """Logged points, from step 0, of the finished targets whose source is in the store.
 
     Columns: run_id, target, label, method, seed, source (its shape), source_loss, and those of
     the store's curves.
     """
-    runs = label_targets(store.runs)
+    runs = labelled_targets(store)
     runs = runs[(runs["status"] == "finished") & runs["source_run_id"].isin(store.runs["run_id"])]
     by_id = store.runs.set_index("run_id")
     sources = by_id.loc[runs["source_run_id"]]

@@ -16,16 +16,15 @@ import pandas as pd
 
 from analysis.advice.fitted import finals
 from analysis.advice.measured import with_origins
-from analysis.arms import BASELINE, arm, curves_by_run, label_targets
+from analysis.arms import BASELINE, arm, curves_by_run
 from analysis.laws.chapter import chapter
-from analysis.recovery import recoveries
+from analysis.recovery import labelled_targets, recoveries
 from analysis.savings import ACCOUNTINGS, Curve, Saving, headline_and_curve
 from analysis.stats import NOTHING, Interval, mean_interval, nominal_coverage
 from analysis.store import Store
 from analysis.transfer import optimum
 from analysis.transfer.chapter import chapter as transfer_chapter
-from analysis.transfer.chapter import sweep_labels
-from analysis.transfer.sweep import Sweep, sweeps
+from analysis.transfer.sweep import Sweep, by_setting
 from bench.record import STATUSES
 
 LEVEL = 0.95
@@ -34,8 +33,11 @@ LEVEL = 0.95
 def summarize(store: Store) -> dict[str, Any]:
     """The summary of a study, whole or partial: what has not been run yet is an empty list."""
     runs = store.runs
-    transfer = transfer_chapter(runs)
-    targets = label_targets(runs)
+    every = by_setting(runs)
+    transfer = transfer_chapter(every)
+    swept = transfer.pop("sweeps")
+    found = [one for one in every if one.searched]
+    targets = labelled_targets(store)
     curves = curves_by_run(store.curves, set(targets["run_id"]))
     n_seeds = int((targets if len(targets) else runs)["seed"].nunique())
     comparisons, savings_curves = _savings(targets, curves)
@@ -47,8 +49,8 @@ def summarize(store: Store) -> dict[str, Any]:
             "method": "paired bootstrap over seeds",
             "coverage_at_most": nominal_coverage(n_seeds),
         },
-        "sweeps": transfer.pop("sweeps"),
-        "optima": _optima(sweeps(runs), runs, store.trials),
+        "sweeps": swept,
+        "optima": _optima(found, [one["variant"] for one in swept], runs, store.trials),
         "transfer": transfer,
         "finals": _finals(targets),
         "savings": comparisons,
@@ -74,22 +76,24 @@ def to_json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _optima(found: list[Sweep], runs: pd.DataFrame, trials: pd.DataFrame) -> list[dict[str, Any]]:
+def _optima(
+    found: list[Sweep], labels: list[str], runs: pd.DataFrame, trials: pd.DataFrame
+) -> list[dict[str, Any]]:
     """The best tested point of each setting over all its init scales, and what finding it cost.
 
     The edge is judged on the lowest loss over init scales at each learning rate, which is also
     right where a sampler tried each rate at one scale only.
     """
     settings: dict[str, list[tuple[Sweep, str]]] = {}
-    for sweep, label in zip(found, sweep_labels(found), strict=True):
+    for sweep, label in zip(found, labels, strict=True):
         rest = {key: value for key, value in sweep.setting.items() if key != "hyper.init_std"}
         settings.setdefault(json.dumps(rest, sort_keys=True), []).append((sweep, label))
     status = dict(zip(runs["run_id"], runs["status"], strict=True))
     groups = [[sweep for sweep, _ in group] for group in settings.values()]
-    labels = [group[0][1] for group in settings.values()]
+    first_labels = [group[0][1] for group in settings.values()]
     return [
         _optimum(group, label, trials, status)
-        for group, label in zip(groups, labels, strict=True)
+        for group, label in zip(groups, first_labels, strict=True)
         if any(sweep.finished for sweep in group)
     ]
 

@@ -19,6 +19,7 @@ from analysis.figures import (
     laws,
     main,
     methods,
+    operator_settings,
     recovery,
     savings,
     style,
@@ -112,6 +113,14 @@ FIGURES = {
         "A point for each two sizes. Grey: the mean of 17 public sweeps of models with losses of "
         "2.1 to 2.6 nats (step law, arXiv 2503.04715), where a rate twice too high costs three "
         "times what one twice too low does.",
+        TRANSFER,
+    ),
+    "operator_settings": Entry(
+        operator_settings.operator_settings,
+        "Loss against an operator’s own setting, by growth factor",
+        "Mean final loss, with a band from the lowest to the highest seed; everything but the "
+        "setting is equal along a line. A star marks the lowest mean: stars above one another mean "
+        "that the setting transfers. Crosses at the top are values that diverged.",
         TRANSFER,
     ),
     "init": Entry(
@@ -210,15 +219,7 @@ FIGURES = {
 
 
 def draw(name: str, summary: dict[str, Any], store: Store) -> Figure:
-    """Draw the figure ``name`` in the house style, laid out once and for all.
-
-    Constrained layout refines the layout at every rendering, so a second file of the same figure
-    would differ from the first.
-    """
+    """Draw the figure ``name``. Raises ``UserError`` where there is none, or no rows for it."""
     if name not in FIGURES:
         raise unknown("figure", name, FIGURES)
-    with style.applied():
-        figure = FIGURES[name].function(summary, store)
-        figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    return figure
+    return style.drawn(lambda: FIGURES[name].function(summary, store))

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.arms import label_targets
 from analysis.figures import emphasis, style
+from analysis.recovery import labelled_targets
 from analysis.report.format import ACCOUNTINGS
 from analysis.store import Store
 from bench.spec import UserError
@@ -53,7 +53,7 @@ def final_line() -> Line2D:
 
 def target_curves(store: Store, figure: str = "curves") -> pd.DataFrame:
     """Logged points of the finished targets: target, label, seed, flops, flops_source, val_loss."""
-    runs = label_targets(store.runs)
+    runs = labelled_targets(store)
     runs = runs[runs["status"] == "finished"]
     if runs.empty:
         raise UserError(f"figure {figure!r} needs a finished target, and the study has none")

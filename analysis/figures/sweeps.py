@@ -147,10 +147,13 @@ def draw_bowl(axis: Axes, sweep: Sweep, colour: Any, top: float, rank: int) -> N
     if sweep["argmin_loss"] is not None:
         style.mark_minimum(axis, sweep["argmin_log2_lr"], sweep["argmin_loss"], colour)
         if sweep["edge"]:
-            at = (sweep["argmin_log2_lr"], sweep["argmin_loss"])
-            text = "edge ←" if sweep["edge"] == "low" else "→ edge"
-            side = "left" if sweep["edge"] == "low" else "right"
-            axis.annotate(text, at, (0, -11), textcoords="offset points", ha=side, fontsize=7)
+            mark_edge(axis, (sweep["argmin_log2_lr"], sweep["argmin_loss"]), sweep["edge"])
+
+
+def mark_edge(axis: Axes, at: tuple[float, float], edge: str) -> None:
+    """Say below a minimum on which side nothing was tried beyond it."""
+    text, side = ("edge ←", "left") if edge == "low" else ("→ edge", "right")
+    axis.annotate(text, at, (0, -11), textcoords="offset points", ha=side, fontsize=7)
 
 
 def mark_at_top(axis: Axes, x: float, height: float, marker: str, colour: Any) -> None:

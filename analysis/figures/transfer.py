@@ -172,7 +172,7 @@ def draw_regrets(axis: Axes, ladder: Ladder, top: float) -> Any:
         place = sizes.index(pair["proxy"]), sizes.index(pair["target"])
         value = pair["regret_percent"]["value"]
         cells[place] = np.nan if value is None else value
-        text = NO_NUMBER[pair["regret_at"]] if value is None else f"{value:.2f}"
+        text = no_loss(pair["regret_at"]) if value is None else f"{value:.2f}"
         shift = fmt.log2(words.shift(pair)["value"])
         light = value is None or value > 0.45 * top
         axis.text(place[1], place[0], f"{text}\nΔ {shift}", ha="center", va="center", fontsize=6,
@@ -187,4 +187,5 @@ def draw_regrets(axis: Axes, ladder: Ladder, top: float) -> Any:
     return image
 
 
-NO_NUMBER = {"diverged": "diverges", "unknown": "not\nfinished"}
+def no_loss(how: str) -> str:
+    return words.NO_LOSS[how].removeprefix("was ").replace(" ", "\n")

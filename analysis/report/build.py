@@ -41,11 +41,17 @@ def build(directory: Path) -> Path:
     write_json(directory / "summary.json", summary)
     drawn = draw_figures(figures.FIGURES, summary, store, report / "figures")
     listed = tables.of_summary(summary)
-    own = [*transfer.tables(summary["transfer"]), *laws.tables(summary["laws"])]
-    write_tables([*listed, *own], report / "tables")
+    on_transfer = transfer.tables(summary["transfer"])
+    on_laws = laws.tables(summary["laws"])
+    write_tables([*listed, *on_transfer, *on_laws], report / "tables")
     write_text(report / "macros.tex", latex.macros(summary))
     page = report / "index.html"
-    write_text(page, render(summary, store, drawn, tables.nonempty(listed)))
+    parts = {
+        "transfer": moving(summary["transfer"], drawn, on_transfer),
+        "laws": chapter(summary["laws"], drawn, on_laws),
+        "tables": tables.nonempty(listed),
+    }
+    write_text(page, render(summary, store, drawn, parts))
     return page
 
 
@@ -92,7 +98,9 @@ def inline(svg: bytes, name: str, title: str) -> Markup:
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1))
 
 
-def chapter(found: dict[str, Any], drawn: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def chapter(
+    found: dict[str, Any], drawn: Iterable[dict[str, Any]], listed: Iterable[tables.Table]
+) -> dict[str, Any]:
     """What the page says on scaling laws; a reason that several figures share is said once."""
     own = [figure for figure in drawn if figure["section"] == figures.LAWS]
     reasons = (figure["reason"] for figure in own if figure["reason"])
@@ -100,25 +108,31 @@ def chapter(found: dict[str, Any], drawn: Iterable[dict[str, Any]]) -> dict[str,
         "sentences": laws.sentences(found),
         "figures": own,
         "absent": list(dict.fromkeys(reasons)) if found["laws"] else [],
-        "tables": tables.nonempty(laws.tables(found)),
+        "tables": tables.nonempty(listed),
     }
 
 
-def moving(found: dict[str, Any], drawn: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def moving(
+    found: dict[str, Any], drawn: Iterable[dict[str, Any]], listed: Iterable[tables.Table]
+) -> dict[str, Any]:
     """What the page says on transfer; figures of axes that the study has no ladder along are left
-    out."""
+    out, and where it has none at all, ``nothing`` says why."""
     own = [figure for figure in drawn if figure["section"] == figures.TRANSFER]
     return {
         "sentences": list(transfer.sentences(found)),
+        "nothing": "" if found["ladders"] else transfer.nothing(found),
         "rule": found["rule"],
         "intervals": found["intervals"],
         "figures": [figure for figure in own if figure["svg"]],
-        "tables": tables.nonempty(transfer.tables(found)),
+        "tables": tables.nonempty(listed),
     }
 
 
 def render(
-    summary: dict[str, Any], store: Store, drawn: list[dict[str, Any]], listed: list[tables.Table]
+    summary: dict[str, Any],
+    store: Store,
+    drawn: list[dict[str, Any]],
+    parts: dict[str, Any],
 ) -> str:
     return template("template.html.j2").render(
         title=store.study.get("title", summary["study"]),
@@ -130,9 +144,7 @@ def render(
         missing=words.missing(summary, store.runs),
         warnings=words.warnings(summary, store.runs),
         figures=[figure for figure in drawn if figure["section"] == "study"],
-        transfer=moving(summary["transfer"], drawn),
-        laws=chapter(summary["laws"], drawn),
-        tables=listed,
+        **parts,
         runs=tables.runs(store.runs),
         circumstances=circumstances(store.runs),
         configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),

@@ -100,6 +100,8 @@ def numbers(summary: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
         yield (*key, "best loss"), fmt.loss(row["loss"])
     for ladder in summary["transfer"]["ladders"]:
         yield from transferred(study, ladder)
+    for one in summary["transfer"]["operator_settings"]["compared"]:
+        yield from kept(study, one)
     for row in summary["finals"]:
         arm = (study, row["target"], row["label"])
         yield from interval((*arm, "loss"), row["loss"], 4)
@@ -121,6 +123,19 @@ def transferred(study: str, ladder: dict[str, Any]) -> Iterator[tuple[tuple[str,
         yield from interval((*jump, "vertex shift"), pair["shift_vertex_log2"], 2)
         yield from interval((*jump, "regret"), pair["regret_nats"], 4)
         yield from interval((*jump, "regret percent"), pair["regret_percent"], 2)
+
+
+def kept(study: str, one: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """An operator's setting: verdict, best values, and the regret of the smallest growth's best."""
+    key = study, one["parametrization"], one["variant"], one["parameter"]
+    first, *larger = one["rungs"]
+    yield (*key, "verdict"), one["verdict"]["word"]
+    for rung in one["rungs"]:
+        yield (*key, rung["name"], "best"), transfer.value(rung["best"])
+    for rung in larger:
+        jump = (*key, first["name"], "to", rung["name"])
+        yield from interval((*jump, "regret"), rung["kept"]["regret_nats"], 4)
+        yield from interval((*jump, "regret percent"), rung["kept"]["regret_percent"], 2)
 
 
 def shape(row: dict[str, Any]) -> tuple[str, str]:

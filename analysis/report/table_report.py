@@ -41,14 +41,15 @@ def build_table(
     write_json(folder / "laws.json", found)
     entries = {key: one for key, one in figures.FIGURES.items() if one.section == figures.LAWS}
     drawn = build.draw_figures(entries, {"laws": found}, NO_STORE, folder / "figures")
-    build.write_tables(laws.tables(found), folder / "tables")
+    listed = laws.tables(found)
+    build.write_tables(listed, folder / "tables")
     macros = latex.commands(table.stem, list(laws.numbers(table.stem, found)))
     build.write_text(folder / "macros.tex", macros)
     text = build.template("table.html.j2").render(
         title=f"Scaling laws of {table.name}",
         question=QUESTION,
         notes=notes(selection, columns),
-        laws=build.chapter(found, drawn),
+        laws=build.chapter(found, drawn, listed),
         circumstances=circumstances(table, columns, forms),
     )
     page = folder / "index.html"

@@ -14,10 +14,18 @@ Found = dict[str, Any]
 Ladder = dict[str, Any]
 
 ANSWERS = {"transfers": "yes", "drifts": "no", "inconclusive": "?", "censored": "? (edge)"}
+NO_LOSS = {
+    "diverged": "diverges",
+    "unknown": "was not finished",
+    "untested": "was not tried",
+}
 
 
 def tables(found: Found) -> list[Table]:
-    return [verdicts(found), optima(found), pairs(found), beyond(found), skipped(found)]
+    return [
+        verdicts(found), optima(found), pairs(found), beyond(found), operator_settings(found),
+        operator_losses(found), skipped(found),
+    ]  # fmt: skip
 
 
 def listed(found: Found) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -88,7 +96,7 @@ def decisive(pair: dict[str, Any]) -> str:
 
 def regret_percent(pair: dict[str, Any]) -> str:
     if pair["regret_percent"]["value"] is None:
-        return {"diverged": "diverges", "unknown": "not finished"}[pair["regret_at"]]
+        return NO_LOSS[pair["regret_at"]].removeprefix("was ")
     return fmt.interval(pair["regret_percent"], fmt.percent)
 
 
@@ -130,8 +138,9 @@ def pairs(found: Found) -> Table:
              fmt.interval(pair["shift_vertex_log2"], fmt.log2),
              fmt.interval(pair["regret_nats"], fmt.loss), regret_percent(pair),
              fmt.interval(pair["regret_vertex_percent"], fmt.percent),
-             extra_compute(pair["compute"]), fmt.times(pair["search_over_target"]),
-             fmt.times(pair["total_over_scratch"]), edges(pair))
+             fmt.interval(pair["compute"], fmt.percent_of_one),
+             fmt.times(pair["search_over_target"]), fmt.times(pair["total_over_scratch"]),
+             edges(pair))
             for ladder in found["ladders"] for pair in from_smallest(ladder)
         ),
     )  # fmt: skip
@@ -146,10 +155,6 @@ def start(ladder: Ladder, pair: dict[str, Any]) -> str:
     if ladder["reference_log2_lr"] is not None:
         return f"source (log2 {fmt.log2(ladder['reference_log2_lr'])})"
     return size(ladder, pair["proxy"])
-
-
-def extra_compute(share: dict[str, Any] | None) -> str:
-    return fmt.interval(share, fmt.percent_of_one)
 
 
 def edges(pair: dict[str, Any]) -> str:
@@ -182,16 +187,93 @@ def beyond(found: Found) -> Table:
     )  # fmt: skip
 
 
+def operator_settings(found: Found) -> Table:
+    """A row for each growth beyond the smallest of each comparison."""
+    settings = found["operator_settings"]
+    return Table(
+        "operator-settings",
+        "Does an operator’s own setting transfer?",
+        f"A row for each larger growth; the verdict is on all of a comparison. {settings['rule']}. "
+        "Kept: the best of the values tried at the smallest growth. Worst: what the worst value "
+        "tried costs there, without which a small regret says nothing.",
+        ("change", "setting", "growth", "kept", "best there", "regret (nats)", "regret (%)",
+         "worst (%)", "transfers", "why", "seeds"),
+        tuple(
+            (name(one), setting(one), f"{one['rungs'][0]['name']} to {rung['name']}",
+             value(rung["kept"]["value"]),
+             value(rung["best"]) + (" (edge)" if rung["edge"] else ""),
+             fmt.interval(rung["kept"]["regret_nats"], fmt.loss), regret_percent(rung["kept"]),
+             worst(rung), ANSWERS[one["verdict"]["word"]], one["verdict"]["why"],
+             str(one["n_seeds"]))
+            for one in settings["compared"] for rung in one["rungs"][1:]
+        ),
+    )  # fmt: skip
+
+
+def setting(one: dict[str, Any]) -> str:
+    """``shrink at log2 lr −7.38``."""
+    return f"{one['parameter']} at log2 lr {fmt.log2(one['log2_lr'])}"
+
+
+def value(number: float) -> str:
+    return fmt.signed(f"{number:g}")
+
+
+def worst(rung: dict[str, Any]) -> str:
+    """``5.26 % [2.20, 8.31] at 0.1``."""
+    for one in rung["values"]:
+        if one["status"] == "diverged":
+            return f"diverges at {value(one['value'])}"
+    finished = [one for one in rung["values"] if one["loss"]["value"] is not None]
+    most = max(finished, key=lambda one: one["above_percent"]["value"])
+    return f"{fmt.interval(most['above_percent'], fmt.percent)} at {value(most['value'])}"
+
+
+def operator_losses(found: Found) -> Table:
+    return Table(
+        "operator-losses",
+        "The loss at every value of an operator’s setting",
+        "Mean over seeds, and how far it is above the lowest of its growth, paired by seed.",
+        ("change", "setting", "growth", "shapes", "value", "loss (nats/token)",
+         "above the lowest (%)"),
+        tuple(
+            (name(one), setting(one), rung["name"], rung["shapes"], value(point["value"]),
+             point["status"] if point["loss"]["value"] is None
+             else fmt.interval(point["loss"], fmt.loss),
+             fmt.interval(point["above_percent"], fmt.percent))
+            for one in found["operator_settings"]["compared"] for rung in one["rungs"]
+            for point in rung["values"]
+        ),
+    )  # fmt: skip
+
+
 def skipped(found: Found) -> Table:
+    ladders = [(name(one), "; ".join(one["sweeps"]), one["reason"]) for one in found["skipped"]]
+    settings = [(name(one), tried(one), one["reason"])
+                for one in found["operator_settings"]["skipped"]]  # fmt: skip
     return Table(
         "not-compared",
         "Not compared",
         "Sweeps that are on no ladder, and ladders that would have averaged over a difference.",
         ("change", "sweeps", "why"),
-        tuple(
-            (name(one), "; ".join(one["sweeps"]), one["reason"]) for one in found["skipped"]
-        ),
-    )  # fmt: skip
+        (*ladders, *settings),
+    )
+
+
+def tried(one: dict[str, Any]) -> str:
+    """``shrink 0.2 0.4, growth in width, log2 lr −7.00``."""
+    values = " ".join(map(value, one["values"]))
+    along = f"growth in {one['axis']}" if one["axis"] else "growth"
+    rates = " ".join(map(fmt.log2, one["log2_lrs"]))
+    return f"{one['parameter']} {values}, {along}, log2 lr {rates}"
+
+
+def nothing(found: Found) -> str:
+    """Why a store has no ladder, from the first sweep that was skipped."""
+    if not found["skipped"]:
+        return "it has no sweep over the learning rate"
+    first = found["skipped"][0]
+    return f"of {first['parametrization']} {first['sweeps'][0]}, {first['reason']}"
 
 
 def sentences(found: Found) -> Iterator[str]:
@@ -229,7 +311,6 @@ WORDS = {
 
 def regret(pair: dict[str, Any]) -> str:
     if pair["regret_nats"]["value"] is None:
-        how = {"diverged": "diverges there", "unknown": "was not finished there"}
-        return how[pair["regret_at"]]
+        return f"{NO_LOSS[pair['regret_at']]} there"
     nats = fmt.interval(pair["regret_nats"], fmt.loss)
     return f"costs {nats} nats ({fmt.interval(pair['regret_percent'], fmt.percent)})"

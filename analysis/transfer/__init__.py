@@ -7,6 +7,9 @@
     metrics     shift, drift, regret, curvature, with intervals over paired seeds
     cost        what the search cost, and what regret is worth in compute
     asymptote   what a ladder says of sizes beyond it
+    operator_setting, operator_regret
+                a growth method's own parameter, varied at several growths, and what it costs to
+                keep the value that was best at the smallest
     verdict     transfers, drifts, inconclusive or censored, by a rule fixed beforehand
     chapter     all of it, for a store
 

@@ -7,15 +7,15 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import pandas as pd
-
 from analysis.transfer.asymptote import Asymptote, asymptotes
 from analysis.transfer.cost import cost
 from analysis.transfer.label import variants
 from analysis.transfer.ladder import SCRATCH, Ladder, Skipped, ladders
 from analysis.transfer.metrics import Measured, Pair, drift, measured, pairs, rung, same_argmin
-from analysis.transfer.sweep import Setting, Sweep, sweeps
-from analysis.transfer.verdict import RULE, verdict
+from analysis.transfer.operator_regret import rungs as operator_rungs
+from analysis.transfer.operator_setting import Comparison, Refused, comparisons
+from analysis.transfer.sweep import Setting, Sweep
+from analysis.transfer.verdict import RULE, SETTING_RULE, setting_verdict, verdict
 
 INTERVALS = (
     "95 %, Student's t over jackknife pseudo-values of the paired seeds; "
@@ -23,10 +23,11 @@ INTERVALS = (
 )
 
 
-def chapter(runs: pd.DataFrame) -> dict[str, Any]:
-    """``sweeps``, ``ladders``, ``skipped``, ``rule`` and ``intervals``; JSON but for intervals,
-    arrays and infinite numbers. A ladder's rungs name their sweep by its place in ``sweeps``."""
-    found = sweeps(runs)
+def chapter(every: Sequence[Sweep]) -> dict[str, Any]:
+    """Of the runs of every setting (``sweep.by_setting``): ``sweeps``, ``ladders``, ``skipped``,
+    ``operator_settings``, ``rule`` and ``intervals``; JSON but for intervals, arrays and infinite
+    numbers. A ladder's rungs name their sweep by its place in ``sweeps``."""
+    found = [one for one in every if one.searched]
     whole, skipped = ladders(found)
     labelled = sweep_labels(found)
     of_ladders = ladder_labels(whole)
@@ -40,6 +41,7 @@ def chapter(runs: pd.DataFrame) -> dict[str, Any]:
             )
         ],
         "skipped": [_skipped(one, found, labelled) for one in skipped],
+        "operator_settings": operator_settings(every),
         "rule": RULE,
         "intervals": INTERVALS,
     }
@@ -166,5 +168,43 @@ def _skipped(one: Skipped, found: Sequence[Sweep], labels: Sequence[str]) -> dic
         ],
         "parametrization": first.parametrization,
         "variant": variant,
+        "reason": one.reason,
+    }
+
+
+def operator_settings(every: Iterable[Sweep]) -> dict[str, Any]:
+    """``compared``, ``skipped`` and ``rule`` of the operators' own settings."""
+    found, refused = comparisons(every)
+    labels = _by_start([one.first.sweep for one in found], [one.common for one in found], SAID)
+    return {
+        "compared": [_compared(one, label) for one, label in zip(found, labels, strict=True)],
+        "skipped": [_refused(one) for one in refused],
+        "rule": SETTING_RULE,
+    }
+
+
+def _compared(one: Comparison, label: str) -> dict[str, Any]:
+    rungs = operator_rungs(one)
+    return {
+        "parametrization": one.first.sweep.parametrization,
+        "method": one.first.sweep.method,
+        "variant": label,
+        "parameter": one.parameter,
+        "axis": one.axis,
+        "log2_lr": one.first.log2_lr,
+        "n_seeds": len(one.seeds),
+        "rungs": [dataclasses.asdict(rung) for rung in rungs],
+        "verdict": dataclasses.asdict(setting_verdict(rungs)),
+    }
+
+
+def _refused(one: Refused) -> dict[str, Any]:
+    return {
+        "parametrization": one.comparison.first.sweep.parametrization,
+        "variant": one.comparison.first.sweep.method,
+        "parameter": one.comparison.parameter,
+        "axis": one.comparison.axis,
+        "values": one.values,
+        "log2_lrs": one.log2_lrs,
         "reason": one.reason,
     }

@@ -253,19 +253,19 @@ def _pair(found: Measured, proxy: int | None, target: int) -> Pair:
         target=found.ladder.sizes[target],
         shift_argmin_log2=found.interval(lambda draw: draw.rungs[target].argmin - argmin(draw)),
         shift_vertex_log2=None if math.isnan(shift.value) else shift,
-        regret_nats=_at_least_zero(found.interval(regret)),
-        regret_percent=_at_least_zero(
+        regret_nats=at_least_zero(found.interval(regret)),
+        regret_percent=at_least_zero(
             found.interval(lambda draw: 100 * regret(draw) / draw.rungs[target].lowest)
         ),
-        regret_vertex_percent=None if math.isnan(smooth.value) else _at_least_zero(smooth),
-        compute=None if math.isnan(ln_compute.value) else _extra(_at_least_zero(ln_compute)),
+        regret_vertex_percent=None if math.isnan(smooth.value) else at_least_zero(smooth),
+        compute=None if math.isnan(ln_compute.value) else _extra(at_least_zero(ln_compute)),
         regret_at=loss_at(whole.log2_lr, whole.loss, argmin(found.whole))[1],
         edge_proxy=None if proxy is None else edges[proxy],
         edge_target=edges[target],
     )
 
 
-def _at_least_zero(regret: Interval) -> Interval:
+def at_least_zero(regret: Interval) -> Interval:
     """No regret is below 0, whatever Student's interval says."""
     return replace(regret, lo=max(regret.lo, 0.0) if math.isfinite(regret.lo) else regret.lo)
 

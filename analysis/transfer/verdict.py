@@ -12,14 +12,19 @@ proxy is the smallest size; of grown models it is the source, with the rate it w
 the parabola's, half the curvature times the shift squared, where both sizes have a vertex: that of
 the best rates tested jumps by whole steps of the grid, as the study `small` showed.
 
+An operator's own setting has no drift, since nobody knows its scale: its verdict is on the regret
+alone, at every growth larger than the one where it was best.
+
 The surprising fact: ``transfers`` is a statement on a range. A ladder that only doubles may pass
 where the next doubling fails, so the sizes are always printed beside it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.transfer import operator_regret
 from analysis.transfer.metrics import Drift, Pair, Rung
 
 Word = Literal["transfers", "drifts", "censored", "inconclusive"]
@@ -31,6 +36,11 @@ RULE = (
     f"regret (of the parabolas) at the largest size is below {REGRET_PERCENT:g} %; drifts: the "
     f"interval of the drift is outside ±{DRIFT}, or that of the regret above {REGRET_PERCENT:g} %; "
     "censored: a best rate is at the edge of its grid; inconclusive: anything else"
+)
+SETTING_RULE = (
+    "transfers: the interval of what it costs to keep the smallest growth's best value is below "
+    f"{REGRET_PERCENT:g} % of the loss at every larger one; drifts: it is above at one of them; "
+    "censored: a best value is the lowest or the highest tried; inconclusive: anything else"
 )
 
 
@@ -64,3 +74,21 @@ def verdict(rungs: list[Rung], drift: Drift, widest: Pair) -> Verdict:
     untested = " (the proxy's best rate was not finished there)" * math.isnan(regret.value)
     unsure = " and ".join(name for name, inside in within.items() if not inside)
     return Verdict("inconclusive", f"{unsure} may be within or beyond{untested}")
+
+
+def setting_verdict(rungs: Sequence[operator_regret.Rung]) -> Verdict:
+    """Of an operator's setting, from its growths, the smallest first."""
+    if edges := [f"{rung.name} ({rung.edge})" for rung in rungs if rung.edge]:
+        where = ", ".join(edges)
+        return Verdict("censored", f"the best value is at the edge of those tried at {where}")
+    kept = [(rung.name, rung.kept) for rung in rungs if rung.kept is not None]
+    if lost := [name for name, one in kept if one.regret_at == "diverged"]:
+        return Verdict("drifts", f"the smallest growth's best value diverges at {', '.join(lost)}")
+    if rungs[0].lowest_loss.n < 2:
+        return Verdict("inconclusive", "one seed gives no interval")
+    if dear := [name for name, one in kept if one.regret_percent.lo > REGRET_PERCENT]:
+        return Verdict("drifts", f"the regret is above {REGRET_PERCENT:g} % at {', '.join(dear)}")
+    unsure = [name for name, one in kept if not one.regret_percent.hi < REGRET_PERCENT]
+    if not unsure:
+        return Verdict("transfers", "the regret is within the tolerance")
+    return Verdict("inconclusive", f"the regret may be within or beyond at {', '.join(unsure)}")

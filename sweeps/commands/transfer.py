@@ -21,7 +21,9 @@ class Transfer:
 
     Of every ladder of sweeps in a study's folder (width, depth, tokens, batch): shift and drift of
     the optimum, regret, the bowls' curvature, what the search cost, and a verdict by the rule that
-    is printed with it. What cannot be compared is listed with the reason.
+    is printed with it. Of operators' own settings, such as a shrink factor, what it costs to keep
+    at larger growths the value that was best at the smallest. What cannot be compared is listed
+    with the reason.
     """
 
     directory: Positional[Path]
@@ -32,14 +34,15 @@ class Transfer:
     """Draw the figures on transfer (SVG and PNG) into this folder."""
 
     def __call__(self) -> None:
-        from analysis.report.transfer import listed
+        from analysis.report.transfer import listed, nothing
         from analysis.store import load
         from analysis.summary import to_json
         from analysis.transfer.chapter import chapter
+        from analysis.transfer.sweep import by_setting
 
         store = load(self.directory)
-        found: dict[str, Any] = to_json(chapter(store.runs))
-        if not found["ladders"]:
+        found: dict[str, Any] = to_json(chapter(by_setting(store.runs)))
+        if not (found["ladders"] or found["operator_settings"]["compared"]):
             raise UserError(f"{self.directory} has no ladder to compare: {nothing(found)}")
         if self.figures is not None:
             _draw(self.figures, found, store)
@@ -50,15 +53,10 @@ class Transfer:
             print(title)
             print_table(rows)
             print()
-        print(f"Verdicts. {found['rule']}.\nIntervals: {found['intervals']}.")
-
-
-def nothing(found: dict[str, Any]) -> str:
-    """Why a store has no ladder, from the first sweep that was skipped."""
-    if not found["skipped"]:
-        return "it has no sweep over the learning rate"
-    first = found["skipped"][0]
-    return f"of {first['parametrization']} {first['sweeps'][0]}, {first['reason']}"
+        print(f"Verdicts. {found['rule']}.")
+        if found["operator_settings"]["compared"]:
+            print(f"Of operators' own settings. {found['operator_settings']['rule']}.")
+        print(f"Intervals: {found['intervals']}.")
 
 
 def _draw(folder: Path, found: dict[str, Any], store: "Store") -> None:

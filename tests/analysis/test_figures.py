@@ -215,7 +215,7 @@ def test_targets_of_a_ladder_have_their_own_panels(summary: Summary, store: Stor
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_study_without_rows_gives_a_reason(name: str, summary: Summary, store: Store) -> None:
     nothing = {key: [] if isinstance(value, list) else value for key, value in summary.items()}
-    nothing["transfer"] = {"ladders": []}
+    nothing["transfer"] = {"ladders": [], "operator_settings": {"compared": []}}
     empty = Store(store.runs.iloc[:0], store.curves, store.trials, store.study)
     with pytest.raises(UserError, match=r"ha(s|ve) none"):
         drawn(name, nothing, empty)

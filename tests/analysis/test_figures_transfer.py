@@ -12,6 +12,7 @@ from analysis.figures.transfer import STEP_LAW
 from analysis.store import Store
 from analysis.summary import to_json
 from analysis.transfer.chapter import chapter
+from analysis.transfer.sweep import by_setting
 from bench.spec import UserError
 
 CACHE = []
@@ -40,7 +41,7 @@ def rows():
 @pytest.fixture
 def summary():
     if not CACHE:
-        found = to_json(chapter(table(*rows())))
+        found = to_json(chapter(by_setting(table(*rows()))))
         CACHE.append({"sweeps": found["sweeps"], "transfer": found})
     return copy.deepcopy(CACHE[0])
 
@@ -151,18 +152,76 @@ def test_contours_join_equal_losses_of_a_grid():
     inits = [row for std in (0.05, 0.1, 0.2)
              for row in sweep_rows(bowl(-7.0, 2 + abs(np.log2(std / 0.1)) / 20),
                                    hyper_init_std=std)]  # fmt: skip
-    found = to_json(chapter(table(inits)))
+    found = to_json(chapter(by_setting(table(inits))))
     axes = drawn("init", {"sweeps": found["sweeps"], "transfer": found}).axes[0]
     assert len(axes.collections) == 3  # squares, and each line twice: white below black
     below = axes.get_xlim()[0]
     assert below < LOG2_LRS[0] - 0.3  # the outermost squares are whole
     gap = [row for row in inits if row["run_id"] != inits[0]["run_id"]]
-    found = to_json(chapter(table(gap[3:])))
+    found = to_json(chapter(by_setting(table(gap[3:]))))
     axes = drawn("init", {"sweeps": found["sweeps"], "transfer": found}).axes[0]
     assert len(axes.collections) == 1
 
 
+def setting_rows(values, key="shrink"):
+    sources = source_rows(-7.0)
+    return sources + [
+        row
+        for width, best in ((64, values[1]), (128, values[2]))
+        for value in values
+        for row in sweep_rows(
+            lambda _, v=value, b=best: 2 + abs(v - b), model_width=width, log2_lrs=[-7.0],
+            starts=starts(sources, "szp", **{key: value}), role="target",
+        )
+    ]  # fmt: skip
+
+
+def settings_drawn(rows):
+    found = to_json(chapter(by_setting(table(rows))))
+    return drawn("operator_settings", {"sweeps": found["sweeps"], "transfer": found})
+
+
+def test_an_operators_setting_has_a_line_and_a_star_for_each_growth():
+    figure = settings_drawn(setting_rows((0.2, 0.4, 0.6)))
+    axes = figure.axes[0]
+    assert (axes.get_title(), axes.get_xlabel()) == ("μP, szp", "shrink at log2 lr −7.00")
+    means = [line.get_xydata().tolist() for line in lines(axes, "_mean")]
+    assert means == [
+        [[v, pytest.approx(2.01 + abs(v - best))] for v in (0.2, 0.4, 0.6)] for best in (0.4, 0.6)
+    ]
+    stars = [line.get_xdata()[0] for line in lines(axes, "_minimum")]
+    assert stars == [0.4, 0.6]
+    assert [text.get_text() for text in axes.texts] == ["→ edge"]
+    assert axes.get_xscale() == "linear"
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["growth ×2", "growth ×4", "lowest mean"]
+    bands = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (bands.min(), bands.max()) == pytest.approx((2.0, 2.22))
+
+
+def test_the_axis_of_a_setting_is_as_even_as_can_be():
+    noise = settings_drawn(setting_rows((0.0, 0.03, 0.1, 0.3, 1.0))).axes[0]
+    assert noise.get_xscale() == "symlog"
+    assert noise.get_xticks().tolist() == [0, 0.03, 0.1, 0.3, 1]
+    assert settings_drawn(setting_rows((0.1, 0.2, 0.4, 0.6, 0.8))).axes[0].get_xscale() == "linear"
+
+
+def test_a_value_that_diverged_is_a_cross():
+    rows = setting_rows((0.2, 0.4, 0.6))
+    for row in rows[-3:]:
+        row |= {"status": "diverged", "final_val_loss": None}
+    figure = settings_drawn(rows)
+    (cross,) = lines(figure.axes[0], "_top")
+    assert (cross.get_xdata()[0], cross.get_marker()) == (0.6, "x")
+    assert "diverged" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_store_without_varied_settings_has_no_figure_of_them(summary):
+    with pytest.raises(UserError, match="three values of an operator's setting at two growths"):
+        drawn("operator_settings", summary)
+
+
 def test_all_figures_of_the_section_are_captioned():
     own = [entry for entry in FIGURES.values() if entry.section == TRANSFER]
-    assert len(own) == 9
-    assert len({entry.title for entry in own}) == 9
+    assert len(own) == 10
+    assert len({entry.title for entry in own}) == 10

@@ -1,5 +1,6 @@
 """Spikes, peaks and the tokens until a loss is back at its source's."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -126,3 +127,11 @@ def test_the_summary_and_the_table_hold_every_row(study_dir: Path) -> None:
     table = tables.recovery(summary)
     assert [row[1] for row in table.rows] == ["hypercloning", "szp"]
     assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_a_store_is_searched_once(study_dir: Path) -> None:
+    store = load(study_dir)
+    assert grown_curves(store) is grown_curves(store)
+    other = dataclasses.replace(store, runs=store.runs.iloc[:0])
+    assert grown_curves(other).empty
+    assert not grown_curves(store).empty

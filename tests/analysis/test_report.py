@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import figures
+from analysis import figures, recovery
 from analysis.report import format as fmt
 from analysis.report import latex, tables, transfer, words
 from analysis.report.build import build
@@ -20,7 +20,9 @@ from analysis.summary import summarize
 from bench.record import write_json
 
 Summary = dict[str, Any]
-OTHER_AXES = ("transfer_depth", "transfer_tokens", "transfer_batch", "transfer_growth")
+NOT_SWEPT = (
+    "transfer_depth", "transfer_tokens", "transfer_batch", "transfer_growth", "operator_settings",
+)  # fmt: skip
 MACRO = re.compile(r"^\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}$")
 
 
@@ -56,14 +58,20 @@ def macros_of(text: str) -> dict[str, str]:
     return {match[1]: match[2] for match in found if match}
 
 
-def test_the_whole_report(study_dir: Path) -> None:
+def test_the_whole_report(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labelled: list[int] = []
+    label = recovery.label_targets
+    monkeypatch.setattr(
+        recovery, "label_targets", lambda runs: labelled.append(len(runs)) or label(runs)
+    )
     page = build(study_dir)
+    assert len(labelled) == 1  # once for the summary and all figures
     html = page.read_text(encoding="utf-8")
     report = study_dir / "report"
     assert page == report / "index.html"
     own = {
         name: one for name, one in figures.FIGURES.items()
-        if one.section != figures.LAWS and name not in OTHER_AXES
+        if one.section != figures.LAWS and name not in NOT_SWEPT
     }  # fmt: skip
     for name, entry in own.items():
         assert (report / "figures" / f"{name}.svg").read_bytes().startswith(b"<?xml")
@@ -91,7 +99,7 @@ def test_building_twice_gives_the_same_bytes(study_dir: Path) -> None:
     first = [path.read_bytes() for path in files]
     build(study_dir)
     assert [path.read_bytes() for path in files] == first
-    assert len(files) == 2 + 1 + 1 + len(tables.TABLES) + 5 + 4  # SVG, PNG, page, macros, tables
+    assert len(files) == 2 + 1 + 1 + len(tables.TABLES) + 7 + 4  # SVG, PNG, page, macros, tables
 
 
 @pytest.mark.usefixtures("one_figure")
@@ -286,8 +294,35 @@ def test_a_study_with_nothing_says_so(study_dir: Path) -> None:
     plain = [one for one in figures.FIGURES.values() if one.section == "study"]
     assert html.count("Not drawn") == len(plain)
     assert "No two sizes have sweeps to compare" in html
+    assert "along a size: it has no sweep over the learning rate." in html
     assert "No run has finished, so there is no law" in html
     assert macros_of((study_dir / "report" / "macros.tex").read_text()) == {"mugrowQuickSeeds": "0"}
+
+
+@pytest.mark.usefixtures("one_figure")
+def test_a_study_of_one_width_says_why_nothing_shows_transfer(study_dir: Path) -> None:
+    only = ("proxy", "mup", 64)
+    keep(
+        study_dir, "runs", lambda row: row["role"] != "proxy" or
+        (row["role"], row["parametrization"], row["width"]) == only,
+    )  # fmt: skip
+    html = build(study_dir).read_text(encoding="utf-8")
+    assert (
+        "No two sizes have sweeps to compare, hence no verdict and no figure of the learning rate "
+        "along a size: of mup w64-d2, init std 0.04, it is the only sweep: "
+        "a ladder takes two sizes."
+    ) in html
+
+
+def test_macros_say_what_an_operators_setting_costs(summary: Summary) -> None:
+    directory = Path(__file__).parents[2] / "results" / "reference" / "transfer-growth"
+    summary["transfer"] = summarize(load(directory))["transfer"]
+    found = macros_of(latex.macros(summary))
+    assert found["mugrowQuickMupSzpShrinkVerdict"] == "inconclusive"
+    assert found["mugrowQuickMupSzpShrinkOnepointfiveBest"] == "0.6"
+    kept = summary["transfer"]["operator_settings"]["compared"][1]["rungs"][2]["kept"]
+    name = "mugrowQuickMupSzpShrinkOnepointfiveToFourRegretPercentHi"
+    assert found[name] == f"{kept['regret_percent']['hi']:.2f}"
 
 
 @pytest.mark.usefixtures("one_figure")

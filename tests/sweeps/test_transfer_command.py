@@ -1,6 +1,8 @@
 """``mugrow transfer``: tables, JSON, figures, and one line for what cannot be compared."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -53,6 +55,25 @@ def test_a_store_with_one_width_is_refused_in_one_line(folder, mugrow, tmp_path)
     assert ended.err.count("\n") == 1
     assert "no ladder to compare: of mup w16-d1" in ended.err
     assert "a ladder takes two sizes" in ended.err
+
+
+def test_operators_settings_are_shown_without_any_ladder(mugrow, tmp_path):
+    committed = Path(__file__).parents[2] / "results" / "reference" / "transfer-growth"
+    for name in ("curves.parquet", "trials.parquet", "study.json"):
+        shutil.copy(committed / name, tmp_path / name)
+    runs = pq.read_table(committed / "runs.parquet")
+    runs = runs.filter([role != "proxy" for role in runs["role"].to_pylist()])
+    pq.write_table(runs, tmp_path / "runs.parquet")
+    ended = mugrow("transfer", tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert "Does an operator’s own setting transfer?" in ended.out
+    assert "×1.5 to ×4" in ended.out
+    assert "Of operators' own settings. transfers: the interval" in ended.out
+    found = json.loads(mugrow("transfer", tmp_path, "--json").out)
+    assert found["ladders"] == []
+    compared = found["operator_settings"]["compared"]
+    assert [one["parameter"] for one in compared] == ["noise", "shrink"]
+    assert {"value", "lo", "hi", "n"} == set(compared[1]["rungs"][1]["kept"]["regret_nats"])
 
 
 def test_what_is_no_study_is_refused_in_one_line(mugrow, tmp_path):

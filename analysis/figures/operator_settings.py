@@ -1,0 +1,112 @@
+"""Loss against an operator's own setting, a line for each growth: does one value serve them all?
+
+A setting has no scale of its own. Shrink factors are chosen in even steps and noises in factors, so
+the axis takes whichever makes the values tried more even.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from analysis.figures import style
+from analysis.figures.sweeps import ACROSS, LOSS, mark_at_top, mark_edge
+from analysis.report import transfer as words
+from analysis.store import Store
+from bench.spec import UserError
+
+Row = dict[str, Any]
+
+
+def operator_settings(summary: Row, store: Store) -> Figure:
+    """A panel for each comparison; its minima are starred."""
+    compared = summary["transfer"]["operator_settings"]["compared"]
+    if not compared:
+        raise UserError(
+            "figure 'operator_settings' needs three values of an operator's setting at two "
+            "growths, and the study has none"
+        )
+    columns = min(ACROSS, len(compared))
+    figure, axes = style.panels(-(-len(compared) // columns), columns)
+    for empty in axes.flat[len(compared) :]:
+        empty.set_axis_off()
+    colours = shades(compared)
+    for axis, one in zip(axes.flat, compared, strict=False):
+        draw_panel(axis, one, colours)
+    for row in axes:
+        row[0].set_ylabel(LOSS)
+    style.legend_below(figure, legend(compared, colours))
+    return figure
+
+
+def shades(compared: Sequence[Row]) -> dict[str, Any]:
+    """A colour for the name of each growth, dark for the largest."""
+    growths = {(rung["factor"], rung["name"]) for one in compared for rung in one["rungs"]}
+    ordered = [name for _, name in sorted(growths)]
+    colours = style.shades([(place, 0) for place in range(len(ordered))])
+    return {name: colours[place, 0] for place, name in enumerate(ordered)}
+
+
+def draw_panel(axis: Axes, one: Row, colours: dict[str, Any]) -> None:
+    values = sorted({point["value"] for rung in one["rungs"] for point in rung["values"]})
+    scale(axis, values)
+    for rank, rung in enumerate(one["rungs"]):
+        draw_growth(axis, rung, colours[rung["name"]], rank)
+    axis.set_title(style.wrapped(style.plain(words.name(one)), 30))
+    axis.set_xlabel(style.plain(words.setting(one)))
+
+
+def draw_growth(axis: Axes, rung: Row, colour: Any, rank: int) -> None:
+    """Seed band, mean and minimum; crosses at the top for values that diverged."""
+    points = [point for point in rung["values"] if point["loss"]["value"] is not None]
+    x = [point["value"] for point in points]
+    seeds = [point["per_seed"] for point in points]
+    axis.fill_between(x, [*map(min, seeds)], [*map(max, seeds)], color=colour, alpha=0.2, lw=0)
+    means = [point["loss"]["value"] for point in points]
+    axis.plot(x, means, "-o", color=colour, label="_mean")
+    for point in rung["values"]:
+        if point["status"] == "diverged":
+            mark_at_top(axis, point["value"], 0.975 - 0.05 * rank, "x", colour)
+    style.mark_minimum(axis, rung["best"], rung["lowest_loss"]["value"], colour)
+    if rung["edge"]:
+        mark_edge(axis, (rung["best"], rung["lowest_loss"]["value"]), rung["edge"])
+
+
+def scale(axis: Axes, values: Sequence[float]) -> None:
+    """Linear or logarithmic, with ticks at the values; 0 is left of a logarithmic axis."""
+    if logarithmic(values):
+        smallest = min(value for value in values if value > 0)
+        axis.set_xscale("symlog", linthresh=smallest, linscale=0.5)
+    axis.xaxis.set_major_locator(FixedLocator(list(values)))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.value(value)))
+
+
+def logarithmic(values: Sequence[float]) -> bool:
+    """Whether ascending values are more even in their logarithm; 0 apart, which has none."""
+    positive = [value for value in values if value > 0]
+    if values[0] < 0 or len(positive) < 3:
+        return False
+    return unevenness(np.log(positive)) < unevenness(np.array(positive))
+
+
+def unevenness(places: Any) -> float:
+    """The spread of the steps over their mean."""
+    steps = np.diff(places)
+    return float(steps.std() / steps.mean())
+
+
+def legend(compared: Sequence[Row], colours: dict[str, Any]) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=colour, marker="o", label=f"growth {name}")
+        for name, colour in colours.items()
+    ]
+    handles.append(Line2D([], [], color=style.GREY, marker="*", ls="none", label="lowest mean"))
+    points = [point for one in compared for rung in one["rungs"] for point in rung["values"]]
+    if any(point["status"] == "diverged" for point in points):
+        handles.append(Line2D([], [], color=style.GREY, marker="x", ls="none", label="diverged"))
+    return handles
