@@ -15,11 +15,11 @@ Choices. Five seeds for the law, three for the basins. The law is fitted by plai
 mean losses, as there.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure as Drawing
 
 from analysis.claims import Claim
@@ -27,7 +27,7 @@ from analysis.figures import BOWLS, style, sweeps
 from analysis.laws import get_form
 from analysis.laws.fit import fit
 from analysis.measured import arm, common_seeds, drift, finals, over_seeds
-from analysis.stats import Interval
+from analysis.stats import Array, Interval
 from analysis.store import Store
 from analysis.summary import to_json
 from analysis.transfer.chapter import chapter
@@ -109,13 +109,12 @@ def law_table(store: Store, parametrization: str) -> tuple[list[int], dict[int, 
     return sizes, {size: finals(own[own["params"] == size], parametrization) for size in sizes}
 
 
-def predicted(sizes: Sequence[int], losses: Sequence[float], at: float) -> float:
+def predicted(sizes: Sequence[int], losses: Sequence[float], at: npt.ArrayLike) -> Array:
     """L(at) of the power law through these models, by least squares; nan where they follow none."""
     points = {"x": np.asarray(sizes) / 1e6, "loss": np.asarray(losses)}
     found = fit(get_form("power"), points).params
-    if not found:
-        return math.nan
-    return float(found["a"] * (at / 1e6) ** found["b"] + found["c"])
+    x = np.asarray(at, dtype=np.float64) / 1e6
+    return found["a"] * x ** found["b"] + found["c"] if found else np.full_like(x, np.nan)
 
 
 def error_percent(store: Store, parametrization: str, largest: int) -> Interval:
@@ -128,7 +127,7 @@ def error_percent(store: Store, parametrization: str, largest: int) -> Interval:
     def error(seeds: Sequence[int]) -> float:
         means = {size: float(np.mean([table[size][seed] for seed in seeds])) for size in sizes}
         target = sizes[-largest]
-        said = predicted(fitted, [means[size] for size in fitted], target)
+        said = float(predicted(fitted, [means[size] for size in fitted], target))
         return 100 * (said / means[target] - 1)
 
     return over_seeds(common_seeds(list(table.values())), error)
@@ -152,7 +151,7 @@ def draw_law(store: Store) -> Drawing:
         sizes, table = law_table(store, parametrization)
         means = [float(np.mean(list(table[size].values()))) for size in sizes]
         grid = np.geomspace(sizes[0], sizes[-1], 100)
-        line = [predicted(sizes[:-held_out], means[:-held_out], at) for at in grid]
+        line = predicted(sizes[:-held_out], means[:-held_out], grid)
         axis.plot(grid, line, color=style.GREY, ls="--", label="fitted to the circles")
         for size in sizes:
             values = list(table[size].values())
