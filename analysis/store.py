@@ -7,7 +7,7 @@ parameters are looked up in rows, never parsed out of names.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.record import CURVE_SCHEMA, RUN_SCHEMA, TRIAL_SCHEMA
+from bench.record import CURVE_SCHEMA, EVALUATION_SCHEMA, LATER, RUN_SCHEMA, TRIAL_SCHEMA, completed
 from bench.spec import UserError
 
-CURVE_COLUMNS = ["run_id", "step", "tokens", "flops", "val_loss", "asymmetry"]
-LATER = {"asymmetry", "arm"}  # columns that an older store lacks: null there
+CURVE_COLUMNS = ["run_id", "step", "tokens", "flops", "val_loss", "asymmetry", "val_loss_averaged"]
 
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """One study: a row a run, a row a logged step, a row a trial, and the configuration."""
+    """One study: a row a run, a row a logged step, a row a trial, and the configuration; a row a
+    number of an evaluation, where it has any."""
 
     runs: pd.DataFrame
     curves: pd.DataFrame
     trials: pd.DataFrame
     study: dict[str, Any]
+    evaluations: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def load(directory: Path) -> Store:
@@ -44,7 +45,14 @@ def load(directory: Path) -> Store:
         curves=_table(directory / "curves.parquet", CURVE_SCHEMA, CURVE_COLUMNS),
         trials=_table(directory / "trials.parquet", TRIAL_SCHEMA, TRIAL_SCHEMA.names),
         study=_study(directory / "study.json"),
+        evaluations=_evaluations(directory / "evaluations.parquet"),
     )
+
+
+def _evaluations(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame(columns=EVALUATION_SCHEMA.names)
+    return _table(path, EVALUATION_SCHEMA, EVALUATION_SCHEMA.names)
 
 
 def _existing(path: Path) -> Path:
@@ -61,14 +69,11 @@ def _table(path: Path, schema: pa.Schema, columns: list[str]) -> pd.DataFrame:
         if missing:
             raise UserError(f"{path} has no column {missing[0]!r}; it has: {', '.join(found)}")
         table = pq.read_table(path, columns=[name for name in columns if name in found])
-        for name in LATER & set(columns) - set(found):
-            field = schema.field(name)
-            table = table.append_column(field, pa.nulls(len(table), field.type))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} is not a whole Parquet file: {_one_line(error)}") from error
     wanted = pa.schema([schema.field(name) for name in columns])
     try:
-        table = table.select(columns).cast(wanted)
+        table = completed(table, schema).select(columns).cast(wanted)
     except (pa.ArrowException, ValueError) as error:
         raise UserError(f"{path} has a column of another type: {_one_line(error)}") from error
     frame: pd.DataFrame = table.to_pandas()

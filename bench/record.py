@@ -71,8 +71,10 @@ CURVE_SCHEMA = pa.schema(
         ("val_loss", pa.float64()),
         ("grad_norm", pa.float64()),
         ("asymmetry", pa.float64()),
+        ("val_loss_averaged", pa.float64()),
     ]
 )
+LATER = {"asymmetry", "arm", "val_loss_averaged"}  # columns that an older table lacks: null there
 TRIAL_SCHEMA = pa.schema(
     [
         ("study", pa.string()),
@@ -89,6 +91,19 @@ TRIAL_SCHEMA = pa.schema(
         ("value", pa.float64()),
         ("flops", pa.float64()),
         ("run_ids", pa.list_(pa.string())),
+    ]
+)
+EVALUATION_SCHEMA = pa.schema(
+    [
+        ("evaluation_id", pa.string()),
+        ("arm", pa.string()),
+        ("how", pa.string()),
+        ("params", pa.string()),
+        ("run_ids", pa.list_(pa.string())),
+        ("seed", pa.int64()),
+        ("corpus", pa.string()),
+        ("quantity", pa.string()),
+        ("value", pa.float64()),
     ]
 )
 ROW_KEY = b"mugrow.run"
@@ -137,7 +152,16 @@ def read_run(folder: Path) -> tuple[dict[str, Any], pa.Table] | None:
     if not path.exists():
         return None
     table = pq.read_table(path)
-    return json.loads((table.schema.metadata or {})[ROW_KEY]), table
+    row = json.loads((table.schema.metadata or {})[ROW_KEY])
+    return row, completed(table, CURVE_SCHEMA)
+
+
+def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A table with those columns of the schema, as nulls at its end, that are younger than it."""
+    for field in schema:
+        if field.name in LATER and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
 
 
 def set_aside(path: Path) -> Path:

@@ -210,6 +210,8 @@ def _save_state(path: Path, stack: Stack, state: StackState) -> None:
         "updates": adam.updates_K1,
         "loss_sum": state.loss_sum_K,
     }
+    if state.average_KP is not None:
+        tensors["average"] = state.average_KP
     rest = {
         "runs": [spec.run_id for spec in stack.specs],
         "step": state.step,
@@ -236,9 +238,13 @@ def _resume(path: Path, stack: Stack) -> StackState | None:
     if runs != [spec.run_id for spec in stack.specs]:
         return None
     tensors = {name: tensor.to(stack.device) for name, tensor in tensors.items()}
-    loss_sum_K = tensors.pop("loss_sum")
     adam = AdamState(*(tensors[name] for name in ("weights", "m", "v", "updates")))
-    return StackState(adam=adam, loss_sum_K=loss_sum_K, **rest)
+    return StackState(
+        adam=adam,
+        loss_sum_K=tensors["loss_sum"],
+        average_KP=tensors.get("average"),
+        **rest,
+    )
 
 
 def _commit(

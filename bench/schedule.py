@@ -6,8 +6,8 @@ With S steps, W = warmup * S and C = cooldown * S, at step t = 0, 1, ..., S - 1:
     constant  1
     linear    falls in a line from 1 to ``final`` over the steps after warm-up
     cosine    falls along half a cosine from 1 to ``final`` over the same steps
-    wsd       1 until S - C, then falls in a line to ``final`` (warm-up, stable, decay:
-              Hägele et al., arXiv 2405.18392)
+    wsd       1 until S - C, then falls to ``final`` (warm-up, stable, decay: Hägele et al.,
+              arXiv 2405.18392): in a line, or as 1 - sqrt((t - (S - C)) / C), steeply at first
 
 A run that takes a schedule up at ``first_step`` can rise into it: over its first R = rewarm steps
 the factor is multiplied by (t + 1) / R, t counted from there.
@@ -31,12 +31,18 @@ def factor(schedule: ScheduleSpec, steps: int, step: int) -> float:
             return 1.0
         case "wsd":
             start = cooldown_start(schedule, steps)
-            shape = 1.0 if step < start else (steps - step) / (steps - start)
+            shape = 1.0 if step < start else _cooldown(schedule, steps - step, steps - start)
         case "linear":
             shape = (steps - step) / (steps - warmup)
         case "cosine":
             shape = (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
     return schedule.final + (1 - schedule.final) * shape
+
+
+def _cooldown(schedule: ScheduleSpec, left: int, length: int) -> float:
+    """The factor with so many steps left of a cool-down to 0."""
+    share = left / length
+    return 1 - math.sqrt(1 - share) if schedule.cooldown_shape == "sqrt" else share
 
 
 def run_factor(run: RunSpec, step: int) -> float:

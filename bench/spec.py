@@ -151,10 +151,13 @@ class ScheduleSpec:
     warmup: float = 0.05
     cooldown: float = 0.2
     final: float = 0.0
+    cooldown_shape: Literal["linear", "sqrt"] = "linear"
 
     def __post_init__(self) -> None:
         if self.kind not in SCHEDULES:
             raise unknown("schedule", self.kind, SCHEDULES)
+        if self.cooldown_shape not in COOLDOWN_SHAPES:
+            raise unknown("cool-down shape", self.cooldown_shape, COOLDOWN_SHAPES)
         for name in ("warmup", "cooldown", "final"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
@@ -167,6 +170,7 @@ class ScheduleSpec:
 
 
 SCHEDULES = ("constant", "linear", "cosine", "wsd")
+COOLDOWN_SHAPES = ("linear", "sqrt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +220,28 @@ OPTIMIZER_STATES = ("fresh", "carry")
 
 
 @dataclass(frozen=True, kw_only=True)
+class AverageSpec:
+    """An average of the weights along a run, which is evaluated and never trained on; see
+    ``bench.averaging``. ``window`` is swa's, in steps; ``decay`` is ema's, per step."""
+
+    kind: Literal["none", "swa", "ema"] = "none"
+    window: int = 500
+    decay: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.kind not in AVERAGES:
+            raise unknown("average", self.kind, AVERAGES)
+        if self.window < 1:
+            raise UserError(f"average window must be at least 1 step, not {self.window}")
+        if not 0 <= self.decay < 1:
+            raise UserError(f"average decay must be at least 0 and below 1, not {self.decay}")
+        object.__setattr__(self, "decay", float(self.decay) + 0.0)
+
+
+AVERAGES = ("none", "swa", "ema")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSpec:
     """Everything that decides a run's numbers.
 
@@ -227,7 +253,7 @@ class RunSpec:
 
     A run begins at ``first_step`` of its schedule (0 unless it takes up its source's, where that
     stood or re-positioned), with its rate rising over ``rewarm_steps`` from there. Its first batch
-    is number ``first_batch`` of its data seed.
+    is number ``first_batch`` of its data seed. Of ``average`` its training knows nothing.
     """
 
     model: ModelSpec
@@ -247,6 +273,7 @@ class RunSpec:
     start: Start = Start()
     log_every: int = 10
     dtype: Literal["float32", "float64"] = "float32"
+    average: AverageSpec = AverageSpec()
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -262,6 +289,11 @@ class RunSpec:
         if self.first_step >= self.last_step:
             raise UserError(
                 f"first_step {self.first_step} must be below the last, {self.last_step}"
+            )
+        if self.average.kind == "swa" and self.average.window % self.log_every:
+            raise UserError(
+                f"average window {self.average.window} is not a multiple of log_every "
+                f"{self.log_every}: no row would show it"
             )
 
     @property
@@ -335,5 +367,6 @@ def run_spec_from_json(text: str) -> RunSpec:
         "schedule": ScheduleSpec(**fields["schedule"]),
         "data": DataSpec(**fields["data"]),
         "start": Start(**(start | {"params": tuple((k, v) for k, v in start["params"])})),
+        "average": AverageSpec(**fields.get("average", {})),
     }
     return RunSpec(**(fields | nested))

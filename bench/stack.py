@@ -40,7 +40,8 @@ class Carried(NamedTuple):
 @dataclass
 class StackState:
     """A stack in flight. ``alive`` holds the members, by their place in the stack, that the rows
-    of ``adam`` belong to; the lists have an entry for every member."""
+    of ``adam`` belong to; the lists have an entry for every member. ``average_KP`` is of weights,
+    where the runs ask for one."""
 
     step: int
     alive: list[int]
@@ -49,6 +50,7 @@ class StackState:
     curves: list[Curve]
     status: list[str]
     wall_s: list[float]
+    average_KP: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def stack_key(spec: RunSpec) -> tuple[object, ...]:
         spec.train_steps,
         spec.log_every,
         spec.dtype,
+        spec.average,
     )
 
 
@@ -111,6 +114,7 @@ def begin(
         curves=[[] for _ in range(count)],
         status=["running"] * count,
         wall_s=[0.0] * count,
+        average_KP=None if stack.specs[0].average.kind == "none" else weights_KP.clone(),
     )
 
 

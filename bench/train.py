@@ -28,6 +28,7 @@ from torch import Tensor
 
 from bench import flops, schedule
 from bench.asymmetry import asymmetry
+from bench.averaging import is_whole, update
 from bench.data.batches import TokenData, train_batch, val_windows
 from bench.model import Decoder, Shapes, Weights, cross_entropy, flatten
 from bench.optim import StackedAdamW, stacked_adamw
@@ -99,6 +100,8 @@ class _Program:
         losses, norms = zip(*self.in_groups(step), strict=True)
         state.loss_sum_K += torch.cat(losses)
         state.step += 1
+        if state.average_KP is not None:
+            update(self.stack.specs[0].average, state.average_KP, state.adam.weights_KP, state.step)
         return torch.cat(norms)
 
     def in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
@@ -166,13 +169,13 @@ class _Program:
             used.append(flatten(model, during.used(unpack(self.trained, row), step, rng)))
         return torch.stack(used)
 
-    def validation_losses(self) -> Tensor:
-        """Mean validation loss of every member ``(K,)``, in nats per token."""
+    def validation_losses(self, trained_KP: Tensor) -> Tensor:
+        """Mean validation loss of every member with these weights ``(K,)``, in nats per token."""
         chunk, decoder = self.stack.specs[0].batch_sequences, self.decoder_now()
 
         @torch.no_grad()
         def losses(rows: slice) -> Tensor:
-            weights_KP = self.used(self.state.adam.weights_KP[rows], rows, False)
+            weights_KP = self.used(trained_KP[rows], rows, False)
             total_K = torch.zeros(len(weights_KP), dtype=torch.float64, device=weights_KP.device)
             for tokens_BT in torch.split(self.val_WT, chunk):
                 tokens = tokens_BT.expand(len(weights_KP), *tokens_BT.shape)
@@ -186,7 +189,10 @@ class _Program:
         """Add a row to every member's curve; members whose loss is not finite leave."""
         state, spec = self.state, self.stack.specs[0]
         steps = (state.step - 1) % spec.log_every + 1  # since the last row
-        val = self.validation_losses().tolist()
+        val = self.validation_losses(state.adam.weights_KP).tolist()
+        averaged = None
+        if state.average_KP is not None and is_whole(spec.average, state.step):
+            averaged = self.validation_losses(state.average_KP).tolist()
         train = (state.loss_sum_K / steps).tolist()
         for row, member in enumerate(state.alive):
             member_spec = self.stack.specs[member]
@@ -207,6 +213,8 @@ class _Program:
                 record["train_loss"] = _finite(train[row])
                 record["grad_norm"] = _finite(norms_K[row].item())
             record["asymmetry"] = self.asymmetry(row)
+            if averaged is not None:
+                record["val_loss_averaged"] = _finite(averaged[row])
             state.curves[member].append(record)
             if not math.isfinite(val[row]) or not math.isfinite(train[row]):
                 state.status[member] = "diverged"
@@ -245,6 +253,8 @@ class _Program:
         state.alive = [state.alive[row] for row in rows]
         state.adam = state.adam.keep(index)
         state.loss_sum_K = state.loss_sum_K[index]
+        if state.average_KP is not None:
+            state.average_KP = state.average_KP[index]
         self.optimizer = self.optimizer.keep(index)
 
 

@@ -179,11 +179,12 @@ def _ready(current: Plan, rows: dict[str, Any], in_flight: Iterable[Stack]) -> l
         and depends(stack) <= rows.keys()
     ]
     main_sweep = current.stacks[0].runs[0].sweep
+    order = ("target", "branch", "source", "proxy")
 
     def urgency(stack: Stack) -> tuple[int, bool, float]:
         first = stack.runs[0]
         work = len(stack.runs) * first.spec.tokens * per_token(first.spec.model)
-        return ("target", "source", "proxy").index(first.role), first.sweep != main_sweep, -work
+        return order.index(first.role), first.sweep != main_sweep, -work
 
     return sorted(ready, key=urgency)
 

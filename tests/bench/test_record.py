@@ -106,6 +106,18 @@ def test_a_run_comes_back_with_its_row_and_with_nulls_where_it_said_nothing(tmp_
     assert table["grad_norm"].null_count == 2
 
 
+def test_a_run_older_than_a_column_comes_back_with_nulls_there(tmp_path):
+    write_run(tmp_path, ROW, CURVE)
+    path = tmp_path / "curve.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["asymmetry", "val_loss_averaged"]), path)
+    row, table = read_run(tmp_path)
+    assert row == ROW
+    assert table.schema.equals(CURVE_SCHEMA)
+    assert table["val_loss_averaged"].null_count == len(CURVE)
+    pq.write_table(pq.read_table(path).drop_columns(["step"]), path)
+    assert "step" not in read_run(tmp_path)[1].column_names  # one that all have is not made up
+
+
 def test_a_failed_run_is_recorded_though_it_has_no_curve(tmp_path):
     write_run(tmp_path, {"run_id": "a", "status": "failed", "reason": "no source"}, [])
     row, table = read_run(tmp_path)

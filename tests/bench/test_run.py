@@ -19,7 +19,7 @@ from bench.model import Decoder, cross_entropy, parameters
 from bench.parametrization import parametrization
 from bench.record import RUN_SCHEMA, read_run
 from bench.run import Job, ended, run_stack
-from bench.spec import RunSpec, Start, UserError, run_spec_from_json
+from bench.spec import AverageSpec, RunSpec, Start, UserError, run_spec_from_json
 from bench.stack import Rung
 
 HUGE_LR = 1e30
@@ -108,7 +108,7 @@ def test_proxies_keep_no_checkpoint(run, corpus, tmp_path):
 def test_the_row_of_a_run(job, run):
     run_stack(job)
     found, rows = row(job, 0), curve(job, 0)
-    assert found.keys() == set(RUN_SCHEMA.names) - {"flops_source", "flops_tuning"}
+    assert found.keys() == set(RUN_SCHEMA.names) - {"flops_source", "flops_tuning", "arm"}
     expected = {
         "run_id": run.run_id,
         "study": "a study",
@@ -255,8 +255,13 @@ def test_a_lost_member_is_done_again_as_it_was_and_the_others_are_left_alone(job
 
 
 @pytest.mark.parametrize("steps", [1, 7, 10, 19])
-def test_a_killed_stack_goes_on_where_it_was_to_the_same_bits(job, monkeypatch, tmp_path, steps):
-    job = replace(job, rungs=(Rung(10, 2),))
+@pytest.mark.parametrize("kind", ["none", "swa", "ema"])
+def test_a_killed_stack_goes_on_where_it_was_to_the_same_bits(
+    job, monkeypatch, tmp_path, steps, kind
+):
+    average = AverageSpec(kind=kind, window=10)
+    runs = tuple(replace(run, average=average) for run in job.runs)
+    job = replace(job, runs=runs, rungs=(Rung(10, 2),))
     whole = replace(job, folder=str(tmp_path / "whole"))
     run_stack(whole)
     began = save_at_every_step_and_stop_after(monkeypatch, steps)
@@ -271,6 +276,7 @@ def test_a_killed_stack_goes_on_where_it_was_to_the_same_bits(job, monkeypatch, 
     for member in range(3):
         assert curve(job, member) == curve(whole, member)
         assert row(job, member)["status"] == row(whole, member)["status"]
+    assert (curve(job, 0)[-1]["val_loss_averaged"] is None) == (kind == "none")
     for name in ("checkpoint.safetensors", "state.safetensors"):
         assert_same_tensors(home(job, 0) / name, home(whole, 0) / name)
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.schedule import cooldown_start, factor
-from bench.spec import SCHEDULES, ScheduleSpec
+from bench.spec import COOLDOWN_SHAPES, SCHEDULES, ScheduleSpec
 
 STEADY = settings(deadline=None, derandomize=True)
 SPECS = st.builds(
@@ -14,6 +14,7 @@ SPECS = st.builds(
     warmup=st.floats(0, 0.5),
     cooldown=st.floats(0, 0.5),
     final=st.floats(0, 1),
+    cooldown_shape=st.sampled_from(COOLDOWN_SHAPES),
 )
 
 
@@ -33,6 +34,10 @@ SPECS = st.builds(
         (
             ScheduleSpec(kind="wsd", warmup=0, cooldown=0.4, final=0.2),
             [1, 1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4],
+        ),
+        (
+            ScheduleSpec(kind="wsd", warmup=0, cooldown=0.4, final=0.2, cooldown_shape="sqrt"),
+            [1, 1, 1, 1, 1, 1, 1, 0.6, 0.2 + 0.8 * (1 - 0.5**0.5), 0.2 + 0.8 * (1 - 0.75**0.5)],
         ),
         (ScheduleSpec(kind="wsd", warmup=1, cooldown=0), [(i + 1) / 10 for i in range(10)]),
     ],

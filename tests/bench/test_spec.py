@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from small_runs import RUN, vary
 
 from bench.spec import (
+    AverageSpec,
     DataSpec,
     HyperSpec,
     ModelSpec,
@@ -57,6 +58,7 @@ OTHER = {  # another valid value of every field
     "schedule.warmup": 0.1,
     "schedule.cooldown": 0.3,
     "schedule.final": 0.1,
+    "schedule.cooldown_shape": "sqrt",
     "data.corpus": "stdlib",
     "data.corpus_sha256": "1",
     "data.tokenizer": "bpe:512",
@@ -78,6 +80,9 @@ OTHER = {  # another valid value of every field
     "first_batch": 5,
     "log_every": 10,
     "dtype": "float64",
+    "average.kind": "ema",
+    "average.window": 25,
+    "average.decay": 0.5,
 }
 STEADY = settings(deadline=None, derandomize=True)
 POSITIVE = st.floats(min_value=0, max_value=1e6)
@@ -89,6 +94,7 @@ RUNS = st.builds(
     schedule=st.builds(ScheduleSpec, warmup=FRACTION, cooldown=FRACTION, final=FRACTION),
     seed=st.integers(0, 2**63),
     stop_step=st.none() | st.integers(1, RUN.steps),
+    average=st.builds(AverageSpec, kind=st.sampled_from(["none", "ema"]), decay=FRACTION),
     start=st.builds(
         Start,
         source_run_id=st.none() | st.text(),
@@ -159,7 +165,7 @@ def test_neither_the_order_of_fields_in_a_file_nor_that_in_the_source_matters():
 
 def test_a_field_that_an_older_spec_does_not_have_renames_no_run():
     fields = json.loads(canonical_json(RUN))
-    for name in ("rewarm_steps", "stop_step", "start"):
+    for name in ("rewarm_steps", "stop_step", "start", "average"):
         del fields[name]
     del fields["model"]["tied"], fields["hyper"]["beta1"]
     older = run_spec_from_json(json.dumps(fields | {"start": {"params": []}}))
@@ -217,6 +223,11 @@ def test_llama_flavour_leaves_the_other_fields_to_the_caller():
         (lambda: ScheduleSpec(kind="cosin"), "cosin", "cosine"),
         (lambda: ScheduleSpec(warmup=5), "5", "between 0 and 1"),
         (lambda: ScheduleSpec(warmup=0.7, cooldown=0.5), "0.7", "together above 1"),
+        (lambda: ScheduleSpec(cooldown_shape="sqr"), "sqr", "sqrt"),
+        (lambda: AverageSpec(kind="emma"), "emma", "ema"),
+        (lambda: AverageSpec(window=0), "0", "at least 1"),
+        (lambda: AverageSpec(decay=1), "1", "below 1"),
+        (lambda: vary(average=AverageSpec(kind="swa", window=7)), "7", "multiple of log_every 5"),
         (lambda: vary(steps=0), "0", "at least 1"),
         (lambda: vary(batch_sequences=-4), "-4", "at least 1"),
         (lambda: vary(log_every=0), "0", "at least 1"),

@@ -1,0 +1,211 @@
+"""One trunk with cool-downs against cosines: its runs end to end on tiny models, and its claims on
+tables whose answers are known."""
+
+import json
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.claims import ledger
+from analysis.durations import (
+    COSINE,
+    COSINE_0,
+    TRUNK,
+    closed,
+    cooled,
+    ends,
+    ladder_costs,
+)
+from analysis.figures import style
+from analysis.store import Store
+from bench.flops import per_token
+from bench.schedule import run_factor
+from bench.spec import DataSpec, canonical_json
+from sweeps.paper import Setting, experiment
+from sweeps.plan import depends
+from sweeps.recipes.papers import beyond_fixed_durations as recipe
+from sweeps.recipes.papers.beyond_fixed_durations import PAPER
+
+DATA = DataSpec(corpus="words", corpus_sha256="0")
+
+
+def setting(scale, data=DATA, **fields):
+    run = replace(PAPER.bases[scale](data, 256), **fields)
+    return Setting(scale, run, {"text": data})
+
+
+@cache
+def runs_at_cpu_scale():
+    return tuple(experiment(PAPER, setting("cpu"), PAPER.figures).plan({}).runs)
+
+
+@cache
+def text_of(spec):
+    return canonical_json(spec)
+
+
+@pytest.mark.parametrize("scale", ["cpu", "gpu", "paper"])
+def test_every_scale_can_be_planned_sources_first(scale):
+    plan = experiment(PAPER, setting(scale), PAPER.figures).plan({})
+    done = set()
+    for stack in plan.stacks:
+        assert depends(stack) <= done
+        done |= {run.spec.run_id for run in stack.runs}
+    arms = pd.Series([run.arm for run in plan.runs]).value_counts()
+    seeds, rates, horizons = 5, 4, 4
+    assert arms[COSINE] == arms[COSINE_0] == seeds * rates * horizons
+    assert arms[cooled(0.2)] == seeds * rates * horizons
+    assert arms[cooled(0.2, "sqrt")] == seeds * horizons
+    assert arms[cooled(0.05)] == arms[cooled(0.4, "sqrt")] == seeds * 2
+    assert arms["SWA"] == arms["EMA"] == seeds
+    assert {run.role for run in plan.runs if run.arm == TRUNK} == {"source"}
+    assert {run.role for run in plan.runs if run.arm.startswith("cool-down")} == {"branch"}
+
+
+def factors(spec):
+    """A run's rate factors, by the step of the schedule."""
+    return {spec.first_step + t: run_factor(spec, t) for t in range(spec.train_steps)}
+
+
+def test_the_trunk_and_a_branch_are_one_warm_up_a_constant_rate_and_a_cool_down():
+    specs = [run.spec for run in runs_at_cpu_scale() if run.spec.seed == 0]
+    by_id = {spec.run_id: spec for spec in specs}
+    (whole,) = (spec for spec in specs if spec.average.kind == "swa")
+    ends_at_1200 = [s for s in specs if s.schedule.cooldown == 0.4 and s.steps == 1200]
+    for spec in ends_at_1200:
+        line = [spec]
+        while line[0].start.source_run_id:
+            line.insert(0, by_id[line[0].start.source_run_id])
+        assert [one.first_batch for one in line[1:]] == [one.last_step for one in line[:-1]]
+        whole_line = {step: f for one in line for step, f in factors(one).items()}
+        assert list(whole_line) == list(range(1200))
+        constant = factors(whole)
+        assert all(whole_line[step] == constant[step] for step in range(720))
+        down = [whole_line[step] for step in range(720, 1200)]
+        assert down == sorted(down, reverse=True)
+        middle = 0.5 if spec.schedule.cooldown_shape == "linear" else 1 - 0.5**0.5
+        assert whole_line[960] == pytest.approx(middle)
+    assert len(ends_at_1200) == 2
+    warmups = {round(s.schedule.warmup * s.steps) for s in specs if s.schedule.kind == "cosine"}
+    assert warmups == {20}
+
+
+def test_the_recipe_runs_end_to_end(monkeypatch, reproduced):
+    """One seed and one rate, on horizons of 10 to 60 steps."""
+    monkeypatch.setattr(recipe, "SEEDS", range(1))
+    monkeypatch.setattr(recipe, "LOG2_RATES", (0,))
+    ran = reproduced(PAPER, log_every=1)
+    rows = {row["claim"]: row for row in ledger(PAPER.claims(PAPER.figures), ran)}
+    assert rows.pop("gpu-hours")["verdict"] == "not testable here"
+    assert all(np.isfinite(row["value"]) for row in rows.values())
+    assert rows["ladder-cost"]["value"] == pytest.approx((3 + 0.2 * 3.5) / 6.5)
+    segments = ran.runs[ran.runs["arm"] == TRUNK]
+    (whole,) = ran.runs.loc[ran.runs["arm"] == "SWA", "run_id"]
+    expected = ran.curves[ran.curves["run_id"] == whole].set_index("step")["val_loss"]
+    stops = [json.loads(text)["stop_step"] for text in segments["spec"]]
+    found = dict(zip(stops, segments["final_val_loss"], strict=True))
+    assert found == pytest.approx({step: expected[step] for step in found}, abs=1e-5)
+    assert set(found) == {8, 12, 16, 18, 19, 32, 36, 48, 54, 57}
+
+
+# --- tables whose answers are known -----------------------------------------------------------
+
+GAP, SQRT, LONG, SHARE = -1.0, -0.3, 0.2, 0.8  # percent; percent; percent; share that SWA closes
+
+
+def planted(gap=GAP, sqrt=SQRT, longer=LONG, share=SHARE, slope=0.0):
+    """A cosine is best at twice the base rate, a cool-down at the base rate."""
+    given = setting("cpu")
+    horizons = recipe.horizons(given)
+    rows, curves = [], []
+
+    def loss(name, spec):
+        place = horizons.index(spec.steps) if spec.steps in horizons else 0
+        away = np.log2(spec.hyper.lr / given.run.hyper.lr)
+        cosine = 3 - 0.2 * place + 0.02 * spec.seed
+        if name in (COSINE, COSINE_0):
+            return cosine + 0.05 * (away - 1) ** 2
+        extra = gap + slope * place
+        extra += sqrt if spec.schedule.cooldown_shape == "sqrt" else 0
+        extra -= longer if spec.schedule.cooldown == 0.4 else 0
+        return cosine * (1 + extra / 100) + 0.05 * away**2
+
+    for run in runs_at_cpu_scale():
+        spec = run.spec
+        end = loss(run.arm, spec)
+        rows.append({
+            "run_id": spec.run_id, "arm": run.arm, "seed": spec.seed, "lr": spec.hyper.lr,
+            "status": "finished", "final_val_loss": end, "spec": text_of(spec),
+            "flops": spec.tokens * per_token(spec.model), "batch_tokens": spec.batch_tokens,
+        })  # fmt: skip
+        if spec.average.kind == "none":
+            points = [(step, end + 1 / (1 + step), None) for step in range(0, spec.train_steps, 40)]
+            points.append((spec.train_steps, end, None))
+        else:
+            points = [(0, 5.0, None)]
+            for place, step in enumerate(horizons):
+                down = (3 - 0.2 * place + 0.02 * spec.seed) * (1 + (gap + slope * place) / 100)
+                gain = 0.4 + 0.1 * spec.seed
+                points.append((step, down + gain, down + gain * (1 - share)))
+        curves += [
+            {"run_id": spec.run_id, "step": s, "val_loss": v, "val_loss_averaged": a}
+            for s, v, a in points
+        ]
+    curves = pd.DataFrame(curves).astype({"val_loss_averaged": float})
+    return Store(pd.DataFrame(rows), curves, pd.DataFrame(), {"name": "x", "scale": "cpu"})
+
+
+def verdicts(store, *names):
+    claims = [c for c in PAPER.claims(PAPER.figures) if not names or c.name in names]
+    return {row["claim"]: row for row in ledger(claims, store)}
+
+
+def test_measures_give_what_was_planted():
+    store = planted()
+    rows = verdicts(store)
+    assert rows["matches-cosine"]["value"] == pytest.approx(GAP)
+    assert rows["matches-cosine-to-0"]["value"] == pytest.approx(GAP)
+    assert rows["scales-alike"]["value"] == pytest.approx(0, abs=1e-9)
+    assert rows["20-percent-enough"]["value"] == pytest.approx(100 * (99 / 98.8 - 1))
+    assert rows["sqrt-beats-linear"]["value"] == pytest.approx(100 * (98.7 / 99 - 1))
+    assert rows["swa-most-not-all"]["value"] == pytest.approx(SHARE)
+    assert closed(store, "ema", 1200).value == pytest.approx(SHARE)
+    assert rows["swa-improves"]["value"] == pytest.approx(-12, abs=3)
+    assert rows["ladder-cost"]["value"] == pytest.approx((3 + 0.2 * 3.5) / 6.5)
+    assert {row["seeds"] for row in rows.values()} == {0, 5}
+    assert set(ends(store, COSINE)) == {200, 400, 800, 1200}
+    assert len(ends(store, COSINE)[200]) == 4
+    assert len(ends(store, cooled(0.2), at_base=True)[200]) == 1
+    ours, theirs = ladder_costs(store)[200]
+    assert ours == theirs  # one horizon alone is the same run
+    slanted = verdicts(planted(slope=0.4), "scales-alike")
+    assert slanted["scales-alike"]["value"] == pytest.approx(1.2)
+
+
+def test_verdicts_come_out_both_ways():
+    decided = {"reproduced", "not testable here"}
+    good = planted(gap=-0.1)
+    assert {row["verdict"] for row in verdicts(good).values()} == decided
+    bad = verdicts(planted(gap=2.0, sqrt=1.0, longer=3.0, share=-0.2, slope=0.5))
+    found = {name: row["verdict"] for name, row in bad.items()}
+    assert found.pop("gpu-hours") == "not testable here"
+    assert found.pop("ladder-cost") == "reproduced"  # it hangs on nothing but the steps
+    assert set(found.values()) == {"contradicted"}
+    above = verdicts(planted(share=1.1), "swa-most-not-all")
+    assert above["swa-most-not-all"]["verdict"] == "contradicted"
+    below = verdicts(planted(gap=-1.0), "matches-cosine", "matches-cosine-to-0")
+    assert [row["verdict"] for row in below.values()] == ["reproduced", "contradicted"]
+
+
+@pytest.mark.parametrize("name", PAPER.figures)
+def test_figures_draw_what_was_planted(name):
+    figure = style.drawn(lambda: PAPER.figures[name].draw(planted()))
+    labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
+    assert labels
+    if name == "D4":
+        ratio = figure.axes[1].get_lines()[0].get_ydata()
+        assert ratio[0] == pytest.approx(1)
+        assert ratio[-1] == pytest.approx(3.7 / 6.5)
