@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.arms import arm as arm_of
+from analysis.arms import curves_by_run
+from analysis.savings import Accounting, baseline_final, compare
 from analysis.stats import NOTHING, Interval, jackknife_interval, student_interval
 from analysis.store import Store
 from bench.spec import UserError
@@ -34,6 +37,31 @@ def finals(runs: pd.DataFrame, name: str) -> dict[int, float]:
 def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Interval:
     """The mean of ``one`` minus ``other`` over the seeds that both have."""
     return student_interval([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
+
+
+def speedup(store: Store, baseline: str, method: str, accounting: Accounting) -> Interval:
+    """FLOPs of ``baseline`` over those of ``method`` to the baseline's final loss, paired by seed.
+
+    Where ``method`` never got there the value is a bound: the ratio lies between 0 and it. An end
+    that seeds leave open is 0 below, and infinite above.
+    """
+    rows = [arm(store.runs, name) for name in (baseline, method)]
+    curves = curves_by_run(store.curves, {run_id for own in rows for run_id in own["run_id"]})
+    arms = [arm_of(own, curves) for own in rows]
+    found = compare(arms[0], arms[1], baseline_final)
+    for saving in found:
+        if saving.accounting != accounting:
+            continue
+        if saving.speedup is not None:
+            ratio = saving.speedup
+            return Interval(ratio.value, max(ratio.lo, 0.0), ratio.hi, ratio.n)
+        if saving.state == "never_reached" and saving.bound is not None:
+            seeds = min(len(one.curves) for one in arms)
+            if seeds < 2:
+                return Interval(saving.bound, math.nan, math.nan, seeds)
+            sure = saving.resamples_reached <= 0.025 * saving.resamples
+            return Interval(saving.bound, 0.0, saving.bound if sure else math.inf, seeds)
+    return NOTHING
 
 
 def over_seeds(seeds: Sequence[int], statistic: Callable[[Sequence[int]], float]) -> Interval:

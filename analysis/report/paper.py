@@ -95,8 +95,10 @@ def claims_table(rows: Sequence[dict[str, Any]]) -> tables.Table:
 def _ours(row: dict[str, Any]) -> str:
     if row["value"] is None:
         return MISSING
-    ends = "no interval" if row["low"] is None else f"{row['low']:.3g}, {row['high']:.3g}"
-    return f"{row['value']:.3g} [{ends}]"
+    if row["low"] is None and row["high"] is None:
+        return f"{row['value']:.3g} [no interval]"
+    ends = ("open" if end is None else f"{end:.3g}" for end in (row["low"], row["high"]))
+    return f"{row['value']:.3g} [{', '.join(ends)}]"
 
 
 def _verdict(row: dict[str, Any]) -> str:

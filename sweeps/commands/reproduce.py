@@ -45,8 +45,8 @@ class Reproduce:
 
     def __call__(self) -> None:
         from bench.entries import assigned
-        from sweeps.execute import Where, execute
         from sweeps.evaluate import evaluate_all
+        from sweeps.execute import Where, execute
         from sweeps.paper import experiment, judged, report, setting
         from sweeps.recipes.papers import paper
 

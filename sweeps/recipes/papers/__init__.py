@@ -6,7 +6,13 @@ from bench.spec import unknown
 from sweeps.paper import Paper
 
 PAPERS = {  # name: arXiv id
+    "gstack": "2405.15319",
+    "hitchhiker": "2410.11840",
+    "hypercloning": "2409.12903",
     "nanolm": "2304.06875",
+    "train-large": "2002.11794",
+    "beyond-fixed-durations": "2405.18392",
+    "staged-training": "2203.06211",
 }
 
 

@@ -1,0 +1,167 @@
+"""HyperCloning end to end on tiny models, and its measures on arms whose answers are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.claims import ledger
+from analysis.figures import style
+from analysis.measured import speedup
+from analysis.store import Store, load
+from bench.data.batches import resolve
+from bench.spec import DataSpec
+from sweeps.execute import Where, execute
+from sweeps.paper import Setting, experiment
+from sweeps.plan import depends
+from sweeps.recipes.papers import hypercloning, nanolm, paper
+from sweeps.recipes.papers.hypercloning import PAPER
+from sweeps.recipes.papers.hypercloning_claims import (
+    CLONE,
+    FROM_MIDDLE,
+    FROM_SMALL,
+    LARGE,
+    LESS_TRAINED,
+    RANDOM,
+    after,
+    named,
+    parted,
+)
+
+DATA = DataSpec(corpus="words", corpus_sha256="0")
+
+
+def setting(scale, data=DATA, **fields):
+    run = replace(PAPER.bases[scale](data, 256), **fields)
+    return Setting(scale, run, {"text": data})
+
+
+def planned(given):
+    return experiment(PAPER, given, PAPER.figures).plan({})
+
+
+@pytest.mark.parametrize(("scale", "runs"), [("cpu", 80), ("gpu", 80), ("paper", 18)])
+def test_every_scale_can_be_planned_sources_first(scale, runs):
+    plan = planned(setting(scale))
+    done = set()
+    for stack in plan.stacks:
+        assert depends(stack) <= done
+        done |= {run.spec.run_id for run in stack.runs}
+    assert len(plan.runs) == runs
+    assert {run.role for run in plan.runs} == {"source", "target"}
+
+
+def test_random_models_are_trained_once_for_all_papers():
+    given = setting("cpu")
+    own = {run.spec.run_id for run in planned(given).runs if run.arm in (RANDOM, LARGE)}
+    assert len(own) == 10
+    assert own < {node.spec.run_id for node in nanolm.law_runs(given)}
+
+
+def test_targets_are_clones_of_models_of_one_half_or_one_quarter():
+    runs = {run.spec.run_id: run for run in planned(setting("cpu")).runs}
+    shapes = {}
+    for run in runs.values():
+        if run.role == "target" and run.spec.start.source_run_id:
+            source = runs[run.spec.start.source_run_id].spec
+            shapes[run.arm] = source.model.width, run.spec.model.width, source.steps
+            assert source.data_seed == run.spec.data_seed + 1_000_000
+    assert shapes[CLONE] == shapes[named(CLONE, "LLaMA")] == (32, 64, 400)
+    assert shapes[after(0.25)] == (32, 64, 100)
+    assert (shapes[FROM_SMALL], shapes[FROM_MIDDLE]) == ((32, 128, 400), (64, 128, 400))
+
+
+@pytest.fixture
+def ran(monkeypatch, corpus, in_threads, tmp_path):
+    """The whole recipe with one seed of tiny models and twenty steps."""
+    monkeypatch.setitem(hypercloning.SEEDS, "cpu", range(1))
+    data = resolve(str(corpus), val_tokens=128)
+    base = PAPER.bases["cpu"](data, 256)
+    model = replace(base.model, width=16, context=16)
+    small = {"model": model, "base": model, "steps": 20, "log_every": 10, "batch_sequences": 2}
+    given = setting("cpu", data, **small)
+    work = experiment(PAPER, given, PAPER.figures)
+    execute(work, tmp_path, Where(2, 1, corpus_paths={data.corpus_sha256: str(corpus)}))
+    return load(tmp_path)
+
+
+def test_it_runs_draws_and_judges(ran):
+    assert paper("hypercloning") is PAPER
+    assert set(ran.runs["status"]) == {"finished"}
+    for figure in PAPER.figures.values():
+        drawn = style.drawn(lambda figure=figure: figure.draw(ran))
+        assert style.svg_bytes(drawn, "x")
+    rows = ledger(PAPER.claims(PAPER.figures), ran)
+    assert len(rows) == 5 + 3 + 1 + 1 + 3 + 2
+    assert parted(ran, CLONE).value < 1e-5  # nothing parts its copies
+    assert parted(ran, "noisy").value > 1e-3
+
+
+# --- arms whose answers are known --------------------------------------------------------------
+
+STEPS = np.arange(0, 401, 20)
+
+
+def loss(step):
+    return 2 + 3 * (step + 10.0) ** -0.4
+
+
+def planted(ahead, source_flops=0.0, parting=0.1, cloned=2.5):
+    """Random models follow one curve; a clone is ``ahead`` of it, by its arm, by so many times the
+    steps (three unless named), but for the loss at which it was cloned.
+    """
+    shortest = LESS_TRAINED["cpu"][0]
+    arms = [CLONE, "noisy", "diagonal", named(CLONE, "LLaMA"), after(shortest)]
+    arms += [FROM_SMALL, FROM_MIDDLE]
+    rows, curves = [], []
+    for name in [RANDOM, named(RANDOM, "LLaMA"), LARGE, *arms]:
+        for seed in range(5):
+            run_id = f"{name}{seed}"
+            times = ahead.get(name, 3.0) if name in arms else 1.0
+            values = loss(STEPS * times) + 0.03 * seed
+            if name in arms:
+                values[0] = cloned + 0.03 * seed
+            curves.append(pd.DataFrame({
+                "run_id": run_id, "step": STEPS, "flops": STEPS * 1e9, "val_loss": values,
+                "asymmetry": parting * STEPS / 400,
+            }))  # fmt: skip
+            rows.append({
+                "run_id": run_id, "arm": name, "seed": seed, "status": "finished",
+                "flops_source": source_flops if name in arms else 0.0, "flops_tuning": 0.0,
+                "final_val_loss": values[-1],
+            })  # fmt: skip
+    return Store(pd.DataFrame(rows), pd.concat(curves), pd.DataFrame(), {"scale": "cpu"})
+
+
+@pytest.mark.parametrize("times", [2.0, 3.0])
+def test_speedup_is_the_ratio_of_costs(times):
+    store = planted({CLONE: times}, source_flops=1e11)
+    free, charged = (speedup(store, RANDOM, CLONE, how) for how in ("target", "source"))
+    assert free.value == pytest.approx(times, rel=0.02)
+    assert charged.value == pytest.approx(400 / (400 / times + 100), rel=0.02)
+
+
+def test_a_clone_that_never_gets_there_has_a_bound():
+    found = speedup(planted({CLONE: 0.5}, source_flops=1e11), RANDOM, CLONE, "source")
+    assert (found.value, found.lo, found.hi) == (pytest.approx(0.8), 0.0, pytest.approx(0.8))
+    assert found.n == 5
+
+
+REPRODUCED = {"noisy": 3.0, "diagonal": 2.5, after(0.25): 2.0, FROM_SMALL: 2.0}
+OPPOSITE = {
+    CLONE: 0.5, "noisy": 2.0, "diagonal": 0.6, named(CLONE, "LLaMA"): 0.5, FROM_MIDDLE: 0.5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("store", "verdict"),
+    [
+        (planted(REPRODUCED, source_flops=1e11), "reproduced"),
+        (planted(OPPOSITE, source_flops=1e11, parting=0.0, cloned=4.0), "contradicted"),
+    ],
+)
+def test_verdicts_come_out_both_ways(store, verdict):
+    rows = {row["claim"]: row for row in ledger(PAPER.claims(PAPER.figures), store)}
+    found = {name: row["verdict"] for name, row in rows.items() if not row["why"]}
+    assert set(found.values()) == {verdict}, found

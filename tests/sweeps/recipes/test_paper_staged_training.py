@@ -1,0 +1,247 @@
+"""Staged training end to end on tiny models, and its measures on curves whose answers are known."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.claims import ledger
+from analysis.dynamics import constant_steps, jump, kept_slope, saved, slopes, step_ratio, trace
+from analysis.figures import style
+from analysis.store import Store, load
+from bench.data.batches import resolve
+from bench.spec import DataSpec, Start, UserError, canonical_json
+from sweeps.execute import Where, execute
+from sweeps.paper import Setting, experiment
+from sweeps.plan import depends
+from sweeps.recipes.papers import paper, staged_training
+from sweeps.recipes.papers.staged_training import PAPER, WAYS
+
+DATA = DataSpec(corpus="words", corpus_sha256="0")
+
+
+def setting(scale, data=DATA, **fields):
+    run = replace(PAPER.bases[scale](data, 256), **fields)
+    return Setting(scale, run, {"text": data})
+
+
+def planned(given):
+    return experiment(PAPER, given, PAPER.figures).plan({})
+
+
+@pytest.mark.parametrize("scale", ["cpu", "gpu", "paper"])
+def test_every_scale_can_be_planned_sources_first(scale):
+    plan = planned(setting(scale))
+    done = set()
+    for stack in plan.stacks:
+        assert depends(stack) <= done
+        done |= {run.spec.run_id for run in stack.runs}
+    assert len(plan.runs) == 143
+    assert {run.role for run in plan.runs} == {"source", "target"}
+    targets = [run.spec for run in plan.runs if run.arm == "width 0.75"]
+    assert [run.seed for run in targets] == [*range(5)]
+
+
+def test_a_grown_run_takes_up_the_schedule_where_scratch_has_the_sources_loss():
+    given = setting("cpu")
+    arms = {run.arm: run.spec for run in planned(given).runs if run.spec.seed == 0}
+    trunk = constant_steps(given.run)
+    source, grown = arms["width small 0.75"], arms["width 0.75"]
+    assert source.last_step == 0.75 * trunk == grown.start.source_step
+    assert grown.first_step == round(source.last_step / 1.776)
+    assert (grown.steps, grown.data_seed) == (arms["scratch"].steps, arms["scratch"].data_seed)
+    assert source.data_seed != grown.data_seed
+    assert arms["width, restarted"].first_step == 0
+    assert arms["width, not re-positioned"].first_step == source.last_step
+    assert arms["width, no moments"].start.optimizer == "fresh"
+    assert arms["gong"].first_step == round(0.3 * given.run.steps)
+    shapes = {arm: (spec.model.width, spec.model.depth) for arm, spec in arms.items()}
+    assert shapes["width small 1"] == (32, 4)
+    assert shapes["depth small 1"] == (64, 2)
+    assert shapes["both small 1"] == (32, 2)
+    assert shapes["scratch"] == shapes["both 0.75"] == (64, 4)
+    assert shapes["gong, quarter"] == (64, 1)
+
+
+def test_at_paper_scale_each_size_has_the_authors_learning_rate():
+    arms = {run.arm: run.spec for run in planned(setting("paper")).runs}
+    rates = {arm: arms[arm].hyper.lr for arm in ("scratch", "width small 1", "depth small 1")}
+    want = {"scratch": 0.0020069, "width small 1": 0.0020909, "depth small 1": 0.0020489}
+    assert rates == pytest.approx(want, abs=5e-8)
+
+
+def test_it_runs_and_judges(monkeypatch, corpus, in_threads, tmp_path):
+    for name in ("SEEDS", "FEW_SEEDS"):
+        monkeypatch.setattr(staged_training, name, range(1))
+    data = resolve(str(corpus), val_tokens=256)
+    base = PAPER.bases["cpu"](data, 256)
+    model = replace(base.model, context=16)
+    small = {"model": model, "base": model, "steps": 5, "log_every": 1, "batch_sequences": 2}
+    figures = {name: PAPER.figures[name] for name in ("S1", "S6")}
+    work = experiment(PAPER, setting("cpu", data, **small), figures)
+    execute(work, tmp_path, Where(2, 1, corpus_paths={data.corpus_sha256: str(corpus)}))
+    ran = load(tmp_path)
+    assert set(ran.runs["status"]) == {"finished"}
+    rows = {row["claim"]: row for row in ledger(PAPER.claims(figures), ran)}
+    assert len(rows) == 9
+    assert rows["loss-preserved-depth"]["value"] == pytest.approx(0, abs=0.05)  # noise alone
+    assert all(row["value"] is not None and row["low"] is None for row in rows.values())
+    path = trace(ran, "width small 1")
+    assert path.step.tolist() == [*range(5)]  # four runs, one curve
+    assert np.all(np.diff(path.flops) > 0)
+
+
+# --- curves whose answers are known ------------------------------------------------------------
+
+BIG_COST, SMALL_COST, STEPS = 4.0, 1.0, np.arange(0, 801, 20)
+
+
+def loss(step):
+    return 2 + 3 * (step + 10.0) ** -0.4
+
+
+def planted(rho, kept=1.0, noise=0.0):
+    """Scratch's loss is a power of its steps; the small model needs rho times as many. Grown at
+    step 600 it goes on where scratch has its loss, ``kept`` times as fast."""
+    given = setting("cpu")
+    run = staged_training.large(given, 0)
+    grown = replace(
+        run,
+        first_step=round(600 / rho),
+        start=Start(method="staged", source_run_id="small0", source_step=600),
+    )
+    curves, rows = [], []
+    draw = np.random.default_rng(0)
+    for seed in range(5):
+        after = STEPS[STEPS + grown.first_step <= 800]
+        at = grown.first_step + kept * after
+        for name, spec, step, values, cost, source in (
+            ("scratch", run, STEPS, loss(STEPS), BIG_COST, 0.0),
+            ("small", run, STEPS, loss(STEPS / rho), SMALL_COST, 0.0),
+            ("grown", grown, after, loss(at), BIG_COST, 600 * SMALL_COST),
+        ):
+            values = values + draw.normal(0, noise)
+            curve = {"run_id": f"{name}{seed}", "step": step, "flops": step * cost}
+            curves.append(pd.DataFrame({**curve, "val_loss": values}))
+            row = {"run_id": f"{name}{seed}", "arm": name, "seed": seed, "status": "finished"}
+            rows.append({
+                **row, "flops_source": source, "method": spec.start.method,
+                "source_run_id": f"small{seed}" if name == "grown" else None,
+                "final_val_loss": loss(600 / rho) if name == "small" else values[-1],
+                "spec": canonical_json(spec),
+            })  # fmt: skip
+    return Store(pd.DataFrame(rows), pd.concat(curves), pd.DataFrame(), {"scale": "cpu"})
+
+
+def test_jump_and_step_ratio_of_planted_curves():
+    store = planted(rho=2.0)
+    assert jump(store, "grown").value == pytest.approx(0, abs=1e-9)
+    assert step_ratio(store, "small", "scratch", 600).value == pytest.approx(2, rel=0.02)
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.5])
+def test_a_slope_that_is_kept_is_told_from_one_that_is_not(kept):
+    ratio = kept_slope(planted(2.0, kept, noise=1e-4), "grown", "scratch", 160)
+    at = 300 + 160 * np.array([kept, 1.0])
+    want = (loss(300) - loss(at[0])) / (loss(300) - loss(at[1]))
+    assert ratio.value == pytest.approx(want, rel=0.05)
+    assert ratio.lo <= ratio.value <= ratio.hi
+    assert (ratio.lo > 0.8) == (kept == 1.0)
+
+
+@pytest.mark.parametrize("rho", [1.0, 2.0, 3.0])
+def test_the_saving_is_what_was_skipped_less_what_the_small_model_cost(rho):
+    aimed = 780
+    share = saved(planted(rho), "grown", "scratch", aimed, 800, range(5))
+    skipped = 600 / rho * BIG_COST - 600 * SMALL_COST
+    assert share == pytest.approx(skipped / (aimed * BIG_COST), abs=0.01)
+
+
+def test_what_is_never_reached_saves_at_most_what_its_whole_run_leaves():
+    share = saved(planted(2.0, kept=0.1), "grown", "scratch", 780, 800, range(5))
+    assert share == pytest.approx(1 - (600 * SMALL_COST + 500 * BIG_COST) / (780 * BIG_COST))
+
+
+def test_slopes_of_a_power_law_and_spikes_are_left_out():
+    store = planted(2.0)
+    curve = trace(store, "scratch")
+    pure = replace(curve, losses=np.where(curve.flops > 0, curve.flops, 1)[None] ** -0.05)
+    _, _, tau = slopes(pure)
+    assert tau == pytest.approx(-0.05, abs=1e-3)
+    spiked = pure.losses.copy()
+    spiked[:, 20] *= 1.5
+    assert slopes(replace(pure, losses=spiked))[2] == pytest.approx(-0.05, abs=1e-3)
+
+
+def test_verdicts_come_out_both_ways():
+    def verdicts(store):
+        renamed = {"small": "width small 1", "grown": "width 0.75"}
+        runs = store.runs.replace({"arm": renamed})
+        claims = [
+            claim
+            for claim in PAPER.claims(PAPER.figures)
+            if claim.name in ("dynamics-width", "final-width", "rho-width", "saving-width")
+        ]
+        rows = ledger(claims, replace(store, runs=runs))
+        assert json.loads(json.dumps(rows)) == rows
+        return {row["claim"]: row["verdict"] for row in rows}
+
+    good = verdicts(planted(1.776, noise=1e-4))
+    assert set(good.values()) == {"reproduced"}
+    bad = verdicts(planted(4.0, kept=0.4, noise=1e-4))
+    assert set(bad.values()) == {"contradicted"}
+
+
+def everything(kept=1.0, noise=0.003):
+    """All planned runs, with losses by formula: a source needs rho times the steps of the large
+    model, and what is grown goes on where scratch has its loss."""
+    plan = planned(setting("cpu"))
+    specs = {run.spec.run_id: run.spec for run in plan.runs}
+    flops = {
+        run_id: spec.train_steps * float(spec.model.width**2) for run_id, spec in specs.items()
+    }
+    draw = np.random.default_rng(0)
+
+    def before(run_id):
+        source = specs[run_id].start.source_run_id
+        return 0.0 if source is None else flops[source] + before(source)
+
+    curves, rows = [], []
+    for run in plan.runs:
+        spec = run.spec
+        rho = next((one.rho for one in WAYS if f"{one.name} small" in run.arm), 1.0)
+        step = np.unique([*range(0, spec.train_steps, spec.log_every), spec.train_steps])
+        ablated = 0.3 if "," in run.arm else kept if spec.first_step and rho == 1.0 else 1.0
+        values = loss((spec.first_step + ablated * step) / rho)
+        values = values + 0.01 * spec.seed + draw.normal(0, noise)
+        cost = flops[spec.run_id] / spec.train_steps
+        table = {"run_id": spec.run_id, "step": step, "flops": step * cost, "val_loss": values}
+        curves.append(pd.DataFrame(table))
+        rows.append({
+            "run_id": spec.run_id, "arm": run.arm, "seed": spec.seed, "status": "finished",
+            "flops_source": before(spec.run_id), "method": spec.start.method,
+            "source_run_id": spec.start.source_run_id, "final_val_loss": values[-1],
+            "spec": canonical_json(spec),
+        })  # fmt: skip
+    return Store(pd.DataFrame(rows), pd.concat(curves), pd.DataFrame(), {"scale": "cpu"})
+
+
+def test_every_figure_is_drawn_and_every_claim_measured():
+    assert paper("staged-training") is PAPER
+    store = everything()
+    for figure in PAPER.figures.values():
+        drawn = style.drawn(lambda figure=figure: figure.draw(store))
+        assert style.svg_bytes(drawn, "x")
+    rows = {row["claim"]: row for row in ledger(PAPER.claims(PAPER.figures), store)}
+    measured = [row for row in rows.values() if row["why"] is None]
+    assert len(measured) == 30
+    assert all(row["low"] is not None for row in measured)
+    for way in WAYS:
+        assert rows[f"rho-{way.name}"]["verdict"] == "reproduced"
+    assert rows["no-moments-width"]["verdict"] == "reproduced"
+    assert rows["zero-shot"]["verdict"] == "not testable here"
+    few = replace(store, curves=store.curves[store.curves["step"] % 400 == 0])
+    with pytest.raises(UserError, match="too few points"):
+        PAPER.figures["S3"].draw(few)
