@@ -56,16 +56,15 @@ def print_summary(folder: Path, page: Path, as_json: bool) -> None:
 def print_table(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*(rows[0] if rows else ()), box=None, header_style="bold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 160).print(table, markup=False)
+        table.add_row(*(Text(_cell(value)) for value in row.values()))  # nothing is markup
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _cell(value: object) -> str:
-    from rich.markup import escape
-
     if value is None:
         return "–"
-    return escape(f"{value:.4g}" if isinstance(value, float) else str(value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -344,7 +344,7 @@ def test_the_default_folder_is_named_after_the_study(tiny, mugrow, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     found = []
     monkeypatch.setattr(
-        "sweeps.dry_run.dry_run", lambda study, data, folder, *a, **k: found.append(folder)
+        "sweeps.dry_run.dry_run", lambda experiment, folder, *a, **k: found.append(folder)
     )
     assert mugrow(*tiny, "--dry-run").code == 0
     assert found == [Path("results") / "quick"]

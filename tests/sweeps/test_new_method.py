@@ -6,7 +6,7 @@ import pytest
 
 from bench.checks import CHECKS, check_method, failures
 from bench.checks.load import from_file
-from bench.growth import GROUP
+from bench.growth import REGISTRY
 
 
 @pytest.mark.parametrize("form", [(), ("--package",)])
@@ -15,7 +15,9 @@ def test_a_package_registers_its_method(mugrow, tmp_path, form):
     assert ended.code == 0, ended.err
     home = tmp_path / "mugrow-my-twist"
     project = tomllib.loads((home / "pyproject.toml").read_text())
-    assert project["project"]["entry-points"][GROUP] == {"my_twist": "mugrow_my_twist:METHOD"}
+    assert project["project"]["entry-points"][REGISTRY.group] == {
+        "my_twist": "mugrow_my_twist:METHOD"
+    }
     (package,) = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     entry = from_file(home / package / "__init__.py")
     assert entry.name == "my_twist"
