@@ -12,6 +12,15 @@ from analysis.summary import summarize
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "reference"
 ACCOUNTINGS = ("target", "source", "full")
+STUDIES = (
+    "quick",
+    "small",
+    "zoo",
+    "transfer-width",
+    "transfer-depth",
+    "transfer-growth",
+    "breakers",
+)
 
 
 def readme_rows(study: str) -> list[str]:
@@ -38,7 +47,15 @@ def test_the_readme_quotes_the_committed_numbers(study: str) -> None:
     assert quoted == readme_rows(study)
 
 
-@pytest.mark.parametrize("study", ["quick", "small", "zoo"])
+@pytest.mark.parametrize("study", ["transfer-width", "transfer-depth"])
+def test_the_readme_quotes_the_drift_of_every_ladder(study: str) -> None:
+    readme = (ROOT / "README.md").read_text()
+    summary = json.loads((RESULTS / study / "summary.json").read_text())
+    for ladder in summary["transfer"]["ladders"]:
+        assert fmt.interval(ladder["drift"]["slope"], fmt.log2) in readme, ladder["parametrization"]
+
+
+@pytest.mark.parametrize("study", STUDIES)
 def test_the_committed_claims_follow_from_the_committed_rows(study: str) -> None:
     committed = json.loads((RESULTS / study / "summary.json").read_text())
     _assert_close(json.loads(json.dumps(summarize(load(RESULTS / study)))), committed)

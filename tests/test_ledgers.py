@@ -1,0 +1,31 @@
+"""Every committed ledger is what its paper's claims say of the tables beside it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.claims import ledger
+from analysis.store import load
+from sweeps.recipes.papers import PAPERS, paper
+
+PAPERS_FOLDER = Path(__file__).parents[1] / "results/reference/papers"
+COMMITTED = sorted(path.name for path in PAPERS_FOLDER.glob("*") if path.is_dir())
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_verdicts_follow_from_the_tables(name):
+    folder = PAPERS_FOLDER / name
+    entry = paper(name)
+    committed = json.loads((folder / "ledger.json").read_text())
+    assert (committed["title"], committed["arxiv"]) == (entry.title, entry.arxiv)
+    rows = ledger(entry.claims(entry.figures), load(folder))
+    assert [row["verdict"] for row in rows] == [row["verdict"] for row in committed["claims"]]
+    for row, theirs in zip(rows, committed["claims"], strict=True):
+        for key in ("value", "low", "high", "seeds_needed"):
+            assert row.pop(key) == pytest.approx(theirs.pop(key), rel=1e-6), (row["claim"], key)
+        assert row == theirs
+
+
+def test_every_committed_paper_is_one_of_ours():
+    assert set(COMMITTED) <= set(PAPERS)
