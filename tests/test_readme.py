@@ -66,6 +66,8 @@ def test_the_commands_cover_the_program():
         "advise",
         "check",
         "transfer",
+        "reproduce",
+        "figure",
         "coordcheck",
     }
 

@@ -9,6 +9,7 @@ PAPERS = {  # name: arXiv id
     "gstack": "2405.15319",
     "hitchhiker": "2410.11840",
     "hypercloning": "2409.12903",
+    "mutransfer": "2203.03466",
     "nanolm": "2304.06875",
     "train-large": "2002.11794",
     "beyond-fixed-durations": "2405.18392",

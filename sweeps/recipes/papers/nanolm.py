@@ -85,10 +85,15 @@ def basin_runs(setting: Setting) -> Iterator[Node]:
     for parametrization in PARAMETRIZATIONS:
         for times in BASINS[setting.scale]:
             for seed in BASIN_SEEDS:
-                spec = at_width(run, times, parametrization, seed)
-                for away in LOG2_LR:
-                    rate = replace(spec.hyper, lr=spec.hyper.lr * 2.0**away)
-                    yield Node(replace(spec, hyper=rate), f"{parametrization} basins", role="proxy")
+                yield from basin(run, times, parametrization, seed)
+
+
+def basin(run: RunSpec, times: float, parametrization: str, seed: int) -> Iterator[Node]:
+    """One width at every learning rate."""
+    spec = at_width(run, times, parametrization, seed)
+    for away in LOG2_LR:
+        rate = replace(spec.hyper, lr=spec.hyper.lr * 2.0**away)
+        yield Node(replace(spec, hyper=rate), f"{parametrization} basins", role="proxy")
 
 
 def law_runs(setting: Setting) -> Iterator[Node]:

@@ -1,0 +1,73 @@
+"""muTransfer's first figure on tiny models, and its measures on bowls that are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.claims import ledger
+from analysis.store import Store
+from bench.spec import DataSpec
+from sweeps.paper import Setting
+from sweeps.recipes.papers import mutransfer, nanolm
+from sweeps.recipes.papers.mutransfer import PAPER, widest_gain, worst_step
+
+DATA = DataSpec(corpus="words", corpus_sha256="0")
+
+
+def test_it_runs_draws_and_judges(monkeypatch, reproduced):
+    monkeypatch.setattr(nanolm, "BASIN_SEEDS", range(2))
+    monkeypatch.setattr(nanolm, "LOG2_LR", np.arange(-2.0, 2.5, 0.5))
+    monkeypatch.setitem(nanolm.BASINS, "cpu", (1, 2))
+    assert len(reproduced(PAPER, steps=12, log_every=6).runs) == 2 * 2 * 2 * 9
+
+
+def test_its_runs_are_those_of_nanolm():
+    setting = Setting("cpu", PAPER.bases["cpu"](DATA, 256), {"text": DATA})
+    theirs = {node.spec.run_id for node in nanolm.basin_runs(setting)}
+    assert {node.spec.run_id for node in mutransfer.runs(setting)} == theirs
+
+
+def test_the_paper_scale_has_the_papers_widths():
+    setting = Setting("paper", PAPER.bases["paper"](DATA, 50257), {"text": DATA})
+    widths = {node.spec.model.width for node in mutransfer.runs(setting)}
+    assert widths == {128, 256, 512, 1024, 2048, 4096, 8192}
+
+
+# --- bowls that are known ----------------------------------------------------------------------
+
+
+def bowls(drift, gain=0.1, noise=0.0):
+    """Losses 2 - gain log2(width / 32) + 0.1 (log2 lr - best)^2, the best of parametrization p at
+    -7 + drift[p] log2(width / 32)."""
+    draw, rows = np.random.default_rng(0), []
+    for name, slope in drift.items():
+        for doublings in range(3):
+            for seed in range(3):
+                for log2_lr in np.arange(-10, -3.5, 0.5):
+                    away = log2_lr - (-7 + slope * doublings)
+                    loss = 2 - gain * doublings + 0.1 * away**2 + 0.02 * seed
+                    rows.append({
+                        "arm": f"{name} basins", "seed": seed, "width": 32 * 2**doublings,
+                        "lr": 2.0**log2_lr, "final_val_loss": loss + draw.normal(0, noise),
+                    })  # fmt: skip
+    return Store(pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame(), {})
+
+
+def test_at_the_narrow_ones_rate_what_the_widest_gains():
+    store = bowls({"mup": 0.0, "sp": -1.0})
+    assert widest_gain(store, "mup").value == pytest.approx(-0.1)
+    assert widest_gain(store, "sp").value == pytest.approx(-0.1 + 0.1 * (4 - 1))
+
+
+def test_the_worst_step_is_over_rates_and_widths():
+    assert worst_step(bowls({"mup": 0.0}), "mup").value == pytest.approx(-0.1)
+    # bests at -7, -7.5 and -8: at -6, the widest loses 0.1 (2^2 - 1.5^2) and gains 0.1
+    found = worst_step(bowls({"mup": -0.5}), "mup")
+    assert found.value == pytest.approx(0.1 * (4 - 2.25) - 0.1)
+
+
+@pytest.mark.parametrize(("drift", "verdict"), [(-1.0, "reproduced"), (0.0, "contradicted")])
+def test_verdicts_come_out_both_ways(drift, verdict):
+    store = bowls({"mup": 0.0 if drift else -1.0, "sp": drift}, noise=1e-4)
+    claims = [one for one in PAPER.figures["1"].claims if "wider" in one.name]
+    assert {row["verdict"] for row in ledger(claims, store)} == {verdict}
