@@ -16,12 +16,13 @@ than the paper's. The ledger shows both numbers, and the verdict is about the ra
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from analysis.stats import Interval
 
 Tables = TypeVar("Tables")
 Verdict = Literal["reproduced", "contradicted", "inconclusive at this scale", "not testable here"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.claims import ledger
+from analysis.report.paper import summary_line
 from analysis.store import load
 from sweeps.recipes.papers import PAPERS, paper
 
@@ -25,6 +26,12 @@ def test_verdicts_follow_from_the_tables(name):
         for key in ("value", "low", "high", "seeds_needed"):
             assert row.pop(key) == pytest.approx(theirs.pop(key), rel=1e-6), (row["claim"], key)
         assert row == theirs
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_the_readme_counts_the_verdicts(name):
+    readme = (PAPERS_FOLDER.parents[2] / "README.md").read_text().splitlines()
+    assert summary_line(PAPERS_FOLDER / name) in readme
 
 
 def test_every_committed_paper_is_one_of_ours():

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from analysis.claims import VERDICTS
 from analysis.figures import style
 from analysis.report import build as page_of
 from analysis.report import tables
@@ -107,3 +108,12 @@ def _verdict(row: dict[str, Any]) -> str:
     if row["seeds_needed"]:
         return f"{row['verdict']} ({row['seeds']} seeds; about {row['seeds_needed']:.0f} would do)"
     return str(row["verdict"])
+
+
+def summary_line(folder: Path) -> str:
+    """A paper's row of a Markdown table: name, title, and how many claims have each verdict."""
+    found = json.loads((folder / LEDGER).read_text(encoding="utf-8"))
+    by_verdict = counts(found["claims"])
+    cells = [str(by_verdict.get(verdict, 0)) for verdict in VERDICTS]
+    link = f"[{found['arxiv']}](https://arxiv.org/abs/{found['arxiv']})"
+    return f"| `{folder.name}` | {found['title']} ({link}) | {' | '.join(cells)} |"
