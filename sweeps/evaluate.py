@@ -51,7 +51,10 @@ def evaluate_all(
     wanted: Iterable[Judged], pool: Path, folder: Path, corpus_paths: Mapping[str, str]
 ) -> None:
     """Write ``evaluations.parquet`` in ``folder``, if anything is wanted."""
-    items = [one for one in wanted if _finished(one, pool)]
+    wanted = list(wanted)
+    run_ids = {run_id for one in wanted for run_id in one.spec.run_ids}
+    finished = {run_id for run_id in run_ids if _finished(run_id, pool)}
+    items = [one for one in wanted if finished.issuperset(one.spec.run_ids)]
     if not items:
         return
     rows: list[dict[str, Any]] = []
@@ -63,9 +66,9 @@ def evaluate_all(
     write_table(folder / "evaluations.parquet", rows, EVALUATION_SCHEMA)
 
 
-def _finished(one: Judged, pool: Path) -> bool:
-    records = (read_run(pool / "runs" / run_id) for run_id in one.spec.run_ids)
-    return all(record is not None and record[0]["status"] == "finished" for record in records)
+def _finished(run_id: str, pool: Path) -> bool:
+    record = read_run(pool / "runs" / run_id)
+    return record is not None and record[0]["status"] == "finished"
 
 
 def _numbers(spec: EvaluationSpec, pool: Path, corpus_paths: Mapping[str, str]) -> dict[str, float]:

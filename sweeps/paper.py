@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from sweeps.graph import Node
 
 Scale = Literal["cpu", "gpu", "paper"]
-SCALES = ("cpu", "gpu", "paper")
 
 
 @dataclass(frozen=True)

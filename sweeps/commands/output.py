@@ -1,5 +1,6 @@
 """What commands share at the edge: checks of flags, and tables on the terminal."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,14 @@ def check_positive(option: str, *values: int) -> None:
     for value in values:
         if value < 1:
             raise UserError(f"--{option} must be at least 1, not {value}")
+
+
+def worker_count(workers: int | None, device: str) -> int:
+    """How many processes train at the same time: one a CPU core, or one on a GPU, by default."""
+    if workers is None:
+        return 1 if device.startswith("cuda") else (os.cpu_count() or 1)
+    check_positive("workers", workers)
+    return workers
 
 
 def check_device(device: str) -> None:

@@ -1,6 +1,5 @@
 """``mugrow reproduce``: a paper's figures and its claims, from runs trained here."""
 
-import os
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from sweeps.commands.output import check_device, check_positive
+from sweeps.commands.output import check_device, check_positive, worker_count
 
 OUT = Path("results/papers")
 
@@ -44,6 +43,7 @@ class Reproduce:
     """Print the ledger (or the dry run) as JSON."""
 
     def __call__(self) -> None:
+        from analysis.report.paper import LEDGER
         from bench.entries import assigned
         from sweeps.evaluate import evaluate_all
         from sweeps.execute import Where, execute
@@ -54,7 +54,7 @@ class Reproduce:
         figures = entry.only(self.only)
         check_positive("threads", self.threads)
         check_device(self.device)
-        workers = self._workers()
+        workers = worker_count(self.workers, self.device)
         corpora = assigned(chain(*self.corpus), "--corpus takes NAME=PATH")
         given, paths = setting(entry, self.scale, corpora, priced=self.dry_run)
         work = experiment(entry, given, figures)
@@ -68,25 +68,19 @@ class Reproduce:
         evaluate_all(judged(given, figures), pool, folder, paths)
         page = report(entry, folder, figures)
         if self.json:
-            print((folder / "ledger.json").read_text(encoding="utf-8"), end="")
+            print((folder / LEDGER).read_text(encoding="utf-8"), end="")
         else:
             _print(folder)
             print(f"report: {page}")
-
-    def _workers(self) -> int:
-        if self.workers is None:
-            return 1 if self.device.startswith("cuda") else (os.cpu_count() or 1)
-        check_positive("workers", self.workers)
-        return self.workers
 
 
 def _print(folder: Path) -> None:
     """The ledger, a line a claim."""
     import json
 
-    from analysis.report.paper import claims_table
+    from analysis.report.paper import LEDGER, claims_table
     from sweeps.commands.output import print_table
 
-    rows = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))["claims"]
+    rows = json.loads((folder / LEDGER).read_text(encoding="utf-8"))["claims"]
     table = claims_table(rows)
     print_table([dict(zip(table.columns, row, strict=True)) for row in table.rows])

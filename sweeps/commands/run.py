@@ -1,6 +1,5 @@
 """``mugrow run``: the main job."""
 
-import os
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, UseAppendAction, arg
 
 from bench.spec import UserError
-from sweeps.commands.output import check_device, check_positive, print_summary
+from sweeps.commands.output import check_device, check_positive, print_summary, worker_count
 
 OUT = Path("results")
 
@@ -57,7 +56,7 @@ class Run:
             replace(study, corpus=data.corpus, model=replace(study.model, vocab_size=vocabulary)),
         )
         folder = self.out or OUT / study.name
-        workers = self._workers()
+        workers = worker_count(self.workers, self.device)
         from sweeps.execute import Where, execute, of_study
 
         if self.dry_run:
@@ -70,9 +69,3 @@ class Run:
         execute(of_study(study, data), folder, where)
         page = build(folder)
         print_summary(folder, page, self.json)
-
-    def _workers(self) -> int:
-        if self.workers is None:
-            return 1 if self.device.startswith("cuda") else (os.cpu_count() or 1)
-        check_positive("workers", self.workers)
-        return self.workers
