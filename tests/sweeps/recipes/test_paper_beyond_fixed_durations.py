@@ -2,12 +2,12 @@
 tables whose answers are known."""
 
 import json
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
+from unread import planned, setting
 
 from analysis.claims import ledger
 from analysis.durations import (
@@ -23,23 +23,14 @@ from analysis.figures import style
 from analysis.store import Store
 from bench.flops import per_token
 from bench.schedule import run_factor
-from bench.spec import DataSpec, canonical_json
-from sweeps.paper import Setting, experiment
-from sweeps.plan import depends
+from bench.spec import canonical_json
 from sweeps.recipes.papers import beyond_fixed_durations as recipe
 from sweeps.recipes.papers.beyond_fixed_durations import PAPER
-
-DATA = DataSpec(corpus="words", corpus_sha256="0")
-
-
-def setting(scale, data=DATA, **fields):
-    run = replace(PAPER.bases[scale](data, 256), **fields)
-    return Setting(scale, run, {"text": data})
 
 
 @cache
 def runs_at_cpu_scale():
-    return tuple(experiment(PAPER, setting("cpu"), PAPER.figures).plan({}).runs)
+    return tuple(planned(PAPER).runs)
 
 
 @cache
@@ -49,11 +40,7 @@ def text_of(spec):
 
 @pytest.mark.parametrize("scale", ["cpu", "gpu", "paper"])
 def test_every_scale_can_be_planned_sources_first(scale):
-    plan = experiment(PAPER, setting(scale), PAPER.figures).plan({})
-    done = set()
-    for stack in plan.stacks:
-        assert depends(stack) <= done
-        done |= {run.spec.run_id for run in stack.runs}
+    plan = planned(PAPER, scale)
     arms = pd.Series([run.arm for run in plan.runs]).value_counts()
     seeds, rates, horizons = 5, 4, 4
     assert arms[COSINE] == arms[COSINE_0] == seeds * rates * horizons
@@ -118,7 +105,7 @@ GAP, SQRT, LONG, SHARE = -1.0, -0.3, 0.2, 0.8  # percent; percent; percent; shar
 
 def planted(gap=GAP, sqrt=SQRT, longer=LONG, share=SHARE, slope=0.0):
     """A cosine is best at twice the base rate, a cool-down at the base rate."""
-    given = setting("cpu")
+    given = setting(PAPER)
     horizons = recipe.horizons(given)
     rows, curves = [], []
 

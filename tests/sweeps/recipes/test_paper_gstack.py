@@ -1,21 +1,15 @@
 """G_stack end to end on tiny models, and its measures on arms whose answers are known."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from unread import planned, setting
 
 from analysis.claims import ledger
-from analysis.figures import style
-from analysis.store import Store, load
-from bench.data.batches import resolve
+from analysis.store import Store
 from bench.flops import per_token
-from bench.spec import DataSpec
-from sweeps.execute import Where, execute
-from sweeps.paper import Setting, experiment
-from sweeps.plan import depends
 from sweeps.recipes.papers import gstack, paper
 from sweeps.recipes.papers.gstack import PAPER
 from sweeps.recipes.papers.gstack_claims import (
@@ -28,17 +22,7 @@ from sweeps.recipes.papers.gstack_claims import (
     speedup_percent,
 )
 
-DATA = DataSpec(corpus="words", corpus_sha256="0")
-
-
-def setting(scale, data=DATA, **fields):
-    vocabulary = 32_000 if scale == "paper" else 256
-    run = replace(PAPER.bases[scale](data, vocabulary), **fields)
-    return Setting(scale, run, {"text": data})
-
-
-def planned(given):
-    return experiment(PAPER, given, PAPER.figures).plan({})
+VOCABULARY = {"cpu": 256, "gpu": 256, "paper": 32_000}
 
 
 def cost(spec):
@@ -47,20 +31,16 @@ def cost(spec):
 
 @pytest.mark.parametrize(("scale", "runs"), [("cpu", 115), ("gpu", 115), ("paper", 25)])
 def test_every_scale_can_be_planned_sources_first(scale, runs):
-    plan = planned(setting(scale))
-    done = set()
-    for stack in plan.stacks:
-        assert depends(stack) <= done
-        done |= {run.spec.run_id for run in stack.runs}
+    plan = planned(PAPER, scale, VOCABULARY[scale])
     assert len(plan.runs) == runs
     assert {run.role for run in plan.runs} == {"source", "target"}
 
 
 @pytest.mark.parametrize("scale", ["cpu", "paper"])
 def test_all_grown_arms_cost_what_scratch_does_with_their_source(scale):
-    given = setting(scale)
-    specs = {run.spec.run_id: run.spec for run in planned(given).runs}
-    arms = {run.arm: run.spec for run in planned(given).runs if run.spec.seed == 0}
+    runs = planned(PAPER, scale, VOCABULARY[scale]).runs
+    specs = {run.spec.run_id: run.spec for run in runs}
+    arms = {run.arm: run.spec for run in runs if run.spec.seed == 0}
     budget, step = cost(arms[SCRATCH]), cost(arms[SCRATCH]) / arms[SCRATCH].steps
     grown = {arm: spec for arm, spec in arms.items() if spec.start.source_run_id}
     assert len(grown) == 8 + len(SOURCES[scale]) + 2
@@ -74,42 +54,24 @@ def test_all_grown_arms_cost_what_scratch_does_with_their_source(scale):
 
 
 def test_the_paper_scale_is_the_papers():
-    arms = {run.arm: run.spec for run in planned(setting("paper")).runs}
+    runs = planned(PAPER, "paper", VOCABULARY["paper"]).runs
+    arms = {run.arm: run.spec for run in runs}
     assert cost(arms[SCRATCH]) == pytest.approx(8e20, rel=1e-3)
-    source = next(
-        run.spec for run in planned(setting("paper")).runs
-        if run.spec.run_id == arms[STACK].start.source_run_id
-    )  # fmt: skip
+    source_id = arms[STACK].start.source_run_id
+    source = next(run.spec for run in runs if run.spec.run_id == source_id)
     assert source.tokens == pytest.approx(10e9, rel=0.01)
     assert (source.model.width, source.model.depth) == (2048, 6)
 
 
-@pytest.fixture
-def ran(monkeypatch, corpus, in_threads, tmp_path):
-    """The whole recipe with one seed of tiny models and twenty steps."""
+def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(gstack.SEEDS, "cpu", range(1))
-    data = resolve(str(corpus), val_tokens=128)
-    base = PAPER.bases["cpu"](data, 256)
-    model = replace(base.model, width=16, context=16)
-    small = {"model": model, "base": model, "steps": 20, "log_every": 20, "batch_sequences": 2}
-    given = setting("cpu", data, **small)
-    work = experiment(PAPER, given, PAPER.figures)
-    execute(work, tmp_path, Where(2, 1, corpus_paths={data.corpus_sha256: str(corpus)}))
-    return load(tmp_path)
-
-
-def test_it_runs_draws_and_judges(ran):
-    assert paper("gstack") is PAPER
-    assert set(ran.runs["status"]) == {"finished"}
-    for figure in PAPER.figures.values():
-        drawn = style.drawn(lambda figure=figure: figure.draw(ran))
-        assert style.svg_bytes(drawn, "x")
+    ran = reproduced(paper("gstack"), log_every=20)
     rows = ledger(PAPER.claims(PAPER.figures), ran)
     assert all(row["value"] is not None or row["why"] for row in rows)
     assert len(rows) == 3 + 8 + 2 + 4
     targets = ran.runs[(ran.runs["role"] == "target") & ~ran.runs["arm"].str.contains("times")]
     totals = targets["flops"] + targets["flops_source"].fillna(0.0)
-    one_step = 6 * per_token(setting("cpu").run.model) * 32
+    one_step = 6 * per_token(setting(PAPER).run.model) * 32
     assert np.ptp(totals) < 16 * one_step  # LiGO's learning is in its runs' bill
 
 

@@ -1,20 +1,13 @@
 """HyperCloning end to end on tiny models, and its measures on arms whose answers are known."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
+from unread import planned, setting
 
 from analysis.claims import ledger
-from analysis.figures import style
 from analysis.measured import speedup
-from analysis.store import Store, load
-from bench.data.batches import resolve
-from bench.spec import DataSpec
-from sweeps.execute import Where, execute
-from sweeps.paper import Setting, experiment
-from sweeps.plan import depends
+from analysis.store import Store
 from sweeps.recipes.papers import hypercloning, nanolm, paper
 from sweeps.recipes.papers.hypercloning import PAPER
 from sweeps.recipes.papers.hypercloning_claims import (
@@ -29,38 +22,22 @@ from sweeps.recipes.papers.hypercloning_claims import (
     parted,
 )
 
-DATA = DataSpec(corpus="words", corpus_sha256="0")
-
-
-def setting(scale, data=DATA, **fields):
-    run = replace(PAPER.bases[scale](data, 256), **fields)
-    return Setting(scale, run, {"text": data})
-
-
-def planned(given):
-    return experiment(PAPER, given, PAPER.figures).plan({})
-
 
 @pytest.mark.parametrize(("scale", "runs"), [("cpu", 80), ("gpu", 80), ("paper", 18)])
 def test_every_scale_can_be_planned_sources_first(scale, runs):
-    plan = planned(setting(scale))
-    done = set()
-    for stack in plan.stacks:
-        assert depends(stack) <= done
-        done |= {run.spec.run_id for run in stack.runs}
+    plan = planned(PAPER, scale)
     assert len(plan.runs) == runs
     assert {run.role for run in plan.runs} == {"source", "target"}
 
 
 def test_random_models_are_trained_once_for_all_papers():
-    given = setting("cpu")
-    own = {run.spec.run_id for run in planned(given).runs if run.arm in (RANDOM, LARGE)}
+    own = {run.spec.run_id for run in planned(PAPER).runs if run.arm in (RANDOM, LARGE)}
     assert len(own) == 10
-    assert own < {node.spec.run_id for node in nanolm.law_runs(given)}
+    assert own < {node.spec.run_id for node in nanolm.law_runs(setting(PAPER))}
 
 
 def test_targets_are_clones_of_models_of_one_half_or_one_quarter():
-    runs = {run.spec.run_id: run for run in planned(setting("cpu")).runs}
+    runs = {run.spec.run_id: run for run in planned(PAPER).runs}
     shapes = {}
     for run in runs.values():
         if run.role == "target" and run.spec.start.source_run_id:
@@ -72,26 +49,9 @@ def test_targets_are_clones_of_models_of_one_half_or_one_quarter():
     assert (shapes[FROM_SMALL], shapes[FROM_MIDDLE]) == ((32, 128, 400), (64, 128, 400))
 
 
-@pytest.fixture
-def ran(monkeypatch, corpus, in_threads, tmp_path):
-    """The whole recipe with one seed of tiny models and twenty steps."""
+def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(hypercloning.SEEDS, "cpu", range(1))
-    data = resolve(str(corpus), val_tokens=128)
-    base = PAPER.bases["cpu"](data, 256)
-    model = replace(base.model, width=16, context=16)
-    small = {"model": model, "base": model, "steps": 20, "log_every": 10, "batch_sequences": 2}
-    given = setting("cpu", data, **small)
-    work = experiment(PAPER, given, PAPER.figures)
-    execute(work, tmp_path, Where(2, 1, corpus_paths={data.corpus_sha256: str(corpus)}))
-    return load(tmp_path)
-
-
-def test_it_runs_draws_and_judges(ran):
-    assert paper("hypercloning") is PAPER
-    assert set(ran.runs["status"]) == {"finished"}
-    for figure in PAPER.figures.values():
-        drawn = style.drawn(lambda figure=figure: figure.draw(ran))
-        assert style.svg_bytes(drawn, "x")
+    ran = reproduced(paper("hypercloning"))
     rows = ledger(PAPER.claims(PAPER.figures), ran)
     assert len(rows) == 5 + 3 + 1 + 1 + 3 + 2
     assert parted(ran, CLONE).value < 1e-5  # nothing parts its copies

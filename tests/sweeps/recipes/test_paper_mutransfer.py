@@ -3,15 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from unread import setting
 
 from analysis.claims import ledger
 from analysis.store import Store
-from bench.spec import DataSpec
-from sweeps.paper import Setting
 from sweeps.recipes.papers import mutransfer, nanolm
 from sweeps.recipes.papers.mutransfer import PAPER, widest_gain, worst_step
-
-DATA = DataSpec(corpus="words", corpus_sha256="0")
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
@@ -22,14 +19,14 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
 
 
 def test_its_runs_are_those_of_nanolm():
-    setting = Setting("cpu", PAPER.bases["cpu"](DATA, 256), {"text": DATA})
-    theirs = {node.spec.run_id for node in nanolm.basin_runs(setting)}
-    assert {node.spec.run_id for node in mutransfer.runs(setting)} == theirs
+    given = setting(PAPER)
+    theirs = {node.spec.run_id for node in nanolm.basin_runs(given)}
+    assert {node.spec.run_id for node in mutransfer.runs(given)} == theirs
 
 
 def test_the_paper_scale_has_the_papers_widths():
-    setting = Setting("paper", PAPER.bases["paper"](DATA, 50257), {"text": DATA})
-    widths = {node.spec.model.width for node in mutransfer.runs(setting)}
+    runs = mutransfer.runs(setting(PAPER, "paper", 50257))
+    widths = {node.spec.model.width for node in runs}
     assert widths == {128, 256, 512, 1024, 2048, 4096, 8192}
 
 

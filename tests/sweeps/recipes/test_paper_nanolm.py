@@ -5,21 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from unread import setting
 
 from analysis.claims import ledger
 from analysis.store import Store
 from bench.model import count
-from bench.spec import DataSpec
-from sweeps.paper import Setting
 from sweeps.recipes.papers import nanolm
 from sweeps.recipes.papers.nanolm import PAPER, error_percent, predicted, widest_minus_base
 
-DATA = DataSpec(corpus="words", corpus_sha256="0")
 SIZES = (8.53, 21.56, 39.09, 61.12, 87.65, 118.68, 154.21)  # in millions: muScaling's models
-
-
-def setting(scale: str, vocabulary: int = 256) -> Setting:
-    return Setting(scale, PAPER.bases[scale](DATA, vocabulary), {"text": DATA})
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
@@ -35,7 +29,7 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
 
 
 def test_the_paper_scale_has_the_papers_models():
-    runs = list(nanolm.law_runs(setting("paper", 32128)))
+    runs = list(nanolm.law_runs(setting(PAPER, "paper", 32128)))
     widths = sorted({node.spec.model.width for node in runs})
     assert widths == [128, 256, 384, 512, 640, 768, 896, 1024, 2048, 3072]
     hidden = {node.spec.model.width: count(node.spec.model)[1] for node in runs}
@@ -109,7 +103,7 @@ def test_verdicts_come_out_both_ways():
 
 
 def test_the_base_shape_is_part_of_every_run():
-    given = setting("cpu")
+    given = setting(PAPER)
     for node in (*nanolm.basin_runs(given), *nanolm.law_runs(given)):
         assert node.spec.base == given.run.model
         assert replace(node.spec.model, width=32) == given.run.model

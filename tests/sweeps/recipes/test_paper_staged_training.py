@@ -6,38 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from unread import planned, setting
 
 from analysis.claims import ledger
 from analysis.dynamics import constant_steps, jump, kept_slope, saved, slopes, step_ratio, trace
 from analysis.figures import style
-from analysis.store import Store, load
-from bench.data.batches import resolve
-from bench.spec import DataSpec, Start, UserError, canonical_json
-from sweeps.execute import Where, execute
-from sweeps.paper import Setting, experiment
-from sweeps.plan import depends
+from analysis.store import Store
+from bench.spec import Start, UserError, canonical_json
 from sweeps.recipes.papers import paper, staged_training
 from sweeps.recipes.papers.staged_training import PAPER, WAYS
-
-DATA = DataSpec(corpus="words", corpus_sha256="0")
-
-
-def setting(scale, data=DATA, **fields):
-    run = replace(PAPER.bases[scale](data, 256), **fields)
-    return Setting(scale, run, {"text": data})
-
-
-def planned(given):
-    return experiment(PAPER, given, PAPER.figures).plan({})
 
 
 @pytest.mark.parametrize("scale", ["cpu", "gpu", "paper"])
 def test_every_scale_can_be_planned_sources_first(scale):
-    plan = planned(setting(scale))
-    done = set()
-    for stack in plan.stacks:
-        assert depends(stack) <= done
-        done |= {run.spec.run_id for run in stack.runs}
+    plan = planned(PAPER, scale)
     assert len(plan.runs) == 143
     assert {run.role for run in plan.runs} == {"source", "target"}
     targets = [run.spec for run in plan.runs if run.arm == "width 0.75"]
@@ -45,8 +27,8 @@ def test_every_scale_can_be_planned_sources_first(scale):
 
 
 def test_a_grown_run_takes_up_the_schedule_where_scratch_has_the_sources_loss():
-    given = setting("cpu")
-    arms = {run.arm: run.spec for run in planned(given).runs if run.spec.seed == 0}
+    given = setting(PAPER)
+    arms = {run.arm: run.spec for run in planned(PAPER).runs if run.spec.seed == 0}
     trunk = constant_steps(given.run)
     source, grown = arms["width small 0.75"], arms["width 0.75"]
     assert source.last_step == 0.75 * trunk == grown.start.source_step
@@ -66,24 +48,18 @@ def test_a_grown_run_takes_up_the_schedule_where_scratch_has_the_sources_loss():
 
 
 def test_at_paper_scale_each_size_has_the_authors_learning_rate():
-    arms = {run.arm: run.spec for run in planned(setting("paper")).runs}
+    arms = {run.arm: run.spec for run in planned(PAPER, "paper").runs}
     rates = {arm: arms[arm].hyper.lr for arm in ("scratch", "width small 1", "depth small 1")}
     want = {"scratch": 0.0020069, "width small 1": 0.0020909, "depth small 1": 0.0020489}
     assert rates == pytest.approx(want, abs=5e-8)
 
 
-def test_it_runs_and_judges(monkeypatch, corpus, in_threads, tmp_path):
+def test_it_runs_and_judges(monkeypatch, reproduced):
     for name in ("SEEDS", "FEW_SEEDS"):
         monkeypatch.setattr(staged_training, name, range(1))
-    data = resolve(str(corpus), val_tokens=256)
-    base = PAPER.bases["cpu"](data, 256)
-    model = replace(base.model, context=16)
-    small = {"model": model, "base": model, "steps": 5, "log_every": 1, "batch_sequences": 2}
     figures = {name: PAPER.figures[name] for name in ("S1", "S6")}
-    work = experiment(PAPER, setting("cpu", data, **small), figures)
-    execute(work, tmp_path, Where(2, 1, corpus_paths={data.corpus_sha256: str(corpus)}))
-    ran = load(tmp_path)
-    assert set(ran.runs["status"]) == {"finished"}
+    some = replace(paper("staged-training"), figures=figures)
+    ran = reproduced(some, steps=5, log_every=1)
     rows = {row["claim"]: row for row in ledger(PAPER.claims(figures), ran)}
     assert len(rows) == 9
     assert rows["loss-preserved-depth"]["value"] == pytest.approx(0, abs=0.05)  # noise alone
@@ -105,8 +81,7 @@ def loss(step):
 def planted(rho, kept=1.0, noise=0.0):
     """Scratch's loss is a power of its steps; the small model needs rho times as many. Grown at
     step 600 it goes on where scratch has its loss, ``kept`` times as fast."""
-    given = setting("cpu")
-    run = staged_training.large(given, 0)
+    run = staged_training.large(setting(PAPER), 0)
     grown = replace(
         run,
         first_step=round(600 / rho),
@@ -197,7 +172,7 @@ def test_verdicts_come_out_both_ways():
 def everything(kept=1.0, noise=0.003):
     """All planned runs, with losses by formula: a source needs rho times the steps of the large
     model, and what is grown goes on where scratch has its loss."""
-    plan = planned(setting("cpu"))
+    plan = planned(PAPER)
     specs = {run.spec.run_id: run.spec for run in plan.runs}
     flops = {
         run_id: spec.train_steps * float(spec.model.width**2) for run_id, spec in specs.items()
@@ -229,7 +204,6 @@ def everything(kept=1.0, noise=0.003):
 
 
 def test_every_figure_is_drawn_and_every_claim_measured():
-    assert paper("staged-training") is PAPER
     store = everything()
     for figure in PAPER.figures.values():
         drawn = style.drawn(lambda figure=figure: figure.draw(store))

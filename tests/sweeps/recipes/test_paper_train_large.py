@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from unread import setting
 
 from analysis.store import Store
-from bench.spec import DataSpec
-from sweeps.paper import Setting
 from sweeps.recipes.papers import nanolm, train_large
 from sweeps.recipes.papers.train_large import (
     PAPER,
@@ -18,8 +17,6 @@ from sweeps.recipes.papers.train_large import (
     robustness,
     steps_ratio,
 )
-
-DATA = DataSpec(corpus="words", corpus_sha256="0")
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
@@ -37,17 +34,17 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
 
 
 def test_the_widths_are_runs_of_nanolm_too():
-    setting = Setting("cpu", PAPER.bases["cpu"](DATA, 256), {"text": DATA})
-    ours = {node.spec.run_id for node in train_large.wide(setting)}
-    theirs = {node.spec.run_id for node in nanolm.law_runs(setting)}
+    given = setting(PAPER)
+    ours = {node.spec.run_id for node in train_large.wide(given)}
+    theirs = {node.spec.run_id for node in nanolm.law_runs(given)}
     assert ours <= theirs
 
 
 @pytest.mark.parametrize(("scale", "vocabulary"), [("gpu", 256), ("paper", 50265)])
 def test_the_other_scales_can_be_planned(scale, vocabulary):
-    setting = Setting(scale, PAPER.bases[scale](DATA, vocabulary), {"text": DATA})
-    assert len(list(train_large.wide(setting))) == 20
-    assert len(list(train_large.compressed(setting))) == 20 * 12
+    given = setting(PAPER, scale, vocabulary)
+    assert len(list(train_large.wide(given))) == 20
+    assert len(list(train_large.compressed(given))) == 20 * 12
 
 
 # --- arms whose answers are known --------------------------------------------------------------
