@@ -74,7 +74,8 @@ CURVE_SCHEMA = pa.schema(
         ("val_loss_averaged", pa.float64()),
     ]
 )
-LATER = {"asymmetry", "arm", "val_loss_averaged"}  # columns that an older table lacks: null there
+# columns that an older table, or a smaller one, lacks: null there
+LATER = {"asymmetry", "arm", "grad_norm", "val_loss_averaged"}
 TRIAL_SCHEMA = pa.schema(
     [
         ("study", pa.string()),

@@ -6,6 +6,8 @@ For every block and every module of it:
     logit_max/BLOCK         the largest attention logit, before the softmax
     spectral/MATRIX         the largest singular value, times sqrt(in / out): about 1 keeps a
                             vector's root mean square
+    weight_rank/MATRIX      the singular values that hold 90 % of the matrix's squares, as a share
+                            of all of them
     rank/BLOCK              attention rank: the singular values that hold 90 % of the squares of a
                             head's attention matrix, mean over heads and windows, as a share of T
     mass/BLOCK              of a head's attention matrix, the largest share of the squares that one
@@ -43,8 +45,10 @@ def evaluate(models: Sequence[Model], windows: Tensor) -> dict[str, float]:
             found[f"activation/{module}"] = float(x.abs().mean())
     for name, weight in matrices(model.weights):
         outs, ins = weight.shape
-        largest = float(torch.linalg.matrix_norm(weight, 2))
-        found[f"spectral/{name.removesuffix('.weight')}"] = largest * (ins / outs) ** 0.5
+        values = torch.linalg.svdvals(weight)
+        matrix = name.removesuffix(".weight")
+        found[f"spectral/{matrix}"] = float(values[0]) * (ins / outs) ** 0.5
+        found[f"weight_rank/{matrix}"] = float(rank(values)) / len(values)
     return found
 
 
@@ -57,13 +61,18 @@ def attended(logits_BHTT: Tensor) -> tuple[Tensor, float]:
 
 
 def rank_and_mass(attention_BHTT: Tensor) -> tuple[float, float]:
-    squares = torch.linalg.svdvals(attention_BHTT).square()
-    held = squares.cumsum(-1) / squares.sum(-1, keepdim=True)
-    rank = (held < SHARE).sum(-1) + 1
+    ranks = rank(torch.linalg.svdvals(attention_BHTT))
     columns = attention_BHTT.square().sum(-2)
     mass = columns.amax(-1) / columns.sum(-1)
     T = attention_BHTT.shape[-1]
-    return float(rank.double().mean()) / T, float(mass.mean())
+    return float(ranks.double().mean()) / T, float(mass.mean())
+
+
+def rank(values: Tensor) -> Tensor:
+    """How many of the singular values ``(..., N)``, largest first, hold a share of the squares."""
+    squares = values.square()
+    held = squares.cumsum(-1) / squares.sum(-1, keepdim=True)
+    return (held < SHARE).sum(-1) + 1
 
 
 EVALUATION = Evaluation(

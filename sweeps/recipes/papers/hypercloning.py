@@ -10,8 +10,8 @@ Cost: at ``cpu`` about 5 minutes on two idle cores; at ``gpu`` 7e15 FLOPs, an es
 one large GPU; at ``paper`` Pythia's 410M to 1.4B on 250B tokens, a second family, and four times
 the width: 5e22 FLOPs.
 Expected: a large speed-up with the source for free and a small one once it is charged; a better
-source makes a better clone; and clones without noise stay clones, since nothing parts them, so that
-symmetric and diagonal expansion, one function with equal gradients, end level.
+source makes a better clone; and clones of symmetric expansion stay clones, since nothing parts
+them. Diagonal expansion is the same function, and its clones part by rounding alone.
 
 Choices. Validation loss takes the place of ten downstream tasks. Source and target see as many
 tokens (Pythia's source had 300B, its target up to 250B): at a small scale a source that sees more
@@ -28,8 +28,10 @@ from matplotlib.figure import Figure as Drawing
 
 from analysis.figures import arms, style
 from analysis.figures.asymmetry import FLOOR, LOCKED
+from analysis.stats import student_interval
 from analysis.store import Store
 from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from sweeps.evaluate import Judged
 from sweeps.graph import Node, grown
 from sweeps.paper import Figure, Paper, Setting, Text
 from sweeps.plan import SOURCE_DATA_SEEDS
@@ -159,6 +161,14 @@ def symmetry_runs(setting: Setting) -> Iterator[Node]:
             yield clone(setting, seed, mode)
 
 
+def observed(setting: Setting) -> Iterator[Judged]:
+    """Models as they are when trained, from random weights and by each expansion."""
+    for seed in SEEDS[setting.scale]:
+        nodes = [random(setting, seed), *(clone(setting, seed, mode) for mode in MODES)]
+        for node in nodes:
+            yield Judged(node.arm, (node,), node.spec.data, "observe")
+
+
 def draw_families(store: Store) -> Drawing:
     figure, ((left, right),) = style.panels(1, 2)
     for axis, family in zip((left, right), FAMILIES, strict=True):
@@ -209,7 +219,7 @@ def draw_factors(store: Store) -> Drawing:
 
 
 def draw_symmetry(store: Store) -> Drawing:
-    figure, ((axis,),) = style.panels(1, 1)
+    figure, ((axis, right),) = style.panels(1, 2, width_ratios=(3, 2))
     for mode in MODES:
         rows = arms.points(store, mode).groupby("tokens")["asymmetry"]
         mean, look = rows.mean().clip(lower=FLOOR), LOOKS[mode]
@@ -220,6 +230,13 @@ def draw_symmetry(store: Store) -> Drawing:
     axis.set_ylabel("relative distance of clones")
     style.flops_axis(axis.xaxis)
     axis.legend()
+    names = (RANDOM, *MODES)
+    ranks = [
+        student_interval(list(claims.weight_ranks(store, name).groupby("seed")["value"].mean()))
+        for name in names
+    ]
+    arms.dots(right, names, ranks, LOOKS)
+    right.set_xlabel("rank of hidden matrices (share of full)")
     return figure
 
 
@@ -265,12 +282,14 @@ PAPER = Paper(
         ),
         "H5": Figure(
             "How far clones come apart",
-            "Distance between the clones of a unit of the residual stream, relative to its norm, "
-            "mean over seeds: 0 is a model still locked to its source’s width, about 1 independent "
-            "units. Values below 1e-8 are drawn there.",
+            "Left, distance between the clones of a unit of the residual stream, relative to its "
+            "norm, mean over seeds: 0 is a model still locked to its source’s width, about 1 "
+            "independent units. Values below 1e-8 are drawn there. Right, at the end, the singular "
+            "values that hold 90 % of a matrix’s squares, as a share of all, mean over matrices.",
             symmetry_runs,
             draw_symmetry,
             claims.H5,
+            observed,
         ),
     },
     untestable=claims.UNTESTABLE,

@@ -8,7 +8,7 @@ import torch
 
 from bench.evaluation import EvaluationSpec, Model, evaluation, loss_of, matrices, names
 from bench.evaluation.compress import pruned, rounded
-from bench.evaluation.observe import attended, rank_and_mass
+from bench.evaluation.observe import attended, rank, rank_and_mass
 from bench.model import Decoder, cross_entropy
 from bench.parametrization import initial_weights, rules_of
 from bench.spec import DataSpec, ModelSpec, UserError, llama
@@ -139,6 +139,13 @@ def test_every_module_is_observed():
     weight = model().weights["blocks.0.mlp.up.weight"]
     outs, ins = weight.shape
     assert spectral == pytest.approx(float(torch.linalg.svdvals(weight)[0]) * (ins / outs) ** 0.5)
+    assert 0 < found["weight_rank/blocks.0.mlp.up"] <= 1
+
+
+def test_rank_counts_the_singular_values_that_hold_the_share():
+    assert rank(torch.tensor([[3.0, 1.0, 0.0], [1.0, 1.0, 1.0]])).tolist() == [1, 3]
+    clones = torch.randn(8, 8).repeat(2, 2)
+    assert int(rank(torch.linalg.svdvals(clones))) <= 8
 
 
 def test_an_evaluations_id_is_of_everything_that_decides_it():

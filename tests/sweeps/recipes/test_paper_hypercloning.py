@@ -16,6 +16,7 @@ from sweeps.recipes.papers.hypercloning_claims import (
     FROM_SMALL,
     LARGE,
     LESS_TRAINED,
+    MODES,
     RANDOM,
     after,
     named,
@@ -53,7 +54,7 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(hypercloning.SEEDS, "cpu", range(1))
     ran = reproduced(paper("hypercloning"))
     rows = ledger(PAPER.claims(PAPER.figures), ran)
-    assert len(rows) == 5 + 3 + 1 + 1 + 3 + 2
+    assert len(rows) == 5 + 3 + 1 + 1 + 6 + 1
     assert parted(ran, CLONE).value < 1e-5  # nothing parts its copies
     assert parted(ran, "noisy").value > 1e-3
 
@@ -67,7 +68,7 @@ def loss(step):
     return 2 + 3 * (step + 10.0) ** -0.4
 
 
-def planted(ahead, source_flops=0.0, parting=0.1, cloned=2.5):
+def planted(ahead, source_flops=0.0, parting=0.1, cloned=2.5, rank=0.6):
     """Random models follow one curve; a clone is ``ahead`` of it, by its arm, by so many times the
     steps (three unless named), but for the loss at which it was cloned.
     """
@@ -91,7 +92,12 @@ def planted(ahead, source_flops=0.0, parting=0.1, cloned=2.5):
                 "flops_source": source_flops if name in arms else 0.0, "flops_tuning": 0.0,
                 "final_val_loss": values[-1],
             })  # fmt: skip
-    return Store(pd.DataFrame(rows), pd.concat(curves), pd.DataFrame(), {"scale": "cpu"})
+    ranks = pd.DataFrame([
+        {"arm": name, "seed": seed, "quantity": "weight_rank/blocks.0.mlp.up",
+         "value": 0.6 if name == RANDOM else rank + 0.001 * seed}
+        for name in (RANDOM, *MODES) for seed in range(5)
+    ])  # fmt: skip
+    return Store(pd.DataFrame(rows), pd.concat(curves), pd.DataFrame(), {"scale": "cpu"}, ranks)
 
 
 @pytest.mark.parametrize("times", [2.0, 3.0])
@@ -118,7 +124,7 @@ OPPOSITE = {
     ("store", "verdict"),
     [
         (planted(REPRODUCED, source_flops=1e11), "reproduced"),
-        (planted(OPPOSITE, source_flops=1e11, parting=0.0, cloned=4.0), "contradicted"),
+        (planted(OPPOSITE, source_flops=1e11, parting=0.0, cloned=4.0, rank=0.3), "contradicted"),
     ],
 )
 def test_verdicts_come_out_both_ways(store, verdict):
