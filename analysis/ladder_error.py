@@ -14,7 +14,7 @@ Losses are means over seeds, and fits are least squares on log loss.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -29,6 +29,7 @@ from analysis.store import Store
 Rule = Callable[[pd.DataFrame, pd.DataFrame], float]
 LAST = 0.3  # of the target's tokens, over which a prediction is scored
 DROPPED = 0.1  # of a run, at its beginning
+FEWEST = 3  # models that make a family
 
 
 def ladder(store: Store, name: str) -> pd.DataFrame:
@@ -49,9 +50,9 @@ def means(rows: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
     return own.groupby(keys)["loss"].mean().reset_index()  # sorted by the keys
 
 
-def sizes(rows: pd.DataFrame) -> list[int]:
+def sizes(rows: pd.DataFrame) -> list[float]:
     """Parameter counts of the models to fit, ascending: all but the largest."""
-    return sorted(int(n) for n in rows["n"].unique())[:-1]
+    return sorted(float(n) for n in rows["n"].unique())[:-1]
 
 
 def target(rows: pd.DataFrame) -> pd.DataFrame:
@@ -95,6 +96,31 @@ def baseline_percent(fitted: pd.DataFrame, scored: pd.DataFrame) -> float:
     """ARE of saying that the target will be as good as the best of the models fitted."""
     end = scored[scored["share"] > 1 - LAST]
     return _are(np.full(len(end), fitted["loss"].min()), end)
+
+
+def smallest(small: pd.DataFrame, count: int) -> pd.DataFrame:
+    return small[small["n"].isin(sorted(set(small["n"]))[:count])]
+
+
+def largest(small: pd.DataFrame, count: int) -> pd.DataFrame:
+    return small[small["n"].isin(sorted(set(small["n"]))[-count:])]
+
+
+# what is fitted: the error in percent, of the models to fit and the target
+RULES: Mapping[str, Rule] = {
+    "final losses alone": lambda small, big: error_percent(finals(small), big),
+    "all checkpoints": lambda small, big: error_percent(between(small, 0.0), big),
+    "checkpoints after 10 %": lambda small, big: error_percent(between(small), big),
+    "of the 3 smallest models": lambda small, big: error_percent(
+        between(smallest(small, FEWEST)), big
+    ),
+    "of the 3 largest models": lambda small, big: error_percent(
+        between(largest(small, FEWEST)), big
+    ),
+    "target’s own 10 to 30 %": lambda small, big: error_percent(between(big, last=0.3), big),
+    "target’s own 10 to 70 %": lambda small, big: error_percent(between(big, last=0.7), big),
+    "as good as the best fitted": lambda small, big: baseline_percent(between(small), big),
+}
 
 
 def _are(said: Array, end: pd.DataFrame) -> float:

@@ -18,6 +18,7 @@ from sweeps.commands.coordcheck import Coordcheck
 from sweeps.commands.figure import Figure
 from sweeps.commands.fit import Fit
 from sweeps.commands.grow import Grow
+from sweeps.commands.ladder import Ladder
 from sweeps.commands.listing import List
 from sweeps.commands.new import New
 from sweeps.commands.report import Report
@@ -37,6 +38,7 @@ Command = (
     | Annotated[Grow, subcommand("grow")]
     | Annotated[New, subcommand("new")]
     | Annotated[Fit, subcommand("fit")]
+    | Annotated[Ladder, subcommand("ladder")]
     | Annotated[Savings, subcommand("savings")]
     | Annotated[Transfer, subcommand("transfer")]
     | Annotated[Advise, subcommand("advise")]

@@ -98,7 +98,7 @@ def kept(store: Store, ways: Sequence[Way], last: float) -> Figure:
         axis.axhline(way.threshold, color=style.GREY, ls="--", lw=0.9, label="grow here (paper)")
         axis.set(xscale="log", xlabel="compute (FLOPs, from equal loss)")
         style.flops_axis(axis.xaxis, (1, 3))
-        axis.legend(loc="lower right")
+        axis.legend()
     return figure
 
 

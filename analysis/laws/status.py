@@ -65,7 +65,7 @@ def judge(problem: Problem, best: Minima) -> tuple[Status, str, dict[str, float]
     if without and not gone:
         return "unidentified", f"{without[0]} has no effect on any row", {}, None
     kept = [i for i in objective.free if effect[i] >= VANISHED]
-    number = float(condition(slopes[None, kept])[0])
+    number = float(condition(slopes[None, kept])[0]) if kept else 1.0
     if number > ILL_CONDITIONED:
         reason = "the parameters cannot be told apart at the minimum"
         return "unidentified", reason, {}, number

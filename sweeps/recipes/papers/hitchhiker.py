@@ -6,7 +6,7 @@ A law fitted to a family's small models predicts the largest: how well depends o
 are fitted, how many models, how large and how far trained. The score is the mean absolute relative
 error (ARE) over the last 30 % of the largest model's tokens.
 
-Cost: at ``cpu`` about 8 minutes on two cores; at ``gpu`` about 10 minutes on one large GPU; at
+Cost: at ``cpu`` 12 minutes on two shared cores; at ``gpu`` about 10 minutes on one large GPU; at
 ``paper`` the Pythia family up to 6.9B, one of those it studies, about 1e23 FLOPs.
 Expected: errors of a few percent, far less with checkpoints than without.
 
@@ -15,7 +15,7 @@ cosine run for each size and horizon, since most of its families decay. All hori
 losses; checkpoints are those of the longest runs. Fits are least squares on log loss, of mean
 losses over seeds. Our target is about twice as large as the largest model fitted, and intervals are
 over seeds, where theirs are over families; so what the paper found across families is one draw
-here. Published tables of losses are fitted by ``mugrow fit``, not here: a claim rests on runs.
+here. ``mugrow ladder`` asks the same of published tables, with intervals over families.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,15 +23,14 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from analysis.claims import Claim
 from analysis.figures import arms, style
 from analysis.ladder_error import (
     DROPPED,
-    Rule,
-    baseline_percent,
+    FEWEST,
+    RULES,
     between,
     error_percent,
     finals,
@@ -39,6 +38,7 @@ from analysis.ladder_error import (
     means,
     measured,
     sizes,
+    smallest,
     target,
 )  # fmt: skip
 from analysis.measured import over_seeds
@@ -58,7 +58,6 @@ PYTHIA = {  # width: depth, head size and rate by size
 }  # fmt: skip
 HORIZONS = (0.25, 0.5, 1.0)  # of the run's steps
 SEEDS = range(3)
-FEWEST = 3  # models that make a family
 TRAINED = (0.15, 0.2, 0.3, 0.5, 0.7, 1.0)  # how much of each small model's training is fitted
 PILE = Text("hf:EleutherAI/the_pile_deduplicated", "hf:EleutherAI/pythia-70m")
 COSINE = ScheduleSpec(kind="cosine", warmup=0.05, final=0.1)
@@ -110,32 +109,6 @@ def runs(setting: Setting) -> Iterator[Node]:
             for seed in SEEDS:
                 steps = round(spec.steps * horizon)
                 yield Node(replace(spec, steps=steps, seed=seed, data_seed=seed), ARM)
-
-
-def smallest(small: pd.DataFrame, count: int) -> pd.DataFrame:
-    return small[small["n"].isin(sorted(set(small["n"]))[:count])]
-
-
-def largest(small: pd.DataFrame, count: int) -> pd.DataFrame:
-    return small[small["n"].isin(sorted(set(small["n"]))[-count:])]
-
-
-RULES: dict[
-    str, Rule
-] = {  # what is fitted: the error in percent, of the models to fit and the target
-    "final losses alone": lambda small, big: error_percent(finals(small), big),
-    "all checkpoints": lambda small, big: error_percent(between(small, 0.0), big),
-    "checkpoints after 10 %": lambda small, big: error_percent(between(small), big),
-    "of the 3 smallest models": lambda small, big: error_percent(
-        between(smallest(small, FEWEST)), big
-    ),
-    "of the 3 largest models": lambda small, big: error_percent(
-        between(largest(small, FEWEST)), big
-    ),
-    "target’s own 10 to 30 %": lambda small, big: error_percent(between(big, last=0.3), big),
-    "target’s own 10 to 70 %": lambda small, big: error_percent(between(big, last=0.7), big),
-    "as good as the best fitted": lambda small, big: baseline_percent(between(small), big),
-}
 
 
 def error(store: Store, rule: str, less: str | None = None) -> Interval:

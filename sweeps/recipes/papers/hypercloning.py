@@ -6,7 +6,7 @@ A trained model is cloned to twice its width and trained on, beside one from ran
 same batches. The clone computes what its source did, and is said to reach the random model's final
 quality two to four times sooner.
 
-Cost: at ``cpu`` about 5 minutes on two idle cores; at ``gpu`` 7e15 FLOPs, an estimated 5 minutes on
+Cost: at ``cpu`` 6 minutes on two cores; at ``gpu`` 7e15 FLOPs, an estimated 5 minutes on
 one large GPU; at ``paper`` Pythia's 410M to 1.4B on 250B tokens, a second family, and four times
 the width: 5e22 FLOPs.
 Expected: a large speed-up with the source for free and a small one once it is charged; a better

@@ -26,9 +26,10 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from analysis.claims import Claim
+from analysis.dynamics import step_ratio, trace
 from analysis.figures import arms, style
 from analysis.measured import common_seeds, over_seeds, speedup
-from analysis.stats import Array, Interval
+from analysis.stats import Interval
 from analysis.store import Store
 from bench.spec import DataSpec, ModelSpec, RunSpec, UserError
 from sweeps.evaluate import Judged
@@ -86,30 +87,7 @@ def compressed(setting: Setting) -> Iterator[Judged]:
 
 def steps_ratio(store: Store, small: str, large: str) -> Interval:
     """Steps of ``small`` over those of ``large`` to the final loss of ``small``."""
-    curves = {name: steps_to_loss(store, name) for name in (small, large)}
-
-    def ratio(seeds: Sequence[int]) -> float:
-        steps, losses = mean_curve(curves[small], seeds)
-        own, reached = mean_curve(curves[large], seeds)
-        if reached[-1] > losses[-1]:
-            return float("nan")  # it never gets there
-        return float(steps[-1] / np.interp(-losses[-1], -reached, own))
-
-    return over_seeds(common_seeds([dict.fromkeys(one, 0.0) for one in curves.values()]), ratio)
-
-
-def steps_to_loss(store: Store, name: str) -> dict[int, pd.Series]:
-    """Of an arm, by seed: the lowest loss so far by step."""
-    points = arms.points(store, name)
-    return {
-        int(str(seed)): own.set_index("step")["val_loss"].cummin()
-        for seed, own in points.sort_values("step").groupby("seed")
-    }
-
-
-def mean_curve(curves: dict[int, pd.Series], seeds: Sequence[int]) -> tuple[Array, Array]:
-    mean = pd.concat([curves[seed] for seed in seeds], axis=1).mean(axis=1)
-    return mean.index.to_numpy(dtype=float), mean.to_numpy(dtype=float)
+    return step_ratio(store, small, large, float(trace(store, small).step[-1]))
 
 
 def by_compression(store: Store, name: str, parameter: str) -> pd.DataFrame:

@@ -57,10 +57,10 @@ def curve_store(exponents):
         for seed in range(3):
             run_id = f"{name}{seed}"
             runs.append({"run_id": run_id, "arm": name, "seed": seed, "status": "finished",
-                         "flops_source": 0.0})  # fmt: skip
+                         "flops_source": 0.0, "method": "scratch", "spec": "{}"})  # fmt: skip
             for step in range(1, 1001):
                 loss = 1 + (step / 100) ** -exponent + 0.01 * seed
-                curves.append({"run_id": run_id, "step": step, "val_loss": loss})
+                curves.append({"run_id": run_id, "step": step, "flops": step, "val_loss": loss})
     return Store(pd.DataFrame(runs), pd.DataFrame(curves), pd.DataFrame(), {})
 
 

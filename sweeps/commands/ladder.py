@@ -1,0 +1,58 @@
+"""``mugrow ladder``: how well a law through a table's small models predicts its largest."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from sweeps.commands.output import check_figure, print_table, write_figure
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Errors of a law on anybody's families of models (CSV, Parquet or JSON lines).
+
+    EXPR is a column or an expression on columns. A law through the small models of each family
+    predicts its largest; what is fitted is varied. The errors are mean absolute relative errors in
+    percent over the last 30 % of the largest model's tokens, their intervals over families.
+    """
+
+    table: Positional[Path]
+    loss: Annotated[str, arg(metavar="EXPR")]
+    """The loss."""
+    n: Annotated[str, arg(metavar="EXPR")]
+    """Parameters."""
+    d: Annotated[str, arg(metavar="EXPR")]
+    """Training tokens."""
+    family: Annotated[str | None, arg(metavar="COLUMN")] = None
+    """The column that names a row's family; without it all rows are one."""
+    run: Annotated[str | None, arg(metavar="COLUMN")] = None
+    """The column that says which rows are checkpoints of one run; without it each row is a run."""
+    figure: Path | None = None
+    """Draw the errors to this .svg or .png file."""
+    json: bool = False
+    """Print as JSON."""
+
+    def __call__(self) -> None:
+        from analysis.published import errors, over_families, read_families
+        from analysis.summary import to_json
+
+        check_figure(self.figure)
+        families = read_families(
+            self.table, n=self.n, d=self.d, loss=self.loss, family=self.family, run=self.run
+        )
+        table = errors(families)
+        if self.figure is not None:
+            from analysis.figures.ladder_errors import draw
+
+            write_figure(self.figure, lambda: draw(table))
+        rows = []
+        for fitted, row in table.iterrows():
+            mean = over_families(row)
+            rows.append({"fitted": fitted, **row, "mean": mean.value, "lo": mean.lo, "hi": mean.hi})
+        if self.json:
+            print(json.dumps(to_json(rows), indent=2, allow_nan=False))
+        else:
+            print_table(rows)
