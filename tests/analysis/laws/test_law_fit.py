@@ -124,6 +124,13 @@ def test_a_coefficient_that_least_squares_would_make_negative_is_0() -> None:
     assert "B is 0" in result.reason
 
 
+def test_a_floor_alone_that_vanishes_is_0() -> None:
+    known = {"A": 400.0, "B": 410.0, "alpha": 0.34, "beta": 0.28}
+    points = dict(NOISY) | {"loss": 0.5 * (400 / NOISY["n"] ** 0.34 + 410 / NOISY["d"] ** 0.28)}
+    result = fit(CHINCHILLA, points, fixed=known)
+    assert (result.status, result.params["E"]) == ("bound_hit", 0)
+
+
 def table(**columns: Any) -> dict[str, Any]:
     rows = {"n": [1e7, 1e8, 1e9] * 4, "d": np.geomspace(1e9, 1e12, 12), "loss": NOISY["loss"][:12]}
     return rows | columns
