@@ -31,12 +31,13 @@ Scale = Literal["cpu", "gpu", "paper"]
 class Text:
     """A corpus by name or path, its tokenizer, and the tokens of one validation: few by default,
     since small models train through as many in seconds. ``vocab_size`` lets a run be priced
-    without reading the corpus."""
+    without reading the corpus. ``None`` is a corpus that users give; ``wanted`` says which."""
 
-    corpus: str
+    corpus: str | None
     tokenizer: str = "bytes"
     val_tokens: int = 8192
     vocab_size: int | None = None
+    wanted: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,17 +98,22 @@ def setting(
     paper: Paper, scale: Scale, corpora: Mapping[str, str], *, priced: bool = False
 ) -> tuple[Setting, dict[str, str]]:
     """A paper's setting, and the path of each corpus by its sha256. ``corpora`` replace the
-    recipe's. What is only to be ``priced`` reads no corpus whose vocabulary is known. Raises
-    ``UserError`` for an unknown scale or corpus, and where two differ in their vocabulary."""
+    recipe's. What is only to be ``priced`` reads none of the recipe's whose vocabulary is known.
+    Raises ``UserError`` for an unknown scale or corpus, for one that must be given and is not, and
+    where two differ in their vocabulary."""
     if scale not in paper.bases:
         raise unknown(f"scale of {paper.name}:", scale, paper.bases)
     for name in corpora:
         if name not in paper.corpora:
             raise unknown(f"corpus of {paper.name}:", name, paper.corpora)
-    texts = {
-        name: replace(by_scale[scale], corpus=corpora.get(name, by_scale[scale].corpus))
-        for name, by_scale in paper.corpora.items()
-    }
+    texts = {name: by_scale[scale] for name, by_scale in paper.corpora.items()}
+    texts |= {n: replace(texts[n], corpus=own, vocab_size=None) for n, own in corpora.items()}
+    for name, text in texts.items():
+        if text.corpus is None and not priced:
+            raise UserError(
+                f"corpus {name!r} of {paper.name} is not built in; give {text.wanted} with "
+                f"--corpus {name}=PATH"
+            )
     pinned = {name: _pinned(text, priced) for name, text in texts.items()}
     data = {name: spec for name, (spec, _) in pinned.items()}
     sizes = {name: size for name, (_, size) in pinned.items()}
@@ -115,7 +121,7 @@ def setting(
         raise UserError(f"the corpora of {paper.name} differ in vocabulary: {sizes}")
     first = next(iter(data))
     run = paper.bases[scale](data[first], sizes[first])
-    paths = {data[name].corpus_sha256: text.corpus for name, text in texts.items()}
+    paths = {data[name].corpus_sha256: text.corpus for name, text in texts.items() if text.corpus}
     return Setting(scale, run, data), paths
 
 
@@ -125,20 +131,21 @@ def _pinned(text: Text, priced: bool) -> tuple[DataSpec, int]:
 
     if priced and text.vocab_size is not None:
         unread = DataSpec(
-            corpus=text.corpus,
+            corpus=text.corpus or "not given",
             corpus_sha256="not read",
             tokenizer=text.tokenizer,
             val_tokens=text.val_tokens,
         )
         return unread, text.vocab_size
+    assert text.corpus is not None, "without its vocabulary it cannot be priced"
     data = resolve(text.corpus, text.tokenizer, text.val_tokens)
     return data, load(data, text.corpus).vocab_size
 
 
 def judged(given: Setting, figures: Mapping[str, Figure]) -> list["Judged"]:
-    """What is evaluated for these figures."""
-    return [one for figure in figures.values() if figure.evaluations
-            for one in figure.evaluations(given)]  # fmt: skip
+    """What is evaluated for these figures; what several of them ask for, once."""
+    asked = (figure.evaluations(given) for figure in figures.values() if figure.evaluations)
+    return list(dict.fromkeys(one for each in asked for one in each))
 
 
 def experiment(paper: Paper, given: Setting, figures: Mapping[str, Figure]) -> "Experiment":

@@ -15,20 +15,32 @@ from sweeps.execute import Where, execute
 from sweeps.paper import Paper, Setting, experiment, judged
 
 
+@pytest.fixture(scope="session")
+def capitals(corpus: Path) -> Path:
+    """Another corpus: the same words in capitals."""
+    path = corpus.with_name("capitals.txt")
+    path.write_text(corpus.read_text().upper())
+    return path
+
+
 @pytest.fixture
-def reproduced(corpus, in_threads, tmp_path: Path) -> Callable[..., Store]:
+def reproduced(corpus, capitals, in_threads, tmp_path: Path) -> Callable[..., Store]:
     """Run a whole paper on tiny models, draw every figure and judge every claim; its tables.
 
-    Fields of the base run can be given; every corpus is the same words.
+    Fields of the base run can be given; a paper's second corpus is the words in capitals.
     """
 
     def run(paper: Paper, **fields: object) -> Store:
-        data = resolve(str(corpus), val_tokens=128)
-        base = paper.bases["cpu"](data, 256)
+        texts = [str(path) for path in (corpus, capitals)[: len(paper.corpora)]]
+        data = {
+            name: resolve(text, val_tokens=128)
+            for name, text in zip(paper.corpora, texts, strict=True)
+        }
+        base = paper.bases["cpu"](next(iter(data.values())), 256)
         model = replace(base.model, width=16, head_size=16, context=16)
         tiny = {"model": model, "base": model, "steps": 20, "log_every": 10, "batch_sequences": 2}
-        given = Setting("cpu", replace(base, **(tiny | fields)), dict.fromkeys(paper.corpora, data))
-        paths = {data.corpus_sha256: str(corpus)}
+        given = Setting("cpu", replace(base, **(tiny | fields)), data)
+        paths = {own.corpus_sha256: text for own, text in zip(data.values(), texts, strict=True)}
         execute(experiment(paper, given, paper.figures), tmp_path, Where(2, 1, "cpu", paths))
         evaluate_all(judged(given, paper.figures), tmp_path, tmp_path, paths)
         store = load(tmp_path)

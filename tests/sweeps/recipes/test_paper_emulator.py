@@ -1,0 +1,134 @@
+"""Emulated tuning on tiny models, and its measures where the answers are known."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.claims import ledger
+from analysis.store import Store
+from bench.model import count
+from bench.spec import DataSpec, UserError
+from sweeps.paper import Setting, experiment
+from sweeps.recipes.papers import emulator, rewarm
+from sweeps.recipes.papers.emulator import PAPER
+from sweeps.recipes.papers.emulator_claims import (
+    SMALL_BASE,
+    SMALL_TUNED,
+    STRENGTHS,
+    TEXTS,
+    base_of,
+    closed,
+    emulated,
+    losses,
+    on,
+    over_best,
+    tuned_of,
+)
+
+DATA = {name: DataSpec(corpus=name, corpus_sha256=name) for name in PAPER.corpora}
+
+
+def given(scale="cpu", vocabulary=256):
+    return Setting(scale, PAPER.bases[scale](DATA["novels"], vocabulary), DATA)
+
+
+def test_it_runs_draws_and_judges(monkeypatch, reproduced):
+    monkeypatch.setattr(emulator, "SEEDS", range(2))
+    store = reproduced(PAPER)
+    assert len(store.runs) == 2 * 3 * (1 + len(rewarm.STOPS))
+    ends = store.runs.assign(width=store.runs["width"] // 16).set_index(["arm", "seed"])
+    for times in (2, 4):
+        own = losses(store, tuned_of(times))
+        trained = ends.loc[tuned_of(times)]
+        assert set(trained["width"]) == {times}
+        assert own == pytest.approx(trained["final_val_loss"].to_dict(), rel=1e-5)
+        assert losses(store, emulated(times), strength=0.5) != losses(store, base_of(times))
+
+
+def test_the_small_tuning_is_added_to_the_large_base():
+    asked = [one for one in emulator.evaluations(given()) if one.how == "emulate"]
+    assert len(asked) == 5 * 2 * 2 * len(STRENGTHS)
+    for one in asked:
+        large, *small = [node.arm for node in one.nodes]
+        assert small == [SMALL_BASE, SMALL_TUNED]
+        times = 2 if large == base_of(2) else 4
+        assert (large, one.arm) == (base_of(times), on(one.data.corpus, emulated(times)))
+
+
+def test_the_small_models_are_runs_of_rewarm():
+    theirs = {node.spec.run_id for node in rewarm.shift_runs(given())}
+    theirs |= {node.source.spec.run_id for node in rewarm.shift_runs(given()) if node.source}
+    small = {node.spec.run_id for node in emulator.runs(given())
+             if node.spec.model == given().run.model}  # fmt: skip
+    assert len(small) == 2 * 5
+    assert small <= theirs
+
+
+def test_the_paper_scale_is_llamas():
+    plan = experiment(PAPER, given("paper", 32_000), PAPER.figures).plan({})
+    sizes = {count(run.spec.model)[0] for run in plan.runs}
+    assert sorted(sizes) == pytest.approx([6.7e9, 65.2e9], rel=0.01)
+    assert plan.runs[0].spec.tokens == pytest.approx(1e12, rel=0.05)
+
+
+# --- models whose answers are known ------------------------------------------------------------
+
+AT_1 = {"code": 2.2, "novels": 2.5}  # of the stand-in
+PLAIN = {  # on code, on novels
+    SMALL_BASE: (4.0, 2.6), SMALL_TUNED: (2.4, 3.0), base_of(4): (3.9, 2.3), tuned_of(4): (2.0, 2.8)
+}  # fmt: skip
+
+
+def planted(at_1=AT_1, best=1.0, noise=1e-4, plain=PLAIN):
+    """The stand-in's losses grow by the square of its distance from the ``best`` strength."""
+    draw, rows = np.random.default_rng(0), []
+
+    def add(arm, value, **params):
+        for seed in range(4):
+            shifted = value + 0.1 * seed + draw.normal(0, noise)
+            rows.append({"arm": arm, "seed": seed, "value": shifted, "params": json.dumps(params)})
+
+    for side, text in enumerate(TEXTS):
+        for name, both in plain.items():
+            add(on(text, name), both[side])
+        for strength in STRENGTHS:
+            away = (strength - best) ** 2 - (1 - best) ** 2
+            add(on(text, emulated(4)), at_1[text] + away, strength=strength)
+    study = {"scale": "cpu"}
+    return Store(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), study, pd.DataFrame(rows))
+
+
+def test_the_share_of_the_gap_is_of_the_large_models():
+    assert closed(planted()).value == pytest.approx((3.9 - 2.2) / (3.9 - 2.0), abs=1e-3)
+    assert closed(planted({**AT_1, "code": 3.9})).value == pytest.approx(0, abs=1e-3)
+
+
+def test_the_best_strength_is_that_of_the_means():
+    assert over_best(planted()).value == 0
+    found = over_best(planted(best=1.5))
+    assert found.value == pytest.approx(100 * (2.35 / 2.1 - 1), abs=0.01)
+
+
+def test_both_verdicts():
+    def verdicts(store):
+        return {row["claim"]: row["verdict"] for row in ledger(PAPER.claims(figures), store)}
+
+    figures = dict(PAPER.figures)
+    good = verdicts(planted())
+    assert [good.pop(name) for name in ("helpfulness", "dial")] == ["not testable here"] * 2
+    assert set(good.values()) == {"reproduced"}
+    assert len(good) == 4
+    bad = verdicts(planted({"code": 3.5, "novels": 3.1}, best=1.5))
+    assert set(bad.values()) == {"contradicted", "not testable here"}
+    noisy = verdicts(planted({"code": 2.39, "novels": 2.99}, noise=0.3))
+    assert noisy["beats-small-tuned"] == "inconclusive at this scale"
+
+
+def test_what_is_not_there_is_named():
+    store = planted()
+    empty = replace(store, evaluations=store.evaluations.iloc[:0])
+    with pytest.raises(UserError, match="no evaluation of 'small tuned, on code'"):
+        losses(empty, SMALL_TUNED)

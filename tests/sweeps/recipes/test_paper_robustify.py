@@ -1,0 +1,133 @@
+"""Weights between two models on tiny ones, and its measures on lines that are known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.claims import ledger
+from analysis.measured import finals
+from analysis.store import Store
+from bench.spec import DataSpec, UserError
+from sweeps.paper import Setting
+from sweeps.recipes.papers import rewarm, robustify
+from sweeps.recipes.papers.rewarm_claims import DIRECTIONS, named, rewarmed, trained
+from sweeps.recipes.papers.robustify import (
+    HOME,
+    PAPER,
+    SHARES,
+    SHIFT,
+    above_chord,
+    along,
+    barrier,
+    gained_at_home,
+    regained,
+    sag,
+)
+
+DATA = {name: DataSpec(corpus=name, corpus_sha256=name) for name in PAPER.corpora}
+WAY = DIRECTIONS[0]
+
+
+def test_it_runs_draws_and_judges(monkeypatch, reproduced):
+    monkeypatch.setattr(robustify, "SEEDS", range(2))
+    store = reproduced(PAPER)
+    assert len(store.evaluations) == 2 * 2 * 2 * len(SHARES)
+    for way in DIRECTIONS:
+        before = along(store, way, SHIFT)[0]
+        assert before == pytest.approx(list(finals(store.runs, trained(way[0])).values()), rel=1e-5)
+        ends = along(store, way, HOME)[-1]
+        adapted = store.runs[store.runs["arm"] == rewarmed(way)]
+        last = adapted[['"stop_step":20' in spec for spec in adapted["spec"]]]
+        expected = last.sort_values("seed")["final_val_loss"].to_list()
+        assert ends == pytest.approx(expected, rel=1e-5)
+
+
+def test_all_runs_are_those_of_rewarm():
+    given = Setting("cpu", PAPER.bases["cpu"](DATA["novels"], 256), DATA)
+    theirs = {each.spec.run_id for node in rewarm.shift_runs(given) for each in node.line}
+    ours = {node.spec.run_id for node in robustify.runs(given)}
+    assert len(ours) == 2 * 5 * 2
+    assert ours <= theirs
+
+
+# --- lines that are known ----------------------------------------------------------------------
+
+
+def planted(home, shift, noise=1e-4):
+    """``home`` and ``shift`` are losses by the share of the adapted model, in both directions."""
+    draw = np.random.default_rng(0)
+    rows = [
+        {
+            "arm": named(way, where), "seed": seed, "params": json.dumps({"share": share}),
+            "value": loss(share) + 0.1 * seed + draw.normal(0, noise),
+        }
+        for way in DIRECTIONS
+        for where, loss in ((HOME, home), (SHIFT, shift))
+        for share in SHARES
+        for seed in range(4)
+    ]  # fmt: skip
+    return Store(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), {}, pd.DataFrame(rows))
+
+
+def bowl(share):
+    """Lowest at 0.8."""
+    return 2 + (share - 0.8) ** 2 / 3
+
+
+def forgetting(share):
+    """From 1.5 to 2.5, slowly at first."""
+    return 1.5 + share**3
+
+
+def test_mixtures_of_a_bowl():
+    store = planted(bowl, forgetting, noise=0)
+    assert gained_at_home(store, WAY).value == pytest.approx(-0.04 / 3)
+    # adapted is at 2.163 in the mean: 2.180 at a share of 0.5 costs less than 1 %, 2.203 more
+    assert regained(store, WAY).value == pytest.approx(1 - 0.5**3)
+    ends = bowl(0), bowl(1)
+    chords = [ends[0] + share * (ends[1] - ends[0]) + 1.5 + share for share in SHARES[1:-1]]
+    lines = [bowl(share) + forgetting(share) for share in SHARES[1:-1]]
+    expected = (np.mean(lines) - np.mean(chords)) / 2
+    assert sag(store, WAY).value == pytest.approx(expected)
+    assert barrier(store, WAY).value == pytest.approx(-0.1 * 0.9 / 3)
+
+
+def test_a_straight_line_is_its_chord():
+    line = np.array(SHARES)[:, None] * [[1.0, 2.0]] + 3
+    assert above_chord(line) == pytest.approx(np.zeros((9, 2)))
+
+
+def test_a_hill_is_a_barrier_and_nothing_is_regained():
+    store = planted(lambda share: 2 + share * (1 - share), forgetting, noise=0)
+    assert barrier(store, WAY).value == pytest.approx(0.25)
+    assert regained(store, WAY).value == pytest.approx(1.0)  # the pre-trained one costs nothing
+    steep = planted(lambda share: 3 - share + share * (1 - share), forgetting, noise=0)
+    assert regained(steep, WAY).value == 0
+
+
+def test_both_verdicts():
+    def verdicts(store):
+        return {row["claim"]: row["verdict"] for row in ledger(PAPER.claims(PAPER.figures), store)}
+
+    good = verdicts(planted(bowl, forgetting))
+    assert [good.pop(name) for name in ("small-teachers", "benchmarks")] == [
+        "not testable here"
+    ] * 2
+    assert len(good) == 2 * 5
+    assert set(good.values()) == {"reproduced"}
+    bad = verdicts(planted(
+        lambda share: 3 - share + 2 * share * (1 - share),
+        lambda share: 2.5 - share + 2 * share * (1 - share),
+    ))  # fmt: skip
+    own = {bad[name] for name in good if not name.startswith("regains")}
+    assert own == {"contradicted"}
+    noisy = verdicts(planted(bowl, forgetting, noise=1.0))
+    assert noisy["forgets-novels"] == "inconclusive at this scale"
+
+
+def test_what_is_not_there_is_named():
+    empty = Store(*[pd.DataFrame()] * 3, {}, pd.DataFrame(columns=["arm"]))
+    with pytest.raises(UserError, match="no evaluation of 'novels to code: at home'"):
+        along(empty, WAY, HOME)
