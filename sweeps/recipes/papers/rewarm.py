@@ -11,7 +11,7 @@ both directions.
 PATH is a file or folder of novels as plain text; the ELTeC collection has a hundred,
 https://github.com/COST-ELTeC/ELTeC-eng. Python's sources are built in.
 
-Cost: at ``cpu`` 180 runs of 20M tokens, about 4 minutes on two cores; at ``gpu`` 2e15 FLOPs, about
+Cost: at ``cpu`` 180 runs of 20M tokens in all, 5 minutes on two cores; at ``gpu`` 2e15 FLOPs, about
 3 minutes on one large GPU; at ``paper``, 410M parameters and 300B tokens up- and downstream,
 7e22 FLOPs.
 Expected: re-warmed below scratch and below the constant rate downstream; warm-up length within half

@@ -212,8 +212,10 @@ def trade(axis: Axes, home: Array, shift: Array) -> None:
     style.mark_minimum(axis, shift[best], home[best], colour)
     texts = {best: f"share {SHARES[best]:g}", 0: "pre-trained", len(SHARES) - 1: "adapted"}
     for at, text in texts.items():
-        axis.annotate(text, (shift[at], home[at]), xytext=(6, 5), textcoords="offset points",
-                      fontsize=8)  # fmt: skip
+        below = at == best  # the line bends that way, so there is room
+        axis.annotate(text, (shift[at], home[at]), xytext=(-7, -7) if below else (6, 5),
+                      ha="right" if below else "left", va="top" if below else "baseline",
+                      textcoords="offset points", fontsize=8)  # fmt: skip
     axis.margins(x=0.2, y=0.12)
 
 
