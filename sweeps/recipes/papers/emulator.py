@@ -10,7 +10,7 @@ that was never tuned,
 it is to stand in for the large model tuned: *up-scaling*. Here the tuning is the shift of
 ``rewarm``: bases are trained on novels, then on Python sources; PATH is as there.
 
-Cost: at ``cpu`` about 4 minutes on two cores, beside what ``rewarm`` trains; at ``gpu`` 3e15 FLOPs,
+Cost: at ``cpu`` 5 minutes on two cores, beside what ``rewarm`` trains; at ``gpu`` 3e15 FLOPs,
 about 5 minutes on one large GPU; at the paper's scale, Llama's 7B and 65B on 1T tokens for each
 stage, 5e24 FLOPs.
 Expected: most of the gap between the large base and the large tuned model closes. Whether the
