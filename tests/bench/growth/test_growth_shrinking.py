@@ -37,6 +37,20 @@ def test_inheritune_can_take_everything(random_weights):
     assert all(torch.equal(grown[name], source[name]) for name in parameters(HALF))
 
 
+@pytest.mark.parametrize(
+    ("part", "modules"),
+    [("attention", {"attention"}), ("mlp", {"mlp"}), ("both", {"attention", "mlp"})],
+)
+def test_inheritune_can_take_a_part_of_each_block(random_weights, part, modules):
+    source, init, grown = inherit(random_weights, part=part)
+    taken = {"embed.weight"}
+    for name in parameters(HALF):
+        if name.startswith("blocks.") and name.split(".")[2] in modules:
+            taken.add(name)
+    assert {name for name in grown if torch.equal(grown[name], source[name])} == taken
+    assert {name for name in grown if torch.equal(grown[name], init[name])} == set(grown) - taken
+
+
 @pytest.mark.parametrize("reinitialise", [True, False])
 def test_moments_of_what_is_drawn_anew_begin_at_zero(random_weights, reinitialise):
     ones = {name: torch.ones_like(tensor) for name, tensor in random_weights(LARGE).items()}
