@@ -43,7 +43,7 @@ def curves(summary: dict[str, Any], store: Store) -> Figure:
         row[0].set_ylabel("validation loss (nats per token)")
     labels = list(rows["label"].unique())
     handles = [*emphasis.handles(labels, coloured, {}), final_line()]
-    style.legend_below(figure, handles, columns=style.legend_columns(labels, 5))
+    style.legend_below(figure, handles, columns=5)
     return figure
 
 

@@ -51,7 +51,7 @@ def savings(summary: Row, store: Store) -> Figure:
         row[1].set_xlabel("validation loss (nats per token), falling to the right")
     labels = list(dict.fromkeys(curve["label"] for curve in curves))
     handles = emphasis.handles(labels, coloured, {}) + censored_handles(curves)
-    style.legend_below(figure, handles, columns=style.legend_columns(labels))
+    style.legend_below(figure, handles)
     return figure
 
 

@@ -180,14 +180,16 @@ def flops_axis(axis: Axis, subs: Sequence[float] = (1, 2, 5)) -> None:
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], columns: int = 4) -> None:
-    """A legend under the panels, for which a figure has room for two lines and grows for more."""
+    """A legend under the panels, for which a figure has room for two lines and grows for more. It
+    has fewer ``columns`` where labels are long."""
     if handles:
+        columns = _columns((handle.get_label() for handle in handles), columns)
         figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
         more = -(-len(handles) // columns) - 2
         figure.set_figheight(figure.get_figheight() + 0.17 * max(0, more))
 
 
-def legend_columns(labels: Iterable[str], most: int = 4) -> int:
+def _columns(labels: Iterable[str], most: int) -> int:
     """How many columns of a page-wide legend have room for the longest of the labels."""
     return max(1, min(most, int(WIDE / (0.5 + 0.07 * max(map(len, labels))))))
 

@@ -135,8 +135,7 @@ def tolerance(summary: dict[str, Any], store: Store) -> Figure:
         Line2D([], [], color=mine.colour, marker=mine.marker, ls="none", label=style.plain(name))
         for name, mine in looks.items()
     ]
-    columns = style.legend_columns([*looks, "public sweeps (step law)"])
-    style.legend_below(figure, [band, *handles], columns)
+    style.legend_below(figure, [band, *handles])
     return figure
 
 
