@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 from bench.record import CURVE_SCHEMA, EVALUATION_SCHEMA, LATER, RUN_SCHEMA, TRIAL_SCHEMA, completed
 from bench.spec import UserError
 
-CURVE_COLUMNS = ["run_id", "step", "tokens", "flops", "val_loss", "asymmetry", "val_loss_averaged"]
+CURVE_COLUMNS = [
+    "run_id", "step", "tokens", "flops", "val_loss", "grad_norm", "asymmetry", "val_loss_averaged",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
