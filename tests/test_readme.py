@@ -63,6 +63,7 @@ def test_the_commands_cover_the_program():
         "bench",
         "savings",
         "fit",
+        "ladder",
         "advise",
         "check",
         "transfer",
@@ -83,6 +84,9 @@ def test_every_mugrow_command_works(words, mugrow, finished, tmp_path, monkeypat
         for k in range(9)
     ]
     (tmp_path / "curves.csv").write_text(header + "".join(rows))
+    header = "corpus,params,tokens,loss\n"
+    rows = [f"c,{n},{d},{2 + 9 / n + 9 / d}\n" for n in (2, 4, 8, 16) for d in (20, 40, 80)]
+    (tmp_path / "runs.csv").write_text(header + "".join(rows))
     ended = mugrow(*words, *SHORTER.get(words[0], ()))
     assert ended.code == 0, ended.err
     assert ended.out
