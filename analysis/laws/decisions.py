@@ -55,7 +55,10 @@ def with_decisions(problem: Problem, best: Array, result: FitResult) -> FitResul
 
 def _spread(draws: Array) -> Array:
     finite = np.isfinite(draws).all(axis=0)
-    spread = np.where(finite, draws, 0.0).std(axis=0, ddof=1) if len(draws) > 1 else finite * np.nan
+    if len(draws) < 2:
+        return np.full(draws.shape[1], np.nan)
+    with np.errstate(over="ignore"):  # a coefficient that nothing ties down: its spread is infinite
+        spread = np.where(finite, draws, 0.0).std(axis=0, ddof=1)
     return np.where(finite, spread, np.nan)
 
 

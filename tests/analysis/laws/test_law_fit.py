@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from law_points import TRUTH, pointwise, rows_of
 
 from analysis.laws import get_form
+from analysis.laws.decisions import _spread
 from analysis.laws.fit import fit
 from analysis.laws.resample import ends
 from analysis.stats import Array
@@ -248,6 +249,11 @@ def test_ends_are_open_where_a_draw_is_not_finite() -> None:
     (low, high), missing = ends(draws)
     assert (low, high) == pytest.approx((25, 975))
     assert all(math.isnan(end) for end in missing)
+
+
+def test_the_spread_of_a_coefficient_that_nothing_ties_down_is_infinite() -> None:
+    spread = _spread(np.array([[1e300, 1.0, np.inf], [-1e300, 3.0, 0.0]]))
+    assert spread.tolist() == pytest.approx([math.inf, math.sqrt(2), math.nan], nan_ok=True)
 
 
 def test_json_is_strict_and_has_the_residuals_summed_up() -> None:

@@ -1,0 +1,288 @@
+"""Growth factors and tokens per parameter end to end on tiny models, and measures on planted losses
+whose best factor, break-even and exponents are known."""
+
+import math
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.claims import ledger
+from analysis.figures import style
+from analysis.store import Store
+from analysis.warmstarts import (
+    CLONE,
+    NET2NET,
+    SCRATCH,
+    SZP,
+    best_factor,
+    by_shrink,
+    exponent,
+    fall,
+    finals,
+    front,
+    furthest,
+    gain,
+    gains,
+    ladder,
+    law,
+    means,
+    minus,
+    targets,
+)
+from bench.model import count
+from bench.spec import DataSpec, canonical_json
+from sweeps.paper import Setting, experiment
+from sweeps.plan import depends
+from sweeps.recipes.papers import paper, when_warmstarting_figures, when_warmstarting_runs
+from sweeps.recipes.papers.when_warmstarting import PAPER
+from sweeps.recipes.papers.when_warmstarting_claims import GROWN, TARGET, foretold, transferred
+from sweeps.recipes.papers.when_warmstarting_runs import SIZES
+
+DATA = DataSpec(corpus="words", corpus_sha256="0")
+
+
+@cache
+def planned(scale):
+    given = Setting(scale, PAPER.bases[scale](DATA, 256), {"text": DATA})
+    return experiment(PAPER, given, PAPER.figures).plan({})
+
+
+@pytest.mark.parametrize("scale", ["cpu", "gpu", "paper"])
+def test_every_scale_can_be_planned_sources_first(scale):
+    done = set()
+    for stack in planned(scale).stacks:
+        assert depends(stack) <= done
+        done |= {run.spec.run_id for run in stack.runs}
+    runs = {run.spec.run_id: run for run in planned(scale).runs}
+    for run in runs.values():
+        spec = run.spec
+        if run.role == "source":
+            assert spec.stop_step == spec.steps - round(0.2 * spec.steps)
+        if spec.start.source_run_id:
+            source = runs[spec.start.source_run_id].spec
+            assert source.data_seed == spec.data_seed + 1_000_000
+            per_parameter = source.steps * source.batch_tokens / count(source.model)[0]
+            assert per_parameter == pytest.approx(20, rel=0.05)
+
+
+def test_the_papers_own_sizes():
+    base = PAPER.bases["paper"](DATA, 50_688)
+    assert count(base.model)[0] == 14_562_560
+    known = {256: 32_270_848, 512: 77_124_608, 768: 134_561_280, 1280: 287_183_360}
+    for width, parameters in (known | {2048: 610_488_320, 3072: 1_217_722_368}).items():
+        assert count(replace(base.model, width=width))[0] == parameters
+    assert set(SIZES["paper"].factors) <= set(known)
+    assert SIZES["paper"].held_out[0] == 3072
+
+
+def test_the_recipe_runs_end_to_end(monkeypatch, reproduced):
+    """One seed, one rate in the grid, on runs of one to forty steps."""
+    few = replace(
+        SIZES["cpu"], factors={16: (4, 8)}, held_out=(12, 8), shrunk=(16, (8,)),
+        ladder={8: (4, (5, 20)), 16: (8, (5, 20))},
+    )  # fmt: skip
+    monkeypatch.setattr(when_warmstarting_runs, "SIZES", {"cpu": few})
+    monkeypatch.setattr(when_warmstarting_runs, "FACTORS_AT", {"cpu": (20,)})
+    for seeds in ("SEEDS", "FEWER_SEEDS"):
+        monkeypatch.setattr(when_warmstarting_runs, seeds, range(1))
+    monkeypatch.setattr(when_warmstarting_figures, "RESAMPLES", 30)
+    monkeypatch.setattr(when_warmstarting_runs, "LOG2_LR", (0, 1))
+    monkeypatch.setattr(when_warmstarting_runs, "BATCHES", (1,))
+    assert paper("when-warmstarting") is PAPER
+    model = replace(PAPER.bases["cpu"](DATA, 256).model, context=16)
+    ran = reproduced(PAPER, model=model, base=model, steps=30)
+    rows = finals(ran)
+    assert set(rows["method"]) == {SCRATCH, SZP, NET2NET, CLONE}
+    assert len(targets(ran)) == 1
+    assert rows.loc[rows["method"] == SCRATCH, "g"].eq(1).all()
+
+
+# --- planted losses ----------------------------------------------------------------------------
+
+BEST = math.log(2)
+
+
+def scratch_loss(n, d):
+    return 1.2 + 12 * n**-0.35 + 25 * d**-0.4
+
+
+def szp(log_g, horizon, share, best, falls, k):
+    """Above scratch: zero at g = 1 and, at the end, at the square of the best factor."""
+    middle = best * (1 + falls * (1 - share))
+    return k * (1 - horizon / 25) * (log_g**2 - 2 * middle * log_g)
+
+
+@cache
+def facts():
+    """Of each run: its growth (ln g), its steps, the curve from scratch, the row of any store."""
+    runs = {run.spec.run_id: run for run in planned("cpu").runs}
+    sizes = {run_id: count(run.spec.model)[0] for run_id, run in runs.items()}
+    found = []
+    for run_id, run in runs.items():
+        spec, n = run.spec, sizes[run_id]
+        step = np.append(np.arange(1, spec.train_steps, spec.log_every), spec.train_steps)
+        source = spec.start.source_run_id
+        log_g = math.log(n / sizes[source]) if source else 0.0
+        loss = scratch_loss(n, step * spec.batch_tokens) + 1e-3 * spec.seed
+        row = {
+            "run_id": run_id, "arm": run.arm, "role": run.role, "seed": spec.seed,
+            "status": "finished", "width": spec.model.width, "params": n, "tokens": spec.tokens,
+            "lr": spec.hyper.lr, "batch_tokens": spec.batch_tokens, "spec": canonical_json(spec),
+            "source_run_id": source, "flops_tuning": 0.0, "flops_6nd": 6.0 * n * spec.tokens,
+        }  # fmt: skip
+        found.append((run, log_g, step, loss, row))
+    return found
+
+
+@cache
+def logged():
+    """The curves of every store, without the losses."""
+    tables = [
+        pd.DataFrame({"run_id": row["run_id"], "step": step, "tokens": step * row["batch_tokens"]})
+        for _, _, step, _, row in facts()
+    ]
+    found = pd.concat(tables, ignore_index=True)
+    n = found["run_id"].map({row["run_id"]: row["params"] for *_, row in facts()})
+    return found.assign(flops=6.0 * n * found["tokens"])
+
+
+def planted(best=BEST, falls=0.5, k=0.1, unshrunk=0.1, net2net=0.05, source=0.0, reverse=False):
+    """SZP has a parabola whose curvature falls to nothing at 25 tokens per parameter."""
+    rows, losses = [], []
+    for run, log_g, step, scratch, row in facts():
+        spec, method = run.spec, run.spec.start.method
+        share, loss = step / spec.train_steps, scratch
+        if run.role == "proxy":
+            away = np.log2(spec.hyper.lr) + 7.7 + 0.3 * np.log2(spec.batch_tokens / 512)
+            sign = np.where((share < 0.9) & reverse, -1, 1)
+            large = -1 if reverse and spec.model.width == 16 else 1
+            loss = loss + 0.05 * large * sign * away**2
+        elif method == SZP:
+            horizon = round(spec.tokens / row["params"] / 5) * 5
+            loss = loss + szp(log_g, horizon, share, best, falls, k)
+            loss = loss + unshrunk * (dict(spec.start.params)["shrink"] - 0.4) ** 2
+        elif method != SCRATCH:
+            loss = loss + (net2net * log_g if method == NET2NET else net2net)
+        losses.append(loss)
+        flops_source = source if method == SZP else 0.0
+        rows.append(row | {"flops_source": flops_source, "final_val_loss": loss[-1]})
+    curves = logged().assign(val_loss=np.concatenate(losses))
+    return Store(pd.DataFrame(rows), curves, pd.DataFrame(), {"scale": "cpu"})
+
+
+@cache
+def good():
+    return planted()
+
+
+def verdicts(store, *names):
+    claims = {claim.name: claim for claim in PAPER.claims(PAPER.figures)}
+    return {row["claim"]: row for row in ledger([claims[name] for name in names], store)}
+
+
+def test_the_parabola_of_a_target_is_found():
+    store = good()
+    small, large = targets(store)
+    assert (small, large) == (14_784, 26_784)
+    assert best_factor(store, SZP, large).value == pytest.approx(2, rel=1e-3)
+    assert best_factor(store, SZP, large, "break_even_g").value == pytest.approx(4, rel=1e-3)
+    assert (best_factor(store, SZP, large).n, best_factor(store, NET2NET, large).n) == (4, 3)
+    early = 2 ** (1 + 0.5 * 5 / 6)
+    assert fall(store, SZP, large).value == pytest.approx(early - 2, rel=0.01)
+    assert best_factor(planted(best=math.log(1.5)), SZP, small).value == pytest.approx(1.5, 1e-3)
+    other = math.log(3)
+    open_end = best_factor(planted(best=other), SZP, small, "break_even_g")
+    assert math.isinf(open_end.value)  # 9, and its smallest source is 5.8 times smaller
+
+
+def test_methods_and_shrink_factors_are_compared_at_common_sources():
+    store = good()
+    small, large = targets(store)
+    log_g = np.log(large / np.array([2_544, 5_856, 9_936, 14_784]))
+    from_smallest = szp(log_g[0], 20, 1.0, BEST, 0, 0.1)
+    assert furthest(store, SZP, large).value == pytest.approx(from_smallest)
+    want = np.mean(0.05 * log_g - szp(log_g, 20, 1.0, BEST, 0, 0.1))
+    assert minus(store, NET2NET, SZP, large).value == pytest.approx(want)
+    twice = math.log(small / 5_856)
+    want = szp(twice, 20, 1.0, BEST, 0, 0.1) - 0.05
+    assert minus(store, SZP, CLONE, small).value == pytest.approx(want)
+    found = by_shrink(store)
+    assert [round(g, 2) for g in found] == [1.49, 2.52]
+    assert {tuple(of) for of in found.values()} == {(0.2, 0.4, 0.6, 0.8, 1.0)}
+    worst = verdicts(store, "unshrunk-worst")["unshrunk-worst"]
+    assert worst["value"] == pytest.approx(0.1 * (0.36 - 0.16))
+
+
+def test_the_ladder_is_of_sources_near_one_half():
+    rows = ladder(good(), SZP)
+    assert rows.groupby("n")["source"].unique().map(list).tolist() == [[4], [8], [8], [16], [20]]
+    assert sorted(gains(good(), 30).index) == [5_856, 9_936, 14_784]
+    want = [
+        -szp(math.log(g), 10, 1.0, BEST, 0, 0.1) for g in (5856 / 2544, 9936 / 5856, 14784 / 5856)
+    ]
+    assert gain(good(), 10) == pytest.approx(dict.fromkeys(range(4), np.mean(want)))
+
+
+def test_fronts_and_laws():
+    mean = pd.DataFrame({"c": [1.0, 2, 3, 4], "loss": [4.0, 3, 3.5, 2]})
+    assert front(mean)["c"].tolist() == [1, 2, 4]
+    rows = ladder(good(), SCRATCH)
+    rows = rows.assign(loss=30 * rows["c"] ** -0.067)
+    powers = means(rows)
+    assert powers["c"].is_monotonic_increasing
+    found = law(rows.assign(loss=scratch_loss(rows["n"], rows["d"])))
+    assert found.params["alpha"] == pytest.approx(0.35, rel=1e-3)
+    assert found.params["beta"] == pytest.approx(0.4, rel=1e-3)
+
+
+def test_exponents_are_of_the_front():
+    store = good()
+    loss = 30 * (store.runs["flops_6nd"]) ** -0.067
+    sloped = replace(store, runs=store.runs.assign(final_val_loss=loss))
+    assert exponent(sloped, SCRATCH, "loss").value == pytest.approx(-0.067)
+    n, d = (exponent(sloped, SCRATCH, quantity).value for quantity in "nd")
+    assert n + d == pytest.approx(1)
+
+
+def test_rank_correlations():
+    assert transferred(good(), TARGET).value == pytest.approx(1)
+    assert foretold(good(), GROWN, 0.5).value == pytest.approx(1)
+    odd = planted(reverse=True)
+    assert transferred(odd, TARGET).value == pytest.approx(-1)
+    assert transferred(odd, TARGET, "Kendall").value == pytest.approx(-1)
+    assert foretold(odd, GROWN, 0.5).value == pytest.approx(-1)
+
+
+def test_verdicts_come_out_both_ways():
+    ours = ("gain-at-two", "best-factor", "break-even-factor", "upper-bound", "best-factor-falls",
+            "net2net-no-gain", "simple-beats-complex", "gains-shrink", "scratch-wins-late",
+            "unshrunk-worst", "preservation-unnecessary", "sooner-free", "sooner-charged",
+            "ranks-transfer-szp", "ranks-early", "held-out-scratch", "held-out-szp")  # fmt: skip
+    found = {name: row["verdict"] for name, row in verdicts(good(), *ours).items()}
+    assert set(found.values()) == {"reproduced"}, found
+    small_best = planted(best=math.log(1.2), falls=-0.5, unshrunk=-0.1, net2net=-0.05)
+    names = ("best-factor", "break-even-factor", "best-factor-falls", "unshrunk-worst",
+             "net2net-no-gain", "simple-beats-complex", "preservation-unnecessary")  # fmt: skip
+    found = {name: row["verdict"] for name, row in verdicts(small_best, *names).items()}
+    assert set(found.values()) == {"contradicted"}, found
+    great = planted(best=3.0, k=-0.3, source=1e13, reverse=True)
+    names = ("gain-at-two", "gains-shrink", "scratch-wins-late", "sooner-charged",
+             "ranks-transfer-scratch", "ranks-early")  # fmt: skip
+    found = {name: row["verdict"] for name, row in verdicts(great, *names).items()}
+    assert set(found.values()) == {"contradicted"}, found
+    assert verdicts(planted(best=3.0), "upper-bound")["upper-bound"]["verdict"] == "contradicted"
+
+
+@pytest.mark.parametrize("name", PAPER.figures)
+def test_figures_draw_what_was_planted(name, monkeypatch):
+    monkeypatch.setattr(when_warmstarting_figures, "RESAMPLES", 30)
+    figure = style.drawn(lambda: PAPER.figures[name].draw(good()))
+    titles = " ".join(axes.get_title(loc) for axes in figure.axes for loc in ("left", "center"))
+    if name == "F2":
+        assert titles.count("SZP") == titles.count("Net2Net") == 4
+    if name == "F3":
+        assert "difference of the laws" in titles
+    assert style.svg_bytes(figure, name)
