@@ -6,21 +6,21 @@ from bench.spec import unknown
 from sweeps.paper import Paper
 
 PAPERS = {  # name: arXiv id
+    "beyond-fixed-durations": "2405.18392",
+    "emulator": "2310.12962",
     "gstack": "2405.15319",
     "hitchhiker": "2410.11840",
     "hypercloning": "2409.12903",
-    "majority-kernels": "2402.05033",
     "inheritune": "2404.08634",
-    "mutransfer": "2203.03466",
+    "majority-kernels": "2402.05033",
     "mupscaling": "2602.10545",
+    "mutransfer": "2203.03466",
     "nanolm": "2304.06875",
     "rewarm": "2308.04014",
-    "emulator": "2310.12962",
     "robustify": "2309.07499",
+    "staged-training": "2203.06211",
     "train-large": "2002.11794",
     "warmstarting": "2411.07340",
-    "beyond-fixed-durations": "2405.18392",
-    "staged-training": "2203.06211",
     "when-warmstarting": "2605.13405",
 }
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure as Drawing
 
 from analysis.claims import Claim
-from analysis.figures import BOWLS, style, sweeps
+from analysis.figures import BOWLS, arms, style, sweeps
 from analysis.laws import get_form
 from analysis.laws.fit import fit
 from analysis.measured import arm, common_seeds, drift, finals, over_seeds
@@ -38,7 +38,8 @@ from sweeps.graph import Node
 from sweeps.paper import Figure, Paper, Setting, Text
 from sweeps.recipes.papers import bases
 
-PARAMETRIZATIONS = ("mup", "sp")
+NAMES = {"mup": "μP", "sp": "SP"}
+PARAMETRIZATIONS = tuple(NAMES)
 BASINS = {"cpu": (1, 2, 4), "gpu": (1, 2, 4, 8), "paper": (1, 2, 4, 8)}  # widths over the base's
 FITTED = {"cpu": (1, 1.5, 2, 3, 4, 6), "gpu": (1, 1.5, 2, 3, 4, 6), "paper": (1, 2, 3, 4, 5, 6, 7)}
 HELD_OUT = {"cpu": (8, 12), "gpu": (8, 12), "paper": (8, 16, 24)}
@@ -166,12 +167,29 @@ def draw_law(store: Store) -> Drawing:
                   label="fitted")  # fmt: skip
         axis.plot(sizes[-held_out:], means[-held_out:], "*", ms=11, color=style.OKABE_ITO[1],
                   label="held out")  # fmt: skip
-        axis.set(
-            xscale="log", xlabel="parameters", title={"mup": "μP", "sp": "SP"}[parametrization]
-        )
+        axis.set(xscale="log", xlabel="parameters", title=NAMES[parametrization])
         style.flops_axis(axis.xaxis)
     left.set_ylabel("final validation loss (nats per token)")
     left.legend()
+    return figure
+
+
+def draw_errors(store: Store) -> Drawing:
+    figure, ((axis,),) = style.panels(1, 1)
+    sizes, _ = law_table(store, "mup")
+    found, looks = {}, {}
+    for parametrization, look in zip(
+        PARAMETRIZATIONS, style.dealt(PARAMETRIZATIONS).values(), strict=True
+    ):
+        for largest in range(len(HELD_OUT[store.study["scale"]]), 0, -1):
+            label = f"{NAMES[parametrization]}, {sizes[-largest] / 1e6:.3g} M parameters"
+            found[label] = error_percent(store, parametrization, largest)
+            looks[label] = look
+    labels = {f"{label}: {one.value:+.2f} %": one for label, one in found.items()}
+    arms.dots(axis, list(labels), list(labels.values()),
+              dict(zip(labels, looks.values(), strict=True)))  # fmt: skip
+    axis.axvline(0, color=style.GREY, lw=0.9)
+    axis.set_xlabel("predicted loss over the real one, minus 1 (%)")
     return figure
 
 
@@ -242,6 +260,13 @@ PAPER = Paper(
                     low=0.0,
                 ),
             ),
+        ),
+        "M3": Figure(
+            "Errors of the predictions, with and without μP",
+            "Of the laws of the figure before, at the models held out, with 95 % intervals over "
+            "seeds.",
+            law_runs,
+            draw_errors,
         ),
     },
     untestable=(
