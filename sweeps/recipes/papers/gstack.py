@@ -12,8 +12,9 @@ LiGO learns on), and a whole schedule over them. The speed-up is the paper's,
 with scratch's FLOPs read off its own final losses at three budgets, linear in log FLOPs; a loss
 beyond those counts as at the last of them, so no speed-up outside -40 to 60 % is ever claimed.
 
-Cost: at ``cpu`` about 13 minutes on two idle cores; at ``gpu`` 2e16 FLOPs, an estimated 10 minutes
-on one large GPU; the paper's comparison at 1.1B parameters and 8e20 FLOPs, one seed, 1.4e22 FLOPs.
+Cost: at ``cpu`` about 25 minutes on two cores, an estimate; at ``gpu`` 2e16 FLOPs, an estimated 10
+minutes on one large GPU; the paper's comparison at 1.1B parameters and 8e20 FLOPs, one seed,
+1.4e22 FLOPs.
 Expected: depth first, stacking its best or level with it; width no better than scratch.
 
 Choices. The operators are read from the paper's family as this suite has it: *direct* is ``stack``
@@ -200,6 +201,7 @@ def draw_speedups(store: Store) -> Drawing:
         right.plot([paid(store, name)], [loss], look.marker, color=look.colour, mfc=inside)
     right.set(xscale="log", xlabel="compute (FLOPs, source’s added)", ylabel=FINAL)
     style.flops_axis(right.xaxis)
+    right.set_xticks(list(rungs))
     right.legend()
     return figure
 
