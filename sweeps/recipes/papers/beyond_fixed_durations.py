@@ -11,8 +11,8 @@ branches end where cosines do, n horizons H_1 < ... < H_n cost
 with c the share of a horizon that is cool-down, 0.2. The mean of the trunk's weights over a window
 of steps (SWA) or an exponential one (EMA) needs no branch at all.
 
-Cost: at ``cpu`` 500 runs of 81M tokens in all, 23 minutes on two shared cores; at ``gpu`` 7e15 FLOPs,
-about 10 minutes on one large GPU; at ``paper``, 209M parameters on SlimPajama, 6.5e20 FLOPs.
+Cost: at ``cpu`` 500 runs of 81M tokens in all, 23 minutes on two shared cores; at ``gpu`` 7e15
+FLOPs, about 10 minutes on one large GPU; at ``paper``, 209M parameters on SlimPajama, 6.5e20 FLOPs.
 Expected: branches end no higher than the cosine, 1 - sqrt lower than the line, and averages between
 the trunk and its cool-downs. At a few hundred steps a cosine can end well above: it spends less of
 them at a high rate, and such runs are far from learned out.
