@@ -6,6 +6,7 @@ downstream text and a column a seed; of arms that share a seed the batches are t
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -85,7 +86,8 @@ def rise(losses: pd.DataFrame) -> Interval:
     early = losses[(steps > 0) & (steps <= EARLY * steps[-1])]
 
     def statistic(drawn: Sequence[int]) -> float:
-        return float(early[drawn].mean(axis=1).max() - losses.loc[0, drawn].mean())
+        seeds = list(drawn)
+        return float(early[seeds].mean(axis=1).max() - losses.loc[0, seeds].mean())
 
     return over_seeds([int(str(seed)) for seed in losses.columns], statistic)
 
@@ -101,16 +103,48 @@ def ends(store: Store, direction: Direction, name: str) -> tuple[dict[int, float
     return final(on_own(store, name)), final(on_upstream(store, direction, name))
 
 
+def raised_upstream(store: Store, direction: Direction) -> Interval:
+    return rise(on_upstream(store, direction, rewarmed(direction)))
+
+
+def raised(store: Store, name: str) -> Interval:
+    return rise(on_own(store, name))
+
+
+def against_constant(store: Store, direction: Direction) -> Interval:
+    """Final downstream losses re-warmed minus those at the constant low rate, nats."""
+    names = rewarmed(direction), constant(direction)
+    return difference(*(final(on_own(store, name)) for name in names))
+
+
+def against_scratch(store: Store, direction: Direction) -> Interval:
+    """Likewise minus those from scratch."""
+    own = final(on_own(store, rewarmed(direction)))
+    return difference(own, finals(store.runs, scratch(direction[1])))
+
+
+def longest_warmup(store: Store, direction: Direction, side: int) -> Interval:
+    """The final loss after the longest warm-up over that after none, %; ``side`` as in ``ends``."""
+    names = (rewarmed(direction, length=length) for length in (LENGTHS[-1], LENGTHS[0]))
+    return percent(*(ends(store, direction, name)[side] for name in names))
+
+
+def highest_rate(store: Store, direction: Direction, side: int) -> Interval:
+    """The final loss after the highest rate minus that after the lowest, nats."""
+    names = (rewarmed(direction, rate=rate) for rate in (RATES[-1], RATES[0]))
+    return difference(*(ends(store, direction, name)[side] for name in names))
+
+
 def shift_claims() -> Iterator[Claim[Store]]:
     """Of re-warming as such, in both directions."""
     for up, down in DIRECTIONS:
-        way, name = (up, down), rewarmed((up, down))
+        way = up, down
         yield Claim(
             f"raises-upstream-{up}",
             "re-warming first increases the loss on upstream data",
             "abstract",
             f"highest loss on {up} in the first quarter of training on {down}, minus before, nats",
-            lambda store, way=way, name=name: rise(on_upstream(store, way, name)),
+            partial(raised_upstream, direction=way),
             low=0.0,
         )
         yield Claim(
@@ -118,7 +152,7 @@ def shift_claims() -> Iterator[Claim[Store]]:
             "re-warming first increases the loss on downstream data",
             "abstract",
             f"highest loss on {down} in the first quarter of training on it, minus before, nats",
-            lambda store, name=name: rise(on_own(store, name)),
+            partial(raised, name=rewarmed(way)),
             low=0.0,
         )
         yield Claim(
@@ -126,9 +160,7 @@ def shift_claims() -> Iterator[Claim[Store]]:
             "in the longer run re-warming improves the downstream performance",
             "abstract",
             f"final loss on {down}, re-warmed minus at the constant low rate, nats",
-            lambda store, way=way, name=name: difference(
-                final(on_own(store, name)), final(on_own(store, constant(way)))
-            ),
+            partial(against_constant, direction=way),
             high=0.0,
         )
         yield Claim(
@@ -138,9 +170,7 @@ def shift_claims() -> Iterator[Claim[Store]]:
             "abstract",
             f"final loss on {down} after as many tokens as upstream, re-warmed minus from scratch, "
             "nats",
-            lambda store, down=down, name=name: difference(
-                final(on_own(store, name)), finals(store.runs, scratch(down))
-            ),
+            partial(against_scratch, direction=way),
             high=0.0,
         )
 
@@ -154,10 +184,7 @@ def length_claims() -> Iterator[Claim[Store]]:
                 "its comparison of warm-ups over 0, 0.5, 1 and 2 % of the steps",
                 f"final loss on {text} after {way[0]} to {way[1]} with the longest warm-up over "
                 "that with none, %",
-                lambda store, way=way, side=side: percent(
-                    ends(store, way, rewarmed(way, length=LENGTHS[-1]))[side],
-                    ends(store, way, rewarmed(way, length=LENGTHS[0]))[side],
-                ),
+                partial(longest_warmup, direction=way, side=side),
                 low=-MARGIN,
                 high=MARGIN,
             )
@@ -176,10 +203,7 @@ def rate_claims() -> Iterator[Claim[Store]]:
                 where,
                 f"final loss on {text} after {up} to {down}, {RATES[-1]:g} times the rate minus "
                 f"{RATES[0]:g} times, nats",
-                lambda store, way=(up, down), side=side: difference(
-                    ends(store, way, rewarmed(way, rate=RATES[-1]))[side],
-                    ends(store, way, rewarmed(way, rate=RATES[0]))[side],
-                ),
+                partial(highest_rate, direction=(up, down), side=side),
                 low=0.0 if side else float("-inf"),
                 high=float("inf") if side else 0.0,
             )
@@ -192,6 +216,6 @@ def same_claims() -> Iterator[Claim[Store]]:
             "re-warming raises the loss even where the data stays the same",
             "its experiment of re-warming on the upstream data",
             f"highest loss on {text} in the first quarter of more {text}, minus before, nats",
-            lambda store, text=text: rise(on_own(store, again(text))),
+            partial(raised, name=again(text)),
             low=0.0,
         )
