@@ -73,10 +73,14 @@ def between(rows: pd.DataFrame, first: float = DROPPED, last: float = 1.0) -> pd
     return part
 
 
-def error_percent(fitted: pd.DataFrame, scored: pd.DataFrame) -> float:
-    """ARE of a law through ``fitted``, in percent; nan where the rows do not identify one."""
+def error_percent(
+    fitted: pd.DataFrame, scored: pd.DataFrame, known: Mapping[str, float] | None = None
+) -> float:
+    """ARE of a law through ``fitted``, in percent; nan where the rows do not identify one. Of one
+    model's rows alone that is a law in tokens, unless parameters of the law in both are ``known``.
+    """
     end = scored[scored["share"] > 1 - LAST]
-    if len(set(fitted["n"])) == 1:
+    if len(set(fitted["n"])) == 1 and not known:
         form, columns = get_form("power"), {"x": fitted["d"].to_numpy(float)}
         at = [[float(d)] for d in end["d"]]
     else:
@@ -85,7 +89,7 @@ def error_percent(fitted: pd.DataFrame, scored: pd.DataFrame) -> float:
         at = [[float(n), float(d)] for n, d in zip(end["n"], end["d"], strict=True)]
     points = columns | {"loss": fitted["loss"].to_numpy(float)}
     delta = None if form.name == "power" else math.inf
-    found = fit(form, points, delta=delta, predict=at).predictions
+    found = fit(form, points, delta=delta, predict=at, fixed=known or {}).predictions
     if not found:
         return math.nan
     said = np.array([point["loss"] for point in found], dtype=np.float64)

@@ -39,6 +39,11 @@ def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Interval
     return student_interval([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
 
 
+def minus(store: Store, one: str, other: str) -> Interval:
+    """Final losses of one arm minus another's, nats, paired by seed."""
+    return difference(finals(store.runs, one), finals(store.runs, other))
+
+
 def speedup(store: Store, baseline: str, method: str, accounting: Accounting) -> Interval:
     """FLOPs of ``baseline`` over those of ``method`` to the baseline's final loss, paired by seed.
 

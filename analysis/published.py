@@ -18,7 +18,6 @@ import pandas as pd
 from analysis.expression import column, numbers
 from analysis.ladder_error import (
     FEWEST,
-    LAST,
     RULES,
     Rule,
     baseline_percent,
@@ -100,15 +99,7 @@ def borrowed(families: Families, name: str) -> float:
     fixed = {
         key: float(np.median([law[key] for law in known])) for key in ("A", "B", "alpha", "beta")
     }
-    own, big = smallest(_small(families[name]), 1), target(families[name])
-    end = big[big["share"] > 1 - LAST]
-    at = [[float(n), float(d)] for n, d in zip(end["n"], end["d"], strict=True)]
-    said = fit(get_form("chinchilla"), _points(own), delta=math.inf, predict=at, fixed=fixed)
-    if not said.predictions:
-        return math.nan
-    predicted = np.array([point["loss"] for point in said.predictions], dtype=np.float64)
-    measured = end["loss"].to_numpy(float)
-    return float(100 * np.mean(np.abs(predicted - measured) / measured))
+    return error_percent(smallest(_small(families[name]), 1), target(families[name]), fixed)
 
 
 def _small(own: pd.DataFrame) -> pd.DataFrame:
@@ -116,8 +107,5 @@ def _small(own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _law(rows: pd.DataFrame) -> Mapping[str, float] | None:
-    return fit(get_form("chinchilla"), _points(rows), delta=math.inf).params
-
-
-def _points(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {name: rows[name].to_numpy(float) for name in ("n", "d", "loss")}
+    points = {name: rows[name].to_numpy(float) for name in ("n", "d", "loss")}
+    return fit(get_form("chinchilla"), points, delta=math.inf).params

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.claims import Claim
-from analysis.measured import arm, common_seeds, difference, finals, over_seeds
+from analysis.measured import arm, common_seeds, finals, minus, over_seeds
 from analysis.stats import Interval
 from analysis.store import Store
 
@@ -118,7 +118,7 @@ G1: Claims = (
         "stacking in depth ends below scratch, the source charged: 2.151 against 2.204",
         TABLE,
         "loss of depth direct minus that of scratch at equal compute, nats",
-        lambda store: difference(finals(store.runs, STACK), finals(store.runs, SCRATCH)),
+        lambda store: minus(store, STACK, SCRATCH),
         high=0.0,
     ),
     Claim(

@@ -28,6 +28,7 @@ from matplotlib.figure import Figure as Drawing
 
 from analysis.figures import arms, style
 from analysis.figures.asymmetry import FLOOR, LOCKED
+from analysis.measured import minus
 from analysis.stats import student_interval
 from analysis.store import Store
 from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
@@ -47,7 +48,6 @@ from sweeps.recipes.papers.hypercloning_claims import (
     MODES,
     RANDOM,
     after,
-    minus,
     named,
 )
 

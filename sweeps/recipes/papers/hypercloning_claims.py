@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.claims import Claim
 from analysis.figures import arms
-from analysis.measured import arm, difference, finals, speedup
+from analysis.measured import arm, minus, speedup
 from analysis.stats import Interval, student_interval
 from analysis.store import Store
 
@@ -30,11 +30,6 @@ def named(arm: str, family: str) -> str:
 
 def after(trained: float) -> str:
     return f"{CLONE}, source of {trained:g} times the steps"
-
-
-def minus(store: Store, one: str, other: str) -> Interval:
-    """Final losses of one arm minus another's, nats, paired by seed."""
-    return difference(finals(store.runs, one), finals(store.runs, other))
 
 
 def sooner(store: Store, family: str) -> Interval:

@@ -27,7 +27,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from analysis.figures import arms, style
-from analysis.measured import finals
+from analysis.measured import finals, minus
 from analysis.store import Store
 from bench.schedule import cooldown_start
 from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
@@ -52,7 +52,6 @@ from sweeps.recipes.papers.inheritune_claims import (
     TWICE,
     by_block,
     inherited,
-    minus,
     of_part,
     scratch,
 )

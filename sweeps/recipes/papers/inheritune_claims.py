@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims import Claim
-from analysis.measured import common_seeds, difference, finals, over_seeds, speedup
+from analysis.measured import common_seeds, difference, finals, minus, over_seeds, speedup
 from analysis.stats import Interval
 from analysis.store import Store
 from bench.spec import UserError
@@ -42,11 +42,6 @@ def of_part(part: str) -> str:
 
 
 OLD, NEW = scratch(HALF), inherited(HALF)
-
-
-def minus(store: Store, one: str, other: str) -> Interval:
-    """Final losses of one arm minus another's, nats, paired by seed."""
-    return difference(finals(store.runs, one), finals(store.runs, other))
 
 
 def matching_share(store: Store) -> Interval:

@@ -13,7 +13,7 @@ from analysis.claims import Claim
 from analysis.dynamics import constant_part, kept_slope, seeds_of
 from analysis.figures import style
 from analysis.figures.staged import Way
-from analysis.measured import difference, finals, over_seeds
+from analysis.measured import minus, over_seeds
 from analysis.stats import Interval
 from analysis.store import Store
 
@@ -65,10 +65,6 @@ def slope_kept(store: Store, name: str) -> Interval:
     return kept_slope(store, name, "scratch", JUDGED_OVER * constant_part(store, "scratch"))
 
 
-def final_difference(store: Store, one: str, other: str) -> Interval:
-    return difference(finals(store.runs, one), finals(store.runs, other))
-
-
 def step_ratio(store: Store, way: Way) -> Interval:
     at = MAIN * constant_part(store, "scratch")
     return dynamics.step_ratio(store, way.small, "scratch", at)
@@ -108,7 +104,7 @@ def claims_of_growth(way: Way) -> tuple[Claim[Store], ...]:
             f"grown to {way.title}, the model ends with the loss of one from scratch",
             ABSTRACT,
             "final loss minus that from scratch, at the end of the same schedule, nats",
-            lambda store: final_difference(store, way.grown, "scratch"),
+            lambda store: minus(store, way.grown, "scratch"),
             high=0.01,
         ),
     )
@@ -183,7 +179,7 @@ def claims_of_ablations(way: Way) -> tuple[Claim[Store], ...]:
             f"left at the small model's step of the schedule, it ends worse ({way.title})",
             ABLATIONS,
             "final loss minus that of the re-positioned, which has more steps left, nats",
-            lambda store: final_difference(store, moved, way.grown),
+            lambda store: minus(store, moved, way.grown),
             low=0.0,
         ),
         Claim(

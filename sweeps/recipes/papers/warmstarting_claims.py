@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims import Claim
-from analysis.measured import arm, common_seeds, difference, finals, over_seeds, speedup
+from analysis.measured import arm, common_seeds, finals, minus, over_seeds, speedup
 from analysis.stats import Interval
 from analysis.store import Store
 from bench.spec import run_spec_from_json
@@ -68,11 +68,6 @@ def over_doublings(store: Store, target: Callable[[Pair], str], compare: maps.Co
 
 
 # --- losses ------------------------------------------------------------------------------------
-
-
-def minus(store: Store, one: str, other: str) -> Interval:
-    """Final losses of one arm minus another's, nats, paired by seed."""
-    return difference(finals(store.runs, one), finals(store.runs, other))
 
 
 def unshrunk_minus_worst(store: Store) -> Interval:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import arms, style
+from analysis.measured import minus
 from analysis.store import Store
 from sweeps.recipes.papers import warmstarting_maps as maps
 from sweeps.recipes.papers.warmstarting_claims import (
@@ -18,7 +19,6 @@ from sweeps.recipes.papers.warmstarting_claims import (
     WATCHED,
     doublings,
     from_scratch,
-    minus,
     scratch,
     shrunk,
     warm,
