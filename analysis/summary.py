@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.advice.fitted import finals
-from analysis.advice.measured import with_origins
-from analysis.arms import BASELINE, arm, curves_by_run
-from analysis.laws.chapter import chapter
-from analysis.recovery import labelled_targets, recoveries
-from analysis.savings import ACCOUNTINGS, Curve, Saving, headline_and_curve
-from analysis.stats import NOTHING, Interval, mean_interval, nominal_coverage
-from analysis.store import Store
-from analysis.transfer import optimum
-from analysis.transfer.chapter import chapter as transfer_chapter
-from analysis.transfer.sweep import Sweep, by_setting
-from bench.record import STATUSES
+from mugrow.analysis.advice.fitted import finals
+from mugrow.analysis.advice.measured import with_origins
+from mugrow.analysis.laws.chapter import chapter
+from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run
+from mugrow.analysis.measure.recovery import labelled_targets, recoveries
+from mugrow.analysis.measure.savings import ACCOUNTINGS, Curve, Saving, headline_and_curve
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.stats import NOTHING, Interval, mean_interval, nominal_coverage
+from mugrow.analysis.transfer import optimum
+from mugrow.analysis.transfer.chapter import chapter as transfer_chapter
+from mugrow.analysis.transfer.sweep import Sweep, by_setting
+from mugrow.bench.record import STATUSES
 
 LEVEL = 0.95
 

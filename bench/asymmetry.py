@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.model import Decoder, Weights
+from mugrow.bench.model import Decoder, Weights
 
 
 @torch.no_grad()

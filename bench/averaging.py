@@ -14,7 +14,7 @@ the same curve with and without it.
 
 from torch import Tensor
 
-from bench.spec import AverageSpec
+from mugrow.bench.spec import AverageSpec
 
 
 def update(average: AverageSpec, average_KP: Tensor, weights_KP: Tensor, step: int) -> None:

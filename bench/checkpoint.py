@@ -2,8 +2,8 @@
 
 A run's ``checkpoint.safetensors`` holds its named weights; ``state.safetensors`` its Adam moments
 under the same names, prefixed ``m.`` and ``v.``. A stack in flight saves one file of its own
-(see ``bench.run``). Damage (a truncated or foreign file) is a ``Damaged`` error that names the
-file; the caller decides whether to set it aside.
+(see ``mugrow.bench.run``). Damage (a truncated or foreign file) is a ``Damaged`` error that names
+the file; the caller decides whether to set it aside.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.record import write_atomically
+from mugrow.bench.record import write_atomically
 
 
 class Damaged(Exception):

@@ -19,7 +19,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
-from bench.spec import Scalar, UserError, unknown
+from mugrow.bench.spec import Scalar, UserError, unknown
 
 
 class Named(Protocol):
@@ -69,12 +69,21 @@ class Registry(Generic[Entry]):
         try:
             entry = plugin.load()
         except Exception as error:  # somebody else's module may raise anything
-            raise UserError(f"{told} cannot be loaded: {in_one_line(error)}") from error
+            raise UserError(f"{told} cannot be loaded: {_why(error)}") from error
         if not isinstance(entry, self.type) or entry.name != plugin.name:
             raise UserError(
                 f"{told}: {plugin.value} is not a {self.type.__name__} of the name {plugin.name!r}"
             )
         return entry
+
+
+def _why(error: Exception) -> str:
+    """What loading a plug-in raised. Before version 0.2 plug-ins imported ``bench``, ``sweeps`` and
+    ``analysis``; of one that still does, what to import instead."""
+    absent = error.name or "" if isinstance(error, ImportError) else ""
+    if absent.partition(".")[0] in ("bench", "sweeps", "analysis"):
+        return f"it imports {absent}; import mugrow.{absent} instead"
+    return in_one_line(error)
 
 
 @lru_cache

@@ -13,8 +13,8 @@ a large vocabulary or a long context the two differ by tens of per cent.
 
 import math
 
-from bench.model import count, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.model import count, parameters
+from mugrow.bench.spec import ModelSpec
 
 CONVENTION = "forward + backward matrix products, head and causal attention included"
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.spec import ModelSpec
+from mugrow.bench.spec import ModelSpec
 
 Kind = Literal["embedding", "matrix", "readout", "gain", "bias"]
 Weights = dict[str, Tensor]

@@ -11,8 +11,8 @@ tensors the model has; a loop over tensors pays its overhead for each of them. W
 decay (Wortsman et al., arXiv 2309.14322) it is ``w <- w - wd * w - lr * ...`` instead: wherever a
 tensor decays at all, by the same share, and with ``lr`` and ``wd`` both under the schedule.
 
-Matrices that a parametrization gives to Muon take their step in ``bench.muon``, with their momentum
-in the place of ``m`` and nothing in that of ``v``.
+Matrices that a parametrization gives to Muon take their step in ``mugrow.bench.muon``, with their
+momentum in the place of ``m`` and nothing in that of ``v``.
 
 Gradients are clipped to each member's own norm. Clipping the norm of the stack would couple the
 trials: one that diverges would silence the others.
@@ -26,9 +26,9 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from bench import muon
-from bench.parametrization import Rules
-from bench.spec import HyperSpec
+from mugrow.bench import muon
+from mugrow.bench.parametrization import Rules
+from mugrow.bench.spec import HyperSpec
 
 CACHED = 1 << 18  # numbers of each tensor that an update works on at a time
 

@@ -30,18 +30,18 @@ from typing import Any
 
 import torch
 
-from bench import checkpoint, flops
-from bench.checkpoint import Damaged
-from bench.data.batches import TokenData, load, val_windows
-from bench.entries import in_one_line
-from bench.growth import blamed
-from bench.model import Weights, count
-from bench.optim import AdamState
-from bench.record import read_run, set_aside, write_atomically, write_json, write_run
-from bench.spec import RunSpec, UserError, canonical_json
-from bench.stack import Carried, Rung, Stack, StackState, begin, carried_state, model_weights
-from bench.start import Beginning, beginning
-from bench.train import advance
+from mugrow.bench import checkpoint, flops
+from mugrow.bench.checkpoint import Damaged
+from mugrow.bench.data.batches import TokenData, load, val_windows
+from mugrow.bench.entries import in_one_line
+from mugrow.bench.growth import blamed
+from mugrow.bench.model import Weights, count
+from mugrow.bench.optim import AdamState
+from mugrow.bench.record import read_run, set_aside, write_atomically, write_json, write_run
+from mugrow.bench.spec import RunSpec, UserError, canonical_json
+from mugrow.bench.stack import Carried, Rung, Stack, StackState, begin, carried_state, model_weights
+from mugrow.bench.start import Beginning, beginning
+from mugrow.bench.train import advance
 
 SAVE_EVERY_S = 20.0
 SHOW_EVERY_S = 1.0

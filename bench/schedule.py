@@ -18,7 +18,7 @@ stops at ``cooldown_start`` has seen no decay: its checkpoint can be grown, or c
 
 import math
 
-from bench.spec import RunSpec, ScheduleSpec
+from mugrow.bench.spec import RunSpec, ScheduleSpec
 
 
 def factor(schedule: ScheduleSpec, steps: int, step: int) -> float:

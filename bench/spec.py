@@ -145,7 +145,7 @@ DECAYS = ("scaled", "independent")
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSpec:
-    """A learning-rate schedule as fractions of the horizon; see ``bench.schedule``."""
+    """A learning-rate schedule as fractions of the horizon; see ``mugrow.bench.schedule``."""
 
     kind: Literal["constant", "linear", "cosine", "wsd"] = "wsd"
     warmup: float = 0.05
@@ -222,7 +222,7 @@ OPTIMIZER_STATES = ("fresh", "carry")
 @dataclass(frozen=True, kw_only=True)
 class AverageSpec:
     """An average of the weights along a run, which is evaluated and never trained on; see
-    ``bench.averaging``. ``window`` is swa's, in steps; ``decay`` is ema's, per step."""
+    ``mugrow.bench.averaging``. ``window`` is swa's, in steps; ``decay`` is ema's, per step."""
 
     kind: Literal["none", "swa", "ema"] = "none"
     window: int = 500

@@ -3,7 +3,7 @@
 The members share a model shape, a parametrization, a batch size and a number of steps; their
 hyperparameters, seeds, data and starting weights are their own. The state is flat, ``(K, P)``: a
 row is a member's tensors side by side. Those are the model's, unless a growth method trains others
-(``bench.growth.During``).
+(``mugrow.bench.growth.During``).
 """
 
 import math
@@ -14,10 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench.growth import During, Moments
-from bench.model import Shapes, Weights, flatten, shapes
-from bench.optim import AdamState, fresh_state
-from bench.spec import RunSpec
+from mugrow.bench.growth import During, Moments
+from mugrow.bench.model import Shapes, Weights, flatten, shapes
+from mugrow.bench.optim import AdamState, fresh_state
+from mugrow.bench.spec import RunSpec
 
 Curve = list[dict[str, float | int | None]]
 

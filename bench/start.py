@@ -1,9 +1,9 @@
 """Where a run begins: its own random draw, or a source's checkpoint passed through a growth method.
 
-The operator itself is ``bench.growth``'s. What is chosen beside it, and applied here in this order:
-noise on the grown weights, the optimizer's moments grown or fresh, and their reset outside what the
-source had. Nothing a method returns is trusted: other names, shapes or types than the target's end
-this run, with the reason, and no other.
+The operator itself is ``mugrow.bench.growth``'s. What is chosen beside it, and applied here in this
+order: noise on the grown weights, the optimizer's moments grown or fresh, and their reset outside
+what the source had. Nothing a method returns is trusted: other names, shapes or types than the
+target's end this run, with the reason, and no other.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import checkpoint, growth
-from bench.data.batches import TokenData, train_batch
-from bench.growth import During, MethodError, Moments, zero_pad
-from bench.model import Decoder, Weights, parameters, shapes
-from bench.parametrization import generator, initial_weights, rules_of
-from bench.record import read_run
-from bench.spec import ModelSpec, RunSpec, Start, run_spec_from_json
-from bench.stack import Carried
+from mugrow.bench import checkpoint, growth
+from mugrow.bench.data.batches import TokenData, train_batch
+from mugrow.bench.growth import During, MethodError, Moments, zero_pad
+from mugrow.bench.model import Decoder, Weights, parameters, shapes
+from mugrow.bench.parametrization import generator, initial_weights, rules_of
+from mugrow.bench.record import read_run
+from mugrow.bench.spec import ModelSpec, RunSpec, Start, run_spec_from_json
+from mugrow.bench.stack import Carried
 
 LEARNING_DATA_SEEDS = 2_000_000
 

@@ -3,8 +3,9 @@
 Three programs train the same architecture on the same tokens: a stack of K, a stack of one, and a
 plain ``nn.Module`` under ``torch.optim.AdamW``. They take turns in many short rounds. A ratio is
 the median of the rounds' own ratios, so that a machine whose speed drifts favours none of them.
-Rates are given in tokens/s, in GFLOP/s by ``bench.flops`` and as a share of the matrix-product rate
-measured in the same process; a small model's share is low because its work is not matrix products.
+Rates are given in tokens/s, in GFLOP/s by ``mugrow.bench.flops`` and as a share of the
+matrix-product rate measured in the same process; a small model's share is low because its work is
+not matrix products.
 """
 
 import statistics
@@ -17,13 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench import flops
-from bench.data.batches import TokenData
-from bench.model import count
-from bench.parametrization import initial_weights, rules_of
-from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
-from bench.stack import Stack, begin
-from bench.train import advance
+from mugrow.bench import flops
+from mugrow.bench.data.batches import TokenData
+from mugrow.bench.model import count
+from mugrow.bench.parametrization import initial_weights, rules_of
+from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.bench.stack import Stack, begin
+from mugrow.bench.train import advance
 
 ROUNDS = 25
 

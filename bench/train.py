@@ -6,7 +6,7 @@ leaves: a *diverged* member (NaN or infinite loss) by itself, *pruned* ones at a
 halving (Jamieson & Talwalkar, arXiv 1502.07943), where only the trials with the lowest validation
 loss, averaged over their seeds, go on.
 
-A growth method may act on the training of its targets (``bench.growth.During``): train other
+A growth method may act on the training of its targets (``mugrow.bench.growth.During``): train other
 tensors than those the model runs on, slow or freeze some, weigh coordinates in the norms. Those
 hooks are asked at every step, and nothing else in this file knows of any method.
 
@@ -26,15 +26,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import flops, schedule
-from bench.asymmetry import asymmetry
-from bench.averaging import is_whole, update
-from bench.data.batches import TokenData, train_batch, val_windows
-from bench.model import Decoder, Shapes, Weights, cross_entropy, flatten
-from bench.optim import StackedAdamW, stacked_adamw
-from bench.parametrization import generator, rules_of
-from bench.spec import RunSpec
-from bench.stack import Stack, StackState, begin, model_weights, pack, trained_shapes, unpack
+from mugrow.bench import flops, schedule
+from mugrow.bench.asymmetry import asymmetry
+from mugrow.bench.averaging import is_whole, update
+from mugrow.bench.data.batches import TokenData, train_batch, val_windows
+from mugrow.bench.model import Decoder, Shapes, Weights, cross_entropy, flatten
+from mugrow.bench.optim import StackedAdamW, stacked_adamw
+from mugrow.bench.parametrization import generator, rules_of
+from mugrow.bench.spec import RunSpec
+from mugrow.bench.stack import Stack, StackState, begin, model_weights, pack, trained_shapes, unpack
 
 Result = TypeVar("Result")
 

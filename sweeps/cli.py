@@ -1,6 +1,7 @@
 """The command line: ``mugrow COMMAND``. Results go to stdout, progress and errors to stderr.
 
-A user's mistake is one line and exit code 2. The commands themselves are in ``sweeps.commands``.
+A user's mistake is one line and exit code 2. The commands themselves are in
+``mugrow.sweeps.commands``.
 """
 
 import sys
@@ -10,22 +11,22 @@ from typing import Annotated
 import tyro
 from tyro.conf import subcommand
 
-from bench.spec import UserError
-from sweeps.commands.advise import Advise
-from sweeps.commands.bench import Bench
-from sweeps.commands.check import Check
-from sweeps.commands.coordcheck import Coordcheck
-from sweeps.commands.figure import Figure
-from sweeps.commands.fit import Fit
-from sweeps.commands.grow import Grow
-from sweeps.commands.ladder import Ladder
-from sweeps.commands.listing import List
-from sweeps.commands.new import New
-from sweeps.commands.report import Report
-from sweeps.commands.reproduce import Reproduce
-from sweeps.commands.run import Run
-from sweeps.commands.savings import Savings
-from sweeps.commands.transfer import Transfer
+from mugrow.bench.spec import UserError
+from mugrow.sweeps.commands.advise import Advise
+from mugrow.sweeps.commands.bench import Bench
+from mugrow.sweeps.commands.check import Check
+from mugrow.sweeps.commands.coordcheck import Coordcheck
+from mugrow.sweeps.commands.figure import Figure
+from mugrow.sweeps.commands.fit import Fit
+from mugrow.sweeps.commands.grow import Grow
+from mugrow.sweeps.commands.ladder import Ladder
+from mugrow.sweeps.commands.listing import List
+from mugrow.sweeps.commands.new import New
+from mugrow.sweeps.commands.report import Report
+from mugrow.sweeps.commands.reproduce import Reproduce
+from mugrow.sweeps.commands.run import Run
+from mugrow.sweeps.commands.savings import Savings
+from mugrow.sweeps.commands.transfer import Transfer
 
 Command = (
     Annotated[Run, subcommand("run")]

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.record import (
+from mugrow.bench.record import (
     CURVE_SCHEMA,
     RUN_SCHEMA,
     TRIAL_SCHEMA,
@@ -20,7 +20,7 @@ from bench.record import (
     write_atomically,
     write_table,
 )
-from sweeps.plan import Plan, PlannedRun
+from mugrow.sweeps.plan import Plan, PlannedRun
 
 Rows = Mapping[str, Mapping[str, Any]]
 

@@ -1,7 +1,8 @@
 """What a person sees while a study runs: a live table on a terminal, plain lines elsewhere.
 
 Everything goes to stderr, so that stdout stays free for results. Workers report through small files
-beside their saved states (see ``bench.run``), which also works when they are on other machines.
+beside their saved states (see ``mugrow.bench.run``), which also works when they are on other
+machines.
 """
 
 import json
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from sweeps.plan import Stack
+from mugrow.sweeps.plan import Stack
 
 PLAIN_EVERY_S = 15.0
 

@@ -12,14 +12,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import flops
-from bench.checkpoint import Damaged
-from bench.model import count
-from bench.run import ended
-from sweeps.display import duration
-from sweeps.estimate import Estimate
-from sweeps.execute import Experiment
-from sweeps.plan import Plan, Skipped, Stack
+from mugrow.bench import flops
+from mugrow.bench.checkpoint import Damaged
+from mugrow.bench.model import count
+from mugrow.bench.run import ended
+from mugrow.sweeps.display import duration
+from mugrow.sweeps.estimate import Estimate
+from mugrow.sweeps.execute import Experiment
+from mugrow.sweeps.plan import Plan, Skipped, Stack
 
 
 def dry_run(experiment: Experiment, pool: Path, workers: int, *, as_json: bool) -> None:

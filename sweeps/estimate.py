@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from bench.flops import per_token
-from bench.spec import ModelSpec
-from bench.throughput import matmul_gflops, probe
-from sweeps.display import Work, reports
-from sweeps.plan import Plan, Stack
+from mugrow.bench.flops import per_token
+from mugrow.bench.spec import ModelSpec
+from mugrow.bench.throughput import matmul_gflops, probe
+from mugrow.sweeps.display import Work, reports
+from mugrow.sweeps.plan import Plan, Stack
 
 TRUST_AFTER_S = 20.0
 LARGEST_TRIED_FLOPS = 3e11  # a step of a few seconds

@@ -13,12 +13,12 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.data.batches import load
-from bench.entries import check_params
-from bench.evaluation import EvaluationSpec, evaluate, evaluation
-from bench.record import EVALUATION_SCHEMA, read_run, write_json, write_table
-from bench.spec import DataSpec, Scalar
-from sweeps.graph import Node
+from mugrow.bench.data.batches import load
+from mugrow.bench.entries import check_params
+from mugrow.bench.evaluation import EvaluationSpec, evaluate, evaluation
+from mugrow.bench.record import EVALUATION_SCHEMA, read_run, write_json, write_table
+from mugrow.bench.spec import DataSpec, Scalar
+from mugrow.sweeps.graph import Node
 
 
 @dataclass(frozen=True)

@@ -23,18 +23,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.checkpoint import Damaged, load
-from bench.flops import per_token
-from bench.record import set_aside, write_json
-from bench.run import TRACEBACK, Job, ended, run_stack
-from bench.spec import DataSpec, UserError
-from bench.stack import Rung
-from sweeps.collect import collect
-from sweeps.display import Display, display, duration, title
-from sweeps.estimate import Estimate
-from sweeps.plan import Plan, Stack, depends, plan
-from sweeps.search import Finished
-from sweeps.study import Study
+from mugrow.bench.checkpoint import Damaged, load
+from mugrow.bench.flops import per_token
+from mugrow.bench.record import set_aside, write_json
+from mugrow.bench.run import TRACEBACK, Job, ended, run_stack
+from mugrow.bench.spec import DataSpec, UserError
+from mugrow.bench.stack import Rung
+from mugrow.sweeps.collect import collect
+from mugrow.sweeps.display import Display, display, duration, title
+from mugrow.sweeps.estimate import Estimate
+from mugrow.sweeps.plan import Plan, Stack, depends, plan
+from mugrow.sweeps.search import Finished
+from mugrow.sweeps.study import Study
 
 COLLECT_EVERY_S = 60.0
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bench.growth import check_growth, check_start, method
-from bench.spec import RunSpec, Scalar, Start
-from sweeps.plan import Plan, PlannedRun, all_params, stacks_of
+from mugrow.bench.growth import check_growth, check_start, method
+from mugrow.bench.spec import RunSpec, Scalar, Start
+from mugrow.sweeps.plan import Plan, PlannedRun, all_params, stacks_of
 
 FRESH, CARRY = Start(optimizer="fresh"), Start(optimizer="carry")
 

@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench import checkpoint
-from bench.checkpoint import Damaged
-from bench.checks.cases import Grown
-from bench.data.batches import load
-from bench.growth import GrowthMethod, blamed, check_growth, check_start, method, stages
-from bench.model import Decoder, Weights
-from bench.parametrization import rules_of
-from bench.record import write_json
-from bench.spec import ModelSpec, RunSpec, Start, UserError, canonical_json, unknown
-from bench.start import Beginning, Source, batch, begun, read_source
+from mugrow.bench import checkpoint
+from mugrow.bench.checkpoint import Damaged
+from mugrow.bench.checks.cases import Grown
+from mugrow.bench.data.batches import load
+from mugrow.bench.growth import GrowthMethod, blamed, check_growth, check_start, method, stages
+from mugrow.bench.model import Decoder, Weights
+from mugrow.bench.parametrization import rules_of
+from mugrow.bench.record import write_json
+from mugrow.bench.spec import ModelSpec, RunSpec, Start, UserError, canonical_json, unknown
+from mugrow.bench.start import Beginning, Source, batch, begun, read_source
 
 CHECKPOINT = "checkpoint.safetensors"
 

@@ -3,31 +3,31 @@
 from collections.abc import Iterator
 from importlib import import_module
 
-from bench.spec import UserError
+from mugrow.bench.spec import UserError
 
 
 def listing(what: str) -> list[dict[str, str]]:
     """Rows of names with their facts; ``what`` as in ``mugrow list``."""
     match what:
         case "studies":
-            from sweeps.recipes import RECIPES
+            from mugrow.sweeps.recipes import RECIPES
 
             return _named(RECIPES)
         case "samplers":
-            from sweeps.study import SAMPLERS
+            from mugrow.sweeps.study import SAMPLERS
 
             return _named(SAMPLERS)
         case "corpora":
-            from bench.data.corpora import corpora
+            from mugrow.bench.data.corpora import corpora
 
             return _named(corpora())
         case "figures":
-            from analysis.figures import FIGURES
+            from mugrow.analysis.figures import FIGURES
 
             own = {name: entry.title for name, entry in FIGURES.items()}
             return _named(own | dict(_paper_figures()))
         case "papers":
-            from sweeps.recipes.papers import PAPERS, paper
+            from mugrow.sweeps.recipes.papers import PAPERS, paper
 
             return [
                 {
@@ -40,12 +40,12 @@ def listing(what: str) -> list[dict[str, str]]:
                 for name, arxiv in PAPERS.items()
             ]
         case "methods":
-            from bench.growth import names
+            from mugrow.bench.growth import names
 
             return [_method(name) for name in names()]
         case "evaluations":
-            from bench.evaluation import evaluation
-            from bench.evaluation import names as kinds
+            from mugrow.bench.evaluation import evaluation
+            from mugrow.bench.evaluation import names as kinds
 
             return [
                 {
@@ -58,7 +58,7 @@ def listing(what: str) -> list[dict[str, str]]:
                 for entry in map(evaluation, kinds())
             ]
         case "forms":
-            from analysis.laws import get_form, names
+            from mugrow.analysis.laws import get_form, names
 
             return [
                 {
@@ -71,7 +71,7 @@ def listing(what: str) -> list[dict[str, str]]:
                 for entry in map(get_form, names())
             ]
     assert what == "parametrizations"
-    module = import_module("bench.parametrization")
+    module = import_module("mugrow.bench.parametrization")
     return [
         {
             "name": entry.name,
@@ -84,7 +84,7 @@ def listing(what: str) -> list[dict[str, str]]:
 
 
 def _paper_figures() -> Iterator[tuple[str, str]]:
-    from sweeps.recipes.papers import PAPERS, paper
+    from mugrow.sweeps.recipes.papers import PAPERS, paper
 
     for name in PAPERS:
         for figure, entry in paper(name).figures.items():
@@ -93,7 +93,7 @@ def _paper_figures() -> Iterator[tuple[str, str]]:
 
 def _method(name: str) -> dict[str, str]:
     """One growth method; of a plug-in that cannot be loaded, the reason."""
-    from bench.growth import method
+    from mugrow.bench.growth import method
 
     try:
         entry = method(name)

@@ -15,9 +15,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from bench.entries import scalar, split
-from bench.spec import Scalar, UserError, unknown
-from sweeps.study import CHOICES, Method, Study
+from mugrow.bench.entries import scalar, split
+from mugrow.bench.spec import Scalar, UserError, unknown
+from mugrow.sweeps.study import CHOICES, Method, Study
 
 
 def override(study: Study, assignments: Iterable[str]) -> Study:
@@ -109,6 +109,6 @@ def _method(key: str, text: str) -> Method:
 
 
 def _own_params(name: str) -> Mapping[str, Scalar]:
-    from bench.growth import method, names  # brings in torch
+    from mugrow.bench.growth import method, names  # brings in torch
 
     return method(name).params if name in names() else {}

@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.spec import DataSpec, RunSpec, UserError, unknown
+from mugrow.bench.spec import DataSpec, RunSpec, UserError, unknown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-    from analysis.claims import Claim
-    from analysis.store import Store
-    from sweeps.evaluate import Judged
-    from sweeps.execute import Experiment
-    from sweeps.graph import Node
+    from mugrow.analysis.measure.claims import Claim
+    from mugrow.analysis.read.store import Store
+    from mugrow.sweeps.evaluate import Judged
+    from mugrow.sweeps.execute import Experiment
+    from mugrow.sweeps.graph import Node
 
 Scale = Literal["cpu", "gpu", "paper"]
 
@@ -127,7 +127,7 @@ def setting(
 
 def _pinned(text: Text, priced: bool) -> tuple[DataSpec, int]:
     """A text as a run names it, and the size of its vocabulary."""
-    from bench.data.batches import load, resolve
+    from mugrow.bench.data.batches import load, resolve
 
     if priced and text.vocab_size is not None:
         unread = DataSpec(
@@ -150,8 +150,8 @@ def judged(given: Setting, figures: Mapping[str, Figure]) -> list["Judged"]:
 
 def experiment(paper: Paper, given: Setting, figures: Mapping[str, Figure]) -> "Experiment":
     """What is run for these figures."""
-    from sweeps.execute import Experiment
-    from sweeps.graph import plan_graph
+    from mugrow.sweeps.execute import Experiment
+    from mugrow.sweeps.graph import plan_graph
 
     nodes = [node for figure in figures.values() for node in figure.runs(given)]
     nodes += [node for one in judged(given, figures) for node in one.nodes]
@@ -171,9 +171,9 @@ def experiment(paper: Paper, given: Setting, figures: Mapping[str, Figure]) -> "
 def report(paper: Paper, folder: Path, figures: Mapping[str, Figure]) -> Path:
     """Write a paper's figures, its ledger and their page from the tables in ``folder``; returns
     the page."""
-    from analysis.claims import ledger
-    from analysis.report.paper import Drawn, build
-    from analysis.store import load
+    from mugrow.analysis.measure.claims import ledger
+    from mugrow.analysis.read.store import load
+    from mugrow.analysis.report.paper import Drawn, build
 
     store = load(folder)
     drawn = [

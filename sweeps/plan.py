@@ -21,13 +21,13 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bench.growth import check_growth, check_start, method, stages
-from bench.schedule import cooldown_start
-from bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, UserError
-from bench.stack import stack_key
-from sweeps.search import Finished, Sweep, Trial, replay, sweeps, trial_of
-from sweeps.study import BASELINE, Method, Step, Study
-from sweeps.transfer import Transferred, transferred
+from mugrow.bench.growth import check_growth, check_start, method, stages
+from mugrow.bench.schedule import cooldown_start
+from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, UserError
+from mugrow.bench.stack import stack_key
+from mugrow.sweeps.search import Finished, Sweep, Trial, replay, sweeps, trial_of
+from mugrow.sweeps.study import BASELINE, Method, Step, Study
+from mugrow.sweeps.transfer import Transferred, transferred
 
 SOURCE_DATA_SEEDS = 1_000_000
 STAGE_DATA_SEEDS = 10_000_000

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from bench.growth import REGISTRY
-from bench.record import write_atomically
-from bench.spec import UserError
+from mugrow.bench.growth import REGISTRY
+from mugrow.bench.record import write_atomically
+from mugrow.bench.spec import UserError
 
 METHOD = '''"""{name}: one line that says what it does.
 
@@ -24,9 +24,9 @@ Say here where the rule comes from, in the notation of its paper, and what is su
 
 import torch
 
-from bench.growth import GrowthMethod, Params
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod, Params
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 OUTPUTS = (".attention.o.", ".mlp.down.")
 
@@ -86,7 +86,7 @@ packages = ["mugrow_{name}"]
 """
 TEST = '''"""What {name} says about itself, measured; ``full=True`` tries all 32 decoders."""
 
-from bench.checks import check_method, failures
+from mugrow.bench.checks import check_method, failures
 from mugrow_{name} import METHOD
 
 

@@ -6,8 +6,8 @@ trial and seed; when all have ended their outcomes are told, in the order of the
 next generation is asked for. A trial's value is the mean over seeds of the final validation loss.
 
 No state of the search is stored. The finished runs decide the outcomes, the outcomes decide the
-next trials (``sweeps.sampling``), so a search that was killed is replayed from the runs it left.
-The learning rate's axis has steps of 1/8 in log2, so rounding cannot make a replay drift.
+next trials (``mugrow.sweeps.sampling``), so a search that was killed is replayed from the runs it
+left. The learning rate's axis has steps of 1/8 in log2, so rounding cannot make a replay drift.
 
 The surprising fact: a sampler may ask for the same point twice. It is then the same runs, trained
 and paid for once.
@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bench.parametrization import canonical
-from bench.spec import DataSpec, ModelSpec, RunSpec
-from sweeps.override import override
-from sweeps.sampling import OUTCOME_BLIND, Space, Told, ask
-from sweeps.study import Proxy, Study
+from mugrow.bench.parametrization import canonical
+from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec
+from mugrow.sweeps.override import override
+from mugrow.sweeps.sampling import OUTCOME_BLIND, Space, Told, ask
+from mugrow.sweeps.study import Proxy, Study
 
 STEPS_PER_LOG2 = 8
 

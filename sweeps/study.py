@@ -15,7 +15,7 @@ the best learning rate moves, so they vary it alone, at ``base_init_std``: along
 study asks for it along depth, tokens and batch, and with one setting changed (``variants``).
 
 A study is checked when it is made: a mistake is one line, before anything trains. Whether a method
-can grow a step of the ladder is checked by ``sweeps.plan``, which knows the methods.
+can grow a step of the ladder is checked by ``mugrow.sweeps.plan``, which knows the methods.
 """
 
 import math
@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from bench.spec import HyperSpec, ModelSpec, Scalar, ScheduleSpec, Start, UserError, unknown
+from mugrow.bench.spec import HyperSpec, ModelSpec, Scalar, ScheduleSpec, Start, UserError, unknown
 
 SAMPLERS = {
     "grid": "every pair of log2_lr and init_std, in a fixed order",
@@ -36,7 +36,9 @@ BASELINE = "scratch"
 
 @dataclass(frozen=True, kw_only=True)
 class FixedHyper:
-    """The AdamW hyperparameters that are not searched. Fields as in ``bench.spec.HyperSpec``."""
+    """The AdamW hyperparameters that are not searched. Fields as in
+    ``mugrow.bench.spec.HyperSpec``.
+    """
 
     weight_decay: float = 0.1
     beta1: float = 0.9
@@ -100,8 +102,8 @@ class Method:
     """A growth method by name, those of its parameters that differ from their defaults, and what
     happens to optimizer and schedule when it has grown its source.
 
-    ``optimizer``, ``noise`` and ``reset`` are as in ``bench.spec.Start``. With t the source's step,
-    the target begins its schedule at
+    ``optimizer``, ``noise`` and ``reset`` are as in ``mugrow.bench.spec.Start``. With t the
+    source's step, the target begins its schedule at
 
         restart      0
         continue     t

@@ -1,9 +1,10 @@
 """The optimum of a sweep, as the hyperparameters that larger models are given.
 
 Of the initial scales searched, the one with the best trial. At that scale, the vertex of the
-parabola through the losses around the best learning rate (``analysis.transfer.optimum``); where
-there is none, the best learning rate tested. A vertex is rounded to 1/64 in log2: finer is below
-what a sweep can tell, and the last bits of a fit would change the identity of every run after it.
+parabola through the losses around the best learning rate (``mugrow.analysis.transfer.optimum``);
+where there is none, the best learning rate tested. A vertex is rounded to 1/64 in log2: finer is
+below what a sweep can tell, and the last bits of a fit would change the identity of every run after
+it.
 
 The surprising fact: an optimum at the edge of the grid is transferred as it stands. It is flagged,
 because whether a wider grid would have been better is for the reader to ask.
@@ -14,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.transfer import Edge, optimum
-from sweeps.search import Trial
+from mugrow.analysis.transfer import Edge, optimum
+from mugrow.sweeps.search import Trial
 
 STEPS_PER_LOG2 = 64
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from sweeps.cli import main
+from mugrow.sweeps.cli import main
 
 # A deadline would measure the machine, and a missed one begins minutes of shrinking.
 settings.register_profile("untimed", deadline=None)
@@ -114,7 +114,7 @@ def in_threads(monkeypatch) -> Iterator[None]:
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr("sweeps.execute._processes", threads)
+    monkeypatch.setattr("mugrow.sweeps.execute._processes", threads)
     yield
     torch.set_num_threads(before)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.checks import CHECKS
-from bench.checks.table import BEGIN, COLUMNS, END, row
-from bench.growth import method, names
+from mugrow.bench.checks import CHECKS
+from mugrow.bench.checks.table import BEGIN, COLUMNS, END, row
+from mugrow.bench.growth import method, names
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "adding-a-method.md").read_text(encoding="utf-8")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.claims import ledger
-from analysis.report.paper import summary_line
-from analysis.store import load
-from sweeps.recipes.papers import PAPERS, paper
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import load
+from mugrow.analysis.report.paper import summary_line
+from mugrow.sweeps.recipes.papers import PAPERS, paper
 
 PAPERS_FOLDER = Path(__file__).parents[1] / "results/reference/papers"
 COMMITTED = sorted(path.name for path in PAPERS_FOLDER.glob("*") if path.is_dir())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.growth import GrowthMethod
-from sweeps.recipes import RECIPES, recipe
+from mugrow.bench.growth import GrowthMethod
+from mugrow.sweeps.recipes import RECIPES, recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.report import format as fmt
-from analysis.store import load
-from analysis.summary import summarize
+from mugrow.analysis.read.store import load
+from mugrow.analysis.report import format as fmt
+from mugrow.analysis.summary import summarize
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "reference"

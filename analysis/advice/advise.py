@@ -21,13 +21,13 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from analysis.advice import timing
-from analysis.advice.evidence import Evidence, ideal_growth, published_warmstart
-from analysis.advice.experiment import settle
-from analysis.advice.fitted import finals, law_evidence
-from analysis.advice.measured import Measured, measure, target_runs
-from analysis.advice.plan import Plan, check_count
-from analysis.advice.published import (
+from mugrow.analysis.advice import timing
+from mugrow.analysis.advice.evidence import Evidence, ideal_growth, published_warmstart
+from mugrow.analysis.advice.experiment import settle
+from mugrow.analysis.advice.fitted import finals, law_evidence
+from mugrow.analysis.advice.measured import Measured, measure, target_runs
+from mugrow.analysis.advice.plan import Plan, check_count
+from mugrow.analysis.advice.published import (
     BESIROGLU,
     BESIROGLU_CITATION,
     G_STACK_PARAMS,
@@ -36,11 +36,11 @@ from analysis.advice.published import (
     KAPLAN_PARAMS,
     within,
 )
-from analysis.advice.sources import Source, starting_points
-from analysis.advice.staged import growth_tokens, optimal_schedule
-from analysis.savings import ACCOUNTINGS
-from analysis.store import Store
-from analysis.summary import to_json
+from mugrow.analysis.advice.sources import Source, starting_points
+from mugrow.analysis.advice.staged import growth_tokens, optimal_schedule
+from mugrow.analysis.measure.savings import ACCOUNTINGS
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.summary import to_json
 
 Verdict = Literal["grow", "scratch", "too close to call", "cannot say"]
 

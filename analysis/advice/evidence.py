@@ -1,8 +1,8 @@
 """What is known about growing a given target: a cost ratio, how sure it is, and how far it reaches.
 
-All evidence is reduced to one number, the cost ratio of ``analysis.advice.plan``, so that laws,
-theory and measured runs can stand in one table. What differs is what lies behind the ends of its
-interval, and how far the target asked about is from the largest one measured: ``reach`` is the
+All evidence is reduced to one number, the cost ratio of ``mugrow.analysis.advice.plan``, so that
+laws, theory and measured runs can stand in one table. What differs is what lies behind the ends of
+its interval, and how far the target asked about is from the largest one measured: ``reach`` is the
 ratio of asked to measured, for N, D and C.
 """
 
@@ -10,16 +10,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from analysis.advice.plan import Plan
-from analysis.advice.published import (
+from mugrow.analysis.advice.plan import Plan
+from mugrow.analysis.advice.published import (
     KAPLAN_PARAMS,
     KAPLAN_TOKENS,
     SHRINK_AND_PERTURB,
     Warmstart,
     within,
 )
-from analysis.advice.staged import KAPLAN, KaplanSteps
-from analysis.stats import Interval
+from mugrow.analysis.advice.staged import KAPLAN, KaplanSteps
+from mugrow.analysis.stats import Interval
 
 UNKNOWN = "unknown"
 HELD_OUT = "unknown; ends from the law's error on the run held out of it"

@@ -3,14 +3,14 @@
 A ladder of targets below the one asked about, each from scratch and grown, at the plan's growth
 factor and a quarter, half and all of its tokens a parameter, so that a law can tell parameters from
 tokens (a family needs at least three sizes: Choshen et al., arXiv 2410.11840). The largest is
-smaller by the factor that ``analysis.advice.fitted`` allows a law to reach beyond its data, and so
-the ladder is cheap: cost falls with the square of the size.
+smaller by the factor that ``mugrow.analysis.advice.fitted`` allows a law to reach beyond its data,
+and so the ladder is cheap: cost falls with the square of the size.
 """
 
 from typing import Any
 
-from analysis.advice.fitted import REACH
-from analysis.advice.plan import Plan
+from mugrow.analysis.advice.fitted import REACH
+from mugrow.analysis.advice.plan import Plan
 
 SIZES = (1.0, 1.5, 2.25)
 TOKEN_FACTORS = (0.25, 0.5, 1.0)

@@ -26,13 +26,13 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from analysis.advice.evidence import Evidence, reach
-from analysis.advice.plan import Plan
-from analysis.arms import BASELINE
-from analysis.laws.fit import FitResult, fit
-from analysis.laws.resampled import resampled_params
-from analysis.laws.transfer_tokens import FORM
-from analysis.stats import Array, Interval
+from mugrow.analysis.advice.evidence import Evidence, reach
+from mugrow.analysis.advice.plan import Plan
+from mugrow.analysis.laws.fit import FitResult, fit
+from mugrow.analysis.laws.resampled import resampled_params
+from mugrow.analysis.laws.transfer_tokens import FORM
+from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.stats import Array, Interval
 
 REACH = 10.0
 RESAMPLES = 200

@@ -3,7 +3,7 @@
 A measured cost ratio is one point: one target, one growth factor, one source. It is carried over
 to another plan unchanged, which is an assumption, so it decides only near by: within a factor
 ``NEAR`` in parameters, tokens, growth factor and the source's tokens a parameter. Farther away a
-law has to carry it (``analysis.advice.fitted``).
+law has to carry it (``mugrow.analysis.advice.fitted``).
 """
 
 import json
@@ -13,13 +13,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.advice.evidence import Evidence, reach
-from analysis.advice.plan import Plan
-from analysis.arms import BASELINE, arm, curves_by_run, label_targets
-from analysis.savings import Saving, headline
-from analysis.stats import Interval, nominal_coverage
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.advice.evidence import Evidence, reach
+from mugrow.analysis.advice.plan import Plan
+from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run, label_targets
+from mugrow.analysis.measure.savings import Saving, headline
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.stats import Interval, nominal_coverage
+from mugrow.bench.spec import UserError
 
 NEAR = 2.0
 

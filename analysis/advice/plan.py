@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from analysis.savings import Accounting
-from analysis.stats import Interval
-from bench.spec import UserError
+from mugrow.analysis.measure.savings import Accounting
+from mugrow.analysis.stats import Interval
+from mugrow.bench.spec import UserError
 
 LARGEST = 1e30
 

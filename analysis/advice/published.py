@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from analysis.stats import Interval
+from mugrow.analysis.stats import Interval
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ outside the sizes it comes from can ask for a source that costs more than the ta
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.advice import timing
-from analysis.advice.measured import NEAR, Measured
-from analysis.advice.published import (
+from mugrow.analysis.advice import timing
+from mugrow.analysis.advice.measured import NEAR, Measured
+from mugrow.analysis.advice.published import (
     G_STACK_PARAMS,
     KAPLAN_PARAMS,
     SHRINK_AND_PERTURB,
     within,
 )
-from analysis.advice.staged import growth_tokens
+from mugrow.analysis.advice.staged import growth_tokens
 
 WARMSTART_FACTOR = 2.0
 STAGED_FACTORS = (2.0, 4.0, 8.0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.figures import (
+from mugrow.analysis.figures import (
     asymmetry,
     costs,
     curves,
@@ -26,8 +26,8 @@ from analysis.figures import (
     sweeps,
     transfer,
 )
-from analysis.store import Store
-from bench.spec import unknown
+from mugrow.analysis.read.store import Store
+from mugrow.bench.spec import unknown
 
 
 @dataclass(frozen=True)

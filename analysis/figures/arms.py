@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import style
-from analysis.figures.curves import COMPUTE, seed_means, shown_range
-from analysis.measured import arm
-from analysis.stats import Interval
-from analysis.store import Store
+from mugrow.analysis.figures import style
+from mugrow.analysis.figures.curves import COMPUTE, seed_means, shown_range
+from mugrow.analysis.measure.measured import arm
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.stats import Interval
 
 Looks = Mapping[str, style.Look]
 LOSS = "validation loss (nats per token)"

@@ -1,8 +1,8 @@
 """How far the copies of a unit have come apart, over the training of grown models.
 
-The asymmetry (``bench.asymmetry``) of a model still locked is 0: its copies get equal gradients,
-and it is no larger than its source. Independent units are at about 1. It is logged where the
-target's width is a multiple of its source's.
+The asymmetry (``mugrow.bench.asymmetry``) of a model still locked is 0: its copies get equal
+gradients, and it is no larger than its source. Independent units are at about 1. It is logged where
+the target's width is a multiple of its source's.
 """
 
 from typing import Any
@@ -11,10 +11,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures import curves, style
-from analysis.recovery import grown_curves
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.figures import curves, style
+from mugrow.analysis.measure.recovery import grown_curves
+from mugrow.analysis.read.store import Store
+from mugrow.bench.spec import UserError
 
 LOCKED = 1e-6
 FLOOR = 1e-8  # rounding is at about 1e-7; smaller values and 0 are drawn here

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from analysis.figures import style
+from mugrow.analysis.figures import style
 
 Row = Mapping[str, Any]
 KINDS = {"x": "$|x_t|$", "dx": "$|x_t - x_0|$"}

@@ -10,10 +10,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures import style
-from analysis.report.format import flops
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.figures import style
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report.format import flops
+from mugrow.bench.spec import UserError
 
 PARTS = {"flops": ("target", "#0072B2"), "flops_source": ("source", "#E69F00"),
          "flops_tuning": ("tuning", "#999999")}  # fmt: skip

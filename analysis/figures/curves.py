@@ -15,11 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures import emphasis, style
-from analysis.recovery import labelled_targets
-from analysis.report.format import ACCOUNTINGS
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.figures import emphasis, style
+from mugrow.analysis.measure.recovery import labelled_targets
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report.format import ACCOUNTINGS
+from mugrow.bench.spec import UserError
 
 COMPUTE = "compute (FLOPs)"
 DRAWN = 200  # points of a curve: more are not seen, and the page would weigh tens of megabytes

@@ -11,8 +11,8 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from analysis.arms import BASELINE
-from analysis.figures import style
+from mugrow.analysis.figures import style
+from mugrow.analysis.measure.arms import BASELINE
 
 MOST = 8
 LOWEST = 6

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from analysis.arms import BASELINE
-from analysis.figures import style
-from analysis.report.format import ACCOUNTINGS
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.figures import style
+from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report.format import ACCOUNTINGS
+from mugrow.bench.spec import UserError
 
 Row = dict[str, Any]
 MARKS = {"target": ("o", "#0072B2"), "source": ("s", "#D55E00"), "full": ("D", style.GREY)}

@@ -17,10 +17,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from analysis.figures import laws, style
-from analysis.report.format import flops, si
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.figures import laws, style
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report.format import flops, si
+from mugrow.bench.spec import UserError
 
 Row = dict[str, Any]
 

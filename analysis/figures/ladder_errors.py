@@ -6,8 +6,8 @@ The laws of Choshen et al. (arXiv 2410.11840) err by 4 % at best, which is dashe
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures import arms, style
-from analysis.published import over_families
+from mugrow.analysis.figures import arms, style
+from mugrow.analysis.laws.families import over_families
 
 BEST_PERCENT = 4
 

@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from analysis.figures import style
-from analysis.report.format import parametrization, si
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.figures import style
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report.format import parametrization, si
+from mugrow.bench.spec import UserError
 
 Row = dict[str, Any]
 

@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from analysis.figures import curves, emphasis, sweeps
-from analysis.report.format import ACCOUNTINGS, speedup_short
-from analysis.store import Store
+from mugrow.analysis.figures import curves, emphasis, sweeps
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report.format import ACCOUNTINGS, speedup_short
 
 ACCOUNTING = "source"
 LONG = 45  # letters: two columns of the legend hold no more each

@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.arms import BASELINE
-from analysis.figures import curves, multiples, style
-from analysis.report.format import ACCOUNTINGS, speedup_short
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.figures import curves, multiples, style
+from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report.format import ACCOUNTINGS, speedup_short
+from mugrow.bench.spec import UserError
 
 LINES = {"target": "-", "source": "--"}
 

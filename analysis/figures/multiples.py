@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures import style
+from mugrow.analysis.figures import style
 
 COLUMNS = 4
 TALLER = 1.3  # by what a panel grows below its curves to hold two lines of text

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis.figures import style
-from analysis.figures.sweeps import ACROSS, LOSS, mark_at_top, mark_edge
-from analysis.report import transfer as words
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.figures import style
+from mugrow.analysis.figures.sweeps import ACROSS, LOSS, mark_at_top, mark_edge
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report import transfer as words
+from mugrow.bench.spec import UserError
 
 Row = dict[str, Any]
 

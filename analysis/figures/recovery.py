@@ -1,6 +1,6 @@
 """What growing does to the loss at first, and how long until it is made good; a panel a method.
 
-See ``analysis.recovery`` for what *spike* and *back* mean.
+See ``mugrow.analysis.measure.recovery`` for what *spike* and *back* mean.
 """
 
 from typing import Any
@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures import multiples, style
-from analysis.recovery import grown_curves
-from analysis.report.format import number, si
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.figures import multiples, style
+from mugrow.analysis.measure.recovery import grown_curves
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report.format import number, si
+from mugrow.bench.spec import UserError
 
 Row = dict[str, Any]
 

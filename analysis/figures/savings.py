@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from analysis.figures import emphasis, style
-from analysis.report.format import ACCOUNTINGS
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.figures import emphasis, style
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report.format import ACCOUNTINGS
+from mugrow.bench.spec import UserError
 
 Row = dict[str, Any]
 CENSORED = {

@@ -26,8 +26,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from analysis.report.format import si
-from bench.record import write_atomically
+from mugrow.analysis.report.format import si
+from mugrow.bench.record import write_atomically
 
 RC: dict[Any, Any] = {
     "font.size": 9,

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from analysis.figures import style
-from analysis.report import transfer as words
-from analysis.report.format import parametrization as shown
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.figures import style
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report import transfer as words
+from mugrow.analysis.report.format import parametrization as shown
+from mugrow.bench.spec import UserError
 
 Array = npt.NDArray[np.float64]
 Sweep = dict[str, Any]

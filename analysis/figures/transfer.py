@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis.figures import style
-from analysis.report import format as fmt
-from analysis.report import transfer as words
-from analysis.store import Store
-from bench.spec import UserError
+from mugrow.analysis.figures import style
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report import format as fmt
+from mugrow.analysis.report import transfer as words
+from mugrow.bench.spec import UserError
 
 Ladder = dict[str, Any]
 BEST = "log₂ best learning rate"

@@ -4,8 +4,8 @@
 ``mugrow.forms``, each pointing at a ``Form``.
 """
 
-from analysis.laws.form import Form
-from bench.entries import Registry
+from mugrow.analysis.laws.form import Form
+from mugrow.bench.entries import Registry
 
 REGISTRY = Registry(
     noun="form",

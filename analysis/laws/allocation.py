@@ -6,8 +6,8 @@ are (B, 4), one for each resample, with nan where a resample has none.
 
 import numpy as np
 
-from analysis.laws.clusters import ends
-from analysis.stats import Array
+from mugrow.analysis.laws.clusters import ends
+from mugrow.analysis.stats import Array
 
 PARAMS = ("D_exponent", "D_coefficient", "N_exponent", "N_coefficient")
 

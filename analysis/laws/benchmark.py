@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from analysis.laws.chinchilla import FORM
-from analysis.laws.fit import fit
-from analysis.laws.resample import draw_counts
-from analysis.stats import Array
+from mugrow.analysis.laws.chinchilla import FORM
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.resample import draw_counts
+from mugrow.analysis.stats import Array
 
 POINTS = Path("../shared/data/laws/epoch_chinchilla/svg_extracted_data.csv")
 DELTA = 1e-3

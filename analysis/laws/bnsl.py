@@ -7,9 +7,9 @@ variable: rows that do not reach both sides of the break cannot tell them apart.
 
 import numpy as np
 
-from analysis.laws.form import Form, Points, Pointwise, Units
-from analysis.laws.separable import coefficients, grid, lowest
-from analysis.stats import Array
+from mugrow.analysis.laws.form import Form, Points, Pointwise, Units
+from mugrow.analysis.laws.separable import coefficients, grid, lowest
+from mugrow.analysis.stats import Array
 
 SLOPES = (0.0, 0.1, 0.3, 0.6, 1.0)
 CHANGES = (-0.8, -0.3, -0.1, 0.1, 0.3, 0.8)

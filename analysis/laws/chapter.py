@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.laws import get_form
-from analysis.laws.fit import fit
-from analysis.laws.form import Form, Points, Pointwise
-from analysis.laws.growing import contours, growth_factors
-from analysis.laws.selection import Comparison, Mask, compare, largest
-from analysis.stats import Array
-from bench.spec import UserError
+from mugrow.analysis.laws import get_form
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.form import Form, Points, Pointwise
+from mugrow.analysis.laws.growing import contours, growth_factors
+from mugrow.analysis.laws.selection import Comparison, Mask, compare, largest
+from mugrow.analysis.stats import Array
+from mugrow.bench.spec import UserError
 
 FORMS = ("chinchilla", "chinchilla_tied", "skaling", "kaplan")
 OF_SIZE = ("power",)
@@ -49,9 +49,9 @@ def chapter(
 
     ``rows`` has a final a row: ``n`` parameters, ``d`` tokens, ``c`` FLOPs, ``g`` growth factor,
     ``loss``, ``law`` (which one the row belongs to), ``variant`` (of a method, see
-    ``analysis.arms``), ``parametrization``, ``cluster`` (what the bootstrap resamples), ``scratch``
-    (bool). ``resamples`` is 1000, less for many rows.
-    ``UserError`` on a form that does not read N and D alone.
+    ``mugrow.analysis.measure.arms``), ``parametrization``, ``cluster`` (what the bootstrap
+    resamples), ``scratch`` (bool). ``resamples`` is 1000, less for many rows. ``UserError`` on a
+    form that does not read N and D alone.
     """
     known = [_form(name) for name in forms]
     laws = [

@@ -9,9 +9,9 @@ optimiser stopped early (Besiroglu et al. 2024, arXiv 2404.10102).
 
 import numpy as np
 
-from analysis.laws.form import Form, Points, Pointwise, Units
-from analysis.laws.separable import coefficients, grid, lowest
-from analysis.stats import Array
+from mugrow.analysis.laws.form import Form, Points, Pointwise, Units
+from mugrow.analysis.laws.separable import coefficients, grid, lowest
+from mugrow.analysis.stats import Array
 
 EXPONENTS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.6, 0.8, 1.1, 1.5, 2.0)
 RANGES = {"alpha": (0.0, 3.0), "beta": (0.0, 3.0)}

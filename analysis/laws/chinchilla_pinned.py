@@ -8,8 +8,8 @@ non-negative least squares would set to 0 is reported as 0, ``bound_hit``.
 
 from dataclasses import replace
 
-from analysis.laws import chinchilla
-from analysis.laws.form import Form, Pointwise
+from mugrow.analysis.laws import chinchilla
+from mugrow.analysis.laws.form import Form, Pointwise
 
 assert isinstance(chinchilla.FORM.law, Pointwise)
 

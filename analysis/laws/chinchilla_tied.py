@@ -7,10 +7,10 @@ it predicts those above better than the untied law does.
 
 import numpy as np
 
-from analysis.laws import chinchilla
-from analysis.laws.form import Form, Points, Pointwise, Units
-from analysis.laws.separable import grid
-from analysis.stats import Array
+from mugrow.analysis.laws import chinchilla
+from mugrow.analysis.laws.form import Form, Points, Pointwise, Units
+from mugrow.analysis.laws.separable import grid
+from mugrow.analysis.stats import Array
 
 
 def untie(params: Array) -> Array:

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from analysis.laws.form import Options, Points
-from analysis.laws.result import Ends
-from analysis.stats import Array
-from bench.spec import UserError
+from mugrow.analysis.laws.form import Options, Points
+from mugrow.analysis.laws.result import Ends
+from mugrow.analysis.stats import Array
+from mugrow.bench.spec import UserError
 
 Index = npt.NDArray[np.intp]
 

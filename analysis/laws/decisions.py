@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.laws.form import Points
-from analysis.laws.minimise import minimise
-from analysis.laws.problem import Problem
-from analysis.laws.resample import draw_counts, ends, group_rows
-from analysis.laws.result import FitResult
-from analysis.stats import Array
+from mugrow.analysis.laws.form import Points
+from mugrow.analysis.laws.minimise import minimise
+from mugrow.analysis.laws.problem import Problem
+from mugrow.analysis.laws.resample import draw_counts, ends, group_rows
+from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.stats import Array
 
 
 def with_decisions(problem: Problem, best: Array, result: FitResult) -> FitResult:

@@ -24,14 +24,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from analysis.laws.allocation import PARAMS, named, optimum
-from analysis.laws.clusters import Index, check, drawn_groups, summary
-from analysis.laws.form import Form, Options, Points
-from analysis.laws.power_line import lines
-from analysis.laws.resample import group_rows
-from analysis.laws.result import FitResult
-from analysis.stats import Array
-from bench.spec import UserError
+from mugrow.analysis.laws.allocation import PARAMS, named, optimum
+from mugrow.analysis.laws.clusters import Index, check, drawn_groups, summary
+from mugrow.analysis.laws.form import Form, Options, Points
+from mugrow.analysis.laws.power_line import lines
+from mugrow.analysis.laws.resample import group_rows
+from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.stats import Array
+from mugrow.bench.spec import UserError
 
 GRID = 1500
 FEWEST = 3

@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from analysis.laws.decisions import with_decisions
-from analysis.laws.form import Form, Options, Points, Pointwise
-from analysis.laws.minimise import Minima, minimise
-from analysis.laws.objective import EXACT, Objective
-from analysis.laws.points import check_options, check_points
-from analysis.laws.problem import Problem, state_problem
-from analysis.laws.result import FitResult
-from analysis.laws.status import cannot, judge
-from analysis.stats import Array
+from mugrow.analysis.laws.decisions import with_decisions
+from mugrow.analysis.laws.form import Form, Options, Points, Pointwise
+from mugrow.analysis.laws.minimise import Minima, minimise
+from mugrow.analysis.laws.objective import EXACT, Objective
+from mugrow.analysis.laws.points import check_options, check_points
+from mugrow.analysis.laws.problem import Problem, state_problem
+from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.laws.status import cannot, judge
+from mugrow.analysis.stats import Array
 
 __all__ = ["FitResult", "Options", "fit"]
 

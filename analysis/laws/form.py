@@ -4,12 +4,13 @@ A ``Pointwise`` law predicts the loss of one row from that row alone,
 
     ln L_i = f(x_i, theta),
 
-and is fitted by ``analysis.laws.fit``. It is written in *internal* parameters theta: the logarithm
-of each parameter named in ``positive`` (coefficients such as E, A, B), the others (exponents) as
-they are. While fitting, every variable is measured in units of its geometric mean over the rows;
-``rescale`` converts parameters to other units of the variables, so nothing a user sees depends on
-that choice. A law that is no function of single rows (isoFLOP parabolas, an envelope, a whole
-curve) is a ``Procedure``: it gets the points and returns a ``FitResult`` of its own.
+and is fitted by ``mugrow.analysis.laws.fit``. It is written in *internal* parameters theta: the
+logarithm of each parameter named in ``positive`` (coefficients such as E, A, B), the others
+(exponents) as they are. While fitting, every variable is measured in units of its geometric mean
+over the rows; ``rescale`` converts parameters to other units of the variables, so nothing a user
+sees depends on that choice. A law that is no function of single rows (isoFLOP parabolas, an
+envelope, a whole curve) is a ``Procedure``: it gets the points and returns a ``FitResult`` of its
+own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from analysis.laws.result import FitResult
-from analysis.stats import Array
+from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.stats import Array
 
 Points = Mapping[str, Array]
 """Columns by name, each of shape (rows,): a form's variables, and ``loss``."""
@@ -29,7 +30,7 @@ Units = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Options:
-    """How to fit; ``analysis.laws.fit.fit`` documents each."""
+    """How to fit; ``mugrow.analysis.laws.fit.fit`` documents each."""
 
     delta: float | None = None
     groups: Sequence[object] | None = None

@@ -7,10 +7,10 @@ at any M. Plain least squares on the loss, as there, unless a delta is given.
 
 import numpy as np
 
-from analysis.laws.chinchilla import allocation
-from analysis.laws.form import Form, Points, Pointwise, Units
-from analysis.laws.separable import coefficients, grid, lowest
-from analysis.stats import Array
+from mugrow.analysis.laws.chinchilla import allocation
+from mugrow.analysis.laws.form import Form, Points, Pointwise, Units
+from mugrow.analysis.laws.separable import coefficients, grid, lowest
+from mugrow.analysis.stats import Array
 
 ETAS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 

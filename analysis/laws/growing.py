@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.laws import get_form
-from analysis.laws.clusters import Index, residual_factors
-from analysis.laws.fit import fit
-from analysis.laws.growth_factor import FORM as GROWTH_FACTOR
-from analysis.laws.parabola import FEWEST, levels, parabolas
-from analysis.stats import Array
-from bench.spec import UserError
+from mugrow.analysis.laws import get_form
+from mugrow.analysis.laws.clusters import Index, residual_factors
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.growth_factor import FORM as GROWTH_FACTOR
+from mugrow.analysis.laws.parabola import FEWEST, levels, parabolas
+from mugrow.analysis.stats import Array
+from mugrow.bench.spec import UserError
 
 Row = dict[str, Any]
 

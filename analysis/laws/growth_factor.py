@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.laws.clusters import check, ends, residual_factors, summary
-from analysis.laws.form import Form, Options, Points
-from analysis.laws.parabola import REASONS, levels, parabolas
-from analysis.laws.resample import group_rows
-from analysis.laws.result import FitResult, Status
-from analysis.stats import Array
+from mugrow.analysis.laws.clusters import check, ends, residual_factors, summary
+from mugrow.analysis.laws.form import Form, Options, Points
+from mugrow.analysis.laws.parabola import REASONS, levels, parabolas
+from mugrow.analysis.laws.resample import group_rows
+from mugrow.analysis.laws.result import FitResult, Status
+from mugrow.analysis.stats import Array
 
 SCRATCH = 1e-9  # in ln g
 WORDS = REASONS | {

@@ -22,14 +22,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.laws.allocation import PARAMS, named, optimum
-from analysis.laws.clusters import check, residual_factors, summary
-from analysis.laws.form import Form, Options, Points
-from analysis.laws.parabola import REASONS, Parabolas, levels, parabolas
-from analysis.laws.power_line import lines
-from analysis.laws.resample import group_rows
-from analysis.laws.result import FitResult, Status
-from analysis.stats import Array
+from mugrow.analysis.laws.allocation import PARAMS, named, optimum
+from mugrow.analysis.laws.clusters import check, residual_factors, summary
+from mugrow.analysis.laws.form import Form, Options, Points
+from mugrow.analysis.laws.parabola import REASONS, Parabolas, levels, parabolas
+from mugrow.analysis.laws.power_line import lines
+from mugrow.analysis.laws.resample import group_rows
+from mugrow.analysis.laws.result import FitResult, Status
+from mugrow.analysis.stats import Array
 
 FEWEST_BUDGETS = 3
 SMALLEST_ERROR = 1e-9

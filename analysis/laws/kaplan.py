@@ -7,10 +7,10 @@ are extrapolations by many orders of magnitude, and only their exponents compare
 
 import numpy as np
 
-from analysis.laws.chinchilla import allocation
-from analysis.laws.form import Form, Points, Pointwise, Units
-from analysis.laws.separable import coefficients, grid, lowest
-from analysis.stats import Array
+from mugrow.analysis.laws.chinchilla import allocation
+from mugrow.analysis.laws.form import Form, Points, Pointwise, Units
+from mugrow.analysis.laws.separable import coefficients, grid, lowest
+from mugrow.analysis.stats import Array
 
 ALPHA_D = (0.03, 0.06, 0.1, 0.15, 0.22, 0.32, 0.5, 0.8)
 ALPHA_N = (0.02, 0.04, 0.07, 0.1, 0.15, 0.22, 0.32, 0.5, 0.8)

@@ -6,9 +6,9 @@
 
 import numpy as np
 
-from analysis.laws.form import Form, Points, Pointwise, Units
-from analysis.laws.separable import coefficients, grid, lowest
-from analysis.stats import Array
+from mugrow.analysis.laws.form import Form, Points, Pointwise, Units
+from mugrow.analysis.laws.separable import coefficients, grid, lowest
+from mugrow.analysis.stats import Array
 
 ALPHA_N = (0.02, 0.04, 0.07, 0.1, 0.15, 0.22, 0.35, 0.6, 1.0)
 ALPHA_S = (0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 1.3, 2.0)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.laws.objective import Objective
-from analysis.stats import Array
+from mugrow.analysis.laws.objective import Objective
+from mugrow.analysis.stats import Array
 
 BATCH = 512
 SPARE = 4_000_000  # of 8 bytes; page faults of arrays made anew are a quarter of a fit's time

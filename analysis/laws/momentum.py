@@ -16,13 +16,13 @@ fitted by 0.0011 at most, in either direction.
 import numpy as np
 from scipy.signal import lfilter
 
-from analysis.laws.clusters import check
-from analysis.laws.fit import fit as fit_rows
-from analysis.laws.form import Form, Options, Points, Pointwise, Units
-from analysis.laws.result import FitResult
-from analysis.laws.schedules import Run, by_row, no_fall, runs
-from analysis.laws.separable import coefficients, grid, lowest
-from analysis.stats import Array
+from mugrow.analysis.laws.clusters import check
+from mugrow.analysis.laws.fit import fit as fit_rows
+from mugrow.analysis.laws.form import Form, Options, Points, Pointwise, Units
+from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.laws.schedules import Run, by_row, no_fall, runs
+from mugrow.analysis.laws.separable import coefficients, grid, lowest
+from mugrow.analysis.stats import Array
 
 MEMORY = 0.999
 ALPHAS = np.arange(0.1, 1.25, 0.1)

@@ -25,13 +25,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.laws.clusters import Index, check
-from analysis.laws.fit import fit as fit_rows
-from analysis.laws.form import Form, Options, Points, Pointwise, Units
-from analysis.laws.result import FitResult
-from analysis.laws.schedules import Run, by_row, no_fall, runs
-from analysis.laws.separable import coefficients, grid, lowest
-from analysis.stats import Array
+from mugrow.analysis.laws.clusters import Index, check
+from mugrow.analysis.laws.fit import fit as fit_rows
+from mugrow.analysis.laws.form import Form, Options, Points, Pointwise, Units
+from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.laws.schedules import Run, by_row, no_fall, runs
+from mugrow.analysis.laws.separable import coefficients, grid, lowest
+from mugrow.analysis.stats import Array
 
 PARAMS = ("L0", "A", "alpha", "B", "C", "beta", "gamma")
 POSITIVE = ("L0", "A", "B", "C", "beta")

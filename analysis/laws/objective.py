@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.laws.form import Points, Pointwise
-from analysis.stats import Array
+from mugrow.analysis.laws.form import Points, Pointwise
+from mugrow.analysis.stats import Array
 
 CHUNK = 32_768  # predictions evaluated at a time: several such arrays fit into a core's cache
 FAINT = 1e-4  # of the largest parameter's terms; below, a parameter is judged beside the largest

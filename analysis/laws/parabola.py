@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.stats import Array
-from bench.spec import UserError
+from mugrow.analysis.stats import Array
+from mugrow.bench.spec import UserError
 
 STATUSES = ("converged", "bound_hit", "concave", "flat", "few")
 REASONS = {

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.laws.form import Form, Options, Points, Pointwise
-from analysis.stats import Array
-from bench.spec import UserError, unknown
+from mugrow.analysis.laws.form import Form, Options, Points, Pointwise
+from mugrow.analysis.stats import Array
+from mugrow.bench.spec import UserError, unknown
 
 
 def check_points(form: Form, points: Mapping[str, Any]) -> Points:

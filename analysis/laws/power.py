@@ -6,9 +6,9 @@ small widths predict large ones. Plain least squares on the loss, as there, unle
 
 import numpy as np
 
-from analysis.laws.form import Form, Points, Pointwise, Units
-from analysis.laws.separable import coefficients, grid, lowest
-from analysis.stats import Array
+from mugrow.analysis.laws.form import Form, Points, Pointwise, Units
+from mugrow.analysis.laws.separable import coefficients, grid, lowest
+from mugrow.analysis.stats import Array
 
 EXPONENTS = np.array([0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4, 2.0])
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.stats import Array
+from mugrow.analysis.stats import Array
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.laws.form import Form, Options, Points, Pointwise, Units, internal, natural
-from analysis.laws.objective import Objective
-from analysis.laws.resample import group_rows
-from analysis.laws.result import FitResult
-from analysis.stats import Array
+from mugrow.analysis.laws.form import Form, Options, Points, Pointwise, Units, internal, natural
+from mugrow.analysis.laws.objective import Objective
+from mugrow.analysis.laws.resample import group_rows
+from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.stats import Array
 
 
 @dataclass(frozen=True, eq=False)

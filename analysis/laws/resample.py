@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from analysis.laws.result import Ends
-from analysis.stats import Array
+from mugrow.analysis.laws.result import Ends
+from mugrow.analysis.stats import Array
 
 LEVEL = 0.95
 

@@ -9,12 +9,12 @@ stays there. So each resample is judged as a fit of its own would be, on the row
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.laws.form import Form, Options, Pointwise
-from analysis.laws.minimise import Minima, minimise
-from analysis.laws.points import check_options, check_points
-from analysis.laws.problem import state_problem
-from analysis.laws.resample import draw_counts
-from analysis.laws.status import cannot, judge
+from mugrow.analysis.laws.form import Form, Options, Pointwise
+from mugrow.analysis.laws.minimise import Minima, minimise
+from mugrow.analysis.laws.points import check_options, check_points
+from mugrow.analysis.laws.problem import state_problem
+from mugrow.analysis.laws.resample import draw_counts
+from mugrow.analysis.laws.status import cannot, judge
 
 
 def resampled_params(

@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.expression import column, condition, numbers
-from analysis.stats import Array
-from bench.record import write_atomically
-from bench.spec import UserError
+from mugrow.analysis.read.expression import column, condition, numbers
+from mugrow.analysis.stats import Array
+from mugrow.bench.record import write_atomically
+from mugrow.bench.spec import UserError
 
 Codes = npt.NDArray[np.int64]
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.laws.clusters import Index
-from analysis.laws.form import Options, Points
-from analysis.laws.resample import group_rows
-from analysis.laws.result import FitResult
-from analysis.stats import Array
-from bench.spec import UserError
+from mugrow.analysis.laws.clusters import Index
+from mugrow.analysis.laws.form import Options, Points
+from mugrow.analysis.laws.resample import group_rows
+from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.stats import Array
+from mugrow.bench.spec import UserError
 
 WARMUP_NODES = 32
 MOST_STEPS = 10_000_000

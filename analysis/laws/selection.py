@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.laws.fit import fit
-from analysis.laws.form import Form, Points, Pointwise
-from analysis.laws.result import Status
-from analysis.stats import Array
-from bench.spec import UserError
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.form import Form, Points, Pointwise
+from mugrow.analysis.laws.result import Status
+from mugrow.analysis.stats import Array
+from mugrow.bench.spec import UserError
 
 Mask = npt.NDArray[np.bool_]
 

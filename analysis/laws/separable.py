@@ -12,7 +12,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-from analysis.stats import Array
+from mugrow.analysis.stats import Array
 
 KEPT = 64
 SMALLEST = 1e-3  # of the target's mean, for the share of a term that least squares set to 0

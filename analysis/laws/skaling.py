@@ -7,10 +7,10 @@ reaches the same losses with a lower E.
 
 import numpy as np
 
-from analysis.laws.chinchilla import RANGES, allocation
-from analysis.laws.form import Form, Points, Pointwise, Units
-from analysis.laws.separable import coefficients, grid, lowest
-from analysis.stats import Array
+from mugrow.analysis.laws.chinchilla import RANGES, allocation
+from mugrow.analysis.laws.form import Form, Points, Pointwise, Units
+from mugrow.analysis.laws.separable import coefficients, grid, lowest
+from mugrow.analysis.stats import Array
 
 EXPONENTS = (0.1, 0.2, 0.35, 0.5, 0.8, 1.2)
 GAMMAS = (0.3, 0.5, 0.7, 1.0, 1.5)

@@ -6,10 +6,10 @@ or of two, cannot tell an exponent from its coefficient; it is then infinite but
 
 import numpy as np
 
-from analysis.laws.minimise import Minima
-from analysis.laws.problem import Problem
-from analysis.laws.result import Status
-from analysis.stats import Array
+from mugrow.analysis.laws.minimise import Minima
+from mugrow.analysis.laws.problem import Problem
+from mugrow.analysis.laws.result import Status
+from mugrow.analysis.stats import Array
 
 VANISHED = 1e-6  # of the loss: a term this small is no part of the law
 ILL_CONDITIONED = 1e8

@@ -1,8 +1,9 @@
-"""Anyone's table as the rows of ``analysis.laws.chapter``: which column is what.
+"""Anyone's table as the rows of ``mugrow.analysis.laws.chapter``: which column is what.
 
 Columns of a study's own ``runs.parquet`` are found by their names; others are named by expressions
-(see ``analysis.expression``). Without a column of methods all rows are one law. Compute is
-``6 n d`` where none is given; it only says which runs are the largest, and which are at one level.
+(see ``mugrow.analysis.read.expression``). Without a column of methods all rows are one law. Compute
+is ``6 n d`` where none is given; it only says which runs are the largest, and which are at one
+level.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from analysis.arms import BASELINE
-from analysis.expression import column
-from analysis.laws.rows import RowPolicy, Selection, select
-from bench.spec import UserError, unknown
+from mugrow.analysis.laws.rows import RowPolicy, Selection, select
+from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.read.expression import column
+from mugrow.bench.spec import UserError, unknown
 
 OWN = {"n": "params", "d": "tokens", "loss": "final_val_loss"}
 ALL = "all runs"

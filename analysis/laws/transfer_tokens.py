@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.laws import chinchilla
-from analysis.laws.fit import fit
-from analysis.laws.form import Form, Points, Pointwise, Units
-from analysis.laws.separable import coefficients, grid, lowest
-from analysis.stats import Array
+from mugrow.analysis.laws import chinchilla
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.form import Form, Points, Pointwise, Units
+from mugrow.analysis.laws.separable import coefficients, grid, lowest
+from mugrow.analysis.stats import Array
 
 EXPONENTS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.8)
 KAPPAS = (0.03, 0.1, 0.3, 1.0)  # in units of mean D over mean D1

@@ -14,14 +14,14 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from analysis import figures
-from analysis.figures import style
-from analysis.report import latex, laws, tables, transfer, words
-from analysis.report.format import ACCOUNTINGS
-from analysis.store import Store, load
-from analysis.summary import summarize
-from bench.record import write_atomically, write_json
-from bench.spec import UserError
+from mugrow.analysis import figures
+from mugrow.analysis.figures import style
+from mugrow.analysis.read.store import Store, load
+from mugrow.analysis.report import latex, laws, tables, transfer, words
+from mugrow.analysis.report.format import ACCOUNTINGS
+from mugrow.analysis.summary import summarize
+from mugrow.bench.record import write_atomically, write_json
+from mugrow.bench.spec import UserError
 
 QUESTION = (
     "How much compute does growing a trained small model into a larger one save over training the "

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from analysis.report import format as fmt
-from analysis.report import laws, transfer
-from analysis.report.tables import Table
+from mugrow.analysis.report import format as fmt
+from mugrow.analysis.report import laws, transfer
+from mugrow.analysis.report.tables import Table
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPOKEN = {str(value): word for value, word in enumerate(DIGITS)} | {".": "point"}

@@ -8,8 +8,8 @@ to say.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from analysis.report import format as fmt
-from analysis.report.tables import Table
+from mugrow.analysis.report import format as fmt
+from mugrow.analysis.report.tables import Table
 
 Row = dict[str, Any]
 

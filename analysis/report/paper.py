@@ -8,14 +8,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.claims import VERDICTS
-from analysis.figures import style
-from analysis.report import build as page_of
-from analysis.report import tables
-from analysis.report.format import MISSING
-from analysis.store import Store
-from bench.record import write_json
-from bench.spec import UserError
+from mugrow.analysis.figures import style
+from mugrow.analysis.measure.claims import VERDICTS
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.report import build as page_of
+from mugrow.analysis.report import tables
+from mugrow.analysis.report.format import MISSING
+from mugrow.bench.record import write_json
+from mugrow.bench.spec import UserError
 
 LEDGER = "ledger.json"
 

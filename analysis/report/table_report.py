@@ -9,15 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import figures
-from analysis.laws.chapter import FORMS, chapter
-from analysis.laws.rows import Selection
-from analysis.laws.table_rows import Columns, table_rows
-from analysis.report import build, latex, laws
-from analysis.store import Store
-from analysis.summary import to_json
-from analysis.table import read_table
-from bench.record import write_json
+from mugrow.analysis import figures
+from mugrow.analysis.laws.chapter import FORMS, chapter
+from mugrow.analysis.laws.rows import Selection
+from mugrow.analysis.laws.table_rows import Columns, table_rows
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.read.table import read_table
+from mugrow.analysis.report import build, latex, laws
+from mugrow.analysis.summary import to_json
+from mugrow.bench.record import write_json
 
 QUESTION = "Which scaling law do these runs follow, what does it decide, and how far to trust it?"
 NO_STORE = Store(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), {})

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.report import format as fmt
+from mugrow.analysis.report import format as fmt
 
 Summary = dict[str, Any]
 

@@ -7,8 +7,8 @@ The same tables are on the terminal, on the page and in LaTeX. The table of verd
 from collections.abc import Iterator
 from typing import Any
 
-from analysis.report import format as fmt
-from analysis.report.tables import Table
+from mugrow.analysis.report import format as fmt
+from mugrow.analysis.report.tables import Table
 
 Found = dict[str, Any]
 Ladder = dict[str, Any]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.report import format as fmt
-from analysis.report import transfer
+from mugrow.analysis.report import format as fmt
+from mugrow.analysis.report import transfer
 
 Summary = dict[str, Any]
 Row = dict[str, Any]

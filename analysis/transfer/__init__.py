@@ -19,6 +19,6 @@ Barkeshli 2605.21486): how far the optimum moves, what that costs, and whether t
 any good.
 """
 
-from analysis.transfer.optimum import Edge, Optimum, optimum
+from mugrow.analysis.transfer.optimum import Edge, Optimum, optimum
 
 __all__ = ["Edge", "Optimum", "optimum"]

@@ -29,10 +29,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from analysis.stats import Interval, jackknife_interval
-from analysis.transfer.ladder import Ladder
-from analysis.transfer.metrics import Draw, Measured
-from analysis.transfer.optimum import Array
+from mugrow.analysis.stats import Interval, jackknife_interval
+from mugrow.analysis.transfer.ladder import Ladder
+from mugrow.analysis.transfer.metrics import Draw, Measured
+from mugrow.analysis.transfer.optimum import Array
 
 EXPONENTS = np.geomspace(0.1, 4.0, 241)
 FEWEST = 3

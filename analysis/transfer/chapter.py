@@ -7,15 +7,23 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from analysis.transfer.asymptote import Asymptote, asymptotes
-from analysis.transfer.cost import cost
-from analysis.transfer.label import variants
-from analysis.transfer.ladder import SCRATCH, Ladder, Skipped, ladders
-from analysis.transfer.metrics import Measured, Pair, drift, measured, pairs, rung, same_argmin
-from analysis.transfer.operator_regret import rungs as operator_rungs
-from analysis.transfer.operator_setting import Comparison, Refused, comparisons
-from analysis.transfer.sweep import Setting, Sweep
-from analysis.transfer.verdict import RULE, SETTING_RULE, setting_verdict, verdict
+from mugrow.analysis.transfer.asymptote import Asymptote, asymptotes
+from mugrow.analysis.transfer.cost import cost
+from mugrow.analysis.transfer.label import variants
+from mugrow.analysis.transfer.ladder import SCRATCH, Ladder, Skipped, ladders
+from mugrow.analysis.transfer.metrics import (
+    Measured,
+    Pair,
+    drift,
+    measured,
+    pairs,
+    rung,
+    same_argmin,
+)
+from mugrow.analysis.transfer.operator_regret import rungs as operator_rungs
+from mugrow.analysis.transfer.operator_setting import Comparison, Refused, comparisons
+from mugrow.analysis.transfer.sweep import Setting, Sweep
+from mugrow.analysis.transfer.verdict import RULE, SETTING_RULE, setting_verdict, verdict
 
 INTERVALS = (
     "95 %, Student's t over jackknife pseudo-values of the paired seeds; "

@@ -14,7 +14,7 @@ rate behaves. It is a price, not a quality: what it buys is the regret.
 import math
 from dataclasses import dataclass
 
-from analysis.transfer.ladder import Ladder
+from mugrow.analysis.transfer.ladder import Ladder
 
 
 @dataclass(frozen=True)

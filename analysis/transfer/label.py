@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from analysis.transfer.sweep import Setting
+from mugrow.analysis.transfer.sweep import Setting
 
 WORDS = {
     "data.corpus_sha256": "corpus",

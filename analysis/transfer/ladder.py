@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from analysis.transfer.label import named
-from analysis.transfer.sweep import Setting, Sweep
+from mugrow.analysis.transfer.label import named
+from mugrow.analysis.transfer.sweep import Setting, Sweep
 
 SCRATCH = "scratch"
 FEWEST_RATES = 3

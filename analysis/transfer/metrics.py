@@ -23,10 +23,10 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.stats import Interval, jackknife_interval
-from analysis.transfer.ladder import Ladder
-from analysis.transfer.optimum import Array, Edge, Optimum, loss_at, optimum
-from analysis.transfer.sweep import Sweep
+from mugrow.analysis.stats import Interval, jackknife_interval
+from mugrow.analysis.transfer.ladder import Ladder
+from mugrow.analysis.transfer.optimum import Array, Edge, Optimum, loss_at, optimum
+from mugrow.analysis.transfer.sweep import Sweep
 
 
 @dataclass(frozen=True, eq=False)

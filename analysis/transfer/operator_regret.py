@@ -21,10 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.stats import Interval, jackknife_interval
-from analysis.transfer.metrics import at_least_zero
-from analysis.transfer.operator_setting import Comparison, Growth, shapes
-from analysis.transfer.optimum import Array, Edge
+from mugrow.analysis.stats import Interval, jackknife_interval
+from mugrow.analysis.transfer.metrics import at_least_zero
+from mugrow.analysis.transfer.operator_setting import Comparison, Growth, shapes
+from mugrow.analysis.transfer.optimum import Array, Edge
 
 Draw = list[Array]  # the mean losses of each growth, shape (values,), over some of the seeds
 

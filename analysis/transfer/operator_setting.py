@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.transfer.label import PARAMS
-from analysis.transfer.ladder import SCRATCH, WIDTH, grows_along
-from analysis.transfer.optimum import Array
-from analysis.transfer.sweep import Seed, Setting, Sweep
+from mugrow.analysis.transfer.label import PARAMS
+from mugrow.analysis.transfer.ladder import SCRATCH, WIDTH, grows_along
+from mugrow.analysis.transfer.optimum import Array
+from mugrow.analysis.transfer.sweep import Seed, Setting, Sweep
 
 START_NOISE = "start.noise"
 FEWEST_VALUES = 3

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from bench.spec import UserError
+from mugrow.bench.spec import UserError
 
 Array = npt.NDArray[np.float64]
 Edge = Literal["low", "high"] | None

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.transfer.optimum import Array, Optimum, optimum
+from mugrow.analysis.transfer.optimum import Array, Optimum, optimum
 
 Setting = Mapping[str, Any]
 Seed = tuple[int, int]  # of weights, of batches

@@ -24,8 +24,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.transfer import operator_regret
-from analysis.transfer.metrics import Drift, Pair, Rung
+from mugrow.analysis.transfer import operator_regret
+from mugrow.analysis.transfer.metrics import Drift, Pair, Rung
 
 Word = Literal["transfers", "drifts", "censored", "inconclusive"]
 

@@ -25,7 +25,7 @@ norm, one head and one kind of head growth, and the paper's code is used with an
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from bench.checks import (
+from mugrow.bench.checks import (
     cases,
     contract,
     coordinates,
@@ -35,9 +35,9 @@ from bench.checks import (
     smoke,
     symmetry,
 )
-from bench.checks.result import Check, Result, Status
-from bench.growth import GrowthMethod, MethodError
-from bench.spec import Scalar
+from mugrow.bench.checks.result import Check, Result, Status
+from mugrow.bench.growth import GrowthMethod, MethodError
+from mugrow.bench.spec import Scalar
 
 __all__ = ["CHECKS", "Check", "Result", "Status", "check_method", "failures"]
 

@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.growth import During, GrowthMethod, MethodError, check_growth, stages
-from bench.model import Decoder, Weights, parameters
-from bench.parametrization import Rules, generator, initial_weights, rules_of
-from bench.spec import CHOICES, ModelSpec, Scalar, UserError, llama
+from mugrow.bench.growth import During, GrowthMethod, MethodError, check_growth, stages
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.parametrization import Rules, generator, initial_weights, rules_of
+from mugrow.bench.spec import CHOICES, ModelSpec, Scalar, UserError, llama
 
 VOCABULARY, CONTEXT, SEQUENCES = 32, 8, 4
 SMALL: dict[str, Any] = {

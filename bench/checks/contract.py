@@ -11,12 +11,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bench.checks.cases import Case, grow, initial, random_weights
-from bench.checks.result import Params, Verdict, at_most, each_case
-from bench.growth import GrowthMethod, Moments
-from bench.model import Weights, shapes
-from bench.parametrization import generator
-from bench.spec import ModelSpec
+from mugrow.bench.checks.cases import Case, grow, initial, random_weights
+from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.growth import GrowthMethod, Moments
+from mugrow.bench.model import Weights, shapes
+from mugrow.bench.parametrization import generator
+from mugrow.bench.spec import ModelSpec
 
 
 @each_case("shapes")

@@ -2,10 +2,10 @@
 
 A source of each width trains a little, is grown, and the target trains a little more. Of every
 layer of the target the size of the residual stream is compared across widths, as in
-``bench.coordcheck``. Under muP all slopes are near zero; the value is the largest in size. The
-tolerance of 0.2 stands between what small widths do (0.12 for `szp` in depth, at most 0.07 for all
-others) and what a wrong scale does: each factor of sqrt(width) is a slope of 1/2, and under SP the
-slopes are above 1.
+``mugrow.bench.coordcheck``. Under muP all slopes are near zero; the value is the largest in size.
+The tolerance of 0.2 stands between what small widths do (0.12 for `szp` in depth, at most 0.07 for
+all others) and what a wrong scale does: each factor of sqrt(width) is a slope of 1/2, and under SP
+the slopes are above 1.
 
 Logits may fall with the width, and are held to the same bound from above only: the readout of muP
 divides by the width what random weights add up as its square root, so they begin at a slope of
@@ -19,13 +19,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.checks.cases import FIRST, Case, cases, grow, initial
-from bench.checks.result import Params, Verdict, at_most, each_case
-from bench.checks.training import run_spec, trained_source, walk
-from bench.coordcheck.activations import Sizes, measured
-from bench.coordcheck.slopes import fit
-from bench.growth import GrowthMethod
-from bench.stack import Stack, begin
+from mugrow.bench.checks.cases import FIRST, Case, cases, grow, initial
+from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.training import run_spec, trained_source, walk
+from mugrow.bench.coordcheck.activations import Sizes, measured
+from mugrow.bench.coordcheck.slopes import fit
+from mugrow.bench.growth import GrowthMethod
+from mugrow.bench.stack import Stack, begin
 
 FACTORS = (1, 2, 4)
 SEEDS = (0, 1)

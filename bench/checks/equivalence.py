@@ -10,12 +10,12 @@ training losses, in nats, in float64.
 from dataclasses import replace
 from functools import lru_cache
 
-from bench.checks.cases import Case, Grown, cases, grow, initial
-from bench.checks.contract import grow_moments
-from bench.checks.result import Params, Verdict, at_most, each_case
-from bench.checks.training import run_spec, train, train_losses, trained_source
-from bench.growth import GrowthMethod
-from bench.stack import Carried
+from mugrow.bench.checks.cases import Case, Grown, cases, grow, initial
+from mugrow.bench.checks.contract import grow_moments
+from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.training import run_spec, train, train_losses, trained_source
+from mugrow.bench.growth import GrowthMethod
+from mugrow.bench.stack import Carried
 
 STEPS, TOLERANCE = 60, 1e-9
 

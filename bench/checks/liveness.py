@@ -8,11 +8,11 @@ moment after two steps, a sum of squares, says so. The value is the number of te
 the entry is wrong, and none may be.
 """
 
-from bench.checks.cases import Case, grow, initial, random_weights
-from bench.checks.result import Params, Verdict, at_most, each_case
-from bench.checks.training import run_spec, train
-from bench.growth import GrowthMethod
-from bench.stack import trained_shapes, unpack
+from mugrow.bench.checks.cases import Case, grow, initial, random_weights
+from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.training import run_spec, train
+from mugrow.bench.growth import GrowthMethod
+from mugrow.bench.stack import trained_shapes, unpack
 
 STEPS = 2
 

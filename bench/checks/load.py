@@ -3,9 +3,9 @@
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from bench.entries import in_one_line
-from bench.growth import GrowthMethod, method
-from bench.spec import UserError
+from mugrow.bench.entries import in_one_line
+from mugrow.bench.growth import GrowthMethod, method
+from mugrow.bench.spec import UserError
 
 
 def find(word: str) -> GrowthMethod:

@@ -8,9 +8,9 @@ one that is too bold.
 
 import torch
 
-from bench.checks.cases import Case, cases, grow, initial, random_weights, some_tokens
-from bench.checks.result import Params, Verdict, at_most, each_case
-from bench.growth import GrowthMethod
+from mugrow.bench.checks.cases import Case, cases, grow, initial, random_weights, some_tokens
+from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.growth import GrowthMethod
 
 EXACT, BROKEN = 1e-12, 1e-6
 

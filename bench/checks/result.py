@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Literal
 
-from bench.checks.cases import Case, cases, refusal
-from bench.entries import in_one_line
-from bench.growth import GrowthMethod
-from bench.spec import Scalar
+from mugrow.bench.checks.cases import Case, cases, refusal
+from mugrow.bench.entries import in_one_line
+from mugrow.bench.growth import GrowthMethod
+from mugrow.bench.spec import Scalar
 
 Status = Literal["pass", "fail", "skip"]
 Params = Mapping[str, Scalar]

@@ -13,17 +13,17 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from bench.checks.cases import INIT_STD, Case, Grown, cases, grow, initial, refusal
-from bench.checks.contract import grow_moments
-from bench.checks.result import Params, Verdict, at_most, each_case
-from bench.checks.training import run_spec
-from bench.data.batches import TokenData, load, resolve
-from bench.growth import GrowthMethod, stages
-from bench.model import Weights
-from bench.parametrization import initial_weights
-from bench.spec import ModelSpec
-from bench.stack import Carried, Stack, begin, carried_state, model_weights
-from bench.train import advance
+from mugrow.bench.checks.cases import INIT_STD, Case, Grown, cases, grow, initial, refusal
+from mugrow.bench.checks.contract import grow_moments
+from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.training import run_spec
+from mugrow.bench.data.batches import TokenData, load, resolve
+from mugrow.bench.growth import GrowthMethod, stages
+from mugrow.bench.model import Weights
+from mugrow.bench.parametrization import initial_weights
+from mugrow.bench.spec import ModelSpec
+from mugrow.bench.stack import Carried, Stack, begin, carried_state, model_weights
+from mugrow.bench.train import advance
 
 STEPS, CONTEXT, SEQUENCES, VAL_TOKENS = 100, 32, 8, 1024
 

@@ -1,9 +1,9 @@
 """Symmetry: are copied units still copies after training?
 
 Copies of a unit that get equal gradients stay copies: AdamW is deterministic, and without noise or
-dropout the added width is never used. The asymmetry of ``bench.asymmetry`` is taken over random
-tokens after 50 steps of a target twice as wide. As the method leaves it, it is a fact about the
-method, reported and not judged. With noise, a hundredth of the target's own initial weights, it
+dropout the added width is never used. The asymmetry of ``mugrow.bench.asymmetry`` is taken over
+random tokens after 50 steps of a target twice as wide. As the method leaves it, it is a fact about
+the method, reported and not judged. With noise, a hundredth of the target's own initial weights, it
 must be above 1e-4: something in the method's training would else undo it.
 
 The surprising fact: noise hardly grows. Over these 50 steps an asymmetry of 0.005 becomes one of
@@ -12,12 +12,12 @@ The surprising fact: noise hardly grows. Over these 50 steps an asymmetry of 0.0
 
 from dataclasses import replace
 
-from bench.asymmetry import asymmetry
-from bench.checks.cases import Case, Grown, cases, grow, initial, some_tokens
-from bench.checks.result import Params, Status, Verdict, each_case
-from bench.checks.training import at_end, run_spec, train, trained_source
-from bench.growth import GrowthMethod
-from bench.model import Decoder, Weights, parameters
+from mugrow.bench.asymmetry import asymmetry
+from mugrow.bench.checks.cases import Case, Grown, cases, grow, initial, some_tokens
+from mugrow.bench.checks.result import Params, Status, Verdict, each_case
+from mugrow.bench.checks.training import at_end, run_spec, train, trained_source
+from mugrow.bench.growth import GrowthMethod
+from mugrow.bench.model import Decoder, Weights, parameters
 
 STEPS, NOISE = 50, 0.01
 BROKEN, LOCKED = 1e-4, 1e-6  # from where on units are no copies, up to where they are

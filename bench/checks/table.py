@@ -8,9 +8,9 @@ largest, as a power of ten, since the last digits differ between machines; elsew
 import math
 from collections.abc import Iterable
 
-from bench.checks.preservation import EXACT, preservation
-from bench.checks.result import Result
-from bench.growth import GrowthMethod
+from mugrow.bench.checks.preservation import EXACT, preservation
+from mugrow.bench.checks.result import Result
+from mugrow.bench.growth import GrowthMethod
 
 BEGIN = "<!-- methods: from `mugrow check --all --table` -->"
 END = "<!-- end of methods -->"

@@ -10,14 +10,14 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from bench.checks.cases import CONTEXT, INIT_STD, SEQUENCES, VOCABULARY, Case, Grown
-from bench.data.batches import TokenData
-from bench.growth import Moments
-from bench.model import Decoder, Weights
-from bench.parametrization import initial_weights
-from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
-from bench.stack import Carried, Stack, StackState, begin, carried_state, model_weights
-from bench.train import advance
+from mugrow.bench.checks.cases import CONTEXT, INIT_STD, SEQUENCES, VOCABULARY, Case, Grown
+from mugrow.bench.data.batches import TokenData
+from mugrow.bench.growth import Moments
+from mugrow.bench.model import Decoder, Weights
+from mugrow.bench.parametrization import initial_weights
+from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.bench.stack import Carried, Stack, StackState, begin, carried_state, model_weights
+from mugrow.bench.train import advance
 
 SOURCE_STEPS, LR = 20, 0.01
 

@@ -22,8 +22,8 @@ positions it is gone, so the default is the LLaMA flavour, whose steepest slope 
 A pass does not prove that hyperparameters transfer: a wrong eps or weight decay does not show here.
 """
 
-from bench.coordcheck.ladder import Ladder, measured_ladder
-from bench.coordcheck.slopes import Row, rows
+from mugrow.bench.coordcheck.ladder import Ladder, measured_ladder
+from mugrow.bench.coordcheck.slopes import Row, rows
 
 __all__ = ["Ladder", "Row", "coordcheck"]
 

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bench.data.batches import TokenData, train_batch
-from bench.model import Decoder, flatten
-from bench.parametrization import rules_of
-from bench.spec import UserError
-from bench.stack import Stack, StackState, model_weights
-from bench.train import advance
+from mugrow.bench.data.batches import TokenData, train_batch
+from mugrow.bench.model import Decoder, flatten
+from mugrow.bench.parametrization import rules_of
+from mugrow.bench.spec import UserError
+from mugrow.bench.stack import Stack, StackState, model_weights
+from mugrow.bench.train import advance
 
 Kind = Literal["x", "dx"]
 Array = npt.NDArray[np.float64]

@@ -1,9 +1,9 @@
 """Which models a coordinate check compares: one axis grows, all else is the same.
 
-Everything but the flavour is from the check behind the rules of ``bench.coordcheck.slopes``: two
-blocks, 64 tokens, 8 sequences of 32, Adam at 0.01 from the first step, nothing decayed or clipped.
-The rate is above the best one of training (2^-7 in the studies of this suite) and without its
-warm-up. In depth ten steps are trained (arXiv 2505.01618, figure 7).
+Everything but the flavour is from the check behind the rules of ``mugrow.bench.coordcheck.slopes``:
+two blocks, 64 tokens, 8 sequences of 32, Adam at 0.01 from the first step, nothing decayed or
+clipped. The rate is above the best one of training (2^-7 in the studies of this suite) and without
+its warm-up. In depth ten steps are trained (arXiv 2505.01618, figure 7).
 
 After growth: a source of half the width (or depth) trains for ``SOURCE_STEPS``, is grown, and step
 0 is the target before its first step. The seeds of a model are one stack. A seed has batches of its
@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from bench.coordcheck.activations import Sizes, measured, running
-from bench.data.batches import TokenData, load
-from bench.growth import check_growth, method
-from bench.model import unflatten
-from bench.parametrization import rules_of
-from bench.spec import (
+from mugrow.bench.coordcheck.activations import Sizes, measured, running
+from mugrow.bench.data.batches import TokenData, load
+from mugrow.bench.growth import check_growth, method
+from mugrow.bench.model import unflatten
+from mugrow.bench.parametrization import rules_of
+from mugrow.bench.spec import (
     DataSpec,
     HyperSpec,
     ModelSpec,
@@ -31,9 +31,9 @@ from bench.spec import (
     Start,
     UserError,
 )
-from bench.stack import Stack, begin
-from bench.start import Source, batch, begun
-from bench.train import train
+from mugrow.bench.stack import Stack, begin
+from mugrow.bench.start import Source, batch, begun
+from mugrow.bench.train import train
 
 Axis = Literal["width", "depth"]
 SOURCE_STEPS = 4

@@ -37,8 +37,8 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from bench.coordcheck.activations import Array, Kind, Sizes
-from bench.coordcheck.ladder import Axis, Ladder
+from mugrow.bench.coordcheck.activations import Array, Kind, Sizes
+from mugrow.bench.coordcheck.ladder import Axis, Ladder
 
 Verdict = Literal["pass", "fail", "exempt"]
 UP, DOWN, DOWN_MOVED, DOWN_HEAD = 0.1, -0.1, -0.25, -0.6

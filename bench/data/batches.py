@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.corpora import Corpus, read_corpus
-from bench.data.tokenizers import encode
-from bench.spec import DataSpec, UserError
+from mugrow.bench.data.corpora import Corpus, read_corpus
+from mugrow.bench.data.tokenizers import encode
+from mugrow.bench.spec import DataSpec, UserError
 
 Tokens = npt.NDArray[np.unsignedinteger]
 

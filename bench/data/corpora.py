@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data import synthetic
-from bench.data.readers import (
+from mugrow.bench.data import synthetic
+from mugrow.bench.data.readers import (
     parquet_documents,
     stdlib_documents,
     text_file_documents,
@@ -25,8 +25,8 @@ from bench.data.readers import (
     token_documents,
     token_file,
 )
-from bench.data.streamed import PREFIX, streamed_documents
-from bench.spec import UserError, unknown
+from mugrow.bench.data.streamed import PREFIX, streamed_documents
+from mugrow.bench.spec import UserError, unknown
 
 HELD_OUT = 0.05
 NAMES = {

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.spec import UserError
+from mugrow.bench.spec import UserError
 
 SECTION_BYTES = 16_384
 BLOCK_TOKENS = 8_192

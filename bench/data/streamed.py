@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.data.cache import cache_folder
-from bench.data.readers import parquet_documents
-from bench.entries import in_one_line
-from bench.record import write_atomically
-from bench.spec import UserError
+from mugrow.bench.data.cache import cache_folder
+from mugrow.bench.data.readers import parquet_documents
+from mugrow.bench.entries import in_one_line
+from mugrow.bench.record import write_atomically
+from mugrow.bench.spec import UserError
 
 PREFIX = "hf:"
 MEGABYTES = 1000

@@ -31,11 +31,11 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
-from bench.data.cache import cache_folder
-from bench.data.corpora import digest
-from bench.entries import in_one_line
-from bench.record import write_atomically
-from bench.spec import UserError, unknown
+from mugrow.bench.data.cache import cache_folder
+from mugrow.bench.data.corpora import digest
+from mugrow.bench.entries import in_one_line
+from mugrow.bench.record import write_atomically
+from mugrow.bench.spec import UserError, unknown
 
 SMALLEST_BPE, LARGEST_BPE = 257, 2**20
 ENDS = ("<|endoftext|>", "</s>", "<|end_of_text|>")

@@ -18,12 +18,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bench.data.batches import TokenData, val_windows
-from bench.entries import Registry, own_params
-from bench.model import Decoder, Weights, cross_entropy
-from bench.parametrization import rules_of
-from bench.spec import DataSpec, Scalar, UserError, canonical_json
-from bench.start import read_source
+from mugrow.bench.data.batches import TokenData, val_windows
+from mugrow.bench.entries import Registry, own_params
+from mugrow.bench.model import Decoder, Weights, cross_entropy
+from mugrow.bench.parametrization import rules_of
+from mugrow.bench.spec import DataSpec, Scalar, UserError, canonical_json
+from mugrow.bench.start import read_source
 
 AT_ONCE = 64  # windows in one forward pass
 

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bench.evaluation import Evaluation, Model, changed, loss_of, matrices
-from bench.spec import UserError
+from mugrow.bench.evaluation import Evaluation, Model, changed, loss_of, matrices
+from mugrow.bench.spec import UserError
 
 FULL_BITS = 32
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from bench.evaluation import Evaluation, Model, loss_of
-from bench.spec import UserError
+from mugrow.bench.evaluation import Evaluation, Model, loss_of
+from mugrow.bench.spec import UserError
 
 
 def evaluate(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from bench.evaluation import Evaluation, Model, changed, loss_of, same_shape
+from mugrow.bench.evaluation import Evaluation, Model, changed, loss_of, same_shape
 
 
 def evaluate(models: Sequence[Model], windows: Tensor, *, share: float = 0.5) -> dict[str, float]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from bench.evaluation import Evaluation, Model, loss_of
+from mugrow.bench.evaluation import Evaluation, Model, loss_of
 
 
 def evaluate(models: Sequence[Model], windows: Tensor) -> dict[str, float]:

@@ -23,7 +23,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bench.evaluation import AT_ONCE, Evaluation, Model, matrices
+from mugrow.bench.evaluation import AT_ONCE, Evaluation, Model, matrices
 
 SHARE = 0.9
 LOGITS = ".attention.logits"

@@ -27,10 +27,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from bench.entries import Registry, in_one_line, own_params
-from bench.entries import check_params as check_own_params
-from bench.model import Decoder, Weights
-from bench.spec import ModelSpec, Scalar, Start, UserError
+from mugrow.bench.entries import Registry, in_one_line, own_params
+from mugrow.bench.entries import check_params as check_own_params
+from mugrow.bench.model import Decoder, Weights
+from mugrow.bench.spec import ModelSpec, Scalar, Start, UserError
 
 Axis = Literal["width", "depth"]
 FIELDS: dict[Axis, tuple[str, ...]] = {

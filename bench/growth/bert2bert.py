@@ -24,11 +24,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bench.growth import GrowthMethod, Moments, Params, zero_pad
-from bench.growth.net2net import Role, Units, of_heads, supports, widen, widen_moments
-from bench.growth.stack import from_blocks, moments_from_blocks
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod, Moments, Params, zero_pad
+from mugrow.bench.growth.net2net import Role, Units, of_heads, supports, widen, widen_moments
+from mugrow.bench.growth.stack import from_blocks, moments_from_blocks
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 MODES = ("fpi", "aki")
 

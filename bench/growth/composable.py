@@ -25,11 +25,11 @@ import math
 import torch
 from torch import Tensor
 
-from bench.growth import GrowthMethod, Moments, Params, llama_pro, zero_pad
-from bench.growth.net2net import Role, of_heads, roles
-from bench.growth.stack import source
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod, Moments, Params, llama_pro, zero_pad
+from mugrow.bench.growth.net2net import Role, of_heads, roles
+from mugrow.bench.growth.stack import source
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 
 def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:

@@ -12,9 +12,9 @@ A Python module of this name cannot be imported by a statement; ``method("contin
 
 import torch
 
-from bench.growth import GrowthMethod, Moments, any_pair, exact
-from bench.growth.stack import from_blocks, moments_from_blocks
-from bench.model import Decoder, Weights
+from mugrow.bench.growth import GrowthMethod, Moments, any_pair, exact
+from mugrow.bench.growth.stack import from_blocks, moments_from_blocks
+from mugrow.bench.model import Decoder, Weights
 
 
 def grow(

@@ -22,10 +22,10 @@ from dataclasses import replace
 
 import torch
 
-from bench.growth import GrowthMethod, Moments, Params, any_pair
-from bench.growth.stack import breaks, from_blocks, moments_from_blocks
-from bench.model import Decoder, Weights
-from bench.spec import ModelSpec, UserError
+from mugrow.bench.growth import GrowthMethod, Moments, Params, any_pair
+from mugrow.bench.growth.stack import breaks, from_blocks, moments_from_blocks
+from mugrow.bench.model import Decoder, Weights
+from mugrow.bench.spec import ModelSpec, UserError
 
 WHERE = ("middle", "centre", "last")
 

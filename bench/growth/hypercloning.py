@@ -31,10 +31,18 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bench.growth import GrowthMethod, Moments, exact
-from bench.growth.net2net import Role, Units, roles, same_rotations, tiled, widen, widen_moments
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod, Moments, exact
+from mugrow.bench.growth.net2net import (
+    Role,
+    Units,
+    roles,
+    same_rotations,
+    tiled,
+    widen,
+    widen_moments,
+)
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 Copies = Mapping[Role, tuple[Tensor, int]]
 MODES = ("symmetric", "noisy", "diagonal")

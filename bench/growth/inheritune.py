@@ -23,10 +23,10 @@ in that comparison.
 
 import torch
 
-from bench.growth import GrowthMethod, Moments, Params, any_pair
-from bench.growth.stack import from_blocks, moments_from_blocks
-from bench.model import Decoder, Weights
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod, Moments, Params, any_pair
+from mugrow.bench.growth.stack import from_blocks, moments_from_blocks
+from mugrow.bench.model import Decoder, Weights
+from mugrow.bench.spec import ModelSpec
 
 FRESH = ("positions.weight", "norm.gain", "norm.bias")
 PARTS = {  # of a block: what of it is inherited

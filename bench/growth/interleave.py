@@ -18,9 +18,9 @@ copy finds an input much like the one it was trained on; one would expect it to 
 
 import torch
 
-from bench.growth import GrowthMethod, Moments, any_pair
-from bench.growth.stack import breaks, from_blocks, moments_from_blocks
-from bench.model import Decoder, Weights
+from mugrow.bench.growth import GrowthMethod, Moments, any_pair
+from mugrow.bench.growth.stack import breaks, from_blocks, moments_from_blocks
+from mugrow.bench.model import Decoder, Weights
 
 
 def grow(

@@ -25,11 +25,11 @@ by 0.08 to 0.09 of the stream (splits of their own: 0.10 to 0.11; equal shares: 
 import torch
 from torch import Tensor
 
-from bench.growth import GrowthMethod, exact, llama_pro, zero_pad
-from bench.growth.hypercloning import zero_sum
-from bench.growth.net2net import deeper, reads, roles, supports, tiled, widen
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod, exact, llama_pro, zero_pad
+from mugrow.bench.growth.hypercloning import zero_sum
+from mugrow.bench.growth.net2net import deeper, reads, roles, supports, tiled, widen
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 
 def grow(

@@ -42,11 +42,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.growth import GrowthMethod
-from bench.growth.msg import supports
-from bench.growth.zero_pad import forward_factor
-from bench.model import Decoder, Weights, cross_entropy, flatten, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod
+from mugrow.bench.growth.msg import supports
+from mugrow.bench.growth.zero_pad import forward_factor
+from mugrow.bench.model import Decoder, Weights, cross_entropy, flatten, parameters
+from mugrow.bench.spec import ModelSpec
 
 NOISE = 0.03
 DEPTH = ("stack", "interleave")

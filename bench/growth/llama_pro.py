@@ -23,10 +23,10 @@ from collections.abc import Mapping
 
 import torch
 
-from bench.growth import During, GrowthMethod, Moments, any_pair, exact
-from bench.growth.stack import from_blocks, moments_from_blocks
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import During, GrowthMethod, Moments, any_pair, exact
+from mugrow.bench.growth.stack import from_blocks, moments_from_blocks
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 OUTPUTS = (".attention.o.", ".mlp.down.")
 

@@ -23,10 +23,10 @@ and so their mean, moves at sqrt((K + 1) / 2K) of the rate, 0.79 for K = 4, and 
 import torch
 from torch import Tensor
 
-from bench.growth import During, GrowthMethod, any_pair
-from bench.model import Decoder, Weights, parameters
-from bench.parametrization import generator
-from bench.spec import ModelSpec, UserError
+from mugrow.bench.growth import During, GrowthMethod, any_pair
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.parametrization import generator
+from mugrow.bench.spec import ModelSpec, UserError
 
 
 def grow(

@@ -26,11 +26,11 @@ step the target trains as its source would, but for the weight decay of what is 
 import torch
 from torch import Tensor
 
-from bench.growth import During, GrowthMethod, Moments, exact, zero_pad
-from bench.growth.net2net import deeper
-from bench.growth.stack import source
-from bench.model import Decoder, Weights, parameters, shapes
-from bench.spec import ModelSpec, UserError
+from mugrow.bench.growth import During, GrowthMethod, Moments, exact, zero_pad
+from mugrow.bench.growth.net2net import deeper
+from mugrow.bench.growth.stack import source
+from mugrow.bench.model import Decoder, Weights, parameters, shapes
+from mugrow.bench.spec import ModelSpec, UserError
 
 DEFAULT = 100
 

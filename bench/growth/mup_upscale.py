@@ -24,11 +24,11 @@ fan-in ratio. And Adam's eps must shrink with the gradient, which the mup packag
 
 import torch
 
-from bench.growth import GrowthMethod, Moments, Params
-from bench.growth.hypercloning import supports
-from bench.growth.net2net import Role, Units, of_heads, widen, widen_moments
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod, Moments, Params
+from mugrow.bench.growth.hypercloning import supports
+from mugrow.bench.growth.net2net import Role, Units, of_heads, widen, widen_moments
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 
 def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:

@@ -39,9 +39,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from bench.growth import GrowthMethod, Moments, Params, llama_pro, zero_pad
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod, Moments, Params, llama_pro, zero_pad
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 Role = Literal["residual", "heads", "mlp"]
 Units = Mapping[Role, Tensor]

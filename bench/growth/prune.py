@@ -24,10 +24,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from bench.growth import During, GrowthMethod, Params, any_pair
-from bench.growth.stack import from_blocks
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec, UserError
+from mugrow.bench.growth import During, GrowthMethod, Params, any_pair
+from mugrow.bench.growth.stack import from_blocks
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec, UserError
 
 KEEP = ("spread", "first", "ends")
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from bench.growth import GrowthMethod, any_pair
-from bench.model import Decoder, Weights
+from mugrow.bench.growth import GrowthMethod, any_pair
+from mugrow.bench.model import Decoder, Weights
 
 
 def grow(

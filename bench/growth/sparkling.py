@@ -26,10 +26,10 @@ import math
 import torch
 from torch import Tensor
 
-from bench.growth import During, GrowthMethod, Moments, Params, zero_pad
-from bench.growth.net2net import Role, carries_output, copied, reads, score_ratio, tiled
-from bench.model import Decoder, Weights, parameters, shapes
-from bench.spec import ModelSpec
+from mugrow.bench.growth import During, GrowthMethod, Moments, Params, zero_pad
+from mugrow.bench.growth.net2net import Role, carries_output, copied, reads, score_ratio, tiled
+from mugrow.bench.model import Decoder, Weights, parameters, shapes
+from mugrow.bench.spec import ModelSpec
 
 WIDTHS = ("width", "mlp_width", "head_size", "heads")
 

@@ -21,10 +21,10 @@ from collections.abc import Sequence
 
 import torch
 
-from bench.growth import GrowthMethod, Moments, Params
-from bench.growth.zero_pad import forward_factor
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod, Moments, Params
+from mugrow.bench.growth.zero_pad import forward_factor
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 
 def supports(small: ModelSpec, big: ModelSpec) -> str | None:

@@ -23,11 +23,11 @@ stays dead for good. ``llama_pro`` zeroes the outputs instead.
 
 import torch
 
-from bench.growth import GrowthMethod, Moments, Params, hypercloning, llama_pro
-from bench.growth.net2net import deeper, tiled, widen, widen_moments
-from bench.growth.stack import from_blocks, moments_from_blocks
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod, Moments, Params, hypercloning, llama_pro
+from mugrow.bench.growth.net2net import deeper, tiled, widen, widen_moments
+from mugrow.bench.growth.stack import from_blocks, moments_from_blocks
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 LAYERS = ("identity", "copy")
 

@@ -22,11 +22,11 @@ sweep.
 
 import torch
 
-from bench.growth import GrowthMethod, Params, zero_pad
-from bench.growth.net2net import deeper
-from bench.growth.stack import from_blocks
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod, Params, zero_pad
+from mugrow.bench.growth.net2net import deeper
+from mugrow.bench.growth.stack import from_blocks
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 BLOCKS = ("stack", "interleave")
 

@@ -35,9 +35,9 @@ import math
 import torch
 from torch import Tensor
 
-from bench.growth import GrowthMethod, Moments, Params
-from bench.model import Decoder, Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import GrowthMethod, Moments, Params
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 NORMS = ("plain", "gain", "stream")
 

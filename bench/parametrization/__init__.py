@@ -20,15 +20,15 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from bench.entries import Registry, check_params, own_params, with_params
-from bench.model import Multipliers, parameters
-from bench.spec import ModelSpec, Scalar
+from mugrow.bench.entries import Registry, check_params, own_params, with_params
+from mugrow.bench.model import Multipliers, parameters
+from mugrow.bench.spec import ModelSpec, Scalar
 
 
 class Rule(NamedTuple):
     """What one parameter's hyperparameters are multiplied by, and which optimizer trains it. Gains
-    and biases have no init_std: they begin at one and zero. See ``bench.muon`` for what is Muon's;
-    it has no eps."""
+    and biases have no init_std: they begin at one and zero. See ``mugrow.bench.muon`` for what is
+    Muon's; it has no eps."""
 
     init_std: float = 1.0
     lr: float = 1.0

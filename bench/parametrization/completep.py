@@ -29,8 +29,8 @@ alpha = 1/2 the rates must fall as 1/sqrt(L) to the same end.
 
 from dataclasses import replace
 
-from bench.parametrization import Parametrization, Rules, mup
-from bench.spec import ModelSpec
+from mugrow.bench.parametrization import Parametrization, Rules, mup
+from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec, *, alpha: float = 1.0) -> Rules:

@@ -35,9 +35,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from bench.model import Multipliers, parameters
-from bench.parametrization import Parametrization, Rule, Rules, decays
-from bench.spec import ModelSpec
+from mugrow.bench.model import Multipliers, parameters
+from mugrow.bench.parametrization import Parametrization, Rule, Rules, decays
+from mugrow.bench.spec import ModelSpec
 
 
 def rules(

@@ -14,8 +14,8 @@ the difference. A gradient entry shrinks as 1/m, so the larger the model the mor
 moments are below eps, and the smaller its steps. A noise-free widened model shows it at once.
 """
 
-from bench.parametrization import Parametrization, Rules, mup
-from bench.spec import ModelSpec
+from mugrow.bench.parametrization import Parametrization, Rules, mup
+from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec) -> Rules:

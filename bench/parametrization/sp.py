@@ -4,9 +4,9 @@ The GPT-2 habit of a fixed init std. Its optimal learning rate falls by about on
 doubling of width under Adam (Yang et al., arXiv 2203.03466), which is what muP removes.
 """
 
-from bench.model import Multipliers, parameters
-from bench.parametrization import Parametrization, Rule, Rules, decays
-from bench.spec import ModelSpec
+from mugrow.bench.model import Multipliers, parameters
+from mugrow.bench.parametrization import Parametrization, Rule, Rules, decays
+from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec) -> Rules:

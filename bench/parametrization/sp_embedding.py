@@ -19,9 +19,9 @@ Positions are embeddings too; a tied readout is the embedding. Its weight decay 
 ``decay="scaled"`` a wide embedding decays m times as fast.
 """
 
-from bench.model import parameters
-from bench.parametrization import Parametrization, Rules, sp
-from bench.spec import ModelSpec
+from mugrow.bench.model import parameters
+from mugrow.bench.parametrization import Parametrization, Rules, sp
+from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec) -> Rules:

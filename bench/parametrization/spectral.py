@@ -2,7 +2,8 @@
 
 A layer learns features at every width if its matrix and the updates of it have spectral norms of
 the order of sqrt(fan_out / fan_in) (Yang, Simon and Bernstein, arXiv 2310.17813). Muon's updates
-have that norm by construction (``bench.muon``), so what AdamW needs a factor 1/m for needs none:
+have that norm by construction (``mugrow.bench.muon``), so what AdamW needs a factor 1/m for needs
+none:
 
     ================  ====================  =====  ============  ======  =======  =========
     parameter         init std              lr     weight decay  eps     forward  optimizer
@@ -24,9 +25,9 @@ Muon's customary 0.02 is AdamW's of a width of some hundred.
 import math
 from dataclasses import replace
 
-from bench.model import parameters
-from bench.parametrization import Parametrization, Rule, Rules, mup
-from bench.spec import ModelSpec
+from mugrow.bench.model import parameters
+from mugrow.bench.parametrization import Parametrization, Rule, Rules, mup
+from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec) -> Rules:

@@ -57,9 +57,9 @@ units no longer trains as its source. With ``embedding="constant"``, muP's rule,
 
 import math
 
-from bench.model import Multipliers, parameters
-from bench.parametrization import Parametrization, Rule, Rules, decays
-from bench.spec import ModelSpec
+from mugrow.bench.model import Multipliers, parameters
+from mugrow.bench.parametrization import Parametrization, Rule, Rules, decays
+from mugrow.bench.spec import ModelSpec
 
 ACTIVATION_RMS = {"gelu": 0.6521, "swiglu": 0.5965}  # of standard normal inputs
 

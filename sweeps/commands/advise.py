@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from bench.spec import UserError
-from sweeps.commands.output import print_table
+from mugrow.bench.spec import UserError
+from mugrow.sweeps.commands.output import print_table
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Advise:
 
     def __call__(self) -> None:
         self._check()
-        from analysis.advice.advise import Question, advise
-        from analysis.store import load
+        from mugrow.analysis.advice.advise import Question, advise
+        from mugrow.analysis.read.store import load
 
         question = Question(
             params=self.params,

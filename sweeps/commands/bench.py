@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from bench.spec import UserError
-from sweeps.commands.output import check_device, check_positive, print_table
+from mugrow.bench.spec import UserError
+from mugrow.sweeps.commands.output import check_device, check_positive, print_table
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Bench:
 
     def __call__(self) -> None:
         if self.what == "fit":
-            from analysis.laws.benchmark import fit_speed
+            from mugrow.analysis.laws.benchmark import fit_speed
 
             result = fit_speed()
             title = f"points: {result['points']}"
@@ -52,7 +52,7 @@ class Bench:
     def _throughput(self) -> dict[str, Any]:
         import torch
 
-        from bench.throughput import throughput
+        from mugrow.bench.throughput import throughput
 
         check_device(self.device)
         threads = self.threads if self.threads is not None else os.cpu_count() or 1

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from bench.spec import UserError
-from sweeps.commands.output import print_table
+from mugrow.bench.spec import UserError
+from mugrow.sweeps.commands.output import print_table
 
 if TYPE_CHECKING:
-    from bench.checks import Result
+    from mugrow.bench.checks import Result
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Check:
     def __call__(self) -> None:
         import torch
 
-        from bench.growth import names
+        from mugrow.bench.growth import names
 
         torch.set_num_threads(1)  # models this small only wait for a second thread
         if self.all == bool(self.methods):
             raise UserError("check takes METHOD ... or --all")
         words = names() if self.all else self.methods
         if self.table:
-            from bench.checks.load import find
-            from bench.checks.table import table
+            from mugrow.bench.checks.load import find
+            from mugrow.bench.checks.table import table
 
             print(table(map(find, words)), end="")
             return
@@ -63,10 +63,10 @@ class Check:
 def _results(word: str, full: bool) -> Iterator["Result"]:
     """Of one method. A name or parameter that does not exist is the user's mistake, raised here; a
     plug-in that cannot be loaded is a result."""
-    from bench.checks import Result, check_method
-    from bench.checks.load import find
-    from bench.entries import with_params
-    from bench.growth import check_params, names
+    from mugrow.bench.checks import Result, check_method
+    from mugrow.bench.checks.load import find
+    from mugrow.bench.entries import with_params
+    from mugrow.bench.growth import check_params, names
 
     name, params = with_params("method", word)
     try:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from bench.spec import ModelSpec, Start, UserError, llama
-from sweeps.commands.output import check_figure, print_table, write_figure
+from mugrow.bench.spec import ModelSpec, Start, UserError, llama
+from mugrow.sweeps.commands.output import check_figure, print_table, write_figure
 
 if TYPE_CHECKING:
-    from bench.coordcheck import Ladder, Row
+    from mugrow.bench.coordcheck import Ladder, Row
 
 WIDTHS, GROWN_WIDTHS, WIDTH, DEPTH = (32, 64, 128), (64, 128, 256), 64, 2
 BASE = {"width": 32, "depth": 2}
@@ -64,14 +64,14 @@ class Coordcheck:
     """Print as JSON: a row a module and step."""
 
     def __call__(self) -> None:
-        from bench.coordcheck import coordcheck
+        from mugrow.bench.coordcheck import coordcheck
 
         check_figure(self.figure)
         rows: list[Row] = []
         for ladder in self._ladders():
             rows += coordcheck(ladder, self.corpus)
         if self.figure is not None:
-            from analysis.figures.coordcheck import of_rows
+            from mugrow.analysis.figures.coordcheck import of_rows
 
             drawn = [asdict(row) for row in rows]
             write_figure(self.figure, lambda: of_rows(drawn))
@@ -86,9 +86,9 @@ class Coordcheck:
         """One for each parametrization; all are checked before any is trained."""
         from dataclasses import replace
 
-        from bench.coordcheck.ladder import HYPER, Axis, Ladder
-        from bench.data.batches import load, resolve
-        from bench.parametrization import canonical
+        from mugrow.bench.coordcheck.ladder import HYPER, Axis, Ladder
+        from mugrow.bench.data.batches import load, resolve
+        from mugrow.bench.parametrization import canonical
 
         axis: Axis = "depth" if len(self.depths) > 1 else "width"
         start = self._start()
@@ -134,7 +134,7 @@ class Coordcheck:
 
     def _start(self) -> Start | None:
         """How every model is grown, if it is."""
-        from bench.entries import with_params
+        from mugrow.bench.entries import with_params
 
         if self.method is None:
             return None

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from bench.spec import unknown
-from sweeps.commands.output import check_figure, write_figure
-from sweeps.commands.reproduce import OUT
+from mugrow.bench.spec import unknown
+from mugrow.sweeps.commands.output import check_figure, write_figure
+from mugrow.sweeps.commands.reproduce import OUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,8 @@ class Figure:
         print(path)
 
     def _of_paper(self) -> "Callable[[], Drawing]":
-        from analysis.store import load
-        from sweeps.recipes.papers import paper
+        from mugrow.analysis.read.store import load
+        from mugrow.sweeps.recipes.papers import paper
 
         name, _, figure = self.id.partition("/")
         entry = paper(name)
@@ -48,10 +48,10 @@ class Figure:
         return lambda: draw(store)
 
     def _of_study(self) -> "Callable[[], Drawing]":
-        from analysis.figures import FIGURES, draw
-        from analysis.store import load
-        from analysis.summary import summarize
-        from bench.spec import UserError
+        from mugrow.analysis.figures import FIGURES, draw
+        from mugrow.analysis.read.store import load
+        from mugrow.analysis.summary import summarize
+        from mugrow.bench.spec import UserError
 
         if self.id not in FIGURES:
             raise unknown("figure", self.id, FIGURES)

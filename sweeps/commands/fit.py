@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from bench.spec import UserError
-from sweeps.commands.output import check_positive
+from mugrow.bench.spec import UserError
+from mugrow.sweeps.commands.output import check_positive
 
 if TYPE_CHECKING:
-    from analysis.laws.form import Form
-    from analysis.laws.rows import Selection
-    from analysis.laws.selection import Comparison
+    from mugrow.analysis.laws.form import Form
+    from mugrow.analysis.laws.rows import Selection
+    from mugrow.analysis.laws.selection import Comparison
 
 VARIABLES = ("n", "d", "c", "s", "g", "lr")
 
@@ -76,9 +76,9 @@ class Fit:
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from analysis.laws.rows import RowPolicy, select, write_exclusions
-        from analysis.table import read_table
-        from sweeps.commands.fit_text import show
+        from mugrow.analysis.laws.rows import RowPolicy, select, write_exclusions
+        from mugrow.analysis.read.table import read_table
+        from mugrow.sweeps.commands.fit_text import show
 
         forms = self._forms()
         columns = self._columns(forms)
@@ -106,7 +106,7 @@ class Fit:
             show(row, selection.reasons())
 
     def _forms(self) -> list["Form"]:
-        from analysis.laws import get_form, names
+        from mugrow.analysis.laws import get_form, names
 
         asked = names() if self.form == "all" else self.form.split(",")
         return [get_form(name) for name in asked]
@@ -148,9 +148,9 @@ def _fit(forms: list["Form"], selection: "Selection", options: dict[str, Any]) -
     """The fit as JSON-able types; of several forms that of the best, with how they compare."""
     import dataclasses
 
-    from analysis.laws.fit import fit
-    from analysis.laws.selection import comparable, compare, largest
-    from analysis.summary import to_json
+    from mugrow.analysis.laws.fit import fit
+    from mugrow.analysis.laws.selection import comparable, compare, largest
+    from mugrow.analysis.summary import to_json
 
     points = selection.points
     extra: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from sweeps.commands.output import print_table
+from mugrow.sweeps.commands.output import print_table
 
 Row = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from bench.spec import Scalar, Start
+from mugrow.bench.spec import Scalar, Start
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Grow:
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from sweeps.grow import grow
+        from mugrow.sweeps.grow import grow
 
         start = Start(
             method=self.method,
@@ -76,7 +76,7 @@ class Grow:
 
 
 def _params(assignments: Iterable[str]) -> tuple[tuple[str, Scalar], ...]:
-    from bench.entries import assigned, scalar
+    from mugrow.bench.entries import assigned, scalar
 
     given = assigned(assignments, "--set takes PARAMETER=VALUE")
     return tuple(sorted((key, scalar(value)) for key, value in given.items()))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from sweeps.commands.output import check_figure, print_table, write_figure
+from mugrow.sweeps.commands.output import check_figure, print_table, write_figure
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Ladder:
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from analysis.published import errors, over_families, read_families
-        from analysis.summary import to_json
+        from mugrow.analysis.laws.families import errors, over_families, read_families
+        from mugrow.analysis.summary import to_json
 
         check_figure(self.figure)
         families = read_families(
@@ -45,7 +45,7 @@ class Ladder:
         )
         table = errors(families)
         if self.figure is not None:
-            from analysis.figures.ladder_errors import draw
+            from mugrow.analysis.figures.ladder_errors import draw
 
             write_figure(self.figure, lambda: draw(table))
         rows = []

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from sweeps.commands.output import print_table
+from mugrow.sweeps.commands.output import print_table
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class List:
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from sweeps.listing import listing
+        from mugrow.sweeps.listing import listing
 
         rows = listing(self.what)
         if self.json:

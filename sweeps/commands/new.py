@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from bench.spec import UserError
+from mugrow.bench.spec import UserError
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class New:
     """The folder to write it in."""
 
     def __call__(self) -> None:
-        from bench.growth import names
-        from sweeps import scaffold
+        from mugrow.bench.growth import names
+        from mugrow.sweeps import scaffold
 
         if self.package and self.file:
             raise UserError("--package and --file are two things; give one")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.spec import UserError
+from mugrow.bench.spec import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,8 +47,8 @@ def check_figure(path: Path | None, option: str = "--figure") -> None:
 
 
 def write_figure(path: Path, draw: Callable[[], "Figure"]) -> None:
-    from analysis.figures import style
-    from bench.record import write_atomically
+    from mugrow.analysis.figures import style
+    from mugrow.bench.record import write_atomically
 
     figure = style.drawn(draw)
     drawn = style.png_bytes(figure) if path.suffix == ".png" else style.svg_bytes(figure, path.stem)

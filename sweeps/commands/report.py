@@ -6,8 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from bench.spec import UserError
-from sweeps.commands.output import check_positive, print_summary
+from mugrow.bench.spec import UserError
+from mugrow.sweeps.commands.output import check_positive, print_summary
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,15 @@ class Report:
         given = [name for name in FLAGS if getattr(self, name) != getattr(Report, name)]
         if given:
             raise UserError(f"--{given[0].replace('_', '-')} is for a table; {self.source} is none")
-        from analysis.report.build import build
+        from mugrow.analysis.report.build import build
 
         print_summary(self.source, build(self.source), self.json)
 
     def _of_table(self) -> None:
-        from analysis.laws.chapter import FORMS
-        from analysis.laws.rows import RowPolicy
-        from analysis.laws.table_rows import Columns
-        from analysis.report.table_report import build_table
+        from mugrow.analysis.laws.chapter import FORMS
+        from mugrow.analysis.laws.rows import RowPolicy
+        from mugrow.analysis.laws.table_rows import Columns
+        from mugrow.analysis.report.table_report import build_table
 
         if self.bootstrap is not None:
             check_positive("bootstrap", self.bootstrap)

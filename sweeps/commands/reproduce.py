@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from sweeps.commands.output import check_device, check_positive, worker_count
+from mugrow.sweeps.commands.output import check_device, check_positive, worker_count
 
 OUT = Path("results/papers")
 
@@ -43,12 +43,12 @@ class Reproduce:
     """Print the ledger (or the dry run) as JSON."""
 
     def __call__(self) -> None:
-        from analysis.report.paper import LEDGER
-        from bench.entries import assigned
-        from sweeps.evaluate import evaluate_all
-        from sweeps.execute import Where, execute
-        from sweeps.paper import experiment, judged, report, setting
-        from sweeps.recipes.papers import paper
+        from mugrow.analysis.report.paper import LEDGER
+        from mugrow.bench.entries import assigned
+        from mugrow.sweeps.evaluate import evaluate_all
+        from mugrow.sweeps.execute import Where, execute
+        from mugrow.sweeps.paper import experiment, judged, report, setting
+        from mugrow.sweeps.recipes.papers import paper
 
         entry = paper(self.paper)
         figures = entry.only(self.only)
@@ -60,7 +60,7 @@ class Reproduce:
         work = experiment(entry, given, figures)
         pool = self.out or OUT / self.scale
         if self.dry_run:
-            from sweeps.dry_run import dry_run
+            from mugrow.sweeps.dry_run import dry_run
 
             return dry_run(work, pool, workers, as_json=self.json)
         folder = pool / entry.name
@@ -78,8 +78,8 @@ def _print(folder: Path) -> None:
     """The ledger, a line a claim."""
     import json
 
-    from analysis.report.paper import LEDGER, claims_table
-    from sweeps.commands.output import print_table
+    from mugrow.analysis.report.paper import LEDGER, claims_table
+    from mugrow.sweeps.commands.output import print_table
 
     rows = json.loads((folder / LEDGER).read_text(encoding="utf-8"))["claims"]
     table = claims_table(rows)

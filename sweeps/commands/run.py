@@ -7,8 +7,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from bench.spec import UserError
-from sweeps.commands.output import check_device, check_positive, print_summary, worker_count
+from mugrow.bench.spec import UserError
+from mugrow.sweeps.commands.output import check_device, check_positive, print_summary, worker_count
 
 OUT = Path("results")
 
@@ -37,15 +37,15 @@ class Run:
     """Print the result (or the dry run) as JSON."""
 
     def __call__(self) -> None:
-        from sweeps.override import override
-        from sweeps.recipes import recipe
+        from mugrow.sweeps.override import override
+        from mugrow.sweeps.recipes import recipe
 
         study = override(recipe(self.study), chain(*self.set))
         if study.model.vocab_size != recipe(self.study).model.vocab_size:
             raise UserError("model.vocab_size follows from the corpus; set tokenizer=bpe:VOCAB")
         if self.corpus is not None:
             study = replace(study, corpus=self.corpus)
-        from bench.data.batches import load, resolve
+        from mugrow.bench.data.batches import load, resolve
 
         check_device(self.device)
         check_positive("threads", self.threads)
@@ -57,13 +57,13 @@ class Run:
         )
         folder = self.out or OUT / study.name
         workers = worker_count(self.workers, self.device)
-        from sweeps.execute import Where, execute, of_study
+        from mugrow.sweeps.execute import Where, execute, of_study
 
         if self.dry_run:
-            from sweeps.dry_run import dry_run
+            from mugrow.sweeps.dry_run import dry_run
 
             return dry_run(of_study(study, data), folder, workers, as_json=self.json)
-        from analysis.report.build import build
+        from mugrow.analysis.report.build import build
 
         where = Where(workers, self.threads, self.device, {data.corpus_sha256: path})
         execute(of_study(study, data), folder, where)

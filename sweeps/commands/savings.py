@@ -8,8 +8,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from bench.spec import UserError
-from sweeps.commands.output import check_figure, print_table, write_figure
+from mugrow.bench.spec import UserError
+from mugrow.sweeps.commands.output import check_figure, print_table, write_figure
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Savings:
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from analysis.foreign import read_arms, savings
+        from mugrow.analysis.read.foreign import read_arms, savings
 
         check_figure(self.figure)
         arms = read_arms(
@@ -63,8 +63,8 @@ class Savings:
         )
         rows = savings(arms, self.at)
         if self.figure is not None:
-            from analysis.figures.savings import of_table
-            from analysis.foreign import savings_curves
+            from mugrow.analysis.figures.savings import of_table
+            from mugrow.analysis.read.foreign import savings_curves
 
             write_figure(self.figure, lambda: of_table(savings_curves(arms), self.baseline))
         if self.json:

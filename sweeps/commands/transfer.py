@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from bench.spec import UserError
-from sweeps.commands.output import print_table
+from mugrow.bench.spec import UserError
+from mugrow.sweeps.commands.output import print_table
 
 if TYPE_CHECKING:
-    from analysis.store import Store
+    from mugrow.analysis.read.store import Store
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Transfer:
     """Draw the figures on transfer (SVG and PNG) into this folder."""
 
     def __call__(self) -> None:
-        from analysis.report.transfer import listed, nothing
-        from analysis.store import load
-        from analysis.summary import to_json
-        from analysis.transfer.chapter import chapter
-        from analysis.transfer.sweep import by_setting
+        from mugrow.analysis.read.store import load
+        from mugrow.analysis.report.transfer import listed, nothing
+        from mugrow.analysis.summary import to_json
+        from mugrow.analysis.transfer.chapter import chapter
+        from mugrow.analysis.transfer.sweep import by_setting
 
         store = load(self.directory)
         found: dict[str, Any] = to_json(chapter(by_setting(store.runs)))
@@ -60,8 +60,8 @@ class Transfer:
 
 
 def _draw(folder: Path, found: dict[str, Any], store: "Store") -> None:
-    from analysis import figures
-    from analysis.report.build import draw_figures
+    from mugrow.analysis import figures
+    from mugrow.analysis.report.build import draw_figures
 
     entries = {
         name: entry for name, entry in figures.FIGURES.items() if entry.section == figures.TRANSFER

@@ -2,8 +2,8 @@
 
 from importlib import import_module
 
-from bench.spec import unknown
-from sweeps.study import Study
+from mugrow.bench.spec import unknown
+from mugrow.sweeps.study import Study
 
 RECIPES = {
     "quick": "tune, transfer and grow at toy scale, end to end in minutes",
@@ -20,6 +20,6 @@ def recipe(name: str) -> Study:
     """The study called ``name``; ``UserError`` when there is none."""
     if name not in RECIPES:
         raise unknown("study", name, RECIPES)
-    study = import_module(f"sweeps.recipes.{name.replace('-', '_')}").study()
+    study = import_module(f"mugrow.sweeps.recipes.{name.replace('-', '_')}").study()
     assert isinstance(study, Study)
     return study

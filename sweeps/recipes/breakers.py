@@ -12,8 +12,8 @@ Choices. One doubling further than ``quick``, since a break shows at a distance.
 three seeds.
 """
 
-from bench.spec import ModelSpec
-from sweeps.study import Rung, Study, Variant
+from mugrow.bench.spec import ModelSpec
+from mugrow.sweeps.study import Rung, Study, Variant
 
 
 def study() -> Study:

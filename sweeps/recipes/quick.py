@@ -16,8 +16,8 @@ being wide, not narrow ones. ``generation`` is a whole grid of learning rates, s
 single program of 14 members.
 """
 
-from bench.spec import ModelSpec
-from sweeps.study import Method, Step, Study
+from mugrow.bench.spec import ModelSpec
+from mugrow.sweeps.study import Method, Step, Study
 
 
 def study() -> Study:

@@ -13,8 +13,8 @@ own target, with its own baseline; the methods that grow width alone are skipped
 skipped in width, each with its reason.
 """
 
-from bench.spec import ModelSpec
-from sweeps.study import Method, Step, Study
+from mugrow.bench.spec import ModelSpec
+from mugrow.sweeps.study import Method, Step, Study
 
 
 def study() -> Study:

@@ -11,8 +11,8 @@ Choices. Width 32, which keeps depth 16 affordable, and depth 2 as the base, whe
 same model: their sweeps at depth 2 are one experiment done three times.
 """
 
-from bench.spec import ModelSpec
-from sweeps.study import Rung, Study
+from mugrow.bench.spec import ModelSpec
+from mugrow.sweeps.study import Rung, Study
 
 
 def study() -> Study:

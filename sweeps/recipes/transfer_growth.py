@@ -14,8 +14,8 @@ growth factor serve at the others? Hypercloning is given the noise without which
 equal.
 """
 
-from bench.spec import ModelSpec
-from sweeps.study import Method, Step, Study
+from mugrow.bench.spec import ModelSpec
+from mugrow.sweeps.study import Method, Step, Study
 
 
 def study() -> Study:

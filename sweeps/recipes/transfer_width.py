@@ -12,8 +12,8 @@ Choices. Steps of 0.5 in log2 over a range wide enough for SP's optimum at width
 the map of learning rate against initial scale.
 """
 
-from bench.spec import ModelSpec
-from sweeps.study import Rung, Study
+from mugrow.bench.spec import ModelSpec
+from mugrow.sweeps.study import Rung, Study
 
 
 def study() -> Study:

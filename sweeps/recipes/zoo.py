@@ -12,8 +12,8 @@ where the paper does so, beside the plain restart where the difference is the qu
 skipped at a step, each with its reason, grow the other axis only.
 """
 
-from bench.spec import Scalar, llama
-from sweeps.study import Method, Step, Study
+from mugrow.bench.spec import Scalar, llama
+from mugrow.sweeps.study import Method, Step, Study
 
 
 def continued(name: str, params: tuple[tuple[str, Scalar], ...] = ()) -> Method:

@@ -1,4 +1,4 @@
-"""A small believable study, written through ``bench.record`` as a real one is.
+"""A small believable study, written through ``mugrow.bench.record`` as a real one is.
 
 muP and SP sweeps at widths 32 and 64 (7 learning rates x 2 seeds, 3 init scales at width 32), two
 sources, and targets of width 128 by scratch, szp and hypercloning. What it was built to say:
@@ -18,14 +18,22 @@ from typing import Any
 
 import pytest
 
-from bench.record import (
+from mugrow.bench.record import (
     CURVE_SCHEMA,
     RUN_SCHEMA,
     TRIAL_SCHEMA,
     write_json,
     write_table,
 )
-from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start, canonical_json
+from mugrow.bench.spec import (
+    DataSpec,
+    HyperSpec,
+    ModelSpec,
+    RunSpec,
+    ScheduleSpec,
+    Start,
+    canonical_json,
+)
 
 SEEDS = (0, 1)
 LOG2_LRS = (-10, -9, -8, -7, -6, -5, -4)

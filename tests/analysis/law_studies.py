@@ -16,8 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from bench.record import CURVE_SCHEMA, RUN_SCHEMA, TRIAL_SCHEMA, write_json, write_table
-from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start, canonical_json
+from mugrow.bench.record import CURVE_SCHEMA, RUN_SCHEMA, TRIAL_SCHEMA, write_json, write_table
+from mugrow.bench.spec import (
+    DataSpec,
+    HyperSpec,
+    ModelSpec,
+    RunSpec,
+    ScheduleSpec,
+    Start,
+    canonical_json,
+)
 
 WIDTHS = (32, 64, 128, 256, 512)
 STEPS = (100, 300, 1000, 3000, 10000)

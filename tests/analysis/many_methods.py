@@ -14,8 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.store import Store
-from bench.spec import RunSpec, Start, canonical_json, run_spec_from_json
+from mugrow.analysis.read.store import Store
+from mugrow.bench.spec import RunSpec, Start, canonical_json, run_spec_from_json
 
 CARRY = {"optimizer": "carry", "schedule": "continue"}
 DEPTH = ("stack", "interleave", "gradual_stack", "llama_pro", "inheritune", "prune")

@@ -20,15 +20,15 @@ from law_studies import (
     run_rows,
 )
 
-from analysis.advice.fitted import finals
-from analysis.advice.measured import with_origins
-from analysis.arms import label_targets
-from analysis.laws import chapter as subject
-from analysis.laws.chapter import chapter
-from analysis.laws.table_rows import ALL, UNNAMED, Columns, table_rows
-from analysis.summary import to_json
-from bench.record import RUN_SCHEMA
-from bench.spec import UserError
+from mugrow.analysis.advice.fitted import finals
+from mugrow.analysis.advice.measured import with_origins
+from mugrow.analysis.laws import chapter as subject
+from mugrow.analysis.laws.chapter import chapter
+from mugrow.analysis.laws.table_rows import ALL, UNNAMED, Columns, table_rows
+from mugrow.analysis.measure.arms import label_targets
+from mugrow.analysis.summary import to_json
+from mugrow.bench.record import RUN_SCHEMA
+from mugrow.bench.spec import UserError
 
 Row = dict[str, Any]
 RESAMPLES = 60

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures import FIGURES, curves, draw, style
-from analysis.report.format import speedup_short
-from analysis.store import Store, load
-from analysis.summary import summarize
-from bench.spec import UserError
+from mugrow.analysis.figures import FIGURES, curves, draw, style
+from mugrow.analysis.read.store import Store, load
+from mugrow.analysis.report.format import speedup_short
+from mugrow.analysis.summary import summarize
+from mugrow.bench.spec import UserError
 
 Summary = dict[str, Any]
 

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from analysis.figures import style
-from analysis.figures.coordcheck import COLOURS, SPAN, headline, of_rows, shown
+from mugrow.analysis.figures import style
+from mugrow.analysis.figures.coordcheck import COLOURS, SPAN, headline, of_rows, shown
 
 MODULES = ("embed", "blocks.0.mlp.up", "blocks.0", "blocks.1.mlp.up", "blocks.1", "head")
 

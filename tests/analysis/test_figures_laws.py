@@ -10,11 +10,11 @@ from law_studies import BREAK_EVEN
 from matplotlib.figure import Figure
 from test_chapter import RESAMPLES, run_rows, study_rows
 
-from analysis.figures import FIGURES, LAWS, draw, laws, style
-from analysis.laws.chapter import chapter
-from analysis.report.table_report import NO_STORE
-from analysis.summary import to_json
-from bench.spec import UserError
+from mugrow.analysis.figures import FIGURES, LAWS, draw, laws, style
+from mugrow.analysis.laws.chapter import chapter
+from mugrow.analysis.report.table_report import NO_STORE
+from mugrow.analysis.summary import to_json
+from mugrow.bench.spec import UserError
 
 Row = dict[str, Any]
 

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis.figures import FIGURES, emphasis, forest, style
-from analysis.report import tables, words
-from analysis.report.format import speedup_short
-from analysis.store import Store, load
-from analysis.summary import summarize
-from bench.spec import UserError
+from mugrow.analysis.figures import FIGURES, emphasis, forest, style
+from mugrow.analysis.read.store import Store, load
+from mugrow.analysis.report import tables, words
+from mugrow.analysis.report.format import speedup_short
+from mugrow.analysis.summary import summarize
+from mugrow.bench.spec import UserError
 
 Summary = dict[str, Any]
 FEW: list[tuple[Store, Summary]] = []

@@ -7,13 +7,13 @@ import pytest
 from matplotlib.colors import to_hex
 from transfer_rows import LOG2_LRS, bowl, source_rows, starts, sweep_rows, table
 
-from analysis.figures import FIGURES, TRANSFER, style
-from analysis.figures.transfer import STEP_LAW
-from analysis.store import Store
-from analysis.summary import to_json
-from analysis.transfer.chapter import chapter
-from analysis.transfer.sweep import by_setting
-from bench.spec import UserError
+from mugrow.analysis.figures import FIGURES, TRANSFER, style
+from mugrow.analysis.figures.transfer import STEP_LAW
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.summary import to_json
+from mugrow.analysis.transfer.chapter import chapter
+from mugrow.analysis.transfer.sweep import by_setting
+from mugrow.bench.spec import UserError
 
 CACHE = []
 

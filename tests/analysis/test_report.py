@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import figures, recovery
-from analysis.report import format as fmt
-from analysis.report import latex, tables, transfer, words
-from analysis.report.build import build
-from analysis.store import load
-from analysis.summary import summarize
-from bench.record import write_json
+from mugrow.analysis import figures, recovery
+from mugrow.analysis.read.store import load
+from mugrow.analysis.report import format as fmt
+from mugrow.analysis.report import latex, tables, transfer, words
+from mugrow.analysis.report.build import build
+from mugrow.analysis.summary import summarize
+from mugrow.bench.record import write_json
 
 Summary = dict[str, Any]
 NOT_SWEPT = (

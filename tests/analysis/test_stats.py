@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.stats import (
+from mugrow.analysis.stats import (
     DRAWS,
     NOTHING,
     Interval,

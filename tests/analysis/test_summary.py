@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.arms import label_targets
-from analysis.store import Store, load
-from analysis.summary import summarize, to_json
-from bench.spec import UserError
+from mugrow.analysis.measure.arms import label_targets
+from mugrow.analysis.read.store import Store, load
+from mugrow.analysis.summary import summarize, to_json
+from mugrow.bench.spec import UserError
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 from law_studies import run_rows
 from test_report import macros_of
 
-from analysis.laws.rows import RowPolicy
-from analysis.laws.table_rows import Columns
-from analysis.report import latex, laws
-from analysis.report.table_report import build_table
-from bench.spec import UserError
+from mugrow.analysis.laws.rows import RowPolicy
+from mugrow.analysis.laws.table_rows import Columns
+from mugrow.analysis.report import latex, laws
+from mugrow.analysis.report.table_report import build_table
+from mugrow.bench.spec import UserError
 
 LAWS = Path(__file__).parents[3] / "shared" / "data" / "laws"
 EVIL = "<script>alert(1)</script>"

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from transfer_rows import LOG2_LRS, bowl
 
-from analysis.stats import Interval, jackknife_interval
-from analysis.transfer.asymptote import asymptotes, limits
-from analysis.transfer.cost import cost
-from analysis.transfer.ladder import AXES, Ladder
-from analysis.transfer.metrics import drift, measured, pairs, rung, same_argmin
-from analysis.transfer.sweep import Source, Sweep
-from analysis.transfer.verdict import verdict
+from mugrow.analysis.stats import Interval, jackknife_interval
+from mugrow.analysis.transfer.asymptote import asymptotes, limits
+from mugrow.analysis.transfer.cost import cost
+from mugrow.analysis.transfer.ladder import AXES, Ladder
+from mugrow.analysis.transfer.metrics import drift, measured, pairs, rung, same_argmin
+from mugrow.analysis.transfer.sweep import Source, Sweep
+from mugrow.analysis.transfer.verdict import verdict
 
 GRID = np.array(LOG2_LRS)
 WIDTH = AXES[0]

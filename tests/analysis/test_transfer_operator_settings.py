@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from transfer_rows import SEEDS, source_rows, starts, sweep_rows, table
 
-from analysis.report import transfer as words
-from analysis.store import load
-from analysis.summary import to_json
-from analysis.transfer.chapter import chapter
-from analysis.transfer.operator_regret import edge, rungs
-from analysis.transfer.operator_setting import Comparison, Growth, Run
-from analysis.transfer.sweep import Source, Sweep, by_setting
-from analysis.transfer.verdict import setting_verdict
+from mugrow.analysis.read.store import load
+from mugrow.analysis.report import transfer as words
+from mugrow.analysis.summary import to_json
+from mugrow.analysis.transfer.chapter import chapter
+from mugrow.analysis.transfer.operator_regret import edge, rungs
+from mugrow.analysis.transfer.operator_setting import Comparison, Growth, Run
+from mugrow.analysis.transfer.sweep import Source, Sweep, by_setting
+from mugrow.analysis.transfer.verdict import setting_verdict
 
 COMMITTED = Path(__file__).parents[2] / "results" / "reference" / "transfer-growth"
 VALUES = (0.2, 0.4, 0.6, 0.8)

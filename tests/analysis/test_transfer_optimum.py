@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.transfer.optimum import loss_at, optimum
-from bench.spec import UserError
+from mugrow.analysis.transfer.optimum import loss_at, optimum
+from mugrow.bench.spec import UserError
 
 GRID = np.arange(-10.0, -3.0)
 

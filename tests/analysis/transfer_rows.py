@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from conftest import DATA, run_row
 
-from bench.record import RUN_SCHEMA
-from bench.spec import HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start
+from mugrow.bench.record import RUN_SCHEMA
+from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start
 
 LOG2_LRS = tuple(-10 + 0.5 * place for place in range(13))
 SEEDS = (0, 1, 2)

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data.batches import TokenData
-from bench.model import Weights
-from bench.parametrization import initial_weights, parametrization
-from bench.record import read_run
-from bench.run import Job
-from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.bench.data.batches import TokenData
+from mugrow.bench.model import Weights
+from mugrow.bench.parametrization import initial_weights, parametrization
+from mugrow.bench.record import read_run
+from mugrow.bench.run import Job
+from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 
 BASE = ModelSpec(width=8, depth=1, head_size=8, context=8, vocab_size=32)
 RUN = RunSpec(

@@ -7,13 +7,13 @@ import pytest
 import torch
 from small_runs import RUN, skewed_tokens, start_of, vary
 
-from bench.averaging import is_whole, update
-from bench.data.batches import val_windows
-from bench.model import Decoder, cross_entropy
-from bench.parametrization import parametrization
-from bench.spec import AverageSpec, RunSpec
-from bench.stack import Rung, Stack, StackState, begin, stack_key, unpack
-from bench.train import advance, train
+from mugrow.bench.averaging import is_whole, update
+from mugrow.bench.data.batches import val_windows
+from mugrow.bench.model import Decoder, cross_entropy
+from mugrow.bench.parametrization import parametrization
+from mugrow.bench.spec import AverageSpec, RunSpec
+from mugrow.bench.stack import Rung, Stack, StackState, begin, stack_key, unpack
+from mugrow.bench.train import advance, train
 
 DATA = skewed_tokens()
 SWA, EMA = AverageSpec(kind="swa", window=5), AverageSpec(kind="ema", decay=0.7)

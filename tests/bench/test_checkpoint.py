@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.checkpoint import Damaged, load, save
+from mugrow.bench.checkpoint import Damaged, load, save
 
 STEADY = settings(deadline=None, derandomize=True)
 TENSORS = {

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.laws import REGISTRY as FORMS
-from bench import entries
-from bench.entries import assigned, check_params, in_one_line, scalar, with_params
-from bench.growth import REGISTRY as METHODS
-from bench.parametrization import REGISTRY as PARAMETRIZATIONS
-from bench.spec import UserError
+from mugrow.analysis.laws import REGISTRY as FORMS
+from mugrow.bench import entries
+from mugrow.bench.entries import assigned, check_params, in_one_line, scalar, with_params
+from mugrow.bench.growth import REGISTRY as METHODS
+from mugrow.bench.parametrization import REGISTRY as PARAMETRIZATIONS
+from mugrow.bench.spec import UserError
 
 REGISTRIES = [METHODS, PARAMETRIZATIONS, FORMS]
 

@@ -7,9 +7,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.flops import per_token, per_token_6n
-from bench.model import Decoder, count, cross_entropy
-from bench.spec import ModelSpec, llama
+from mugrow.bench.flops import per_token, per_token_6n
+from mugrow.bench.model import Decoder, count, cross_entropy
+from mugrow.bench.spec import ModelSpec, llama
 
 GPT2 = ModelSpec(width=32, depth=2, head_size=16, context=64, vocab_size=100)
 LLAMA = llama(width=32, depth=2, head_size=16, context=64, vocab_size=100)

@@ -12,11 +12,11 @@ from dataclasses import replace
 import pytest
 from small_runs import start_of
 
-from bench.data import synthetic
-from bench.data.batches import load, resolve, val_windows
-from bench.spec import HyperSpec, ModelSpec, RunSpec, ScheduleSpec, llama
-from bench.stack import Stack
-from bench.train import train
+from mugrow.bench.data import synthetic
+from mugrow.bench.data.batches import load, resolve, val_windows
+from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, ScheduleSpec, llama
+from mugrow.bench.stack import Stack
+from mugrow.bench.train import train
 
 SHAPE = {"width": 32, "depth": 1, "context": 16, "vocab_size": synthetic.SYMBOLS}
 CHANCE_LOG = 25.0

@@ -9,7 +9,7 @@ import torch
 from small_runs import start_of, vary
 from torch import Tensor
 
-from bench.model import (
+from mugrow.bench.model import (
     Decoder,
     Multipliers,
     Weights,
@@ -20,7 +20,7 @@ from bench.model import (
     parameters,
     unflatten,
 )
-from bench.spec import ModelSpec, llama
+from mugrow.bench.spec import ModelSpec, llama
 
 GPT2 = ModelSpec(width=16, depth=2, head_size=8, mlp_ratio=3, context=12, vocab_size=20)
 LLAMA = llama(width=16, depth=2, head_size=8, mlp_ratio=3, context=12, vocab_size=20)

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from small_runs import BASE, skewed_tokens, start_of, vary
 from torch import Tensor
 
-from bench import muon
-from bench.model import offsets, parameters, shapes, unflatten
-from bench.optim import fresh_state, stacked_adamw
-from bench.parametrization import Rules, rules_of
-from bench.spec import HyperSpec
-from bench.stack import Stack, begin
-from bench.train import advance, train
+from mugrow.bench import muon
+from mugrow.bench.model import offsets, parameters, shapes, unflatten
+from mugrow.bench.optim import fresh_state, stacked_adamw
+from mugrow.bench.parametrization import Rules, rules_of
+from mugrow.bench.spec import HyperSpec
+from mugrow.bench.stack import Stack, begin
+from mugrow.bench.train import advance, train
 
 MODEL = replace(BASE, width=16, depth=2)
 RULES = rules_of("spectral", MODEL, BASE)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.model import Multipliers, flatten, offsets, parameters, shapes, unflatten
-from bench.optim import fresh_state, stacked_adamw
-from bench.parametrization import Rule, Rules
-from bench.spec import HyperSpec, ModelSpec, UserError
+from mugrow.bench.model import Multipliers, flatten, offsets, parameters, shapes, unflatten
+from mugrow.bench.optim import fresh_state, stacked_adamw
+from mugrow.bench.parametrization import Rule, Rules
+from mugrow.bench.spec import HyperSpec, ModelSpec, UserError
 
 MODEL = ModelSpec(width=8, depth=1, head_size=4, context=4, vocab_size=8)
 HYPERS = [

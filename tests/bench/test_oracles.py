@@ -11,12 +11,12 @@ from mup import MuAdamW, MuReadout, MuSharedReadout, set_base_shapes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.data.batches import TokenData, train_batch
-from bench.model import parameters
-from bench.parametrization import initial_weights, rules_of
-from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
-from bench.stack import Stack, StackState
-from bench.train import train
+from mugrow.bench.data.batches import TokenData, train_batch
+from mugrow.bench.model import parameters
+from mugrow.bench.parametrization import initial_weights, rules_of
+from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.bench.stack import Stack, StackState
+from mugrow.bench.train import train
 
 STEPS = 50
 VOCAB, CONTEXT, SEQUENCES = 32, 12, 4

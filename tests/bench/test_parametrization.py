@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.model import Multipliers, parameters
-from bench.parametrization import Rule, Rules, generator, initial_weights, parametrization
-from bench.spec import ModelSpec, UserError, llama
+from mugrow.bench.model import Multipliers, parameters
+from mugrow.bench.parametrization import Rule, Rules, generator, initial_weights, parametrization
+from mugrow.bench.spec import ModelSpec, UserError, llama
 
 GPT2 = ModelSpec(width=32, depth=1, head_size=16, context=64, vocab_size=64)
 LLAMA = llama(width=32, depth=1, head_size=16, context=64, vocab_size=64)
@@ -51,7 +51,7 @@ class Plain(nn.Module):
             self.head = mup.MuReadout(spec.width, spec.vocab_size, bias=False)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Parameters by the names of ``bench.model.parameters``."""
+        """Parameters by the names of ``mugrow.bench.model.parameters``."""
         return {
             name.replace("weight", "gain") if "norm" in name else name: tensor
             for name, tensor in self.named_parameters()

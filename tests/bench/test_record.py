@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.record import (
+from mugrow.bench.record import (
     CURVE_SCHEMA,
     RUN_SCHEMA,
     TRIAL_SCHEMA,

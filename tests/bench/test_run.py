@@ -9,18 +9,18 @@ import pytest
 import torch
 from small_runs import BASE, RUN, curve, home, job_of, names, row, vary
 
-import bench.run
-from bench import checkpoint
-from bench.checkpoint import Damaged
-from bench.data.batches import load, resolve, val_windows
-from bench.flops import per_token, per_token_6n
-from bench.growth import During, method
-from bench.model import Decoder, cross_entropy, parameters
-from bench.parametrization import parametrization
-from bench.record import RUN_SCHEMA, read_run
-from bench.run import Job, ended, run_stack
-from bench.spec import AverageSpec, RunSpec, Start, UserError, run_spec_from_json
-from bench.stack import Rung
+import mugrow.bench.run
+from mugrow.bench import checkpoint
+from mugrow.bench.checkpoint import Damaged
+from mugrow.bench.data.batches import load, resolve, val_windows
+from mugrow.bench.flops import per_token, per_token_6n
+from mugrow.bench.growth import During, method
+from mugrow.bench.model import Decoder, cross_entropy, parameters
+from mugrow.bench.parametrization import parametrization
+from mugrow.bench.record import RUN_SCHEMA, read_run
+from mugrow.bench.run import Job, ended, run_stack
+from mugrow.bench.spec import AverageSpec, RunSpec, Start, UserError, run_spec_from_json
+from mugrow.bench.stack import Rung
 
 HUGE_LR = 1e30
 FILES = {"spec.json", "checkpoint.safetensors", "state.safetensors", "curve.parquet"}
@@ -74,7 +74,7 @@ def save_at_every_step_and_stop_after(monkeypatch, steps: int) -> list[int]:
     """Patch training so that it is killed after so many steps; returns the list in which it notes
     the step at which each (re)start began."""
     began: list[int] = []
-    real = bench.run.advance
+    real = mugrow.bench.run.advance
 
     def killed(stack, state, data):
         began.append(state.step)
@@ -83,8 +83,8 @@ def save_at_every_step_and_stop_after(monkeypatch, steps: int) -> list[int]:
                 raise Killed
             yield current
 
-    monkeypatch.setattr(bench.run, "SAVE_EVERY_S", -1)
-    monkeypatch.setattr(bench.run, "advance", killed)
+    monkeypatch.setattr(mugrow.bench.run, "SAVE_EVERY_S", -1)
+    monkeypatch.setattr(mugrow.bench.run, "advance", killed)
     return began
 
 
@@ -143,7 +143,7 @@ def test_a_diverged_run_has_no_final_loss(job):
 
 
 def test_nor_has_one_whose_loss_was_infinite_only_between_two_rows(job, monkeypatch):
-    real = bench.run.advance
+    real = mugrow.bench.run.advance
 
     def poisoned(stack, state, data):
         for current in real(stack, state, data):
@@ -151,7 +151,7 @@ def test_nor_has_one_whose_loss_was_infinite_only_between_two_rows(job, monkeypa
                 current.loss_sum_K[1] = float("inf")
             yield current
 
-    monkeypatch.setattr(bench.run, "advance", poisoned)
+    monkeypatch.setattr(mugrow.bench.run, "advance", poisoned)
     run_stack(job)
     assert curve(job, 1)[-1]["val_loss"] < 6
     assert row(job, 1)["status"] == "diverged"
@@ -190,7 +190,7 @@ def test_every_run_gets_its_own_checkpoint_whoever_has_left_the_stack_before(job
 
 def test_the_curve_is_written_last(job, monkeypatch):
     """It is the proof that the run ended: killed before it, the run has not."""
-    real, seen = bench.run.write_run, []
+    real, seen = mugrow.bench.run.write_run, []
 
     def write_run(folder, *rest):
         seen.append(names(folder))
@@ -198,7 +198,7 @@ def test_the_curve_is_written_last(job, monkeypatch):
             raise Killed
         real(folder, *rest)
 
-    monkeypatch.setattr(bench.run, "write_run", write_run)
+    monkeypatch.setattr(mugrow.bench.run, "write_run", write_run)
     with pytest.raises(Killed):
         run_stack(job)
     assert seen == [FILES - {"curve.parquet"}] * 2
@@ -282,7 +282,7 @@ def test_a_killed_stack_goes_on_where_it_was_to_the_same_bits(
 
 
 def test_a_stack_shows_how_far_it_is(job, monkeypatch):
-    monkeypatch.setattr(bench.run, "SHOW_EVERY_S", -1)
+    monkeypatch.setattr(mugrow.bench.run, "SHOW_EVERY_S", -1)
     save_at_every_step_and_stop_after(monkeypatch, 12)
     with pytest.raises(Killed):
         run_stack(job)
@@ -385,7 +385,7 @@ def test_a_methods_own_mistake_fails_its_run_even_without_a_message(
     def broken(name):
         raise AssertionError
 
-    monkeypatch.setattr("bench.start.growth.method", broken)
+    monkeypatch.setattr("mugrow.bench.start.growth.method", broken)
     job = job_of(Path(source_job.folder), corpus, (target,), role="target")
     run_stack(job)
     assert row(job, 0)["status"] == "failed"
@@ -410,10 +410,10 @@ def test_what_a_methods_hooks_do_wrong_fails_its_runs(source_job, corpus, monkey
     run_stack(source_job)
     sound = method("szp")
     hooked = replace(sound, during=lambda small, big, steps, **params: During(**hooks))
-    monkeypatch.setattr("bench.start.growth.method", lambda name: hooked)
+    monkeypatch.setattr("mugrow.bench.start.growth.method", lambda name: hooked)
     target = grown_from(source_job.runs[0], "szp", 32)
     job = job_of(Path(source_job.folder), corpus, (target, replace(target, seed=6)), role="target")
-    monkeypatch.setattr(bench.run, "SAVE_EVERY_S", -1)
+    monkeypatch.setattr(mugrow.bench.run, "SAVE_EVERY_S", -1)
     run_stack(job)
     for i in range(2):
         assert row(job, i)["status"] == "failed"
@@ -422,14 +422,14 @@ def test_what_a_methods_hooks_do_wrong_fails_its_runs(source_job, corpus, monkey
         assert said.partition(":")[0] in trace
         assert "in run_stack" in trace
     assert not list(Path(job.folder).glob("stacks/*"))
-    monkeypatch.setattr("bench.start.growth.method", lambda name: sound)
+    monkeypatch.setattr("mugrow.bench.start.growth.method", lambda name: sound)
     run_stack(job)
     assert [row(job, i)["status"] for i in range(2)] == ["finished", "finished"]
     assert not (home(job, 0) / "traceback.txt").exists()
 
 
 def test_a_mistake_of_ours_is_no_methods(source_job, monkeypatch):
-    monkeypatch.setattr("bench.run.advance", fails)
+    monkeypatch.setattr("mugrow.bench.run.advance", fails)
     with pytest.raises(ZeroDivisionError):
         run_stack(source_job)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.schedule import cooldown_start, factor
-from bench.spec import COOLDOWN_SHAPES, SCHEDULES, ScheduleSpec
+from mugrow.bench.schedule import cooldown_start, factor
+from mugrow.bench.spec import COOLDOWN_SHAPES, SCHEDULES, ScheduleSpec
 
 STEADY = settings(deadline=None, derandomize=True)
 SPECS = st.builds(

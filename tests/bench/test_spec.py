@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_runs import RUN, vary
 
-from bench.spec import (
+from mugrow.bench.spec import (
     AverageSpec,
     DataSpec,
     HyperSpec,

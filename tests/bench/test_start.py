@@ -8,14 +8,14 @@ import pytest
 import torch
 from small_runs import BASE, RUN, job_of, row
 
-import bench.start
-from bench import checkpoint
-from bench.data.batches import load, resolve, train_batch
-from bench.growth import GrowthMethod, Moments, method
-from bench.parametrization import initial_weights, parametrization
-from bench.run import run_stack
-from bench.spec import RunSpec, Start
-from bench.start import beginning
+import mugrow.bench.start
+from mugrow.bench import checkpoint
+from mugrow.bench.data.batches import load, resolve, train_batch
+from mugrow.bench.growth import GrowthMethod, Moments, method
+from mugrow.bench.parametrization import initial_weights, parametrization
+from mugrow.bench.run import run_stack
+from mugrow.bench.spec import RunSpec, Start
+from mugrow.bench.start import beginning
 
 SMALL = replace(RUN, model=replace(RUN.model, width=8, vocab_size=256))
 SMALL = replace(SMALL, base=replace(BASE, vocab_size=256), stop_step=16)
@@ -49,14 +49,14 @@ def grown(source: RunSpec, name: str, width: int = 16, **start: object) -> RunSp
     )
 
 
-def begins(source: tuple[Path, RunSpec], run: RunSpec, corpus: str) -> bench.start.Beginning:
+def begins(source: tuple[Path, RunSpec], run: RunSpec, corpus: str) -> mugrow.bench.start.Beginning:
     return beginning(run, source[0], load(run.data, corpus))
 
 
 def fake(monkeypatch, **fields: object) -> None:
     """``szp`` with some of its parts replaced."""
     entry = replace(method("szp"), **fields)
-    monkeypatch.setattr("bench.start.growth.method", lambda name: entry)
+    monkeypatch.setattr("mugrow.bench.start.growth.method", lambda name: entry)
 
 
 def padded_moments(moments, small, big, rng, **params) -> Moments:
@@ -125,7 +125,9 @@ def test_what_is_not_the_targets_shape_fails_that_run_alone(
 
     sound = method("hypercloning")
     entry: GrowthMethod = replace(method("szp"), grow=grow)
-    monkeypatch.setattr("bench.start.growth.method", lambda name: entry if name == "szp" else sound)
+    monkeypatch.setattr(
+        "mugrow.bench.start.growth.method", lambda name: entry if name == "szp" else sound
+    )
     folder, run = source
     runs = (grown(run, "szp", noise=0.01), grown(run, "hypercloning", noise=0.01))
     runs = tuple(replace(one, seed=len(reason)) for one in runs)  # not those of another case

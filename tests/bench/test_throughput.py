@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from bench import throughput
-from bench.flops import per_token
-from bench.model import Decoder
-from bench.spec import ModelSpec
+from mugrow.bench import throughput
+from mugrow.bench.flops import per_token
+from mugrow.bench.model import Decoder
+from mugrow.bench.spec import ModelSpec
 
 SPEC = ModelSpec(width=32, depth=2, context=16, vocab_size=40)
 

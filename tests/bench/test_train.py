@@ -9,14 +9,14 @@ import pytest
 import torch
 from small_runs import BASE, RUN, skewed_tokens, start_of, vary
 
-from bench import flops
-from bench.data.batches import TokenData, train_batch, val_windows
-from bench.growth import During, method
-from bench.model import Decoder, cross_entropy
-from bench.parametrization import parametrization
-from bench.spec import RunSpec, ScheduleSpec, llama
-from bench.stack import Rung, Stack, StackState, begin, carried_state, model_weights
-from bench.train import advance, train
+from mugrow.bench import flops
+from mugrow.bench.data.batches import TokenData, train_batch, val_windows
+from mugrow.bench.growth import During, method
+from mugrow.bench.model import Decoder, cross_entropy
+from mugrow.bench.parametrization import parametrization
+from mugrow.bench.spec import RunSpec, ScheduleSpec, llama
+from mugrow.bench.stack import Rung, Stack, StackState, begin, carried_state, model_weights
+from mugrow.bench.train import advance, train
 
 DATA = skewed_tokens()
 MEMBERS = [
@@ -55,7 +55,9 @@ def assert_close(a: list[float | None], b: list[float | None], **tolerance: floa
 def test_members_taken_in_groups_equal_members_taken_at_once(monkeypatch, threads):
     """Groups of two, by one thread or shared by two; the same bits whenever it is done again."""
     whole = trained(MEMBERS)
-    monkeypatch.setattr("bench.train.GROUP_BYTES", 2 * 4 * RUN.batch_tokens * RUN.model.mlp_width)
+    monkeypatch.setattr(
+        "mugrow.bench.train.GROUP_BYTES", 2 * 4 * RUN.batch_tokens * RUN.model.mlp_width
+    )
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

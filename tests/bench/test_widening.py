@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.data.batches import TokenData
-from bench.model import flatten, parameters, unflatten
-from bench.optim import AdamState
-from bench.parametrization import initial_weights, rules_of
-from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
-from bench.stack import Stack, StackState, begin
-from bench.train import advance, train
+from mugrow.bench.data.batches import TokenData
+from mugrow.bench.model import flatten, parameters, unflatten
+from mugrow.bench.optim import AdamState
+from mugrow.bench.parametrization import initial_weights, rules_of
+from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.bench.stack import Stack, StackState, begin
+from mugrow.bench.train import advance, train
 
 STEPS, TIMES = 50, 3
 VOCAB, CONTEXT, SEQUENCES = 32, 12, 4

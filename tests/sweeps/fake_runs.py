@@ -3,9 +3,9 @@
 import math
 from dataclasses import replace
 
-from bench.spec import DataSpec, ModelSpec
-from sweeps.plan import plan
-from sweeps.study import Method, Step, Study
+from mugrow.bench.spec import DataSpec, ModelSpec
+from mugrow.sweeps.plan import plan
+from mugrow.sweeps.study import Method, Step, Study
 
 DATA = DataSpec(corpus="stdlib", corpus_sha256="0" * 64)
 STUDY = Study(

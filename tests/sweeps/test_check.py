@@ -7,9 +7,9 @@ import sys
 import pandas as pd
 import pytest
 
-from bench import entries, growth
-from bench.checks import CHECKS
-from sweeps import scaffold
+from mugrow.bench import entries, growth
+from mugrow.bench.checks import CHECKS
+from mugrow.sweeps import scaffold
 
 FAST = ("shapes", "source", "preservation")
 
@@ -92,7 +92,7 @@ def test_a_plug_in_that_cannot_be_loaded_fails_and_the_others_are_checked(
     mugrow, fast, install, monkeypatch
 ):
     install("broken", "raise ImportError('libmagic is missing')")
-    monkeypatch.setattr("bench.growth.names", lambda: ("continue", "broken"))
+    monkeypatch.setattr("mugrow.bench.growth.names", lambda: ("continue", "broken"))
     ended = mugrow("check", "--all", "--quick", "--json")
     rows = json.loads(ended.out)
     assert ended.code == 1
@@ -133,7 +133,7 @@ def test_a_plug_in_whose_facts_raise_is_one_line(mugrow, tiny, install, tmp_path
 
 
 HOOKED = """
-from bench.growth import During
+from mugrow.bench.growth import During
 
 def during(small, big, steps, **params):
     return During(used=lambda trained, t, rng: trained if t < 3 else 1 // 0)
@@ -146,7 +146,7 @@ METHOD = replace(METHOD, during=during)
 def test_a_plug_in_that_raises_while_it_trains_fails_its_own_runs(
     mugrow, tiny, install, in_threads, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr("analysis.report.build.build", lambda folder: folder)
+    monkeypatch.setattr("mugrow.analysis.report.build.build", lambda folder: folder)
     install("crash", code("crash") + HOOKED)
     out = tmp_path / "study"
     ended = mugrow(*tiny, "methods=scratch,crash", "ladder=16:1:16:2", "--out", out)

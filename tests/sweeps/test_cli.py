@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import bench.growth
-import sweeps.recipes
-from bench.data.corpora import corpora
-from sweeps.study import SAMPLERS
+import mugrow.bench.growth
+import mugrow.sweeps.recipes
+from mugrow.bench.data.corpora import corpora
+from mugrow.sweeps.study import SAMPLERS
 
 HEAVY = ("torch", "pandas", "matplotlib", "numpy", "pyarrow", "optuna", "scipy")
 
@@ -38,14 +38,14 @@ def nothing_trains(monkeypatch):
     def nobody(where):
         yield NoExecutor()
 
-    monkeypatch.setattr("sweeps.execute._processes", nobody)
+    monkeypatch.setattr("mugrow.sweeps.execute._processes", nobody)
 
 
 def test_help_is_light():
     """Under half a second takes importing nothing that is large."""
     code = (
         "import sys; sys.argv = ['mugrow', '--help']\n"
-        "from sweeps.cli import main\n"
+        "from mugrow.sweeps.cli import main\n"
         "try: main()\n"
         f"except SystemExit: print('imported:', *({HEAVY!r} & sys.modules.keys()))"
     ).replace(repr(HEAVY), repr(set(HEAVY)))
@@ -252,8 +252,8 @@ def test_another_study_is_not_overwritten(tiny, copy, mugrow):
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        ("studies", sweeps.recipes.RECIPES),
-        ("methods", bench.growth.names()),
+        ("studies", mugrow.sweeps.recipes.RECIPES),
+        ("methods", mugrow.bench.growth.names()),
         ("parametrizations", ("sp", "mup")),
         ("corpora", corpora()),
         ("samplers", SAMPLERS),
@@ -334,7 +334,7 @@ def test_ctrl_c_is_no_crash(mugrow, monkeypatch):
     def interrupt(name):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sweeps.recipes.recipe", interrupt)
+    monkeypatch.setattr("mugrow.sweeps.recipes.recipe", interrupt)
     ended = mugrow("run", "quick")
     assert ended.code == 130
     assert ended.err == "mugrow: stopped; the same command goes on from here\n"
@@ -344,7 +344,7 @@ def test_the_default_folder_is_named_after_the_study(tiny, mugrow, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     found = []
     monkeypatch.setattr(
-        "sweeps.dry_run.dry_run", lambda experiment, folder, *a, **k: found.append(folder)
+        "mugrow.sweeps.dry_run.dry_run", lambda experiment, folder, *a, **k: found.append(folder)
     )
     assert mugrow(*tiny, "--dry-run").code == 0
     assert found == [Path("results") / "quick"]

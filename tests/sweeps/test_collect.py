@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from fake_runs import DATA, STUDY, ended, run_all
 
-from bench.record import CURVE_SCHEMA, RUN_SCHEMA, TRIAL_SCHEMA, write_run
-from sweeps.collect import collect, run_rows
-from sweeps.plan import plan
+from mugrow.bench.record import CURVE_SCHEMA, RUN_SCHEMA, TRIAL_SCHEMA, write_run
+from mugrow.sweeps.collect import collect, run_rows
+from mugrow.sweeps.plan import plan
 
 SMALL = replace(STUDY, parametrizations=("mup",), log2_lr=(-9.0, -7.0, -4.0), seeds=(0, 1))
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from analysis.figures import coordcheck
-from bench.coordcheck import Row
-from sweeps.commands.coordcheck import _line
+from mugrow.analysis.figures import coordcheck
+from mugrow.bench.coordcheck import Row
+from mugrow.sweeps.commands.coordcheck import _line
 
 QUICK = ("--widths", 32, 64, "--seeds", 0, 1, 2, "--steps", 1)
 KEYS = {

@@ -8,8 +8,8 @@ import pytest
 from fake_runs import ALONE, DATA, run_all
 from rich.console import Console
 
-from sweeps.display import LiveDisplay, PlainDisplay, Work, display, duration, reports, title
-from sweeps.plan import plan
+from mugrow.sweeps.display import LiveDisplay, PlainDisplay, Work, display, duration, reports, title
+from mugrow.sweeps.plan import plan
 
 STACKS = run_all(ALONE)[0].stacks
 PROXIES, TARGETS = STACKS[0], STACKS[-1]
@@ -67,7 +67,7 @@ def test_a_report_that_is_cut_off_counts_as_none(folder):
 
 def test_plain_lines(folder, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr("sweeps.display.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("mugrow.sweeps.display.time.monotonic", lambda: clock[0])
     file = io.StringIO()
     with PlainDisplay(Console(file=file, width=40), folder) as shown:
         shown.say("one [bold]line[/bold] that is longer than the console is wide")

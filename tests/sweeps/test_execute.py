@@ -13,12 +13,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import bench.run
-from bench.data.batches import resolve
-from bench.spec import UserError
-from sweeps.execute import Where, _locked, execute, of_study
-from sweeps.override import override
-from sweeps.recipes import recipe
+import mugrow.bench.run
+from mugrow.bench.data.batches import resolve
+from mugrow.bench.spec import UserError
+from mugrow.sweeps.execute import Where, _locked, execute, of_study
+from mugrow.sweeps.override import override
+from mugrow.sweeps.recipes import recipe
 
 PROGRAM = Path(sys.executable).with_name("mugrow")
 RESUMED = "the same command goes on from here"
@@ -240,20 +240,20 @@ def test_a_study_whose_every_trial_diverges_ends_without_targets(run, tmp_path):
 def test_a_failed_run_says_why_and_is_tried_again(
     run, finished, tmp_path, monkeypatch, capsys, assert_same_study
 ):
-    sound = bench.run.beginning
+    sound = mugrow.bench.run.beginning
 
     def broken(spec, folder, data):
         if spec.start.method == "szp":
             raise RuntimeError("no room\nto grow")
         return sound(spec, folder, data)
 
-    monkeypatch.setattr("bench.run.beginning", broken)
+    monkeypatch.setattr("mugrow.bench.run.beginning", broken)
     run(tmp_path / "study")
     failed = runs_of(tmp_path / "study", status="failed")
     assert set(failed["method"]) == {"szp"}
     assert set(failed["reason"]) == {"RuntimeError: no room"}
     assert "RuntimeError: no room" in capsys.readouterr().err
-    monkeypatch.setattr("bench.run.beginning", sound)
+    monkeypatch.setattr("mugrow.bench.run.beginning", sound)
     run(tmp_path / "study")
     assert not len(runs_of(tmp_path / "study", status="failed"))
     assert set(runs_of(tmp_path / "study")["run_id"]) == set(runs_of(finished.folder)["run_id"])

@@ -4,9 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start, UserError
-from sweeps.graph import Node, continued, grown, plan_graph
-from sweeps.plan import depends
+from mugrow.bench.spec import (
+    DataSpec,
+    HyperSpec,
+    ModelSpec,
+    RunSpec,
+    ScheduleSpec,
+    Start,
+    UserError,
+)
+from mugrow.sweeps.graph import Node, continued, grown, plan_graph
+from mugrow.sweeps.plan import depends
 
 MODEL = ModelSpec(width=32, depth=2, head_size=16, context=16)
 RUN = RunSpec(

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from bench import checkpoint
-from bench.growth import method
-from bench.model import parameters
-from bench.parametrization import generator, initial_weights, parametrization
-from bench.spec import run_spec_from_json
-from bench.start import read_source
+from mugrow.bench import checkpoint
+from mugrow.bench.growth import method
+from mugrow.bench.model import parameters
+from mugrow.bench.parametrization import generator, initial_weights, parametrization
+from mugrow.bench.spec import run_spec_from_json
+from mugrow.bench.start import read_source
 
 
 @pytest.fixture(scope="module")

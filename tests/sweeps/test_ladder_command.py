@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.published import BORROWED, errors, read_families
+from mugrow.analysis.laws.families import BORROWED, errors, read_families
 
 GADRE = Path("../shared/data/laws/gadre/testbed_losses.csv")
 LAW = {"A": 400.0, "B": 410.0, "alpha": 0.34, "beta": 0.28}

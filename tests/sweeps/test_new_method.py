@@ -4,9 +4,9 @@ import tomllib
 
 import pytest
 
-from bench.checks import CHECKS, check_method, failures
-from bench.checks.load import from_file
-from bench.growth import REGISTRY
+from mugrow.bench.checks import CHECKS, check_method, failures
+from mugrow.bench.checks.load import from_file
+from mugrow.bench.growth import REGISTRY
 
 
 @pytest.mark.parametrize("form", [(), ("--package",)])

@@ -4,14 +4,14 @@ from dataclasses import replace
 import pytest
 from fake_runs import ALONE, DATA, STUDY, ended, run_all
 
-from bench.growth import method
-from bench.record import ROLES, TRIAL_SCHEMA
-from bench.schedule import cooldown_start
-from bench.spec import UserError, run_spec_from_json
-from bench.spec import canonical_json as to_json
-from sweeps.override import override
-from sweeps.plan import SOURCE_DATA_SEEDS, Stack, depends, plan
-from sweeps.study import Method, Rung, Step
+from mugrow.bench.growth import method
+from mugrow.bench.record import ROLES, TRIAL_SCHEMA
+from mugrow.bench.schedule import cooldown_start
+from mugrow.bench.spec import UserError, run_spec_from_json
+from mugrow.bench.spec import canonical_json as to_json
+from mugrow.sweeps.override import override
+from mugrow.sweeps.plan import SOURCE_DATA_SEEDS, Stack, depends, plan
+from mugrow.sweeps.study import Method, Rung, Step
 
 LADDER = (Step(64, 2, 128, 2), Step(32, 2, 128, 2), Step(64, 2, 64, 4))
 METHODS = (*STUDY.methods, Method("stack"))
@@ -293,7 +293,7 @@ def test_stages_are_grown_and_trained_one_after_the_other(monkeypatch):
     whole = method("stack")
     staged = replace(whole, stages=stages, supports=lambda small, big: None)
     monkeypatch.setattr(
-        "sweeps.plan.method", lambda name: staged if name == "stack" else method(name)
+        "mugrow.sweeps.plan.method", lambda name: staged if name == "stack" else method(name)
     )
     study = replace(STUDY, seeds=(0,), ladder=(Step(32, 2, 32, 4),), methods=METHODS[:1])
     done, _ = run_all(replace(study, methods=(METHODS[0], Method("stack"))))
@@ -341,7 +341,7 @@ def test_a_target_may_be_smaller_only_for_a_method_that_shrinks(monkeypatch):
         plan(replace(STUDY, ladder=ladder), DATA, {})
     shrinks = replace(method("szp"), shrinks=True, supports=lambda small, big: None)
     monkeypatch.setattr(
-        "sweeps.plan.method", lambda name: shrinks if name == "szp" else method(name)
+        "mugrow.sweeps.plan.method", lambda name: shrinks if name == "szp" else method(name)
     )
     methods = (Method("scratch"), Method("szp"))
     done, _ = run_all(replace(STUDY, seeds=(0,), ladder=ladder, methods=methods))
@@ -351,7 +351,9 @@ def test_a_target_may_be_smaller_only_for_a_method_that_shrinks(monkeypatch):
 
 def test_what_acts_during_training_trains_in_stacks_of_its_own(monkeypatch):
     acts = replace(method("szp"), during=lambda small, big, steps, **params: None)
-    monkeypatch.setattr("sweeps.plan.method", lambda name: acts if name == "szp" else method(name))
+    monkeypatch.setattr(
+        "mugrow.sweeps.plan.method", lambda name: acts if name == "szp" else method(name)
+    )
     methods = (Method("scratch"), Method("szp"), Method("szp", (("shrink", 0.2),)))
     done, _ = run_all(replace(STUDY, seeds=(0, 1), methods=methods))
     for stack in done.stacks:

@@ -1,10 +1,10 @@
 import pytest
 from fake_runs import DATA, run_all
 
-from bench.spec import UserError, run_spec_from_json
-from bench.spec import canonical_json as to_json
-from sweeps.plan import plan
-from sweeps.recipes import RECIPES, recipe
+from mugrow.bench.spec import UserError, run_spec_from_json
+from mugrow.bench.spec import canonical_json as to_json
+from mugrow.sweeps.plan import plan
+from mugrow.sweeps.recipes import RECIPES, recipe
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.claims import Claim
-from analysis.figures import style
-from analysis.measured import difference, finals
-from analysis.store import load
-from sweeps.evaluate import Judged
-from sweeps.graph import Node, grown
-from sweeps.paper import Figure, Paper, Text
-from sweeps.recipes.papers import PAPERS, bases, paper
+from mugrow.analysis.figures import style
+from mugrow.analysis.measure.claims import Claim
+from mugrow.analysis.measure.measured import difference, finals
+from mugrow.analysis.read.store import load
+from mugrow.sweeps.evaluate import Judged
+from mugrow.sweeps.graph import Node, grown
+from mugrow.sweeps.paper import Figure, Paper, Text
+from mugrow.sweeps.recipes.papers import PAPERS, bases, paper
 
 SEEDS = (0, 1)
 
@@ -79,7 +79,7 @@ def tiny_paper(monkeypatch, corpus):
         },
         untestable=(Claim("huge", "at 7B too", "table 1", untestable="7B parameters"),),
     )  # fmt: skip
-    monkeypatch.setattr("sweeps.recipes.papers.paper", lambda name: found)
+    monkeypatch.setattr("mugrow.sweeps.recipes.papers.paper", lambda name: found)
     return found
 
 

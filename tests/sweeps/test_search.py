@@ -6,9 +6,9 @@ import optuna
 import pytest
 from fake_runs import ALONE, DATA, STUDY, ended, run_all
 
-from sweeps.sampling import Space, Told, ask
-from sweeps.search import Sweep, replay, sweeps
-from sweeps.study import Proxy, Variant
+from mugrow.sweeps.sampling import Space, Told, ask
+from mugrow.sweeps.search import Sweep, replay, sweeps
+from mugrow.sweeps.study import Proxy, Variant
 
 SAMPLERS = ("grid", "qmc", "tpe", "gp")
 

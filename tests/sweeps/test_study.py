@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 from fake_runs import STUDY
 
-from bench.spec import UserError, canonical_json
-from sweeps.override import override
-from sweeps.study import FixedHyper, Method, Rung, Step, Variant
+from mugrow.bench.spec import UserError, canonical_json
+from mugrow.sweeps.override import override
+from mugrow.sweeps.study import FixedHyper, Method, Rung, Step, Variant
 
 
 def test_a_study_and_its_recipes_import_nothing_heavy():
     code = (
-        "import sys, sweeps.override; from sweeps.recipes import RECIPES, recipe\n"
+        "import sys, mugrow.sweeps.override; from mugrow.sweeps.recipes import RECIPES, recipe\n"
         "[recipe(name) for name in RECIPES]\n"
         "print({'torch', 'optuna', 'pandas', 'numpy', 'pyarrow'} & set(sys.modules))"
     )

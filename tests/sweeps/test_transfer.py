@@ -6,8 +6,8 @@ from fake_runs import ALONE, DATA, ended, loss
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.search import replay, sweeps
-from sweeps.transfer import transferred
+from mugrow.sweeps.search import replay, sweeps
+from mugrow.sweeps.transfer import transferred
 
 
 def trials_of(study=ALONE, row=ended):

@@ -2,8 +2,8 @@
 
 from importlib import import_module
 
-from bench.spec import unknown
-from sweeps.paper import Paper
+from mugrow.bench.spec import unknown
+from mugrow.sweeps.paper import Paper
 
 PAPERS = {  # name: arXiv id
     "beyond-fixed-durations": "2405.18392",
@@ -31,6 +31,6 @@ def paper(name: str) -> Paper:
     name = by_id.get(name, name)
     if name not in PAPERS:
         raise unknown("paper", name, [*PAPERS, *by_id])
-    found = import_module(f"sweeps.recipes.papers.{name.replace('-', '_')}").PAPER
+    found = import_module(f"{__name__}.{name.replace('-', '_')}.paper").PAPER
     assert isinstance(found, Paper)
     return found

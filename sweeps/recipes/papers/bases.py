@@ -5,7 +5,7 @@ The learning rate is the one that the study ``transfer-width`` finds at width 32
 transfers it to, a half step costs less than 0.1 % of the loss.
 """
 
-from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 
 LOG2_LR = -7.5
 

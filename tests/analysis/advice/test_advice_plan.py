@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.advice.plan import Plan, decoder_flops_per_token, mlp_params, source_share
-from analysis.savings import ACCOUNTINGS
-from analysis.stats import Interval
-from bench.spec import UserError
+from mugrow.analysis.advice.plan import Plan, decoder_flops_per_token, mlp_params, source_share
+from mugrow.analysis.measure.savings import ACCOUNTINGS
+from mugrow.analysis.stats import Interval
+from mugrow.bench.spec import UserError
 
 PLAN = Plan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=2e9)
 

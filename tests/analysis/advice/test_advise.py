@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.advice.advise import Question, advise, decide
-from analysis.advice.evidence import Evidence
-from analysis.advice.plan import LARGEST, Plan
-from analysis.savings import ACCOUNTINGS
-from analysis.stats import Interval
-from analysis.store import load
-from bench.spec import UserError
+from mugrow.analysis.advice.advise import Question, advise, decide
+from mugrow.analysis.advice.evidence import Evidence
+from mugrow.analysis.advice.plan import LARGEST, Plan
+from mugrow.analysis.measure.savings import ACCOUNTINGS
+from mugrow.analysis.read.store import load
+from mugrow.analysis.stats import Interval
+from mugrow.bench.spec import UserError
 
 # the source costs a quarter of the target
 PLAN = Plan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=2e9)

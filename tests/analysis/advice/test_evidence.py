@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis.advice.evidence import ideal_growth, published_warmstart
-from analysis.advice.measured import NEAR, measure, target_runs
-from analysis.advice.plan import Plan
-from analysis.advice.staged import KAPLAN, optimal_schedule
-from analysis.store import Store, load
-from bench.spec import UserError
+from mugrow.analysis.advice.evidence import ideal_growth, published_warmstart
+from mugrow.analysis.advice.measured import NEAR, measure, target_runs
+from mugrow.analysis.advice.plan import Plan
+from mugrow.analysis.advice.staged import KAPLAN, optimal_schedule
+from mugrow.analysis.read.store import Store, load
+from mugrow.bench.spec import UserError
 
 SMALL = Path(__file__).parents[3] / "results" / "reference" / "small"
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.advice import fitted
-from analysis.advice.experiment import settle
-from analysis.advice.fitted import cost_ratio, finals, law_evidence
-from analysis.advice.measured import target_runs
-from analysis.advice.plan import Plan
-from analysis.store import load
+from mugrow.analysis.advice import fitted
+from mugrow.analysis.advice.experiment import settle
+from mugrow.analysis.advice.fitted import cost_ratio, finals, law_evidence
+from mugrow.analysis.advice.measured import target_runs
+from mugrow.analysis.advice.plan import Plan
+from mugrow.analysis.read.store import load
 
 KAPPA, RHO, D0 = 0.6, 0.8, 4e9
 

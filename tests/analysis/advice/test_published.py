@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from analysis.advice.published import BESIROGLU, SHRINK_AND_PERTURB, Chinchilla
+from mugrow.analysis.advice.published import BESIROGLU, SHRINK_AND_PERTURB, Chinchilla
 
 # the optimum of the objective on the points of Besiroglu et al.
 OPTIMUM = Chinchilla(e=1.817218, a=477.826, b=2143.42, alpha=0.347311, beta=0.367172)

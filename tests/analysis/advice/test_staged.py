@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.advice.staged import (
+from mugrow.analysis.advice.staged import (
     KAPLAN,
     KaplanSteps,
     growth_tokens,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.advice.timing import source_tokens
+from mugrow.analysis.advice.timing import source_tokens
 
 
 @pytest.mark.parametrize(("params", "tokens", "billions"), [(7e9, 2e12, 11.11), (8e9, 15e12, 6.58)])

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.laws import get_form
-from analysis.laws.benchmark import chinchilla_points
-from analysis.laws.form import Form, Pointwise
-from analysis.stats import Array
+from mugrow.analysis.laws import get_form
+from mugrow.analysis.laws.benchmark import chinchilla_points
+from mugrow.analysis.laws.form import Form, Pointwise
+from mugrow.analysis.stats import Array
 
 LAWS = Path(__file__).parents[3].parent / "shared" / "data" / "laws"
 needs_data = pytest.mark.skipif(not LAWS.exists(), reason="needs the run tables in ../shared/data")

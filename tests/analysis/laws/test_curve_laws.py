@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.laws import decisions, get_form, momentum, multipower
-from analysis.laws.fit import fit
-from analysis.laws.form import Options
-from analysis.laws.result import FitResult
-from analysis.laws.schedules import Run, Schedule, runs, schedule
-from analysis.stats import Array
-from bench.spec import UserError
+from mugrow.analysis.laws import decisions, get_form, momentum, multipower
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.form import Options
+from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.laws.schedules import Run, Schedule, runs, schedule
+from mugrow.analysis.stats import Array
+from mugrow.bench.spec import UserError
 
 LAWS = Path("../shared/data/laws")
 FITTED = ("cosine_24000", "constant_24000", "wsdcon_9")

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.laws import get_form
-from analysis.laws.envelope import curves
-from analysis.laws.fit import fit
-from analysis.laws.resample import group_rows
-from analysis.laws.result import FitResult
-from bench.spec import UserError
+from mugrow.analysis.laws import get_form
+from mugrow.analysis.laws.envelope import curves
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.resample import group_rows
+from mugrow.analysis.laws.result import FitResult
+from mugrow.bench.spec import UserError
 
 
 def planted(

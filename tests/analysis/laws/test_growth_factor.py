@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.laws import get_form
-from analysis.laws.fit import fit
-from analysis.laws.result import FitResult
-from bench.spec import UserError
+from mugrow.analysis.laws import get_form
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.result import FitResult
+from mugrow.bench.spec import UserError
 
 FACTORS = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 16.0)
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.laws import get_form
-from analysis.laws.clusters import ends, residual_factors
-from analysis.laws.fit import fit
-from analysis.laws.parabola import parabolas
-from analysis.laws.result import FitResult
-from bench.spec import UserError
+from mugrow.analysis.laws import get_form
+from mugrow.analysis.laws.clusters import ends, residual_factors
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.parabola import parabolas
+from mugrow.analysis.laws.result import FitResult
+from mugrow.bench.spec import UserError
 
 LAWS = Path("../shared/data/laws")
 BUDGETS = np.array([1e18, 3e18, 1e19, 3e19, 1e20])

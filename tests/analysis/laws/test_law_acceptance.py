@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 from law_points import LAWS, checks, epoch, needs_data, pointwise
 
-from analysis.laws import get_form
-from analysis.laws.benchmark import UNROUNDED, published_starts
-from analysis.laws.fit import fit
-from analysis.laws.form import Options, internal
-from analysis.laws.minimise import minimise
-from analysis.laws.objective import Objective
-from analysis.laws.problem import state_problem
-from analysis.laws.resample import draw_counts
-from analysis.stats import Array
+from mugrow.analysis.laws import get_form
+from mugrow.analysis.laws.benchmark import UNROUNDED, published_starts
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.form import Options, internal
+from mugrow.analysis.laws.minimise import minimise
+from mugrow.analysis.laws.objective import Objective
+from mugrow.analysis.laws.problem import state_problem
+from mugrow.analysis.laws.resample import draw_counts
+from mugrow.analysis.stats import Array
 
 pytestmark = needs_data
 

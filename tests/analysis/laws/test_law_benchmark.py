@@ -4,9 +4,9 @@ import sys
 import numpy as np
 import pytest
 
-from analysis.laws import benchmark, get_form
-from analysis.laws.fit import fit
-from sweeps.cli import main
+from mugrow.analysis.laws import benchmark, get_form
+from mugrow.analysis.laws.fit import fit
+from mugrow.sweeps.cli import main
 
 
 def test_the_published_starts_are_4500() -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from law_points import TRUTH, internal_truth, pointwise
 
-from analysis.laws import get_form
-from analysis.laws.fit import fit
-from analysis.stats import Array
+from mugrow.analysis.laws import get_form
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.stats import Array
 
 STUDIES, RUNS, CHECKPOINTS, RESAMPLES = 300, 48, 3, 300
 NOISE = 0.005  # of ln L, shared by the rows of a run but for a tenth

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from law_points import TRUTH, pointwise, rows_of
 
-from analysis.laws import get_form
-from analysis.laws.decisions import _spread
-from analysis.laws.fit import fit
-from analysis.laws.resample import ends
-from analysis.stats import Array
-from bench.spec import UserError
+from mugrow.analysis.laws import get_form
+from mugrow.analysis.laws.decisions import _spread
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.resample import ends
+from mugrow.analysis.stats import Array
+from mugrow.bench.spec import UserError
 
 CHINCHILLA = get_form("chinchilla")
 NOISY = rows_of("chinchilla", TRUTH["chinchilla"], rows=80, noise=0.005)

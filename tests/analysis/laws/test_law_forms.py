@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from law_points import TRUTH, design, internal_truth, pointwise
 
-from analysis.laws import get_form, names
-from analysis.laws.form import natural
-from bench.spec import UserError
+from mugrow.analysis.laws import get_form, names
+from mugrow.analysis.laws.form import natural
+from mugrow.bench.spec import UserError
 
 
 @pytest.mark.parametrize("name", TRUTH)

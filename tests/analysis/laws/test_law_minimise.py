@@ -3,12 +3,12 @@ import pytest
 from law_points import TRUTH, internal_truth, pointwise, rows_of
 from scipy.optimize import minimize
 
-from analysis.laws.form import Options
-from analysis.laws.minimise import BATCH, minimise
-from analysis.laws.objective import Objective
-from analysis.laws.problem import state_problem
-from analysis.laws.separable import coefficients, grid
-from analysis.stats import Array
+from mugrow.analysis.laws.form import Options
+from mugrow.analysis.laws.minimise import BATCH, minimise
+from mugrow.analysis.laws.objective import Objective
+from mugrow.analysis.laws.problem import state_problem
+from mugrow.analysis.laws.separable import coefficients, grid
+from mugrow.analysis.stats import Array
 
 
 def objective(delta: float = 1e-3, rows: int = 50, noise: float = 0.005) -> Objective:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from law_points import TRUTH, rows_of
 
-from analysis.laws import get_form
-from analysis.laws.fit import fit
-from analysis.laws.resample import draw_counts
-from analysis.laws.resampled import resampled_params
+from mugrow.analysis.laws import get_form
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.resample import draw_counts
+from mugrow.analysis.laws.resampled import resampled_params
 
 FORM = get_form("chinchilla")
 POINTS = rows_of("chinchilla", TRUTH["chinchilla"], rows=48, noise=0.003)

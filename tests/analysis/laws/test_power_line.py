@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.laws.power_line import lines, power_line
+from mugrow.analysis.laws.power_line import lines, power_line
 
 LAWS = Path("../shared/data/laws")
 EXPERIMENT = ["dataset", "hparams", "warmup", "decay", "param_count", "val", "source_file"]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.laws.rows import CHECKPOINT, EARLY, NO_LOSS, RowPolicy, Selection, select
-from bench.spec import UserError
+from mugrow.analysis.laws.rows import CHECKPOINT, EARLY, NO_LOSS, RowPolicy, Selection, select
+from mugrow.bench.spec import UserError
 
 COLUMNS = {"n": "size", "d": "tokens", "loss": "val"}
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.laws import get_form
-from analysis.laws.form import Points
-from analysis.laws.rows import RowPolicy, select
-from analysis.laws.selection import comparable, compare, largest
-from analysis.table import read_table
-from bench.spec import UserError
+from mugrow.analysis.laws import get_form
+from mugrow.analysis.laws.form import Points
+from mugrow.analysis.laws.rows import RowPolicy, select
+from mugrow.analysis.laws.selection import comparable, compare, largest
+from mugrow.analysis.read.table import read_table
+from mugrow.bench.spec import UserError
 
 EPOCH = Path("../shared/data/laws/epoch_chinchilla/svg_extracted_data.csv")
 FORMS = ("chinchilla", "chinchilla_tied", "chinchilla_pinned", "kaplan", "skaling", "power")

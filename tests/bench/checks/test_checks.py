@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.checks import CHECKS, check_method, failures
-from bench.checks import cases as cases_module
-from bench.checks.cases import (
+from mugrow.bench.checks import CHECKS, check_method, failures
+from mugrow.bench.checks import cases as cases_module
+from mugrow.bench.checks.cases import (
     Grown,
     cases,
     flavours,
@@ -18,13 +18,13 @@ from bench.checks.cases import (
     random_weights,
     some_tokens,
 )
-from bench.checks.coordinates import slopes
-from bench.checks.equivalence import curve_difference
-from bench.checks.preservation import logit_error
-from bench.checks.symmetry import drift, with_noise
-from bench.growth import GrowthMethod, Moments, method, names
-from bench.model import Decoder
-from bench.parametrization import parametrization
+from mugrow.bench.checks.coordinates import slopes
+from mugrow.bench.checks.equivalence import curve_difference
+from mugrow.bench.checks.preservation import logit_error
+from mugrow.bench.checks.symmetry import drift, with_noise
+from mugrow.bench.growth import GrowthMethod, Moments, method, names
+from mugrow.bench.model import Decoder
+from mugrow.bench.parametrization import parametrization
 
 COUNTED = {"calls": 0}
 
@@ -210,7 +210,7 @@ def test_a_method_that_learns_does_so_for_a_few_steps_but_in_the_smoke_test(monk
     assert set(asked) == {cases_module.OWN_STEPS}
     list(CHECKS["shapes"](entry, {"rounds": 7}, False))
     assert asked[-1] == 7
-    monkeypatch.setattr("bench.checks.smoke.STEPS", 1)
+    monkeypatch.setattr("mugrow.bench.checks.smoke.STEPS", 1)
     list(CHECKS["smoke"](entry, {}, False))
     assert asked[-1] == 100
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-import bench.parametrization.mup as mup
-from bench.checks.cases import flavours, random_weights, some_tokens
-from bench.coordcheck import Ladder, coordcheck
-from bench.coordcheck.activations import activations
-from bench.coordcheck.ladder import SOURCE_STEPS, measured_ladder
-from bench.data.batches import resolve
-from bench.model import Decoder, Multipliers, flatten
-from bench.parametrization import Rules, initial_weights, rules_of
-from bench.spec import Start, UserError, llama
+import mugrow.bench.parametrization.mup as mup
+from mugrow.bench.checks.cases import flavours, random_weights, some_tokens
+from mugrow.bench.coordcheck import Ladder, coordcheck
+from mugrow.bench.coordcheck.activations import activations
+from mugrow.bench.coordcheck.ladder import SOURCE_STEPS, measured_ladder
+from mugrow.bench.data.batches import resolve
+from mugrow.bench.model import Decoder, Multipliers, flatten
+from mugrow.bench.parametrization import Rules, initial_weights, rules_of
+from mugrow.bench.spec import Start, UserError, llama
 
 SHAPE = {"depth": 2, "head_size": 16, "context": 32, "vocab_size": 64}
 

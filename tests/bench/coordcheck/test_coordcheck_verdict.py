@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.coordcheck import Ladder
-from bench.coordcheck.slopes import blocks_together, rows, t_interval
-from bench.spec import DataSpec, llama
+from mugrow.bench.coordcheck import Ladder
+from mugrow.bench.coordcheck.slopes import blocks_together, rows, t_interval
+from mugrow.bench.spec import DataSpec, llama
 
 WIDTHS = (32, 64, 128)
 SHAPE = {"depth": 2, "context": 8, "vocab_size": 64}

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.batches import _tokenize, load, resolve, train_batch, val_windows
-from bench.data.synthetic import cross_entropy, entropy_rate
-from bench.spec import UserError
+from mugrow.bench.data.batches import _tokenize, load, resolve, train_batch, val_windows
+from mugrow.bench.data.synthetic import cross_entropy, entropy_rate
+from mugrow.bench.spec import UserError
 
 STEADY = settings(deadline=None, derandomize=True)
 STREAM = np.arange(50_000, dtype=np.uint16)

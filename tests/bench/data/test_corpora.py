@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.corpora import HELD_OUT, Corpus, corpora, digest, hold_out, read_corpus
-from bench.data.readers import (
+from mugrow.bench.data.corpora import HELD_OUT, Corpus, corpora, digest, hold_out, read_corpus
+from mugrow.bench.data.readers import (
     END_OF_TEXT,
     SECTION_BYTES,
     parquet_documents,
@@ -21,7 +21,7 @@ from bench.data.readers import (
     text_folder_documents,
     token_documents,
 )
-from bench.spec import UserError
+from mugrow.bench.spec import UserError
 
 DOCUMENTS = st.lists(st.binary(max_size=40), min_size=1, max_size=40)
 STEADY = settings(deadline=None, derandomize=True)

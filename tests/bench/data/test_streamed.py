@@ -4,11 +4,11 @@ import builtins
 
 import pytest
 
-from bench.data import streamed
-from bench.data.batches import load, resolve
-from bench.data.corpora import read_corpus
-from bench.data.streamed import parse, streamed_documents
-from bench.spec import UserError
+from mugrow.bench.data import streamed
+from mugrow.bench.data.batches import load, resolve
+from mugrow.bench.data.corpora import read_corpus
+from mugrow.bench.data.streamed import parse, streamed_documents
+from mugrow.bench.spec import UserError
 
 datasets = pytest.importorskip("datasets")
 TEXTS = [f"document {number} says {number * number} times nothing. " * 400 for number in range(200)]

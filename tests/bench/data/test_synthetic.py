@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.data.synthetic import (
+from mugrow.bench.data.synthetic import (
     DRAWS,
     SYMBOLS,
     chain,

@@ -11,9 +11,9 @@ import tokenizers as library
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data import tokenizers
-from bench.data.tokenizers import encode, spelled, trained
-from bench.spec import UserError
+from mugrow.bench.data import tokenizers
+from mugrow.bench.data.tokenizers import encode, spelled, trained
+from mugrow.bench.spec import UserError
 
 TEXTS = [
     b"the cat sat on the mat. " * 20,
@@ -162,7 +162,7 @@ def test_unwritable_cache_is_no_error(tmp_path, monkeypatch) -> None:
 
 def test_training_gives_the_same_pieces_in_every_process() -> None:
     program = (
-        "from bench.data.tokenizers import trained; import hashlib;"
+        "from mugrow.bench.data.tokenizers import trained; import hashlib;"
         "documents = [f'{n * n} and {n ** 3:x} words'.encode() for n in range(500)];"
         "print(hashlib.sha256(trained(documents, 600).tokenizer.to_str().encode()).hexdigest())"
     )

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.evaluation import EvaluationSpec, Model, evaluation, loss_of, matrices, names
-from bench.evaluation.compress import pruned, rounded
-from bench.evaluation.observe import attended, rank, rank_and_mass
-from bench.model import Decoder, cross_entropy
-from bench.parametrization import initial_weights, rules_of
-from bench.spec import DataSpec, ModelSpec, UserError, llama
+from mugrow.bench.evaluation import EvaluationSpec, Model, evaluation, loss_of, matrices, names
+from mugrow.bench.evaluation.compress import pruned, rounded
+from mugrow.bench.evaluation.observe import attended, rank, rank_and_mass
+from mugrow.bench.model import Decoder, cross_entropy
+from mugrow.bench.parametrization import initial_weights, rules_of
+from mugrow.bench.spec import DataSpec, ModelSpec, UserError, llama
 
 SHAPE = llama(width=16, depth=2, head_size=8, context=12, vocab_size=29)
 WINDOWS = torch.randint(29, (130, 13), generator=torch.Generator().manual_seed(0))

@@ -4,8 +4,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from bench.model import Weights, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.model import Weights, parameters
+from mugrow.bench.spec import ModelSpec
 
 RandomWeights = Callable[..., Weights]
 

@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from bench.data.batches import TokenData
-from bench.growth import During
-from bench.model import Weights
-from bench.parametrization import initial_weights, parametrization
-from bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
-from bench.stack import Carried, Curve, Stack, begin, carried_state, model_weights
-from bench.train import advance
+from mugrow.bench.data.batches import TokenData
+from mugrow.bench.growth import During
+from mugrow.bench.model import Weights
+from mugrow.bench.parametrization import initial_weights, parametrization
+from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.bench.stack import Carried, Curve, Stack, begin, carried_state, model_weights
+from mugrow.bench.train import advance
 
 MODEL = ModelSpec(width=16, depth=1, head_size=8, context=8, vocab_size=32)
 RUN = RunSpec(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from width_cases import FLAVOURS, case, check_moments_are_the_gradients, grown, logit_error
 
-from bench.checks.cases import random_weights
-from bench.growth.bert2bert import draw
+from mugrow.bench.checks.cases import random_weights
+from mugrow.bench.growth.bert2bert import draw
 
 NAME = "bert2bert"
 

@@ -16,7 +16,7 @@ from width_cases import (
     logit_error,
 )
 
-from bench.checks.cases import initial, random_weights
+from mugrow.bench.checks.cases import initial, random_weights
 
 NAME = "composable"
 EXACT = [name for name in FLAVOURS if name != "gpt2 tied"]

@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 from growth_runs import MODEL, RUN, start_of, train
 
-from bench.growth import method
-from bench.model import Decoder
-from bench.stack import Carried
+from mugrow.bench.growth import method
+from mugrow.bench.model import Decoder
+from mugrow.bench.stack import Carried
 
 ENTRY = method("continue")
 DECODER = Decoder(MODEL)

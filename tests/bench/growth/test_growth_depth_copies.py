@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.growth import Moments, check_growth, method
-from bench.model import Decoder, Multipliers, cross_entropy, parameters, unflatten
-from bench.spec import ModelSpec, UserError, llama
+from mugrow.bench.growth import Moments, check_growth, method
+from mugrow.bench.model import Decoder, Multipliers, cross_entropy, parameters, unflatten
+from mugrow.bench.spec import ModelSpec, UserError, llama
 
 SMALL = ModelSpec(width=8, depth=4, head_size=4, context=6, vocab_size=11)
 SHAPES = {

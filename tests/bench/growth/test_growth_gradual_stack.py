@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.growth import gradual_stack, method
-from bench.growth.gradual_stack import order, stages
-from bench.model import Decoder
-from bench.spec import ModelSpec, UserError
+from mugrow.bench.growth import gradual_stack, method
+from mugrow.bench.growth.gradual_stack import order, stages
+from mugrow.bench.model import Decoder
+from mugrow.bench.spec import ModelSpec, UserError
 
 SMALL = ModelSpec(width=8, depth=2, head_size=4, context=6, vocab_size=11)
 

@@ -8,11 +8,11 @@ import torch
 from width_cases import FLAVOURS, case, check_moments_are_the_gradients, error_of, logit_error
 from width_cases import grown as grown_case
 
-from bench.checks.cases import random_weights as random_weights_of
-from bench.growth import check_growth, method
-from bench.model import Decoder, Multipliers, Weights
-from bench.parametrization import parametrization
-from bench.spec import ModelSpec, UserError
+from mugrow.bench.checks.cases import random_weights as random_weights_of
+from mugrow.bench.growth import check_growth, method
+from mugrow.bench.model import Decoder, Multipliers, Weights
+from mugrow.bench.parametrization import parametrization
+from mugrow.bench.spec import ModelSpec, UserError
 
 SPEC = ModelSpec(width=8, depth=2, head_size=4, context=6, vocab_size=11)
 CHOICES = {

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.growth import method
-from bench.growth.interleave import _order
-from bench.model import Decoder
-from bench.spec import ModelSpec
+from mugrow.bench.growth import method
+from mugrow.bench.growth.interleave import _order
+from mugrow.bench.model import Decoder
+from mugrow.bench.spec import ModelSpec
 
 SMALL = ModelSpec(width=8, depth=3, head_size=4, context=6, vocab_size=11)
 

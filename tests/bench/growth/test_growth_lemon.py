@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from width_cases import FLAVOURS, case, error_of, grown, logit_error
 
-from bench.checks.cases import random_weights
-from bench.growth import check_growth, method
+from mugrow.bench.checks.cases import random_weights
+from mugrow.bench.growth import check_growth, method
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from growth_runs import MODEL, RUN, skewed, start_of, train
 
-from bench.data.batches import train_batch
-from bench.growth import check_growth, ligo, method
-from bench.growth.zero_pad import forward_factor
-from bench.model import Decoder, cross_entropy, flatten, parameters
-from bench.parametrization import generator, initial_weights, parametrization
-from bench.spec import ModelSpec, UserError, llama
+from mugrow.bench.data.batches import train_batch
+from mugrow.bench.growth import check_growth, ligo, method
+from mugrow.bench.growth.zero_pad import forward_factor
+from mugrow.bench.model import Decoder, cross_entropy, flatten, parameters
+from mugrow.bench.parametrization import generator, initial_weights, parametrization
+from mugrow.bench.spec import ModelSpec, UserError, llama
 
 ENTRY = method("ligo")
 BIG = replace(MODEL, width=24, mlp_ratio=5.0, depth=3)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from growth_runs import MODEL, RUN, start_of, train
 
-from bench.growth import method
-from bench.growth.llama_pro import OUTPUTS, order
-from bench.model import Decoder, cross_entropy, flatten, parameters, unflatten
-from bench.spec import ModelSpec, llama
+from mugrow.bench.growth import method
+from mugrow.bench.growth.llama_pro import OUTPUTS, order
+from mugrow.bench.model import Decoder, cross_entropy, flatten, parameters, unflatten
+from mugrow.bench.spec import ModelSpec, llama
 
 ENTRY = method("llama_pro")
 

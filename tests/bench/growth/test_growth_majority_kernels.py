@@ -4,10 +4,10 @@ import pytest
 import torch
 from growth_runs import MODEL, RUN, start_of, train
 
-from bench.growth import method
-from bench.model import Decoder, parameters
-from bench.parametrization import generator
-from bench.spec import UserError
+from mugrow.bench.growth import method
+from mugrow.bench.model import Decoder, parameters
+from mugrow.bench.parametrization import generator
+from mugrow.bench.spec import UserError
 
 ENTRY = method("majority_kernels")
 MATRICES = {name for name, (_, kind) in parameters(MODEL).items() if kind == "matrix"}

@@ -6,10 +6,10 @@ import pytest
 import torch
 from growth_runs import MODEL, RUN, start_of, train
 
-from bench.growth import Moments, check_growth, method
-from bench.model import Decoder, cross_entropy, flatten, unflatten
-from bench.parametrization import parametrization
-from bench.spec import ModelSpec, UserError, llama
+from mugrow.bench.growth import Moments, check_growth, method
+from mugrow.bench.model import Decoder, cross_entropy, flatten, unflatten
+from mugrow.bench.parametrization import parametrization
+from mugrow.bench.spec import ModelSpec, UserError, llama
 
 ENTRY = method("msg")
 GROWTHS = {

@@ -6,12 +6,12 @@ import pytest
 import torch
 from width_cases import FLAVOURS, case, check_moments_are_the_gradients, grown, logit_error
 
-from bench.checks.cases import initial, random_weights
-from bench.checks.equivalence import curve_difference
-from bench.growth import Moments, check_growth, method
-from bench.growth.mup_upscale import repeated
-from bench.growth.net2net import copied
-from bench.spec import UserError
+from mugrow.bench.checks.cases import initial, random_weights
+from mugrow.bench.checks.equivalence import curve_difference
+from mugrow.bench.growth import Moments, check_growth, method
+from mugrow.bench.growth.mup_upscale import repeated
+from mugrow.bench.growth.net2net import copied
+from mugrow.bench.spec import UserError
 
 NAME = "mup_upscale"
 ENTRY = method(NAME)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from width_cases import case, check_moments_are_the_gradients, error_of, grown, logit_error
 
-from bench.checks.cases import random_weights
-from bench.growth.net2net import shares
+from mugrow.bench.checks.cases import random_weights
+from mugrow.bench.growth.net2net import shares
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30))

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from width_cases import FLAVOURS as WHOLE
 from width_cases import case, check_moments_are_the_gradients, logit_error
 
-from bench.growth import check_growth, method
-from bench.model import Decoder, Weights, parameters
-from bench.parametrization import initial_weights, parametrization
-from bench.spec import ModelSpec, Scalar, llama
+from mugrow.bench.growth import check_growth, method
+from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.parametrization import initial_weights, parametrization
+from mugrow.bench.spec import ModelSpec, Scalar, llama
 
 SMALL = ModelSpec(width=8, depth=1, head_size=4, context=6, vocab_size=11)
 WIDE = replace(SMALL, width=24)

@@ -6,11 +6,11 @@ import pytest
 import torch
 from width_cases import case, check_moments_are_the_gradients, logit_error
 
-from bench.checks.cases import cases, random_weights
-from bench.checks.equivalence import curve_difference
-from bench.growth import Moments, method
-from bench.growth.stack import from_blocks, moments_from_blocks
-from bench.model import Decoder, Multipliers
+from mugrow.bench.checks.cases import cases, random_weights
+from mugrow.bench.checks.equivalence import curve_difference
+from mugrow.bench.growth import Moments, method
+from mugrow.bench.growth.stack import from_blocks, moments_from_blocks
+from mugrow.bench.model import Decoder, Multipliers
 
 RULES = ("completep", "completep:alpha=0.5", "umup", "spectral")
 WIDER = {"width": 32}

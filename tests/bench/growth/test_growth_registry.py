@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.growth import GrowthMethod, check_growth, check_params, method, names
-from bench.model import Decoder, parameters
-from bench.spec import ModelSpec, UserError, llama
+from mugrow.bench.growth import GrowthMethod, check_growth, check_params, method, names
+from mugrow.bench.model import Decoder, parameters
+from mugrow.bench.spec import ModelSpec, UserError, llama
 
 SMALL = ModelSpec(width=8, depth=2, head_size=4, context=6, vocab_size=11)
 WIDE = replace(SMALL, width=16)

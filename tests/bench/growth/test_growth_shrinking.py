@@ -8,10 +8,10 @@ from growth_runs import MODEL, RUN, start_of, train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.growth import Moments, method
-from bench.growth.prune import KEEP, kept
-from bench.model import Decoder, parameters
-from bench.spec import ModelSpec, UserError, llama
+from mugrow.bench.growth import Moments, method
+from mugrow.bench.growth.prune import KEEP, kept
+from mugrow.bench.model import Decoder, parameters
+from mugrow.bench.spec import ModelSpec, UserError, llama
 
 LARGE = ModelSpec(width=8, depth=6, head_size=4, context=6, vocab_size=11, tied=True)
 HALF = replace(LARGE, depth=3)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from width_cases import FLAVOURS, carried, case, gradients, logit_error
 
-from bench.checks.cases import random_weights
-from bench.growth import method
-from bench.growth.sparkling import rate, rms_ratio
-from bench.spec import ModelSpec
+from mugrow.bench.checks.cases import random_weights
+from mugrow.bench.growth import method
+from mugrow.bench.growth.sparkling import rate, rms_ratio
+from mugrow.bench.spec import ModelSpec
 
 ENTRY = method("sparkling")
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.growth import method
-from bench.model import Decoder, parameters
-from bench.spec import ModelSpec
+from mugrow.bench.growth import method
+from mugrow.bench.model import Decoder, parameters
+from mugrow.bench.spec import ModelSpec
 
 SMALL = ModelSpec(width=8, depth=3, head_size=4, context=6, vocab_size=11)
 

@@ -13,9 +13,9 @@ from width_cases import (
     logit_error,
 )
 
-from bench.checks.cases import random_weights
-from bench.growth import method
-from bench.model import parameters
+from mugrow.bench.checks.cases import random_weights
+from mugrow.bench.growth import method
+from mugrow.bench.model import parameters
 
 NAME = "staged"
 

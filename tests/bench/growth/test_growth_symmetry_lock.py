@@ -5,15 +5,15 @@ from functools import cache
 import pytest
 from width_cases import case
 
-from bench.asymmetry import asymmetry
-from bench.checks.cases import Case, Grown, grow, initial, some_tokens
-from bench.checks.symmetry import with_noise
-from bench.checks.training import run_spec, train, trained_source
-from bench.growth import Moments, method
-from bench.model import Weights
-from bench.parametrization import generator
-from bench.spec import Scalar
-from bench.stack import Carried, model_weights
+from mugrow.bench.asymmetry import asymmetry
+from mugrow.bench.checks.cases import Case, Grown, grow, initial, some_tokens
+from mugrow.bench.checks.symmetry import with_noise
+from mugrow.bench.checks.training import run_spec, train, trained_source
+from mugrow.bench.growth import Moments, method
+from mugrow.bench.model import Weights
+from mugrow.bench.parametrization import generator
+from mugrow.bench.spec import Scalar
+from mugrow.bench.stack import Carried, model_weights
 
 STEPS = 50
 LOCKED, PARTED = 1e-12, 1e-4

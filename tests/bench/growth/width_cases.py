@@ -7,12 +7,20 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from bench.checks.cases import CONTEXT, VOCABULARY, Case, grow, initial, random_weights, some_tokens
-from bench.checks.preservation import logit_error as kit_logit_error
-from bench.growth import GrowthMethod, Moments, check_growth, method
-from bench.model import Decoder, Weights
-from bench.parametrization import generator
-from bench.spec import ModelSpec, Scalar, llama
+from mugrow.bench.checks.cases import (
+    CONTEXT,
+    VOCABULARY,
+    Case,
+    grow,
+    initial,
+    random_weights,
+    some_tokens,
+)
+from mugrow.bench.checks.preservation import logit_error as kit_logit_error
+from mugrow.bench.growth import GrowthMethod, Moments, check_growth, method
+from mugrow.bench.model import Decoder, Weights
+from mugrow.bench.parametrization import generator
+from mugrow.bench.spec import ModelSpec, Scalar, llama
 
 SIZE: dict[str, Any] = {
     "width": 16,

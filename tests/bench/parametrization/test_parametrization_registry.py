@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import entries
-from bench import parametrization as registry
-from bench.model import parameters
-from bench.parametrization import (
+from mugrow.bench import entries
+from mugrow.bench import parametrization as registry
+from mugrow.bench.model import parameters
+from mugrow.bench.parametrization import (
     Parametrization,
     Rule,
     Rules,
@@ -20,7 +20,7 @@ from bench.parametrization import (
     rules_of,
     sp,
 )
-from bench.spec import ModelSpec, UserError
+from mugrow.bench.spec import ModelSpec, UserError
 
 MODEL = ModelSpec(width=16, depth=2, head_size=8, context=8, vocab_size=32)
 

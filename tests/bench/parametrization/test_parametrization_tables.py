@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.model import Decoder, Multipliers, parameters
-from bench.parametrization import Rule, initial_weights, rules_of, umup
-from bench.spec import ModelSpec, llama
+from mugrow.bench.model import Decoder, Multipliers, parameters
+from mugrow.bench.parametrization import Rule, initial_weights, rules_of, umup
+from mugrow.bench.spec import ModelSpec, llama
 
 BASE = ModelSpec(width=16, depth=2, head_size=8, context=8, vocab_size=32)
 BIG = replace(BASE, width=64, depth=8, head_size=16)  # 4 times as wide, 4 times as deep

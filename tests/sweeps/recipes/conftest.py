@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.claims import ledger
-from analysis.figures import style
-from analysis.store import Store, load
-from bench.data.batches import resolve
-from sweeps.evaluate import evaluate_all
-from sweeps.execute import Where, execute
-from sweeps.paper import Paper, Setting, experiment, judged
+from mugrow.analysis.figures import style
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import Store, load
+from mugrow.bench.data.batches import resolve
+from mugrow.sweeps.evaluate import evaluate_all
+from mugrow.sweeps.execute import Where, execute
+from mugrow.sweeps.paper import Paper, Setting, experiment, judged
 
 
 @pytest.fixture(scope="session")

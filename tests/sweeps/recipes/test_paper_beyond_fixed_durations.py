@@ -9,8 +9,14 @@ import pandas as pd
 import pytest
 from unread import planned, setting
 
-from analysis.claims import ledger
-from analysis.durations import (
+from mugrow.analysis.figures import style
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import Store
+from mugrow.bench.flops import per_token
+from mugrow.bench.schedule import run_factor
+from mugrow.bench.spec import canonical_json
+from mugrow.sweeps.recipes.papers.beyond_fixed_durations import paper as recipe
+from mugrow.sweeps.recipes.papers.beyond_fixed_durations.claims import (
     COSINE,
     COSINE_0,
     TRUNK,
@@ -19,13 +25,7 @@ from analysis.durations import (
     ends,
     ladder_costs,
 )
-from analysis.figures import style
-from analysis.store import Store
-from bench.flops import per_token
-from bench.schedule import run_factor
-from bench.spec import canonical_json
-from sweeps.recipes.papers import beyond_fixed_durations as recipe
-from sweeps.recipes.papers.beyond_fixed_durations import PAPER
+from mugrow.sweeps.recipes.papers.beyond_fixed_durations.paper import PAPER
 
 
 @cache

@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.claims import ledger
-from analysis.store import Store
-from bench.model import count
-from bench.spec import DataSpec, UserError
-from sweeps.paper import Setting, experiment
-from sweeps.recipes.papers import emulator, rewarm
-from sweeps.recipes.papers.emulator import PAPER
-from sweeps.recipes.papers.emulator_claims import (
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import Store
+from mugrow.bench.model import count
+from mugrow.bench.spec import DataSpec, UserError
+from mugrow.sweeps.paper import Setting, experiment
+from mugrow.sweeps.recipes.papers.emulator import paper as emulator
+from mugrow.sweeps.recipes.papers.emulator.claims import (
     SMALL_BASE,
     SMALL_TUNED,
     STRENGTHS,
@@ -27,6 +26,8 @@ from sweeps.recipes.papers.emulator_claims import (
     over_best,
     tuned_of,
 )
+from mugrow.sweeps.recipes.papers.emulator.paper import PAPER
+from mugrow.sweeps.recipes.papers.rewarm import paper as rewarm
 
 DATA = {name: DataSpec(corpus=name, corpus_sha256=name) for name in PAPER.corpora}
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from unread import planned, setting
 
-from analysis.claims import ledger
-from analysis.store import Store
-from bench.flops import per_token
-from sweeps.recipes.papers import gstack, paper
-from sweeps.recipes.papers.gstack import PAPER
-from sweeps.recipes.papers.gstack_claims import (
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import Store
+from mugrow.bench.flops import per_token
+from mugrow.sweeps.recipes.papers import paper
+from mugrow.sweeps.recipes.papers.gstack import paper as gstack
+from mugrow.sweeps.recipes.papers.gstack.claims import (
     BUDGETS,
     OPERATORS,
     SCRATCH,
@@ -21,6 +21,7 @@ from sweeps.recipes.papers.gstack_claims import (
     WIDTH,
     speedup_percent,
 )
+from mugrow.sweeps.recipes.papers.gstack.paper import PAPER
 
 VOCABULARY = {"cpu": 256, "gpu": 256, "paper": 32_000}
 

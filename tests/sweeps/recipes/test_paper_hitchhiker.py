@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from unread import planned
 
-from analysis.claims import ledger
-from analysis.figures import style
-from analysis.ladder_error import between, finals, ladder, means, sizes, target
-from analysis.store import Store
-from bench.flops import per_token_6n
-from sweeps.recipes.papers import hitchhiker, paper
-from sweeps.recipes.papers.hitchhiker import ARM, PAPER, error, errors, seed_spread
+from mugrow.analysis.figures import style
+from mugrow.analysis.laws.ladder_error import between, finals, ladder, means, sizes, target
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import Store
+from mugrow.bench.flops import per_token_6n
+from mugrow.sweeps.recipes.papers import paper
+from mugrow.sweeps.recipes.papers.hitchhiker import paper as hitchhiker
+from mugrow.sweeps.recipes.papers.hitchhiker.paper import ARM, PAPER, error, errors, seed_spread
 
 
 @pytest.mark.parametrize(("scale", "models"), [("cpu", 6), ("gpu", 6), ("paper", 7)])

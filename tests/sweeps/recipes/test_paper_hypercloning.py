@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from unread import planned, setting
 
-from analysis.claims import ledger
-from analysis.measured import speedup
-from analysis.store import Store
-from sweeps.recipes.papers import hypercloning, nanolm, paper
-from sweeps.recipes.papers.hypercloning import PAPER
-from sweeps.recipes.papers.hypercloning_claims import (
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.measure.measured import speedup
+from mugrow.analysis.read.store import Store
+from mugrow.sweeps.recipes.papers import paper
+from mugrow.sweeps.recipes.papers.hypercloning import paper as hypercloning
+from mugrow.sweeps.recipes.papers.hypercloning.claims import (
     CLONE,
     FROM_MIDDLE,
     FROM_SMALL,
@@ -22,6 +22,8 @@ from sweeps.recipes.papers.hypercloning_claims import (
     named,
     parted,
 )
+from mugrow.sweeps.recipes.papers.hypercloning.paper import PAPER
+from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
 
 @pytest.mark.parametrize(("scale", "runs"), [("cpu", 80), ("gpu", 80), ("paper", 18)])

@@ -6,12 +6,11 @@ import pandas as pd
 import pytest
 from unread import planned, setting
 
-from analysis.claims import ledger
-from analysis.store import Store
-from bench.spec import ModelSpec
-from sweeps.recipes.papers import inheritune, nanolm
-from sweeps.recipes.papers.inheritune import PAPER
-from sweeps.recipes.papers.inheritune_claims import (
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import Store
+from mugrow.bench.spec import ModelSpec
+from mugrow.sweeps.recipes.papers.inheritune import paper as inheritune
+from mugrow.sweeps.recipes.papers.inheritune.claims import (
     FULL,
     HYBRID,
     NARROW,
@@ -28,6 +27,8 @@ from sweeps.recipes.papers.inheritune_claims import (
     of_part,
     scratch,
 )
+from mugrow.sweeps.recipes.papers.inheritune.paper import PAPER
+from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
 PLANNED = cache(lambda: planned(PAPER).runs)
 

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from unread import planned, setting
 
-from analysis.claims import ledger
-from analysis.store import Store
-from bench.flops import per_token
-from bench.spec import ModelSpec, canonical_json
-from sweeps.recipes.papers import majority_kernels, nanolm
-from sweeps.recipes.papers.majority_kernels import (
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import Store
+from mugrow.bench.flops import per_token
+from mugrow.bench.spec import ModelSpec, canonical_json
+from mugrow.sweeps.recipes.papers.majority_kernels import paper as majority_kernels
+from mugrow.sweeps.recipes.papers.majority_kernels.paper import (
     COST_ARMS,
     LOG2_RATES,
     MIXED,
@@ -22,6 +22,7 @@ from sweeps.recipes.papers.majority_kernels import (
     overhead_percent,
     specs,
 )
+from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):

@@ -8,13 +8,12 @@ import pandas as pd
 import pytest
 from unread import planned, setting
 
-from analysis.claims import ledger
-from analysis.store import Store
-from analysis.transfer.ladder import SCRATCH
-from bench.spec import ModelSpec, canonical_json
-from sweeps.recipes.papers import mupscaling, nanolm
-from sweeps.recipes.papers.mupscaling import PAPER
-from sweeps.recipes.papers.mupscaling_claims import (
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.transfer.ladder import SCRATCH
+from mugrow.bench.spec import ModelSpec, canonical_json
+from mugrow.sweeps.recipes.papers.mupscaling import paper as mupscaling
+from mugrow.sweeps.recipes.papers.mupscaling.claims import (
     BARS,
     CLIPPED,
     CONTINUED,
@@ -34,6 +33,8 @@ from sweeps.recipes.papers.mupscaling_claims import (
     tuned,
     without_noise,
 )
+from mugrow.sweeps.recipes.papers.mupscaling.paper import PAPER
+from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
 PLANNED = cache(lambda: planned(PAPER).runs)
 

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from unread import setting
 
-from analysis.claims import ledger
-from analysis.store import Store
-from sweeps.recipes.papers import mutransfer, nanolm
-from sweeps.recipes.papers.mutransfer import PAPER, widest_gain, worst_step
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import Store
+from mugrow.sweeps.recipes.papers.mutransfer import paper as mutransfer
+from mugrow.sweeps.recipes.papers.mutransfer.paper import PAPER, widest_gain, worst_step
+from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):

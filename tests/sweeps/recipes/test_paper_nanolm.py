@@ -7,11 +7,16 @@ import pandas as pd
 import pytest
 from unread import setting
 
-from analysis.claims import ledger
-from analysis.store import Store
-from bench.model import count
-from sweeps.recipes.papers import nanolm
-from sweeps.recipes.papers.nanolm import PAPER, error_percent, predicted, widest_minus_base
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import Store
+from mugrow.bench.model import count
+from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
+from mugrow.sweeps.recipes.papers.nanolm.paper import (
+    PAPER,
+    error_percent,
+    predicted,
+    widest_minus_base,
+)
 
 SIZES = (8.53, 21.56, 39.09, 61.12, 87.65, 118.68, 154.21)  # in millions: muScaling's models
 

@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.claims import ledger
-from analysis.measured import finals
-from analysis.store import Store
-from bench.schedule import run_factor
-from bench.spec import DataSpec, UserError
-from sweeps.paper import Setting, experiment, setting
-from sweeps.plan import depends
-from sweeps.recipes.papers import beyond_fixed_durations, rewarm
-from sweeps.recipes.papers import rewarm_claims as claims
-from sweeps.recipes.papers.rewarm import PAPER
-from sweeps.recipes.papers.rewarm_claims import (
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.measure.measured import finals
+from mugrow.analysis.read.store import Store
+from mugrow.bench.schedule import run_factor
+from mugrow.bench.spec import DataSpec, UserError
+from mugrow.sweeps.paper import Setting, experiment, setting
+from mugrow.sweeps.plan import depends
+from mugrow.sweeps.recipes.papers.beyond_fixed_durations import paper as beyond_fixed_durations
+from mugrow.sweeps.recipes.papers.rewarm import claims
+from mugrow.sweeps.recipes.papers.rewarm import paper as rewarm
+from mugrow.sweeps.recipes.papers.rewarm.claims import (
     DIRECTIONS,
     LENGTHS,
     RATES,
@@ -30,6 +30,7 @@ from sweeps.recipes.papers.rewarm_claims import (
     scratch,
     trained,
 )
+from mugrow.sweeps.recipes.papers.rewarm.paper import PAPER
 
 DATA = {name: DataSpec(corpus=name, corpus_sha256=name) for name in PAPER.corpora}
 

@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.claims import ledger
-from analysis.measured import finals
-from analysis.store import Store
-from bench.spec import DataSpec, UserError
-from sweeps.paper import Setting
-from sweeps.recipes.papers import rewarm, robustify
-from sweeps.recipes.papers.rewarm_claims import DIRECTIONS, named, rewarmed, trained
-from sweeps.recipes.papers.robustify import (
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.measure.measured import finals
+from mugrow.analysis.read.store import Store
+from mugrow.bench.spec import DataSpec, UserError
+from mugrow.sweeps.paper import Setting
+from mugrow.sweeps.recipes.papers.rewarm import paper as rewarm
+from mugrow.sweeps.recipes.papers.rewarm.claims import DIRECTIONS, named, rewarmed, trained
+from mugrow.sweeps.recipes.papers.robustify import paper as robustify
+from mugrow.sweeps.recipes.papers.robustify.paper import (
     HOME,
     PAPER,
     SHARES,

@@ -8,13 +8,22 @@ import pandas as pd
 import pytest
 from unread import planned, setting
 
-from analysis.claims import ledger
-from analysis.dynamics import constant_steps, jump, kept_slope, saved, slopes, step_ratio, trace
-from analysis.figures import style
-from analysis.store import Store
-from bench.spec import Start, UserError, canonical_json
-from sweeps.recipes.papers import paper, staged_training
-from sweeps.recipes.papers.staged_training import PAPER, WAYS
+from mugrow.analysis.figures import style
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.measure.dynamics import (
+    constant_steps,
+    jump,
+    kept_slope,
+    saved,
+    slopes,
+    step_ratio,
+    trace,
+)
+from mugrow.analysis.read.store import Store
+from mugrow.bench.spec import Start, UserError, canonical_json
+from mugrow.sweeps.recipes.papers import paper
+from mugrow.sweeps.recipes.papers.staged_training import paper as staged_training
+from mugrow.sweeps.recipes.papers.staged_training.paper import PAPER, WAYS
 
 
 @pytest.mark.parametrize("scale", ["cpu", "gpu", "paper"])

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from unread import setting
 
-from analysis.store import Store
-from sweeps.recipes.papers import nanolm, train_large
-from sweeps.recipes.papers.train_large import (
+from mugrow.analysis.read.store import Store
+from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
+from mugrow.sweeps.recipes.papers.train_large import paper as train_large
+from mugrow.sweeps.recipes.papers.train_large.paper import (
     PAPER,
     by_compression,
     gain_at_equal_bytes,

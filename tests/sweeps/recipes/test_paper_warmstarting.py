@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from unread import planned, setting
 
-from analysis.claims import ledger
-from analysis.store import Store
-from bench.spec import ModelSpec, canonical_json
-from sweeps.recipes.papers import nanolm, warmstarting
-from sweeps.recipes.papers.warmstarting import PAPER
-from sweeps.recipes.papers.warmstarting_claims import (
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import Store
+from mugrow.bench.spec import ModelSpec, canonical_json
+from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
+from mugrow.sweeps.recipes.papers.warmstarting import paper as warmstarting
+from mugrow.sweeps.recipes.papers.warmstarting.claims import (
     ABLATED,
     PAIRS,
     SHRINKS,
@@ -27,7 +27,7 @@ from sweeps.recipes.papers.warmstarting_claims import (
     warm,
     watched,
 )
-from sweeps.recipes.papers.warmstarting_maps import (
+from mugrow.sweeps.recipes.papers.warmstarting.maps import (
     Plane,
     batch_shift,
     given_up,
@@ -36,6 +36,7 @@ from sweeps.recipes.papers.warmstarting_maps import (
     rate_shift,
     read,
 )
+from mugrow.sweeps.recipes.papers.warmstarting.paper import PAPER
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):

@@ -9,10 +9,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.claims import ledger
-from analysis.figures import style
-from analysis.store import Store
-from analysis.warmstarts import (
+from mugrow.analysis.figures import style
+from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.read.store import Store
+from mugrow.bench.model import count
+from mugrow.bench.spec import DataSpec, canonical_json
+from mugrow.sweeps.paper import Setting, experiment
+from mugrow.sweeps.plan import depends
+from mugrow.sweeps.recipes.papers import paper
+from mugrow.sweeps.recipes.papers.when_warmstarting import figures as when_warmstarting_figures
+from mugrow.sweeps.recipes.papers.when_warmstarting import runs as when_warmstarting_runs
+from mugrow.sweeps.recipes.papers.when_warmstarting.claims import (
+    GROWN,
+    TARGET,
+    foretold,
+    transferred,
+)
+from mugrow.sweeps.recipes.papers.when_warmstarting.horizons import (
     CLONE,
     NET2NET,
     SCRATCH,
@@ -32,14 +45,8 @@ from analysis.warmstarts import (
     minus,
     targets,
 )
-from bench.model import count
-from bench.spec import DataSpec, canonical_json
-from sweeps.paper import Setting, experiment
-from sweeps.plan import depends
-from sweeps.recipes.papers import paper, when_warmstarting_figures, when_warmstarting_runs
-from sweeps.recipes.papers.when_warmstarting import PAPER
-from sweeps.recipes.papers.when_warmstarting_claims import GROWN, TARGET, foretold, transferred
-from sweeps.recipes.papers.when_warmstarting_runs import SIZES
+from mugrow.sweeps.recipes.papers.when_warmstarting.paper import PAPER
+from mugrow.sweeps.recipes.papers.when_warmstarting.runs import SIZES
 
 DATA = DataSpec(corpus="words", corpus_sha256="0")
 

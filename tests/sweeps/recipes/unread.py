@@ -1,8 +1,8 @@
 """Papers planned at any scale, without a corpus."""
 
-from bench.spec import DataSpec
-from sweeps.paper import Paper, Scale, Setting, experiment
-from sweeps.plan import Plan, depends
+from mugrow.bench.spec import DataSpec
+from mugrow.sweeps.paper import Paper, Scale, Setting, experiment
+from mugrow.sweeps.plan import Plan, depends
 
 DATA = DataSpec(corpus="words", corpus_sha256="0")
 

@@ -1,0 +1,110 @@
+"""A ledger of claims: what a paper says, what was measured here, and a verdict by a fixed rule.
+
+A claim is written before its runs are made. It names a quantity, and the range that the quantity
+lies in if the claim holds. The measurement is the same quantity from a study's tables, with its
+interval over seeds, and the verdict follows from the two:
+
+    reproduced      the whole interval lies within the claim's range
+    contradicted    the whole interval lies outside it
+    inconclusive    it does neither, or there is no interval
+    not testable    the claim is about what cannot be measured here, and the reason is given
+
+The surprising fact: a range open at one end, "above 1", can be reproduced by an effect far smaller
+than the paper's. The ledger shows both numbers, and the verdict is about the range alone.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar, get_args
+
+from mugrow.analysis.stats import Interval
+
+Tables = TypeVar("Tables")
+Verdict = Literal["reproduced", "contradicted", "inconclusive at this scale", "not testable here"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+
+@dataclass(frozen=True)
+class Claim(Generic[Tables]):
+    """One line of a ledger.
+
+    ``says`` is the claim with its number and ``where`` the place in the paper. ``quantity`` says
+    what is measured, in words and with its unit, by ``measure`` of a study's tables; the claim
+    holds where it lies within ``low`` and ``high``. ``untestable`` is the reason why there is no
+    measurement.
+    """
+
+    name: str
+    says: str
+    where: str
+    quantity: str = ""
+    measure: Callable[[Tables], Interval] | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    untestable: str | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.measure is None) == (self.untestable is not None), self.name
+        assert self.measure is None or -math.inf < self.low or self.high < math.inf, self.name
+        assert self.low < self.high, self.name
+
+    @property
+    def rule(self) -> str:
+        """The range in words."""
+        if self.measure is None:
+            return ""
+        if self.high == math.inf:
+            return f"above {self.low:g}"
+        return f"below {self.high:g}" if self.low == -math.inf else f"{self.low:g} to {self.high:g}"
+
+
+def verdict(claim: Claim[Any], found: Interval) -> Verdict:
+    """By the rule above."""
+    if claim.measure is None:
+        return "not testable here"
+    if found.lo >= claim.low and found.hi <= claim.high:
+        return "reproduced"
+    if found.hi < claim.low or found.lo > claim.high:
+        return "contradicted"
+    return "inconclusive at this scale"
+
+
+def needed(claim: Claim[Any], found: Interval) -> float:
+    """About how many seeds would decide an inconclusive claim, if the value stayed where it is: an
+    interval shrinks with the root of their number. nan where that cannot be told."""
+    reach = (found.hi - found.lo) / 2
+    distance = min(abs(found.value - end) for end in (claim.low, claim.high))
+    if not (math.isfinite(reach) and 0 < distance < math.inf):
+        return math.nan
+    return math.ceil(found.n * (reach / distance) ** 2)
+
+
+def ledger(claims: Iterable[Claim[Tables]], tables: Tables) -> list[dict[str, Any]]:
+    """A row for each claim, of JSON's own types; what is not a number is None."""
+    return [_row(claim, tables) for claim in claims]
+
+
+def _row(claim: Claim[Tables], tables: Tables) -> dict[str, Any]:
+    none = Interval(math.nan, math.nan, math.nan, 0)
+    found = claim.measure(tables) if claim.measure else none
+    says = verdict(claim, found)
+    inconclusive = says == "inconclusive at this scale"
+    return {
+        "claim": claim.name,
+        "says": claim.says,
+        "where": claim.where,
+        "quantity": claim.quantity,
+        "value": _number(found.value),
+        "low": _number(found.lo),
+        "high": _number(found.hi),
+        "seeds": found.n,
+        "holds_if": claim.rule,
+        "verdict": says,
+        "seeds_needed": _number(needed(claim, found)) if inconclusive else None,
+        "why": claim.untestable,
+    }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

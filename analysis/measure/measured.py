@@ -1,0 +1,100 @@
+"""What a claim is about, from a study's tables: losses of arms, differences, predictions, drifts.
+
+The arms of a study written out run by run are in the column ``arm``. Of runs that share a seed the
+batches and initial draws are the same, so arms are compared seed by seed. Every function gives an
+``Interval`` over seeds: Student's, or the jackknife's where a quantity is no mean of seeds.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from mugrow.analysis.measure.arms import arm as arm_of
+from mugrow.analysis.measure.arms import curves_by_run
+from mugrow.analysis.measure.savings import Accounting, baseline_final, compare
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.stats import NOTHING, Interval, jackknife_interval, student_interval
+from mugrow.bench.spec import UserError
+
+
+def arm(runs: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The finished runs of an arm, by seed. Raises ``UserError`` where it has none."""
+    own = runs[(runs["arm"] == name) & (runs["status"] == "finished")]
+    if own.empty:
+        raise UserError(f"arm {name!r} has no finished run")
+    return own.sort_values("seed")
+
+
+def finals(runs: pd.DataFrame, name: str) -> dict[int, float]:
+    """Final validation losses of an arm by seed, in nats per token."""
+    own = arm(runs, name)
+    assert own["seed"].is_unique, f"arm {name} has two runs of one seed"
+    return dict(zip(own["seed"].astype(int), own["final_val_loss"].astype(float), strict=True))
+
+
+def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Interval:
+    """The mean of ``one`` minus ``other`` over the seeds that both have."""
+    return student_interval([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
+
+
+def minus(store: Store, one: str, other: str) -> Interval:
+    """Final losses of one arm minus another's, nats, paired by seed."""
+    return difference(finals(store.runs, one), finals(store.runs, other))
+
+
+def speedup(store: Store, baseline: str, method: str, accounting: Accounting) -> Interval:
+    """FLOPs of ``baseline`` over those of ``method`` to the baseline's final loss, paired by seed.
+
+    Where ``method`` never got there the value is a bound: the ratio lies between 0 and it. An end
+    that seeds leave open is 0 below, and infinite above.
+    """
+    rows = [arm(store.runs, name) for name in (baseline, method)]
+    curves = curves_by_run(store.curves, {run_id for own in rows for run_id in own["run_id"]})
+    arms = [arm_of(own, curves) for own in rows]
+    found = compare(arms[0], arms[1], baseline_final)
+    for saving in found:
+        if saving.accounting != accounting:
+            continue
+        if saving.speedup is not None:
+            ratio = saving.speedup
+            return Interval(ratio.value, max(ratio.lo, 0.0), ratio.hi, ratio.n)
+        if saving.state == "never_reached" and saving.bound is not None:
+            seeds = min(len(one.curves) for one in arms)
+            if seeds < 2:
+                return Interval(saving.bound, math.nan, math.nan, seeds)
+            sure = saving.resamples_reached <= 0.025 * saving.resamples
+            return Interval(saving.bound, 0.0, saving.bound if sure else math.inf, seeds)
+    return NOTHING
+
+
+def over_seeds(seeds: Sequence[int], statistic: Callable[[Sequence[int]], float]) -> Interval:
+    """A statistic of all seeds with the jackknife's interval."""
+    seeds = sorted(seeds)
+    if not seeds:
+        return NOTHING
+    left_out = [statistic([s for s in seeds if s != one]) for one in seeds] if seeds[1:] else []
+    return jackknife_interval(statistic(seeds), np.array(left_out))
+
+
+def common_seeds(tables: Sequence[Mapping[int, float]]) -> list[int]:
+    return sorted(set.intersection(*(set(table) for table in tables)))
+
+
+def drift(store: Store, parametrization: str) -> Interval:
+    """Of the best learning rate along width, in log2 per doubling; nan where no ladder has it."""
+    from mugrow.analysis.transfer.ladder import ladders
+    from mugrow.analysis.transfer.metrics import drift as of_ladder
+    from mugrow.analysis.transfer.metrics import measured
+    from mugrow.analysis.transfer.sweep import sweeps
+
+    found, _ = ladders(sweeps(store.runs))
+    own = [
+        one
+        for one in found
+        if one.axis.name == "width" and one.rungs[0].parametrization == parametrization
+    ]
+    if not own:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    return of_ladder(measured(own[0])).slope

@@ -1,0 +1,192 @@
+"""Savings on anyone's training logs: a table with a row a logged point.
+
+``x`` is what was paid (FLOPs, tokens, hours); it and ``loss`` may be expressions on columns, as in
+``6 * params * tokens``. Runs of one method are told apart by their seed. Arms that share seeds are
+compared in pairs, on those seeds; arms that share none were drawn apart, and are resampled apart.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mugrow.analysis.measure.savings import (
+    ACCOUNTINGS,
+    Accounting,
+    Arm,
+    Curve,
+    Saving,
+    baseline_final,
+    common_seeds,
+    compare,
+    curve,
+    fixed,
+    savings_curve,
+)
+from mugrow.analysis.read.expression import column, numbers
+from mugrow.analysis.read.table import read_table
+from mugrow.analysis.stats import NOTHING
+from mugrow.analysis.summary import savings_columns, to_json
+from mugrow.bench.spec import UserError, unknown
+
+Cost = float | Mapping[str, float]
+"""A cost of every arm that bears it, or of the runs named, in units of ``x``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arms:
+    """A baseline, what is compared with it, and the accountings in which anything is charged."""
+
+    baseline: Arm
+    methods: Mapping[str, Arm]
+    accountings: tuple[Accounting, ...]
+
+
+def read_arms(
+    path: Path,
+    *,
+    run: str,
+    x: str,
+    loss: str,
+    baseline: str,
+    methods: Sequence[str] = (),
+    source_cost: Cost = 0.0,
+    tuning_cost: Cost = 0.0,
+    seeds: str | None = None,
+    smooth: int = 1,
+) -> Arms:
+    """The arms of a table: ``run`` and ``seeds`` are columns, ``baseline`` and ``methods``
+    (default: all others) values of ``run``.
+
+    ``source_cost`` is charged to the methods and ``tuning_cost`` to both arms, unless they name
+    runs. ``smooth`` is the window in points of a centred running median, for noisy logs.
+
+    Raises ``UserError``, in one line, on any table, column, expression or run that does not fit.
+    """
+    if smooth < 1 or smooth % 2 == 0:
+        near = max(1, smooth + 1)
+        raise UserError(f"smooth must be an odd number of points, not {smooth}; nearest: {near}")
+    points = _points(read_table(path), run, x, loss, seeds)
+    names = list(dict.fromkeys(points["run"]))
+    costs = {"source cost": source_cost, "tuning cost": tuning_cost}
+    for name in (baseline, *methods, *_named(costs)):
+        if name not in names:
+            raise unknown("run", name, names)
+    chosen = [name for name in methods or names if name != baseline]
+    if not chosen:
+        raise UserError(f"{path} has no run but the baseline {baseline!r} to compare with it")
+    source = {name: _cost("source cost", source_cost, name) for name in chosen}
+    source[baseline] = 0.0 if isinstance(source_cost, float) else source_cost.get(baseline, 0.0)
+    tuning = {name: _cost("tuning cost", tuning_cost, name) for name in source}
+    arms = {name: Arm(_curves(points, name, smooth), source[name], tuning[name]) for name in source}
+    charged = {"target": True, "source": any(source.values()), "full": any(tuning.values())}
+    return Arms(
+        baseline=arms.pop(baseline),
+        methods=arms,
+        accountings=tuple(name for name in ACCOUNTINGS if charged[name]),
+    )
+
+
+def savings(arms: Arms, at: Sequence[float] = ()) -> list[dict[str, Any]]:
+    """A row for each (method, loss, accounting), at the losses ``at`` or the baseline's last.
+
+    What does not exist is None; without several seeds there is no interval.
+    """
+    for loss in at:
+        if not math.isfinite(loss):
+            raise UserError(f"a loss to compare at must be a finite number, not {loss}")
+    rule = fixed(at) if at else baseline_final
+    return [
+        _row(name, arms.baseline, method, saving)
+        for name, method in arms.methods.items()
+        for saving in compare(arms.baseline, method, rule, paired=_paired(arms.baseline, method))
+        if saving.accounting in arms.accountings
+    ]
+
+
+def savings_curves(arms: Arms) -> list[dict[str, Any]]:
+    """s(loss) of each method in each accounting, as ``figures.savings`` draws them."""
+    found = {
+        name: savings_curve(arms.baseline, method, paired=_paired(arms.baseline, method))
+        for name, method in arms.methods.items()
+    }
+    curves: list[dict[str, Any]] = [
+        to_json({"label": name} | savings_columns(accounting, rows))
+        for name, rows in found.items()
+        for accounting in arms.accountings
+        if rows
+    ]
+    if not curves:
+        raise UserError("no method has a loss below its first in common with the baseline")
+    return curves
+
+
+def _named(costs: Mapping[str, Cost]) -> list[str]:
+    return [name for cost in costs.values() if not isinstance(cost, float) for name in cost]
+
+
+def _cost(what: str, cost: Cost, name: str) -> float:
+    value = cost if isinstance(cost, float) else cost.get(name, 0.0)
+    if not 0 <= value < math.inf:
+        raise UserError(f"{what} must be a finite number, at least 0, not {value}")
+    return value
+
+
+def _points(table: pd.DataFrame, run: str, x: str, loss: str, seeds: str | None) -> pd.DataFrame:
+    """The table's logged points as columns run, seed, x, loss."""
+    runs = column(table, run)
+    if runs.isna().any():
+        raise UserError(f"column {run!r} names no run in row {int(runs.isna().argmax())}")
+    return pd.DataFrame(
+        {
+            "run": runs.astype(str),
+            "seed": 0 if seeds is None else pd.factorize(column(table, seeds))[0],
+            "x": numbers(table, x),
+            "loss": numbers(table, loss),
+        }
+    )
+
+
+def _curves(points: pd.DataFrame, name: str, smooth: int) -> dict[int, Curve]:
+    """A run's curve for each seed, over the same range of x in all of them."""
+    curves = {}
+    for seed, rows in points[points["run"] == name].groupby("seed"):
+        ordered = rows.sort_values("x", kind="stable")
+        losses = ordered["loss"].rolling(smooth, center=True, min_periods=1).median()
+        found = curve(ordered["x"], losses)
+        if found is None:
+            raise UserError(f"run {name!r} has no point with a finite loss and x above 0")
+        curves[int(str(seed))] = found
+    if max(one.flops[0] for one in curves.values()) > min(one.flops[-1] for one in curves.values()):
+        raise UserError(f"the seeds of run {name!r} share no range of x")
+    return curves
+
+
+def _paired(baseline: Arm, method: Arm) -> bool:
+    return bool(common_seeds(baseline, method))
+
+
+def _row(name: str, baseline: Arm, method: Arm, saving: Saving) -> dict[str, Any]:
+    common = common_seeds(baseline, method)
+    speedup, saved = saving.speedup or NOTHING, saving.saving or NOTHING
+    row: dict[str, Any] = to_json(
+        {
+            "method": name,
+            "loss": saving.at_loss,
+            "accounting": saving.accounting,
+            "state": saving.state,
+            "speedup": speedup.value,
+            "speedup_lo": speedup.lo,
+            "speedup_hi": speedup.hi,
+            "saving": saved.value,
+            "saving_lo": saved.lo,
+            "saving_hi": saved.hi,
+            "bound": saving.bound,
+            "n_seeds": len(common) or min(len(baseline.curves), len(method.curves)),
+            "paired": bool(common),
+        }
+    )
+    return row

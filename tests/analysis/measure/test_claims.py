@@ -1,0 +1,80 @@
+"""The verdicts of a ledger, at the borders of a claim's range."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mugrow.analysis.measure.claims import Claim, ledger, needed, verdict
+from mugrow.analysis.stats import NOTHING, Interval
+
+REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
+INCONCLUSIVE, UNTESTABLE = "inconclusive at this scale", "not testable here"
+
+
+def claim(low: float = -math.inf, high: float = math.inf, found: Interval = NOTHING) -> Claim:
+    return Claim("one", "says", "where", "quantity", lambda tables: found, low, high)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found", "expected"),
+    [
+        (0, math.inf, Interval(1, 0.5, 1.5, 3), REPRODUCED),
+        (0, math.inf, Interval(1, 0.0, 2.0, 3), REPRODUCED),
+        (0, math.inf, Interval(1, -0.1, 2.1, 3), INCONCLUSIVE),
+        (0, math.inf, Interval(-1, -2.0, 0.0, 3), INCONCLUSIVE),
+        (0, math.inf, Interval(-1, -2.0, -0.1, 3), CONTRADICTED),
+        (0.4, 0.6, Interval(0.5, 0.45, 0.55, 3), REPRODUCED),
+        (0.4, 0.6, Interval(0.5, 0.3, 0.7, 3), INCONCLUSIVE),
+        (0.4, 0.6, Interval(0.9, 0.7, 1.1, 3), CONTRADICTED),
+        (0.4, 0.6, Interval(0.1, 0.0, 0.3, 3), CONTRADICTED),
+        (0, math.inf, Interval(1, math.nan, math.nan, 1), INCONCLUSIVE),
+        (0, math.inf, NOTHING, INCONCLUSIVE),
+    ],
+)
+def test_a_verdict_is_about_the_whole_interval(low, high, found, expected):
+    assert verdict(claim(low, high), found) == expected
+
+
+@given(st.floats(-5, 5), st.floats(0.01, 5), st.floats(-5, 5))
+def test_no_interval_is_both_within_and_outside(value, reach, low):
+    found = Interval(value, value - reach, value + reach, 4)
+    holds, fails = verdict(claim(low=low), found), verdict(claim(high=low), found)
+    opposite = {REPRODUCED: CONTRADICTED, CONTRADICTED: REPRODUCED, INCONCLUSIVE: INCONCLUSIVE}
+    touching = low in (found.lo, found.hi)
+    assert touching or fails == opposite[holds]
+
+
+def test_a_row_says_everything_in_words_that_json_has():
+    (row,) = ledger([claim(low=0, found=Interval(0.5, -0.5, 1.5, 4))], None)
+    assert row == {
+        "claim": "one", "says": "says", "where": "where", "quantity": "quantity",
+        "value": 0.5, "low": -0.5, "high": 1.5, "seeds": 4, "holds_if": "above 0",
+        "verdict": INCONCLUSIVE, "seeds_needed": 16.0, "why": None,
+    }  # fmt: skip
+    (row,) = ledger([claim(low=0)], None)
+    assert (row["value"], row["low"], row["seeds_needed"]) == (None, None, None)
+
+
+def test_a_claim_that_cannot_be_measured_says_why():
+    (row,) = ledger([Claim("one", "says", "where", untestable="no such model")], None)
+    assert (row["verdict"], row["why"], row["value"]) == (UNTESTABLE, "no such model", None)
+    with pytest.raises(AssertionError):
+        Claim("one", "says", "where")
+    with pytest.raises(AssertionError):
+        Claim("one", "says", "where", measure=lambda tables: NOTHING)  # holds everywhere
+
+
+def test_seeds_needed_shrink_the_interval_to_the_nearer_end():
+    found = Interval(1.0, -1.0, 3.0, 5)
+    assert needed(claim(low=0), found) == 5 * 2**2
+    assert needed(claim(low=0, high=1.5), found) == 5 * 4**2
+    assert math.isnan(needed(claim(low=1.0), found))  # it lies on the border
+    assert math.isnan(needed(claim(low=0), Interval(1, math.nan, math.nan, 1)))
+
+
+def test_rules_in_words():
+    assert claim(low=0.5).rule == "above 0.5"
+    assert claim(high=2).rule == "below 2"
+    assert claim(-0.2, 0.2).rule == "-0.2 to 0.2"

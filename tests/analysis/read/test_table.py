@@ -1,0 +1,80 @@
+"""Tables that mugrow did not write."""
+
+import contextlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mugrow.analysis.read.table import read_table
+from mugrow.bench.spec import UserError
+
+FRAME = pd.DataFrame({"run": ["a", "b"], "6 N": [1.5, 2.0], "<b>π</b>": [3, 4]})
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl", ".json"])
+def test_every_format(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"table{suffix}"
+    if suffix == ".csv":
+        FRAME.to_csv(path, index=False)
+    elif suffix == ".parquet":
+        FRAME.to_parquet(path)
+    else:
+        FRAME.to_json(path, orient="records", lines=True)
+    pd.testing.assert_frame_equal(read_table(path), FRAME, check_dtype=False)
+
+
+def test_rows_are_numbered_as_they_stand(tmp_path: Path) -> None:
+    FRAME.set_index("run", drop=False).to_parquet(tmp_path / "table.parquet")
+    assert list(read_table(tmp_path / "table.parquet").index) == [0, 1]
+
+
+BROKEN = {
+    "empty.csv": b"",
+    "header.csv": b"run,step,loss\n",
+    "binary.csv": b"\xff\xfe\x00a,b\n1,2",
+    "twice.csv": b"loss,n,loss\n1,2,3\n",
+    "ragged.csv": b"a,b\n1,2\n1,2,3\n",
+    "longer.csv": b"a,b\n1,2,3\n4,5,6\n",
+    "cut.parquet": b"PAR1",
+    "broken.jsonl": b'{"a": 1\n',
+    "list.jsonl": b"[1, 2]\n",
+    "text.jsonl": b'"a"\n',
+    "deep.jsonl": b"[" * 100_000,
+    "table.xlsx": b"",
+}
+
+
+@pytest.mark.parametrize("name", [*BROKEN, "absent.csv", "folder.csv"])
+def test_what_cannot_be_read_is_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    if name in BROKEN:
+        (tmp_path / name).write_bytes(BROKEN[name])
+    with pytest.raises(UserError) as caught:
+        read_table(tmp_path / name)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.binary(max_size=200), st.sampled_from([".csv", ".parquet", ".jsonl"]))
+def test_any_bytes_are_a_table_or_one_line(tmp_path: Path, content: bytes, suffix: str) -> None:
+    (tmp_path / f"any{suffix}").write_bytes(content)
+    with contextlib.suppress(UserError):
+        table = read_table(tmp_path / f"any{suffix}")
+        assert len(table) > 0
+        assert table.columns.is_unique
+
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), max_size=12)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.dictionaries(names, st.integers(0, 9), min_size=1, max_size=4))
+def test_any_column_name_survives(tmp_path: Path, row: dict[str, int]) -> None:
+    (tmp_path / "any.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    table = read_table(tmp_path / "any.jsonl")
+    assert table.to_dict("records") == [row]
