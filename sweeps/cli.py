@@ -12,38 +12,38 @@ import tyro
 from tyro.conf import subcommand
 
 from mugrow.bench.spec import UserError
-from mugrow.sweeps.commands.advise import Advise
-from mugrow.sweeps.commands.bench import Bench
-from mugrow.sweeps.commands.check import Check
-from mugrow.sweeps.commands.coordcheck import Coordcheck
-from mugrow.sweeps.commands.figure import Figure
-from mugrow.sweeps.commands.fit import Fit
-from mugrow.sweeps.commands.grow import Grow
-from mugrow.sweeps.commands.ladder import Ladder
-from mugrow.sweeps.commands.listing import List
-from mugrow.sweeps.commands.new import New
-from mugrow.sweeps.commands.report import Report
-from mugrow.sweeps.commands.reproduce import Reproduce
-from mugrow.sweeps.commands.run import Run
-from mugrow.sweeps.commands.savings import Savings
-from mugrow.sweeps.commands.transfer import Transfer
+from mugrow.sweeps.commands.advise import AdviseCommand
+from mugrow.sweeps.commands.bench import BenchCommand
+from mugrow.sweeps.commands.check import CheckCommand
+from mugrow.sweeps.commands.coordcheck import CoordcheckCommand
+from mugrow.sweeps.commands.figure import FigureCommand
+from mugrow.sweeps.commands.fit import FitCommand
+from mugrow.sweeps.commands.grow import GrowCommand
+from mugrow.sweeps.commands.ladder import LadderCommand
+from mugrow.sweeps.commands.listing import ListCommand
+from mugrow.sweeps.commands.new import NewCommand
+from mugrow.sweeps.commands.report import ReportCommand
+from mugrow.sweeps.commands.reproduce import ReproduceCommand
+from mugrow.sweeps.commands.run import RunCommand
+from mugrow.sweeps.commands.savings import SavingsCommand
+from mugrow.sweeps.commands.transfer import TransferCommand
 
 Command = (
-    Annotated[Run, subcommand("run")]
-    | Annotated[List, subcommand("list")]
-    | Annotated[Report, subcommand("report")]
-    | Annotated[Figure, subcommand("figure")]
-    | Annotated[Reproduce, subcommand("reproduce")]
-    | Annotated[Check, subcommand("check")]
-    | Annotated[Coordcheck, subcommand("coordcheck")]
-    | Annotated[Grow, subcommand("grow")]
-    | Annotated[New, subcommand("new")]
-    | Annotated[Fit, subcommand("fit")]
-    | Annotated[Ladder, subcommand("ladder")]
-    | Annotated[Savings, subcommand("savings")]
-    | Annotated[Transfer, subcommand("transfer")]
-    | Annotated[Advise, subcommand("advise")]
-    | Annotated[Bench, subcommand("bench")]
+    Annotated[RunCommand, subcommand("run")]
+    | Annotated[ListCommand, subcommand("list")]
+    | Annotated[ReportCommand, subcommand("report")]
+    | Annotated[FigureCommand, subcommand("figure")]
+    | Annotated[ReproduceCommand, subcommand("reproduce")]
+    | Annotated[CheckCommand, subcommand("check")]
+    | Annotated[CoordcheckCommand, subcommand("coordcheck")]
+    | Annotated[GrowCommand, subcommand("grow")]
+    | Annotated[NewCommand, subcommand("new")]
+    | Annotated[FitCommand, subcommand("fit")]
+    | Annotated[LadderCommand, subcommand("ladder")]
+    | Annotated[SavingsCommand, subcommand("savings")]
+    | Annotated[TransferCommand, subcommand("transfer")]
+    | Annotated[AdviseCommand, subcommand("advise")]
+    | Annotated[BenchCommand, subcommand("bench")]
 )
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from mugrow.sweeps.plan import Stack
+from mugrow.sweeps.plan import PlannedStack
 
 PLAIN_EVERY_S = 15.0
 
@@ -26,7 +26,7 @@ class Work:
     """The state of a study. ``done_s`` of ``whole_s`` seconds of work are done; with the workers
     there are, ``left_s`` seconds remain."""
 
-    in_flight: tuple[Stack, ...]
+    in_flight: tuple[PlannedStack, ...]
     done_runs: int
     all_runs: int
     done_s: float
@@ -47,7 +47,7 @@ def display(folder: Path) -> Display:
     return LiveDisplay(console, folder) if console.is_terminal else PlainDisplay(console, folder)
 
 
-def title(stack: Stack) -> str:
+def title(stack: PlannedStack) -> str:
     """What a stack is, in a few words."""
     runs = stack.runs
     model = runs[0].spec.model
@@ -64,7 +64,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
-def reports(folder: Path, stacks: Iterable[Stack]) -> list[dict[str, Any]]:
+def reports(folder: Path, stacks: Iterable[PlannedStack]) -> list[dict[str, Any]]:
     """The last report of each stack in flight; one that has not reported yet is at step 0."""
     found = []
     for stack in stacks:

@@ -19,7 +19,7 @@ from mugrow.bench.run import ended
 from mugrow.sweeps.display import duration
 from mugrow.sweeps.estimate import Estimate
 from mugrow.sweeps.execute import Experiment
-from mugrow.sweeps.plan import Plan, Skipped, Stack
+from mugrow.sweeps.plan import Plan, PlannedStack, SkippedGrowth
 
 
 def dry_run(experiment: Experiment, pool: Path, workers: int, *, as_json: bool) -> None:
@@ -51,7 +51,7 @@ def dry_run(experiment: Experiment, pool: Path, workers: int, *, as_json: bool) 
     )
 
 
-def _alike(skipped: Iterable[Skipped]) -> dict[tuple[str, str], list[str]]:
+def _alike(skipped: Iterable[SkippedGrowth]) -> dict[tuple[str, str], list[str]]:
     """The methods that are skipped at a step for one reason, which need not name each of them."""
     found: dict[tuple[str, str], list[str]] = {}
     for skip in skipped:
@@ -70,7 +70,7 @@ def _finished(pool: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield path.name, row
 
 
-def _rows(stack: Stack, outcome: Plan, finished: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _rows(stack: PlannedStack, outcome: Plan, finished: dict[str, Any]) -> Iterator[dict[str, Any]]:
     tuned = stack in outcome.stacks
     for run in stack.runs:
         spec = run.spec

@@ -17,7 +17,7 @@ from mugrow.bench.flops import per_token
 from mugrow.bench.spec import ModelSpec
 from mugrow.bench.throughput import matmul_gflops, probe
 from mugrow.sweeps.display import Work, reports
-from mugrow.sweeps.plan import Plan, Stack
+from mugrow.sweeps.plan import Plan, PlannedStack
 
 TRUST_AFTER_S = 20.0
 LARGEST_TRIED_FLOPS = 3e11  # a step of a few seconds
@@ -33,7 +33,7 @@ class Estimate:
         self.done_before_s: float | None = None
 
     def work(
-        self, plan: Plan, rows: Mapping[str, Any], running: Sequence[Stack], folder: Path
+        self, plan: Plan, rows: Mapping[str, Any], running: Sequence[PlannedStack], folder: Path
     ) -> Work:
         """Where a study stands, given the rows of its ended runs and the stacks in flight."""
         stacks = (*plan.stacks, *plan.provisional)
@@ -58,9 +58,9 @@ class Estimate:
 
     def left(
         self,
-        stacks: Iterable[Stack],
+        stacks: Iterable[PlannedStack],
         rows: Mapping[str, Any],
-        running: Sequence[Stack],
+        running: Sequence[PlannedStack],
         folder: Path,
     ) -> list[float]:
         """The seconds of a worker that each stack still needs."""
@@ -79,13 +79,13 @@ class Estimate:
         stack takes alone."""
         return max(sum(left_s) / self.workers, max(left_s, default=0.0))
 
-    def seconds(self, stack: Stack) -> float:
+    def seconds(self, stack: PlannedStack) -> float:
         """The seconds one worker needs for a whole stack."""
         first = stack.runs[0].spec
         return sum(_tokens(stack)) / _rate(first.model, first.batch_sequences)
 
 
-def _tokens(stack: Stack) -> Iterable[float]:
+def _tokens(stack: PlannedStack) -> Iterable[float]:
     """The tokens of a stack between its rungs, those of its validations at a third."""
     spec = stack.runs[0].spec
     whole = spec.tokens + spec.train_steps / spec.log_every * spec.data.val_tokens / 3

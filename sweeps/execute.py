@@ -32,7 +32,7 @@ from mugrow.bench.stack import Rung
 from mugrow.sweeps.collect import collect
 from mugrow.sweeps.display import Display, display, duration, title
 from mugrow.sweeps.estimate import Estimate
-from mugrow.sweeps.plan import Plan, Stack, depends, plan
+from mugrow.sweeps.plan import Plan, PlannedStack, depends, plan
 from mugrow.sweeps.search import Finished
 from mugrow.sweeps.study import Study
 
@@ -129,7 +129,7 @@ def _run_all(
     shown: Display,
 ) -> Plan:
     estimate = Estimate(where.workers)
-    in_flight: dict[Future[None], Stack] = {}
+    in_flight: dict[Future[None], PlannedStack] = {}
     collected_s = time.monotonic()
     while True:
         current = experiment.plan(finished.rows)
@@ -166,7 +166,9 @@ def _result(future: Future[None]) -> None:
         ) from None
 
 
-def _ready(current: Plan, rows: dict[str, Any], in_flight: Iterable[Stack]) -> list[Stack]:
+def _ready(
+    current: Plan, rows: dict[str, Any], in_flight: Iterable[PlannedStack]
+) -> list[PlannedStack]:
     """The stacks that can start, the most urgent first: targets before sources before proxies, of
     which those of the sweep that is transferred from hold up all the rest. Among equals the longest
     go first, so that a study does not end with one worker on a long stack and the others idle."""
@@ -181,7 +183,7 @@ def _ready(current: Plan, rows: dict[str, Any], in_flight: Iterable[Stack]) -> l
     main_sweep = current.stacks[0].runs[0].sweep
     order = ("target", "branch", "source", "proxy")
 
-    def urgency(stack: Stack) -> tuple[int, bool, float]:
+    def urgency(stack: PlannedStack) -> tuple[int, bool, float]:
         first = stack.runs[0]
         work = len(stack.runs) * first.spec.tokens * per_token(first.spec.model)
         return order.index(first.role), first.sweep != main_sweep, -work
@@ -189,7 +191,7 @@ def _ready(current: Plan, rows: dict[str, Any], in_flight: Iterable[Stack]) -> l
     return sorted(ready, key=urgency)
 
 
-def _job(study: str, stack: Stack, pool: Path, where: Where) -> Job:
+def _job(study: str, stack: PlannedStack, pool: Path, where: Where) -> Job:
     return Job(
         folder=str(pool),
         study=study,
@@ -204,7 +206,7 @@ def _job(study: str, stack: Stack, pool: Path, where: Where) -> Job:
     )
 
 
-def _ending(stack: Stack, rows: dict[str, Any]) -> str:
+def _ending(stack: PlannedStack, rows: dict[str, Any]) -> str:
     ends = [rows[run.spec.run_id] for run in stack.runs]
     states: dict[str, int] = {}
     for row in ends:

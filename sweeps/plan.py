@@ -21,11 +21,12 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from mugrow.bench.growth import check_growth, check_start, method, stages
+from mugrow.bench.growth import check_growth, check_start, stages
+from mugrow.bench.growth import method as growth_method
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, UserError
 from mugrow.bench.stack import stack_key
-from mugrow.sweeps.search import Finished, Sweep, Trial, replay, sweeps, trial_of
+from mugrow.sweeps.search import Finished, Search, Trial, replay, searches, trial_of
 from mugrow.sweeps.study import BASELINE, Method, Step, Study
 from mugrow.sweeps.transfer import Transferred, transferred
 
@@ -47,7 +48,7 @@ class PlannedRun:
 
 
 @dataclass(frozen=True)
-class Stack:
+class PlannedStack:
     """Runs of one shape that train as one program. At each rung ``(step, keep)``, the ``keep``
     best trials go on."""
 
@@ -69,7 +70,7 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedGrowth:
     """A part of the ladder that is not run, and why."""
 
     step: Step
@@ -81,18 +82,18 @@ class Skipped:
 class Plan:
     """``trials`` are rows of ``trials.parquet``; ``optima`` are of the sweeps done, by name."""
 
-    stacks: tuple[Stack, ...]
-    provisional: tuple[Stack, ...]
+    stacks: tuple[PlannedStack, ...]
+    provisional: tuple[PlannedStack, ...]
     trials: tuple[dict[str, Any], ...]
     optima: Mapping[str, Transferred]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedGrowth, ...]
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
         return tuple(run for stack in self.stacks for run in stack.runs)
 
 
-def depends(stack: Stack) -> frozenset[str]:
+def depends(stack: PlannedStack) -> frozenset[str]:
     """The run ids of the sources that must have ended before the stack can start."""
     sources = {run.spec.start.source_run_id for run in stack.runs}
     return frozenset(source for source in sources if source is not None)
@@ -102,68 +103,72 @@ def plan(study: Study, data: DataSpec, finished: Finished) -> Plan:
     """All that is known of a study's runs. ``finished`` maps the run ids of ended runs to rows of
     ``runs.parquet``. Raises ``UserError`` for names and growths that no run can have."""
     ladder, skipped = _supported(study)
-    all_sweeps = sweeps(study, data)
-    states = {sweep.name: replay(sweep, finished) for sweep in all_sweeps}
+    all_searches = searches(study, data)
+    states = {search.name: replay(search, finished) for search in all_searches}
     optima = {name: transferred(state.trials) for name, state in states.items() if state.done}
-    known: list[Stack] = []
-    provisional: list[Stack] = []
-    for sweep in all_sweeps:
-        known += _generations(sweep, states[sweep.name].trials)
-        provisional += _generations(sweep, states[sweep.name].stand_ins)
+    known: list[PlannedStack] = []
+    provisional: list[PlannedStack] = []
+    for search in all_searches:
+        known += _generations(search, states[search.name].trials)
+        provisional += _generations(search, states[search.name].stand_ins)
 
-    main = all_sweeps[0]
+    main = all_searches[0]
     best = optima.get(main.name, _stand_in(main))
     if best is None:
         reason = f"no trial of sweep {main.name} was completed, so there is no optimum to transfer"
-        skipped += [Skipped(step, how, reason) for step, how in ladder]
+        skipped += [SkippedGrowth(step, method, reason) for step, method in ladder]
     else:
         (known if main.name in optima else provisional).extend(_grown(main, best, ladder))
-    billed = {sweep.name: (sweep, states[sweep.name].trials) for sweep in all_sweeps}
+    billed = {search.name: (search, states[search.name].trials) for search in all_searches}
     if (found := optima.get(main.name)) is not None:
         billed |= {
-            _sweep_name(step, how): (main, _target_trials(main, found, step, how, finished))
-            for step, how in ladder
-            if how.sweep
+            _sweep_name(step, method): (main, _target_trials(main, found, step, method, finished))
+            for step, method in ladder
+            if method.sweep
         }
     return Plan(
         stacks=tuple(known),
         provisional=tuple(provisional),
         trials=tuple(
             row
-            for name, (sweep, trials) in billed.items()
-            for row in _rows(name, sweep, trials, finished)
+            for name, (search, trials) in billed.items()
+            for row in _rows(name, search, trials, finished)
         ),
         optima={name: optimum for name, optimum in optima.items() if optimum is not None},
         skipped=tuple(skipped),
     )
 
 
-def _supported(study: Study) -> tuple[list[tuple[Step, Method]], list[Skipped]]:
+def _supported(study: Study) -> tuple[list[tuple[Step, Method]], list[SkippedGrowth]]:
     """The ladder's steps with the methods that can take them. A method that can take some is
     skipped at the others, with its reason; one that can take none is the user's mistake."""
     reasons = {
-        (step, how): _refusal(study, step, how) for step in study.ladder for how in study.methods
+        (step, method): _refusal(study, step, method)
+        for step in study.ladder
+        for method in study.methods
     }
     for step in study.ladder:
         source, target = _shapes(study, step)
         smaller = target.width < source.width or target.depth < source.depth
-        if smaller and not any(method(how.name).shrinks for how in study.methods):
+        if smaller and not any(growth_method(method.name).shrinks for method in study.methods):
             raise UserError(f"a target of the ladder is smaller than its source: {step}")
-    for how in study.methods:
-        own = [reasons[step, how] for step in study.ladder]
-        if own and None not in own:
-            raise UserError(str(own[0]))
+    for method in study.methods:
+        refusals = [reasons[step, method] for step in study.ladder]
+        if refusals and None not in refusals:
+            raise UserError(str(refusals[0]))
     taken = [pair for pair, reason in reasons.items() if reason is None]
-    skipped = [Skipped(*pair, reason) for pair, reason in reasons.items() if reason is not None]
+    skipped = [
+        SkippedGrowth(*pair, reason) for pair, reason in reasons.items() if reason is not None
+    ]
     return taken, skipped
 
 
-def _refusal(study: Study, step: Step, how: Method) -> str | None:
+def _refusal(study: Study, step: Step, method: Method) -> str | None:
     source, target = _shapes(study, step)
-    entry = method(how.name)
+    entry = growth_method(method.name)
     try:
-        check_growth(entry, source, target, dict(how.params))
-        check_start(entry, how.start())
+        check_growth(entry, source, target, dict(method.params))
+        check_start(entry, method.start())
     except UserError as error:
         return str(error)
     return None
@@ -174,14 +179,14 @@ def _shapes(study: Study, step: Step) -> tuple[ModelSpec, ModelSpec]:
     return source, study.shape(step.target_width, step.target_depth)
 
 
-def _generations(sweep: Sweep, trials: Iterable[Trial]) -> list[Stack]:
+def _generations(search: Search, trials: Iterable[Trial]) -> list[PlannedStack]:
     """A stack for each generation, of the runs that no earlier trial has asked for."""
     generations: dict[int, list[PlannedRun]] = {}
     for trial, specs in _first_asked(trials):
-        planned = [PlannedRun(spec, "proxy", sweep.name, trial.number) for spec in specs]
+        planned = [PlannedRun(spec, "proxy", search.name, trial.number) for spec in specs]
         generations.setdefault(trial.generation, []).extend(planned)
     return [
-        Stack(tuple(runs), _rungs(sweep.study, len({run.trial for run in runs})))
+        PlannedStack(tuple(runs), _rungs(search.study, len({run.trial for run in runs})))
         for runs in generations.values()
         if runs
     ]
@@ -202,31 +207,33 @@ def _rungs(study: Study, trials: int) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _stand_in(sweep: Sweep) -> Transferred:
+def _stand_in(search: Search) -> Transferred:
     """The middle of the grid, in place of an optimum not known yet."""
-    grid = sweep.study.log2_lr
-    middle, init_std = grid[len(grid) // 2], sweep.study.base_init_std
+    grid = search.study.log2_lr
+    middle, init_std = grid[len(grid) // 2], search.study.base_init_std
     return Transferred(middle, init_std, loss=math.nan, edge=None, used="argmin")
 
 
-def _grown(sweep: Sweep, best: Transferred, ladder: list[tuple[Step, Method]]) -> list[Stack]:
+def _grown(
+    search: Search, best: Transferred, ladder: list[tuple[Step, Method]]
+) -> list[PlannedStack]:
     """Stacks of all sources, of what is grown between them and the targets, and of all targets,
     with the hyperparameters of ``best``. Runs of one shape are sorted by seed, so that those
     compared with each other train together."""
     levels: list[dict[str, PlannedRun]] = [{}]  # level 0 the sources, then one for each stage
     targets: dict[str, PlannedRun] = {}
-    for proxy in sweep.specs(best.log2_lr, best.init_std):
-        for step, how in ladder:
-            chain = _chain(sweep.study, proxy, step, how)
+    for proxy in search.specs(best.log2_lr, best.init_std):
+        for step, method in ladder:
+            chain = _chain(search.study, proxy, step, method)
             for level, run in enumerate(chain[:-1]):
                 levels += [{}] * (level == len(levels))
-                levels[level][run.run_id] = PlannedRun(run, "source", sweep.name)
-            targets[chain[-1].run_id] = PlannedRun(chain[-1], "target", sweep.name)
+                levels[level][run.run_id] = PlannedRun(run, "source", search.name)
+            targets[chain[-1].run_id] = PlannedRun(chain[-1], "target", search.name)
     others = {  # the targets at other rates; at the transferred one they are the targets
-        spec.run_id: PlannedRun(spec, "proxy", _sweep_name(step, how), trial.number)
-        for step, how in ladder
-        if how.sweep
-        for trial in _target_trials(sweep, best, step, how, {})
+        spec.run_id: PlannedRun(spec, "proxy", _sweep_name(step, method), trial.number)
+        for step, method in ladder
+        if method.sweep
+        for trial in _target_trials(search, best, step, method, {})
         for spec in trial.specs
         if spec.run_id not in targets
     }
@@ -234,25 +241,25 @@ def _grown(sweep: Sweep, best: Transferred, ladder: list[tuple[Step, Method]]) -
     return [
         stack
         for level in (*levels, targets, others)
-        for stack in stacks_of(level.values(), runs, sweep.study.stack_width)
+        for stack in stacks_of(level.values(), runs, search.study.stack_width)
     ]
 
 
-def _sweep_name(step: Step, how: Method) -> str:
+def _sweep_name(step: Step, method: Method) -> str:
     """The sweep of a step's targets."""
-    if how.name == BASELINE:
-        return f"{how}-w{step.target_width}-d{step.target_depth}"
-    return f"{how}-{step}"
+    if method.name == BASELINE:
+        return f"{method}-w{step.target_width}-d{step.target_depth}"
+    return f"{method}-{step}"
 
 
 def _target_trials(
-    sweep: Sweep, best: Transferred, step: Step, how: Method, finished: Finished
+    search: Search, best: Transferred, step: Step, method: Method, finished: Finished
 ) -> tuple[Trial, ...]:
     """A step's targets at the learning rates around the one transferred, a trial for each rate.
     Their source is the same: what was trained once, at the optimum, is grown for all."""
     targets = [
-        _chain(sweep.study, proxy, step, how)[-1]
-        for proxy in sweep.specs(best.log2_lr, best.init_std)
+        _chain(search.study, proxy, step, method)[-1]
+        for proxy in search.specs(best.log2_lr, best.init_std)
     ]
     return tuple(
         trial_of(
@@ -265,32 +272,32 @@ def _target_trials(
             ),
             finished,
         )
-        for number, away in enumerate(sweep.study.target_log2_lr)
+        for number, away in enumerate(search.study.target_log2_lr)
     )
 
 
-def _chain(study: Study, proxy: RunSpec, step: Step, how: Method) -> list[RunSpec]:
+def _chain(study: Study, proxy: RunSpec, step: Step, method: Method) -> list[RunSpec]:
     """A source, whatever is grown from it on the way, and the target: each grown from the one
     before. A method without a source has the target alone."""
-    entry = method(how.name)
+    entry = growth_method(method.name)
     small, big = _shapes(study, step)
-    params = all_params(how.name, dict(how.params))
+    params = all_params(method.name, dict(method.params))
     target = replace(proxy, model=big, steps=study.target_steps)
-    if how.name == BASELINE:
+    if method.name == BASELINE:
         return [target]
     if not entry.needs_source:
-        return [replace(target, start=replace(how.start(), params=params))]
+        return [replace(target, start=replace(method.start(), params=params))]
     chain = [_source(study, proxy, small)]
     shapes = stages(entry, small, big, dict(params))
     for number, shape in enumerate(shapes, start=1):
         source = chain[-1]
         start = replace(
-            how.start(),
+            method.start(),
             params=params,
             source_run_id=source.run_id,
             source_step=source.last_step,
         )
-        first_step = how.first_step(source.last_step)
+        first_step = method.first_step(source.last_step)
         if number == len(shapes):
             steps = first_step + study.target_steps
             run = replace(target, steps=steps, schedule=_same_cooldown(study, steps))
@@ -303,7 +310,7 @@ def _chain(study: Study, proxy: RunSpec, step: Step, how: Method) -> list[RunSpe
                 stop_step=first_step + run.last_step,
             )
         run = replace(run, start=start, first_step=first_step)
-        chain.append(replace(run, rewarm_steps=round(how.rewarm * run.train_steps)))
+        chain.append(replace(run, rewarm_steps=round(method.rewarm * run.train_steps)))
     return chain
 
 
@@ -330,7 +337,7 @@ def _source(study: Study, proxy: RunSpec, model: ModelSpec) -> RunSpec:
 def all_params(name: str, given: Mapping[str, Scalar]) -> tuple[tuple[str, Scalar], ...]:
     """All parameters of a method are written down, so a default that changes later renames the
     run."""
-    defaults = method(name).params
+    defaults = growth_method(name).params
     given = defaults | dict(given)
     return tuple((name, _as(defaults[name], given[name])) for name in sorted(defaults))
 
@@ -342,13 +349,13 @@ def _as(default: Scalar, value: Scalar) -> Scalar:
 
 def stacks_of(
     runs: Iterable[PlannedRun], all_runs: Mapping[str, PlannedRun], stack_width: int
-) -> list[Stack]:
+) -> list[PlannedStack]:
     """Runs grouped by shape, and each group cut into stacks of ``stack_width // width``. What acts
     while its target trains acts on a whole stack, so its runs are in stacks of their own."""
     groups: dict[Hashable, list[PlannedRun]] = {}
     for run in runs:
         start, key = run.spec.start, stack_key(run.spec)
-        if method(start.method).during is not None:
+        if growth_method(start.method).during is not None:
             source = all_runs.get(start.source_run_id or "")
             key = (*key, start.method, start.params, source and source.spec.model)
         groups.setdefault(key, []).append(run)
@@ -356,30 +363,30 @@ def stacks_of(
     for members in groups.values():
         size = max(1, stack_width // members[0].spec.model.width)
         cuts = range(0, len(members), size)
-        stacks += [Stack(tuple(members[cut : cut + size])) for cut in cuts]
+        stacks += [PlannedStack(tuple(members[cut : cut + size])) for cut in cuts]
     return stacks
 
 
 def _rows(
-    name: str, sweep: Sweep, trials: Sequence[Trial], finished: Finished
+    name: str, search: Search, trials: Sequence[Trial], finished: Finished
 ) -> list[dict[str, Any]]:
     """Rows of ``trials.parquet``. A run asked for twice is on the first trial's bill."""
     return [
         {
-            "study": sweep.study.name,
+            "study": search.study.name,
             "sweep": name,
-            "parametrization": sweep.parametrization,
+            "parametrization": search.parametrization,
             "width": trial.specs[0].model.width,
             "depth": trial.specs[0].model.depth,
-            "sampler": sweep.study.sampler,
+            "sampler": search.study.sampler,
             "number": trial.number,
             "generation": trial.generation,
             "state": trial.state,
             "lr": trial.lr,
             "init_std": trial.init_std,
             "value": trial.value,
-            "flops": sum(finished[s.run_id]["flops"] for s in own if s.run_id in finished),
+            "flops": sum(finished[s.run_id]["flops"] for s in specs if s.run_id in finished),
             "run_ids": [spec.run_id for spec in trial.specs],
         }
-        for trial, own in _first_asked(trials)
+        for trial, specs in _first_asked(trials)
     ]

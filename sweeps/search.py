@@ -31,7 +31,7 @@ Finished = Mapping[str, Mapping[str, Any]]  # run id -> row of runs.parquet, of 
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Search:
     """One proxy under one parametrization. ``data`` pins the corpus of its runs; ``is_main`` says
     that its optimum is the one that sources and targets use. The ``study`` of a variant is the
     study with its changes."""
@@ -102,18 +102,18 @@ class Sweep:
         )
 
 
-def sweeps(study: Study, data: DataSpec) -> list[Sweep]:
+def searches(study: Study, data: DataSpec) -> list[Search]:
     """All sweeps of a study, the one that is transferred from first. Raises ``UserError`` for
     parametrizations and settings that do not exist."""
     found = [
-        Sweep(study, data, canonical(text), proxy, is_main=(place, proxy) == (0, study.proxies[0]))
+        Search(study, data, canonical(text), proxy, is_main=(place, proxy) == (0, study.proxies[0]))
         for place, text in enumerate(study.parametrizations)
         for proxy in study.proxies
     ]
     for variant in study.variants:
         varied = override(study, variant.changes)
         found += [
-            Sweep(varied, data, canonical(varied.parametrizations[0]), proxy, variant.name)
+            Search(varied, data, canonical(varied.parametrizations[0]), proxy, variant.name)
             for proxy in varied.proxies
         ]
     return found
@@ -151,23 +151,25 @@ class SearchState:
         return not self.stand_ins and all(trial.state != "waiting" for trial in self.trials)
 
 
-def replay(sweep: Sweep, finished: Finished) -> SearchState:
+def replay(search: Search, finished: Finished) -> SearchState:
     """Ask for every trial that the finished runs allow. The same runs give the same trials."""
     trials: list[Trial] = []
-    size = sweep.budget if sweep.study.sampler in OUTCOME_BLIND else sweep.study.generation
-    while len(trials) < sweep.budget and all(trial.state != "waiting" for trial in trials):
-        history = tuple(_told(sweep, trial) for trial in trials)
-        points = ask(sweep.space, history, min(size, sweep.budget - len(trials)))
+    size = search.budget if search.study.sampler in OUTCOME_BLIND else search.study.generation
+    while len(trials) < search.budget and all(trial.state != "waiting" for trial in trials):
+        history = tuple(_told(search, trial) for trial in trials)
+        points = ask(search.space, history, min(size, search.budget - len(trials)))
         trials += [
-            _asked(sweep, number, sweep.log2_lr[lr], sweep.init_std[init], finished)
+            _asked(search, number, search.log2_lr[lr], search.init_std[init], finished)
             for number, (lr, init) in enumerate(points, len(trials))
         ]
-    return SearchState(tuple(trials), tuple(_stand_ins(sweep, len(trials))))
+    return SearchState(tuple(trials), tuple(_stand_ins(search, len(trials))))
 
 
-def _asked(sweep: Sweep, number: int, log2_lr: float, init_std: float, finished: Finished) -> Trial:
-    found = trial_of(number, log2_lr, init_std, sweep.specs(log2_lr, init_std), finished)
-    return replace(found, generation=number // sweep.study.generation)
+def _asked(
+    search: Search, number: int, log2_lr: float, init_std: float, finished: Finished
+) -> Trial:
+    found = trial_of(number, log2_lr, init_std, search.specs(log2_lr, init_std), finished)
+    return replace(found, generation=number // search.study.generation)
 
 
 def trial_of(
@@ -190,21 +192,21 @@ def _outcome(rows: list[Mapping[str, Any] | None]) -> tuple[State, float | None]
     return "complete", sum(row["final_val_loss"] for row in ended) / len(ended)
 
 
-def _stand_ins(sweep: Sweep, begun: int) -> Iterator[Trial]:
-    low, high = sweep.log2_lr[0], sweep.log2_lr[-1]
-    init_std = sweep.study.base_init_std
-    for number in range(begun, sweep.budget):
-        log2_lr = low + (high - low) * (number + 0.5) / sweep.budget
-        specs = sweep.specs(log2_lr, init_std)
-        yield Trial(number, number // sweep.study.generation, log2_lr, init_std, specs)
+def _stand_ins(search: Search, asked: int) -> Iterator[Trial]:
+    low, high = search.log2_lr[0], search.log2_lr[-1]
+    init_std = search.study.base_init_std
+    for number in range(asked, search.budget):
+        log2_lr = low + (high - low) * (number + 0.5) / search.budget
+        specs = search.specs(log2_lr, init_std)
+        yield Trial(number, number // search.study.generation, log2_lr, init_std, specs)
 
 
-def _told(sweep: Sweep, trial: Trial) -> Told:
+def _told(search: Search, trial: Trial) -> Told:
     """A diverged trial is told as complete, with twice the loss of a uniform guess: worse than
     all that trained, so a sampler learns to stay away, and no further, since a huge value would
     flatten the differences that a Gaussian process has to see."""
-    point = sweep.log2_lr.index(trial.log2_lr), sweep.init_std.index(trial.init_std)
+    point = search.log2_lr.index(trial.log2_lr), search.init_std.index(trial.init_std)
     if trial.state == "diverged":
-        return Told(point, "complete", 2 * math.log(sweep.study.model.vocab_size))
+        return Told(point, "complete", 2 * math.log(search.study.model.vocab_size))
     assert trial.state != "waiting"
     return Told(point, trial.state, trial.value)

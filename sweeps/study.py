@@ -315,7 +315,7 @@ class Study:
             self.shape(step.target_width, step.target_depth)
         _check_any("methods", self.methods)
         _check_distinct("methods", [str(method) for method in self.methods])
-        if any(how.sweep for how in self.methods) and not self.target_log2_lr:
+        if any(method.sweep for method in self.methods) and not self.target_log2_lr:
             raise UserError("a method with sweep=true needs target_log2_lr, which is empty")
         if self.methods[0].name != BASELINE:
             raise UserError(

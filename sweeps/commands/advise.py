@@ -12,7 +12,7 @@ from mugrow.sweeps.commands.output import print_table
 
 
 @dataclass(frozen=True)
-class Advise:
+class AdviseCommand:
     """Grow a model or train it from scratch, from what size, when, and what it would save."""
 
     params: Annotated[float, arg(metavar="N")]

@@ -12,7 +12,7 @@ from mugrow.sweeps.commands.output import check_device, check_positive, print_ta
 
 
 @dataclass(frozen=True)
-class Bench:
+class BenchCommand:
     """Time this machine: stacks of models (throughput) or fits of laws (fit), beside the usual way.
 
     All options but --json belong to throughput.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckCommand:
     """Take growth methods through the contract kit; exit code 1 if anything fails.
 
     A METHOD is a name of `mugrow list methods`, with parameters as in szp:shrink=0.2, or the path

@@ -25,7 +25,7 @@ LABELS = {"x": "|x|", "dx": "|x-x0|"}
 
 
 @dataclass(frozen=True)
-class Coordcheck:
+class CoordcheckCommand:
     """Measure how activations and their movement scale with width or depth; exit code 1 if a slope
     is out of its bounds.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Figure:
+class FigureCommand:
     """Draw one figure from the tables of a study or of a paper, training nothing.
 
     ID is a name of `mugrow list figures`: savings, or nanolm/M1.

@@ -19,7 +19,7 @@ VARIABLES = ("n", "d", "c", "s", "g", "lr")
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitCommand:
     """A scaling law on anybody's table (CSV, Parquet or JSON lines).
 
     EXPR is a column or an expression on columns, in backticks where a name is no identifier:

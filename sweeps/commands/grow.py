@@ -13,7 +13,7 @@ from mugrow.bench.spec import Scalar, Start
 
 
 @dataclass(frozen=True)
-class Grow:
+class GrowCommand:
     """Grow a stored run and say what was preserved.
 
     RUN is a run's folder, STUDY/RUN_ID, or a checkpoint.safetensors.

@@ -11,7 +11,7 @@ from mugrow.sweeps.commands.output import check_figure, print_table, write_figur
 
 
 @dataclass(frozen=True)
-class Ladder:
+class LadderCommand:
     """Errors of a law on anybody's families of models (CSV, Parquet or JSON lines).
 
     EXPR is a column or an expression on columns. A law through the small models of each family

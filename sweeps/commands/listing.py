@@ -10,7 +10,7 @@ from mugrow.sweeps.commands.output import print_table
 
 
 @dataclass(frozen=True)
-class List:
+class ListCommand:
     """What there is, with its paper and one line each."""
 
     what: Positional[

@@ -10,7 +10,7 @@ from mugrow.bench.spec import UserError
 
 
 @dataclass(frozen=True)
-class New:
+class NewCommand:
     """Write a new growth method that passes `mugrow check` as it is."""
 
     what: Positional[Literal["method"]]

@@ -11,7 +11,7 @@ from mugrow.sweeps.commands.output import check_positive, print_summary
 
 
 @dataclass(frozen=True)
-class Report:
+class ReportCommand:
     """Write a report: HTML, figures, LaTeX tables and macros.
 
     Of a study's folder the whole report, into its folder ``report``. Of a table of runs (CSV,
@@ -57,7 +57,7 @@ class Report:
         if self.source.is_file():
             self._of_table()
             return
-        given = [name for name in FLAGS if getattr(self, name) != getattr(Report, name)]
+        given = [name for name in FLAGS if getattr(self, name) != getattr(ReportCommand, name)]
         if given:
             raise UserError(f"--{given[0].replace('_', '-')} is for a table; {self.source} is none")
         from mugrow.analysis.report.build import build

@@ -13,7 +13,7 @@ OUT = Path("results/papers")
 
 
 @dataclass(frozen=True)
-class Reproduce:
+class ReproduceCommand:
     """Train a paper's runs, draw its figures and check its claims. Resumes whatever is there.
 
     PAPER is a name of `mugrow list papers`, or an arXiv id. Papers share their runs: what two of

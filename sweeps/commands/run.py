@@ -14,7 +14,7 @@ OUT = Path("results")
 
 
 @dataclass(frozen=True)
-class Run:
+class RunCommand:
     """Run a study: plan, tune, transfer, train, collect, report. Resumes whatever is there."""
 
     study: Positional[str]

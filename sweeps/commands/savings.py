@@ -13,7 +13,7 @@ from mugrow.sweeps.commands.output import check_figure, print_table, write_figur
 
 
 @dataclass(frozen=True)
-class Savings:
+class SavingsCommand:
     """Compute savings on anybody's table of loss curves (CSV, Parquet or JSON lines).
 
     EXPR is a column or an expression on columns, such as "6 * params * tokens".

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Transfer:
+class TransferCommand:
     """Whether the best learning rate of small models is that of large ones, from scratch and grown.
 
     Of every ladder of sweeps in a study's folder (width, depth, tokens, batch): shift and drift of

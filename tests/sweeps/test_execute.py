@@ -72,7 +72,7 @@ def interrupted(words, folder, ended_runs, signals, draw):
     """Start the program again and again; each time, some moments after that many runs have ended,
     send it a signal. Then let it end."""
     command = [PROGRAM, *words, "--workers", "2", "--out", str(folder)]
-    for number, how in zip(ended_runs, signals, strict=True):
+    for number, signum in zip(ended_runs, signals, strict=True):
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -85,25 +85,25 @@ def interrupted(words, folder, ended_runs, signals, draw):
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.2))
         assert process.poll() is None, "it ended before it could be stopped"
-        if how == signal.SIGINT:
-            os.killpg(process.pid, how)  # as a terminal sends it, to workers too
+        if signum == signal.SIGINT:
+            os.killpg(process.pid, signum)  # as a terminal sends it, to workers too
         else:
-            process.send_signal(how)
+            process.send_signal(signum)
         # Workers hold the pipes too: they close when the last of them has ended. That takes a
-        # second on an idle machine, and the rest of its start-up where a worker has just begun.
+        # second on an idle machine, and the rest of its start-up where a worker has just started.
         _, err = process.communicate(timeout=120)
-        assert process.returncode == (130 if how == signal.SIGINT else -how)
+        assert process.returncode == (130 if signum == signal.SIGINT else -signum)
         assert "Traceback" not in err.decode()
-        assert (RESUMED in err.decode()) == (how == signal.SIGINT)
+        assert (RESUMED in err.decode()) == (signum == signal.SIGINT)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert not [*folder.glob("**/*.tmp"), *folder.glob("stacks/*"), *folder.glob("**/*.damaged-*")]
 
 
 def reached(folder, ended_runs):
-    """Whether that many runs have ended; none have when the study has just begun."""
-    begun = (folder / "study.json").exists()
-    return begun and len([*folder.glob("runs/*/curve.parquet")]) >= ended_runs
+    """Whether that many runs have ended; none have when the study has just started."""
+    claimed = (folder / "study.json").exists()
+    return claimed and len([*folder.glob("runs/*/curve.parquet")]) >= ended_runs
 
 
 def test_a_killed_study_is_resumed_bit_for_bit(tiny, finished, tmp_path, assert_same_study):

@@ -91,18 +91,18 @@ def test_the_optimizers_state_is_grown_too(mugrow, source, tmp_path):
         assert torch.equal(state[f"v.{name}"], want.v[name]), name
 
 
-@pytest.mark.parametrize("how", ["id", "file", "again"])
-def test_a_source_is_found_by_id_by_file_and_once_grown(mugrow, source, tmp_path, how):
+@pytest.mark.parametrize("kind", ["id", "file", "again"])
+def test_a_source_is_found_by_id_by_file_and_once_grown(mugrow, source, tmp_path, kind):
     paths = {
         "id": source.parent.parent / source.name,
         "file": source / "checkpoint.safetensors",
         "again": tmp_path / "once",
     }
-    if how == "again":
-        grown(mugrow, source, paths[how], "--method", "hypercloning", "--width", 32)
+    if kind == "again":
+        grown(mugrow, source, paths[kind], "--method", "hypercloning", "--width", 32)
     words = ("--method", "stack", "--depth", 2)
-    result = grown(mugrow, paths[how], tmp_path / "g", *words)
-    assert result["target_shape"] == ("w32-d2" if how == "again" else "w16-d2")
+    result = grown(mugrow, paths[kind], tmp_path / "g", *words)
+    assert result["target_shape"] == ("w32-d2" if kind == "again" else "w16-d2")
 
 
 @pytest.mark.parametrize(

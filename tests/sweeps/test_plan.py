@@ -10,7 +10,7 @@ from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import UserError, run_spec_from_json
 from mugrow.bench.spec import canonical_json as to_json
 from mugrow.sweeps.override import override
-from mugrow.sweeps.plan import SOURCE_DATA_SEEDS, Stack, depends, plan
+from mugrow.sweeps.plan import SOURCE_DATA_SEEDS, PlannedStack, depends, plan
 from mugrow.sweeps.study import Method, Rung, Step
 
 LADDER = (Step(64, 2, 128, 2), Step(32, 2, 128, 2), Step(64, 2, 64, 4))
@@ -175,7 +175,7 @@ def test_rungs_are_for_proxies():
 def test_a_stack_is_of_one_shape():
     one, two = (plan(STUDY, DATA, {}).stacks[i].runs[0] for i in (0, -1))
     with pytest.raises(AssertionError):
-        Stack((one, two))
+        PlannedStack((one, two))
 
 
 def test_trials_are_rows_of_the_trials_table():
@@ -251,7 +251,7 @@ def targets_of(*methods: Method, **changes: object):
 
 
 @pytest.mark.parametrize(
-    ("how", "first_step", "rewarm_steps"),
+    ("policy", "first_step", "rewarm_steps"),
     [
         (Method("szp"), 0, 0),
         (Method("szp", schedule="continue"), 1.0, 0),
@@ -260,8 +260,8 @@ def targets_of(*methods: Method, **changes: object):
         (Method("szp", schedule="rewarm", rewarm=0.1), 1.0, 0.1),
     ],
 )
-def test_a_target_takes_up_its_schedule_where_the_policy_says(how, first_step, rewarm_steps):
-    targets, runs = targets_of(how)
+def test_a_target_takes_up_its_schedule_where_the_policy_says(policy, first_step, rewarm_steps):
+    targets, runs = targets_of(policy)
     target = next(spec for spec in targets if spec.start.method == "szp")
     source = runs[target.start.source_run_id]
     assert target.first_step == round(first_step * source.last_step)
@@ -293,7 +293,7 @@ def test_stages_are_grown_and_trained_one_after_the_other(monkeypatch):
     whole = method("stack")
     staged = replace(whole, stages=stages, supports=lambda small, big: None)
     monkeypatch.setattr(
-        "mugrow.sweeps.plan.method", lambda name: staged if name == "stack" else method(name)
+        "mugrow.sweeps.plan.growth_method", lambda name: staged if name == "stack" else method(name)
     )
     study = replace(STUDY, seeds=(0,), ladder=(Step(32, 2, 32, 4),), methods=METHODS[:1])
     done, _ = run_all(replace(study, methods=(METHODS[0], Method("stack"))))
@@ -341,7 +341,7 @@ def test_a_target_may_be_smaller_only_for_a_method_that_shrinks(monkeypatch):
         plan(replace(STUDY, ladder=ladder), DATA, {})
     shrinks = replace(method("szp"), shrinks=True, supports=lambda small, big: None)
     monkeypatch.setattr(
-        "mugrow.sweeps.plan.method", lambda name: shrinks if name == "szp" else method(name)
+        "mugrow.sweeps.plan.growth_method", lambda name: shrinks if name == "szp" else method(name)
     )
     methods = (Method("scratch"), Method("szp"))
     done, _ = run_all(replace(STUDY, seeds=(0,), ladder=ladder, methods=methods))
@@ -352,7 +352,7 @@ def test_a_target_may_be_smaller_only_for_a_method_that_shrinks(monkeypatch):
 def test_what_acts_during_training_trains_in_stacks_of_its_own(monkeypatch):
     acts = replace(method("szp"), during=lambda small, big, steps, **params: None)
     monkeypatch.setattr(
-        "mugrow.sweeps.plan.method", lambda name: acts if name == "szp" else method(name)
+        "mugrow.sweeps.plan.growth_method", lambda name: acts if name == "szp" else method(name)
     )
     methods = (Method("scratch"), Method("szp"), Method("szp", (("shrink", 0.2),)))
     done, _ = run_all(replace(STUDY, seeds=(0, 1), methods=methods))

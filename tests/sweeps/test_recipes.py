@@ -32,7 +32,7 @@ def test_every_recipe_is_fit_for_its_claims(name):
     if study.ladder:
         done, _ = run_all(study)
         used = {run.spec.start.method for run in done.runs if run.role == "target"}
-        assert used == {how.name for how in study.methods}
+        assert used == {method.name for method in study.methods}
 
 
 def test_an_unknown_recipe():

@@ -7,7 +7,7 @@ import pytest
 from fake_runs import ALONE, DATA, STUDY, ended, run_all
 
 from mugrow.sweeps.sampling import Space, Told, ask
-from mugrow.sweeps.search import Sweep, replay, sweeps
+from mugrow.sweeps.search import Search, replay, searches
 from mugrow.sweeps.study import Proxy, Variant
 
 SAMPLERS = ("grid", "qmc", "tpe", "gp")
@@ -24,20 +24,20 @@ def points(state):
 
 def test_proxies_along_depth_tokens_and_batch_differ_from_the_base_in_that_alone():
     study = replace(ALONE, proxy_depths=(2, 4), token_factors=(1, 2), batch_factors=(2,))
-    base, *others = [sweep.specs(-7.0, 0.04)[0] for sweep in sweeps(study, DATA)]
+    base, *others = [search.specs(-7.0, 0.04)[0] for search in searches(study, DATA)]
     deeper, longer, larger = others
     assert deeper == replace(base, model=replace(base.model, depth=4))
     assert longer == replace(base, steps=200)
     assert larger == replace(base, steps=50, batch_sequences=2 * base.batch_sequences)
-    names = [sweep.name for sweep in sweeps(study, DATA)]
+    names = [search.name for search in searches(study, DATA)]
     assert names == ["mup-w32-d2", "mup-w32-d4", "mup-w32-d2-tokens2", "mup-w32-d2-batch2"]
 
 
 def test_a_variant_is_every_width_with_its_changes():
     tied = Variant("tied", ("model.tied=true", "schedule.warmup=0"))
     study = replace(STUDY, variants=(tied,))
-    plain, varied = sweeps(STUDY, DATA), sweeps(study, DATA)[len(sweeps(STUDY, DATA)) :]
-    assert [sweep.name for sweep in varied] == ["mup-w32-d2-tied", "mup-w64-d2-tied"]
+    plain, varied = searches(STUDY, DATA), searches(study, DATA)[len(searches(STUDY, DATA)) :]
+    assert [search.name for search in varied] == ["mup-w32-d2-tied", "mup-w64-d2-tied"]
     for before, after in zip(plain, varied, strict=False):
         one, two = before.specs(-7.0, 0.04)[0], after.specs(-7.0, 0.04)[0]
         assert two == replace(
@@ -50,14 +50,14 @@ def test_a_variant_is_every_width_with_its_changes():
 
 
 def test_only_the_main_sweep_searches_the_initial_scale():
-    found = {sweep.name: sweep.init_std for sweep in sweeps(STUDY, DATA)}
+    found = {search.name: search.init_std for search in searches(STUDY, DATA)}
     assert list(found) == ["mup-w32-d2", "mup-w64-d2", "sp-w32-d2", "sp-w64-d2"]
     assert found.pop("mup-w32-d2") == STUDY.init_std
     assert set(found.values()) == {(0.04,)}
 
 
 def test_grid_is_every_pair_in_a_fixed_order():
-    state = replay(sweeps(STUDY, DATA)[0], {})
+    state = replay(searches(STUDY, DATA)[0], {})
     assert points(state) == [(lr, init) for init in STUDY.init_std for lr in STUDY.log2_lr]
     assert [trial.generation for trial in state.trials][4:7] == [0, 1, 1]
     assert not state.stand_ins
@@ -66,7 +66,7 @@ def test_grid_is_every_pair_in_a_fixed_order():
 
 @pytest.mark.parametrize("sampler", ["qmc", "tpe", "gp"])
 def test_samplers_stay_on_the_axis(sampler):
-    state = replay(sweeps(replace(STUDY, sampler=sampler), DATA)[0], {})
+    state = replay(searches(replace(STUDY, sampler=sampler), DATA)[0], {})
     for log2_lr, init_std in points(state):
         assert (log2_lr * 8) % 1 == 0
         assert -10 <= log2_lr <= -4
@@ -80,14 +80,14 @@ def test_samplers_stay_on_the_axis(sampler):
 def test_a_search_killed_anywhere_is_replayed_exactly(sampler):
     study = alone(sampler)
     whole, rows = run_all(study)
-    sweep = sweeps(study, DATA)[0]
-    full = replay(sweep, rows)
+    search = searches(study, DATA)[0]
+    full = replay(search, rows)
     assert full.done
     ask.cache_clear()
     order = list(dict.fromkeys(spec.run_id for trial in full.trials for spec in trial.specs))
     for kept in (0, 1, len(order) // 3, len(order) // 2, len(order) - 1):
         left = {run_id: rows[run_id] for run_id in order[:kept]}
-        state = replay(sweep, left)
+        state = replay(search, left)
         assert points(state) == points(full)[: len(state.trials)]
         assert not state.done
     resumed, again = run_all(study, {run_id: rows[run_id] for run_id in order[:7]})
@@ -98,14 +98,14 @@ def test_a_search_killed_anywhere_is_replayed_exactly(sampler):
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_the_next_generation_waits_for_the_whole_last_one(sampler):
     study = alone(sampler)
-    sweep = sweeps(study, DATA)[0]
-    first = replay(sweep, {}).trials
+    search = searches(study, DATA)[0]
+    first = replay(search, {}).trials
     rows = {spec.run_id: ended(spec) for trial in first for spec in trial.specs}
     assert len(first) == study.generation
     some = dict(list(rows.items())[:-1])
-    assert len(replay(sweep, some).trials) == study.generation
-    assert replay(sweep, some).trials[-1].state == "waiting"
-    assert len(replay(sweep, rows).trials) == 2 * study.generation
+    assert len(replay(search, some).trials) == study.generation
+    assert replay(search, some).trials[-1].state == "waiting"
+    assert len(replay(search, rows).trials) == 2 * study.generation
 
 
 def test_trials_are_not_repeated_after_a_resume():
@@ -166,14 +166,14 @@ def test_optuna_is_as_loud_as_before(caplog):
     ],
 )
 def test_a_trial_stands_and_falls_with_its_seeds(statuses, state):
-    sweep = sweeps(ALONE, DATA)[0]
-    trial = replay(sweep, {}).trials[3]
+    search = searches(ALONE, DATA)[0]
+    trial = replay(search, {}).trials[3]
     rows = {
         spec.run_id: {"status": status, "final_val_loss": 2.0 + spec.seed}
         for spec, status in zip(trial.specs, statuses, strict=True)
         if status
     }
-    found = replay(sweep, rows).trials[3]
+    found = replay(search, rows).trials[3]
     assert found.state == state
     assert found.value == (2.5 if state == "complete" else None)
 
@@ -192,13 +192,13 @@ def test_a_point_asked_for_twice_is_the_same_runs():
     proxies = [run.spec.run_id for run in plan.runs if run.role == "proxy"]
     assert len(plan.trials) == 9
     assert len(proxies) == len(set(proxies)) <= 3 * len(study.seeds)
-    paid = sum(row["flops"] for row in plan.trials)
-    assert paid == sum(rows[run_id]["flops"] for run_id in proxies)
+    billed = sum(row["flops"] for row in plan.trials)
+    assert billed == sum(rows[run_id]["flops"] for run_id in proxies)
 
 
 def test_specs_differ_in_the_seed_and_its_data_alone():
-    sweep = Sweep(STUDY, DATA, "mup", Proxy(64, 2))
-    one, two = sweep.specs(-7.0, 0.04)
+    search = Search(STUDY, DATA, "mup", Proxy(64, 2))
+    one, two = search.specs(-7.0, 0.04)
     assert (one.seed, one.data_seed, two.seed, two.data_seed) == (0, 0, 1, 1)
     assert replace(two, seed=0, data_seed=0) == one
     assert one.hyper.lr == 2**-7

@@ -6,14 +6,14 @@ from fake_runs import ALONE, DATA, ended, loss
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mugrow.sweeps.search import replay, sweeps
+from mugrow.sweeps.search import replay, searches
 from mugrow.sweeps.transfer import transferred
 
 
 def trials_of(study=ALONE, row=ended):
-    sweep = sweeps(study, DATA)[0]
-    specs = [spec for trial in replay(sweep, {}).trials for spec in trial.specs]
-    return replay(sweep, {spec.run_id: row(spec) for spec in specs}).trials
+    search = searches(study, DATA)[0]
+    specs = [spec for trial in replay(search, {}).trials for spec in trial.specs]
+    return replay(search, {spec.run_id: row(spec) for spec in specs}).trials
 
 
 def test_the_vertex_of_the_best_initial_scale_is_transferred():
