@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from mugrow.bench.spec import Scalar, UserError, unknown
@@ -34,7 +36,8 @@ Choices = Mapping[str, tuple[str, ...]]
 @dataclass(frozen=True)
 class Registry(Generic[Entry]):
     """The entries of one kind: ``noun`` is what users call it, ``own`` are ours in the order they
-    are listed, each the ``constant`` of a module of ``package``; ``group`` is the plug-ins'."""
+    are listed, each the ``constant`` of a module of ``package``; ``group`` is the plug-ins'. A
+    constant, and what a plug-in names, is an entry or a function of no arguments that makes it."""
 
     noun: str
     type: type[Entry]
@@ -57,9 +60,36 @@ class Registry(Generic[Entry]):
             raise unknown(self.noun, name, self.names())
         if self.is_plugin(name):
             return self._load(self._plugins()[name])
-        entry = getattr(import_module(f"{self.package}.{name}"), self.constant)
+        module = import_module(f"{self.package}.{name.replace('-', '_')}")
+        entry = self._made(getattr(module, self.constant))
         assert isinstance(entry, self.type)
         return entry
+
+    def from_file(self, path: Path) -> Entry:
+        """The entry that a Python file defines under the constant's name, whatever it is called.
+        The file is imported under a name that hides no other module. Raises ``UserError``."""
+        if not path.is_file():
+            raise UserError(f"no such file: {path}")
+        spec = spec_from_file_location(f"mugrow_file_{path.stem}", path)
+        if spec is None or spec.loader is None:
+            raise UserError(f"{path} is no Python file: its name does not end in .py")
+        module = module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+            entry = self._made(getattr(module, self.constant, None))
+        except Exception as error:  # somebody else's file may raise anything
+            raise UserError(f"{path} cannot be imported: {_why(error)}") from error
+        if not isinstance(entry, self.type):
+            raise UserError(f"{path} has no {self.constant} that is a {self.type.__name__}")
+        return entry
+
+    def find(self, word: str) -> Entry:
+        """The entry of that name, or of the file of that path where it ends in ``.py``."""
+        return self.from_file(Path(word)) if word.endswith(".py") else self.get(word)
+
+    def _made(self, found: object) -> object:
+        """An entry, or what a function of no arguments makes of one."""
+        return found() if callable(found) and not isinstance(found, self.type) else found
 
     def _plugins(self) -> dict[str, EntryPoint]:
         return {name: one for name, one in _installed(self.group).items() if name not in self.own}
@@ -67,7 +97,7 @@ class Registry(Generic[Entry]):
     def _load(self, plugin: EntryPoint) -> Entry:
         told = f"plug-in {self.noun} {plugin.name!r}"
         try:
-            entry = plugin.load()
+            entry = self._made(plugin.load())
         except Exception as error:  # somebody else's module may raise anything
             raise UserError(f"{told} cannot be loaded: {_why(error)}") from error
         if not isinstance(entry, self.type) or entry.name != plugin.name:

@@ -110,17 +110,16 @@ def llama(**fields: Any) -> ModelSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HyperSpec:
-    """AdamW hyperparameters at the *base* shape; a parametrization scales them to the model.
+class FixedHyper:
+    """The hyperparameters that a study sets, and does not search, at the *base* shape.
 
     ``decay`` says what a weight shrinks by in a step, with f the schedule's factor: ``scaled``,
     torch's, by ``f * lr * weight_decay`` with learning rate and decay as parametrized;
     ``independent`` by ``f * weight_decay``, whatever rate and width (arXiv 2309.14322).
-    ``clip`` is the largest gradient norm of a run, 0 for no clipping.
+    ``clip`` is the largest gradient norm of a run, 0 for no clipping. Raises ``UserError`` for a
+    number that is negative or not finite, and a beta of 1 or more.
     """
 
-    lr: float
-    init_std: float
     weight_decay: float = 0.1
     beta1: float = 0.9
     beta2: float = 0.95
@@ -131,13 +130,29 @@ class HyperSpec:
     def __post_init__(self) -> None:
         if self.decay not in DECAYS:
             raise unknown("decay", self.decay, DECAYS)
-        for name in ("lr", "init_std", "weight_decay", "beta1", "beta2", "eps", "clip"):
+        for name in (field.name for field in dataclasses.fields(self) if field.name != "decay"):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
                 raise UserError(f"{name} must be a finite number, at least 0, not {value}")
             object.__setattr__(self, name, float(value) + 0.0)  # 0, 0.0, -0.0: one identity
             if name.startswith("beta") and value >= 1:
                 raise UserError(f"{name} must be below 1, not {value}")
+
+    def at(self, *, lr: float, init_std: float) -> "HyperSpec":
+        """All hyperparameters of a run: these, with the two that are searched."""
+        fixed = {field.name: getattr(self, field.name) for field in dataclasses.fields(FixedHyper)}
+        return HyperSpec(lr=lr, init_std=init_std, **fixed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperSpec(FixedHyper):
+    """AdamW hyperparameters at the *base* shape; a parametrization scales them to the model.
+
+    ``lr`` is the largest learning rate of the schedule, ``init_std`` the scale of initial weights.
+    """
+
+    lr: float
+    init_std: float
 
 
 DECAYS = ("scaled", "independent")

@@ -4,7 +4,7 @@ What is written is a run's folder before its first step: ``spec.json``, ``checkp
 and, with the optimizer's state carried, ``state.safetensors``. It can be grown again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,9 +28,10 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
-class Result:
-    """What was grown. ``breaks`` is why the method says that the logits are not the source's, and
-    ``logit_error`` their relative difference on random tokens."""
+class GrownModel:
+    """What was grown: shapes as ``w32-d2``, width and depth. ``breaks`` is why the method says that
+    the logits are not the source's, ``None`` where it says that they are, and ``logit_error`` their
+    relative difference on random tokens. ``optimizer`` is ``carried`` or ``fresh``."""
 
     method: str
     source_run_id: str
@@ -44,31 +45,38 @@ class Result:
 
 
 def grow(
-    path: Path,
-    shape: Mapping[str, Any],
-    start: Start,
-    seed: int | None,
-    corpus: str | None,
+    source: Path,
     out: Path,
-) -> Result:
-    """Grow the checkpoint at ``path`` to the shape's fields and write it to the folder ``out``.
+    start: Start,
+    *,
+    width: int | None = None,
+    depth: int | None = None,
+    head_size: int | None = None,
+    mlp_ratio: float | None = None,
+    seed: int | None = None,
+    corpus: str | None = None,
+) -> GrownModel:
+    """Grow a stored model and write it to the new folder ``out``.
 
-    ``start`` lacks its source, which this fills in. Raises ``UserError``, with nothing written, for
-    what cannot be found, read or grown.
+    ``source`` is a run's folder, STUDY/RUN_ID, or a checkpoint; ``start`` is the method with its
+    parameters, and what becomes of the optimizer's state and the symmetry: the run and step that it
+    lacks are filled in. The target has the source's shape where none is given. ``seed`` draws what
+    is random, the source's by default; ``corpus`` is where the source's lies, for a method that
+    learns. Raises ``UserError``, with nothing written, for what cannot be found, read or grown.
     """
     if out.exists():
         raise UserError(f"{out} exists already")
     entry, params = method(start.method), dict(start.params)
-    source, run = _read(find(path), start.optimizer)
-    target = replace(run.model, **shape)
+    grown_from, run = _read(find(source), start.optimizer)
+    target = replace(run.model, **_given(width, depth, head_size, mlp_ratio))
     _check(entry, run.model, target, start)
     spec = _run(run, target, seed, start)
-    grown = begun(spec, source, _batches(spec, corpus) if entry.learning_steps else _no_batches)
-    error = logit_error(source, spec, grown)
+    grown = begun(spec, grown_from, _batches(spec, corpus) if entry.learning_steps else _no_batches)
+    error = logit_error(grown_from, spec, grown)
     with blamed(entry.name):
         breaks = entry.breaks(run.model, target, {**entry.params, **params})
     _write(out, spec, grown)
-    return Result(
+    return GrownModel(
         method=entry.name,
         source_run_id=run.run_id,
         run_id=spec.run_id,
@@ -79,6 +87,13 @@ def grow(
         logit_error=error,
         optimizer="carried" if grown.carried else "fresh",
     )
+
+
+def _given(
+    width: int | None, depth: int | None, head_size: int | None, mlp_ratio: float | None
+) -> dict[str, Any]:
+    shape = {"width": width, "depth": depth, "head_size": head_size, "mlp_ratio": mlp_ratio}
+    return {name: value for name, value in shape.items() if value is not None}
 
 
 def _check(entry: GrowthMethod, small: ModelSpec, big: ModelSpec, start: Start) -> None:

@@ -1,86 +1,120 @@
-"""What there is to run: a row each, for ``mugrow list``."""
+"""What there is to run, to grow by, to fit and to draw: a row each, as ``mugrow list`` shows it.
 
-from collections.abc import Iterator
-from importlib import import_module
+A plug-in that cannot be loaded is a row too, whose summary is the reason.
+"""
 
-from mugrow.bench.spec import UserError
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
+
+from mugrow.bench.spec import Scalar, UserError
+
+Kind = Literal[
+    "studies",
+    "methods",
+    "parametrizations",
+    "corpora",
+    "samplers",
+    "forms",
+    "figures",
+    "papers",
+    "evaluations",
+]
+Row = dict[str, str]
 
 
-def listing(what: str) -> list[dict[str, str]]:
-    """Rows of names with their facts; ``what`` as in ``mugrow list``."""
-    match what:
-        case "studies":
-            from mugrow.sweeps.recipes import RECIPES
+def listing(kind: Kind) -> list[Row]:
+    """A row for each entry of a kind, ours before the plug-ins. Every row has the same columns,
+    ``name`` and ``summary`` among them; which others depends on the kind."""
+    return LISTS[kind]()
 
-            return _named(RECIPES)
-        case "samplers":
-            from mugrow.sweeps.study import SAMPLERS
 
-            return _named(SAMPLERS)
-        case "corpora":
-            from mugrow.bench.data.corpora import corpora
+def _studies() -> list[Row]:
+    from mugrow.sweeps.recipes import RECIPES, REGISTRY
 
-            return _named(corpora())
-        case "figures":
-            from mugrow.analysis.figures import FIGURES
+    theirs = {name: _loaded(name) for name in REGISTRY.names() if name not in RECIPES}
+    return _named(RECIPES | theirs)
 
-            own = {name: entry.title for name, entry in FIGURES.items()}
-            return _named(own | dict(_paper_figures()))
-        case "papers":
-            from mugrow.sweeps.recipes.papers import PAPERS, paper
 
-            return [
-                {
-                    "name": name,
-                    "arxiv": arxiv,
-                    "title": paper(name).title,
-                    "figures": ", ".join(paper(name).figures),
-                    "summary": paper(name).summary,
-                }
-                for name, arxiv in PAPERS.items()
-            ]
-        case "methods":
-            from mugrow.bench.growth import names
+def _loaded(name: str) -> str:
+    """A plug-in study's title, or why it has none."""
+    from mugrow.sweeps.recipes import recipe
 
-            return [_method(name) for name in names()]
-        case "evaluations":
-            from mugrow.bench.evaluation import evaluation
-            from mugrow.bench.evaluation import names as kinds
+    try:
+        return recipe(name).title
+    except UserError as error:
+        return str(error)
 
-            return [
-                {
-                    "name": entry.name,
-                    "of": ", ".join(entry.models),
-                    "parameters": ", ".join(f"{k}={v}" for k, v in entry.params.items()),
-                    "paper": entry.paper,
-                    "summary": entry.summary,
-                }
-                for entry in map(evaluation, kinds())
-            ]
-        case "forms":
-            from mugrow.analysis.laws import get_form, names
 
-            return [
-                {
-                    "name": entry.name,
-                    "reads": ", ".join(entry.variables),
-                    "parameters": ", ".join(entry.params),
-                    "paper": entry.paper,
-                    "summary": entry.summary,
-                }
-                for entry in map(get_form, names())
-            ]
-    assert what == "parametrizations"
-    module = import_module("mugrow.bench.parametrization")
+def _methods() -> list[Row]:
+    from mugrow.bench.growth import names
+
+    return [_method(name) for name in names()]
+
+
+def _method(name: str) -> Row:
+    from mugrow.bench.growth import method
+
+    try:
+        entry = method(name)
+    except UserError as error:
+        empty = dict.fromkeys(("axes", "paper", "preserves"), "")
+        return {"name": name, **empty, "summary": str(error), "parameters": ""}
+    return {
+        "name": entry.name,
+        "axes": ", ".join(entry.axes),
+        "paper": entry.paper,
+        "preserves": entry.preserves,
+        "summary": entry.summary,
+        "parameters": _params(entry.params),
+    }
+
+
+def _parametrizations() -> list[Row]:
+    from mugrow.bench.parametrization import names, parametrization
+
     return [
         {
             "name": entry.name,
             "paper": entry.paper,
             "summary": entry.summary,
-            "parameters": ", ".join(f"{k}={v}" for k, v in entry.params.items()),
+            "parameters": _params(entry.params),
         }
-        for entry in map(module.parametrization, module.names())
+        for entry in map(parametrization, names())
     ]
+
+
+def _corpora() -> list[Row]:
+    from mugrow.bench.data.corpora import corpora
+
+    return _named(corpora())
+
+
+def _samplers() -> list[Row]:
+    from mugrow.sweeps.study import SAMPLERS
+
+    return _named(SAMPLERS)
+
+
+def _forms() -> list[Row]:
+    from mugrow.analysis.laws import get_form, names
+
+    return [
+        {
+            "name": entry.name,
+            "reads": ", ".join(entry.variables),
+            "parameters": ", ".join(entry.params),
+            "paper": entry.paper,
+            "summary": entry.summary,
+        }
+        for entry in map(get_form, names())
+    ]
+
+
+def _figures() -> list[Row]:
+    from mugrow.analysis.figures import FIGURES
+
+    of_studies = {name: entry.title for name, entry in FIGURES.items()}
+    return _named(of_studies | dict(_paper_figures()))
 
 
 def _paper_figures() -> Iterator[tuple[str, str]]:
@@ -91,24 +125,52 @@ def _paper_figures() -> Iterator[tuple[str, str]]:
             yield f"{name}/{figure}", entry.title
 
 
-def _method(name: str) -> dict[str, str]:
-    """One growth method; of a plug-in that cannot be loaded, the reason."""
-    from mugrow.bench.growth import method
+def _papers() -> list[Row]:
+    from mugrow.sweeps.recipes.papers import PAPERS, paper
 
-    try:
-        entry = method(name)
-    except UserError as error:
-        unread = dict.fromkeys(("axes", "paper", "preserves"), "")
-        return {"name": name, **unread, "summary": str(error), "parameters": ""}
-    return {
-        "name": entry.name,
-        "axes": ", ".join(entry.axes),
-        "paper": entry.paper,
-        "preserves": entry.preserves,
-        "summary": entry.summary,
-        "parameters": ", ".join(f"{k}={v}" for k, v in entry.params.items()),
-    }
+    return [
+        {
+            "name": name,
+            "arxiv": arxiv,
+            "title": paper(name).title,
+            "figures": ", ".join(paper(name).figures),
+            "summary": paper(name).summary,
+        }
+        for name, arxiv in PAPERS.items()
+    ]
 
 
-def _named(lines: dict[str, str]) -> list[dict[str, str]]:
-    return [{"name": name, "summary": line} for name, line in lines.items()]
+def _evaluations() -> list[Row]:
+    from mugrow.bench.evaluation import evaluation, names
+
+    return [
+        {
+            "name": entry.name,
+            "of": ", ".join(entry.models),
+            "parameters": _params(entry.params),
+            "paper": entry.paper,
+            "summary": entry.summary,
+        }
+        for entry in map(evaluation, names())
+    ]
+
+
+def _named(summaries: Mapping[str, str]) -> list[Row]:
+    return [{"name": name, "summary": summary} for name, summary in summaries.items()]
+
+
+def _params(params: Mapping[str, Scalar]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in params.items())
+
+
+LISTS: dict[Kind, Callable[[], list[Row]]] = {
+    "studies": _studies,
+    "methods": _methods,
+    "parametrizations": _parametrizations,
+    "corpora": _corpora,
+    "samplers": _samplers,
+    "forms": _forms,
+    "figures": _figures,
+    "papers": _papers,
+    "evaluations": _evaluations,
+}

@@ -21,9 +21,16 @@ can grow a step of the ladder is checked by ``mugrow.sweeps.plan``, which knows 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
-from mugrow.bench.spec import HyperSpec, ModelSpec, Scalar, ScheduleSpec, Start, UserError, unknown
+from mugrow.bench.spec import (
+    FixedHyper,
+    ModelSpec,
+    Scalar,
+    ScheduleSpec,
+    Start,
+    UserError,
+    unknown,
+)
 
 SAMPLERS = {
     "grid": "every pair of log2_lr and init_std, in a fixed order",
@@ -32,35 +39,6 @@ SAMPLERS = {
     "gp": "a Gaussian process with expected improvement, after ten random trials",
 }
 BASELINE = "scratch"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FixedHyper:
-    """The AdamW hyperparameters that are not searched. Fields as in
-    ``mugrow.bench.spec.HyperSpec``.
-    """
-
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-8
-    clip: float = 1.0
-    decay: Literal["scaled", "independent"] = "scaled"
-
-    def __post_init__(self) -> None:
-        self.at(lr=1.0, init_std=1.0)
-
-    def at(self, *, lr: float, init_std: float) -> HyperSpec:
-        return HyperSpec(
-            lr=lr,
-            init_std=init_std,
-            weight_decay=self.weight_decay,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            eps=self.eps,
-            clip=self.clip,
-            decay=self.decay,
-        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from tyro.conf import Positional
 
 from mugrow.bench.spec import UserError
-from mugrow.sweeps.commands.output import check_device, check_positive, print_table
+from mugrow.sweeps.commands.output import check_positive, print_table
+from mugrow.sweeps.machine import check_device
 
 
 @dataclass(frozen=True)

@@ -38,47 +38,26 @@ class CheckCommand:
         import torch
 
         from mugrow.bench.growth import names
+        from mugrow.sweeps.check import method_table, results_of
 
         torch.set_num_threads(1)  # models this small only wait for a second thread
         if self.all == bool(self.methods):
             raise UserError("check takes METHOD ... or --all")
         words = names() if self.all else self.methods
         if self.table:
-            from mugrow.bench.checks.load import find
-            from mugrow.bench.checks.table import table
-
-            print(table(map(find, words)), end="")
+            print(method_table(words), end="")
             return
+        kits = {word: results_of(word, full=not self.quick) for word in words}
         results: list[Result] = []
-        for method, found in [(word, _results(word, full=not self.quick)) for word in words]:
-            results += _watched(method, found)
+        for word, kit in kits.items():
+            measured = [*_watched(word, kit)]
+            results += measured
             if not self.json:
-                _print(method, [result for result in results if result.method == method])
+                _print(word, measured)
         if self.json:
             print(json.dumps([_row(result) for result in results], indent=2))
         if any(result.status == "fail" for result in results):
             sys.exit(1)
-
-
-def _results(word: str, full: bool) -> Iterator["Result"]:
-    """Of one method. A name or parameter that does not exist is the user's mistake, raised here; a
-    plug-in that cannot be loaded is a result."""
-    from mugrow.bench.checks import Result, check_method
-    from mugrow.bench.checks.load import find
-    from mugrow.bench.entries import with_params
-    from mugrow.bench.growth import check_params, names
-
-    name, params = with_params("method", word)
-    try:
-        entry = find(name)
-    except UserError as error:
-        if name not in names():
-            raise
-        return iter(
-            [Result(method=word, check="load", case="any", status="fail", reason=str(error))]
-        )
-    check_params(entry, params)
-    return check_method(entry, params, full=full, label=word)
 
 
 def _watched(method: str, results: Iterator["Result"]) -> Iterator["Result"]:
@@ -106,10 +85,11 @@ def _print(method: str, results: list["Result"]) -> None:
 
 
 def _summary(results: list["Result"], check: str) -> dict[str, Any]:
-    own = [result for result in results if result.check == check]
-    values = sorted(result.value for result in own if result.value is not None)
+    cases = [result for result in results if result.check == check]
+    values = sorted(case.value for case in cases if case.value is not None)
     ends = {"smallest": values[0], "largest": values[-1]} if values else {}
-    counts = {status: [r.status for r in own].count(status) for status in ("pass", "fail", "skip")}
+    statuses = [case.status for case in cases]
+    counts = {status: statuses.count(status) for status in ("pass", "fail", "skip")}
     return {"check": check, **counts, "smallest": None, "largest": None, **ends}
 
 

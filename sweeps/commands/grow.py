@@ -54,7 +54,17 @@ class GrowCommand:
             optimizer=self.optimizer,
             noise=self.noise,
         )
-        result = grow(self.source, self._shape(), start, self.seed, self.corpus, self.out)
+        result = grow(
+            self.source,
+            self.out,
+            start,
+            width=self.width,
+            depth=self.depth,
+            head_size=self.head_size,
+            mlp_ratio=self.mlp_ratio,
+            seed=self.seed,
+            corpus=self.corpus,
+        )
         if self.json:
             print(json.dumps(asdict(result), indent=2))
             return
@@ -64,15 +74,6 @@ class GrowCommand:
         print(f"logits here: {claim}")
         print(f"measured: relative difference {result.logit_error:.2g}, weights in float32")
         print(f"optimizer state: {result.optimizer}")
-
-    def _shape(self) -> dict[str, int | float]:
-        shape = {
-            "width": self.width,
-            "depth": self.depth,
-            "head_size": self.head_size,
-            "mlp_ratio": self.mlp_ratio,
-        }
-        return {name: value for name, value in shape.items() if value is not None}
 
 
 def _params(assignments: Iterable[str]) -> tuple[tuple[str, Scalar], ...]:

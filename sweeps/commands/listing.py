@@ -2,36 +2,22 @@
 
 import json
 from dataclasses import dataclass
-from typing import Literal
 
 from tyro.conf import Positional
 
 from mugrow.sweeps.commands.output import print_table
+from mugrow.sweeps.listing import Kind, listing
 
 
 @dataclass(frozen=True)
 class ListCommand:
     """What there is, with its paper and one line each."""
 
-    what: Positional[
-        Literal[
-            "studies",
-            "methods",
-            "parametrizations",
-            "corpora",
-            "samplers",
-            "forms",
-            "figures",
-            "papers",
-            "evaluations",
-        ]
-    ]
+    what: Positional[Kind]
     json: bool = False
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from mugrow.sweeps.listing import listing
-
         rows = listing(self.what)
         if self.json:
             print(json.dumps(rows, indent=2))

@@ -1,12 +1,14 @@
 """What commands share at the edge: checks of flags, and tables on the terminal."""
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mugrow.bench.spec import UserError
+from mugrow.sweeps import machine
+from mugrow.sweeps.machine import check_device as check_device
+from mugrow.sweeps.machine import worker_count as worker_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,30 +17,7 @@ FIGURES = (".svg", ".png")
 
 
 def check_positive(option: str, *values: int) -> None:
-    for value in values:
-        if value < 1:
-            raise UserError(f"--{option} must be at least 1, not {value}")
-
-
-def worker_count(workers: int | None, device: str) -> int:
-    """How many processes train at the same time: one a CPU core, or one on a GPU, by default."""
-    if workers is None:
-        return 1 if device.startswith("cuda") else (os.cpu_count() or 1)
-    check_positive("workers", workers)
-    return workers
-
-
-def check_device(device: str) -> None:
-    import torch
-
-    if device == "cpu":
-        return
-    try:
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); 'cpu' can"
-        ) from None
+    machine.check_positive(f"--{option}", *values)
 
 
 def check_figure(path: Path | None, option: str = "--figure") -> None:

@@ -1,16 +1,13 @@
 """``mugrow run``: the main job."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from mugrow.bench.spec import UserError
-from mugrow.sweeps.commands.output import check_device, check_positive, print_summary, worker_count
-
-OUT = Path("results")
+from mugrow.sweeps.commands.output import print_summary
 
 
 @dataclass(frozen=True)
@@ -18,7 +15,7 @@ class RunCommand:
     """Run a study: plan, tune, transfer, train, collect, report. Resumes whatever is there."""
 
     study: Positional[str]
-    """A study's name; see `mugrow list studies`."""
+    """A study's name, see `mugrow list studies`, or a Python file that defines `study`."""
     out: Path | None = None
     """Its folder; results/STUDY by default."""
     corpus: str | None = None
@@ -37,35 +34,17 @@ class RunCommand:
     """Print the result (or the dry run) as JSON."""
 
     def __call__(self) -> None:
-        from mugrow.sweeps.override import override
-        from mugrow.sweeps.recipes import recipe
+        from mugrow.sweeps.recipes import configured
 
-        study = override(recipe(self.study), chain(*self.set))
-        if study.model.vocab_size != recipe(self.study).model.vocab_size:
-            raise UserError("model.vocab_size follows from the corpus; set tokenizer=bpe:VOCAB")
-        if self.corpus is not None:
-            study = replace(study, corpus=self.corpus)
-        from mugrow.bench.data.batches import load, resolve
-
-        check_device(self.device)
-        check_positive("threads", self.threads)
-        data = resolve(study.corpus, study.tokenizer, study.val_tokens)
-        vocabulary = load(data, study.corpus).vocab_size
-        path, study = (
-            study.corpus,
-            replace(study, corpus=data.corpus, model=replace(study.model, vocab_size=vocabulary)),
-        )
-        folder = self.out or OUT / study.name
-        workers = worker_count(self.workers, self.device)
-        from mugrow.sweeps.execute import Where, execute, of_study
+        study = configured(self.study, chain(*self.set), self.corpus)
+        from mugrow.sweeps import run
 
         if self.dry_run:
-            from mugrow.sweeps.dry_run import dry_run
+            from mugrow.sweeps.dry_run import print_bill
 
-            return dry_run(of_study(study, data), folder, workers, as_json=self.json)
-        from mugrow.analysis.report.build import build
-
-        where = Where(workers, self.threads, self.device, {data.corpus_sha256: path})
-        execute(of_study(study, data), folder, where)
-        page = build(folder)
-        print_summary(folder, page, self.json)
+            found = run.bill(study, self.out, workers=self.workers, device=self.device)
+            return print_bill(found, as_json=self.json)
+        done = run.run(
+            study, self.out, workers=self.workers, threads=self.threads, device=self.device
+        )
+        print_summary(done.folder, done.page, self.json)

@@ -1,8 +1,15 @@
-"""Studies by name, one a file: a recipe's ``study()`` says what is run, its docstring why."""
+"""Studies by name: ours are one file each, whose ``study()`` says what is run, its docstring why.
 
-from importlib import import_module
+Others' come by entry point, in the group ``mugrow.studies``, or as a Python file: there ``study``
+is a ``Study``, or a function that returns one.
+"""
 
-from mugrow.bench.spec import unknown
+from collections.abc import Iterable
+from dataclasses import replace
+
+from mugrow.bench.entries import Registry
+from mugrow.bench.spec import UserError
+from mugrow.sweeps.override import override
 from mugrow.sweeps.study import Study
 
 RECIPES = {
@@ -14,12 +21,21 @@ RECIPES = {
     "transfer-growth": "and after growth by four operators, at three growth factors",
     "breakers": "eight choices that may break its transfer, each switched alone",
 }
+REGISTRY = Registry("study", Study, __name__, "study", tuple(RECIPES), "mugrow.studies")
 
 
-def recipe(name: str) -> Study:
-    """The study called ``name``; ``UserError`` when there is none."""
-    if name not in RECIPES:
-        raise unknown("study", name, RECIPES)
-    study = import_module(f"mugrow.sweeps.recipes.{name.replace('-', '_')}").study()
-    assert isinstance(study, Study)
-    return study
+def recipe(word: str) -> Study:
+    """The study of that name, or of the file of that path where it ends in ``.py``. Raises
+    ``UserError`` where there is none, or where somebody's study cannot be loaded, in one line."""
+    return REGISTRY.find(word)
+
+
+def configured(word: str, settings: Iterable[str] = (), corpus: str | None = None) -> Study:
+    """The study of ``recipe`` with settings changed, as in ``--set KEY=VALUE``, and on another
+    corpus if one is given, by name or path. Raises ``UserError`` as ``recipe`` and ``override`` do,
+    and for a vocabulary, which follows from the corpus."""
+    study = recipe(word)
+    changed = override(study, settings)
+    if changed.model.vocab_size != study.model.vocab_size:
+        raise UserError("model.vocab_size follows from the corpus; set tokenizer=bpe:VOCAB")
+    return changed if corpus is None else replace(changed, corpus=corpus)

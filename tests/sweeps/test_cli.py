@@ -185,8 +185,8 @@ def test_a_study_that_cannot_be(tiny, mugrow, tmp_path, settings, message):
     [
         (["--device", "tpu7"], "device 'tpu7' cannot be used here"),
         (["--device", "meta"], "device 'meta' cannot be used here"),
-        (["--workers", "0"], "--workers must be at least 1, not 0"),
-        (["--threads", "-1"], "--threads must be at least 1, not -1"),
+        (["--workers", "0"], "workers must be at least 1, not 0"),
+        (["--threads", "-1"], "threads must be at least 1, not -1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -344,8 +344,9 @@ def test_the_default_folder_is_named_after_the_study(tiny, mugrow, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     found = []
     monkeypatch.setattr(
-        "mugrow.sweeps.dry_run.dry_run", lambda experiment, folder, *a, **k: found.append(folder)
+        "mugrow.sweeps.price.bill", lambda experiment, folder, workers: found.append(folder)
     )
+    monkeypatch.setattr("mugrow.sweeps.dry_run.print_bill", lambda bill, as_json: None)
     assert mugrow(*tiny, "--dry-run").code == 0
     assert found == [Path("results") / "quick"]
     assert not os.listdir(tmp_path)

@@ -5,7 +5,6 @@ import tomllib
 import pytest
 
 from mugrow.bench.checks import CHECKS, check_method, failures
-from mugrow.bench.checks.load import from_file
 from mugrow.bench.growth import REGISTRY
 
 
@@ -19,7 +18,7 @@ def test_a_package_registers_its_method(mugrow, tmp_path, form):
         "my_twist": "mugrow_my_twist:METHOD"
     }
     (package,) = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    entry = from_file(home / package / "__init__.py")
+    entry = REGISTRY.from_file(home / package / "__init__.py")
     assert entry.name == "my_twist"
     compile((home / "tests" / "test_my_twist.py").read_text(), "test", "exec")
     assert f"pip install -e {home}" in ended.out
@@ -30,7 +29,7 @@ def test_a_file_passes_the_kit_as_it_is(mugrow, tmp_path, monkeypatch):
         monkeypatch.delitem(CHECKS, slow)
     ended = mugrow("new", "method", "twist", "--file", "-o", tmp_path)
     assert ended.out.endswith(f"mugrow check {tmp_path / 'twist.py'}\n")
-    results = list(check_method(from_file(tmp_path / "twist.py")))
+    results = list(check_method(REGISTRY.from_file(tmp_path / "twist.py")))
     assert failures(results) == []
     exact = [r for r in results if r.check == "preservation" and r.status == "pass"]
     assert max(r.value for r in exact) == 0

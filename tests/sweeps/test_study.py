@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from fake_runs import STUDY
 
-from mugrow.bench.spec import UserError, canonical_json
+from mugrow.bench.spec import FixedHyper, UserError, canonical_json
 from mugrow.sweeps.override import override
-from mugrow.sweeps.study import FixedHyper, Method, Rung, Step, Variant
+from mugrow.sweeps.study import Method, Rung, Step, Variant
 
 
 def test_a_study_and_its_recipes_import_nothing_heavy():

@@ -1,0 +1,88 @@
+"""A study from its corpus to its report: pin the text, plan, train, collect, write the page.
+
+    study + corpus -> pinned study -> plan, stacks, runs -> tables -> summary.json, report/
+
+A study names its corpus; what its runs are made of is the corpus's content, by its sha256, and a
+model with as many tokens as the text has. Everything lies in the study's folder, and the same call
+goes on from what is there.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mugrow.analysis.read.store import Store, load
+from mugrow.analysis.report.build import build
+from mugrow.bench.data import batches
+from mugrow.bench.spec import DataSpec
+from mugrow.sweeps import price
+from mugrow.sweeps.execute import Where, execute, of_study
+from mugrow.sweeps.machine import check_device, check_positive, worker_count
+from mugrow.sweeps.plan import Plan
+from mugrow.sweeps.price import Bill
+from mugrow.sweeps.study import Study
+
+OUT = Path("results")
+
+
+@dataclass(frozen=True)
+class FinishedStudy:
+    """A study whose runs have ended: its folder, the page of its report, and its last plan, with
+    the optimum of each sweep and the reason of each growth that was skipped."""
+
+    folder: Path
+    page: Path
+    plan: Plan
+
+    @property
+    def summary(self) -> Path:
+        """The file with all numbers of the report, as JSON."""
+        return self.folder / "summary.json"
+
+    def store(self) -> Store:
+        """The tables of its runs, curves and trials."""
+        return load(self.folder)
+
+
+def pinned(study: Study) -> tuple[Study, DataSpec]:
+    """The study on the content of its corpus: with the corpus's own name, where the study gives a
+    path, and its vocabulary. Raises ``UserError`` for a corpus that cannot be used."""
+    data = batches.resolve(study.corpus, study.tokenizer, study.val_tokens)
+    vocabulary = batches.load(data, study.corpus).vocab_size
+    model = replace(study.model, vocab_size=vocabulary)
+    return replace(study, corpus=data.corpus, model=model), data
+
+
+def run(
+    study: Study,
+    out: Path | None = None,
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+) -> FinishedStudy:
+    """Run a study to its end, or go on where it was stopped, and write its report.
+
+    ``out`` is its folder, ``results/NAME`` by default; ``workers`` processes of ``threads`` CPU
+    threads each train at the same time on ``device``, by default one a CPU core, or one on a GPU.
+    The processes are spawned, so a script calls this under ``if __name__ == "__main__":``. Raises
+    ``UserError`` for a study, corpus, folder or machine that cannot be, before anything trains.
+    """
+    check_device(device)
+    check_positive("threads", threads)
+    fixed, data = pinned(study)
+    folder = out or OUT / study.name
+    paths = {data.corpus_sha256: study.corpus}
+    where = Where(worker_count(workers, device), threads, device, paths)
+    plan = execute(of_study(fixed, data), folder, where)
+    return FinishedStudy(folder, build(folder), plan)
+
+
+def bill(
+    study: Study, out: Path | None = None, *, workers: int | None = None, device: str = "cpu"
+) -> Bill:
+    """What ``run`` would train and cost, given what is in its folder; trains and writes nothing.
+    Raises ``UserError`` as ``run`` does."""
+    check_device(device)
+    fixed, data = pinned(study)
+    experiment = of_study(fixed, data)
+    return price.bill(experiment, out or OUT / study.name, worker_count(workers, device))
