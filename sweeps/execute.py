@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mugrow.bench.checkpoint import Damaged, load
 from mugrow.bench.flops import per_token
@@ -35,6 +35,9 @@ from mugrow.sweeps.estimate import Estimate
 from mugrow.sweeps.plan import Plan, PlannedStack, depends, plan
 from mugrow.sweeps.search import Finished
 from mugrow.sweeps.study import Study
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 COLLECT_EVERY_S = 60.0
 
@@ -53,24 +56,44 @@ class Where:
 @dataclass(frozen=True)
 class Experiment:
     """What is executed: ``plan`` says which runs there are, given the rows of those that have
-    ended, and ``configuration`` what ``study.json`` holds."""
+    ended, and ``configuration`` what ``study.json`` holds; ``defaults`` is what one means that was
+    written before a setting existed."""
 
     name: str
     configuration: Mapping[str, Any]
     plan: Callable[[Finished], Plan]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def of_study(study: Study, data: DataSpec) -> Experiment:
+    """The experiment of a study on a corpus that is pinned by ``data``."""
     return Experiment(
         name=study.name,
         configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
         plan=partial(plan, study, data),
+        defaults=_defaults(study),
     )
+
+
+def _defaults(config: "DataclassInstance") -> dict[str, Any]:
+    """The settings that have a default, at it; of what is nested likewise."""
+    found = {}
+    for setting in fields(config):
+        value = getattr(config, setting.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            found[setting.name] = _defaults(value)
+        elif setting.default is not MISSING:
+            found[setting.name] = setting.default
+    return found
 
 
 def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | None = None) -> Plan:
     """Run an experiment to its end, or go on where it was stopped; collects its tables in
-    ``folder``. Runs are kept in ``pool``, by default the same."""
+    ``folder``. Runs are kept in ``pool``, by default the same. Returns the last plan.
+
+    Raises ``UserError`` for what no run can have, a folder that holds something else or is in use,
+    and a worker that was killed; a run that fails is a row with its reason.
+    """
     experiment.plan({})  # a mistake in the study ends here, with nothing written
     pool = pool or folder
     with _locked(pool), display(pool) as shown:
@@ -102,10 +125,11 @@ class Ended:
                 load(path)
             except Damaged as error:
                 self.set_aside(error, "its stack will begin again")
-        self.look(path.name for path in folder.glob("runs/*"))
+        self.read(path.name for path in folder.glob("runs/*"))
         self.rows = {i: row for i, row in self.rows.items() if row["status"] != "failed"}
 
-    def look(self, run_ids: Iterable[str]) -> None:
+    def read(self, run_ids: Iterable[str]) -> None:
+        """Read the records of these runs, where they have ended by now."""
         for run_id in run_ids:
             try:
                 row = ended(self.folder, run_id)
@@ -116,6 +140,7 @@ class Ended:
                 self.rows[run_id] = row
 
     def set_aside(self, error: Damaged, so: str) -> None:
+        """Rename the damaged file, and say what follows from it."""
         self.say(f"{error}; set aside as {set_aside(error.path).name}, {so}")
 
 
@@ -134,7 +159,7 @@ def _run_all(
     while True:
         current = experiment.plan(finished.rows)
         if time.monotonic() - collected_s > COLLECT_EVERY_S:
-            # so that `mugrow report` can look in
+            # so that `mugrow report` can be called meanwhile
             collect(folder, current, finished.rows, experiment.name, pool)
             collected_s = time.monotonic()
         for stack in _ready(current, finished.rows, in_flight.values()):
@@ -152,7 +177,7 @@ def _run_all(
         for future in ended_now:
             stack = in_flight.pop(future)
             _result(future)
-            finished.look(run.spec.run_id for run in stack.runs)
+            finished.read(run.spec.run_id for run in stack.runs)
             shown.say(_ending(stack, finished.rows))
 
 
@@ -221,10 +246,11 @@ def _ending(stack: PlannedStack, rows: dict[str, Any]) -> str:
 def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> None:
     """Write ``study.json``, or refuse a folder that holds another study."""
     path = folder / "study.json"
-    ours = json.loads(json.dumps(experiment.configuration))
+    both = [experiment.configuration, experiment.defaults]
+    ours, defaults = json.loads(json.dumps(both, default=asdict))
     if path.exists():
         try:
-            theirs = json.loads(path.read_text(encoding="utf-8"))
+            theirs = _completed(json.loads(path.read_text(encoding="utf-8")), defaults)
         except ValueError:
             say(f"{path} is damaged; set aside as {set_aside(path).name}")
         else:
@@ -236,6 +262,14 @@ def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> 
                     )
             return
     write_json(path, ours)
+
+
+def _completed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with the settings that it lacks at their defaults."""
+    return defaults | {
+        key: _completed(value, defaults.get(key, {})) if isinstance(value, dict) else value
+        for key, value in found.items()
+    }
 
 
 @contextmanager

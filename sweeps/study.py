@@ -184,7 +184,7 @@ class Study:
     variants: tuple[Variant, ...] = ()
     log2_lr: tuple[float, ...]
     init_std: tuple[float, ...]
-    hyper: FixedHyper = FixedHyper()
+    hyper: FixedHyper = field(default_factory=FixedHyper)
     schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
     batch_sequences: int = 16
     log_every: int = 10
