@@ -35,6 +35,8 @@ class Work:
 
 
 class Display(Protocol):
+    """Where a study's progress is shown: ``say`` a line that stays, ``show`` where things stand."""
+
     def __enter__(self) -> "Display": ...
     def __exit__(self, *error: object) -> None: ...
     def say(self, line: str) -> None: ...
@@ -59,6 +61,7 @@ def title(stack: PlannedStack) -> str:
 
 
 def duration(seconds: float) -> str:
+    """``2 h 05 min`` or ``3 min 07 s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

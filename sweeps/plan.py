@@ -17,7 +17,7 @@ its source's first batches again, and its savings would be partly a second epoch
 import hashlib
 import json
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -26,7 +26,16 @@ from mugrow.bench.growth import method as growth_method
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, UserError
 from mugrow.bench.stack import stack_key
-from mugrow.sweeps.search import Finished, Search, Trial, replay, searches, trial_of
+from mugrow.sweeps.search import (
+    Finished,
+    Search,
+    Trial,
+    first_asked,
+    replay,
+    searches,
+    trial_of,
+    trial_rows,
+)
 from mugrow.sweeps.study import BASELINE, Method, Step, Study
 from mugrow.sweeps.transfer import Transferred, transferred
 
@@ -60,6 +69,7 @@ class PlannedStack:
 
     @property
     def key(self) -> str:
+        """Its identity: 16 hex digits of the sha256 of its runs' ids and its rungs."""
         text = json.dumps([[run.spec.run_id for run in self.runs], self.rungs])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -90,6 +100,7 @@ class Plan:
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
+        """The runs that are known, in the order of their stacks."""
         return tuple(run for stack in self.stacks for run in stack.runs)
 
 
@@ -132,7 +143,7 @@ def plan(study: Study, data: DataSpec, finished: Finished) -> Plan:
         trials=tuple(
             row
             for name, (search, trials) in billed.items()
-            for row in _rows(name, search, trials, finished)
+            for row in trial_rows(name, search, trials, finished)
         ),
         optima={name: optimum for name, optimum in optima.items() if optimum is not None},
         skipped=tuple(skipped),
@@ -182,7 +193,7 @@ def _shapes(study: Study, step: Step) -> tuple[ModelSpec, ModelSpec]:
 def _generations(search: Search, trials: Iterable[Trial]) -> list[PlannedStack]:
     """A stack for each generation, of the runs that no earlier trial has asked for."""
     generations: dict[int, list[PlannedRun]] = {}
-    for trial, specs in _first_asked(trials):
+    for trial, specs in first_asked(trials):
         planned = [PlannedRun(spec, "proxy", search.name, trial.number) for spec in specs]
         generations.setdefault(trial.generation, []).extend(planned)
     return [
@@ -190,14 +201,6 @@ def _generations(search: Search, trials: Iterable[Trial]) -> list[PlannedStack]:
         for runs in generations.values()
         if runs
     ]
-
-
-def _first_asked(trials: Iterable[Trial]) -> Iterator[tuple[Trial, list[RunSpec]]]:
-    """Each trial with its own runs: none where an earlier trial is at the same point."""
-    seen: set[str] = set()
-    for trial in trials:
-        yield trial, [spec for spec in trial.specs if spec.run_id not in seen]
-        seen |= {spec.run_id for spec in trial.specs}
 
 
 def _rungs(study: Study, trials: int) -> tuple[tuple[int, int], ...]:
@@ -365,28 +368,3 @@ def stacks_of(
         cuts = range(0, len(members), size)
         stacks += [PlannedStack(tuple(members[cut : cut + size])) for cut in cuts]
     return stacks
-
-
-def _rows(
-    name: str, search: Search, trials: Sequence[Trial], finished: Finished
-) -> list[dict[str, Any]]:
-    """Rows of ``trials.parquet``. A run asked for twice is on the first trial's bill."""
-    return [
-        {
-            "study": search.study.name,
-            "sweep": name,
-            "parametrization": search.parametrization,
-            "width": trial.specs[0].model.width,
-            "depth": trial.specs[0].model.depth,
-            "sampler": search.study.sampler,
-            "number": trial.number,
-            "generation": trial.generation,
-            "state": trial.state,
-            "lr": trial.lr,
-            "init_std": trial.init_std,
-            "value": trial.value,
-            "flops": sum(finished[s.run_id]["flops"] for s in specs if s.run_id in finished),
-            "run_ids": [spec.run_id for spec in trial.specs],
-        }
-        for trial, specs in _first_asked(trials)
-    ]

@@ -8,8 +8,8 @@ That a replay asks for the same points takes three things:
 * Optuna sees whole numbers, places on the two axes, which no rounding can move;
 * every default that has changed between Optuna's releases is passed by name.
 
-The surprising fact: a Sobol sequence is a stateful sampler. Optuna counts its place in the study
-it is asked for, so the trials of the past are asked for again instead of filled in.
+A Sobol sequence is a stateful sampler: Optuna counts its place in the study it is asked for, so the
+trials of the past are asked for again instead of filled in.
 """
 
 import hashlib

@@ -7,10 +7,11 @@ zero, so that they add nothing yet and the logits are the source's.
 import keyword
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mugrow.bench.growth import REGISTRY
+from mugrow.bench.growth import REGISTRY, names
 from mugrow.bench.record import write_atomically
 from mugrow.bench.spec import UserError
 
@@ -19,7 +20,7 @@ METHOD = '''"""{name}: one line that says what it does.
     target block i = source block i          for i < L
                      a new one, output zero  from there on
 
-Say here where the rule comes from, in the notation of its paper, and what is surprising about it.
+Say here where the rule comes from, in the notation of its paper, and the one thing to know of it.
 """
 
 import torch
@@ -95,6 +96,24 @@ def test_the_contract() -> None:
 '''
 
 
+@dataclass(frozen=True)
+class NewMethod:
+    """What was written: its ``files``, and of a package its folder, of one file that file."""
+
+    name: str
+    path: Path
+    files: tuple[Path, ...]
+
+
+def new_method(name: str, folder: Path, *, one_file: bool = False) -> NewMethod:
+    """Write a growth method that passes the contract kit as it is: a package that registers it, or
+    ``one_file``. Raises ``UserError``, with nothing written, for a name that is taken or cannot be
+    a module's, and for files that exist."""
+    check_name(name, names())
+    files = single_file(name) if one_file else package(name)
+    return NewMethod(name, write(files, folder), tuple(folder / path for path in files))
+
+
 def package(name: str) -> dict[str, str]:
     """The files of an installable package, by path."""
     about = {"name": name, "dashed": name.replace("_", "-"), "group": REGISTRY.group}
@@ -107,6 +126,7 @@ def package(name: str) -> dict[str, str]:
 
 
 def single_file(name: str) -> dict[str, str]:
+    """One Python file, by path."""
     return {f"{name}.py": METHOD.format(name=name)}
 
 

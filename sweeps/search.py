@@ -9,12 +9,11 @@ No state of the search is stored. The finished runs decide the outcomes, the out
 next trials (``mugrow.sweeps.sampling``), so a search that was killed is replayed from the runs it
 left. The learning rate's axis has steps of 1/8 in log2, so rounding cannot make a replay drift.
 
-The surprising fact: a sampler may ask for the same point twice. It is then the same runs, trained
-and paid for once.
+A sampler may ask for the same point twice. It is then the same runs, trained and billed once.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -45,6 +44,7 @@ class Search:
 
     @property
     def name(self) -> str:
+        """The sweep's name in the tables: ``mup-w32-d2``, and what else tells it apart."""
         parts = [self.parametrization, f"w{self.proxy.width}", f"d{self.proxy.depth}"]
         parts += [f"tokens{self.proxy.tokens:g}"] * (self.proxy.tokens != 1)
         parts += [f"batch{self.proxy.batch}"] * (self.proxy.batch != 1)
@@ -52,10 +52,12 @@ class Search:
 
     @property
     def model(self) -> ModelSpec:
+        """The shape that is trained."""
         return self.study.shape(self.proxy.width, self.proxy.depth)
 
     @property
     def init_std(self) -> tuple[float, ...]:
+        """The initial scales searched; one, in all sweeps but the main one."""
         return self.study.init_std if self.is_main else (self.study.base_init_std,)
 
     @property
@@ -70,7 +72,7 @@ class Search:
 
     @property
     def budget(self) -> int:
-        """How many trials are paid for."""
+        """How many trials it has."""
         if self.study.sampler == "grid":
             return len(self.log2_lr) * len(self.init_std)
         return self.study.trials
@@ -134,6 +136,7 @@ class Trial:
 
     @property
     def lr(self) -> float:
+        """The base learning rate itself."""
         return math.exp2(self.log2_lr)
 
 
@@ -148,6 +151,7 @@ class SearchState:
 
     @property
     def done(self) -> bool:
+        """Whether every trial was asked for and has ended."""
         return not self.stand_ins and all(trial.state != "waiting" for trial in self.trials)
 
 
@@ -210,3 +214,36 @@ def _told(search: Search, trial: Trial) -> Told:
         return Told(point, "complete", 2 * math.log(search.study.model.vocab_size))
     assert trial.state != "waiting"
     return Told(point, trial.state, trial.value)
+
+
+def first_asked(trials: Iterable[Trial]) -> Iterator[tuple[Trial, list[RunSpec]]]:
+    """Each trial with its own runs: none where an earlier trial is at the same point."""
+    seen: set[str] = set()
+    for trial in trials:
+        yield trial, [spec for spec in trial.specs if spec.run_id not in seen]
+        seen |= {spec.run_id for spec in trial.specs}
+
+
+def trial_rows(
+    name: str, search: Search, trials: Sequence[Trial], finished: Finished
+) -> list[dict[str, Any]]:
+    """Rows of ``trials.parquet``. A run asked for twice is on the first trial's bill."""
+    return [
+        {
+            "study": search.study.name,
+            "sweep": name,
+            "parametrization": search.parametrization,
+            "width": trial.specs[0].model.width,
+            "depth": trial.specs[0].model.depth,
+            "sampler": search.study.sampler,
+            "number": trial.number,
+            "generation": trial.generation,
+            "state": trial.state,
+            "lr": trial.lr,
+            "init_std": trial.init_std,
+            "value": trial.value,
+            "flops": sum(finished[s.run_id]["flops"] for s in specs if s.run_id in finished),
+            "run_ids": [spec.run_id for spec in trial.specs],
+        }
+        for trial, specs in first_asked(trials)
+    ]

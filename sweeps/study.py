@@ -14,8 +14,9 @@ All initial scales are searched in the sweep that is transferred from. The other
 the best learning rate moves, so they vary it alone, at ``base_init_std``: along width, and where a
 study asks for it along depth, tokens and batch, and with one setting changed (``variants``).
 
-A study is checked when it is made: a mistake is one line, before anything trains. Whether a method
-can grow a step of the ladder is checked by ``mugrow.sweeps.plan``, which knows the methods.
+A study is checked when it is made: a mistake is a ``UserError``, one line, before anything trains.
+Whether a method can grow a step of the ladder is checked by ``mugrow.sweeps.plan``, which knows the
+methods.
 """
 
 import math
@@ -225,6 +226,7 @@ class Study:
         )
 
     def shape(self, width: int, depth: int) -> ModelSpec:
+        """The model of that width and depth. Raises ``UserError`` for one that cannot be."""
         head_size = width // self.model.heads if self.growing_heads else self.model.head_size
         return replace(self.model, width=width, depth=depth, head_size=head_size)
 

@@ -6,8 +6,8 @@ where there is none, the best learning rate tested. A vertex is rounded to 1/64 
 below what a sweep can tell, and the last bits of a fit would change the identity of every run after
 it.
 
-The surprising fact: an optimum at the edge of the grid is transferred as it stands. It is flagged,
-because whether a wider grid would have been better is for the reader to ask.
+An optimum at the edge of the grid is transferred as it stands. It is flagged, because whether a
+wider grid would have been better is for the reader to ask.
 """
 
 import math
@@ -33,6 +33,7 @@ class Transferred:
 
     @property
     def lr(self) -> float:
+        """The base learning rate itself."""
         return math.exp2(self.log2_lr)
 
 

@@ -24,17 +24,14 @@ class NewCommand:
     """The folder to write it in."""
 
     def __call__(self) -> None:
-        from mugrow.bench.growth import names
-        from mugrow.sweeps import scaffold
+        from mugrow.sweeps.scaffold import new_method
 
         if self.package and self.file:
             raise UserError("--package and --file are two things; give one")
-        scaffold.check_name(self.name, names())
-        files = scaffold.single_file(self.name) if self.file else scaffold.package(self.name)
-        made = scaffold.write(files, self.out)
-        for path in files:
-            print(self.out / path)
+        made = new_method(self.name, self.out, one_file=self.file)
+        for path in made.files:
+            print(path)
         if self.file:
-            print(f"\nmugrow check {made}")
+            print(f"\nmugrow check {made.path}")
         else:
-            print(f"\npip install -e {made}\nmugrow check {self.name}")
+            print(f"\npip install -e {made.path}\nmugrow check {made.name}")

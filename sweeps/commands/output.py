@@ -17,15 +17,18 @@ FIGURES = (".svg", ".png")
 
 
 def check_positive(option: str, *values: int) -> None:
+    """Raise the ``UserError`` of a flag whose values must be at least 1."""
     machine.check_positive(f"--{option}", *values)
 
 
 def check_figure(path: Path | None, option: str = "--figure") -> None:
+    """Raise the ``UserError`` of a file that is none that figures are written to."""
     if path is not None and path.suffix not in FIGURES:
         raise UserError(f"{option} draws {' or '.join(FIGURES)}, not {path}")
 
 
 def write_figure(path: Path, draw: Callable[[], "Figure"]) -> None:
+    """Draw in the house style and write the file, SVG or PNG, whole or not at all."""
     from mugrow.analysis.figures import style
     from mugrow.bench.record import write_atomically
 
@@ -35,6 +38,7 @@ def write_figure(path: Path, draw: Callable[[], "Figure"]) -> None:
 
 
 def print_summary(folder: Path, page: Path, as_json: bool) -> None:
+    """A study's numbers as JSON, or where its report is."""
     if as_json:
         print((folder / "summary.json").read_text(encoding="utf-8"), end="")
     else:
@@ -42,6 +46,7 @@ def print_summary(folder: Path, page: Path, as_json: bool) -> None:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
+    """A line a row under the keys of the first; numbers with four digits, ``None`` as a dash."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

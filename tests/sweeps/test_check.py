@@ -9,7 +9,9 @@ import pytest
 
 from mugrow.bench import entries, growth
 from mugrow.bench.checks import CHECKS
+from mugrow.bench.spec import UserError
 from mugrow.sweeps import scaffold
+from mugrow.sweeps.check import check
 
 FAST = ("shapes", "source", "preservation")
 
@@ -59,6 +61,16 @@ def test_json_has_a_row_a_case(mugrow, fast):
     assert {row["check"] for row in rows} == {"supports", *FAST}
     assert all(row["reason"] for row in rows if row["status"] == "skip")
     assert len({(row["check"], row["case"]) for row in rows}) == len(rows)
+
+
+def test_what_the_command_prints_is_a_functions_result(mugrow, fast):
+    results = check(["stack"], full=False)
+    rows = json.loads(mugrow("check", "stack", "--quick", "--json").out)
+    assert [(row["check"], row["case"], row["status"]) for row in rows] == [
+        (result.check, result.case, result.status) for result in results
+    ]
+    with pytest.raises(UserError, match="unknown method 'stakc'; did you mean 'stack'"):
+        check(["stack", "stakc"])
 
 
 def test_a_plug_in_is_listed_and_checked(mugrow, fast, install):

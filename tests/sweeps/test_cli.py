@@ -15,6 +15,8 @@ import pytest
 import mugrow.bench.growth
 import mugrow.sweeps.recipes
 from mugrow.bench.data.corpora import corpora
+from mugrow.sweeps import run
+from mugrow.sweeps.recipes import configured
 from mugrow.sweeps.study import SAMPLERS
 
 HEAVY = ("torch", "pandas", "matplotlib", "numpy", "pyarrow", "optuna", "scipy")
@@ -75,6 +77,22 @@ def test_run_writes_a_report(finished):
 def test_a_finished_study_trains_nothing(finished, mugrow):
     ended = mugrow(*finished.words)
     assert (ended.code, ended.out) == (0, finished.out)
+
+
+def test_what_the_command_does_is_a_functions_result(tiny, finished, monkeypatch):
+    page = finished.folder / "report" / "index.html"
+    monkeypatch.setattr("mugrow.sweeps.run.build", lambda folder: page)
+    corpus, settings = tiny[tiny.index("--corpus") + 1], tiny[tiny.index("--set") + 1 :]
+    study = configured("quick", settings, corpus)
+    done = run.run(study, finished.folder)
+    assert (done.folder, done.page) == (finished.folder, page)
+    assert list(done.plan.optima) == ["mup-w16-d1", "mup-w32-d1", "sp-w16-d1", "sp-w32-d1"]
+    assert len(done.store().runs) == len(done.plan.runs) == 30
+    assert json.loads(done.summary.read_text()) == json.loads(finished.out)
+    found = run.bill(study, finished.folder, workers=1)
+    assert {one.cached for one in found.runs} == {True}
+    assert (len(found.runs), found.estimated_s) == (30, 0)
+    assert found.flops == pytest.approx(done.store().runs["flops"].sum())
 
 
 def test_settings_may_be_given_at_once_and_apart(tiny, mugrow, tmp_path):
