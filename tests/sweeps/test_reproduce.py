@@ -11,7 +11,7 @@ from mugrow.analysis.measure.measured import difference, finals
 from mugrow.analysis.read.store import load
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
-from mugrow.sweeps.paper import Figure, Paper, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Text
 from mugrow.sweeps.recipes.papers import PAPERS, bases, paper
 
 SEEDS = (0, 1)
@@ -71,8 +71,8 @@ def tiny_paper(monkeypatch, corpus):
         bases={"cpu": base},
         corpora={"text": {"cpu": Text(str(corpus))}},
         figures={
-            "T1": Figure("Scratch", "Final losses.", scratch, draw),
-            "T2": Figure("Both", "More.", grown_runs, draw, (
+            "T1": PaperFigure("Scratch", "Final losses.", scratch, draw),
+            "T2": PaperFigure("Both", "More.", grown_runs, draw, (
                 Claim("ahead", "growing helps", "abstract", "grown minus scratch, nats", ahead,
                       high=0.0),
             ), evaluations),

@@ -5,7 +5,11 @@ The learning rate is the one that the study ``transfer-width`` finds at width 32
 transfers it to, a half step costs less than 0.1 % of the loss.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.sweeps.paper import Base, Scale, Text
 
 LOG2_LR = -7.5
 
@@ -23,16 +27,43 @@ def gpu(data: DataSpec, vocabulary: int) -> RunSpec:
 
 
 def _run(data: DataSpec, model: ModelSpec, sequences: int) -> RunSpec:
+    return published(
+        data, model, lr=2.0**LOG2_LR, init_std=0.1, parametrization="mup", schedule=ScheduleSpec(),
+        batch_sequences=sequences, steps=400, log_every=20,
+    )  # fmt: skip
+
+
+COSINE = ScheduleSpec(kind="cosine", warmup=0.01, cooldown=0.0, final=0.1)
+
+
+def published(
+    data: DataSpec,
+    model: ModelSpec,
+    *,
+    steps: int,
+    batch_sequences: int,
+    log_every: int,
+    lr: float,
+    init_std: float = 0.02,
+    parametrization: str = "sp",
+    schedule: ScheduleSpec = COSINE,
+    **fields: Any,
+) -> RunSpec:
+    """A run of seed 0 as papers describe theirs; ``fields`` are others of ``RunSpec``."""
+    given = {
+        "base": model, "hyper": HyperSpec(lr=lr, init_std=init_std), "seed": 0, "data_seed": 0,
+    }  # fmt: skip
     return RunSpec(
-        model=model,
-        base=model,
-        parametrization="mup",
-        hyper=HyperSpec(lr=2.0**LOG2_LR, init_std=0.1),
-        schedule=ScheduleSpec(),
-        data=data,
-        batch_sequences=sequences,
-        steps=400,
-        seed=0,
-        data_seed=0,
-        log_every=20,
-    )
+        model=model, parametrization=parametrization, schedule=schedule, data=data, steps=steps,
+        batch_sequences=batch_sequences, log_every=log_every, **(given | fields),
+    )  # fmt: skip
+
+
+def scales(paper: Base) -> Mapping[Scale, Base]:
+    """The two small scales beside a paper's own."""
+    return {"cpu": cpu, "gpu": gpu, "paper": paper}
+
+
+def one_text(paper: Text) -> Mapping[str, Mapping[Scale, Text]]:
+    """The one corpus ``text``: Python's sources at the small scales, beside a paper's own."""
+    return {"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": paper}}

@@ -33,7 +33,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.figures.curves import shown_range
@@ -42,7 +42,7 @@ from mugrow.analysis.read.store import Store
 from mugrow.bench.flops import per_token
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, llama
 from mugrow.sweeps.graph import FRESH, Node, grown
-from mugrow.sweeps.paper import Figure, Paper, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.plan import SOURCE_DATA_SEEDS
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.gstack import claims
@@ -171,7 +171,7 @@ def sweep_runs(setting: Setting) -> Iterator[Node]:
             yield operator(setting, seed, STACK, factor=factor)
 
 
-def draw_operators(store: Store) -> Drawing:
+def draw_operators(store: Store) -> Figure:
     figure, ((left, right),) = style.panels(1, 2, sharex=True, sharey=True)
     figure.set_figheight(style.PANEL + 0.7)
     for axis, names, title in ((left, DEPTH, "grown in depth"), (right, WIDTH, "grown in width")):
@@ -187,7 +187,7 @@ def draw_operators(store: Store) -> Drawing:
     return figure
 
 
-def draw_speedups(store: Store) -> Drawing:
+def draw_speedups(store: Store) -> Figure:
     figure, ((left, right),) = style.panels(1, 2, width_ratios=(3, 2))
     arms.dots(left, list(OPERATORS), [speedup_percent(store, name) for name in OPERATORS], LOOKS)
     left.axvline(0, color="black", lw=0.8)
@@ -206,7 +206,7 @@ def draw_speedups(store: Store) -> Drawing:
     return figure
 
 
-def draw_sweeps(store: Store) -> Drawing:
+def draw_sweeps(store: Store) -> Figure:
     figure, ((left, right),) = style.panels(1, 2, sharey=True)
     scale = store.study["scale"]
     base = finals(store.runs, SCRATCH)
@@ -249,7 +249,7 @@ PAPER = Paper(
     bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": paper_scale},
     corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": SLIMPAJAMA}},
     figures={
-        "G1": Figure(
+        "G1": PaperFigure(
             "Loss against compute of eight growth operators",
             "Mean validation loss with a band from the lowest to the highest seed; the source’s "
             "FLOPs are added. All end at the compute of scratch, whose final loss is dashed; on "
@@ -258,7 +258,7 @@ PAPER = Paper(
             draw_operators,
             claims.G1,
         ),
-        "G2": Figure(
+        "G2": PaperFigure(
             "Speed-up of eight growth operators",
             "Left, FLOPs that scratch needs for the operator’s final loss over the FLOPs paid, "
             "source included, minus 1; whiskers are intervals over seeds. Right, where that is "
@@ -268,7 +268,7 @@ PAPER = Paper(
             draw_speedups,
             claims.G2,
         ),
-        "G3": Figure(
+        "G3": PaperFigure(
             "When to stack, and how much, at equal compute",
             "Final validation loss of stacked models, with a band from the lowest to the highest "
             "seed, all at the compute of scratch with the source charged; a star marks the lowest "

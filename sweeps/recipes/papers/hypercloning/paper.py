@@ -24,7 +24,7 @@ learning rate are ours: C4 in batches of a million tokens at Pythia's peak rate.
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.figures.asymmetry import FLOOR, LOCKED
@@ -34,7 +34,7 @@ from mugrow.analysis.stats import student_interval
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
-from mugrow.sweeps.paper import Figure, Paper, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.plan import SOURCE_DATA_SEEDS
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.hypercloning import claims
@@ -169,7 +169,7 @@ def observed(setting: Setting) -> Iterator[Judged]:
             yield Judged(node.arm, (node,), node.spec.data, "observe")
 
 
-def draw_families(store: Store) -> Drawing:
+def draw_families(store: Store) -> Figure:
     figure, ((left, right),) = style.panels(1, 2)
     for axis, family in zip((left, right), FAMILIES, strict=True):
         names = {named(arm, family): LOOKS[arm] for arm in (RANDOM, CLONE)}
@@ -180,7 +180,7 @@ def draw_families(store: Store) -> Drawing:
     return figure
 
 
-def draw_expansions(store: Store) -> Drawing:
+def draw_expansions(store: Store) -> Figure:
     figure, ((left, right),) = style.panels(1, 2, width_ratios=(3, 2))
     arms.curves(left, store, [RANDOM, *MODES], "tokens", looks=LOOKS)
     left.legend()
@@ -189,7 +189,7 @@ def draw_expansions(store: Store) -> Drawing:
     return figure
 
 
-def draw_quality(store: Store) -> Drawing:
+def draw_quality(store: Store) -> Figure:
     scale = store.study["scale"]
     names = {trained: after(trained) for trained in LESS_TRAINED[scale]} | {TRAINED[scale]: CLONE}
     shades = style.shades([(1, place) for place in range(len(names))])
@@ -211,14 +211,14 @@ def draw_quality(store: Store) -> Drawing:
     return figure
 
 
-def draw_factors(store: Store) -> Drawing:
+def draw_factors(store: Store) -> Figure:
     figure, ((axis,),) = style.panels(1, 1)
     arms.curves(axis, store, [LARGE, FROM_SMALL, FROM_MIDDLE], "tokens", looks=LOOKS)
     axis.legend()
     return figure
 
 
-def draw_symmetry(store: Store) -> Drawing:
+def draw_symmetry(store: Store) -> Figure:
     figure, ((axis, right),) = style.panels(1, 2, width_ratios=(3, 2))
     for mode in MODES:
         rows = arms.points(store, mode).groupby("tokens")["asymmetry"]
@@ -249,7 +249,7 @@ PAPER = Paper(
     bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": paper_scale},
     corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": C4}},
     figures={
-        "H1": Figure(
+        "H1": PaperFigure(
             "Loss against tokens of cloned and of random models",
             "Mean validation loss with a band from the lowest to the highest seed; the clone’s "
             "source is not on the axis. Left GPT-2’s blocks, right LLaMA’s.",
@@ -257,7 +257,7 @@ PAPER = Paper(
             draw_families,
             claims.H1,
         ),
-        "H2": Figure(
+        "H2": PaperFigure(
             "Ways to expand a matrix",
             "Left, mean validation loss with a band from the lowest to the highest seed; right, "
             "the final loss minus that of random weights, paired by seed.",
@@ -265,14 +265,14 @@ PAPER = Paper(
             draw_expansions,
             claims.H2,
         ),
-        "H3": Figure(
+        "H3": PaperFigure(
             "Clones of sources that were trained for longer",
             "Mean validation loss with a band from the lowest to the highest seed.",
             quality_runs,
             draw_quality,
             claims.H3,
         ),
-        "H4": Figure(
+        "H4": PaperFigure(
             "Twice a middle model or four times a small one",
             "Mean validation loss of models of one shape with a band from the lowest to the "
             "highest seed. Both sources were trained on as many tokens.",
@@ -280,7 +280,7 @@ PAPER = Paper(
             draw_factors,
             claims.H4,
         ),
-        "H5": Figure(
+        "H5": PaperFigure(
             "How far clones come apart",
             "Left, distance between the clones of a unit of the residual stream, relative to its "
             "norm, mean over seeds: 0 is a model still locked to its source’s width, about 1 "
