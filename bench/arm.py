@@ -23,10 +23,13 @@ class ArmName(str):
     factors: Mapping[str, Scalar]
 
     def __new__(cls, text: str = "", **factors: Scalar) -> Self:
-        words = (f"{name} = {_words(value)}" for name, value in factors.items())
-        made = super().__new__(cls, text or ", ".join(words))
+        made = super().__new__(cls, text or _text(factors))
         made.factors = factors
         return made
+
+    def varied(self, text: str = "", **factors: Scalar) -> "ArmName":
+        """The arm that differs from this one in these factors: ``stack, g = 2``."""
+        return ArmName(f"{self}, {text or _text(factors)}", **{**self.factors, **factors})
 
 
 def factors_of(arm: str | None) -> Mapping[str, Scalar]:
@@ -47,5 +50,6 @@ def factors_from_json(text: str) -> Mapping[str, Scalar]:
     return found
 
 
-def _words(value: Scalar) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _text(factors: Mapping[str, Scalar]) -> str:
+    said = ((name, f"{v:g}" if isinstance(v, float) else v) for name, v in factors.items())
+    return ", ".join(f"{name} = {value}" for name, value in said)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import DataSpec, RunSpec, UserError, unknown
 
 if TYPE_CHECKING:
@@ -63,6 +64,17 @@ def each_seed(
 ) -> Callable[[Setting], Iterator["Node"]]:
     """The runs of a figure: ``nodes`` for every seed of the setting's scale."""
     return lambda setting: (node for seed in seeds[setting.scale] for node in nodes(setting, seed))
+
+
+def source_of(target: RunSpec, **fields: Any) -> "Node":
+    """A source for ``target``, from which ``fields`` make it differ: of its seed, on batches of its
+    own (``mugrow.sweeps.plan`` says why)."""
+    from mugrow.sweeps.graph import Node
+    from mugrow.sweeps.plan import SOURCE_DATA_SEEDS
+
+    data_seed = target.data_seed + SOURCE_DATA_SEEDS
+    spec = replace(target, **({"data_seed": data_seed} | fields))
+    return Node(spec, ArmName("source", part="source"))
 
 
 @dataclass(frozen=True)

@@ -187,17 +187,22 @@ def row(
     below: Looks | None = None,
     columns: int = 4,
 ) -> Callable[[Store], Figure]:
-    """A figure of panels beside each other; where they share the loss axis it has one label.
+    """A figure of panels beside each other; a label of the loss axis that several have is the first's.
     ``below`` puts one legend of these looks under all of them, in ``columns``."""
 
     def draw(store: Store) -> Figure:
         figure, axes = style.panels(
             1, len(panels), width_ratios=widths, sharex=share_x, sharey=share_y
         )
+        ends: list[float] = []
         for axis, panel in zip(axes[0], panels, strict=True):
             panel.draw(axis, store)
-        for axis in axes[0, 1:] if share_y else ():
-            axis.set_ylabel("")
+            ends += axis.get_ylim()
+        if share_y:
+            axes[0, 0].set_ylim(min(ends), max(ends))
+        for axis in axes[0, 1:]:
+            if axis.get_ylabel() == axes[0, 0].get_ylabel():
+                axis.set_ylabel("")
         if below is not None:
             figure.set_figheight(style.PANEL + 0.7)
             handles = [style.handle(name, mine=look) for name, look in below.items()]

@@ -196,6 +196,21 @@ def final(arm: str) -> Quantity:
     return PerSeed(lambda store: measured.finals(store.runs, arm))
 
 
+def paid(arm: str) -> Quantity:
+    """The FLOPs of an arm's runs, those of their sources added."""
+    return PerSeed(lambda store: _paid(measured.arm(store.runs, arm)))
+
+
+def _paid(runs: pd.DataFrame) -> BySeed:
+    flops = runs["flops"] + runs["flops_source"].fillna(0.0)
+    return dict(zip(runs["seed"].astype(int), flops, strict=True))
+
+
+def combined(function: Callable[[Sequence[float]], float], *parts: Quantity) -> Quantity:
+    """Any function of the values of several quantities, in their order."""
+    return Combined(parts, function)
+
+
 def evaluated(arm: str, quantity: str = "", **params: Scalar) -> Quantity:
     """What was evaluated of an arm: the mean of all numbers whose name begins with ``quantity``,
     where the evaluation had these parameters."""
@@ -217,16 +232,21 @@ def _folded(store: Store, arm: str, column: str, fold: Fold) -> BySeed:
     return dict(zip(values.index.astype(int), values.astype(float), strict=True))
 
 
-def lowest(*parts: Quantity) -> Quantity:
-    return Combined(parts, min)
+def lowest(*parts: Quantity | str) -> Quantity:
+    """The lowest of quantities; of an arm, its final loss."""
+    return Combined(_finals(parts), min)
 
 
-def highest(*parts: Quantity) -> Quantity:
-    return Combined(parts, max)
+def highest(*parts: Quantity | str) -> Quantity:
+    return Combined(_finals(parts), max)
 
 
-def mean(*parts: Quantity) -> Quantity:
-    return Combined(parts, lambda values: float(np.mean(values)))
+def mean(*parts: Quantity | str) -> Quantity:
+    return Combined(_finals(parts), lambda values: float(np.mean(values)))
+
+
+def _finals(parts: Sequence[Quantity | str]) -> tuple[Quantity, ...]:
+    return tuple(final(part) if isinstance(part, str) else part for part in parts)
 
 
 def each(inner: Quantity) -> Quantity:
