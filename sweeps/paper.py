@@ -56,14 +56,21 @@ class Setting:
         others of its."""
         model = self.run.model
         larger = replace(model, width=round(model.width * width), depth=round(model.depth * depth))
-        return replace(self.run, **({"model": larger, "seed": seed, "data_seed": seed} | fields))
+        given: dict[str, Any] = {"model": larger, "seed": seed, "data_seed": seed}
+        return replace(self.run, **(given | fields))
 
 
 def each_seed(
-    seeds: Mapping[Scale, Iterable[int]], nodes: Callable[[Setting, int], Iterable["Node"]]
+    seeds: Mapping[str, Iterable[int]] | Iterable[int],
+    nodes: Callable[[Setting, int], Iterable["Node"]],
 ) -> Callable[[Setting], Iterator["Node"]]:
-    """The runs of a figure: ``nodes`` for every seed of the setting's scale."""
-    return lambda setting: (node for seed in seeds[setting.scale] for node in nodes(setting, seed))
+    """The runs of a figure: ``nodes`` for each of the seeds, which may be by scale."""
+
+    def runs(setting: Setting) -> Iterator["Node"]:
+        for seed in seeds[setting.scale] if isinstance(seeds, Mapping) else seeds:
+            yield from nodes(setting, seed)
+
+    return runs
 
 
 def source_of(target: RunSpec, **fields: Any) -> "Node":

@@ -24,6 +24,8 @@ from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
 
 Looks = Mapping[str, style.Look]
+Quantities = Mapping[str, Callable[[Store], Interval]]
+Places = Mapping[float, str] | Mapping[int, str]
 LOSS = "validation loss (nats per token)"
 FINAL = f"final {LOSS}"
 
@@ -118,7 +120,7 @@ class CurvePanel:
 class DotPanel:
     """``dots`` of quantities by label; ``zero`` marks where one is 0."""
 
-    quantities: Mapping[str, Callable[[Store], Interval]]
+    quantities: Quantities
     xlabel: str
     looks: Looks | None = None
     zero: bool = False
@@ -137,7 +139,7 @@ class SweepPanel:
     the lowest mean starred; the arm ``level`` with its band across. ``places`` are arms by the
     factor's value, and may depend on the store."""
 
-    places: Mapping[float, str] | Callable[[Store], Mapping[float, str]]
+    places: Places | Callable[[Store], Places]
     xlabel: str
     look: style.Look
     label: str
@@ -147,8 +149,9 @@ class SweepPanel:
 
     def draw(self, axis: Axes, store: Store) -> None:
         places = self.places(store) if callable(self.places) else self.places
-        x, colour = sorted(places), self.look.colour
-        losses = [list(finals(store.runs, places[at]).values()) for at in x]
+        arms: dict[float, str] = dict(sorted(places.items()))
+        x, colour = list(arms), self.look.colour
+        losses = [list(finals(store.runs, name).values()) for name in arms.values()]
         means = [float(np.mean(values)) for values in losses]
         low, high = ([end(values) for values in losses] for end in (min, max))
         axis.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
@@ -187,8 +190,8 @@ def row(
     below: Looks | None = None,
     columns: int = 4,
 ) -> Callable[[Store], Figure]:
-    """A figure of panels beside each other; a label of the loss axis that several have is the first's.
-    ``below`` puts one legend of these looks under all of them, in ``columns``."""
+    """A figure of panels beside each other; a label that the loss axes have in common is given
+    once. ``below`` puts one legend of these looks under all of them, in ``columns``."""
 
     def draw(store: Store) -> Figure:
         figure, axes = style.panels(

@@ -35,14 +35,16 @@ def _named(runs: pd.DataFrame, name: str) -> "pd.Series[bool]":
     factors = factors_of(name)
     if not factors or "factors" not in runs or runs["factors"].isna().all():
         return runs["arm"] == name
-    said = [None if text is None else factors_from_json(text) for text in runs["factors"]]
+    texts = runs["factors"]
+    said = [factors_from_json(text) if isinstance(text, str) else None for text in texts]
     return pd.Series([one == factors for one in said], index=runs.index)
 
 
-def by_factor(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with a column for each factor of theirs, missing where a run has it not."""
-    said = [factors_from_json(text) if text else {} for text in runs["factors"]]
-    return runs.join(pd.DataFrame(said, index=runs.index), rsuffix="_of_arm")
+def factor_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """The factors of runs, a column each, by the index of ``runs``; missing where a run has not
+    that factor: ``runs[factor_table(runs)["g"] == 2]``."""
+    said = [factors_from_json(text) if isinstance(text, str) else {} for text in runs["factors"]]
+    return pd.DataFrame(said, index=runs.index)
 
 
 def finals(runs: pd.DataFrame, name: str) -> dict[int, float]:

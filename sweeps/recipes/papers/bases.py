@@ -6,6 +6,7 @@ transfers it to, a half step costs less than 0.1 % of the loss.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
@@ -27,36 +28,41 @@ def gpu(data: DataSpec, vocabulary: int) -> RunSpec:
 
 
 def _run(data: DataSpec, model: ModelSpec, sequences: int) -> RunSpec:
-    return published(
-        data, model, lr=2.0**LOG2_LR, init_std=0.1, parametrization="mup", schedule=ScheduleSpec(),
+    small = published(
+        model, lr=2.0**LOG2_LR, init_std=0.1, parametrization="mup", schedule=ScheduleSpec(),
         batch_sequences=sequences, steps=400, log_every=20,
     )  # fmt: skip
+    return small(data, model.vocab_size)
 
 
 COSINE = ScheduleSpec(kind="cosine", warmup=0.01, cooldown=0.0, final=0.1)
 
 
 def published(
-    data: DataSpec,
     model: ModelSpec,
     *,
-    steps: int,
-    batch_sequences: int,
-    log_every: int,
     lr: float,
+    batch_sequences: int,
+    steps: int,
+    log_every: int,
     init_std: float = 0.02,
     parametrization: str = "sp",
     schedule: ScheduleSpec = COSINE,
     **fields: Any,
-) -> RunSpec:
-    """A run of seed 0 as papers describe theirs; ``fields`` are others of ``RunSpec``."""
-    given = {
-        "base": model, "hyper": HyperSpec(lr=lr, init_std=init_std), "seed": 0, "data_seed": 0,
-    }  # fmt: skip
-    return RunSpec(
-        model=model, parametrization=parametrization, schedule=schedule, data=data, steps=steps,
-        batch_sequences=batch_sequences, log_every=log_every, **(given | fields),
-    )  # fmt: skip
+) -> Base:
+    """A run of seed 0 as papers describe theirs, on whatever text it is given. The vocabulary of
+    ``model`` gives way to that text's; ``fields`` are others of ``RunSpec``."""
+
+    def run(data: DataSpec, vocabulary: int) -> RunSpec:
+        own = replace(model, vocab_size=vocabulary)
+        usual: dict[str, Any] = {"base": own, "hyper": HyperSpec(lr=lr, init_std=init_std)}
+        return RunSpec(
+            model=own, parametrization=parametrization, schedule=schedule, data=data, seed=0,
+            data_seed=0, batch_sequences=batch_sequences, steps=steps, log_every=log_every,
+            **(usual | fields),
+        )  # fmt: skip
+
+    return run
 
 
 def scales(paper: Base) -> Mapping[Scale, Base]:

@@ -1,6 +1,6 @@
 """Pictures of eight growth operators at equal compute."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +36,7 @@ def draw_costs(axis: Axes, store: Store) -> None:
     axis.legend()
 
 
-def sources(store: Store) -> Mapping[float, str]:
+def sources(store: Store) -> arms.Places:
     scale = store.study["scale"]
     return {SOURCE[scale]: STACK} | {d: STACK.varied(d=d) for d in claims.SOURCES[scale]}
 

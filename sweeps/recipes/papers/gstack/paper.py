@@ -50,9 +50,10 @@ def paper_scale(data: DataSpec, vocabulary: int) -> RunSpec:
     whole = replace(model, width=WIDER * model.width, depth=DEEPER * model.depth)
     steps = round(8e20 / per_token(whole) / 2**21)
     cosine = replace(bases.COSINE, warmup=3000 / steps)
-    return bases.published(
-        data, model, lr=3e-4, schedule=cosine, batch_sequences=1024, steps=steps, log_every=500
+    whole_run = bases.published(
+        model, lr=3e-4, schedule=cosine, batch_sequences=1024, steps=steps, log_every=500
     )
+    return whole_run(data, vocabulary)
 
 
 def scratch(setting: Setting, seed: int, budget: float = 1.0) -> Node:

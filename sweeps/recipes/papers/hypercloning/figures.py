@@ -22,7 +22,7 @@ LOOKS: arms.Looks = {
 
 
 def family_panel(family: str) -> arms.CurvePanel:
-    looks = {claims.named(arm, family): LOOKS[arm] for arm in (RANDOM, CLONE)}
+    looks: arms.Looks = {claims.named(arm, family): LOOKS[arm] for arm in (RANDOM, CLONE)}
     title = f"{family}: twice the width"
     return arms.CurvePanel([*looks], looks, title=title, legend=family == "GPT")
 
@@ -32,7 +32,7 @@ def quality_panel(axis: Axes, store: Store) -> None:
     scale = store.study["scale"]
     names = {t: claims.after(t) for t in claims.LESS_TRAINED[scale]} | {TRAINED[scale]: CLONE}
     shades = style.shades([(1, place) for place in range(len(names))])
-    looks = {
+    looks: dict[str, style.Look] = {
         name: style.Look(shades[1, place], style.MARKERS[place])
         for place, name in enumerate(names.values())
     }
@@ -56,8 +56,8 @@ def asymmetry_panel(axis: Axes, store: Store) -> None:
     axis.legend()
 
 
-RANKS = {arm: evaluated(arm, claims.RANKS) for arm in (RANDOM, *MODES)}
-GAINS = {mode: final(mode) - final(RANDOM) for mode in MODES}
+RANKS: arms.Quantities = {arm: evaluated(arm, claims.RANKS) for arm in (RANDOM, *MODES)}
+GAINS: arms.Quantities = {mode: final(mode) - final(RANDOM) for mode in MODES}
 draw_families = arms.row(*map(family_panel, claims.FAMILIES))
 draw_expansions = arms.row(
     arms.CurvePanel([RANDOM, *MODES], LOOKS),

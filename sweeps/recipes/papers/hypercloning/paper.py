@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from mugrow.bench.arm import ArmName
-from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec
+from mugrow.bench.spec import ModelSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
 from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
@@ -38,21 +38,19 @@ SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(1)}
 C4 = Text("hf:allenai/c4:en", "hf:EleutherAI/pythia-410m", 2**20, 50_304)
 
 
-def paper_scale(data: DataSpec, vocabulary: int) -> RunSpec:
-    """Pythia 410M, and 250B tokens."""
-    model = ModelSpec(
-        width=1024, depth=24, head_size=64, context=2048, positions="rope", vocab_size=vocabulary
-    )
-    steps = round(250e9 / 2**20)
-    return bases.published(data, model, lr=3e-4, batch_sequences=512, steps=steps, log_every=1000)
+# Pythia 410M, and 250B tokens
+paper_scale = bases.published(
+    ModelSpec(width=1024, depth=24, head_size=64, context=2048, positions="rope"),
+    lr=3e-4, batch_sequences=512, steps=round(250e9 / 2**20), log_every=1000,
+)  # fmt: skip
 
 
 def random(setting: Setting, seed: int, times: int = 2, family: str = "GPT") -> Node:
     """From random weights, at a multiple of the width."""
-    spec = setting.spec(seed, times)
     if family == "LLaMA":
-        llama = {"norm": "rmsnorm", "mlp": "swiglu", "bias": False}
-        spec = replace(spec, model=replace(spec.model, **llama), base=replace(spec.base, **llama))
+        block = replace(setting.run.model, norm="rmsnorm", mlp="swiglu", bias=False)
+        setting = replace(setting, run=replace(setting.run, model=block, base=block))
+    spec = setting.spec(seed, times)
     return Node(spec, named({2: RANDOM, 4: LARGE}[times], family))
 
 
