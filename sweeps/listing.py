@@ -118,26 +118,38 @@ def _figures() -> list[Row]:
 
 
 def _paper_figures() -> Iterator[tuple[str, str]]:
-    from mugrow.sweeps.recipes.papers import PAPERS, paper
+    from mugrow.sweeps.recipes.papers import REGISTRY, paper
 
-    for name in PAPERS:
-        for figure, entry in paper(name).figures.items():
-            yield f"{name}/{figure}", entry.title
+    for name in REGISTRY.names():
+        try:
+            entry = paper(name)
+        except UserError:  # `mugrow list papers` has the reason
+            continue
+        for figure, drawn in entry.figures.items():
+            yield f"{name}/{figure}", drawn.title
 
 
 def _papers() -> list[Row]:
-    from mugrow.sweeps.recipes.papers import PAPERS, paper
+    from mugrow.sweeps.recipes.papers import REGISTRY
 
-    return [
-        {
-            "name": name,
-            "arxiv": arxiv,
-            "title": paper(name).title,
-            "figures": ", ".join(paper(name).figures),
-            "summary": paper(name).summary,
-        }
-        for name, arxiv in PAPERS.items()
-    ]
+    return [_paper(name) for name in REGISTRY.names()]
+
+
+def _paper(name: str) -> Row:
+    from mugrow.sweeps.recipes.papers import paper
+
+    try:
+        entry = paper(name)
+    except UserError as error:
+        empty = dict.fromkeys(("arxiv", "title", "figures"), "")
+        return {"name": name, **empty, "summary": str(error)}
+    return {
+        "name": entry.name,
+        "arxiv": entry.arxiv,
+        "title": entry.title,
+        "figures": ", ".join(entry.figures),
+        "summary": entry.summary,
+    }
 
 
 def _evaluations() -> list[Row]:

@@ -21,6 +21,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from mugrow.bench.arm import factors_of
 from mugrow.bench.growth import check_growth, check_start, stages
 from mugrow.bench.growth import method as growth_method
 from mugrow.bench.schedule import cooldown_start
@@ -54,6 +55,11 @@ class PlannedRun:
     sweep: str
     trial: int | None = None
     arm: str | None = None
+
+    @property
+    def factors(self) -> Mapping[str, Scalar]:
+        """What its arm varies, by name; nothing without an arm."""
+        return factors_of(self.arm)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,12 @@
-"""Papers by name, one a file: its figures, their runs, and its claims."""
+"""Papers by name, each a folder: its figures, their runs, and its claims.
+
+Others' come by entry point, in the group ``mugrow.papers``, or as a Python file with a ``PAPER``.
+"""
 
 from importlib import import_module
+from pathlib import Path
 
+from mugrow.bench.entries import Registry
 from mugrow.bench.spec import unknown
 from mugrow.sweeps.paper import Paper
 
@@ -25,12 +30,20 @@ PAPERS = {  # name: arXiv id
 }
 
 
-def paper(name: str) -> Paper:
-    """The paper of that name or arXiv id; ``UserError`` when there is none."""
+REGISTRY = Registry("paper", Paper, __name__, "PAPER", tuple(PAPERS), "mugrow.papers")
+
+
+def paper(word: str) -> Paper:
+    """The paper of that name or arXiv id, or the ``PAPER`` of a Python file. Raises ``UserError``
+    where there is none, or where somebody's cannot be loaded."""
+    if word.endswith(".py"):
+        return REGISTRY.from_file(Path(word))
     by_id = {arxiv: known for known, arxiv in PAPERS.items()}
-    name = by_id.get(name, name)
+    name = by_id.get(word, word)
+    if REGISTRY.is_plugin(name):
+        return REGISTRY.get(name)
     if name not in PAPERS:
-        raise unknown("paper", name, [*PAPERS, *by_id])
+        raise unknown("paper", name, [*REGISTRY.names(), *by_id])
     found = import_module(f"{__name__}.{name.replace('-', '_')}.paper").PAPER
     assert isinstance(found, Paper)
     return found
