@@ -12,6 +12,7 @@ a finite number, or one of a few words.
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Generic, Protocol, TypeVar
 
 from mugrow.bench.spec import Scalar, UserError, unknown
@@ -31,6 +33,7 @@ class Named(Protocol):
 
 Entry = TypeVar("Entry", bound=Named)
 Choices = Mapping[str, tuple[str, ...]]
+OLD_IMPORT = re.compile(r"(?:from|import) ((?:bench|sweeps|analysis)(?:\.\w+)*)")
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,10 @@ def _why(error: Exception) -> str:
     ``analysis``; of one that still does, what to import instead."""
     absent = error.name or "" if isinstance(error, ImportError) else ""
     if absent.partition(".")[0] in ("bench", "sweeps", "analysis"):
-        return f"it imports {absent}; import mugrow.{absent} instead"
+        lines = (frame.line or "" for frame in extract_tb(error.__traceback__))
+        typed = [found[1] for line in lines if (found := OLD_IMPORT.match(line))]
+        wanted = typed[-1] if typed else absent
+        return f"it imports {wanted}; import mugrow.{wanted} instead"
     return in_one_line(error)
 
 

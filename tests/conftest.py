@@ -1,20 +1,34 @@
-"""The program ``mugrow``, in this process and as its users start it, and a tiny study to run."""
+"""The program ``mugrow``, in this process and as its users start it, and a tiny study to run.
 
+pytest-xdist runs the tests in a process a core. Each has its own session fixtures, but for the
+study ``finished``, which one of them trains and the others wait for. Nothing large is imported
+here: the process that only hands out the tests needs none of it.
+"""
+
+import fcntl
+import json
+import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pytest
-import torch
 from hypothesis import settings
 
-from mugrow.sweeps.cli import main
+if TYPE_CHECKING:
+    import pandas as pd
+
+# One thread a process, in numpy's and scipy's BLAS too, and in the programs that tests start: the
+# models are small, and the other cores have tests of their own.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = "1"
 
 # A deadline would measure the machine, and a missed one begins minutes of shrinking.
 settings.register_profile("untimed", deadline=None)
@@ -81,12 +95,17 @@ class Ended:
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Models this small gain nothing from a second thread, and lose much on a busy machine."""
+    import torch
+
     torch.set_num_threads(1)
 
 
 @pytest.fixture
 def mugrow(monkeypatch, capsys) -> Iterator[Callable[..., Ended]]:
     """Call the program in this process: ``mugrow("list", "methods", "--json")``."""
+    import torch
+
+    from mugrow.sweeps.cli import main
 
     def call(*words: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["mugrow", *map(str, words)])
@@ -106,6 +125,7 @@ def mugrow(monkeypatch, capsys) -> Iterator[Callable[..., Ended]]:
 @pytest.fixture
 def in_threads(monkeypatch) -> Iterator[None]:
     """Stacks train in threads of this process: another executor, which needs no start-up."""
+    import torch
 
     @contextmanager
     def threads(where):
@@ -139,14 +159,35 @@ def tiny(corpus) -> list[str]:
 def finished(tiny, tmp_path_factory) -> Finished:
     """The tiny study, run by the installed program with two worker processes. Not to be changed;
     a test that writes copies it."""
-    folder = tmp_path_factory.mktemp("finished") / "study"
-    words = [*tiny, "--workers", "2", "--json", "--out", str(folder)]
-    done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return Finished(words, folder, done.stdout, done.stderr)
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # the folder that all workers share
+    folder, said = root / "finished", root / "finished.json"
+    with (root / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker for which it failed
+            words = [*tiny, "--workers", "2", "--json", "--out", str(folder)]
+            done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr
+            ended = Finished(words, folder, done.stdout, done.stderr)
+            said.write_text(json.dumps(asdict(ended), default=str))
+    read = json.loads(said.read_text())
+    return Finished(read["words"], folder, read["out"], read["err"])
 
 
-def _tables(folder: Path) -> dict[str, pd.DataFrame]:
+@pytest.fixture
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports draw two of their figures: all of them are drawn in the report of ``finished``."""
+    from mugrow.analysis import figures
+
+    few = {name: figures.FIGURES[name] for name in ("curves", "savings")}
+    monkeypatch.setattr(figures, "FIGURES", few)
+
+
+def _tables(folder: Path) -> "dict[str, pd.DataFrame]":
+    import pandas as pd
+
     tables = {
         name: pd.read_parquet(folder / f"{name}.parquet") for name in ("runs", "curves", "trials")
     }
@@ -158,6 +199,8 @@ def _tables(folder: Path) -> dict[str, pd.DataFrame]:
 @pytest.fixture(scope="session")
 def assert_same_study() -> Callable[[Path, Path], None]:
     """Two folders hold the same runs, curves and trials, in the same order, to the last bit."""
+
+    import pandas as pd
 
     def check(left: Path, right: Path) -> None:
         for one, other in zip(_tables(left).values(), _tables(right).values(), strict=True):

@@ -18,7 +18,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHORTER = {
     "run": ("--dry-run", "--out", "results/dry"),
     "coordcheck": ("--steps", "1"),
-    "bench": ("--widths", "16", "--stacks", "1", "--context", "16", "--seconds", "0.02"),
+    "bench": (
+        *("--widths", "16", "--stacks", "1", "--context", "16", "--seconds", "0.02"),
+        *("--depth", "1", "--threads", "1"),
+    ),
 }
 
 
@@ -74,7 +77,7 @@ def test_the_commands_cover_the_program():
 
 
 @pytest.mark.parametrize("words", mugrow_commands(), ids=" ".join)
-def test_every_mugrow_command_works(words, mugrow, finished, tmp_path, monkeypatch):
+def test_every_mugrow_command_works(words, mugrow, finished, few_figures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished.folder, tmp_path / "results" / "quick")
     header = "method,params,tokens,val_loss\n"

@@ -74,8 +74,10 @@ def test_run_writes_a_report(finished):
     assert "szp" in page
 
 
-def test_a_finished_study_trains_nothing(finished, mugrow):
-    ended = mugrow(*finished.words)
+def test_a_finished_study_trains_nothing(copy, finished, mugrow, few_figures):
+    *words, folder = finished.words
+    assert folder == str(finished.folder)
+    ended = mugrow(*words, copy)
     assert (ended.code, ended.out) == (0, finished.out)
 
 
@@ -289,7 +291,7 @@ def test_list(mugrow, what, names):
     assert all(row["name"] in for_people.out for row in rows)
 
 
-def test_report_of_a_finished_study(copy, finished, mugrow):
+def test_report_of_a_finished_study(copy, finished, mugrow, few_figures):
     shutil.rmtree(copy / "report")
     (copy / "summary.json").unlink()
     ended = mugrow("report", copy)

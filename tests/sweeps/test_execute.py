@@ -20,8 +20,14 @@ from mugrow.sweeps.execute import Where, _locked, execute, of_study
 from mugrow.sweeps.override import override
 from mugrow.sweeps.recipes import recipe
 
-PROGRAM = Path(sys.executable).with_name("mugrow")
 RESUMED = "the same command goes on from here"
+# The program without its last step, a report, which is tested where no study is killed.
+WITHOUT_REPORT = """
+from mugrow.analysis.report import build
+from mugrow.sweeps.cli import main
+build.build = lambda folder: folder
+main()
+"""
 
 
 @pytest.fixture
@@ -71,8 +77,9 @@ def test_threads_and_processes_give_the_same_study(run, finished, tmp_path, asse
 def interrupted(words, folder, ended_runs, signals, draw):
     """Start the program again and again; each time, some moments after that many runs have ended,
     send it a signal. Then let it end."""
-    command = [PROGRAM, *words, "--workers", "2", "--out", str(folder)]
-    for number, signum in zip(ended_runs, signals, strict=True):
+    program = [sys.executable, "-c", WITHOUT_REPORT]
+    command = [*program, *words, "--workers", "2", "--out", str(folder)]
+    for number, sent in zip(ended_runs, signals, strict=True):
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -85,16 +92,16 @@ def interrupted(words, folder, ended_runs, signals, draw):
             time.sleep(0.01)
         time.sleep(draw.uniform(0, 0.2))
         assert process.poll() is None, "it ended before it could be stopped"
-        if signum == signal.SIGINT:
-            os.killpg(process.pid, signum)  # as a terminal sends it, to workers too
+        if sent == signal.SIGINT:
+            os.killpg(process.pid, sent)  # as a terminal sends it, to workers too
         else:
-            process.send_signal(signum)
+            process.send_signal(sent)
         # Workers hold the pipes too: they close when the last of them has ended. That takes a
         # second on an idle machine, and the rest of its start-up where a worker has just started.
         _, err = process.communicate(timeout=120)
-        assert process.returncode == (130 if signum == signal.SIGINT else -signum)
+        assert process.returncode == (130 if sent == signal.SIGINT else -sent)
         assert "Traceback" not in err.decode()
-        assert (RESUMED in err.decode()) == (signum == signal.SIGINT)
+        assert (RESUMED in err.decode()) == (sent == signal.SIGINT)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert not [*folder.glob("**/*.tmp"), *folder.glob("stacks/*"), *folder.glob("**/*.damaged-*")]
@@ -106,29 +113,24 @@ def reached(folder, ended_runs):
     return claimed and len([*folder.glob("runs/*/curve.parquet")]) >= ended_runs
 
 
-def test_a_killed_study_is_resumed_bit_for_bit(tiny, finished, tmp_path, assert_same_study):
-    draw = random.Random(0)
-    moments = (0, draw.randint(1, 8), draw.randint(9, 22))
-    signals = (signal.SIGINT, signal.SIGKILL, signal.SIGKILL)
-    interrupted(tiny, tmp_path / "study", moments, signals, draw)
-    assert_same_study(finished.folder, tmp_path / "study")
-
-
 TPE = (
     *("sampler=tpe", "trials=12", "generation=4", "rungs=0.5:0.5", "log2_lr=-9,-5"),
     *("parametrizations=mup", "proxy_widths=16", "init_std=0.02,0.04"),
 )
 
 
-def test_a_killed_search_asks_for_the_same_trials(run, tiny, tmp_path, assert_same_study):
-    """Pruned in generations, and the third of them decided by the first two."""
+def test_a_killed_study_is_resumed_bit_for_bit(run, tiny, tmp_path, assert_same_study):
+    """Its search is pruned in generations, the third of them decided by the first two: it asks for
+    the same trials again. Each start costs the imports of three processes, so it is one study that
+    is stopped at its beginning, early and late. A grid is among those killed ten times, below."""
     run(tmp_path / "whole", *TPE)
     trials = pd.read_parquet(tmp_path / "whole" / "trials.parquet")
     assert set(trials["state"]) == {"complete", "pruned"}
     assert len(trials) == 12
-    words = [*tiny, *TPE]
     draw = random.Random(1)
-    interrupted(words, tmp_path / "killed", [draw.randint(1, 17)], [signal.SIGKILL], draw)
+    moments = (0, draw.randint(1, 8), draw.randint(9, 17))
+    signals = (signal.SIGINT, signal.SIGKILL, signal.SIGKILL)
+    interrupted([*tiny, *TPE], tmp_path / "killed", moments, signals, draw)
     assert_same_study(tmp_path / "whole", tmp_path / "killed")
 
 
