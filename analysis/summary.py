@@ -23,19 +23,25 @@ from mugrow.analysis.measure.savings import ACCOUNTINGS, Curve, Saving, headline
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import NOTHING, Interval, mean_interval, nominal_coverage
 from mugrow.analysis.transfer import optimum
-from mugrow.analysis.transfer.chapter import chapter as transfer_chapter
+from mugrow.analysis.transfer.results import SweepResult, TransferResults, transfer_results
 from mugrow.analysis.transfer.sweep import Sweep, by_setting
 from mugrow.bench.record import STATUSES
 
 LEVEL = 0.95
 
 
-def summarize(store: Store) -> dict[str, Any]:
+class Summary(dict[str, Any]):
+    """As JSON; what is said on transfer also as it was found."""
+
+    sweeps: tuple[SweepResult, ...]
+    transfer: TransferResults
+
+
+def summarize(store: Store) -> Summary:
     """The summary of a study, whole or partial: what has not been run yet is an empty list."""
     runs = store.runs
     every = by_setting(runs)
-    transfer = transfer_chapter(every)
-    swept = transfer.pop("sweeps")
+    transfer = transfer_results(every)
     found = [one for one in every if one.searched]
     targets = labelled_targets(store)
     curves = curves_by_run(store.curves, set(targets["run_id"]))
@@ -49,9 +55,9 @@ def summarize(store: Store) -> dict[str, Any]:
             "method": "paired bootstrap over seeds",
             "coverage_at_most": nominal_coverage(n_seeds),
         },
-        "sweeps": swept,
-        "optima": _optima(found, [one["variant"] for one in swept], runs, store.trials),
-        "transfer": transfer,
+        "sweeps": transfer.sweeps,
+        "optima": _optima(found, [one.variant for one in transfer.sweeps], runs, store.trials),
+        "transfer": {key: its for key, its in vars(transfer).items() if key != "sweeps"},
         "finals": _finals(targets),
         "savings": comparisons,
         "savings_curves": savings_curves,
@@ -59,14 +65,15 @@ def summarize(store: Store) -> dict[str, Any]:
         "laws": chapter(finals(runs, with_origins(runs, targets))),
         "costs": _costs(runs),
     }
-    plain: dict[str, Any] = to_json(summary)
+    plain = Summary(to_json(summary))
+    plain.sweeps, plain.transfer = transfer.sweeps, transfer
     return plain
 
 
 def to_json(value: Any) -> Any:
-    """The value in JSON's types: an interval as a dict, nan and inf as None."""
-    if isinstance(value, Interval):
-        value = dataclasses.asdict(value)
+    """The value in JSON's types: a dataclass as a dict, nan and inf as None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

@@ -15,7 +15,7 @@ from mugrow.bench.spec import UserError
 from mugrow.sweeps.commands.advise import Advise
 from mugrow.sweeps.commands.bench import Bench
 from mugrow.sweeps.commands.check import Check
-from mugrow.sweeps.commands.coordcheck import Coordcheck
+from mugrow.sweeps.commands.coordcheck import CoordcheckCommand
 from mugrow.sweeps.commands.figure import Figure
 from mugrow.sweeps.commands.fit import Fit
 from mugrow.sweeps.commands.grow import Grow
@@ -26,7 +26,7 @@ from mugrow.sweeps.commands.report import Report
 from mugrow.sweeps.commands.reproduce import Reproduce
 from mugrow.sweeps.commands.run import Run
 from mugrow.sweeps.commands.savings import Savings
-from mugrow.sweeps.commands.transfer import Transfer
+from mugrow.sweeps.commands.transfer import TransferCommand
 
 Command = (
     Annotated[Run, subcommand("run")]
@@ -35,13 +35,13 @@ Command = (
     | Annotated[Figure, subcommand("figure")]
     | Annotated[Reproduce, subcommand("reproduce")]
     | Annotated[Check, subcommand("check")]
-    | Annotated[Coordcheck, subcommand("coordcheck")]
+    | Annotated[CoordcheckCommand, subcommand("coordcheck")]
     | Annotated[Grow, subcommand("grow")]
     | Annotated[New, subcommand("new")]
     | Annotated[Fit, subcommand("fit")]
     | Annotated[Ladder, subcommand("ladder")]
     | Annotated[Savings, subcommand("savings")]
-    | Annotated[Transfer, subcommand("transfer")]
+    | Annotated[TransferCommand, subcommand("transfer")]
     | Annotated[Advise, subcommand("advise")]
     | Annotated[Bench, subcommand("bench")]
 )

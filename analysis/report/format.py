@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mugrow.analysis import stats
+
 MISSING = "–"
 MINUS = "−"
 ACCOUNTINGS = {
@@ -17,6 +19,10 @@ ACCOUNTINGS = {
 }
 
 Interval = Mapping[str, Any]
+
+
+def finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def signed(text: str) -> str:
@@ -81,8 +87,10 @@ def seconds(value: float | None) -> str:
     return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
-def interval(item: Interval | None, text: Callable[[float | None], str]) -> str:
+def interval(item: Interval | stats.Interval | None, text: Callable[[float | None], str]) -> str:
     """``1.23× [1.10, 1.31]``; the value alone when there is no interval."""
+    if isinstance(item, stats.Interval):
+        item = {end: finite(value) for end, value in vars(item).items()}
     if item is None or item["value"] is None:
         return MISSING
     return text(item["value"]) + brackets(item["lo"], item["hi"], text)

@@ -11,9 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from mugrow.analysis.figures import transfer_words as words
 from mugrow.analysis.report import format as fmt
-from mugrow.analysis.report import laws, transfer
+from mugrow.analysis.report import laws
 from mugrow.analysis.report.tables import Table
+from mugrow.analysis.stats import Interval
+from mugrow.analysis.summary import Summary
+from mugrow.analysis.transfer.results import LadderResult, SettingResult
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPOKEN = {str(value): word for value, word in enumerate(DIGITS)} | {".": "point"}
@@ -48,7 +52,7 @@ def table(item: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def macros(summary: dict[str, Any]) -> str:
+def macros(summary: Summary) -> str:
     """One ``\\newcommand`` a line, for every number of the summary that a paper would quote."""
     study = summary["study"]
     return commands(study, [*numbers(summary), *laws.numbers(study, summary["laws"])])
@@ -88,7 +92,7 @@ def spelled(text: str) -> str:
     return "".join(word[0].upper() + word[1:] for word in letters.split())
 
 
-def numbers(summary: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def numbers(summary: Summary) -> Iterator[tuple[tuple[str, ...], str]]:
     """(parts of the name, text) of every number."""
     study = summary["study"]
     yield (study, "seeds"), str(summary["n_seeds"])
@@ -98,9 +102,9 @@ def numbers(summary: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
         yield (*key, "best log2 lr"), fmt.log2(row["log2_lr"])
         yield (*key, "best init"), f"{row['init_std']:.3g}"
         yield (*key, "best loss"), fmt.loss(row["loss"])
-    for ladder in summary["transfer"]["ladders"]:
+    for ladder in summary.transfer.ladders:
         yield from transferred(study, ladder)
-    for one in summary["transfer"]["operator_settings"]["compared"]:
+    for one in summary.transfer.operator_settings.compared:
         yield from kept(study, one)
     for row in summary["finals"]:
         arm = (study, row["target"], row["label"])
@@ -111,31 +115,31 @@ def numbers(summary: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
         yield from saved(study, row)
 
 
-def transferred(study: str, ladder: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def transferred(study: str, ladder: LadderResult) -> Iterator[tuple[tuple[str, ...], str]]:
     """A ladder's verdict and drift, and of its smallest size's best rate the shift and regret."""
-    key = (study, ladder["parametrization"], ladder["variant"], transfer.axis(ladder))
-    yield (*key, "verdict"), ladder["verdict"]["word"]
-    yield from interval((*key, "drift"), ladder["drift"]["slope"], 2)
-    for pair in transfer.from_smallest(ladder):
-        begin = transfer.size(ladder, pair["proxy"])
-        jump = (*key, begin, "to", transfer.size(ladder, pair["target"]))
-        yield from interval((*jump, "shift"), pair["shift_argmin_log2"], 2)
-        yield from interval((*jump, "vertex shift"), pair["shift_vertex_log2"], 2)
-        yield from interval((*jump, "regret"), pair["regret_nats"], 4)
-        yield from interval((*jump, "regret percent"), pair["regret_percent"], 2)
+    key = (study, ladder.parametrization, ladder.variant, words.axis(ladder))
+    yield (*key, "verdict"), ladder.verdict.word
+    yield from interval((*key, "drift"), ladder.drift.slope, 2)
+    for pair in ladder.from_smallest:
+        begin = words.size(ladder, pair.proxy)
+        jump = (*key, begin, "to", words.size(ladder, pair.target))
+        yield from interval((*jump, "shift"), pair.shift_argmin_log2, 2)
+        yield from interval((*jump, "vertex shift"), pair.shift_vertex_log2, 2)
+        yield from interval((*jump, "regret"), pair.regret_nats, 4)
+        yield from interval((*jump, "regret percent"), pair.regret_percent, 2)
 
 
-def kept(study: str, one: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def kept(study: str, one: SettingResult) -> Iterator[tuple[tuple[str, ...], str]]:
     """An operator's setting: verdict, best values, and the regret of the smallest growth's best."""
-    key = study, one["parametrization"], one["variant"], one["parameter"]
-    first, *larger = one["rungs"]
-    yield (*key, "verdict"), one["verdict"]["word"]
-    for rung in one["rungs"]:
-        yield (*key, rung["name"], "best"), transfer.value(rung["best"])
-    for rung in larger:
-        jump = (*key, first["name"], "to", rung["name"])
-        yield from interval((*jump, "regret"), rung["kept"]["regret_nats"], 4)
-        yield from interval((*jump, "regret percent"), rung["kept"]["regret_percent"], 2)
+    key = study, one.parametrization, one.variant, one.parameter
+    yield (*key, "verdict"), one.verdict.word
+    for rung in one.rungs:
+        yield (*key, rung.name, "best"), words.value(rung.best)
+    for rung in one.rungs:
+        if rung.kept is not None:
+            jump = (*key, one.rungs[0].name, "to", rung.name)
+            yield from interval((*jump, "regret"), rung.kept.regret_nats, 4)
+            yield from interval((*jump, "regret percent"), rung.kept.regret_percent, 2)
 
 
 def shape(row: dict[str, Any]) -> tuple[str, str]:
@@ -143,8 +147,10 @@ def shape(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def interval(
-    name: tuple[str, ...], item: dict[str, Any] | None, decimals: int
+    name: tuple[str, ...], item: Interval | dict[str, Any] | None, decimals: int
 ) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(item, Interval):
+        item = {end: fmt.finite(value) for end, value in vars(item).items()}
     if item is None:
         return
     for end, key in (("", "value"), ("lo", "lo"), ("hi", "hi")):

@@ -16,7 +16,7 @@ from mugrow.analysis.laws.table_rows import Columns, table_rows
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.read.table import read_table
 from mugrow.analysis.report import build, latex, laws
-from mugrow.analysis.summary import to_json
+from mugrow.analysis.summary import Summary, to_json
 from mugrow.bench.record import write_json
 
 QUESTION = "Which scaling law do these runs follow, what does it decide, and how far to trust it?"
@@ -40,7 +40,7 @@ def build_table(
     found: dict[str, Any] = to_json(chapter(rows, forms, resamples))
     write_json(folder / "laws.json", found)
     entries = {key: one for key, one in figures.FIGURES.items() if one.section == figures.LAWS}
-    drawn = build.draw_figures(entries, {"laws": found}, NO_STORE, folder / "figures")
+    drawn = build.draw_figures(entries, Summary(laws=found), NO_STORE, folder / "figures")
     listed = laws.tables(found)
     build.write_tables(listed, folder / "tables")
     macros = latex.commands(table.stem, list(laws.numbers(table.stem, found)))

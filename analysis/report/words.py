@@ -13,8 +13,8 @@ import pandas as pd
 
 from mugrow.analysis.report import format as fmt
 from mugrow.analysis.report import transfer
+from mugrow.analysis.summary import Summary
 
-Summary = dict[str, Any]
 Row = dict[str, Any]
 FEW_SEEDS = 6  # below six, a percentile interval over seeds cannot cover 95 %
 MANY = 8  # methods in one sentence; the table of methods has the numbers of more
@@ -98,9 +98,9 @@ def verdict(row: Row) -> str:
 
 def transferred(summary: Summary) -> Iterator[str]:
     """A sentence for each verdict that some ladder has, with the ladders that have it."""
-    ladders = summary["transfer"]["ladders"]
+    ladders = summary.transfer.ladders
     for word, shown in TRANSFERRED.items():
-        rows = [ladder for ladder in ladders if ladder["verdict"]["word"] == word]
+        rows = [ladder for ladder in ladders if ladder.verdict.word == word]
         if rows:
             yield f"{shown}: {'; '.join(map(transfer.briefly, rows))}."
 
@@ -135,7 +135,7 @@ def missing(summary: Summary, runs: pd.DataFrame) -> list[str]:
     roles = set(runs.loc[runs["status"] == "finished", "role"])
     if "proxy" not in roles:
         absent.append("No proxy has finished: there is no optimum and nothing on transfer.")
-    elif not summary["transfer"]["ladders"]:
+    elif not summary.transfer.ladders:
         absent.append("No two sizes have sweeps to compare: nothing can be said on transfer.")
     if "target" not in roles:
         absent.append("No target has finished: there are no final losses and no savings.")

@@ -7,8 +7,8 @@ import pytest
 from conftest import DATA
 from transfer_rows import LOG2_LRS, NARROW, bowl, source_rows, starts, sweep_rows, table
 
-from mugrow.analysis.transfer.chapter import ladder_labels, sweep_labels
 from mugrow.analysis.transfer.ladder import ladders
+from mugrow.analysis.transfer.results import ladder_labels, sweep_labels
 from mugrow.analysis.transfer.sweep import sweeps
 
 

@@ -11,7 +11,7 @@ from mugrow.analysis.transfer.asymptote import asymptotes, limits
 from mugrow.analysis.transfer.cost import cost
 from mugrow.analysis.transfer.ladder import AXES, Ladder
 from mugrow.analysis.transfer.metrics import drift, measured, pairs, rung, same_argmin
-from mugrow.analysis.transfer.sweep import Source, Sweep
+from mugrow.analysis.transfer.sweep import Sweep, SweepSource
 from mugrow.analysis.transfer.verdict import verdict
 
 GRID = np.array(LOG2_LRS)
@@ -169,7 +169,7 @@ def test_costs_by_hand():
     scratch = cost(found, 1, 0)
     assert scratch.search == 30 / 4
     assert scratch.total == pytest.approx((30 + 4) / (120 + 4))
-    source = Source(width=32, depth=2, log2_lr=-7.0, flops=5.0, flops_tuning=20.0)
+    source = SweepSource(width=32, depth=2, log2_lr=-7.0, flops=5.0, flops_tuning=20.0)
     twin = sweep(losses(-7.0), 64, 2.0)
     grown = sweep(losses(-7.0), 64, 2.0, source=source)
     with_twin = cost(Ladder(WIDTH, (2.0,), (grown,), (twin,), -7.0), 0, None)
