@@ -17,11 +17,9 @@ from matplotlib.figure import Figure
 from mugrow.analysis.figures import FIGURES, curves, draw, style
 from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report.format import speedup_short
-from mugrow.analysis.summary import summarize
+from mugrow.analysis.summary import Summary, summarize
+from mugrow.analysis.transfer.results import transfer_results
 from mugrow.bench.spec import UserError
-
-Summary = dict[str, Any]
-
 
 LOADED: list[tuple[Store, Summary]] = []  # the study is the same for every test: read it once
 
@@ -214,8 +212,10 @@ def test_targets_of_a_ladder_have_their_own_panels(summary: Summary, store: Stor
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_study_without_rows_gives_a_reason(name: str, summary: Summary, store: Store) -> None:
-    nothing = {key: [] if isinstance(value, list) else value for key, value in summary.items()}
-    nothing["transfer"] = {"ladders": [], "operator_settings": {"compared": []}}
+    nothing = Summary(
+        {key: [] if isinstance(value, list) else value for key, value in summary.items()}
+    )
+    nothing.transfer = transfer_results([])
     empty = Store(store.runs.iloc[:0], store.curves, store.trials, store.study)
     with pytest.raises(UserError, match=r"ha(s|ve) none"):
         drawn(name, nothing, empty)

@@ -11,15 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mugrow.analysis import figures, recovery
+from mugrow.analysis import figures
+from mugrow.analysis.measure import recovery
 from mugrow.analysis.read.store import load
 from mugrow.analysis.report import format as fmt
 from mugrow.analysis.report import latex, tables, transfer, words
 from mugrow.analysis.report.build import build
-from mugrow.analysis.summary import summarize
+from mugrow.analysis.summary import Summary, summarize
+from mugrow.analysis.transfer.results import transfer_results
+from mugrow.analysis.transfer.sweep import by_setting
 from mugrow.bench.record import write_json
 
-Summary = dict[str, Any]
 NOT_SWEPT = (
     "transfer_depth", "transfer_tokens", "transfer_batch", "transfer_growth", "operator_settings",
 )  # fmt: skip
@@ -316,13 +318,14 @@ def test_a_study_of_one_width_says_why_nothing_shows_transfer(study_dir: Path) -
 
 def test_macros_say_what_an_operators_setting_costs(summary: Summary) -> None:
     directory = Path(__file__).parents[2] / "results" / "reference" / "transfer-growth"
-    summary["transfer"] = summarize(load(directory))["transfer"]
+    summary.transfer = transfer_results(by_setting(load(directory).runs))
     found = macros_of(latex.macros(summary))
     assert found["mugrowQuickMupSzpShrinkVerdict"] == "inconclusive"
     assert found["mugrowQuickMupSzpShrinkOnepointfiveBest"] == "0.6"
-    kept = summary["transfer"]["operator_settings"]["compared"][1]["rungs"][2]["kept"]
+    kept = summary.transfer.operator_settings.compared[1].rungs[2].kept
+    assert kept is not None
     name = "mugrowQuickMupSzpShrinkOnepointfiveToFourRegretPercentHi"
-    assert found[name] == f"{kept['regret_percent']['hi']:.2f}"
+    assert found[name] == f"{kept.regret_percent.hi:.2f}"
 
 
 @pytest.mark.usefixtures("one_figure")
