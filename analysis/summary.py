@@ -16,7 +16,8 @@ import pandas as pd
 
 from mugrow.analysis.advice.fitted import finals
 from mugrow.analysis.advice.measured import with_origins
-from mugrow.analysis.laws.chapter import chapter
+from mugrow.analysis.laws.law import ScalingLaws
+from mugrow.analysis.laws.scaling import scaling_laws
 from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run
 from mugrow.analysis.measure.recovery import labelled_targets, recoveries
 from mugrow.analysis.measure.savings import ACCOUNTINGS, Curve, Saving, headline_and_curve
@@ -30,7 +31,15 @@ from mugrow.bench.record import STATUSES
 LEVEL = 0.95
 
 
-def summarize(store: Store) -> dict[str, Any]:
+class Summary(dict[str, Any]):
+    """The summary in JSON's types, and its ``laws`` as they were found."""
+
+    def __init__(self, plain: Mapping[str, Any] | None = None, *, laws: ScalingLaws) -> None:
+        super().__init__(plain or {})
+        self.laws = laws
+
+
+def summarize(store: Store) -> Summary:
     """The summary of a study, whole or partial: what has not been run yet is an empty list."""
     runs = store.runs
     every = by_setting(runs)
@@ -41,6 +50,7 @@ def summarize(store: Store) -> dict[str, Any]:
     curves = curves_by_run(store.curves, set(targets["run_id"]))
     n_seeds = int((targets if len(targets) else runs)["seed"].nunique())
     comparisons, savings_curves = _savings(targets, curves)
+    laws = scaling_laws(finals(runs, with_origins(runs, targets)))
     summary = {
         "study": store.study["name"],
         "n_seeds": n_seeds,
@@ -56,17 +66,16 @@ def summarize(store: Store) -> dict[str, Any]:
         "savings": comparisons,
         "savings_curves": savings_curves,
         "recovery": [dataclasses.asdict(one) for one in recoveries(store)],
-        "laws": chapter(finals(runs, with_origins(runs, targets))),
+        "laws": laws,
         "costs": _costs(runs),
     }
-    plain: dict[str, Any] = to_json(summary)
-    return plain
+    return Summary(to_json(summary), laws=laws)
 
 
 def to_json(value: Any) -> Any:
-    """The value in JSON's types: an interval as a dict, nan and inf as None."""
-    if isinstance(value, Interval):
-        value = dataclasses.asdict(value)
+    """The value in JSON's types: a dataclass by its ``to_json`` or its fields, nan, inf as None."""
+    if dataclasses.is_dataclass(value):
+        value = value.to_json() if hasattr(value, "to_json") else vars(value)
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

@@ -37,7 +37,7 @@ class Entry:
     ``section`` is the part of a report that shows it.
     """
 
-    function: Callable[[dict[str, Any], Store], Figure]
+    function: Callable[[Any, Store], Figure]
     title: str
     caption: str
     section: str = "study"

@@ -14,6 +14,7 @@ from typing import Any
 from mugrow.analysis.report import format as fmt
 from mugrow.analysis.report import laws, transfer
 from mugrow.analysis.report.tables import Table
+from mugrow.analysis.summary import Summary
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPOKEN = {str(value): word for value, word in enumerate(DIGITS)} | {".": "point"}
@@ -48,10 +49,10 @@ def table(item: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def macros(summary: dict[str, Any]) -> str:
+def macros(summary: Summary) -> str:
     """One ``\\newcommand`` a line, for every number of the summary that a paper would quote."""
     study = summary["study"]
-    return commands(study, [*numbers(summary), *laws.numbers(study, summary["laws"])])
+    return commands(study, [*numbers(summary), *laws.numbers(study, summary.laws)])
 
 
 def commands(study: str, named: Sequence[tuple[tuple[str, ...], str]]) -> str:
