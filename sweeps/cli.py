@@ -12,14 +12,14 @@ import tyro
 from tyro.conf import subcommand
 
 from mugrow.bench.spec import UserError
-from mugrow.sweeps.commands.advise import Advise
+from mugrow.sweeps.commands.advise import AdviseCommand
 from mugrow.sweeps.commands.bench import Bench
 from mugrow.sweeps.commands.check import Check
 from mugrow.sweeps.commands.coordcheck import CoordcheckCommand
 from mugrow.sweeps.commands.figure import Figure
-from mugrow.sweeps.commands.fit import Fit
+from mugrow.sweeps.commands.fit import FitCommand
 from mugrow.sweeps.commands.grow import Grow
-from mugrow.sweeps.commands.ladder import Ladder
+from mugrow.sweeps.commands.ladder import LadderCommand
 from mugrow.sweeps.commands.listing import List
 from mugrow.sweeps.commands.new import New
 from mugrow.sweeps.commands.report import Report
@@ -38,11 +38,11 @@ Command = (
     | Annotated[CoordcheckCommand, subcommand("coordcheck")]
     | Annotated[Grow, subcommand("grow")]
     | Annotated[New, subcommand("new")]
-    | Annotated[Fit, subcommand("fit")]
-    | Annotated[Ladder, subcommand("ladder")]
+    | Annotated[FitCommand, subcommand("fit")]
+    | Annotated[LadderCommand, subcommand("ladder")]
     | Annotated[Savings, subcommand("savings")]
     | Annotated[TransferCommand, subcommand("transfer")]
-    | Annotated[Advise, subcommand("advise")]
+    | Annotated[AdviseCommand, subcommand("advise")]
     | Annotated[Bench, subcommand("bench")]
 )
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mugrow.analysis import words as fmt
 from mugrow.analysis.read.store import load
-from mugrow.analysis.report import format as fmt
 from mugrow.analysis.summary import summarize
 
 ROOT = Path(__file__).parents[1]

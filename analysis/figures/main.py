@@ -12,11 +12,12 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from mugrow.analysis.figures import curves, emphasis, sweeps
+from mugrow.analysis.measure.savings import Accounting
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.report.format import ACCOUNTINGS, speedup_short
 from mugrow.analysis.summary import Summary
+from mugrow.analysis.words import ACCOUNTINGS, speedup_short
 
-ACCOUNTING = "source"
+ACCOUNTING: Accounting = "source"
 LONG = 45  # letters: two columns of the legend hold no more each
 
 
@@ -75,8 +76,8 @@ def add_legend(part: SubFigure, handles: Sequence[Line2D], columns: int) -> None
 def with_speedups(labels: Sequence[str], target: str, summary: Summary) -> list[str]:
     """Each method's name with its speed-up and interval, or why it has none."""
     found = {
-        row["label"]: f"{row['label']}: {speedup_short(row)}"
-        for row in summary["savings"]
-        if (row["target"], row["accounting"], row["at"]) == (target, ACCOUNTING, "scratch final")
+        label: f"{label}: {speedup_short(saving)}"
+        for (label, accounting), saving in summary.headlines(target).items()
+        if accounting == ACCOUNTING
     }
     return [found.get(label, label) for label in labels]

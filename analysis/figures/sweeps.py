@@ -20,7 +20,6 @@ from matplotlib.typing import ColorType
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.figures import transfer_words as words
-from mugrow.analysis.report.format import parametrization as shown
 from mugrow.analysis.transfer.ladder import SCRATCH
 from mugrow.analysis.transfer.results import (
     LadderResult,
@@ -28,6 +27,7 @@ from mugrow.analysis.transfer.results import (
     SweepResult,
     TransferResults,
 )
+from mugrow.analysis.words import parametrization as shown
 from mugrow.bench.spec import UserError
 
 Array = npt.NDArray[np.float64]

@@ -14,9 +14,9 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from mugrow.analysis import words as fmt
 from mugrow.analysis.figures import operator_settings, style, sweeps
 from mugrow.analysis.figures import transfer_words as words
-from mugrow.analysis.report import format as fmt
 from mugrow.analysis.transfer.results import LadderResult, TransferResults
 from mugrow.bench.spec import UserError
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from mugrow.analysis.report import format as fmt
+from mugrow.analysis import words as fmt
 from mugrow.analysis.transfer.optimum import Known
 from mugrow.analysis.transfer.results import LadderResult, SettingResult
 

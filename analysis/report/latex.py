@@ -9,14 +9,13 @@ says why.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
+from mugrow.analysis import words as fmt
 from mugrow.analysis.figures import transfer_words as words
-from mugrow.analysis.report import format as fmt
 from mugrow.analysis.report import laws
 from mugrow.analysis.report.tables import Table
 from mugrow.analysis.stats import Interval
-from mugrow.analysis.summary import Summary
+from mugrow.analysis.summary import AT_FINAL, ArmSaving, Summary
 from mugrow.analysis.transfer.results import LadderResult, SettingResult
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -54,8 +53,8 @@ def table(item: Table) -> str:
 
 def macros(summary: Summary) -> str:
     """One ``\\newcommand`` a line, for every number of the summary that a paper would quote."""
-    study = summary["study"]
-    return commands(study, [*numbers(summary), *laws.numbers(study, summary["laws"])])
+    study = summary.study
+    return commands(study, [*numbers(summary), *laws.numbers(study, summary.laws)])
 
 
 def commands(study: str, named: Sequence[tuple[tuple[str, ...], str]]) -> str:
@@ -94,25 +93,25 @@ def spelled(text: str) -> str:
 
 def numbers(summary: Summary) -> Iterator[tuple[tuple[str, ...], str]]:
     """(parts of the name, text) of every number."""
-    study = summary["study"]
-    yield (study, "seeds"), str(summary["n_seeds"])
-    for row in summary["optima"]:
-        key = (study, row["parametrization"], row["variant"], *shape(row))
-        yield (*key, "best lr"), f"{row['lr']:.3g}"
-        yield (*key, "best log2 lr"), fmt.log2(row["log2_lr"])
-        yield (*key, "best init"), f"{row['init_std']:.3g}"
-        yield (*key, "best loss"), fmt.loss(row["loss"])
+    study = summary.study
+    yield (study, "seeds"), str(summary.n_seeds)
+    for best in summary.optima:
+        key = (study, best.parametrization, best.variant, f"w{best.width}", f"d{best.depth}")
+        yield (*key, "best lr"), f"{best.lr:.3g}"
+        yield (*key, "best log2 lr"), fmt.log2(best.log2_lr)
+        yield (*key, "best init"), f"{best.init_std:.3g}"
+        yield (*key, "best loss"), fmt.loss(best.loss)
     for ladder in summary.transfer.ladders:
         yield from transferred(study, ladder)
     for one in summary.transfer.operator_settings.compared:
         yield from kept(study, one)
-    for row in summary["finals"]:
-        arm = (study, row["target"], row["label"])
-        yield from interval((*arm, "loss"), row["loss"], 4)
-        yield from interval((*arm, "bpb"), row["bpb"], 4)
-        yield from interval((*arm, "minus scratch"), row["minus_scratch"], 4)
-    for row in summary["savings"]:
-        yield from saved(study, row)
+    for final in summary.finals:
+        arm = (study, final.target, final.label)
+        yield from interval((*arm, "loss"), final.loss, 4)
+        yield from interval((*arm, "bpb"), final.bpb, 4)
+        yield from interval((*arm, "minus scratch"), final.minus_scratch, 4)
+    for saving in summary.savings:
+        yield from saved(study, saving)
 
 
 def transferred(study: str, ladder: LadderResult) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -142,29 +141,22 @@ def kept(study: str, one: SettingResult) -> Iterator[tuple[tuple[str, ...], str]
             yield from interval((*jump, "regret percent"), rung.kept.regret_percent, 2)
 
 
-def shape(row: dict[str, Any]) -> tuple[str, str]:
-    return f"w{row['width']}", f"d{row['depth']}"
-
-
 def interval(
-    name: tuple[str, ...], item: Interval | dict[str, Any] | None, decimals: int
+    name: tuple[str, ...], item: Interval | None, decimals: int
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    if isinstance(item, Interval):
-        item = {end: fmt.finite(value) for end, value in vars(item).items()}
-    if item is None:
-        return
-    for end, key in (("", "value"), ("lo", "lo"), ("hi", "hi")):
-        yield (*name, end), fmt.number(item[key], decimals)
+    if item is not None:
+        for end, value in (("", item.value), ("lo", item.lo), ("hi", item.hi)):
+            yield (*name, end), fmt.number(value, decimals)
 
 
-def saved(study: str, row: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def saved(study: str, row: ArmSaving) -> Iterator[tuple[tuple[str, ...], str]]:
     """Speed-up and saving of one accounting; losses other than scratch's final are in the name."""
-    at = () if row["at"] == "scratch final" else ("at", row["at"])
-    key = (study, row["target"], row["label"])
-    name = (*key, "speedup", row["accounting"], *at)
-    yield (*name, "state"), row["state"].replace("_", " ")
-    if row["state"] == "reached":
-        yield from interval(name, row["speedup"], 2)
-        yield from interval((*key, "saving", row["accounting"], *at), row["saving"], 3)
-    elif row["bound"] is not None:
-        yield name, WORD[row["state"]] + fmt.number(row["bound"], 2)
+    at = () if row.at == AT_FINAL else ("at", row.at)
+    key = (study, row.target, row.label)
+    name = (*key, "speedup", row.accounting, *at)
+    yield (*name, "state"), row.state.replace("_", " ")
+    if row.state == "reached":
+        yield from interval(name, row.speedup, 2)
+        yield from interval((*key, "saving", row.accounting, *at), row.saving, 3)
+    elif row.bound is not None:
+        yield name, WORD[row.state] + fmt.number(row.bound, 2)

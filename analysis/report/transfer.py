@@ -7,6 +7,7 @@ The same tables are on the terminal, on the page and in LaTeX. The table of verd
 import math
 from collections.abc import Iterator
 
+from mugrow.analysis import words as fmt
 from mugrow.analysis.figures.transfer_words import (
     NO_LOSS,
     axis,
@@ -16,7 +17,6 @@ from mugrow.analysis.figures.transfer_words import (
     size,
     value,
 )
-from mugrow.analysis.report import format as fmt
 from mugrow.analysis.report.tables import Table
 from mugrow.analysis.transfer.asymptote import Useful
 from mugrow.analysis.transfer.metrics import Pair

@@ -35,9 +35,9 @@ class TransferCommand:
     """Draw the figures on transfer (SVG and PNG) into this folder."""
 
     def __call__(self) -> None:
+        from mugrow.analysis.read.plain import to_json
         from mugrow.analysis.read.store import load
         from mugrow.analysis.report.transfer import listed, nothing
-        from mugrow.analysis.summary import to_json
         from mugrow.analysis.transfer.results import transfer_results
         from mugrow.analysis.transfer.sweep import by_setting
 

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import FIGURES, curves, draw, style
 from mugrow.analysis.read.store import Store, load
-from mugrow.analysis.report.format import speedup_short
 from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.transfer.results import transfer_results
+from mugrow.analysis.words import speedup_short
 from mugrow.bench.spec import UserError
 
 LOADED: list[tuple[Store, Summary]] = []  # the study is the same for every test: read it once

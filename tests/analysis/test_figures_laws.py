@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from law_studies import BREAK_EVEN
 from matplotlib.figure import Figure
+from mugrow.analysis.laws.chapter import chapter
 from test_chapter import RESAMPLES, run_rows, study_rows
 
 from mugrow.analysis.figures import FIGURES, LAWS, draw, laws, style
-from mugrow.analysis.laws.chapter import chapter
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.report.table_report import NO_STORE
-from mugrow.analysis.summary import to_json
 from mugrow.bench.spec import UserError
 
 Row = dict[str, Any]

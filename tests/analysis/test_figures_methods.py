@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from mugrow.analysis.figures import FIGURES, emphasis, forest, style
 from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report import tables, words
-from mugrow.analysis.report.format import speedup_short
 from mugrow.analysis.summary import summarize
+from mugrow.analysis.words import speedup_short
 from mugrow.bench.spec import UserError
 
 Summary = dict[str, Any]

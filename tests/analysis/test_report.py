@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mugrow.analysis import figures
+from mugrow.analysis import words as fmt
 from mugrow.analysis.measure import recovery
 from mugrow.analysis.read.store import load
-from mugrow.analysis.report import format as fmt
 from mugrow.analysis.report import latex, tables, transfer, words
 from mugrow.analysis.report.build import build
 from mugrow.analysis.summary import Summary, summarize

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from mugrow.analysis.measure.arms import label_targets
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store, load
-from mugrow.analysis.summary import summarize, to_json
+from mugrow.analysis.summary import summarize
 from mugrow.bench.spec import UserError
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from transfer_rows import bowl, sweep_rows, table
 
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import load
-from mugrow.analysis.summary import to_json
 from mugrow.analysis.transfer.results import TransferResults, transfer_results
 from mugrow.analysis.transfer.sweep import by_setting
 

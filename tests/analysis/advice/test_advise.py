@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from mugrow.analysis.advice.advise import Question, advise, decide
 from mugrow.analysis.advice.evidence import Evidence
-from mugrow.analysis.advice.plan import LARGEST, Plan
+from mugrow.analysis.advice.plan import LARGEST, GrowthPlan
 from mugrow.analysis.measure.savings import ACCOUNTINGS
 from mugrow.analysis.read.store import load
 from mugrow.analysis.stats import Interval
 from mugrow.bench.spec import UserError
 
 # the source costs a quarter of the target
-PLAN = Plan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=2e9)
+PLAN = GrowthPlan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=2e9)
 VERDICTS = {"grow", "scratch", "too close to call", "cannot say"}
 
 
@@ -74,7 +74,7 @@ def test_the_closest_evidence_that_reaches_decides():
 
 
 def test_a_source_as_dear_as_the_target_needs_no_law():
-    dear = Plan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=8e9)
+    dear = GrowthPlan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=8e9)
     assert decide(dear, [[evidence(0, 0.1)]])[0] == "scratch"
     assert decide(replace(dear, source_sunk=True), [[evidence(0, 0.1)]])[0] == "grow"
 

@@ -12,14 +12,14 @@ from mugrow.analysis.advice import fitted
 from mugrow.analysis.advice.experiment import settle
 from mugrow.analysis.advice.fitted import cost_ratio, finals, law_evidence
 from mugrow.analysis.advice.measured import target_runs
-from mugrow.analysis.advice.plan import Plan
+from mugrow.analysis.advice.plan import GrowthPlan
 from mugrow.analysis.read.store import load
 
 KAPPA, RHO, D0 = 0.6, 0.8, 4e9
 
 
 def plan(params=4e9, ratio=20.0, factor=2.0, source_ratio=20.0):
-    return Plan(
+    return GrowthPlan(
         target_params=params,
         target_tokens=params * ratio,
         source_params=params / factor,

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mugrow.analysis.laws.clusters import ends, residual_factors
 
 from mugrow.analysis.laws import get_form
-from mugrow.analysis.laws.clusters import ends, residual_factors
 from mugrow.analysis.laws.fit import fit
 from mugrow.analysis.laws.parabola import parabolas
 from mugrow.analysis.laws.result import FitResult

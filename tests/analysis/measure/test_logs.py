@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mugrow.analysis.read.foreign import read_arms, savings_curves
-from mugrow.analysis.read.foreign import savings as rows_of
+from mugrow.analysis.measure.logs import read_arms, savings_curves
+from mugrow.analysis.measure.logs import savings as rows_of
 from mugrow.bench.spec import UserError
 
 LOGS = Path("../shared/data/laws/inheritune_growth_logs/owt_runs.csv")
