@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mugrow.analysis import figures, recovery
+from mugrow.analysis import figures
+from mugrow.analysis.measure import recovery
 from mugrow.analysis.read.store import load
 from mugrow.analysis.report import format as fmt
 from mugrow.analysis.report import latex, tables, transfer, words
