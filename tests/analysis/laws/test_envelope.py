@@ -45,7 +45,7 @@ def test_the_optimum_is_between_the_sizes_that_change_places() -> None:
     sizes = np.geomspace(1e7, 1e9, 10)
     assert [one.n for one in changes] == pytest.approx(np.sqrt(sizes[1:] * sizes[:-1]))
     for one in changes:
-        assert one["c"] == pytest.approx(6 * one["n"] * one["d"], rel=1e-4)
+        assert one.c == pytest.approx(6 * one.n * one.d, rel=1e-4)
 
 
 def test_regressing_the_winners_is_biased() -> None:
