@@ -35,9 +35,9 @@ def test_published_laws_decide_within_their_range():
     assert evidence.cost_ratio.lo < evidence.cost_ratio.value < evidence.cost_ratio.hi
     assert evidence.basis.startswith("unknown; ")
     largest = 1_217_722_368
-    assert evidence.reach["params"] == pytest.approx(6e8 / largest)
-    assert evidence.reach["tokens"] == pytest.approx(6e9 / (30 * largest))
-    assert evidence.reach["flops"] == pytest.approx(6e8 * 6e9 / (30 * largest**2))
+    assert evidence.reach.params == pytest.approx(6e8 / largest)
+    assert evidence.reach.tokens == pytest.approx(6e9 / (30 * largest))
+    assert evidence.reach.flops == pytest.approx(6e8 * 6e9 / (30 * largest**2))
 
 
 @pytest.mark.parametrize(
