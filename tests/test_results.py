@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mugrow.analysis import words as fmt
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import load
 from mugrow.analysis.summary import summarize
 
@@ -58,7 +59,7 @@ def test_the_readme_quotes_the_drift_of_every_ladder(study: str) -> None:
 @pytest.mark.parametrize("study", STUDIES)
 def test_the_committed_claims_follow_from_the_committed_rows(study: str) -> None:
     committed = json.loads((RESULTS / study / "summary.json").read_text())
-    _assert_close(json.loads(json.dumps(summarize(load(RESULTS / study)))), committed)
+    _assert_close(json.loads(json.dumps(to_json(summarize(load(RESULTS / study))))), committed)
 
 
 def _assert_close(left: object, right: object) -> None:
