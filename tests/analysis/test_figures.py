@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from mugrow.analysis.figures import FIGURES, curves, draw, style
 from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report.format import speedup_short
 from mugrow.analysis.summary import Summary, summarize
-from mugrow.analysis.transfer.results import transfer_results
+from mugrow.analysis.transfer.results import SweepResult, transfer_results
 from mugrow.bench.spec import UserError
 
 LOADED: list[tuple[Store, Summary]] = []  # the study is the same for every test: read it once
@@ -62,7 +63,7 @@ def test_transfer_stars_the_minimum_of_every_width(summary: Summary, store: Stor
     for name, title in (("mup", "μP"), ("sp", "SP")):
         chosen = rungs(summary, name)
         stars = [line.get_xydata()[0] for line in lines(panel(figure, title), "_minimum")]
-        expected = [(s["argmin_log2_lr"], s["argmin_loss"]) for s in chosen]
+        expected = [(s.argmin_log2_lr, s.argmin_loss) for s in chosen]
         np.testing.assert_allclose(stars, expected)
         assert len(lines(panel(figure, title), "_mean")) == 2
     assert legend_texts(figure) == ["width 32", "width 64", "lowest mean", "diverged", "parabola"]
@@ -73,8 +74,8 @@ def test_transfer_parabola_has_its_vertex_and_curvature(summary: Summary, store:
     sweep = rungs(summary, "mup")[0]
     x, y = lines(axes, "_parabola")[0].get_data()
     fit = np.polynomial.Polynomial.fit(x, y, 2).convert().coef
-    assert 2 * fit[2] == pytest.approx(sweep["curvature"])
-    assert -fit[1] / (2 * fit[2]) == pytest.approx(sweep["vertex_log2_lr"])
+    assert 2 * fit[2] == pytest.approx(sweep.curvature)
+    assert -fit[1] / (2 * fit[2]) == pytest.approx(sweep.vertex_log2_lr)
 
 
 def test_transfer_marks_the_diverged_point_and_breaks_the_curve(
@@ -89,30 +90,35 @@ def test_transfer_marks_the_diverged_point_and_breaks_the_curve(
 
 def test_transfer_is_not_flattened_by_a_blown_up_loss(summary: Summary, store: Store) -> None:
     before = drawn("transfer", summary, store).axes[0].get_ylim()
-    blown = next(s for s in summary["sweeps"] if s["width"] == 32 and s["init_std"] == 0.04)
-    blown["points"][-1] |= {"loss": 50.0, "per_seed": [50.0, 50.0]}
-    figure = drawn("transfer", summary, store)
+    blown = next(s for s in summary.sweeps if s.width == 32 and s.init_std == 0.04)
+    high = replace(blown.points[-1], loss=50.0, per_seed=np.full(2, 50.0))
+    figure = drawn("transfer", with_sweep(summary, blown, points=(*blown.points[:-1], high)), store)
     assert figure.axes[0].get_ylim()[1] < before[1] + 0.5
     assert [mark.get_marker() for mark in lines(figure.axes[0], "_top")] == ["^"]
     assert "above the axis" in legend_texts(figure)
 
 
 def test_transfer_names_an_optimum_on_the_edge(summary: Summary, store: Store) -> None:
-    rungs(summary, "sp")[-1]["edge"] = "low"
-    figure = drawn("transfer", summary, store)
+    edged = with_sweep(summary, rungs(summary, "sp")[-1], edge="low")
+    figure = drawn("transfer", edged, store)
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["edge ←"]
 
 
-def rungs(summary: Summary, parametrization: str) -> list[Any]:
+def rungs(summary: Summary, parametrization: str) -> list[SweepResult]:
     """The sweeps of a parametrization's ladder along width."""
-    (ladder,) = [
-        one for one in summary["transfer"]["ladders"] if one["parametrization"] == parametrization
-    ]
-    return [summary["sweeps"][rung["sweep"]] for rung in ladder["rungs"]]
+    (ladder,) = [one for one in summary.transfer.ladders if one.parametrization == parametrization]
+    return [summary.sweeps[rung.sweep] for rung in ladder.rungs]
+
+
+def with_sweep(summary: Summary, changed: SweepResult, **fields: Any) -> Summary:
+    """The summary with other fields of one of its sweeps."""
+    swept = tuple(replace(s, **fields) if s is changed else s for s in summary.sweeps)
+    summary.transfer = replace(summary.transfer, sweeps=swept)
+    return summary
 
 
 def test_main_shows_a_single_sweep_where_there_is_no_ladder(summary: Summary, store: Store) -> None:
-    summary["transfer"]["ladders"] = []
+    summary.transfer = replace(summary.transfer, ladders=())
     figure = drawn("main", summary, store)
     panels = [axes for axes in figure.axes if axes.get_title() in ("μP", "SP")]
     assert [len(lines(axes, "_mean")) for axes in panels] == [1, 1]
@@ -127,11 +133,11 @@ def test_init_has_a_square_for_every_trial_and_a_star_at_the_best(
     for name, title in (("mup", "μP, width 32"), ("sp", "SP, width 32")):
         axes = panel(figure, title)
         best = min(
-            (s for s in summary["sweeps"] if s["parametrization"] == name and s["width"] == 32),
-            key=lambda s: s["argmin_loss"],
+            (s for s in summary.sweeps if s.parametrization == name and s.width == 32),
+            key=lambda s: s.argmin_loss,
         )
         star = lines(axes, "_minimum")[0].get_xydata()[0]
-        assert star == pytest.approx((best["argmin_log2_lr"], np.log2(best["init_std"])))
+        assert star == pytest.approx((best.argmin_log2_lr, np.log2(best.init_std)))
         squares, *_ = axes.collections
         missing = lines(axes, "_lost")[0].get_xydata()
         assert np.isfinite(squares.get_array()).sum() == (21 if name == "mup" else 20)

@@ -2,7 +2,9 @@
 
 import copy
 import json
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from mugrow.analysis.read.store import load
 from mugrow.analysis.report import format as fmt
 from mugrow.analysis.report import latex, tables, transfer, words
 from mugrow.analysis.report.build import build
+from mugrow.analysis.stats import Interval
 from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.transfer.results import transfer_results
 from mugrow.analysis.transfer.sweep import by_setting
@@ -240,21 +243,23 @@ def test_headline_covers_every_accounting_and_the_transfer(summary: Summary) -> 
 
 
 def test_a_rate_that_diverges_at_the_target_is_said(summary: Summary) -> None:
-    nothing = {"value": None, "lo": None, "hi": None, "n": 2}
-    pair = summary["transfer"]["ladders"][0]["pairs"][0]
-    pair |= {"regret_nats": nothing, "regret_percent": nothing, "regret_at": "diverged"}
-    first = next(transfer.sentences(summary["transfer"]))
+    high = Interval(math.inf, math.nan, math.nan, 2)
+    ladder, *others = summary.transfer.ladders
+    pair = replace(ladder.pairs[0], regret_nats=high, regret_percent=high, regret_at="diverged")
+    ladder = replace(ladder, pairs=(pair, *ladder.pairs[1:]))
+    summary.transfer = replace(summary.transfer, ladders=(ladder, *others))
+    first = next(transfer.sentences(summary.transfer))
     assert first.endswith("keeping the smallest size’s diverges there.")
     assert "regret diverges" in next(words.transferred(summary))
 
 
 def test_every_ladder_has_its_row_of_verdicts(summary: Summary) -> None:
     """Lingle's table: yes or no, and the numbers behind it."""
-    (mup, sp) = transfer.verdicts(summary["transfer"]).rows
+    (mup, sp) = transfer.verdicts(summary.transfer).rows
     assert mup[:4] == ("μP", "width", "w32 w64", "yes")
     assert (sp[3], sp[-2:]) == ("no", ("no", "2"))
     assert "−1.00" in sp[5]
-    skipped = transfer.skipped(summary["transfer"]).rows
+    skipped = transfer.skipped(summary.transfer).rows
     assert {row[1] for row in skipped} == {"w32-d2, init std 0.02", "w32-d2, init std 0.08"}
 
 
