@@ -58,6 +58,7 @@ RUN_SCHEMA = pa.schema(
         ("versions", pa.string()),
         ("reason", pa.string()),
         ("arm", pa.string()),
+        ("factors", pa.string()),  # JSON: by name, what an arm varies
     ]
 )
 CURVE_SCHEMA = pa.schema(
@@ -75,7 +76,7 @@ CURVE_SCHEMA = pa.schema(
     ]
 )
 # columns that an older table, or a smaller one, lacks: null there
-LATER = {"asymmetry", "arm", "grad_norm", "val_loss_averaged"}
+LATER = {"asymmetry", "arm", "factors", "grad_norm", "val_loss_averaged"}
 TRIAL_SCHEMA = pa.schema(
     [
         ("study", pa.string()),

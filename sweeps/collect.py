@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mugrow.bench.arm import factors_json
 from mugrow.bench.record import (
     CURVE_SCHEMA,
     RUN_SCHEMA,
@@ -57,6 +58,7 @@ def run_rows(runs: Iterable[PlannedRun], finished: Rows, study: str) -> list[dic
             "study": study,
             "role": run.role,
             "arm": run.arm,
+            "factors": factors_json(run.arm),
             "flops_source": _source_flops(run.spec.start.source_run_id, finished),
             "flops_tuning": None if run.role == "proxy" else tuning.get(run.sweep),
         }

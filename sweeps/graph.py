@@ -2,17 +2,19 @@
 
 Papers compare things of many kinds: cool-down branches off one trunk, a second corpus, blocks of a
 larger model. Their recipes list the runs themselves, each a spec with the *arm* of the comparison
-that it belongs to; the runs of an arm differ in their seeds, or in what a figure has on its axis.
+that it belongs to: an ``ArmName`` says by which factors. The runs of an arm differ in their seeds,
+or in what a figure has on its axis.
 
 A source is part of what grows from it, so a run and its ancestors are one value, and what several
 runs grow from is trained once. Hyperparameters are given, not searched: a recipe that tunes lists
 the runs of the sweep.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from mugrow.bench.arm import factors_of
 from mugrow.bench.growth import check_growth, check_start, method
 from mugrow.bench.spec import RunSpec, Scalar, Start
 from mugrow.sweeps.plan import Plan, PlannedRun, all_params, stacks_of
@@ -31,23 +33,33 @@ class Node:
     role: Literal["proxy", "target", "branch"] = "target"
 
     @property
+    def factors(self) -> Mapping[str, Scalar]:
+        """What its arm varies, by name."""
+        return factors_of(self.arm)
+
+    @property
     def line(self) -> tuple["Node", ...]:
         """The run with its ancestors, the eldest first."""
         return (*(self.source.line if self.source else ()), self)
 
 
 def grown(
-    source: Node, target: RunSpec, arm: str, how: str, policy: Start = FRESH, **params: Scalar
+    source: Node,
+    target: RunSpec,
+    arm: str,
+    by: str,
+    policy: Start = FRESH,
+    **params: Scalar,
 ) -> Node:
-    """``target`` with its weights grown from ``source`` by the method ``how``. ``policy`` says what
+    """``target`` with its weights grown from ``source`` by the method ``by``. ``policy`` says what
     becomes of optimizer and symmetry. Raises ``UserError`` for a growth that cannot be done."""
-    entry = method(how)
+    entry = method(by)
     start = replace(
         policy,
-        method=how,
+        method=by,
         source_run_id=source.spec.run_id,
         source_step=source.spec.last_step,
-        params=all_params(how, params),
+        params=all_params(by, params),
     )
     check_growth(entry, source.spec.model, target.model, params)
     check_start(entry, start)
@@ -58,13 +70,13 @@ def continued(source: Node, arm: str, policy: Start = CARRY, **fields: Any) -> N
     """``source`` trained on: its weights, its optimizer state, its place in schedule and batches,
     unless ``fields`` of its spec say otherwise; ``steps`` is the new horizon."""
     run = source.spec
-    taken_up = {
+    resumed = {
         "stop_step": None,
         "first_step": run.last_step,
         "first_batch": run.first_batch + run.train_steps,
         "rewarm_steps": 0,
     }
-    return grown(source, replace(run, **(taken_up | fields)), arm, "continue", policy)
+    return grown(source, replace(run, **(resumed | fields)), arm, "continue", policy)
 
 
 def plan_graph(nodes: Iterable[Node], stack_width: int) -> Plan:

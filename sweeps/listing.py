@@ -27,17 +27,17 @@ def listing(what: str) -> list[dict[str, str]]:
             own = {name: entry.title for name, entry in FIGURES.items()}
             return _named(own | dict(_paper_figures()))
         case "papers":
-            from mugrow.sweeps.recipes.papers import PAPERS, paper
+            from mugrow.sweeps.recipes.papers import REGISTRY, paper
 
             return [
                 {
-                    "name": name,
-                    "arxiv": arxiv,
-                    "title": paper(name).title,
-                    "figures": ", ".join(paper(name).figures),
-                    "summary": paper(name).summary,
+                    "name": entry.name,
+                    "arxiv": entry.arxiv,
+                    "title": entry.title,
+                    "figures": ", ".join(entry.figures),
+                    "summary": entry.summary,
                 }
-                for name, arxiv in PAPERS.items()
+                for entry in map(paper, REGISTRY.names())
             ]
         case "methods":
             from mugrow.bench.growth import names

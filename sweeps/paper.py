@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import DataSpec, RunSpec, UserError, unknown
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
+    from matplotlib.figure import Figure
 
     from mugrow.analysis.measure.claims import Claim
     from mugrow.analysis.read.store import Store
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mugrow.sweeps.graph import Node
 
 Scale = Literal["cpu", "gpu", "paper"]
+Base = Callable[[DataSpec, int], RunSpec]  # from a corpus and its vocabulary
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,48 @@ class Setting:
     run: RunSpec
     data: Mapping[str, DataSpec]
 
+    def spec(self, seed: int, width: float = 1, depth: float = 1, **fields: Any) -> RunSpec:
+        """The base run of another seed, at multiples of its width and depth; ``fields`` replace
+        others of its."""
+        model = self.run.model
+        larger = replace(model, width=round(model.width * width), depth=round(model.depth * depth))
+        given: dict[str, Any] = {"model": larger, "seed": seed, "data_seed": seed}
+        return replace(self.run, **(given | fields))
+
+
+def each_seed(
+    seeds: Mapping[str, Iterable[int]] | Iterable[int],
+    nodes: Callable[[Setting, int], Iterable["Node"]],
+) -> Callable[[Setting], Iterator["Node"]]:
+    """The runs of a figure: ``nodes`` for each of the seeds, which may be by scale."""
+
+    def runs(setting: Setting) -> Iterator["Node"]:
+        for seed in seeds[setting.scale] if isinstance(seeds, Mapping) else seeds:
+            yield from nodes(setting, seed)
+
+    return runs
+
+
+def source_of(target: RunSpec, **fields: Any) -> "Node":
+    """A source for ``target``, from which ``fields`` make it differ: of its seed, on batches of its
+    own (``mugrow.sweeps.plan`` says why)."""
+    from mugrow.sweeps.graph import Node
+    from mugrow.sweeps.plan import SOURCE_DATA_SEEDS
+
+    data_seed = target.data_seed + SOURCE_DATA_SEEDS
+    spec = replace(target, **({"data_seed": data_seed} | fields))
+    return Node(spec, ArmName("source", part="source"))
+
 
 @dataclass(frozen=True)
-class Figure:
+class PaperFigure:
     """``runs`` and what is evaluated of them is what it is drawn from; of ``claims``, each is
     decided by these alone."""
 
     title: str
     caption: str
     runs: Callable[[Setting], Iterable["Node"]]
-    draw: Callable[["Store"], "Drawing"]
+    draw: Callable[["Store"], "Figure"]
     claims: tuple["Claim[Store]", ...] = ()
     evaluations: Callable[[Setting], Iterable["Judged"]] | None = None
 
@@ -73,13 +107,13 @@ class Paper:
     arxiv: str
     title: str
     summary: str
-    bases: Mapping[Scale, Callable[[DataSpec, int], RunSpec]]
+    bases: Mapping[Scale, Base]
     corpora: Mapping[str, Mapping[Scale, Text]]
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, PaperFigure]
     untestable: tuple["Claim[Store]", ...] = ()
     stack_width: int = 768
 
-    def only(self, name: str | None) -> Mapping[str, Figure]:
+    def only(self, name: str | None) -> Mapping[str, PaperFigure]:
         """All figures, or the one called ``name``. Raises ``UserError``."""
         if name is None:
             return self.figures
@@ -87,7 +121,7 @@ class Paper:
             raise unknown(f"figure of {self.name}:", name, self.figures)
         return {name: self.figures[name]}
 
-    def claims(self, figures: Mapping[str, Figure]) -> Iterator["Claim[Store]"]:
+    def claims(self, figures: Mapping[str, PaperFigure]) -> Iterator["Claim[Store]"]:
         for figure in figures.values():
             yield from figure.claims
         if figures == self.figures:
@@ -142,13 +176,13 @@ def _pinned(text: Text, priced: bool) -> tuple[DataSpec, int]:
     return data, load(data, text.corpus).vocab_size
 
 
-def judged(given: Setting, figures: Mapping[str, Figure]) -> list["Judged"]:
+def judged(given: Setting, figures: Mapping[str, PaperFigure]) -> list["Judged"]:
     """What is evaluated for these figures; what several of them ask for, once."""
     asked = (figure.evaluations(given) for figure in figures.values() if figure.evaluations)
     return list(dict.fromkeys(one for each in asked for one in each))
 
 
-def experiment(paper: Paper, given: Setting, figures: Mapping[str, Figure]) -> "Experiment":
+def experiment(paper: Paper, given: Setting, figures: Mapping[str, PaperFigure]) -> "Experiment":
     """What is run for these figures."""
     from mugrow.sweeps.execute import Experiment
     from mugrow.sweeps.graph import plan_graph
@@ -168,7 +202,7 @@ def experiment(paper: Paper, given: Setting, figures: Mapping[str, Figure]) -> "
     )
 
 
-def report(paper: Paper, folder: Path, figures: Mapping[str, Figure]) -> Path:
+def report(paper: Paper, folder: Path, figures: Mapping[str, PaperFigure]) -> Path:
     """Write a paper's figures, its ledger and their page from the tables in ``folder``; returns
     the page."""
     from mugrow.analysis.measure.claims import ledger

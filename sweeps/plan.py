@@ -21,6 +21,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from mugrow.bench.arm import factors_of
 from mugrow.bench.growth import check_growth, check_start, method, stages
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, UserError
@@ -44,6 +45,11 @@ class PlannedRun:
     sweep: str
     trial: int | None = None
     arm: str | None = None
+
+    @property
+    def factors(self) -> Mapping[str, Scalar]:
+        """What its arm varies, by name; nothing without an arm."""
+        return factors_of(self.arm)
 
 
 @dataclass(frozen=True)

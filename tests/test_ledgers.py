@@ -8,6 +8,8 @@ import pytest
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.store import load
 from mugrow.analysis.report.paper import summary_line
+from mugrow.bench.arm import factors_json
+from mugrow.sweeps.factors import planned
 from mugrow.sweeps.recipes.papers import PAPERS, paper
 
 PAPERS_FOLDER = Path(__file__).parents[1] / "results/reference/papers"
@@ -25,9 +27,28 @@ def test_verdicts_follow_from_the_tables(name):
     for row, theirs in zip(rows, committed["claims"], strict=True):
         for key in ("value", "low", "high", "seeds_needed"):
             ours, committed_one = row.pop(key), theirs.pop(key)
-            close = ours is committed_one or ours == pytest.approx(committed_one, rel=1e-6)
+            close = ours is committed_one or ours == pytest.approx(
+                committed_one, rel=1e-9, abs=1e-12
+            )
             assert close, (row["claim"], key, ours, committed_one)
         assert row == theirs
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_the_recipe_says_what_the_tables_say_of_arms(name):
+    """Every committed run is planned by its recipe, which gives it the arm and factors it has."""
+    folder = PAPERS_FOLDER / name
+    runs, plan = load(folder).runs, planned(paper(name), folder)
+    ours = [plan[run_id] for run_id in runs["run_id"]]
+    assert [run.arm for run in ours] == list(runs["arm"])
+    kept = [text if isinstance(text, str) else None for text in runs["factors"]]
+    assert [factors_json(run.arm) for run in ours] == kept
+
+
+def test_an_arm_of_the_same_factors_has_one_name():
+    for name in COMMITTED:
+        runs = load(PAPERS_FOLDER / name).runs.dropna(subset="factors")
+        assert runs[["arm", "factors"]].drop_duplicates()["factors"].is_unique, name
 
 
 @pytest.mark.parametrize("name", COMMITTED)

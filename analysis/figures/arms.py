@@ -3,23 +3,31 @@
 A panel has a line for each arm, the mean over its finished seeds, with a band from the lowest to
 the highest. Against FLOPs the sources can be charged, which moves a grown arm to the right by what
 its source had cost: then lines that are level at one place paid the same for the same loss.
+
+A paper's figure is ``row(CurvePanel(...), DotPanel(...), ...)``: panels as data, each drawn from
+the store alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.figures.curves import COMPUTE, seed_means, shown_range
-from mugrow.analysis.measure.measured import arm
+from mugrow.analysis.measure.measured import arm, finals
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
 
 Looks = Mapping[str, style.Look]
+Quantities = Mapping[str, Callable[[Store], Interval]]
+Places = Mapping[float, str] | Mapping[int, str]
 LOSS = "validation loss (nats per token)"
+FINAL = f"final {LOSS}"
 
 
 def points(store: Store, name: str) -> pd.DataFrame:
@@ -42,12 +50,12 @@ def curves(
     """Validation loss against FLOPs or tokens. ``looks`` are by arm, by default those of methods
     of these names; the legend is left to the caller."""
     assert x == "flops" or not charge_source, "a source's tokens are not those of its target"
-    rows = {name: points(store, name) for name in arms}
-    low, high = shown_range(pd.concat(rows.values()))
+    logged = {name: points(store, name) for name in arms}
+    low, high = shown_range(pd.concat(logged.values()))
     shown = []
-    for name, own in rows.items():
-        means = seed_means(own)
-        at = own.groupby("step")[x].mean()[means.index]
+    for name, rows in logged.items():
+        means = seed_means(rows)
+        at = rows.groupby("step")[x].mean()[means.index]
         at = at + (means["source"] if charge_source else 0.0)
         shown += list(at[means["mean"] <= high])
         look = (looks or {}).get(name) or style.look(name)
@@ -82,3 +90,126 @@ def dots(
         ends = [end if np.isfinite(end) else found.value for end in (found.lo, found.hi)]
         axis.plot(ends, [row, row], color=look.colour, lw=1.3, label="_whisker")
         axis.plot([found.value], [row], look.marker, color=look.colour, label="_value")
+
+
+@dataclass(frozen=True)
+class CurvePanel:
+    """``curves`` of arms. ``level`` is an arm whose mean final loss is a dashed line; ``legend`` is
+    the panel's own. ``names`` may depend on the store."""
+
+    names: Sequence[str] | Callable[[Store], Sequence[str]]
+    looks: Looks | None = None
+    x: Literal["flops", "tokens"] = "tokens"
+    charge_source: bool = False
+    title: str = ""
+    level: str | None = None
+    legend: bool = True
+
+    def draw(self, axis: Axes, store: Store) -> None:
+        names = self.names(store) if callable(self.names) else self.names
+        curves(axis, store, names, self.x, self.charge_source, self.looks)
+        axis.set_title(self.title)
+        if self.level is not None:
+            loss = float(np.mean(list(finals(store.runs, self.level).values())))
+            axis.axhline(loss, color=style.GREY, ls="--", lw=1, label="_level")
+        if self.legend:
+            axis.legend()
+
+
+@dataclass(frozen=True)
+class DotPanel:
+    """``dots`` of quantities by label; ``zero`` marks where one is 0."""
+
+    quantities: Quantities
+    xlabel: str
+    looks: Looks | None = None
+    zero: bool = False
+
+    def draw(self, axis: Axes, store: Store) -> None:
+        found = [quantity(store) for quantity in self.quantities.values()]
+        dots(axis, list(self.quantities), found, self.looks)
+        axis.set_xlabel(self.xlabel)
+        if self.zero:
+            axis.axvline(0, color="black", lw=0.8)
+
+
+@dataclass(frozen=True)
+class SweepPanel:
+    """Final losses against a factor: a line through the means over seeds with the band of seeds,
+    the lowest mean starred; the arm ``level`` with its band across. ``places`` are arms by the
+    factor's value, and may depend on the store."""
+
+    places: Places | Callable[[Store], Places]
+    xlabel: str
+    look: style.Look
+    label: str
+    level: str | None = None
+    log: bool = True
+    legend: bool = False
+
+    def draw(self, axis: Axes, store: Store) -> None:
+        places = self.places(store) if callable(self.places) else self.places
+        arms: dict[float, str] = dict(sorted(places.items()))
+        x, colour = list(arms), self.look.colour
+        losses = [list(finals(store.runs, name).values()) for name in arms.values()]
+        means = [float(np.mean(values)) for values in losses]
+        low, high = ([end(values) for values in losses] for end in (min, max))
+        axis.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+        axis.plot(x, means, self.look.marker + "-", color=colour, label=self.label)
+        best = int(np.argmin(means))
+        style.mark_minimum(axis, x[best], means[best], colour)
+        if self.level is not None:
+            base = list(finals(store.runs, self.level).values())
+            axis.axhspan(min(base), max(base), color=style.GREY, alpha=0.12, lw=0)
+            axis.axhline(float(np.mean(base)), color=style.GREY, ls="--", label=self.level)
+        axis.set(xlabel=self.xlabel, ylabel=FINAL, xscale="log" if self.log else "linear")
+        axis.set_xticks(x, [f"{at:g}" for at in x], minor=False)
+        axis.minorticks_off()
+        if self.legend:
+            axis.legend()
+
+
+@dataclass(frozen=True)
+class AnyPanel:
+    """A panel that a function draws."""
+
+    function: Callable[[Axes, Store], None]
+
+    def draw(self, axis: Axes, store: Store) -> None:
+        self.function(axis, store)
+
+
+Panel = CurvePanel | DotPanel | SweepPanel | AnyPanel
+
+
+def row(
+    *panels: Panel,
+    widths: Sequence[float] | None = None,
+    share_x: bool = False,
+    share_y: bool = False,
+    below: Looks | None = None,
+    columns: int = 4,
+) -> Callable[[Store], Figure]:
+    """A figure of panels beside each other; a label that the loss axes have in common is given
+    once. ``below`` puts one legend of these looks under all of them, in ``columns``."""
+
+    def draw(store: Store) -> Figure:
+        figure, axes = style.panels(
+            1, len(panels), width_ratios=widths, sharex=share_x, sharey=share_y
+        )
+        ends: list[float] = []
+        for axis, panel in zip(axes[0], panels, strict=True):
+            panel.draw(axis, store)
+            ends += axis.get_ylim()
+        if share_y:
+            axes[0, 0].set_ylim(min(ends), max(ends))
+        for axis in axes[0, 1:]:
+            if axis.get_ylabel() == axes[0, 0].get_ylabel():
+                axis.set_ylabel("")
+        if below is not None:
+            figure.set_figheight(style.PANEL + 0.7)
+            handles = [style.handle(name, mine=look) for name, look in below.items()]
+            style.legend_below(figure, handles, columns)
+        return figure
+
+    return draw

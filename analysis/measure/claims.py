@@ -9,7 +9,7 @@ interval over seeds, and the verdict follows from the two:
     inconclusive    it does neither, or there is no interval
     not testable    the claim is about what cannot be measured here, and the reason is given
 
-The surprising fact: a range open at one end, "above 1", can be reproduced by an effect far smaller
+A range open at one end, "above 1", can be reproduced by an effect far smaller
 than the paper's. The ledger shows both numbers, and the verdict is about the range alone.
 """
 
@@ -57,6 +57,28 @@ class Claim(Generic[Tables]):
         if self.high == math.inf:
             return f"above {self.low:g}"
         return f"below {self.high:g}" if self.low == -math.inf else f"{self.low:g} to {self.high:g}"
+
+
+def claim(
+    name: str, says: str, where: str, quantity: str, holds: "Condition[Tables]"
+) -> Claim[Tables]:
+    """A claim that is measured: ``holds`` is its quantity with a range, as
+    ``final(grown) - final(scratch) < 0``."""
+    return Claim(name, says, where, quantity, holds.measure, holds.low, holds.high)
+
+
+def untestable(name: str, says: str, where: str, why: str) -> Claim[Any]:
+    """A claim that nothing here can decide."""
+    return Claim(name, says, where, untestable=why)
+
+
+@dataclass(frozen=True)
+class Condition(Generic[Tables]):
+    """What is measured, and the range that it lies in where a claim holds."""
+
+    measure: Callable[[Tables], Interval]
+    low: float = -math.inf
+    high: float = math.inf
 
 
 def verdict(claim: Claim[Any], found: Interval) -> Verdict:

@@ -1,8 +1,9 @@
 """What a claim is about, from a study's tables: losses of arms, differences, predictions, drifts.
 
-The arms of a study written out run by run are in the column ``arm``. Of runs that share a seed the
-batches and initial draws are the same, so arms are compared seed by seed. Every function gives an
-``Interval`` over seeds: Student's, or the jackknife's where a quantity is no mean of seeds.
+The arms of a study written out run by run are in the columns ``factors`` and ``arm``. Of runs that
+share a seed the batches and initial draws are the same, so arms are compared seed by seed. Every
+function gives an ``Interval`` over seeds: Student's, or the jackknife's where a quantity is no mean
+of seeds.
 """
 
 import math
@@ -16,22 +17,41 @@ from mugrow.analysis.measure.arms import curves_by_run
 from mugrow.analysis.measure.savings import Accounting, baseline_final, compare
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import NOTHING, Interval, jackknife_interval, student_interval
+from mugrow.bench.arm import factors_from_json, factors_of
 from mugrow.bench.spec import UserError
 
 
 def arm(runs: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The finished runs of an arm, by seed. Raises ``UserError`` where it has none."""
-    own = runs[(runs["arm"] == name) & (runs["status"] == "finished")]
-    if own.empty:
-        raise UserError(f"arm {name!r} has no finished run")
-    return own.sort_values("seed")
+    """The finished runs of an arm, by seed, which its factors select (an ``ArmName``) or its name.
+    Raises ``UserError`` where it has none."""
+    found = runs[_named(runs, name) & (runs["status"] == "finished")]
+    if found.empty:
+        raise UserError(f"arm {str(name)!r} has no finished run")
+    return found.sort_values("seed")
+
+
+def _named(runs: pd.DataFrame, name: str) -> "pd.Series[bool]":
+    """Which rows are an arm's: by its factors, or by its name where it or the table has none."""
+    factors = factors_of(name)
+    if not factors or "factors" not in runs or runs["factors"].isna().all():
+        return runs["arm"] == name
+    texts = runs["factors"]
+    said = [factors_from_json(text) if isinstance(text, str) else None for text in texts]
+    return pd.Series([one == factors for one in said], index=runs.index)
+
+
+def factor_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """The factors of runs, a column each, by the index of ``runs``; missing where a run has not
+    that factor: ``runs[factor_table(runs)["g"] == 2]``."""
+    said = [factors_from_json(text) if isinstance(text, str) else {} for text in runs["factors"]]
+    return pd.DataFrame(said, index=runs.index)
 
 
 def finals(runs: pd.DataFrame, name: str) -> dict[int, float]:
     """Final validation losses of an arm by seed, in nats per token."""
-    own = arm(runs, name)
-    assert own["seed"].is_unique, f"arm {name} has two runs of one seed"
-    return dict(zip(own["seed"].astype(int), own["final_val_loss"].astype(float), strict=True))
+    rows = arm(runs, name)
+    assert rows["seed"].is_unique, f"arm {name} has two runs of one seed"
+    return dict(zip(rows["seed"].astype(int), rows["final_val_loss"].astype(float), strict=True))
 
 
 def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Interval:

@@ -16,8 +16,8 @@ OUT = Path("results/papers")
 class Reproduce:
     """Train a paper's runs, draw its figures and check its claims. Resumes whatever is there.
 
-    PAPER is a name of `mugrow list papers`, or an arXiv id. Papers share their runs: what two of
-    them compare against is trained once.
+    PAPER is a name of `mugrow list papers`, an arXiv id, or a Python file with a PAPER. Papers
+    share their runs: what two of them compare against is trained once.
     """
 
     paper: Annotated[Positional[str], arg(metavar="PAPER")]

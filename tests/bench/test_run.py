@@ -108,7 +108,12 @@ def test_proxies_keep_no_checkpoint(run, corpus, tmp_path):
 def test_the_row_of_a_run(job, run):
     run_stack(job)
     found, rows = row(job, 0), curve(job, 0)
-    assert found.keys() == set(RUN_SCHEMA.names) - {"flops_source", "flops_tuning", "arm"}
+    assert found.keys() == set(RUN_SCHEMA.names) - {
+        "flops_source",
+        "flops_tuning",
+        "arm",
+        "factors",
+    }
     expected = {
         "run_id": run.run_id,
         "study": "a study",

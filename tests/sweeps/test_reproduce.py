@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,9 +10,10 @@ from mugrow.analysis.figures import style
 from mugrow.analysis.measure.claims import Claim
 from mugrow.analysis.measure.measured import difference, finals
 from mugrow.analysis.read.store import load
+from mugrow.bench import entries
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
-from mugrow.sweeps.paper import Figure, Paper, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Text
 from mugrow.sweeps.recipes.papers import PAPERS, bases, paper
 
 SEEDS = (0, 1)
@@ -71,8 +73,8 @@ def tiny_paper(monkeypatch, corpus):
         bases={"cpu": base},
         corpora={"text": {"cpu": Text(str(corpus))}},
         figures={
-            "T1": Figure("Scratch", "Final losses.", scratch, draw),
-            "T2": Figure("Both", "More.", grown_runs, draw, (
+            "T1": PaperFigure("Scratch", "Final losses.", scratch, draw),
+            "T2": PaperFigure("Both", "More.", grown_runs, draw, (
                 Claim("ahead", "growing helps", "abstract", "grown minus scratch, nats", ahead,
                       high=0.0),
             ), evaluations),
@@ -169,6 +171,36 @@ def test_papers_are_found_by_name_and_by_arxiv_id(mugrow):
     assert [row["name"] for row in listed] == list(PAPERS)
     figures = {row["name"] for row in json.loads(mugrow("list", "figures", "--json").out)}
     assert {"savings", "nanolm/M1"} <= figures
+
+
+OWN = """
+from dataclasses import replace
+from mugrow.sweeps.recipes.papers import paper
+PAPER = replace(paper("gstack"), name="mine")
+"""
+
+
+def test_a_paper_of_ones_own_is_a_file(mugrow, tmp_path):
+    path = tmp_path / "mine.py"
+    assert f"no such file: {path}" in mugrow("reproduce", path).err
+    path.write_text(OWN)
+    assert paper(str(path)).name == "mine"
+    path.write_text("PAPER = 3")
+    assert f"{path} has no PAPER that is a Paper" in mugrow("reproduce", path).err
+    path.write_text("1 / 0")
+    assert "cannot be imported: ZeroDivisionError" in mugrow("reproduce", path).err
+
+
+def test_a_paper_of_ones_own_is_an_entry_point(mugrow, monkeypatch):
+    mine = replace(paper("gstack"), name="mine")
+    point = SimpleNamespace(name="mine", value="there:PAPER", load=lambda: mine)
+    monkeypatch.setattr(entries, "entry_points", lambda group: [point])
+    entries._installed.cache_clear()
+    assert paper("mine") is mine
+    listed = json.loads(mugrow("list", "papers", "--json").out)
+    assert listed[-1]["name"] == "mine"
+    monkeypatch.undo()
+    entries._installed.cache_clear()
 
 
 @pytest.mark.parametrize("name", PAPERS)

@@ -1,8 +1,14 @@
-"""Papers by name, one a file: its figures, their runs, and its claims."""
+"""Papers by name, each a folder: its figures, their runs, and its claims.
+
+Others' come by entry point, in the group ``mugrow.papers``, or as a Python file with a ``PAPER``.
+"""
 
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
-from mugrow.bench.spec import unknown
+from mugrow.bench.entries import Registry, in_one_line
+from mugrow.bench.spec import UserError, unknown
 from mugrow.sweeps.paper import Paper
 
 PAPERS = {  # name: arXiv id
@@ -25,12 +31,38 @@ PAPERS = {  # name: arXiv id
 }
 
 
-def paper(name: str) -> Paper:
-    """The paper of that name or arXiv id; ``UserError`` when there is none."""
+REGISTRY = Registry("paper", Paper, __name__, "PAPER", tuple(PAPERS), "mugrow.papers")
+
+
+def paper(word: str) -> Paper:
+    """The paper of that name or arXiv id, or the ``PAPER`` of a Python file. Raises ``UserError``
+    where there is none, or where somebody's cannot be loaded."""
+    if word.endswith(".py"):
+        return _of_file(Path(word))
     by_id = {arxiv: known for known, arxiv in PAPERS.items()}
-    name = by_id.get(name, name)
+    name = by_id.get(word, word)
+    if REGISTRY.is_plugin(name):
+        return REGISTRY.get(name)
     if name not in PAPERS:
-        raise unknown("paper", name, [*PAPERS, *by_id])
+        raise unknown("paper", name, [*REGISTRY.names(), *by_id])
     found = import_module(f"{__name__}.{name.replace('-', '_')}.paper").PAPER
     assert isinstance(found, Paper)
+    return found
+
+
+def _of_file(path: Path) -> Paper:
+    """Import one file, under a name that hides no other module."""
+    if not path.is_file():
+        raise UserError(f"no such file: {path}")
+    spec = spec_from_file_location(f"mugrow_file_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # somebody else's file may raise anything
+        raise UserError(f"{path} cannot be imported: {in_one_line(error)}") from error
+    found = getattr(module, "PAPER", None)
+    if not isinstance(found, Paper):
+        raise UserError(f"{path} has no PAPER that is a Paper")
     return found

@@ -5,7 +5,12 @@ The learning rate is the one that the study ``transfer-width`` finds at width 32
 transfers it to, a half step costs less than 0.1 % of the loss.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.sweeps.paper import Base, Scale, Text
 
 LOG2_LR = -7.5
 
@@ -23,16 +28,48 @@ def gpu(data: DataSpec, vocabulary: int) -> RunSpec:
 
 
 def _run(data: DataSpec, model: ModelSpec, sequences: int) -> RunSpec:
-    return RunSpec(
-        model=model,
-        base=model,
-        parametrization="mup",
-        hyper=HyperSpec(lr=2.0**LOG2_LR, init_std=0.1),
-        schedule=ScheduleSpec(),
-        data=data,
-        batch_sequences=sequences,
-        steps=400,
-        seed=0,
-        data_seed=0,
-        log_every=20,
-    )
+    small = published(
+        model, lr=2.0**LOG2_LR, init_std=0.1, parametrization="mup", schedule=ScheduleSpec(),
+        batch_sequences=sequences, steps=400, log_every=20,
+    )  # fmt: skip
+    return small(data, model.vocab_size)
+
+
+COSINE = ScheduleSpec(kind="cosine", warmup=0.01, cooldown=0.0, final=0.1)
+
+
+def published(
+    model: ModelSpec,
+    *,
+    lr: float,
+    batch_sequences: int,
+    steps: int,
+    log_every: int,
+    init_std: float = 0.02,
+    parametrization: str = "sp",
+    schedule: ScheduleSpec = COSINE,
+    **fields: Any,
+) -> Base:
+    """A run of seed 0 as papers describe theirs, on whatever text it is given. The vocabulary of
+    ``model`` gives way to that text's; ``fields`` are others of ``RunSpec``."""
+
+    def run(data: DataSpec, vocabulary: int) -> RunSpec:
+        own = replace(model, vocab_size=vocabulary)
+        usual: dict[str, Any] = {"base": own, "hyper": HyperSpec(lr=lr, init_std=init_std)}
+        return RunSpec(
+            model=own, parametrization=parametrization, schedule=schedule, data=data, seed=0,
+            data_seed=0, batch_sequences=batch_sequences, steps=steps, log_every=log_every,
+            **(usual | fields),
+        )  # fmt: skip
+
+    return run
+
+
+def scales(paper: Base) -> Mapping[Scale, Base]:
+    """The two small scales beside a paper's own."""
+    return {"cpu": cpu, "gpu": gpu, "paper": paper}
+
+
+def one_text(paper: Text) -> Mapping[str, Mapping[Scale, Text]]:
+    """The one corpus ``text``: Python's sources at the small scales, beside a paper's own."""
+    return {"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": paper}}

@@ -102,15 +102,15 @@ def planted(speedups, noise=0.0):
 
 @pytest.mark.parametrize("times", [0.7, 0.9, 1.0, 1.3, 1.6])
 def test_a_speedup_is_read_off_scratchs_own_losses(times):
-    found = speedup_percent(planted({STACK: times}), STACK)
+    found = speedup_percent(STACK)(planted({STACK: times}))
     assert found.value == pytest.approx(100 * (times - 1), abs=1e-6)
     assert found.hi - found.lo < 1e-6  # all seeds shift alike
 
 
 def test_a_speedup_beyond_the_budgets_is_not_claimed():
     store = planted({STACK: 4.0, "width zero": 0.1})
-    assert speedup_percent(store, STACK).value == pytest.approx(60)
-    assert speedup_percent(store, "width zero").value == pytest.approx(-40)
+    assert speedup_percent(STACK)(store).value == pytest.approx(60)
+    assert speedup_percent(OPERATORS["width zero"])(store).value == pytest.approx(-40)
 
 
 def test_the_papers_own_speedups_reproduce_every_claim():

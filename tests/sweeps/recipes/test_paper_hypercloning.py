@@ -7,6 +7,7 @@ from unread import planned, setting
 
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.measure.measured import speedup
+from mugrow.analysis.measure.quantity import logged
 from mugrow.analysis.read.store import Store
 from mugrow.sweeps.recipes.papers import paper
 from mugrow.sweeps.recipes.papers.hypercloning import paper as hypercloning
@@ -17,10 +18,10 @@ from mugrow.sweeps.recipes.papers.hypercloning.claims import (
     LARGE,
     LESS_TRAINED,
     MODES,
+    NOISY,
     RANDOM,
     after,
     named,
-    parted,
 )
 from mugrow.sweeps.recipes.papers.hypercloning.paper import PAPER
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
@@ -52,13 +53,17 @@ def test_targets_are_clones_of_models_of_one_half_or_one_quarter():
     assert (shapes[FROM_SMALL], shapes[FROM_MIDDLE]) == ((32, 128, 400), (64, 128, 400))
 
 
+def parted(store, mode):
+    return logged(mode, "asymmetry", "last")(store).value
+
+
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(hypercloning.SEEDS, "cpu", range(1))
     ran = reproduced(paper("hypercloning"))
     rows = ledger(PAPER.claims(PAPER.figures), ran)
     assert len(rows) == 5 + 3 + 1 + 1 + 6 + 1
-    assert parted(ran, CLONE).value < 1e-5  # nothing parts its copies
-    assert parted(ran, "noisy").value > 1e-3
+    assert parted(ran, CLONE) < 1e-5  # nothing parts its copies
+    assert parted(ran, NOISY) > 1e-3
 
 
 # --- arms whose answers are known --------------------------------------------------------------

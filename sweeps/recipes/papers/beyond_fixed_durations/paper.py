@@ -31,7 +31,7 @@ from typing import Literal
 from mugrow.analysis.measure.claims import Claim
 from mugrow.bench.spec import AverageSpec, DataSpec, HyperSpec, RunSpec, ScheduleSpec, llama
 from mugrow.sweeps.graph import Node, continued
-from mugrow.sweeps.paper import Figure, Paper, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.beyond_fixed_durations import figures
 from mugrow.sweeps.recipes.papers.beyond_fixed_durations.claims import (
@@ -177,7 +177,7 @@ PAPER = Paper(
     bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": paper_scale},
     corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": SLIMPAJAMA}},
     figures={
-        "D1": Figure(
+        "D1": PaperFigure(
             "One trunk with its cool-downs, and a cosine for each horizon",
             "Left at the base learning rate: means and ranges over seeds. Right each schedule at "
             "the best of four rates, in the grey band within half a percent.",
@@ -215,7 +215,7 @@ PAPER = Paper(
                 ),
             ),
         ),
-        "D2": Figure(
+        "D2": PaperFigure(
             "How long a cool-down must be, and its shape",
             "Against the cosine at its best rate; the cool-downs are at the base one. The stars "
             "mark the lowest.",
@@ -242,7 +242,7 @@ PAPER = Paper(
                 ),
             ),
         ),
-        "D3": Figure(
+        "D3": PaperFigure(
             "Weights averaged along the trunk, and its cool-downs",
             "Left the trunk at the base rate, its averages, and the ends of its 20 % cool-downs. "
             "Right how much of the way down to those the averages go.",
@@ -268,7 +268,7 @@ PAPER = Paper(
                 ),
             ),
         ),
-        "D4": Figure(
+        "D4": PaperFigure(
             "What a ladder of horizons costs",
             "FLOPs of the runs themselves, at one rate and one seed, for the first one, two, ... "
             "of the horizons. Dashed is 0.6.",

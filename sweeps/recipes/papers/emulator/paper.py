@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.measure.claims import Claim
@@ -36,7 +36,7 @@ from mugrow.analysis.stats import student_interval
 from mugrow.bench.spec import DataSpec, HyperSpec, RunSpec, ScheduleSpec, llama
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Figure, Paper, Scale, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Scale, Setting, Text
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.emulator.claims import (
     BASE,
@@ -124,7 +124,7 @@ def runs(setting: Setting) -> Iterator[Node]:
         yield from judged.nodes
 
 
-def draw_models(store: Store) -> Drawing:
+def draw_models(store: Store) -> Figure:
     plain = [SMALL_BASE, *map(base_of, multiples(store)), SMALL_TUNED]
     stand_ins = [emulated(times) for times in multiples(store)]
     names = [*plain, *stand_ins, *map(tuned_of, multiples(store))]
@@ -138,7 +138,7 @@ def draw_models(store: Store) -> Drawing:
     return figure
 
 
-def draw_strengths(store: Store) -> Drawing:
+def draw_strengths(store: Store) -> Figure:
     figure, ((left, right),) = style.panels(1, 2)
     looks = style.dealt([f"{times}× width" for times in multiples(store)])
     small = style.Look(style.GREY, "", ":")
@@ -175,7 +175,7 @@ PAPER = Paper(
     corpora=CORPORA,
     stack_width=384,  # two stacks of the widest, one a core
     figures={
-        "E1": Figure(
+        "E1": PaperFigure(
             "A large base with a small model’s tuning, between the models it is made of",
             "Losses on the text that models are tuned on (left) and on that of their bases "
             "(right), with intervals over seeds. Diamonds are the small model’s tuning on a large "
@@ -185,7 +185,7 @@ PAPER = Paper(
             SCALING_CLAIMS,
             evaluations,
         ),
-        "E2": Figure(
+        "E2": PaperFigure(
             "How strongly the small model’s tuning is added",
             "Means and ranges over seeds; at 0 is the large base, stars mark the lowest. Dashed "
             "is the large model tuned, dotted the small one.",

@@ -23,7 +23,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.laws.ladder_error import (
@@ -46,7 +46,7 @@ from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array, Interval
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Figure, Paper, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.recipes.papers import bases
 
 ARM = "family"
@@ -127,7 +127,7 @@ def seed_spread(store: Store) -> Interval:
     return over_seeds(sorted(int(seed) for seed in set(own["seed"])), spread)
 
 
-def draw_checkpoints(store: Store) -> Drawing:
+def draw_checkpoints(store: Store) -> Figure:
     figure, ((axis,),) = style.panels(1, 1)
     looks = {name: style.Look(style.OKABE_ITO[0], "o") for name in RULES}
     arms.dots(axis, list(RULES), [error(store, rule) for rule in RULES], looks)
@@ -149,7 +149,7 @@ def errors(store: Store) -> tuple[list[int], Array]:
     return counts, np.array(table)
 
 
-def draw_map(store: Store) -> Drawing:
+def draw_map(store: Store) -> Figure:
     figure, ((axis,),) = style.panels(1, 1)
     counts, table = errors(store)
     shown = axis.imshow(np.minimum(table, 20), cmap="viridis_r", vmin=0, vmax=20, aspect="auto")
@@ -166,7 +166,7 @@ def draw_map(store: Store) -> Drawing:
     return figure
 
 
-def draw_family(store: Store) -> Drawing:
+def draw_family(store: Store) -> Figure:
     figure, ((axis,),) = style.panels(1, 1)
     rows = ladder(store, ARM)
     mean = means(rows, sorted(set(rows["seed"])))
@@ -206,7 +206,7 @@ PAPER = Paper(
     bases={"cpu": cpu, "gpu": gpu, "paper": paper_scale},
     corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": PILE}},
     figures={
-        "C1": Figure(
+        "C1": PaperFigure(
             "The family: losses along training at each size",
             "Lines are the longest runs, whose checkpoints are fitted; circles are final losses "
             "at each horizon; shaded, the first tenth, which is dropped. Means over seeds.",
@@ -223,7 +223,7 @@ PAPER = Paper(
                 ),
             ),
         ),
-        "C2": Figure(
+        "C2": PaperFigure(
             "Error of the prediction, by what is fitted",
             "Over the last 30 % of the largest model's tokens; dashed: 4 %, the paper's best.",
             runs,
@@ -251,7 +251,7 @@ PAPER = Paper(
                       rule="as good as the best fitted", less="checkpoints after 10 %"),
             ),
         ),
-        "C3": Figure(
+        "C3": PaperFigure(
             "Error against the number of models and how far each was trained",
             "Each cell is one fit to the smallest models' checkpoints, from 10 % of their "
             "training to the part given.",

@@ -24,7 +24,7 @@ from functools import partial
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.measure.measured import finals, minus
@@ -33,7 +33,7 @@ from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import FRESH, Node, grown
-from mugrow.sweeps.paper import Figure, Paper, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.plan import SOURCE_DATA_SEEDS, STAGE_DATA_SEEDS
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.inheritune import claims
@@ -179,7 +179,7 @@ def observed(setting: Setting) -> Iterator[Judged]:
         yield Judged(REFERENCE, (node,), setting.run.data, "observe")
 
 
-def draw_main(store: Store) -> Drawing:
+def draw_main(store: Store) -> Figure:
     names = (FULL, OLD, TWICE, NEW)
     figure, ((left, right),) = style.panels(1, 2, sharey=True)
     figure.set_figheight(style.PANEL + 0.5)
@@ -190,7 +190,7 @@ def draw_main(store: Store) -> Drawing:
     return figure
 
 
-def draw_differences(store: Store, names: tuple[str, ...], baseline: str) -> Drawing:
+def draw_differences(store: Store, names: tuple[str, ...], baseline: str) -> Figure:
     figure, ((axis,),) = style.panels(1, 1)
     arms.dots(axis, names, [minus(store, name, baseline) for name in names], LOOKS)
     axis.axvline(0, color="black", lw=0.8)
@@ -198,7 +198,7 @@ def draw_differences(store: Store, names: tuple[str, ...], baseline: str) -> Dra
     return figure
 
 
-def draw_depths(store: Store) -> Drawing:
+def draw_depths(store: Store) -> Figure:
     figure, ((axis,),) = style.panels(1, 1)
     full = list(finals(store.runs, FULL).values())
     for names, look, text in (
@@ -222,7 +222,7 @@ def band(axis: Axes, x: pd.Series, y: pd.Series, look: style.Look, text: str | N
               label=text)  # fmt: skip
 
 
-def draw_attention(store: Store) -> Drawing:
+def draw_attention(store: Store) -> Figure:
     figure, axes = style.panels(1, 2)
     titles = {"rank": "rank of attention (share of the context)",
               "mass": "largest share of one column"}  # fmt: skip
@@ -241,7 +241,7 @@ PAPER = Paper(
     bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": paper_scale},
     corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": OPENWEBTEXT}},
     figures={
-        "I1": Figure(
+        "I1": PaperFigure(
             "Loss of the full model, its half from scratch and its half inherited",
             "Mean validation loss with a band from the lowest to the highest seed. Left, against "
             "the model’s own tokens; right, against compute with the reference’s training added.",
@@ -249,7 +249,7 @@ PAPER = Paper(
             draw_main,
             claims.I1,
         ),
-        "I2": Figure(
+        "I2": PaperFigure(
             "Other ways to a model as small",
             "Final loss minus that of the full model, paired by seed; whiskers are intervals over "
             "seeds. Left of the line is better.",
@@ -257,7 +257,7 @@ PAPER = Paper(
             partial(draw_differences, names=(OLD, NEW, STACKED, HYBRID, NARROW), baseline=FULL),
             claims.I2,
         ),
-        "I3": Figure(
+        "I3": PaperFigure(
             "Final loss against the number of blocks",
             "Mean final loss with a band from the lowest to the highest seed. Blocks are inherited "
             "from a reference as deep as the full model, until its loss (dashed) is matched.",
@@ -265,7 +265,7 @@ PAPER = Paper(
             draw_depths,
             claims.I3,
         ),
-        "I4": Figure(
+        "I4": PaperFigure(
             "Rank and mass of the reference’s attention by block",
             "Left, singular values that hold 90 % of the squares of a head’s attention matrix; "
             "right, the largest share of the squares that one column holds. Means over heads and "
@@ -275,7 +275,7 @@ PAPER = Paper(
             claims.I4,
             observed,
         ),
-        "I5": Figure(
+        "I5": PaperFigure(
             "Which part of a block is worth inheriting",
             "Final loss minus that of the half from scratch, paired by seed; whiskers are "
             "intervals over seeds. Left of the line is better.",

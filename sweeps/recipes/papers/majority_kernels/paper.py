@@ -28,7 +28,7 @@ from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.figures.sweeps import mark_edge
@@ -41,7 +41,7 @@ from mugrow.bench.growth import check_start, method
 from mugrow.bench.model import parameters
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Start, run_spec_from_json
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Figure, Paper, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.plan import all_params
 from mugrow.sweeps.recipes.papers import bases
 
@@ -143,7 +143,7 @@ def overhead_percent(store: Store, label: str) -> Interval:
     return replace(NOTHING, value=share, lo=share, hi=share, n=len(own))
 
 
-def draw(store: Store, labels: Sequence[str], x: str) -> Drawing:
+def draw(store: Store, labels: Sequence[str], x: str) -> Figure:
     """Curves at the run's rate, and ends at every rate."""
     figure, ((left, right),) = style.panels(1, 2)
     figure.set_figheight(style.PANEL + 0.6)
@@ -171,9 +171,11 @@ def draw_rates(axis: Axes, store: Store, label: str) -> None:
     axis.set_xticks(places, [f"{place:g}" for place in places])
 
 
-def figure(title: str, caption: str, labels: Sequence[str], x: str, *own: Claim[Store]) -> Figure:
+def figure(
+    title: str, caption: str, labels: Sequence[str], x: str, *own: Claim[Store]
+) -> PaperFigure:
     given: Callable[[Setting], Iterator[Node]] = partial(runs, labels=labels)
-    return Figure(title, caption, given, partial(draw, labels=labels, x=x), own)
+    return PaperFigure(title, caption, given, partial(draw, labels=labels, x=x), own)
 
 
 BEST = "each at its best rate, nats"

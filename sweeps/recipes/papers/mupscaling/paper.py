@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import BOWLS, arms, operator_settings, style, sweeps
 from mugrow.analysis.read.store import Store
@@ -36,7 +36,7 @@ from mugrow.analysis.transfer.sweep import Sweep
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.graph import CARRY, Node, grown
-from mugrow.sweeps.paper import Figure, Paper, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.plan import SOURCE_DATA_SEEDS
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.mupscaling import claims
@@ -163,7 +163,7 @@ def equivalent_runs(setting: Setting, seed: int, clip: float, suffix: str) -> It
     yield grown(small, narrow, CONTINUED + suffix, "continue", CARRY)
 
 
-def draw_bowls(store: Store, method: str) -> Drawing:
+def draw_bowls(store: Store, method: str) -> Figure:
     found = bowls(store, method)
     swept = results.transfer_results(found).sweeps
     rungs = tuple((float(one.width), f"width {one.width}", one) for one in swept)
@@ -179,11 +179,11 @@ def base_rate(sweep: Sweep) -> float | None:
     return None if sweep.source is None else sweep.source.log2_lr
 
 
-def draw_noises(store: Store) -> Drawing:
+def draw_noises(store: Store) -> Figure:
     return operator_settings.operator_settings(results.transfer_results(settings(store)))
 
 
-def draw_curves(store: Store) -> Drawing:
+def draw_curves(store: Store) -> Figure:
     figure, ((left, right),) = style.panels(1, 2)
     arms.curves(left, at_tuned(store), list(LOOKS), "tokens", looks=LOOKS)
     left.legend()
@@ -196,7 +196,7 @@ def draw_curves(store: Store) -> Drawing:
     return figure
 
 
-def draw_costs(store: Store) -> Drawing:
+def draw_costs(store: Store) -> Figure:
     figure, ((left, right),) = style.panels(1, 2, width_ratios=(3, 2))
     places = np.arange(len(BARS))
     heights = {
@@ -227,21 +227,21 @@ PAPER = Paper(
     bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": paper_scale},
     corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": WEB}},
     figures={
-        "U1": Figure(
+        "U1": PaperFigure(
             "Loss against learning rate from scratch at each width",
             BOWLS,
             scratch_runs,
             lambda store: draw_bowls(store, SCRATCH),
             claims.U1,
         ),
-        "U2": Figure(
+        "U2": PaperFigure(
             "Loss against learning rate of upscaled models at one noise",
             BOWLS + " The dashed line is the base’s rate. Widths are those after upscaling.",
             cross_runs,
             lambda store: draw_bowls(store, METHOD),
             claims.U2,
         ),
-        "U3": Figure(
+        "U3": PaperFigure(
             "Loss against noise of upscaled models at one rate",
             "Mean final loss, with a band from the lowest to the highest seed; a star marks the "
             "lowest mean. Noise is in units of the wide model’s own initial weights.",
@@ -249,7 +249,7 @@ PAPER = Paper(
             draw_noises,
             claims.U3,
         ),
-        "U4": Figure(
+        "U4": PaperFigure(
             "Upscaled training beside its base and beside scratch",
             "Left, the widest pair at rate and noise as tuned on the narrowest, and scratch at the "
             "rate best for the narrowest: mean validation loss with a band from the lowest to the "
@@ -260,7 +260,7 @@ PAPER = Paper(
             draw_curves,
             claims.U4,
         ),
-        "U5": Figure(
+        "U5": PaperFigure(
             "How much cheaper tuning a narrow pair is",
             "Left, training FLOPs of a token of GPT-2 small over those at its width over n: as the "
             "paper prints them, and counted here. Right, of the runs that are tuned here.",

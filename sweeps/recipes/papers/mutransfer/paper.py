@@ -26,7 +26,7 @@ from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Figure, Paper, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
@@ -98,7 +98,7 @@ PAPER = Paper(
     bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": paper_scale},
     corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": WIKITEXT}},
     figures={
-        "1": Figure(
+        "1": PaperFigure(
             "Loss against learning rate at each width, under muP and SP",
             BOWLS,
             runs,

@@ -21,7 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import BOWLS, arms, style, sweeps
 from mugrow.analysis.laws import get_form
@@ -34,7 +34,7 @@ from mugrow.analysis.transfer.results import transfer_results
 from mugrow.analysis.transfer.sweep import by_setting
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Figure, Paper, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.recipes.papers import bases
 
 NAMES = {"mup": "μP", "sp": "SP"}
@@ -103,7 +103,7 @@ def law_runs(setting: Setting) -> Iterator[Node]:
                 yield Node(at_width(setting.run, times, parametrization, seed), parametrization)
 
 
-def draw_basins(store: Store) -> Drawing:
+def draw_basins(store: Store) -> Figure:
     return sweeps.along("width")(transfer_results(by_setting(store.runs)))
 
 
@@ -149,7 +149,7 @@ def widest_minus_base(store: Store, parametrization: str) -> Interval:
     return over_seeds(common_seeds(list(table.values())), rise)
 
 
-def draw_law(store: Store) -> Drawing:
+def draw_law(store: Store) -> Figure:
     figure, ((left, right),) = style.panels(1, 2, sharey=True)
     held_out = len(HELD_OUT[store.study["scale"]])
     for axis, parametrization in zip((left, right), PARAMETRIZATIONS, strict=True):
@@ -172,7 +172,7 @@ def draw_law(store: Store) -> Drawing:
     return figure
 
 
-def draw_errors(store: Store) -> Drawing:
+def draw_errors(store: Store) -> Figure:
     figure, ((axis,),) = style.panels(1, 1)
     sizes, _ = law_table(store, "mup")
     found, looks = {}, {}
@@ -199,7 +199,7 @@ PAPER = Paper(
     bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": paper_scale},
     corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": C4}},
     figures={
-        "M1": Figure(
+        "M1": PaperFigure(
             "Loss against learning rate at each width, under muP and SP",
             BOWLS,
             basin_runs,
@@ -224,7 +224,7 @@ PAPER = Paper(
                 ),
             ),
         ),
-        "M2": Figure(
+        "M2": PaperFigure(
             "Loss against model size, and a power law through the small models",
             "Dots are seeds, circles their means, to which the dashed law a N^b + c is fitted; the "
             "stars were held out. Left under muP, right under SP, at one base learning rate.",
@@ -259,7 +259,7 @@ PAPER = Paper(
                 ),
             ),
         ),
-        "M3": Figure(
+        "M3": PaperFigure(
             "Errors of the predictions, with and without μP",
             "Of the laws of the figure before, at the models held out, with 95 % intervals over "
             "seeds.",

@@ -32,7 +32,7 @@ from mugrow.analysis.measure.claims import Claim
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import CARRY, Node, continued, grown
-from mugrow.sweeps.paper import Figure, Paper, Scale, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Scale, Setting, Text
 from mugrow.sweeps.plan import SOURCE_DATA_SEEDS
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.rewarm import claims, figures
@@ -182,7 +182,7 @@ PAPER = Paper(
     bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": paper_scale},
     corpora=CORPORA,
     figures={
-        "R1": Figure(
+        "R1": PaperFigure(
             "Going on with another text, re-warmed or not",
             "Validation loss on the downstream text (left) and what is left of the upstream one "
             "(right), novels first above, code first below. Means with the range of the seeds. "
@@ -192,7 +192,7 @@ PAPER = Paper(
             tuple(claims.shift_claims()),
             lambda setting: on_upstream(shift_runs(setting)),
         ),
-        "R2": Figure(
+        "R2": PaperFigure(
             "How long to warm up",
             "Final loss against that without warm-up, paired by seed, with intervals. Grey is half "
             "a percent.",
@@ -201,7 +201,7 @@ PAPER = Paper(
             tuple(claims.length_claims()),
             lambda setting: on_upstream(length_runs(setting)),
         ),
-        "R3": Figure(
+        "R3": PaperFigure(
             "How high to warm up: what is learned against what is forgotten",
             "Final losses for highest rates as multiples of the pre-training’s. Dots are seeds. "
             "Left is learned, up is forgotten.",
@@ -210,7 +210,7 @@ PAPER = Paper(
             tuple(claims.rate_claims()),
             lambda setting: on_upstream(rate_runs(setting)),
         ),
-        "R4": Figure(
+        "R4": PaperFigure(
             "Re-warming on the same text",
             "Nothing shifts but the rate, on batches not seen before.",
             same_runs,

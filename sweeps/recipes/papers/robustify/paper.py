@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.figures.arms import LOSS
@@ -39,7 +39,7 @@ from mugrow.analysis.stats import Array, Interval, student_interval
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Figure, Paper, Setting
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.rewarm import paper as rewarm
 from mugrow.sweeps.recipes.papers.rewarm.claims import DIRECTIONS, Direction, named
@@ -178,7 +178,7 @@ def claims_of(way: Direction) -> Iterator[Claim[Store]]:
     )
 
 
-def draw_line(store: Store) -> Drawing:
+def draw_line(store: Store) -> Figure:
     figure, (axes,) = style.panels(1, len(DIRECTIONS))
     for axis, way in zip(axes, DIRECTIONS, strict=True):
         for where, text in zip((HOME, SHIFT), reversed(way), strict=True):
@@ -194,7 +194,7 @@ def draw_line(store: Store) -> Drawing:
     return figure
 
 
-def draw_trade(store: Store) -> Drawing:
+def draw_trade(store: Store) -> Figure:
     figure, (axes,) = style.panels(1, len(DIRECTIONS))
     for axis, way in zip(axes, DIRECTIONS, strict=True):
         home, shift = (losses.mean(axis=1) for losses in both(store, way))
@@ -228,7 +228,7 @@ PAPER = Paper(
     bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": rewarm.paper_scale},
     corpora=rewarm.CORPORA,
     figures={
-        "W1": Figure(
+        "W1": PaperFigure(
             "Losses on the line between the pre-trained and the adapted model",
             "Means and ranges over seeds. Dashed are the chords: the losses of the two ends, "
             "mixed in the same shares.",
@@ -237,7 +237,7 @@ PAPER = Paper(
             tuple(claim for way in DIRECTIONS for claim in claims_of(way)),
             evaluations,
         ),
-        "W2": Figure(
+        "W2": PaperFigure(
             "What a mixture costs at home for what it keeps under shift",
             "Means over seeds, in steps of a tenth; dashed is the chord, and the star the lowest "
             "mean of the two losses. Lower left is better.",

@@ -23,7 +23,7 @@ operators are given fresh moments, as in their papers, and the same place in the
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 
 from mugrow.analysis.advice.staged import learning_rate
 from mugrow.analysis.measure.claims import Claim
@@ -32,7 +32,7 @@ from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start
 from mugrow.sweeps.graph import Node, continued, grown
-from mugrow.sweeps.paper import Figure, Paper, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.plan import SOURCE_DATA_SEEDS
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.staged_training import figures
@@ -195,17 +195,17 @@ def earlier_runs(setting: Setting) -> Iterator[Node]:
         yield gong(setting, seed)
 
 
-def savings_of(*names: str) -> Callable[[Store], Drawing]:
+def savings_of(*names: str) -> Callable[[Store], Figure]:
     looks = {name: way.look for way in WAYS for name in names if name.startswith(way.name)}
     return lambda store: figures.savings({name: saved(store, name) for name in names}, looks)
 
 
-def draw_jump(store: Store) -> Drawing:
+def draw_jump(store: Store) -> Figure:
     last = constant_part(store, "scratch")
     return figures.jump(store, WAYS, MAIN * last, last)
 
 
-def draw_timing(store: Store) -> Drawing:
+def draw_timing(store: Store) -> Figure:
     def saving(way: Way, part: float) -> Interval:
         return saved(store, grown_arm(way.name, part))
 
@@ -220,7 +220,7 @@ PAPER = Paper(
     bases={"cpu": cpu, "gpu": gpu, "paper": paper_scale},
     corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": C4}},
     figures={
-        "S1": Figure(
+        "S1": PaperFigure(
             "Loss against compute: small, large from scratch, and grown",
             "Means over seeds with a band from the lowest to the highest. A grown model's curve "
             "begins where its small one's was left, whose compute it has paid for.",
@@ -228,7 +228,7 @@ PAPER = Paper(
             lambda store: figures.compute(store, WAYS),
             tuple(claim for way in WAYS for claim in claims_of_growth(way)),
         ),
-        "S2": Figure(
+        "S2": PaperFigure(
             "The jump: from the small model's curve to the large one's, at equal loss",
             "The arrow goes from where the small model is grown to the step of the schedule at "
             "which the grown one begins.",
@@ -236,7 +236,7 @@ PAPER = Paper(
             draw_jump,
             tuple(claim_of_steps(way) for way in WAYS),
         ),
-        "S3": Figure(
+        "S3": PaperFigure(
             "The slope of the loss curve, and whether growth keeps it",
             "Slopes of the mean curves by the paper's procedure: spikes left out, running means "
             "of five. The grown run is moved to where scratch has its loss.",
@@ -244,7 +244,7 @@ PAPER = Paper(
             lambda store: figures.kept(store, WAYS, constant_part(store, "scratch")),
             tuple(claim_of_slope(way) for way in WAYS),
         ),
-        "S4": Figure(
+        "S4": PaperFigure(
             "Compute saved against the time of growth",
             "Left against the small model's steps, right against its slope then; stars are the "
             "best. Dotted: the most that Kaplan's law allows at a fixed batch; dashed: the "
@@ -257,7 +257,7 @@ PAPER = Paper(
                 *claims_of_timing(BOTH, "up to 22 %", ABSTRACT, 0.0),
             ),
         ),
-        "S5": Figure(
+        "S5": PaperFigure(
             "Ablations: moments, place in the schedule, symmetry",
             "Compute saved at the same loss. What never reached it is where its whole run, paid "
             "for, leaves it.",
@@ -272,7 +272,7 @@ PAPER = Paper(
                 claim_of_slope(WIDTH, "symmetry-width", "width, no noise"),
             ),
         ),
-        "S6": Figure(
+        "S6": PaperFigure(
             "Against earlier operators and schedules",
             "Compute saved at the same loss. Gong: stacked twice, after 50,000 and 70,000 of "
             "400,000 steps, scaled to this horizon.",

@@ -23,7 +23,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Drawing
+from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.measure.claims import Claim
@@ -34,7 +34,7 @@ from mugrow.analysis.stats import Interval
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, UserError
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Figure, Paper, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.recipes.papers import bases
 
 WIDTHS = (1, 2, 4, 8)  # over the base's
@@ -134,8 +134,8 @@ def robustness(store: Store, small: str, large: str, parameter: str, value: floa
     return over_seeds(seeds, lambda drawn: 100 * float(np.mean([other[s] - one[s] for s in drawn])))
 
 
-def draw_curves(names: Sequence[str]) -> Callable[[Store], Drawing]:
-    def draw(store: Store) -> Drawing:
+def draw_curves(names: Sequence[str]) -> Callable[[Store], Figure]:
+    def draw(store: Store) -> Figure:
         looks = style.dealt(names)
         figure, ((left, right),) = style.panels(1, 2, sharey=True)
         arms.curves(left, store, names, "tokens", looks=looks)
@@ -147,7 +147,7 @@ def draw_curves(names: Sequence[str]) -> Callable[[Store], Drawing]:
     return draw
 
 
-def draw_compressed(store: Store) -> Drawing:
+def draw_compressed(store: Store) -> Figure:
     names = [f"{width}× width" for width in WIDTHS]
     looks = style.dealt(names)
     figure, ((left, right),) = style.panels(1, 2, sharey=True)
@@ -184,7 +184,7 @@ PAPER = Paper(
     bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": paper_scale},
     corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": WEB}},
     figures={
-        "T1": Figure(
+        "T1": PaperFigure(
             "Wider models reach a loss in fewer steps",
             "Mean validation loss with a band from the lowest to the highest seed, against tokens "
             "(left) and FLOPs (right). Only the ends of the curves have cooled down.",
@@ -209,7 +209,7 @@ PAPER = Paper(
                 ),
             ),
         ),
-        "T2": Figure(
+        "T2": PaperFigure(
             "Deeper models reach a loss in fewer steps",
             "As T1, at twice the base's width.",
             deep,
@@ -233,7 +233,7 @@ PAPER = Paper(
                 ),
             ),
         ),
-        "T3": Figure(
+        "T3": PaperFigure(
             "Large models compressed, beside small ones as they are",
             "Each line is one trained size, its star the model as it is; to the left, its hidden "
             "matrices rounded to 8, 6, 5, 4, 3 and 2 bits (left) or with the smallest quarter to "

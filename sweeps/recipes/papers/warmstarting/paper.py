@@ -32,7 +32,7 @@ from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
-from mugrow.sweeps.paper import Figure, Paper, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.plan import SOURCE_DATA_SEEDS
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.warmstarting import claims, figures
@@ -188,7 +188,7 @@ PAPER = Paper(
     bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": paper_scale},
     corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": SLIMPAJAMA}},
     figures={
-        "W1": Figure(
+        "W1": PaperFigure(
             "Loss over learning rate and batch, from scratch and warmstarted",
             "Mean final validation loss above the lowest of the same map, all cells on equal "
             "tokens. A star marks the lowest; a circle, the small model’s, which the larger should "
@@ -197,7 +197,7 @@ PAPER = Paper(
             figures.draw_maps,
             claims.W1,
         ),
-        "W2": Figure(
+        "W2": PaperFigure(
             "Loss of warmstarted models and of scratch",
             "Mean validation loss with a band from the lowest to the highest seed, against tokens "
             "(left; with the source for free, FLOPs would look the same) and FLOPs with the "
@@ -206,7 +206,7 @@ PAPER = Paper(
             figures.draw_pairs,
             claims.W2,
         ),
-        "W3": Figure(
+        "W3": PaperFigure(
             "The shrink factor",
             f"Warmstarted {warm(ABLATED)}. Left, validation loss against tokens; right, what the "
             "end differs from scratch’s by, whiskers are intervals over seeds, the lowest starred.",
@@ -214,7 +214,7 @@ PAPER = Paper(
             figures.draw_shrinks,
             claims.W3,
         ),
-        "W4": Figure(
+        "W4": PaperFigure(
             "Stability of training",
             "Gradient norms after warm-up, before clipping, at every logged step; of models as "
             "they were at some steps, the mean absolute activation (geometric mean over modules), "

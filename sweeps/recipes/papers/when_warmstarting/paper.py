@@ -30,7 +30,7 @@ from dataclasses import replace
 
 from mugrow.bench.model import count
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
-from mugrow.sweeps.paper import Figure, Paper, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Text
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.when_warmstarting import claims, figures
 from mugrow.sweeps.recipes.papers.when_warmstarting.horizons import USUAL
@@ -92,7 +92,7 @@ PAPER = Paper(
     bases={"cpu": cpu, "gpu": gpu, "paper": paper_scale},
     corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": SLIMPAJAMA}},
     figures={
-        "F1": Figure(
+        "F1": PaperFigure(
             "Loss against compute, scratch and grown by about two",
             "Means over seeds of every size and horizon, those on the front filled, with the power "
             f"law through them drawn on. The largest size, starred, was held out. {FREE}",
@@ -100,7 +100,7 @@ PAPER = Paper(
             figures.frontier,
             claims.F1,
         ),
-        "F2": Figure(
+        "F2": PaperFigure(
             "Loss against the growth factor at equal compute",
             "A row for each method and target, a column for each number of tokens per parameter. "
             "Parabolas in ln g through all seeds, at eight levels of compute; blue, the best "
@@ -109,7 +109,7 @@ PAPER = Paper(
             figures.growth_factors,
             claims.F2,
         ),
-        "F3": Figure(
+        "F3": PaperFigure(
             "SZP minus scratch over parameters and tokens",
             "Left, the difference of the two laws: solid, break-even; dashed, D = 20 N; hatched "
             "where 95 % intervals of the laws overlap, or a law at a bound has none. Right, what "
@@ -118,7 +118,7 @@ PAPER = Paper(
             figures.contour,
             claims.F3,
         ),
-        "F4": Figure(
+        "F4": PaperFigure(
             "The shrink factor",
             "A panel for each source. Mean validation loss at 20 tokens per parameter; the clone "
             f"preserves the source’s function, and is at twice the width alone. {FREE}",
@@ -126,14 +126,14 @@ PAPER = Paper(
             figures.shrinks,
             claims.F4,
         ),
-        "F5": Figure(
+        "F5": PaperFigure(
             "Size and tokens of the best runs against compute",
             "Of the runs on the front of F1, with power laws; dashed, what the laws of F6 allot.",
             ladder_runs,
             figures.allocation,
             claims.F5,
         ),
-        "F6": Figure(
+        "F6": PaperFigure(
             "Coefficients of L = A / N^α + B / D^β + E",
             "Whiskers are 95 % intervals of 300 resamples of runs, without the size held out. Few "
             "sizes do not identify the coefficients, whatever the fit’s R².",
@@ -141,7 +141,7 @@ PAPER = Paper(
             figures.coefficients,
             claims.F6,
         ),
-        "F7": Figure(
+        "F7": PaperFigure(
             "Rank correlation of losses over learning rates and batches",
             "Left, of the small model’s final losses with the larger one’s. Right, of losses along "
             "training with the final ones, means over seeds of one grid at each model.",
@@ -149,14 +149,14 @@ PAPER = Paper(
             figures.ranks,
             claims.F7,
         ),
-        "F8": Figure(
+        "F8": PaperFigure(
             "Loss over learning rate and batch",
             "Mean final validation loss above the lowest of the same map, all cells on equal "
             "tokens. A star marks the lowest, a circle the small model’s.",
             grid_runs,
             figures.heat_maps,
         ),
-        "F9": Figure(
+        "F9": PaperFigure(
             "Tokens against compute of all runs, and training curves",
             "Left, a point for each size and horizon. Right, mean validation loss of the largest "
             "target with several sources, at 20 tokens per parameter.",

@@ -1,0 +1,308 @@
+"""What a claim measures, written as it is said: ``final(grown) - final(scratch) < 0``.
+
+A quantity is a number of a study's tables for any set of seeds: the mean final loss of an arm, the
+lowest of several, their difference, a slope over a factor. Its interval is found in one place. All
+arms of a quantity are taken at the seeds that all of them have, and each seed is left out in turn
+(the jackknife, ``mugrow.analysis.stats``); for a mean, and so for a difference of means, that is
+Student's interval of the paired differences.
+
+Compared with a number a quantity is a ``Condition``, which a claim holds under.
+"""
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+from mugrow.analysis.measure import measured
+from mugrow.analysis.measure.claims import Condition
+from mugrow.analysis.measure.savings import Accounting
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.stats import Interval
+from mugrow.bench.spec import Scalar, UserError
+
+BySeed = Mapping[int, float]
+OfSeeds = Callable[[Sequence[int]], float]
+Fold = Literal["first", "last", "highest", "lowest", "mean"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A quantity of one study: the seeds it has, and its value for any of them. A constant has
+    ``None``: no seed changes it."""
+
+    seeds: frozenset[int] | None
+    value: OfSeeds
+
+
+class Quantity(ABC):
+    """A number of a study's tables, by seeds; called on them, the number with its interval."""
+
+    @abstractmethod
+    def of(self, store: Store) -> Sample:
+        """Its sample in a study. Raises ``UserError`` where an arm has no finished run."""
+
+    def __call__(self, store: Store) -> Interval:
+        sample = self.of(store)
+        if sample.seeds is None:
+            value = sample.value(())
+            return Interval(value, value, value, 0)
+        return measured.over_seeds(sorted(sample.seeds), sample.value)
+
+    def __add__(self, other: "Quantity | float") -> "Quantity":
+        return Combined((self, quantity(other)), lambda values: values[0] + values[1])
+
+    def __sub__(self, other: "Quantity | float") -> "Quantity":
+        return Combined((self, quantity(other)), lambda values: values[0] - values[1])
+
+    def __rsub__(self, other: float) -> "Quantity":
+        return quantity(other) - self
+
+    def __mul__(self, other: "Quantity | float") -> "Quantity":
+        return Combined((self, quantity(other)), lambda values: values[0] * values[1])
+
+    def __truediv__(self, other: "Quantity | float") -> "Quantity":
+        return Combined((self, quantity(other)), _over)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __rtruediv__(self, other: float) -> "Quantity":
+        return quantity(other) / self
+
+    def __neg__(self) -> "Quantity":
+        return Combined((self,), lambda values: -values[0])
+
+    def __abs__(self) -> "Quantity":
+        return Combined((self,), lambda values: abs(values[0]))
+
+    def __lt__(self, high: float) -> Condition[Store]:
+        return Condition(self, high=high)
+
+    def __gt__(self, low: float) -> Condition[Store]:
+        return Condition(self, low=low)
+
+    def within(self, low: float, high: float) -> Condition[Store]:
+        return Condition(self, low, high)
+
+
+@dataclass(frozen=True)
+class Combined(Quantity):
+    """A function of the values of other quantities, all at the seeds that they have in common."""
+
+    parts: tuple[Quantity, ...]
+    function: Callable[[Sequence[float]], float]
+
+    def of(self, store: Store) -> Sample:
+        samples = [part.of(store) for part in self.parts]
+        known = [one.seeds for one in samples if one.seeds is not None]
+        seeds = frozenset.intersection(*known) if known else None
+        return Sample(seeds, lambda drawn: self.function([one.value(drawn) for one in samples]))
+
+
+@dataclass(frozen=True)
+class PerSeed(Quantity):
+    """The mean of what ``read`` finds for each seed."""
+
+    read: Callable[[Store], BySeed]
+
+    def of(self, store: Store) -> Sample:
+        table = self.read(store)
+        return Sample(
+            frozenset(table), lambda drawn: float(np.mean([table[seed] for seed in drawn]))
+        )
+
+
+@dataclass(frozen=True)
+class Each(Quantity):
+    """The mean over seeds of what a quantity is for each alone."""
+
+    inner: Quantity
+
+    def of(self, store: Store) -> Sample:
+        inner = self.inner.of(store)
+        return Sample(
+            inner.seeds, lambda drawn: float(np.mean([inner.value([seed]) for seed in drawn]))
+        )
+
+
+@dataclass(frozen=True)
+class AtScale(Quantity):
+    """A quantity whose arms depend on the scale that the study was run at."""
+
+    choose: Callable[[str], Quantity]
+
+    def of(self, store: Store) -> Sample:
+        return self.choose(store.study["scale"]).of(store)
+
+
+@dataclass(frozen=True)
+class Function(Quantity):
+    """What the language does not say: a function of the tables that gives its own interval."""
+
+    function: Callable[[Store], Interval]
+
+    def of(self, store: Store) -> Sample:
+        raise TypeError("a function with an interval of its own is no part of an expression")
+
+    def __call__(self, store: Store) -> Interval:
+        return self.function(store)
+
+
+@dataclass(frozen=True)
+class Evaluated(Quantity):
+    """The mean over the rows of ``evaluations.parquet`` of an arm, by seed."""
+
+    arm: str
+    quantity: str = ""  # all that begin so
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def of(self, store: Store) -> Sample:
+        rows = evaluations(store, self.arm, self.quantity, self.params)
+        means = rows.groupby("seed")["value"].mean()
+        return PerSeed(lambda _: dict(zip(means.index.astype(int), means, strict=True))).of(store)
+
+
+def evaluations(
+    store: Store, arm: str, quantity: str = "", params: Mapping[str, Scalar] | None = None
+) -> pd.DataFrame:
+    """The rows of an arm's evaluations whose quantity begins so, and whose parameters are among
+    others these. Raises ``UserError`` where there is none."""
+    rows = store.evaluations[store.evaluations["arm"] == arm]
+    if quantity:
+        rows = rows[rows["quantity"].str.startswith(quantity)]
+    if params:
+        rows = rows[[params.items() <= json.loads(text).items() for text in rows["params"]]]
+    if rows.empty:
+        raise UserError(f"arm {arm!r} has no evaluation {quantity}".rstrip())
+    return rows
+
+
+def quantity(value: "Quantity | float") -> Quantity:
+    """A number as a constant quantity."""
+    if isinstance(value, Quantity):
+        return value
+    constant = float(value)
+    return Combined((), lambda _: constant)
+
+
+def final(arm: str) -> Quantity:
+    """The final validation loss of an arm, nats per token."""
+    return PerSeed(lambda store: measured.finals(store.runs, arm))
+
+
+def paid(arm: str) -> Quantity:
+    """The FLOPs of an arm's runs, those of their sources added."""
+    return PerSeed(lambda store: _paid(measured.arm(store.runs, arm)))
+
+
+def _paid(runs: pd.DataFrame) -> BySeed:
+    flops = runs["flops"] + runs["flops_source"].fillna(0.0)
+    return dict(zip(runs["seed"].astype(int), flops, strict=True))
+
+
+def combined(function: Callable[[Sequence[float]], float], *parts: Quantity) -> Quantity:
+    """Any function of the values of several quantities, in their order."""
+    return Combined(parts, function)
+
+
+def evaluated(arm: str, quantity: str = "", **params: Scalar) -> Quantity:
+    """What was evaluated of an arm: the mean of all numbers whose name begins with ``quantity``,
+    where the evaluation had these parameters."""
+    return Evaluated(arm, quantity, params)
+
+
+def logged(arm: str, column: str, fold: Fold) -> Quantity:
+    """Of a column of an arm's curves, seed by seed: its first point (step 0), the last, or the
+    highest, lowest or mean of the points after step 0."""
+    return PerSeed(lambda store: _folded(store, arm, column, fold))
+
+
+def _folded(store: Store, arm: str, column: str, fold: Fold) -> BySeed:
+    runs = measured.arm(store.runs, arm)[["run_id", "seed"]]
+    rows = runs.merge(store.curves, on="run_id").dropna(subset=column).sort_values("step")
+    rows = rows[rows["step"] == 0] if fold == "first" else rows[rows["step"] > 0]
+    how = {"highest": "max", "lowest": "min"}.get(fold, fold)
+    values = rows.groupby("seed")[column].agg(how)
+    return dict(zip(values.index.astype(int), values.astype(float), strict=True))
+
+
+def lowest(*parts: Quantity | str) -> Quantity:
+    """The lowest of quantities; of an arm, its final loss."""
+    return Combined(_finals(parts), min)
+
+
+def highest(*parts: Quantity | str) -> Quantity:
+    return Combined(_finals(parts), max)
+
+
+def mean(*parts: Quantity | str) -> Quantity:
+    return Combined(_finals(parts), lambda values: float(np.mean(values)))
+
+
+def _finals(parts: Sequence[Quantity | str]) -> tuple[Quantity, ...]:
+    return tuple(final(part) if isinstance(part, str) else part for part in parts)
+
+
+def each(inner: Quantity) -> Quantity:
+    """The mean over seeds of what ``inner`` is for each seed alone: of ratios, not a ratio of
+    means."""
+    return Each(inner)
+
+
+def percent(one: Quantity, other: Quantity) -> Quantity:
+    """How far ``one`` lies above ``other``, in percent of it."""
+    return 100 * (one / other - 1)
+
+
+def log2(inner: Quantity) -> Quantity:
+    return Combined((inner,), lambda values: math.log2(values[0]) if values[0] > 0 else math.nan)
+
+
+def best_at(places: Mapping[float, Quantity]) -> Quantity:
+    """The place, a value of a factor, at which a quantity is lowest."""
+    at = list(places)
+    return Combined(tuple(places.values()), lambda values: at[int(np.argmin(values))])
+
+
+def slope(places: Mapping[float, Quantity]) -> Quantity:
+    """Least-squares slope of quantities over a factor."""
+    at = np.array(list(places), dtype=np.float64)
+    return Combined(tuple(places.values()), lambda values: float(np.polyfit(at, values, 1)[0]))
+
+
+def rank_correlation(one: Sequence[Quantity], other: Sequence[Quantity]) -> Quantity:
+    """Spearman's, of as many quantities as others in the same order; nan where one is constant."""
+
+    def spearman(values: Sequence[float]) -> float:
+        first, second = np.split(np.array(values), 2)
+        if not (np.ptp(first) and np.ptp(second)):
+            return math.nan
+        return float(spearmanr(first, second).statistic)
+
+    return Combined((*one, *other), spearman)
+
+
+def at_scale(choose: Callable[[str], Quantity]) -> Quantity:
+    """A quantity whose arms differ from scale to scale: cpu, gpu or paper."""
+    return AtScale(choose)
+
+
+def function(own: Callable[[Store], Interval]) -> Quantity:
+    """A function that finds an interval itself, as a quantity that can be compared alone."""
+    return Function(own)
+
+
+def speedup(baseline: str, method: str, accounting: Accounting) -> Quantity:
+    """FLOPs of ``baseline`` over those of ``method`` to the baseline's final loss; see
+    ``measured.speedup``, whose interval is of resampled curves."""
+    return Function(lambda store: measured.speedup(store, baseline, method, accounting))
+
+
+def _over(values: Sequence[float]) -> float:
+    return values[0] / values[1] if values[1] else math.nan
