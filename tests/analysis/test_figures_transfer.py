@@ -16,7 +16,7 @@ def rows():
     """muP holds in width and depth, SP drifts to the edge of its grid, tied heads drift a little;
     models grown by szp and their companions from scratch keep the source's rate."""
     sources = source_rows(-7.0)
-    own = starts(sources, "szp", shrink=0.4)
+    grown_from = starts(sources, "szp", shrink=0.4)
     yield sources
     for place in range(3):
         width, depth = 32 * 2**place, 2 * 2**place
@@ -29,7 +29,7 @@ def rows():
                          **noise)  # fmt: skip
         if place:
             yield sweep_rows(bowl(-7.0, floor), model_depth=depth, **noise)
-            yield sweep_rows(bowl(-7.5, floor), model_width=width, starts=own, **noise)
+            yield sweep_rows(bowl(-7.5, floor), model_width=width, starts=grown_from, **noise)
 
 
 @pytest.fixture(scope="module")
