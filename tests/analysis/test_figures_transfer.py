@@ -75,6 +75,16 @@ def test_every_axis_has_its_bowls(found):
         drawn("transfer_tokens", found)
 
 
+def test_a_band_reaches_from_the_lowest_to_the_highest_seed(found):
+    panel = next(axes for axes in drawn("transfer", found).axes if axes.get_title() == "SP")
+    for band, rung in zip(panel.collections, ladder(found, "sp").rungs, strict=True):
+        seeds = np.array([point.per_seed for point in found.sweeps[rung.sweep].points])
+        drawn_at = band.get_paths()[0].vertices
+        for point, losses in zip(found.sweeps[rung.sweep].points, seeds, strict=True):
+            heights = drawn_at[drawn_at[:, 0] == point.log2_lr][:, 1]
+            assert (heights.min(), heights.max()) == (losses.min(), losses.max())
+
+
 def test_the_sources_rate_is_drawn_where_models_are_grown(found):
     figure = drawn("transfer_growth", found)
     (line,) = lines(figure.axes[0], "_reference")
