@@ -26,17 +26,18 @@ STUDIES = (
 
 def readme_rows(study: str) -> list[str]:
     """The lines of the README's table of results, made from the study's summary."""
-    summary = json.loads((RESULTS / study / "summary.json").read_text())
-    savings = {
-        (row["target"], row["label"], row["accounting"]): fmt.speedup_short(row)
-        for row in summary["savings"]
-        if row["at"] == "scratch final"
-    }
+    summary = summarize(load(RESULTS / study))
     lines = []
-    for final in summary["finals"]:
-        arm = final["target"], final["label"]
-        cells = [savings.get((*arm, accounting), "–") for accounting in ACCOUNTINGS]
-        loss = fmt.interval(final["loss"], fmt.loss)
+    for final in summary.finals:
+        arm = final.target, final.label
+        savings = summary.headlines(final.target)
+        cells = [
+            fmt.speedup_short(savings[final.label, counted])
+            if (final.label, counted) in savings
+            else fmt.MISSING
+            for counted in ACCOUNTINGS
+        ]
+        loss = fmt.interval(final.loss, fmt.loss)
         lines.append("| " + " | ".join((study, *arm, loss, *cells)) + " |")
     return lines
 
@@ -51,9 +52,8 @@ def test_the_readme_quotes_the_committed_numbers(study: str) -> None:
 @pytest.mark.parametrize("study", ["transfer-width", "transfer-depth"])
 def test_the_readme_quotes_the_drift_of_every_ladder(study: str) -> None:
     readme = (ROOT / "README.md").read_text()
-    summary = json.loads((RESULTS / study / "summary.json").read_text())
-    for ladder in summary["transfer"]["ladders"]:
-        assert fmt.interval(ladder["drift"]["slope"], fmt.log2) in readme, ladder["parametrization"]
+    for ladder in summarize(load(RESULTS / study)).transfer.ladders:
+        assert fmt.interval(ladder.drift.slope, fmt.log2) in readme, ladder.parametrization
 
 
 @pytest.mark.parametrize("study", STUDIES)

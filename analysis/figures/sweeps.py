@@ -71,6 +71,7 @@ def along(axis: str) -> Callable[[TransferResults], Figure]:
 
 
 def ladder_panels(found: TransferResults, axis: str) -> list[BowlPanel]:
+    """A panel for each ladder along an axis."""
     return [
         BowlPanel(
             style.wrapped(style.plain(words.name(ladder)), 26),
@@ -162,6 +163,7 @@ def mark_edge(axis: Axes, at: tuple[float, float], edge: str) -> None:
 
 
 def mark_at_top(axis: Axes, x: float, height: float, marker: str, colour: ColorType) -> None:
+    """What lies above the axis, at a height in parts of the panel's."""
     across = axis.get_xaxis_transform()
     axis.plot([x], [height], marker, color=colour, transform=across, label="_top", mew=1.5)
 
@@ -196,6 +198,7 @@ def shape(sweep: SweepResult) -> style.Shape:
 
 
 def bowl_legend(panels: Sequence[BowlPanel]) -> list[Line2D]:
+    """A line for each size, and the marks that occur."""
     handles = [
         Line2D([], [], color=colour, marker="o", label=label)
         for label, colour in shades(panels).items()

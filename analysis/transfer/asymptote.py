@@ -155,6 +155,7 @@ def robustness(log2_size: Array, draw: LadderDraw) -> float:
 
 
 def slope_of(x: Array, y: Array) -> float:
+    """The least-squares slope of y against x, both of shape (points,)."""
     return float(_fit(x, y[None])[2][0])
 
 

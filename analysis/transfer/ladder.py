@@ -48,18 +48,22 @@ def tokens(setting: Setting) -> float:
 
 
 def batch_tokens(setting: Setting) -> float:
+    """Tokens of one update."""
     return float(number(setting, "batch_sequences") * number(setting, "model.context"))
 
 
 def heads(setting: Setting) -> float:
+    """How many heads attention has."""
     return number(setting, "model.width") / number(setting, "model.head_size")
 
 
 def width(setting: Setting) -> float:
+    """The model's width, as a size on a ladder."""
     return float(number(setting, "model.width"))
 
 
 def depth(setting: Setting) -> float:
+    """The model's depth, as a size on a ladder."""
     return float(number(setting, "model.depth"))
 
 
@@ -183,6 +187,7 @@ def _longest(companions: Iterable[Ladder]) -> list[Ladder]:
 
 
 def grows_along(sweep: Sweep) -> Axis:
+    """Width, or depth where the width is the source's; the sweep has a source."""
     assert sweep.source is not None
     return WIDTH if sweep.width != sweep.source.width else DEPTH
 

@@ -32,7 +32,8 @@ from mugrow.analysis.transfer.sweep import Sweep
 
 @dataclass(frozen=True, eq=False)
 class Bowl:
-    """The mean losses of a sweep over some of its seeds, both arrays of shape (points,)."""
+    """The mean losses of a sweep over some of its seeds, both arrays of shape (points,). What its
+    ``optimum`` does not have is nan."""
 
     log2_lr: Array
     loss: Array
@@ -91,6 +92,7 @@ class JackknifedLadder:
 
 
 def measured(ladder: Ladder) -> JackknifedLadder:
+    """A ladder's bowls on all its seeds and with each left out; of one seed nothing is left out."""
     seeds = range(len(ladder.rungs[0].seeds))
     rest = [[row for row in seeds if row != out] for out in seeds] if len(seeds) > 1 else []
     return JackknifedLadder(
@@ -124,6 +126,7 @@ class SizeOptimum:
 
 
 def rung(found: JackknifedLadder, place: int) -> SizeOptimum:
+    """The optimum of the size at ``place`` on the ladder, which has finished a learning rate."""
     whole = found.whole.rungs[place].optimum
     assert whole is not None, "a ladder's rungs have finished"
     of = _of(found, [place])
@@ -170,6 +173,7 @@ class Drift:
 
 
 def drift(found: JackknifedLadder) -> Drift:
+    """How fast the best rate moves with size, log2 per doubling."""
     places = range(len(found.ladder.rungs))
     of = _of(found, places)
     weights = slope_weights(found.ladder)

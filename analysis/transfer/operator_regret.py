@@ -156,6 +156,7 @@ def _kept(found: JackknifedComparison, place: int) -> KeptValue:
 
 
 def column_of(growth: Growth, value: float) -> int | None:
+    """The place of a value among those tried at a growth."""
     found = np.flatnonzero(growth.values == value)
     return int(found[0]) if len(found) else None
 
@@ -166,6 +167,7 @@ def nats(loss: Array, column: int | None) -> float:
 
 
 def percent(loss: Array, column: int | None) -> float:
+    """``nats`` in percent of the lowest loss."""
     return 100 * nats(loss, column) / float(loss[best_place(loss)])
 
 

@@ -31,7 +31,8 @@ Shape = tuple[int, int]  # width, depth
 
 @dataclass(frozen=True)
 class ValueRuns:
-    """The runs of all seeds with one value of a setting: a sweep at one of its learning rates."""
+    """The runs of all seeds with one value of a setting, ``key``: a sweep at one of its learning
+    rates, that at ``place``. Shapes are (width, depth)."""
 
     sweep: Sweep
     place: int

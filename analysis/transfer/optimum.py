@@ -44,6 +44,7 @@ class Optimum:
 
     @property
     def best_log2_lr(self) -> float:
+        """The vertex; the best rate tested where there is none."""
         return self.argmin_log2_lr if self.vertex_log2_lr is None else self.vertex_log2_lr
 
 

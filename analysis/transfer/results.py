@@ -88,10 +88,12 @@ class SweepResult:
 
     @property
     def finished(self) -> bool:
+        """Whether any learning rate has a loss."""
         return math.isfinite(self.argmin_loss)
 
     @property
     def has_vertex(self) -> bool:
+        """Whether a parabola could be fitted around the best rate."""
         return math.isfinite(self.vertex_log2_lr)
 
 

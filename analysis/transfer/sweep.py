@@ -186,6 +186,7 @@ def common_setting(run: SweptRun, sources: Sources) -> Setting:
 
 
 def source_of(run: SweptRun, sources: Sources) -> SweptRun | None:
+    """The run that another was grown from, where the store has it."""
     return None if run.source_run_id is None else sources.get(run.source_run_id)
 
 

@@ -16,7 +16,7 @@ def rows():
     """muP holds in width and depth, SP drifts to the edge of its grid, tied heads drift a little;
     models grown by szp and their companions from scratch keep the source's rate."""
     sources = source_rows(-7.0)
-    own = starts(sources, "szp", shrink=0.4)
+    grown_from = starts(sources, "szp", shrink=0.4)
     yield sources
     for place in range(3):
         width, depth = 32 * 2**place, 2 * 2**place
@@ -29,7 +29,7 @@ def rows():
                          **noise)  # fmt: skip
         if place:
             yield sweep_rows(bowl(-7.0, floor), model_depth=depth, **noise)
-            yield sweep_rows(bowl(-7.5, floor), model_width=width, starts=own, **noise)
+            yield sweep_rows(bowl(-7.5, floor), model_width=width, starts=grown_from, **noise)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,16 @@ def test_every_axis_has_its_bowls(found):
     assert titles["transfer_growth"][0].startswith("μP, szp")
     with pytest.raises(UserError, match="along tokens needs a ladder, and it has none"):
         drawn("transfer_tokens", found)
+
+
+def test_a_band_reaches_from_the_lowest_to_the_highest_seed(found):
+    panel = next(axes for axes in drawn("transfer", found).axes if axes.get_title() == "SP")
+    for band, rung in zip(panel.collections, ladder(found, "sp").rungs, strict=True):
+        seeds = np.array([point.per_seed for point in found.sweeps[rung.sweep].points])
+        drawn_at = band.get_paths()[0].vertices
+        for point, losses in zip(found.sweeps[rung.sweep].points, seeds, strict=True):
+            heights = drawn_at[drawn_at[:, 0] == point.log2_lr][:, 1]
+            assert (heights.min(), heights.max()) == (losses.min(), losses.max())
 
 
 def test_the_sources_rate_is_drawn_where_models_are_grown(found):

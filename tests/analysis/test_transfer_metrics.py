@@ -105,10 +105,10 @@ def test_the_verdict_is_on_the_regret_of_the_parabolas_where_there_are_any():
 
 def test_regret_of_a_rate_between_those_tested_or_outside_or_diverged():
     proxy = losses(-7.0)
-    for shifted, how in ((GRID + 0.25, "interpolated"), (GRID + 4, "unknown")):
+    for shifted, known in ((GRID + 0.25, "interpolated"), (GRID + 4, "unknown")):
         target = sweep(losses(-8.0), 64, grid=shifted)
         found = measured(Ladder(WIDTH, (32, 64), (sweep(proxy), target), ()))
-        assert pair(found, 32, 64).regret_at == how
+        assert pair(found, 32, 64).regret_at == known
     diverging = losses(-8.5)
     diverging[:, GRID > -7.5] = np.inf
     one = pair(measured(ladder(proxy, diverging)), 32, 64)

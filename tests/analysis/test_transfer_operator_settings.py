@@ -27,11 +27,13 @@ WIDTHS = (64, 128)
 
 def tried(value, width, loss, *, method="szp", key="shrink", sources=SOURCES, **fields):
     """The runs of one value at one width, as targets at the transferred rate."""
-    own = starts(sources, method, **({} if key == "start.noise" else {key: value}))
+    grown_from = starts(sources, method, **({} if key == "start.noise" else {key: value}))
     if key == "start.noise":
-        own = {seed: dataclasses.replace(one, noise=value) for seed, one in own.items()}
+        grown_from = {
+            seed: dataclasses.replace(one, noise=value) for seed, one in grown_from.items()
+        }
     fields = {"log2_lrs": [-7.0], "role": "target"} | fields
-    return sweep_rows(lambda _: loss, starts=own, model_width=width, **fields)
+    return sweep_rows(lambda _: loss, starts=grown_from, model_width=width, **fields)
 
 
 def varied(best, values=VALUES, **fields):
@@ -234,9 +236,9 @@ def test_growths_of_one_factor_are_told_apart_by_their_shapes():
 
 def test_depth_is_an_axis_of_its_own():
     def deep(depth, best):
-        own = {value: starts(SOURCES, "szp", shrink=value) for value in VALUES}
+        grown_from = {value: starts(SOURCES, "szp", shrink=value) for value in VALUES}
         return [row for value in VALUES for row in sweep_rows(
-            lambda _, v=value: 2 + (v - best) ** 2, starts=own[value], log2_lrs=[-7.0],
+            lambda _, v=value: 2 + (v - best) ** 2, starts=grown_from[value], log2_lrs=[-7.0],
             role="target", model_depth=depth)]  # fmt: skip
 
     one = only(deep(4, 0.4), deep(8, 0.6))
@@ -269,7 +271,7 @@ def test_intervals_cover_a_planted_regret_and_verdicts_are_rarely_wrong():
         drawn = []
         for _ in range(200):
             common = random.normal(0, 0.05, (3, 1))
-            small, large = (own + common + random.normal(0, noise, (3, 4)) for own in truth)
+            small, large = (exact + common + random.normal(0, noise, (3, 4)) for exact in truth)
             drawn.append(rungs(comparison(small, large)))
         kept = [two[1].kept.regret_percent for two in drawn]
         assert np.mean([one.lo <= regret <= one.hi for one in kept]) > 0.88

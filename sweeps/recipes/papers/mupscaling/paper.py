@@ -179,14 +179,8 @@ def base_rate(sweep: Sweep) -> float | None:
     return None if sweep.source is None else sweep.source.log2_lr
 
 
-<<<<<<< HEAD
-def draw_noises(store: Store) -> Drawing:
-    return operator_settings.operator_settings(results.transfer_results(settings(store)))
-=======
 def draw_noises(store: Store) -> Figure:
-    summary = to_json({"transfer": chapter.chapter(settings(store))})
-    return operator_settings.operator_settings(summary, store)
->>>>>>> laws
+    return operator_settings.operator_settings(results.transfer_results(settings(store)))
 
 
 def draw_curves(store: Store) -> Figure:

@@ -103,14 +103,8 @@ def law_runs(setting: Setting) -> Iterator[Node]:
                 yield Node(at_width(setting.run, times, parametrization, seed), parametrization)
 
 
-<<<<<<< HEAD
-def draw_basins(store: Store) -> Drawing:
-    return sweeps.along("width")(transfer_results(by_setting(store.runs)))
-=======
 def draw_basins(store: Store) -> Figure:
-    summary = to_json({"transfer": chapter(by_setting(store.runs))})
-    return sweeps.along("width")({**summary, "sweeps": summary["transfer"]["sweeps"]}, store)
->>>>>>> laws
+    return sweeps.along("width")(transfer_results(by_setting(store.runs)))
 
 
 def law_table(store: Store, parametrization: str) -> tuple[list[int], dict[int, dict[int, float]]]:
