@@ -17,9 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import FIGURES, curves, draw, style
-from mugrow.analysis.laws.scaling import scaling_laws
 from mugrow.analysis.read.store import Store, load
-from mugrow.analysis.summary import Summary, of_laws, summarize
+from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.transfer.results import SweepResult
 from mugrow.analysis.words import speedup_short
 from mugrow.bench.spec import UserError
@@ -115,12 +114,11 @@ def rungs(summary: Summary, parametrization: str) -> list[SweepResult]:
 def with_sweep(summary: Summary, changed: SweepResult, **fields: Any) -> Summary:
     """The summary with other fields of one of its sweeps."""
     swept = tuple(replace(s, **fields) if s is changed else s for s in summary.sweeps)
-    summary.transfer = replace(summary.transfer, sweeps=swept)
-    return summary
+    return replace(summary, transfer=replace(summary.transfer, sweeps=swept))
 
 
 def test_main_shows_a_single_sweep_where_there_is_no_ladder(summary: Summary, store: Store) -> None:
-    summary.transfer = replace(summary.transfer, ladders=())
+    summary = replace(summary, transfer=replace(summary.transfer, ladders=()))
     figure = drawn("main", summary, store)
     panels = [axes for axes in figure.axes if axes.get_title() in ("μP", "SP")]
     assert [len(lines(axes, "_mean")) for axes in panels] == [1, 1]
@@ -150,10 +148,10 @@ def test_curves_charge_the_source_to_grown_runs_alone(summary: Summary, store: S
     figure = drawn("curves", summary, store)
     plain, charged = figure.axes
     for final in summary.finals:
-        own = lines(plain, f"_{final['label']}")[0].get_xdata()
-        shifted = lines(charged, f"_{final['label']}")[0].get_xdata()
+        own = lines(plain, f"_{final.label}")[0].get_xdata()
+        shifted = lines(charged, f"_{final.label}")[0].get_xdata()
         np.testing.assert_allclose(np.subtract(shifted, own), final.flops_source)
-        mean = lines(plain, f"_{final['label']}")[0].get_ydata()
+        mean = lines(plain, f"_{final.label}")[0].get_ydata()
         assert mean[-1] == pytest.approx(final.loss.value)
         assert plain.get_xlim()[1] > max(shifted)
     scratch = next(final for final in summary.finals if final.label == "scratch")
@@ -224,8 +222,8 @@ def test_targets_of_a_ladder_have_their_own_panels(summary: Summary, store: Stor
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_study_without_rows_gives_a_reason(name: str, summary: Summary, store: Store) -> None:
-    nothing = replace(of_laws(scaling_laws(pd.DataFrame())), study=summary.study)
-    empty = Store(store.runs.iloc[:0], store.curves, store.trials, store.study)
+    empty = Store(store.runs.iloc[:0], store.curves, store.trials.iloc[:0], store.study)
+    nothing = summarize(empty)
     with pytest.raises(UserError, match=r"ha(s|ve) none"):
         drawn(name, nothing, empty)
 

@@ -251,7 +251,7 @@ def test_a_rate_that_diverges_at_the_target_is_said(summary: Summary) -> None:
     ladder, *others = summary.transfer.ladders
     pair = replace(ladder.pairs[0], regret_nats=high, regret_percent=high, regret_at="diverged")
     ladder = replace(ladder, pairs=(pair, *ladder.pairs[1:]))
-    summary.transfer = replace(summary.transfer, ladders=(ladder, *others))
+    summary = replace(summary, transfer=replace(summary.transfer, ladders=(ladder, *others)))
     first = next(transfer.sentences(summary.transfer))
     assert first.endswith("keeping the smallest size’s diverges there.")
     assert "regret diverges" in next(words.transferred(summary))
