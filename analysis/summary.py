@@ -1,88 +1,234 @@
-"""The claims of a study with their intervals, as one JSON-able dict.
+"""What a study says, whole or partial: every number of its report, typed, with its interval.
 
-Every number in the report, in its tables and in its LaTeX macros is one of these. Infinite and
-undefined numbers are ``None``: JSON has neither.
+Every number in the report, in its tables and in its LaTeX macros is one of a ``Summary``. Losses
+are in nats per token, compute in FLOPs; a float is nan, and an interval's end nan or infinite,
+where there is no number. The fields are the keys of ``summary.json``, in their order.
 """
 
-import dataclasses
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
 
 from mugrow.analysis.advice.fitted import finals
 from mugrow.analysis.advice.measured import with_origins
-from mugrow.analysis.laws.chapter import chapter
+from mugrow.analysis.laws.law import ScalingLaws
+from mugrow.analysis.laws.scaling import scaling_laws
 from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run
-from mugrow.analysis.measure.recovery import labelled_targets, recoveries
-from mugrow.analysis.measure.savings import ACCOUNTINGS, Curve, Saving, headline_and_curve
+from mugrow.analysis.measure.recovery import Recovery, labelled_targets, recoveries
+from mugrow.analysis.measure.savings import (
+    ACCOUNTINGS,
+    Curve,
+    Saving,
+    SavingsCurve,
+    as_columns,
+    headline_and_curve,
+)
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import NOTHING, Interval, mean_interval, nominal_coverage
+from mugrow.analysis.stats import Interval, mean_interval, nominal_coverage
 from mugrow.analysis.transfer import optimum
-from mugrow.analysis.transfer.chapter import chapter as transfer_chapter
+from mugrow.analysis.transfer.optimum import Edge
+from mugrow.analysis.transfer.results import SweepResult, TransferResults, transfer_results
 from mugrow.analysis.transfer.sweep import Sweep, by_setting
 from mugrow.bench.record import STATUSES
 
 LEVEL = 0.95
+AT_FINAL = "scratch final"  # the loss at which the headline is taken
 
 
-def summarize(store: Store) -> dict[str, Any]:
-    """The summary of a study, whole or partial: what has not been run yet is an empty list."""
+@dataclass(frozen=True)
+class IntervalRule:
+    """How the intervals over seeds of final losses and savings were made, at ``level``, and the
+    largest probability with which one of them can cover the median."""
+
+    level: float
+    method: str
+    coverage_at_most: float
+
+
+@dataclass(frozen=True)
+class TrialCounts:
+    """A search's trials by outcome: diverged or pruned if any of a trial's runs was."""
+
+    complete: int
+    pruned: int
+    diverged: int
+
+
+@dataclass(frozen=True)
+class TunedOptimum:
+    """The best tested point of a setting over its init scales, and what finding it cost.
+    ``lr`` and ``init_std`` are at the base shape, ``flops_tuning`` those of all trials."""
+
+    parametrization: str
+    variant: str
+    width: int
+    depth: int
+    lr: float
+    log2_lr: float
+    init_std: float
+    loss: float
+    edge: Edge
+    flops_tuning: float
+    trials: TrialCounts
+
+
+@dataclass(frozen=True)
+class Final:
+    """The final loss of one label at one target, over the seeds that finished of ``n_seeds``.
+
+    ``minus_scratch`` is paired by seed, None for scratch and where no seed has both. FLOPs are
+    means over the runs.
+    """
+
+    target: str
+    width: int
+    depth: int
+    params: int
+    method: str
+    label: str
+    n_seeds: int
+    loss: Interval
+    bpb: Interval
+    minus_scratch: Interval | None
+    flops: float
+    flops_source: float
+    flops_tuning: float
+    diverged: int
+
+
+@dataclass(frozen=True)
+class ArmSaving(Saving):
+    """A saving of one label at one target; ``at`` says which loss it is at."""
+
+    target: str
+    method: str
+    label: str
+    at: str
+
+    def to_json(self) -> dict[str, object]:
+        names = {name: getattr(self, name) for name in ("target", "method", "label", "at")}
+        of_saving = {field.name: getattr(self, field.name) for field in fields(Saving)}
+        return names | of_saving | {"saving": self.saving}
+
+
+@dataclass(frozen=True)
+class ArmCurve(SavingsCurve):
+    """s(loss) of one label at one target in one accounting."""
+
+    target: str
+    method: str
+
+    def to_json(self) -> dict[str, object]:
+        return {"target": self.target, "method": self.method} | vars(self)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """FLOPs by role and wall time in seconds, summed over all runs; ``runs`` counts statuses."""
+
+    proxy_flops: float
+    source_flops: float
+    target_flops: float
+    wall_s: float
+    runs: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """What a study says. What has not been run yet is empty."""
+
+    study: str
+    n_seeds: int
+    interval: IntervalRule
+    optima: tuple[TunedOptimum, ...]
+    transfer: TransferResults
+    finals: tuple[Final, ...]
+    savings: tuple[ArmSaving, ...]
+    savings_curves: tuple[ArmCurve, ...]
+    recovery: tuple[Recovery, ...]
+    laws: ScalingLaws
+    costs: Costs
+
+    @property
+    def sweeps(self) -> tuple[SweepResult, ...]:
+        """The sweeps that the study searched over."""
+        return self.transfer.sweeps
+
+    def headlines(self, target: str) -> dict[tuple[str, str], ArmSaving]:
+        """Savings at scratch's final loss of a target, by label and accounting."""
+        return {
+            (saving.label, saving.accounting): saving
+            for saving in self.savings
+            if (saving.target, saving.at) == (target, AT_FINAL)
+        }
+
+    def to_json(self) -> dict[str, object]:
+        """The keys of ``summary.json``: sweeps stand before the rest of what is on transfer."""
+        transfer = {key: value for key, value in vars(self.transfer).items() if key != "sweeps"}
+        first = {"study": self.study, "n_seeds": self.n_seeds, "interval": self.interval}
+        searched = {"sweeps": self.sweeps, "optima": self.optima, "transfer": transfer}
+        return first | searched | {k: v for k, v in vars(self).items() if k not in searched}
+
+
+def summarize(store: Store) -> Summary:
+    """The summary of a study's tables.
+
+    >>> import mugrow
+    >>> summary = mugrow.summarize(mugrow.load("results/reference/quick"))
+    >>> [final.label for final in summary.finals]
+    ['scratch', 'hypercloning', 'szp']
+    """
     runs = store.runs
     every = by_setting(runs)
-    transfer = transfer_chapter(every)
-    swept = transfer.pop("sweeps")
-    found = [one for one in every if one.searched]
+    searched = [sweep for sweep in every if sweep.searched]
+    transfer = transfer_results(every)
     targets = labelled_targets(store)
     curves = curves_by_run(store.curves, set(targets["run_id"]))
     n_seeds = int((targets if len(targets) else runs)["seed"].nunique())
-    comparisons, savings_curves = _savings(targets, curves)
-    summary = {
-        "study": store.study["name"],
-        "n_seeds": n_seeds,
-        "interval": {
-            "level": LEVEL,
-            "method": "paired bootstrap over seeds",
-            "coverage_at_most": nominal_coverage(n_seeds),
-        },
-        "sweeps": swept,
-        "optima": _optima(found, [one["variant"] for one in swept], runs, store.trials),
-        "transfer": transfer,
-        "finals": _finals(targets),
-        "savings": comparisons,
-        "savings_curves": savings_curves,
-        "recovery": [dataclasses.asdict(one) for one in recoveries(store)],
-        "laws": chapter(finals(runs, with_origins(runs, targets))),
-        "costs": _costs(runs),
-    }
-    plain: dict[str, Any] = to_json(summary)
-    return plain
+    savings, savings_curves = _savings(targets, curves)
+    variants = [sweep.variant for sweep in transfer.sweeps]
+    return Summary(
+        study=store.study["name"],
+        n_seeds=n_seeds,
+        interval=IntervalRule(LEVEL, "paired bootstrap over seeds", nominal_coverage(n_seeds)),
+        optima=tuple(_optima(searched, variants, runs, store.trials)),
+        transfer=transfer,
+        finals=tuple(_finals(targets)),
+        savings=tuple(savings),
+        savings_curves=tuple(savings_curves),
+        recovery=tuple(recoveries(store)),
+        laws=scaling_laws(finals(runs, with_origins(runs, targets))),
+        costs=_costs(runs),
+    )
 
 
-def to_json(value: Any) -> Any:
-    """The value in JSON's types: an interval as a dict, nan and inf as None."""
-    if isinstance(value, Interval):
-        value = dataclasses.asdict(value)
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [to_json(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def of_laws(laws: ScalingLaws) -> Summary:
+    """The summary of a table that has scaling laws and no study."""
+    return Summary(
+        study="",
+        n_seeds=0,
+        interval=IntervalRule(LEVEL, "", 0.0),
+        optima=(),
+        transfer=transfer_results([]),
+        finals=(),
+        savings=(),
+        savings_curves=(),
+        recovery=(),
+        laws=laws,
+        costs=Costs(0.0, 0.0, 0.0, 0.0, {}),
+    )
 
 
 def _optima(
     found: list[Sweep], labels: list[str], runs: pd.DataFrame, trials: pd.DataFrame
-) -> list[dict[str, Any]]:
-    """The best tested point of each setting over all its init scales, and what finding it cost.
-
-    The edge is judged on the lowest loss over init scales at each learning rate, which is also
-    right where a sampler tried each rate at one scale only.
+) -> list[TunedOptimum]:
+    """Of each setting. The edge is judged on the lowest loss over init scales at each learning
+    rate, which is also right where a sampler tried each rate at one scale only.
     """
     settings: dict[str, list[tuple[Sweep, str]]] = {}
     for sweep, label in zip(found, labels, strict=True):
@@ -100,7 +246,7 @@ def _optima(
 
 def _optimum(
     group: list[Sweep], label: str, trials: pd.DataFrame, status: dict[str, str]
-) -> dict[str, Any]:
+) -> TunedOptimum:
     best = min(
         (sweep for sweep in group if sweep.finished), key=lambda sweep: sweep.optimum.argmin_loss
     )
@@ -109,38 +255,32 @@ def _optimum(
         for log2_lr, loss in zip(sweep.log2_lr.tolist(), sweep.mean_loss.tolist(), strict=True):
             lowest[log2_lr] = float(np.fmin(lowest.get(log2_lr, math.nan), loss))
     profile = optimum(list(lowest), list(lowest.values()))
-    own = {run_id for sweep in group for run_id in sweep.run_ids}
-    return {
-        "parametrization": best.parametrization,
-        "variant": label,
-        "width": best.width,
-        "depth": best.depth,
-        "lr": 2.0**profile.argmin_log2_lr,
-        "log2_lr": profile.argmin_log2_lr,
-        "init_std": best.setting["hyper.init_std"],
-        "loss": profile.argmin_loss,
-        "edge": profile.edge,
-        "flops_tuning": sum(sweep.search_flops for sweep in group),
-        "trials": _outcomes([ids for ids in trials["run_ids"] if own & set(ids)], status),
-    }
+    searched = {run_id for sweep in group for run_id in sweep.run_ids}
+    return TunedOptimum(
+        parametrization=best.parametrization,
+        variant=label,
+        width=best.width,
+        depth=best.depth,
+        lr=2.0**profile.argmin_log2_lr,
+        log2_lr=profile.argmin_log2_lr,
+        init_std=float(best.setting["hyper.init_std"] or 0),
+        loss=profile.argmin_loss,
+        edge=profile.edge,
+        flops_tuning=sum(sweep.search_flops for sweep in group),
+        trials=_outcomes([ids for ids in trials["run_ids"] if searched & set(ids)], status),
+    )
 
 
-def _outcomes(trials: list[Any], status: dict[str, str]) -> dict[str, int]:
-    """Trials by outcome: diverged or pruned if any of a trial's runs was."""
-    counts = dict.fromkeys(("complete", "pruned", "diverged"), 0)
-    for run_ids in trials:
-        outcomes = {status.get(run_id) for run_id in run_ids}
-        if "diverged" in outcomes:
-            counts["diverged"] += 1
-        elif "pruned" in outcomes:
-            counts["pruned"] += 1
-        elif outcomes == {"finished"}:
-            counts["complete"] += 1
-    return counts
+def _outcomes(trials: Iterable[Sequence[str]], status: Mapping[str, str]) -> TrialCounts:
+    found = [{status.get(run_id) for run_id in run_ids} for run_ids in trials]
+    diverged = sum("diverged" in outcomes for outcomes in found)
+    pruned = sum("pruned" in outcomes and "diverged" not in outcomes for outcomes in found)
+    complete = sum(outcomes == {"finished"} for outcomes in found)
+    return TrialCounts(complete, pruned, diverged)
 
 
-def _finals(targets: pd.DataFrame) -> list[dict[str, Any]]:
-    """One row for each target and label: final loss over the seeds that finished."""
+def _finals(targets: pd.DataFrame) -> list[Final]:
+    """One for each target and label."""
     finals = []
     for target, arms in targets.groupby("target", sort=False):
         baseline = _final_losses(arms[arms["method"] == BASELINE], "final_val_loss")
@@ -150,17 +290,22 @@ def _finals(targets: pd.DataFrame) -> list[dict[str, Any]]:
             first = rows.iloc[0]
             is_baseline = first["method"] == BASELINE
             finals.append(
-                {
-                    "target": target,
-                    **{key: first[key] for key in ("width", "depth", "params", "method")},
-                    "label": label,
-                    "n_seeds": len(rows),
-                    "loss": _mean(loss),
-                    "bpb": _mean(_final_losses(rows, "final_bpb")),
-                    "minus_scratch": None if is_baseline or not pairs else _mean(pairs),
-                    **{key: rows[key].mean() for key in ("flops", "flops_source", "flops_tuning")},
-                    "diverged": int((rows["status"] == "diverged").sum()),
-                }
+                Final(
+                    target=str(target),
+                    width=int(first["width"]),
+                    depth=int(first["depth"]),
+                    params=int(first["params"]),
+                    method=str(first["method"]),
+                    label=str(label),
+                    n_seeds=len(rows),
+                    loss=_mean(loss),
+                    bpb=_mean(_final_losses(rows, "final_bpb")),
+                    minus_scratch=None if is_baseline or not pairs else _mean(pairs),
+                    flops=float(rows["flops"].mean()),
+                    flops_source=float(rows["flops_source"].mean()),
+                    flops_tuning=float(rows["flops_tuning"].mean()),
+                    diverged=int((rows["status"] == "diverged").sum()),
+                )
             )
     return finals
 
@@ -176,44 +321,33 @@ def _mean(by_seed: dict[int, float]) -> Interval:
 
 def _savings(
     targets: pd.DataFrame, curves: dict[str, Curve]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[ArmSaving], list[ArmCurve]]:
     """Headline savings and savings curves of every arm against scratch at the same target."""
-    headlines, grids = [], []
+    headlines: list[ArmSaving] = []
+    grids: list[ArmCurve] = []
     for target, arms in targets.groupby("target", sort=False):
         baseline = arm(arms[arms["method"] == BASELINE], curves)
         for label, rows in arms[arms["method"] != BASELINE].groupby("label", sort=False):
             method = arm(rows, curves)
-            names = {"target": target, "method": rows["method"].iloc[0], "label": label}
+            name, shape = str(rows["method"].iloc[0]), str(target)
             ends, grid = headline_and_curve(baseline, method)
-            headlines += [names | {"at": at} | _saving(saving) for at, saving in ends]
-            grids += [names | savings_columns(name, grid) for name in ACCOUNTINGS if grid]
+            headlines += [
+                ArmSaving(**vars(saving), target=shape, method=name, label=str(label), at=at)
+                for at, saving in ends
+            ]
+            if grid:
+                columns = [as_columns(str(label), counted, grid) for counted in ACCOUNTINGS]
+                grids += [ArmCurve(**vars(one), target=shape, method=name) for one in columns]
     return headlines, grids
 
 
-def _saving(saving: Saving) -> dict[str, Any]:
-    return dataclasses.asdict(saving) | {"speedup": saving.speedup, "saving": saving.saving}
-
-
-def savings_columns(accounting: str, savings: list[Saving]) -> dict[str, Any]:
-    """A savings curve in one accounting, as columns; nan where there is no number."""
-    own = [saving for saving in savings if saving.accounting == accounting]
-    speedups = [saving.speedup or NOTHING for saving in own]
-    return {
-        "accounting": accounting,
-        "loss": [saving.at_loss for saving in own],
-        "speedup": [speedup.value for speedup in speedups],
-        "lo": [speedup.lo for speedup in speedups],
-        "hi": [speedup.hi for speedup in speedups],
-        "bound": [saving.bound for saving in own],
-        "state": [saving.state for saving in own],
-    }
-
-
-def _costs(runs: pd.DataFrame) -> dict[str, Any]:
+def _costs(runs: pd.DataFrame) -> Costs:
     flops = runs.groupby("role")["flops"].sum()
     counts = Counter(runs["status"])
-    return {
-        **{f"{role}_flops": float(flops.get(role, 0.0)) for role in ("proxy", "source", "target")},
-        "wall_s": float(runs["wall_s"].sum()),
-        "runs": {status: counts[status] for status in STATUSES},
-    }
+    return Costs(
+        proxy_flops=float(flops.get("proxy", 0.0)),
+        source_flops=float(flops.get("source", 0.0)),
+        target_flops=float(flops.get("target", 0.0)),
+        wall_s=float(runs["wall_s"].sum()),
+        runs={status: counts[status] for status in STATUSES},
+    )

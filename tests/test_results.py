@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mugrow.analysis import words as fmt
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import load
-from mugrow.analysis.report import format as fmt
 from mugrow.analysis.summary import summarize
 
 ROOT = Path(__file__).parents[1]
@@ -25,17 +26,18 @@ STUDIES = (
 
 def readme_rows(study: str) -> list[str]:
     """The lines of the README's table of results, made from the study's summary."""
-    summary = json.loads((RESULTS / study / "summary.json").read_text())
-    savings = {
-        (row["target"], row["label"], row["accounting"]): fmt.speedup_short(row)
-        for row in summary["savings"]
-        if row["at"] == "scratch final"
-    }
+    summary = summarize(load(RESULTS / study))
     lines = []
-    for final in summary["finals"]:
-        arm = final["target"], final["label"]
-        cells = [savings.get((*arm, accounting), "–") for accounting in ACCOUNTINGS]
-        loss = fmt.interval(final["loss"], fmt.loss)
+    for final in summary.finals:
+        arm = final.target, final.label
+        savings = summary.headlines(final.target)
+        cells = [
+            fmt.speedup_short(savings[final.label, counted])
+            if (final.label, counted) in savings
+            else fmt.MISSING
+            for counted in ACCOUNTINGS
+        ]
+        loss = fmt.interval(final.loss, fmt.loss)
         lines.append("| " + " | ".join((study, *arm, loss, *cells)) + " |")
     return lines
 
@@ -50,15 +52,14 @@ def test_the_readme_quotes_the_committed_numbers(study: str) -> None:
 @pytest.mark.parametrize("study", ["transfer-width", "transfer-depth"])
 def test_the_readme_quotes_the_drift_of_every_ladder(study: str) -> None:
     readme = (ROOT / "README.md").read_text()
-    summary = json.loads((RESULTS / study / "summary.json").read_text())
-    for ladder in summary["transfer"]["ladders"]:
-        assert fmt.interval(ladder["drift"]["slope"], fmt.log2) in readme, ladder["parametrization"]
+    for ladder in summarize(load(RESULTS / study)).transfer.ladders:
+        assert fmt.interval(ladder.drift.slope, fmt.log2) in readme, ladder.parametrization
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_the_committed_claims_follow_from_the_committed_rows(study: str) -> None:
     committed = json.loads((RESULTS / study / "summary.json").read_text())
-    _assert_close(json.loads(json.dumps(summarize(load(RESULTS / study)))), committed)
+    _assert_close(json.loads(json.dumps(to_json(summarize(load(RESULTS / study))))), committed)
 
 
 def _assert_close(left: object, right: object) -> None:

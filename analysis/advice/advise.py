@@ -15,18 +15,18 @@ A saving here is that of the source's accounting, or of the target's alone where
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
 from mugrow.analysis.advice import timing
-from mugrow.analysis.advice.evidence import Evidence, ideal_growth, published_warmstart
-from mugrow.analysis.advice.experiment import settle
+from mugrow.analysis.advice.evidence import Evidence, Reach, ideal_growth, published_warmstart
+from mugrow.analysis.advice.experiment import Experiment, settle
 from mugrow.analysis.advice.fitted import finals, law_evidence
-from mugrow.analysis.advice.measured import Measured, measure, target_runs
-from mugrow.analysis.advice.plan import Plan, check_count
+from mugrow.analysis.advice.measured import MeasuredGrowth, measure, target_runs
+from mugrow.analysis.advice.plan import GrowthPlan, check_count
 from mugrow.analysis.advice.published import (
     BESIROGLU,
     BESIROGLU_CITATION,
@@ -36,13 +36,13 @@ from mugrow.analysis.advice.published import (
     KAPLAN_PARAMS,
     within,
 )
-from mugrow.analysis.advice.sources import Source, starting_points
-from mugrow.analysis.advice.staged import growth_tokens, optimal_schedule
-from mugrow.analysis.measure.savings import ACCOUNTINGS
+from mugrow.analysis.advice.sources import StartingPoint, starting_points
+from mugrow.analysis.advice.staged import growth_tokens, optimal_growth_point
+from mugrow.analysis.measure.savings import ACCOUNTINGS, Accounting
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.summary import to_json
+from mugrow.analysis.stats import Interval
 
-Verdict = Literal["grow", "scratch", "too close to call", "cannot say"]
+Decision = Literal["grow", "scratch", "too close to call", "cannot say"]
 
 EXAMPLE_SAVING = 0.1
 WORTH = 0.01
@@ -63,8 +63,9 @@ class Question:
         check_count("params", self.params)
         check_count("tokens", self.tokens)
 
-    def plan(self, source_params: float, source_tokens: float) -> Plan:
-        return Plan(
+    def plan(self, source_params: float, source_tokens: float) -> GrowthPlan:
+        """The plan with the source asked about, or with the one given here."""
+        return GrowthPlan(
             target_params=self.params,
             target_tokens=self.tokens,
             source_params=source_params if self.source_params is None else self.source_params,
@@ -74,55 +75,156 @@ class Question:
         )
 
 
-def advise(question: Question, store: Store | None = None) -> dict[str, Any]:
-    """Advice as a JSON-able dict. ``UserError`` for an impossible question or a useless store."""
+@dataclass(frozen=True)
+class AdvisedTarget:
+    params: float
+    tokens: float
+    flops: float
+
+
+@dataclass(frozen=True)
+class AdvisedSource:
+    """The source to grow from. ``rule`` says where it is from, None if it was asked about;
+    ``share`` is its cost over the target's, ``sunk`` that it does not count."""
+
+    rule: str | None
+    params: float
+    tokens: float
+    flops: float
+    share: float
+    sunk: bool
+    growth_factor: float
+
+
+@dataclass(frozen=True)
+class WeighedEvidence:
+    """One piece of evidence, and what it makes of the savings in each accounting.
+
+    ``interval`` says what is behind the ends, ``limit`` what keeps it from deciding.
+    ``extrapolation`` is asked over the largest measured. ``state`` is ``reached``,
+    ``never_reached`` (the cost ratio is infinite) or ``unknown`` (it is nan).
+    """
+
+    name: str
+    citation: str
+    decides: bool
+    limit: str
+    interval: str
+    extrapolation: Reach
+    state: str
+    cost_ratio: Interval
+    savings: Mapping[Accounting, Interval]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Both published criteria of when to grow, for a target and a growth factor: the slope and
+    loss of staged training (see ``staged.GrowthPoint``), and tokens of the source by each."""
+
+    slope: float
+    loss_over_floor: float
+    step_ratio: float
+    ideal_saving: float
+    staged_in_range: bool
+    g_stack_in_range: bool
+    source_tokens_staged: float
+    source_tokens_g_stack: float
+
+
+@dataclass(frozen=True)
+class ProposedStart:
+    """A source that a rule proposes; ``source_share`` is its cost over the target's."""
+
+    rule: str
+    in_range: bool
+    growth_factor: float
+    source_params: float
+    source_tokens: float
+    source_share: float
+
+
+@dataclass(frozen=True)
+class ScratchLaw:
+    """What the Chinchilla law says of the target, and the loss gap that a saving is worth.
+
+    ``loss`` is in nats per token, ``loss_gap`` a share of it, ``compute_for_1_percent`` the compute
+    that lowers the frontier's loss by 1 % over that of the target, infinite where none does.
+    """
+
+    citation: str
+    in_range: bool
+    loss: float
+    optimal_params: float
+    optimal_tokens: float
+    example_saving: float
+    loss_gap: float
+    compute_for_1_percent: float
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The verdict, the rule it came by, and all it rests on. Compute is in FLOPs, C = 6 N D."""
+
+    verdict: Decision
+    rule: str
+    accounting: Accounting
+    target: AdvisedTarget
+    source: AdvisedSource
+    tuning_flops: float
+    evidence: Sequence[WeighedEvidence]
+    when_to_grow: Timing
+    starting_points: Sequence[ProposedStart]
+    scratch_law: ScratchLaw
+    assumptions: Sequence[str]
+    experiment: Experiment
+
+
+def advise(question: Question, store: Store | None = None) -> Advice:
+    """Advice from published laws, and a store's own runs where one is given.
+
+    ``UserError`` for an impossible question, or a store without a grown target beside scratch.
+    """
     arms, rows = _of_store(store) if store else ([], None)
     sources = starting_points(question.params, question.tokens, arms)
     plan, rule_of_source = _plan(question, sources)
     tiers = [
-        [] if store is None or rows is None else law_evidence(plan, rows, store.study["name"]),
+        [] if store is None or rows is None else law_evidence(plan, rows, str(store.study["name"])),
         [one.evidence(plan) for one in arms],
         [published_warmstart(plan)],
     ]
     verdict, rule = decide(plan, tiers)
     shown = [one for tier in tiers for one in tier]
     shown.append(ideal_growth(plan))
-    advice = {
-        "verdict": verdict,
-        "rule": rule,
-        "accounting": plan.accounting,
-        "target": {
-            "params": plan.target_params,
-            "tokens": plan.target_tokens,
-            "flops": plan.target_flops,
-        },
-        "source": {
-            "rule": rule_of_source if question.source_params is None else None,
-            "params": plan.source_params,
-            "tokens": plan.source_tokens,
-            "flops": plan.source_flops,
-            "share": plan.source_share,
-            "sunk": plan.source_sunk,
-            "growth_factor": plan.growth_factor,
-        },
-        "tuning_flops": plan.tuning_flops,
-        "evidence": [_evidence(plan, one) for one in shown],
-        "when_to_grow": _when(plan),
-        "starting_points": [_source(question, one) for one in sources],
-        "scratch_law": _scratch_law(plan),
-        "assumptions": _assumptions(plan),
-        "experiment": settle(plan),
-    }
-    plain: dict[str, Any] = to_json(advice)
-    return plain
+    return Advice(
+        verdict=verdict,
+        rule=rule,
+        accounting=plan.accounting,
+        target=AdvisedTarget(plan.target_params, plan.target_tokens, plan.target_flops),
+        source=AdvisedSource(
+            rule=rule_of_source if question.source_params is None else None,
+            params=plan.source_params,
+            tokens=plan.source_tokens,
+            flops=plan.source_flops,
+            share=plan.source_share,
+            sunk=plan.source_sunk,
+            growth_factor=plan.growth_factor,
+        ),
+        tuning_flops=plan.tuning_flops,
+        evidence=[_weighed(plan, one) for one in shown],
+        when_to_grow=_when(plan),
+        starting_points=[_proposed(question, one) for one in sources],
+        scratch_law=_scratch_law(plan),
+        assumptions=_assumptions(plan),
+        experiment=settle(plan),
+    )
 
 
-def _of_store(store: Store) -> tuple[list[Measured], pd.DataFrame]:
+def _of_store(store: Store) -> tuple[list[MeasuredGrowth], pd.DataFrame]:
     targets = target_runs(store)
     return measure(store, targets), finals(store.runs, targets)
 
 
-def decide(plan: Plan, tiers: Sequence[Sequence[Evidence]]) -> tuple[Verdict, str]:
+def decide(plan: GrowthPlan, tiers: Sequence[Sequence[Evidence]]) -> tuple[Decision, str]:
     """The verdict with its rule; ``tiers`` of evidence, the closest to the target first."""
     if not plan.source_sunk and plan.source_share >= 1:
         return "scratch", (
@@ -149,7 +251,7 @@ def decide(plan: Plan, tiers: Sequence[Sequence[Evidence]]) -> tuple[Verdict, st
     return "cannot say", "nothing that has an interval reaches this target"
 
 
-def _plan(question: Question, sources: Sequence[Source]) -> tuple[Plan, str]:
+def _plan(question: Question, sources: Sequence[StartingPoint]) -> tuple[GrowthPlan, str]:
     """The plan and the rule of its source: the one asked about, or the best that fits the target.
 
     Best is what saves most by the rule's own evidence. Where none fits it is the first, from the
@@ -161,21 +263,21 @@ def _plan(question: Question, sources: Sequence[Source]) -> tuple[Plan, str]:
     return plan, one.rule
 
 
-def _evidence(plan: Plan, one: Evidence) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "citation": one.citation,
-        "decides": one.decides,
-        "limit": one.limit,
-        "interval": one.basis,
-        "extrapolation": one.reach,
-        "state": _state(one.cost_ratio.value),
-        "cost_ratio": one.cost_ratio,
-        "savings": {
+def _weighed(plan: GrowthPlan, one: Evidence) -> WeighedEvidence:
+    return WeighedEvidence(
+        name=one.name,
+        citation=one.citation,
+        decides=one.decides,
+        limit=one.limit,
+        interval=one.basis,
+        extrapolation=one.reach,
+        state=_state(one.cost_ratio.value),
+        cost_ratio=one.cost_ratio,
+        savings={
             accounting: plan.saving_interval(one.cost_ratio, accounting)
             for accounting in ACCOUNTINGS
         },
-    }
+    )
 
 
 def _state(cost_ratio: float) -> str:
@@ -184,54 +286,52 @@ def _state(cost_ratio: float) -> str:
     return "reached" if math.isfinite(cost_ratio) else "never_reached"
 
 
-def _when(plan: Plan) -> dict[str, Any]:
-    """Both published criteria for this plan's target and growth factor."""
-    best = optimal_schedule(plan.growth_factor)
-    return {
-        "slope": best.slope,
-        "loss_over_floor": best.loss_ratio,
-        "step_ratio": best.step_ratio,
-        "ideal_saving": best.saving,
-        "staged_in_range": within(plan.target_params, KAPLAN_PARAMS),
-        "g_stack_in_range": within(plan.target_params, G_STACK_PARAMS),
-        "source_tokens_staged": growth_tokens(plan.target_params, plan.growth_factor),
-        "source_tokens_g_stack": timing.source_tokens(plan.target_params, plan.target_tokens),
-    }
+def _when(plan: GrowthPlan) -> Timing:
+    best = optimal_growth_point(plan.growth_factor)
+    return Timing(
+        slope=best.slope,
+        loss_over_floor=best.loss_ratio,
+        step_ratio=best.step_ratio,
+        ideal_saving=best.saving,
+        staged_in_range=within(plan.target_params, KAPLAN_PARAMS),
+        g_stack_in_range=within(plan.target_params, G_STACK_PARAMS),
+        source_tokens_staged=growth_tokens(plan.target_params, plan.growth_factor),
+        source_tokens_g_stack=timing.source_tokens(plan.target_params, plan.target_tokens),
+    )
 
 
-def _source(question: Question, one: Source) -> dict[str, Any]:
-    return {
-        "rule": one.rule,
-        "in_range": one.in_range,
-        "growth_factor": question.params / one.params,
-        "source_params": one.params,
-        "source_tokens": one.tokens,
-        "source_share": one.params * one.tokens / (question.params * question.tokens),
-    }
+def _proposed(question: Question, one: StartingPoint) -> ProposedStart:
+    return ProposedStart(
+        rule=one.rule,
+        in_range=one.in_range,
+        growth_factor=question.params / one.params,
+        source_params=one.params,
+        source_tokens=one.tokens,
+        source_share=one.params * one.tokens / (question.params * question.tokens),
+    )
 
 
-def _scratch_law(plan: Plan) -> dict[str, Any]:
-    """What the Chinchilla law says of the target, and the loss gap that a saving is worth."""
+def _scratch_law(plan: GrowthPlan) -> ScratchLaw:
     params, tokens = plan.target_params, plan.target_tokens
     best_params, best_tokens = BESIROGLU.optimal(plan.target_flops)
     loss = BESIROGLU.loss(params, tokens)
-    return {
-        "citation": BESIROGLU_CITATION,
-        "in_range": within(params, HOFFMANN_PARAMS) and within(tokens, HOFFMANN_TOKENS),
-        "loss": loss,
-        "optimal_params": best_params,
-        "optimal_tokens": best_tokens,
-        "example_saving": EXAMPLE_SAVING,
-        "loss_gap": BESIROGLU.loss(params, tokens * (1 - EXAMPLE_SAVING)) / loss - 1,
-        "compute_for_1_percent": BESIROGLU.compute_ratio(plan.target_flops, -0.01),
-    }
+    return ScratchLaw(
+        citation=BESIROGLU_CITATION,
+        in_range=within(params, HOFFMANN_PARAMS) and within(tokens, HOFFMANN_TOKENS),
+        loss=loss,
+        optimal_params=best_params,
+        optimal_tokens=best_tokens,
+        example_saving=EXAMPLE_SAVING,
+        loss_gap=BESIROGLU.loss(params, tokens * (1 - EXAMPLE_SAVING)) / loss - 1,
+        compute_for_1_percent=BESIROGLU.compute_ratio(plan.target_flops, -0.01),
+    )
 
 
-def _assumptions(plan: Plan) -> list[str]:
-    paid = "is there already" if plan.source_sunk else "is trained for this target alone"
+def _assumptions(plan: GrowthPlan) -> list[str]:
+    cost = "is there already" if plan.source_sunk else "is trained for this target alone"
     return [
         "compute is 6 N D; saved is compute to the loss that scratch reaches at the asked tokens",
-        f"the source {paid}; its optimizer, data and tokenizer suit the target",
+        f"the source {cost}; its optimizer, data and tokenizer suit the target",
         "both arms are tuned equally well and end their schedules alike; full charges both "
         "the tuning budget",
         "Kaplan's law counts non-embedding parameters; the parameters asked about are taken "

@@ -7,10 +7,9 @@ ratio of asked to measured, for N, D and C.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mugrow.analysis.advice.plan import Plan
+from mugrow.analysis.advice.plan import GrowthPlan
 from mugrow.analysis.advice.published import (
     KAPLAN_PARAMS,
     KAPLAN_TOKENS,
@@ -23,6 +22,15 @@ from mugrow.analysis.stats import Interval
 
 UNKNOWN = "unknown"
 HELD_OUT = "unknown; ends from the law's error on the run held out of it"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Asked over the largest measured: parameters, tokens and FLOPs."""
+
+    params: float
+    tokens: float
+    flops: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,34 +46,37 @@ class Evidence:
     citation: str
     estimate: Interval
     ends: str
-    reach: Mapping[str, float]
+    reach: Reach
     limit: str = ""
 
     @property
     def decides(self) -> bool:
+        """Whether a verdict may rest on it."""
         return not self.limit
 
     @property
     def cost_ratio(self) -> Interval:
+        """The estimate; its ends are nan where it does not decide."""
         if self.decides:
             return self.estimate
         return replace(self.estimate, lo=math.nan, hi=math.nan)
 
     @property
     def basis(self) -> str:
+        """What is behind the ends of ``cost_ratio``, in words."""
         return self.ends if self.decides else UNKNOWN
 
 
-def reach(plan: Plan, params: float, tokens: float, flops: float) -> dict[str, float]:
-    """Asked over the largest measured."""
-    return {
-        "params": plan.target_params / params,
-        "tokens": plan.target_tokens / tokens,
-        "flops": plan.target_flops / flops,
-    }
+def reach(plan: GrowthPlan, params: float, tokens: float, flops: float) -> Reach:
+    """How far the target asked about is from the largest one measured."""
+    return Reach(
+        params=plan.target_params / params,
+        tokens=plan.target_tokens / tokens,
+        flops=plan.target_flops / flops,
+    )
 
 
-def published_warmstart(plan: Plan, law: Warmstart = SHRINK_AND_PERTURB) -> Evidence:
+def published_warmstart(plan: GrowthPlan, law: Warmstart = SHRINK_AND_PERTURB) -> Evidence:
     """The published pair of laws; it decides for targets and growth factors like its own only."""
     measured = law.measured
     largest = measured.params[1]
@@ -89,16 +100,16 @@ def published_warmstart(plan: Plan, law: Warmstart = SHRINK_AND_PERTURB) -> Evid
     )
 
 
-def ideal_growth(plan: Plan, law: KaplanSteps = KAPLAN) -> Evidence:
+def ideal_growth(plan: GrowthPlan, law: KaplanSteps = KAPLAN) -> Evidence:
     """Growth that keeps loss and slope, on Kaplan's law: theory, so it never decides."""
     params, tokens = KAPLAN_PARAMS[1], KAPLAN_TOKENS[1]
     aim = law.loss(plan.target_params, plan.target_tokens)
     start = law.loss(plan.source_params, plan.source_tokens)
-    paid = law.flops(plan.target_params, start) / law.flops(plan.target_params, aim)
+    skipped = law.flops(plan.target_params, start) / law.flops(plan.target_params, aim)
     return Evidence(
         name="ideal growth on Kaplan's law",
         citation="Kaplan et al., arXiv 2001.08361; Shen et al., arXiv 2203.06211",
-        estimate=Interval(max(1 - paid, 0.0), math.nan, math.nan, 0),
+        estimate=Interval(max(1 - skipped, 0.0), math.nan, math.nan, 0),
         ends=UNKNOWN,
         reach=reach(plan, params, tokens, 6 * params * tokens),
         limit="theory: it assumes growth that keeps loss and slope, and has no error",

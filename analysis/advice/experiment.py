@@ -7,10 +7,11 @@ smaller by the factor that ``mugrow.analysis.advice.fitted`` allows a law to rea
 and so the ladder is cheap: cost falls with the square of the size.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mugrow.analysis.advice.fitted import REACH
-from mugrow.analysis.advice.plan import Plan
+from mugrow.analysis.advice.plan import GrowthPlan
 
 SIZES = (1.0, 1.5, 2.25)
 TOKEN_FACTORS = (0.25, 0.5, 1.0)
@@ -18,21 +19,40 @@ SEEDS = 2
 WITHIN = 0.9  # of the law's reach
 
 
-def settle(plan: Plan) -> dict[str, Any]:
-    """Sizes and tokens a parameter of the ladder, the number of runs, and their cost in FLOPs."""
+@dataclass(frozen=True)
+class Experiment:
+    """Targets of these parameters, each at these tokens a parameter, from scratch and grown.
+
+    ``runs`` counts those of all ``seeds`` with their sources; ``flops`` is what they cost, and
+    ``share_of_target`` that over the cost of the target asked about.
+    """
+
+    target_params: Sequence[float]
+    tokens_per_param: Sequence[float]
+    growth_factor: float
+    source_tokens_per_param: float
+    seeds: int
+    runs: int
+    flops: float
+    share_of_target: float
+
+
+def settle(plan: GrowthPlan) -> Experiment:
+    """The experiment for a plan."""
     ratio = plan.target_tokens / plan.target_params
     source_ratio = plan.source_tokens / plan.source_params
     sizes = [plan.target_params / (WITHIN * REACH * size) for size in SIZES]
     ratios = [ratio * factor for factor in TOKEN_FACTORS]
     targets = sum(2 * 6 * params**2 * each for params in sizes for each in ratios)
     sources = sum(6 * (params / plan.growth_factor) ** 2 * source_ratio for params in sizes)
-    return {
-        "target_params": sizes,
-        "tokens_per_param": ratios,
-        "growth_factor": plan.growth_factor,
-        "source_tokens_per_param": source_ratio,
-        "seeds": SEEDS,
-        "runs": SEEDS * len(sizes) * (2 * len(ratios) + 1),
-        "flops": SEEDS * (targets + sources),
-        "share_of_target": SEEDS * (targets + sources) / plan.target_flops,
-    }
+    flops = SEEDS * (targets + sources)
+    return Experiment(
+        target_params=sizes,
+        tokens_per_param=ratios,
+        growth_factor=plan.growth_factor,
+        source_tokens_per_param=source_ratio,
+        seeds=SEEDS,
+        runs=SEEDS * len(sizes) * (2 * len(ratios) + 1),
+        flops=flops,
+        share_of_target=flops / plan.target_flops,
+    )

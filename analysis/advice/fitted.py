@@ -27,7 +27,7 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from mugrow.analysis.advice.evidence import Evidence, reach
-from mugrow.analysis.advice.plan import Plan
+from mugrow.analysis.advice.plan import GrowthPlan
 from mugrow.analysis.laws.fit import FitResult, fit
 from mugrow.analysis.laws.resampled import resampled_params
 from mugrow.analysis.laws.transfer_tokens import FORM
@@ -40,7 +40,7 @@ GROWTH_SPAN = 1.5
 TAIL = 0.025
 
 
-def cost_ratio(plan: Plan, kappa: float, rho: float, d_0: float) -> float:
+def cost_ratio(plan: GrowthPlan, kappa: float, rho: float, d_0: float) -> float:
     """x / D, the share of the tokens that the grown target needs for the loss of scratch.
 
     0 where the credit alone is worth D tokens: the grown model starts below that loss.
@@ -101,7 +101,7 @@ def _laws(rows: pd.DataFrame) -> "pd.Series[str]":
     return rows["variant"].where(~several, rows["variant"] + " " + rows["growth"])
 
 
-def law_evidence(plan: Plan, rows: pd.DataFrame, study: str) -> list[Evidence]:
+def law_evidence(plan: GrowthPlan, rows: pd.DataFrame, study: str) -> list[Evidence]:
     """Evidence of one law for each growth method of ``rows`` (see ``finals``)."""
     found = []
     for (label, parametrization), grown in rows[~rows["scratch"]].groupby(
@@ -113,7 +113,7 @@ def law_evidence(plan: Plan, rows: pd.DataFrame, study: str) -> list[Evidence]:
     return found
 
 
-def _evidence(plan: Plan, rows: pd.DataFrame, name: str, study: str) -> Evidence:
+def _evidence(plan: GrowthPlan, rows: pd.DataFrame, name: str, study: str) -> Evidence:
     result = _fit(rows)
     limits = _distance(plan, rows)
     if result.status != "converged":
@@ -129,7 +129,7 @@ def _evidence(plan: Plan, rows: pd.DataFrame, name: str, study: str) -> Evidence
     )
 
 
-def _ends(plan: Plan, rows: pd.DataFrame, result: FitResult) -> tuple[float, float]:
+def _ends(plan: GrowthPlan, rows: pd.DataFrame, result: FitResult) -> tuple[float, float]:
     """The interval of the cost ratio. A resample without a law might be at either end."""
     draws = np.array([_ratio(plan, params) for params in _resamples(rows, result)])
     lost = np.isnan(draws)
@@ -163,7 +163,7 @@ def _fixed(rows: pd.DataFrame) -> dict[str, float]:
     return {"rho": 0.0} if factors.max() < GROWTH_SPAN * factors.min() else {}
 
 
-def _ratio(plan: Plan, params: Mapping[str, float]) -> float:
+def _ratio(plan: GrowthPlan, params: Mapping[str, float]) -> float:
     """nan where there are no parameters; 1 where the credit vanished, and rho and D_0 with it."""
     if not params:
         return math.nan
@@ -172,7 +172,7 @@ def _ratio(plan: Plan, params: Mapping[str, float]) -> float:
     return cost_ratio(plan, params["kappa"], params["rho"], params["D_0"])
 
 
-def _distance(plan: Plan, rows: pd.DataFrame) -> list[str]:
+def _distance(plan: GrowthPlan, rows: pd.DataFrame) -> list[str]:
     """What keeps the law from reaching the plan: sizes too far, growth factors never seen."""
     grown = rows[~rows["scratch"]]
     asked = {"params": (plan.target_params, "n"), "tokens": (plan.target_tokens, "d")}

@@ -9,12 +9,11 @@ law has to carry it (``mugrow.analysis.advice.fitted``).
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from mugrow.analysis.advice.evidence import Evidence, reach
-from mugrow.analysis.advice.plan import Plan
+from mugrow.analysis.advice.plan import GrowthPlan
 from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run, label_targets
 from mugrow.analysis.measure.savings import Saving, headline
 from mugrow.analysis.read.store import Store
@@ -25,7 +24,7 @@ NEAR = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredGrowth:
     """One grown arm of a store beside scratch: where it was measured, and its cost ratio."""
 
     study: str
@@ -46,7 +45,7 @@ class Measured:
         """Tokens a parameter of the source."""
         return self.source_tokens / self.source_params
 
-    def evidence(self, plan: Plan) -> Evidence:
+    def evidence(self, plan: GrowthPlan) -> Evidence:
         distances = {
             "params": plan.target_params / self.params,
             "tokens": plan.target_tokens / self.tokens,
@@ -104,33 +103,31 @@ def with_origins(runs: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     ``growth`` is how the shape grew, as in ``w×2``, and empty for scratch.
     """
     targets = targets[(targets["status"] == "finished") & targets["final_val_loss"].notna()]
-    sources = {row["run_id"]: row for row in runs.to_dict("records")}
-    origins = [_origin(row, sources) for row in targets.to_dict("records")]
+    by_id = runs.drop_duplicates("run_id", keep="last").set_index("run_id")
+    sources = by_id.reindex(targets["source_run_id"]).set_index(targets.index)
+    steps = [json.loads(spec)["start"]["source_step"] for spec in targets["spec"]]
+    until = pd.Series(steps, targets.index, dtype=float) * sources["batch_tokens"]
     return targets.assign(
-        source_params=[params for params, _ in origins],
-        source_tokens=[tokens for _, tokens in origins],
-        growth=[_growth(row, sources) for row in targets.to_dict("records")],
+        source_params=sources["params"].astype(float),
+        source_tokens=until.fillna(sources["tokens"]).astype(float),
+        growth=_growth(targets, sources),
     )
 
 
-def _growth(row: dict[Any, Any], runs: dict[Any, dict[Any, Any]]) -> str:
-    source = runs.get(row["source_run_id"])
-    if source is None:
-        return ""
-    factors = {name[0]: row[name] / source[name] for name in ("width", "depth")}
-    return " ".join(f"{name}×{factor:.3g}" for name, factor in factors.items() if factor != 1)
+def _growth(targets: pd.DataFrame, sources: pd.DataFrame) -> list[str]:
+    """How the shape of each target grew from its source, a row each; empty without a source."""
+    factors = {name[0]: targets[name] / sources[name] for name in ("width", "depth")}
+    return [
+        " ".join(f"{name}×{by.loc[row]:.3g}" for name, by in factors.items() if _grew(by.loc[row]))
+        for row in targets.index
+    ]
 
 
-def _origin(row: dict[Any, Any], runs: dict[Any, dict[Any, Any]]) -> tuple[float, float]:
-    source = runs.get(row["source_run_id"])
-    if source is None:
-        return math.nan, math.nan
-    step = json.loads(row["spec"])["start"]["source_step"]
-    tokens = source["tokens"] if step is None else step * source["batch_tokens"]
-    return float(source["params"]), float(tokens)
+def _grew(factor: float) -> bool:
+    return not math.isnan(factor) and factor != 1
 
 
-def measure(store: Store, targets: pd.DataFrame) -> list[Measured]:
+def measure(store: Store, targets: pd.DataFrame) -> list[MeasuredGrowth]:
     """The cost ratio of every arm that grew from a smaller source, at scratch's final loss.
 
     Arms without a seed in common with scratch, and losses that both arms had from the start, have
@@ -148,7 +145,7 @@ def measure(store: Store, targets: pd.DataFrame) -> list[Measured]:
             ratio = _cost_ratio(savings, seeds)
             if ratio is not None:
                 found.append(
-                    Measured(
+                    MeasuredGrowth(
                         study=str(store.study["name"]),
                         label=str(label),
                         target=str(target),

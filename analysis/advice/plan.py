@@ -24,7 +24,7 @@ LARGEST = 1e30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class GrowthPlan:
     """A target, the source it would be grown from, and who pays. ``tuning_flops``: each arm's."""
 
     target_params: float

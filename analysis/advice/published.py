@@ -9,9 +9,9 @@ pair of such laws that Mallik, Janowski, Hog et al. fitted to scratch and to war
 how many tokens D_w the grown model needs for the loss that scratch has after D: the cost ratio is
 D_w / D.
 
-The surprising fact is that the second pair cannot carry the decision it was made for. It predicts
-the run that was held out with an error in the gap between both arms that is larger than the gap
-itself; ``gap_error`` computes it. So what it says comes with that error, never as a certainty.
+The second pair cannot carry the decision it was made for. It predicts the run that was held out
+with an error in the gap between both arms that is larger than the gap itself; ``gap_error``
+computes it. So what it says comes with that error, never as a certainty.
 """
 
 import math

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mugrow.analysis.advice import timing
-from mugrow.analysis.advice.measured import NEAR, Measured
+from mugrow.analysis.advice.measured import NEAR, MeasuredGrowth
 from mugrow.analysis.advice.published import (
     G_STACK_PARAMS,
     KAPLAN_PARAMS,
@@ -24,7 +24,7 @@ STAGED_FACTORS = (2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True)
-class Source:
+class StartingPoint:
     """A source by a rule, with what the rule's own evidence says; 1, no gain, where it has none."""
 
     rule: str
@@ -34,13 +34,15 @@ class Source:
     cost_ratio: float = 1.0
 
 
-def starting_points(params: float, tokens: float, arms: Iterable[Measured]) -> list[Source]:
+def starting_points(
+    params: float, tokens: float, arms: Iterable[MeasuredGrowth]
+) -> list[StartingPoint]:
     """Sources for a target: those of a store at their growth factors, then the published rules'."""
     return [
         *(_as_measured(one, params) for one in _best_of_each_source(arms)),
         _warmstart(params, tokens),
         *(
-            Source(
+            StartingPoint(
                 "G_stack, 2405.15319",
                 within(params, G_STACK_PARAMS),
                 params / factor,
@@ -49,7 +51,7 @@ def starting_points(params: float, tokens: float, arms: Iterable[Measured]) -> l
             for factor in timing.GROWTH_FACTORS
         ),
         *(
-            Source(
+            StartingPoint(
                 "staged training, 2203.06211",
                 within(params, KAPLAN_PARAMS),
                 params / factor,
@@ -60,8 +62,8 @@ def starting_points(params: float, tokens: float, arms: Iterable[Measured]) -> l
     ]
 
 
-def _best_of_each_source(arms: Iterable[Measured]) -> list[Measured]:
-    best: dict[tuple[float, ...], Measured] = {}
+def _best_of_each_source(arms: Iterable[MeasuredGrowth]) -> list[MeasuredGrowth]:
+    best: dict[tuple[float, ...], MeasuredGrowth] = {}
     for one in arms:
         key = (one.params, one.tokens, one.source_params, one.source_tokens)
         if key not in best or one.cost_ratio.value < best[key].cost_ratio.value:
@@ -69,9 +71,9 @@ def _best_of_each_source(arms: Iterable[Measured]) -> list[Measured]:
     return list(best.values())
 
 
-def _as_measured(one: Measured, params: float) -> Source:
+def _as_measured(one: MeasuredGrowth, params: float) -> StartingPoint:
     source = params / one.growth_factor
-    return Source(
+    return StartingPoint(
         rule=f"{one.label}, as measured at {one.target}",
         in_range=within(params / one.params, (1 / NEAR, NEAR)),
         params=source,
@@ -80,10 +82,10 @@ def _as_measured(one: Measured, params: float) -> Source:
     )
 
 
-def _warmstart(params: float, tokens: float) -> Source:
+def _warmstart(params: float, tokens: float) -> StartingPoint:
     law = SHRINK_AND_PERTURB
     source = params / WARMSTART_FACTOR
-    return Source(
+    return StartingPoint(
         rule="warmstarting, 2605.13405",
         in_range=within(params, law.measured.params)
         and within(tokens / params, law.measured.tokens_per_param),

@@ -15,9 +15,9 @@ model when tau has flattened to a threshold, and put the grown model at the step
 would have needed: rho = S_small / S_grown at equal loss.
 
 The optimum follows from cost alone. If growth keeps loss and slope, growing at loss l saves
-C_large(l) - C_small(l), so the best l maximises that difference whatever the loss aimed for. The
-surprising fact is how flat and how low it is: at most 8 % of compute at B_crit (at a factor 4), and
-under 15 % at a fixed batch. More than that, measured, is something this law does not describe.
+C_large(l) - C_small(l), so the best l maximises that difference whatever the loss aimed for. It is
+flat and low: at most 8 % of compute at B_crit (at a factor 4), and under 15 % at a fixed batch.
+More than that, measured, is something this law does not describe.
 
 Parameters are non-embedding ones, as in Kaplan et al.
 """
@@ -103,7 +103,7 @@ KAPLAN = KaplanSteps()
 
 
 @dataclass(frozen=True)
-class Schedule:
+class GrowthPoint:
     """The best point to grow at, for a growth factor. Slope, reducible share: of the small model.
 
     ``loss_ratio`` is the loss at growth over the small model's floor (u in the literature);
@@ -118,7 +118,7 @@ class Schedule:
     saving: float
 
 
-def optimal_schedule(growth_factor: float, law: KaplanSteps = KAPLAN) -> Schedule:
+def optimal_growth_point(growth_factor: float, law: KaplanSteps = KAPLAN) -> GrowthPoint:
     """The loss that saves most compute when a model grows by ``growth_factor`` in parameters.
 
     At a fixed batch the optimum has a closed form, (u - 1) / (u - g^-a_N) = g^(-a_S / (1 + a_S));
@@ -137,7 +137,7 @@ def optimal_schedule(growth_factor: float, law: KaplanSteps = KAPLAN) -> Schedul
         u = 1 + math.exp(found.x)
     reducible = 1 - 1 / u
     large = _relative_flops(law, growth_factor, grown_floor / (1 - law.optimal_reducible))
-    return Schedule(
+    return GrowthPoint(
         growth_factor=growth_factor,
         loss_ratio=u,
         slope=law.slope(reducible),
@@ -161,7 +161,7 @@ def _relative_flops(law: KaplanSteps, growth_factor: float, u: float) -> float:
 def growth_tokens(params: float, growth_factor: float, law: KaplanSteps = KAPLAN) -> float:
     """Tokens the small model of ``params / growth_factor`` trains on before it is grown."""
     small = params / growth_factor
-    loss = optimal_schedule(growth_factor, law).loss_ratio * law.floor(small)
+    loss = optimal_growth_point(growth_factor, law).loss_ratio * law.floor(small)
     return law.flops(small, loss) / (6 * small)
 
 

@@ -5,8 +5,8 @@ Du et al. (arXiv 2405.15319), who grew models of 410 million to 7 billion parame
     log10 d = 0.88 log10 N + 163.27 / log10 C - 5.74,    C = 6 N D,
 
 with d the source's tokens, N the target's parameters and D its tokens, and recommend a growth
-factor between 2 and 4. The surprising fact is that more target compute asks for *fewer* source
-tokens: the target itself makes up for a weak source.
+factor between 2 and 4. More target compute asks for *fewer* source tokens: the target itself makes
+up for a weak source.
 """
 
 import math

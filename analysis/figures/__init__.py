@@ -5,7 +5,6 @@ A figure raises ``UserError`` with the reason when the study lacks the rows it d
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -19,14 +18,13 @@ from mugrow.analysis.figures import (
     laws,
     main,
     methods,
-    operator_settings,
     recovery,
     savings,
     style,
-    sweeps,
     transfer,
 )
 from mugrow.analysis.read.store import Store
+from mugrow.analysis.summary import Summary
 from mugrow.bench.spec import unknown
 
 
@@ -37,10 +35,15 @@ class Entry:
     ``section`` is the part of a report that shows it.
     """
 
-    function: Callable[[dict[str, Any], Store], Figure]
+    function: Callable[[Summary, Store], Figure]
     title: str
     caption: str
     section: str = "study"
+
+
+def of_transfer(name: str) -> Callable[[Summary, Store], Figure]:
+    """A figure that is made of what is said on transfer alone."""
+    return lambda summary, store: transfer.FIGURES[name](summary.transfer)
 
 
 LAWS = "laws"
@@ -62,37 +65,37 @@ FIGURES = {
         "is the speed-up at scratch’s own final loss. Bands span the seeds." + emphasis.CAPTION,
     ),
     "transfer": Entry(
-        sweeps.along("width"),
+        of_transfer("transfer"),
         "Loss against learning rate along width",
         BOWLS,
         TRANSFER,
     ),
     "transfer_depth": Entry(
-        sweeps.along("depth"),
+        of_transfer("transfer_depth"),
         "Loss against learning rate along depth",
         BOWLS,
         TRANSFER,
     ),
     "transfer_tokens": Entry(
-        sweeps.along("tokens"),
+        of_transfer("transfer_tokens"),
         "Loss against learning rate along training tokens",
         BOWLS,
         TRANSFER,
     ),
     "transfer_batch": Entry(
-        sweeps.along("batch"),
+        of_transfer("transfer_batch"),
         "Loss against learning rate along batch size",
         BOWLS,
         TRANSFER,
     ),
     "transfer_growth": Entry(
-        sweeps.along("growth"),
+        of_transfer("transfer_growth"),
         "Loss against learning rate of grown models, by growth factor",
         BOWLS + " The dashed line is the rate that was transferred to the source.",
         TRANSFER,
     ),
     "optima": Entry(
-        transfer.optima,
+        of_transfer("optima"),
         "The best learning rate against size",
         "The vertex of each bowl’s parabola, or the best rate tested; whiskers are intervals over "
         "seeds. An arrow marks an optimum at the edge of its grid, which may lie further that way. "
@@ -100,7 +103,7 @@ FIGURES = {
         TRANSFER,
     ),
     "regret": Entry(
-        transfer.heatmap,
+        of_transfer("regret"),
         "What every size’s best rate costs at every other",
         "Rows are the size that was tuned, columns the size that it is used at: percent of the "
         "loss given away, and Δ, the target’s best rate over the proxy’s in log2. Transfer leaves "
@@ -108,7 +111,7 @@ FIGURES = {
         TRANSFER,
     ),
     "tolerance": Entry(
-        transfer.tolerance,
+        of_transfer("tolerance"),
         "Regret against how far the learning rate is off",
         "A point for each two sizes. Grey: the mean of 17 public sweeps of models with losses of "
         "2.1 to 2.6 nats (step law, arXiv 2503.04715), where a rate twice too high costs three "
@@ -116,7 +119,7 @@ FIGURES = {
         TRANSFER,
     ),
     "operator_settings": Entry(
-        operator_settings.operator_settings,
+        of_transfer("operator_settings"),
         "Loss against an operator’s own setting, by growth factor",
         "Mean final loss, with a band from the lowest to the highest seed; everything but the "
         "setting is equal along a line. A star marks the lowest mean: stars above one another mean "
@@ -124,7 +127,7 @@ FIGURES = {
         TRANSFER,
     ),
     "init": Entry(
-        sweeps.init,
+        of_transfer("init"),
         "Loss over learning rate and initial scale at the smallest width",
         "Each square is a trial, dark where its mean loss is near the best, which is starred; "
         "crosses are trials without a loss (diverged or pruned). The colour stops at three times "
@@ -218,7 +221,7 @@ FIGURES = {
 }
 
 
-def draw(name: str, summary: dict[str, Any], store: Store) -> Figure:
+def draw(name: str, summary: Summary, store: Store) -> Figure:
     """Draw the figure ``name``. Raises ``UserError`` where there is none, or no rows for it."""
     if name not in FIGURES:
         raise unknown("figure", name, FIGURES)

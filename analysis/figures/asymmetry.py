@@ -5,8 +5,6 @@ gradients, and it is no larger than its source. Independent units are at about 1
 the target's width is a multiple of its source's.
 """
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +12,7 @@ from matplotlib.figure import Figure
 from mugrow.analysis.figures import curves, style
 from mugrow.analysis.measure.recovery import grown_curves
 from mugrow.analysis.read.store import Store
+from mugrow.analysis.summary import Summary
 from mugrow.bench.spec import UserError
 
 LOCKED = 1e-6
@@ -21,7 +20,7 @@ FLOOR = 1e-8  # rounding is at about 1e-7; smaller values and 0 are drawn here
 ENTRY = 0.2  # inches of an entry of the legend
 
 
-def asymmetry(summary: dict[str, Any], store: Store) -> Figure:
+def asymmetry(summary: Summary, store: Store) -> Figure:
     """Asymmetry against tokens since growth, log-log, a panel for each target."""
     points = grown_curves(store)
     points = points[points["asymmetry"].notna() & (points["step"] > 0)]
@@ -44,7 +43,7 @@ def asymmetry(summary: dict[str, Any], store: Store) -> Figure:
 
 def draw_panel(axis: Axes, rows: pd.DataFrame) -> None:
     """A line for each method; beside them their names in the order in which the lines end."""
-    means = {str(label): mean_curve(own) for label, own in rows.groupby("label")}
+    means = {str(label): mean_curve(rows_of) for label, rows_of in rows.groupby("label")}
     ends = {label: float(mean.iloc[-1]) for label, mean in means.items()}
     handles = []
     for label in sorted(means, key=lambda label: (-ends[label], label)):

@@ -7,7 +7,7 @@ slope of its steps, of those that failed if any did.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -18,18 +18,20 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from mugrow.analysis.figures import style
 
-Row = Mapping[str, Any]
+if TYPE_CHECKING:
+    from mugrow.bench.coordcheck import Row
+
 KINDS = {"x": "$|x_t|$", "dx": "$|x_t - x_0|$"}
 COLOURS = {"pass": "#00664b", "fail": "#a33c00", "exempt": style.GREY}
 SPAN = 2.0**4  # of every panel at least
 WIDTH, HEIGHT = 1.7, 0.85  # inches, of a panel
 
 
-def of_rows(rows: Sequence[Row]) -> Figure:
-    """The grid of the rows of ``mugrow coordcheck --json``; of several blocks the last."""
-    arms = list(dict.fromkeys((row["parametrization"], row["kind"]) for row in rows))
-    modules = shown(dict.fromkeys(row["module"] for row in rows))
-    steps = sorted({row["step"] for row in rows})
+def of_rows(rows: Sequence["Row"]) -> Figure:
+    """The grid of the rows of a coordinate check; of several blocks the last."""
+    arms = list(dict.fromkeys((row.parametrization, row.kind) for row in rows))
+    modules = shown(dict.fromkeys(row.module for row in rows))
+    steps = sorted({row.step for row in rows})
     shades = mpl.colormaps["viridis"](np.linspace(0.85, 0, len(steps)))
     colours = dict(zip(steps, map(tuple, shades), strict=True))
     size = (max(style.WIDE, WIDTH * len(arms)), HEIGHT * len(modules) + 1)
@@ -37,8 +39,8 @@ def of_rows(rows: Sequence[Row]) -> Figure:
     axes = figure.subplots(len(modules), len(arms), squeeze=False, sharex=True, sharey="row")
     for line, (module, label) in zip(axes, modules.items(), strict=True):
         for axis, arm in zip(line, arms, strict=True):
-            own = [row for row in rows if (row["parametrization"], row["kind"]) == arm]
-            draw_panel(axis, [row for row in own if row["module"] == module], colours)
+            shown_here = (*arm, module)
+            draw_panel(axis, [row for row in rows if panel_of(row) == shown_here], colours)
         widen(line[0])
         line[0].set_ylabel(label, rotation=0, ha="right", va="center")
     for axis, (parametrization, kind) in zip(axes[0], arms, strict=True):
@@ -47,13 +49,17 @@ def of_rows(rows: Sequence[Row]) -> Figure:
             xycoords="axes fraction", textcoords="offset points", ha="center", fontsize=9,
         )  # fmt: skip
     for axis in axes[-1]:
-        axis.set_xlabel(rows[0]["axis"])
+        axis.set_xlabel(rows[0].axis)
     handles = [
         Line2D([], [], color=colours[step], marker="o", ms=3, label=f"step {step}")
         for step in steps
     ]
     style.legend_below(figure, handles, columns=6)
     return figure
+
+
+def panel_of(row: "Row") -> tuple[str, str, str]:
+    return row.parametrization, row.kind, row.module
 
 
 def shown(modules: Collection[str]) -> dict[str, str]:
@@ -69,17 +75,17 @@ def shown(modules: Collection[str]) -> dict[str, str]:
     return labels
 
 
-def draw_panel(axis: Axes, rows: Sequence[Row], colours: Mapping[int, Any]) -> None:
+def draw_panel(axis: Axes, rows: Sequence["Row"], colours: Mapping[int, tuple[float, ...]]) -> None:
     """A curve a step and the steepest slope, the colour and a word for its verdict."""
     axis.set_xscale("log", base=2)
     axis.set_yscale("log", base=2)
     for row in rows:
-        means = [float("nan") if mean is None else mean for mean in row["means"]]
+        means = [float("nan") if mean is None else mean for mean in row.means]
         axis.plot(
-            row["sizes"], means, "-o", color=colours[row["step"]], ms=2.5, lw=1,
-            label=f"_step {row['step']}",
+            row.sizes, means, "-o", color=colours[row.step], ms=2.5, lw=1,
+            label=f"_step {row.step}",
         )  # fmt: skip
-    axis.xaxis.set_major_locator(FixedLocator(sorted({x for row in rows for x in row["sizes"]})))
+    axis.xaxis.set_major_locator(FixedLocator(sorted({x for row in rows for x in row.sizes})))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_major_locator(LogLocator(base=2, numticks=4))
     axis.xaxis.set_minor_locator(NullLocator())
@@ -89,10 +95,10 @@ def draw_panel(axis: Axes, rows: Sequence[Row], colours: Mapping[int, Any]) -> N
     axis.set_title(text, color=COLOURS[verdict], fontsize=8, pad=2)
 
 
-def headline(rows: Sequence[Row]) -> tuple[str, str]:
+def headline(rows: Sequence["Row"]) -> tuple[str, str]:
     """The steepest slope of those that failed, or else passed, or else are exempt, in words."""
     for verdict in ("fail", "pass", "exempt"):
-        slopes = [row["slope"] for row in rows if row["verdict"] == verdict]
+        slopes = [row.slope for row in rows if row.verdict == verdict]
         if slopes:
             known = [slope for slope in slopes if slope is not None]
             value = f"{max(known, key=abs):+.2f}" if known else "no slope"

@@ -6,8 +6,6 @@ curve and scratch is the compute saved at that loss. Of many methods those that 
 apart; the figure ``methods`` has a panel for each.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -17,15 +15,18 @@ from matplotlib.lines import Line2D
 
 from mugrow.analysis.figures import emphasis, style
 from mugrow.analysis.measure.recovery import labelled_targets
+from mugrow.analysis.measure.savings import Accounting
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.report.format import ACCOUNTINGS
+from mugrow.analysis.summary import Summary
+from mugrow.analysis.words import ACCOUNTINGS
 from mugrow.bench.spec import UserError
 
 COMPUTE = "compute (FLOPs)"
+CHARGED: tuple[Accounting, ...] = ("target", "source")
 DRAWN = 200  # points of a curve: more are not seen, and the page would weigh tens of megabytes
 
 
-def curves(summary: dict[str, Any], store: Store) -> Figure:
+def curves(summary: Summary, store: Store) -> Figure:
     """A row of panels for each target shape: target FLOPs, and target + source FLOPs."""
     rows = target_curves(store)
     targets = list(rows["target"].unique())
@@ -34,10 +35,10 @@ def curves(summary: dict[str, Any], store: Store) -> Figure:
     coloured: set[str] = set()
     for row, target in zip(axes, targets, strict=True):
         mine = rows[rows["target"] == target]
-        own = emphasis.told_apart(summary, target)
-        coloured |= own
-        for axis, accounting in zip(row, ("target", "source"), strict=True):
-            draw_panel(axis, mine, own, charge_source=accounting == "source")
+        shown = emphasis.told_apart(summary, target)
+        coloured |= shown
+        for axis, accounting in zip(row, CHARGED, strict=True):
+            draw_panel(axis, mine, shown, charge_source=accounting == "source")
             axis.set_title(f"{target}: {ACCOUNTINGS[accounting]}")
             axis.set_xlabel(COMPUTE)
         row[0].set_ylabel("validation loss (nats per token)")

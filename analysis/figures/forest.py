@@ -6,7 +6,8 @@ seed. The two can disagree: a method that ends lower was ahead at the end of its
 its source may have cost more than that is worth.
 """
 
-from typing import Any
+import math
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,14 +16,20 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.measure.savings import Accounting, State
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.report.format import ACCOUNTINGS
+from mugrow.analysis.stats import NOTHING, Interval
+from mugrow.analysis.summary import AT_FINAL, ArmSaving, Final, Summary
+from mugrow.analysis.words import ACCOUNTINGS
 from mugrow.bench.spec import UserError
 
-Row = dict[str, Any]
-MARKS = {"target": ("o", "#0072B2"), "source": ("s", "#D55E00"), "full": ("D", style.GREY)}
+MARKS: dict[Accounting, tuple[str, str]] = {
+    "target": ("o", "#0072B2"),
+    "source": ("s", "#D55E00"),
+    "full": ("D", style.GREY),
+}
 OFFSETS = dict(zip(MARKS, (-0.26, 0.0, 0.26), strict=True))
-WORDS = {
+WORDS: dict[State | None, str] = {
     "never_reached": "never reached",
     "baseline_never_reached": "scratch never reached",
     "outside_range": "no ratio",
@@ -31,23 +38,23 @@ WORDS = {
 LINE = 0.27  # inches
 
 
-def forest(summary: Row, store: Store) -> Figure:
+def forest(summary: Summary, store: Store) -> Figure:
     """A pair of panels for each target; rows sorted by final loss, the lowest on top."""
-    finals = [final for final in summary["finals"] if final["label"] != BASELINE]
-    targets = list(dict.fromkeys(row["target"] for row in summary["savings"]))
+    finals = [final for final in summary.finals if final.label != BASELINE]
+    targets = list(dict.fromkeys(saving.target for saving in summary.savings))
     if not targets:
         raise UserError(
             "figure 'forest' needs a target and its scratch baseline, and the study has none"
         )
     rows = {target: sorted_rows(finals, target) for target in targets}
-    heights = [len(own) + 2 for own in rows.values()]
+    heights = [len(finals_of) + 2 for finals_of in rows.values()]
     figure, axes = style.panels(
         len(targets), 2, height_ratios=heights, width_ratios=(3, 2), sharey="row"
     )
     figure.set_figheight(LINE * sum(heights) + 0.8)
     for (left, right), target in zip(axes, targets, strict=True):
         draw_rows(left, rows[target])
-        draw_speedups(left, rows[target], summary["savings"])
+        draw_speedups(left, rows[target], summary.savings)
         draw_differences(right, rows[target])
         left.set_title(f"target {target}")
     axes[-1, 0].set_xlabel("speed-up at scratch’s final loss")
@@ -56,31 +63,30 @@ def forest(summary: Row, store: Store) -> Figure:
     return figure
 
 
-def sorted_rows(finals: list[Row], target: str) -> list[Row]:
-    own = [final for final in finals if final["target"] == target]
-    return sorted(own, key=lambda final: (final["loss"]["value"] is None, final["loss"]["value"]))
+def sorted_rows(finals: Sequence[Final], target: str) -> list[Final]:
+    there = [final for final in finals if final.target == target]
+    return sorted(there, key=lambda final: (math.isnan(final.loss.value), final.loss.value))
 
 
-def draw_rows(axis: Axes, rows: list[Row]) -> None:
+def draw_rows(axis: Axes, rows: Sequence[Final]) -> None:
     """The methods' names, in their colours' markers, and the line at which nothing is saved."""
-    axis.set_yticks(range(len(rows)), [style.wrapped(row["label"], 40) for row in rows], fontsize=7)
+    axis.set_yticks(range(len(rows)), [style.wrapped(row.label, 40) for row in rows], fontsize=7)
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     axis.axvline(1, color="black", lw=0.8, label="_one")
 
 
-def draw_speedups(axis: Axes, rows: list[Row], savings: list[Row]) -> None:
+def draw_speedups(axis: Axes, rows: Sequence[Final], savings: Sequence[ArmSaving]) -> None:
     axis.set_xscale("log", base=2)
     for place, row in enumerate(rows):
-        own = [
+        of_row = [
             saving
             for saving in savings
-            if (saving["target"], saving["label"], saving["at"])
-            == (row["target"], row["label"], "scratch final")
+            if (saving.target, saving.label, saving.at) == (row.target, row.label, AT_FINAL)
         ]
-        for saving in own:
-            draw_saving(axis, place + OFFSETS[saving["accounting"]], saving)
-        states = {saving["state"] for saving in own} or {None}
+        for saving in of_row:
+            draw_saving(axis, place + OFFSETS[saving.accounting], saving)
+        states: set[State | None] = {saving.state for saving in of_row} or {None}
         if states != {"reached"}:
             words = ", ".join(
                 WORDS[state] for state in sorted(states, key=str) if state != "reached"
@@ -94,40 +100,40 @@ def draw_speedups(axis: Axes, rows: list[Row], savings: list[Row]) -> None:
     axis.xaxis.set_minor_locator(NullLocator())
 
 
-def draw_saving(axis: Axes, y: float, saving: Row) -> None:
+def draw_saving(axis: Axes, y: float, saving: ArmSaving) -> None:
     """A point with its whisker, an open end as an arrow; or a bound as an arrow."""
-    marker, colour = MARKS[saving["accounting"]]
-    if saving["state"] == "reached":
-        speedup = saving["speedup"]
-        axis.plot([speedup["value"]], [y], marker, color=colour, ms=3.8, label="_speedup")
+    marker, colour = MARKS[saving.accounting]
+    if saving.state == "reached":
+        speedup = saving.speedup or NOTHING
+        axis.plot([speedup.value], [y], marker, color=colour, ms=3.8, label="_speedup")
         draw_whisker(axis, y, speedup, colour)
-    elif saving["bound"] is not None:
-        way = "$\\leftarrow$" if saving["state"] == "never_reached" else "$\\rightarrow$"
-        axis.plot([saving["bound"]], [y], marker=way, color=colour, ms=8, mew=0.3, label="_bound")
+    elif saving.bound is not None:
+        way = "$\\leftarrow$" if saving.state == "never_reached" else "$\\rightarrow$"
+        axis.plot([saving.bound], [y], marker=way, color=colour, ms=8, mew=0.3, label="_bound")
 
 
-def draw_whisker(axis: Axes, y: float, item: Row, colour: str) -> None:
-    low, high, value = item["lo"], item["hi"], item["value"]
-    if low is None and high is None:
+def draw_whisker(axis: Axes, y: float, item: Interval, colour: str) -> None:
+    low, high, value = item.lo, item.hi, item.value
+    if not (math.isfinite(low) or math.isfinite(high)):
         return
-    ends = [value if end is None else end for end in (low, high)]
+    ends = [end if math.isfinite(end) else value for end in (low, high)]
     axis.plot(ends, [y, y], color=colour, lw=1.1, label="_whisker")
     for end, outwards in ((low, -16), (high, 16)):
-        if end is None:
+        if not math.isfinite(end):
             axis.annotate(
                 "", (value, y), (outwards, 0), textcoords="offset points",
                 arrowprops={"arrowstyle": "<-", "color": colour, "shrinkB": 0},
             )  # fmt: skip
 
 
-def draw_differences(axis: Axes, rows: list[Row]) -> None:
+def draw_differences(axis: Axes, rows: Sequence[Final]) -> None:
     axis.axvline(0, color="black", lw=0.8, label="_zero")
     axis.tick_params(axis="y", length=0)
     for place, row in enumerate(rows):
-        difference = row["minus_scratch"]
+        difference = row.minus_scratch
         if difference is not None:
-            look = style.look(row["label"])
-            axis.plot([difference["value"]], [place], look.marker, color=look.colour, label="_loss")
+            look = style.look(row.label)
+            axis.plot([difference.value], [place], look.marker, color=look.colour, label="_loss")
             draw_whisker(axis, place, difference, look.colour)
 
 

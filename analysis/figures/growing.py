@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from mugrow.analysis.figures import laws, style
+from mugrow.analysis.laws.law import GrowthPanel, LawDifference
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.report.format import flops, si
+from mugrow.analysis.summary import Summary
+from mugrow.analysis.words import flops, si
 from mugrow.bench.spec import UserError
-
-Row = dict[str, Any]
 
 DRAWN = 6
 COLOURS = 14
@@ -30,16 +31,16 @@ BEST, EVEN = "#0072B2", "#D55E00"  # blue and red that the colour-blind tell apa
 TOKENS_PER_PARAMETER = 20
 
 
-def growth_factor(summary: Row, store: Store) -> Figure:
+def growth_factor(summary: Summary, store: Store) -> Figure:
     """Loss against g at each level of compute: a panel for each target size and variant."""
-    found = summary["laws"]["growth_factors"]
-    panels = [panel for panel in found["panels"] if panel["levels"]]
+    found = summary.laws.growth_factors
+    panels = [panel for panel in found.panels if panel.levels]
     if not panels:
         raise UserError(
-            f"loss against the growth factor needs {found['needed']} growth factors at one target, "
-            f"scratch’s 1 among them, and these runs have none (at most {found['most']})"
+            f"loss against the growth factor needs {found.needed} growth factors at one target, "
+            f"scratch’s 1 among them, and these runs have none (at most {found.most})"
         )
-    panels = sorted(panels, key=lambda panel: -panel["n"])[:DRAWN]
+    panels = sorted(panels, key=lambda panel: -panel.n)[:DRAWN]
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = style.panels(rows, columns)
@@ -59,23 +60,23 @@ def growth_factor(summary: Row, store: Store) -> Figure:
     return figure
 
 
-def draw_levels(axis: Axes, panel: Row) -> None:
-    levels = panel["levels"]
+def draw_levels(axis: Axes, panel: GrowthPanel) -> None:
+    levels = panel.levels
     colours = style.shades((index, 0) for index in range(len(levels)))
     for index, level in enumerate(levels):
         colour = colours[index, 0]
         named = index in (0, len(levels) // 2, len(levels) - 1)
         axis.plot(
-            level["g"], level["loss_at_g"], "o", ms=3, color=colour, mew=0,
-            label=flops(level["c"]) if named else "_level",
+            level.g, level.loss_at_g, "o", ms=3, color=colour, mew=0,
+            label=flops(level.c) if named else "_level",
         )  # fmt: skip
-        if level["parabola"]:
-            axis.plot(level["parabola"]["g"], level["parabola"]["loss"], color=colour, lw=1)
-    gained = [level for level in levels if level["status"] in ("gain", "no_scratch")]
-    trace(axis, "o", BEST, [(level["optimum_g"], level["loss"]) for level in gained], "_best")
-    even = [(level["break_even_g"], level["scratch_loss"]) for level in gained]
-    trace(axis, "D", EVEN, [pair for pair in even if None not in pair], "_even")
-    axis.set_title(f"{laws.name(panel)}, N = {si(panel['n'], '')}", loc="left")
+        if level.parabola:
+            axis.plot(level.parabola.g, level.parabola.loss, color=colour, lw=1)
+    gained = [level for level in levels if level.status in ("gain", "no_scratch")]
+    trace(axis, "o", BEST, [(level.optimum_g, level.loss) for level in gained], "_best")
+    even = [(level.break_even_g, level.scratch_loss) for level in gained]
+    trace(axis, "D", EVEN, [pair for pair in even if np.isfinite(pair).all()], "_even")
+    axis.set_title(f"{laws.name(panel)}, N = {si(panel.n, '')}", loc="left")
     axis.set_xlabel("growth factor g (1: scratch)")
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(2))
@@ -94,11 +95,12 @@ def trace(
                   label=label)  # fmt: skip
 
 
-def contour(summary: Row, store: Store) -> Figure:
+def contour(summary: Summary, store: Store) -> Figure:
     """A method's loss minus scratch's over N and D: a panel for each grown law."""
-    panels = [panel for panel in summary["laws"]["contours"] if not panel["reason"]]
+    found = summary.laws.contours
+    panels = [(one, one.drawn) for one in found if one.drawn is not None]
     if not panels:
-        reasons = list(dict.fromkeys(one["reason"] for one in summary["laws"]["contours"]))
+        reasons = list(dict.fromkeys(one.reason for one in found))
         raise UserError(
             "grown minus scratch over N and D needs two laws, and these runs have none"
             + (f" ({reasons[0]})" if reasons else "")
@@ -108,22 +110,23 @@ def contour(summary: Row, store: Store) -> Figure:
     rows = -(-len(panels) // columns)
     figure, axes = style.panels(rows, columns)
     figure.set_figheight((style.PANEL + 0.3) * rows + 0.5)
-    limit = max(float(np.abs(panel["difference"]).max()) for panel in panels)
+    limit = max(float(np.abs(drawn.difference).max()) for _, drawn in panels)
     levels = MaxNLocator(COLOURS, symmetric=True).tick_values(-limit, limit)
-    for axis, panel in zip(axes.flat, panels, strict=False):
-        filled = draw_difference(axis, panel, levels)
+    for axis, (one, drawn) in zip(axes.flat, panels, strict=False):
+        filled = draw_difference(axis, drawn, levels)
+        axis.set_title(laws.name(one), loc="left")
     for axis in axes.flat[len(panels) :]:
         axis.remove()
     for row in axes:
         row[0].set_ylabel(laws.NAMES["d"])
-    baseline = style.plain(panels[0]["baseline"])
+    baseline = style.plain(panels[0][1].baseline)
     label = f"loss − loss of {baseline} (nats per token)"
     figure.colorbar(filled, ax=axes, label=label)
-    style.legend_below(figure, contour_handles(panels), columns=2)
+    style.legend_below(figure, contour_handles([drawn for _, drawn in panels]), columns=2)
     return figure
 
 
-def contour_handles(panels: Sequence[Row]) -> list[Any]:
+def contour_handles(panels: Sequence[LawDifference]) -> list[Any]:
     twenty = f"D = {TOKENS_PER_PARAMETER} N" + (
         "" if any(map(has_twenty, panels)) else " (outside)"
     )
@@ -135,19 +138,21 @@ def contour_handles(panels: Sequence[Row]) -> list[Any]:
     ]
 
 
-def has_twenty(panel: Row) -> bool:
-    n, d = panel["n"], panel["d"]
+def has_twenty(panel: LawDifference) -> bool:
+    """Whether twenty tokens a parameter are within the grid."""
+    n, d = panel.n, panel.d
     return bool(TOKENS_PER_PARAMETER * n[0] < d[-1] and TOKENS_PER_PARAMETER * n[-1] > d[0])
 
 
-def draw_difference(axis: Axes, panel: Row, levels: Any) -> Any:
-    n, d = np.array(panel["n"]), np.array(panel["d"])
-    difference = np.array(panel["difference"]).T
+def draw_difference(axis: Axes, panel: LawDifference, levels: Sequence[float]) -> ContourSet:
+    """The difference filled between ``levels`` (ascending, in nats); returns what is filled."""
+    n, d = panel.n, panel.d
+    difference = panel.difference.T
     filled = axis.contourf(
         n, d, difference, levels=levels, cmap="RdBu_r",
         norm=TwoSlopeNorm(0, levels[0], levels[-1]),
     )  # fmt: skip
-    gap = np.array(panel["gap"], float).T  # nan without intervals: nothing is then established
+    gap = panel.gap.T  # nan without intervals: nothing is then established
     overlap = np.where(np.isnan(gap), 1.0, -gap)
     if overlap.max() > 0:
         ends = [0.0, float(overlap.max()) + 1]
@@ -156,10 +161,10 @@ def draw_difference(axis: Axes, panel: Row, levels: Any) -> Any:
         hatched.set_linewidth(0)
     if difference.min() < 0 < difference.max():
         axis.contour(n, d, difference, levels=[0], colors="black", linewidths=2)
-    if len(panel["runs"]["n"]) <= laws.MANY:
+    runs = panel.runs
+    if len(runs["n"]) <= laws.MANY:
         axis.plot(
-            panel["runs"]["n"], panel["runs"]["d"], ".", color="black", ms=3, clip_on=False,
-            label="_runs",
+            runs["n"], runs["d"], ".", color="black", ms=3, clip_on=False, label="_runs",
         )  # fmt: skip
     axis.plot(n, TOKENS_PER_PARAMETER * n, "--", color="black", lw=1, label="_twenty")
     axis.set(xscale="log", yscale="log", xlim=(n[0], n[-1]), ylim=(d[0], d[-1]))
@@ -167,5 +172,4 @@ def draw_difference(axis: Axes, panel: Row, levels: Any) -> Any:
     laws.size_ticks(axis.xaxis)
     laws.size_ticks(axis.yaxis)
     axis.set_xlabel(laws.NAMES["n"])
-    axis.set_title(laws.name(panel), loc="left")
     return filled

@@ -19,11 +19,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from mugrow.analysis.figures import style
+from mugrow.analysis.laws.law import Contour, FittedRuns, GrowthPanel, Law, LossBand
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.report.format import parametrization, si
+from mugrow.analysis.stats import Array
+from mugrow.analysis.summary import Summary
+from mugrow.analysis.words import parametrization, si
 from mugrow.bench.spec import UserError
-
-Row = dict[str, Any]
 
 SEEN, UNSEEN = style.OKABE_ITO[:2]
 BACKED = {"frameon": True, "framealpha": 0.8, "edgecolor": "none", "fontsize": 7}
@@ -34,9 +35,9 @@ NAMES = {"n": "parameters N", "d": "training tokens D"}
 OTHER = {"n": "d", "d": "n"}
 
 
-def laws(summary: Row, store: Store) -> Figure:
+def laws(summary: Summary, store: Store) -> Figure:
     """Loss against N, against D and against C: a row of panels for each law."""
-    shown = identified(summary)
+    shown = identified(summary.laws.laws)
     figure, axes = style.panels(len(shown), 3, sharey="row")
     figure.set_figheight(style.PANEL * len(shown) + 0.5)
     for row, law in zip(axes, shown, strict=True):
@@ -50,16 +51,19 @@ def laws(summary: Row, store: Store) -> Figure:
     return figure
 
 
-def residuals(summary: Row, store: Store) -> Figure:
+def residuals(summary: Summary, store: Store) -> Figure:
     """How far the loss is above the law, in per cent, against N, D and D/N."""
-    shown = identified(summary)
+    shown = identified(summary.laws.laws)
     figure, axes = style.panels(len(shown), 3, sharey="row")
     figure.set_figheight(style.PANEL * len(shown) + 0.5)
     for row, law in zip(axes, shown, strict=True):
-        n, d = (np.array(law["points"][key]) for key in NAMES)
-        slopes = {"d/n": law["slopes"].get("m")} | law["slopes"]
+        assert law.fit is not None
+        assert law.drawn is not None
+        n, d = law.drawn.points.n, law.drawn.points.d
+        by_variable = law.fit.slopes
+        slopes = {"d/n": by_variable.get("m"), **by_variable}
         for axis, x, key in zip(row, (n, d, d / n), ("n", "d", "d/n"), strict=True):
-            draw_residuals(axis, law, x, slopes.get(key))
+            draw_residuals(axis, law.drawn.points, x, slopes.get(key))
             axis.set_xlabel(NAMES.get(key, "tokens per parameter D/N"))
         row[0].set_ylabel("loss above the law (%)")
         row[0].set_title(title(law), loc="left")
@@ -72,47 +76,55 @@ def residuals(summary: Row, store: Store) -> Figure:
     return figure
 
 
-def identified(summary: Row) -> list[Row]:
-    """The laws that have numbers, those from scratch first; at most ``DRAWN``."""
-    found = [law for law in summary["laws"]["laws"] if law.get("points")]
+def identified(laws: Sequence[Law]) -> list[Law]:
+    """The laws that have numbers, those from scratch first; at most ``DRAWN``.
+
+    ``UserError`` where none has.
+    """
+    found = [law for law in laws if law.drawn is not None]
     if not found:
         raise UserError("a law’s figures need an identified law, and these runs have none")
-    return sorted(found, key=lambda law: not law["scratch"])[:DRAWN]
+    return sorted(found, key=lambda law: not law.scratch)[:DRAWN]
 
 
-def name(one: Row) -> str:
+def name(one: Law | Contour | GrowthPanel) -> str:
     """A law or panel by its parametrization and method, as text that matplotlib shows."""
-    parts = parametrization(one["parametrization"]), one.get("label") or one["variant"]
+    method = one.variant if isinstance(one, GrowthPanel) else one.label
+    parts = parametrization(one.parametrization), method
     return style.plain(" ".join(part for part in parts if part))
 
 
-def title(law: Row) -> str:
-    return f"{name(law)}: {law['form']} ({law['status'].replace('_', ' ')})"
+def title(law: Law) -> str:
+    assert law.fit is not None
+    return f"{name(law)}: {law.fit.form} ({law.status.replace('_', ' ')})"
 
 
-def run_handles(law: Row) -> list[Line2D]:
+def run_handles(law: Law) -> list[Line2D]:
     grey = style.GREY
     stars = "the largest, held out to choose the form"
     handles = [
         Line2D([], [], color=grey, marker="o", ls="none", ms=4, label="runs"),
         Line2D([], [], color=grey, marker="*", ls="none", ms=10, label=stars),
     ]
-    resamples = law["bootstrap"]["resamples"]
+    assert law.fit is not None
+    resamples = law.fit.bootstrap.resamples
     if resamples:
         label = f"law of all runs, 95 % band of {resamples} resamples"
         handles.append(Line2D([], [], color=grey, label=label))
     return handles
 
 
-def draw_against(axis: Axes, law: Row, against: str) -> None:
+def draw_against(axis: Axes, law: Law, against: str) -> None:
     """The runs, and the law against one variable at a few values of the other."""
-    other = OTHER[against]
-    scale, colours = norm(law["points"][other]), shades()
-    draw_runs(axis, law, np.array(law["points"][against]), law["points"][other])
-    for band in law["bands"]:
-        if band["against"] == against:
-            label = f"{other.upper()} = {si(band['at'], '')}"
-            draw_band(axis, band, colours(scale(band["at"])), label)
+    assert law.drawn is not None
+    runs, other = law.drawn.points, OTHER[against]
+    x, held_at = (runs.n, runs.d) if against == "n" else (runs.d, runs.n)
+    scale, colours = norm(held_at), shades()
+    draw_runs(axis, runs, x, held_at)
+    for band in law.drawn.bands:
+        if band.against == against:
+            label = f"{other.upper()} = {si(band.at, '')}"
+            draw_band(axis, band, colours(scale(band.at)), label)
     axis.set_xlabel(NAMES[against])
     size_axis(axis)
     if axis.get_legend_handles_labels()[0]:
@@ -121,39 +133,39 @@ def draw_against(axis: Axes, law: Row, against: str) -> None:
         axis.text(0.5, 0.9, "one token count", transform=axis.transAxes, ha="center", size=8)
 
 
-def draw_frontier(axis: Axes, law: Row) -> None:
-    n, d = (np.array(law["points"][key]) for key in NAMES)
-    draw_runs(axis, law, 6 * n * d, law["points"]["n"])
-    if law["frontier"]:
-        draw_band(axis, law["frontier"], "black", "lowest loss at C")
-        axis.legend(loc="upper right", **BACKED)
+def draw_frontier(axis: Axes, law: Law) -> None:
+    assert law.drawn is not None
+    runs = law.drawn.points
+    draw_runs(axis, runs, 6 * runs.n * runs.d, runs.n)
+    draw_band(axis, law.drawn.frontier, "black", "lowest loss at C")
+    axis.legend(loc="upper right", **BACKED)
     axis.set_xlabel("compute C = 6 N D (FLOPs)")
     size_axis(axis)
 
 
-def draw_runs(axis: Axes, law: Row, x: Any, colour_by: Sequence[float]) -> None:
-    """Dots, and stars for the runs held out; more than ``MANY`` become pixels."""
-    y, held = np.array(law["points"]["loss"]), np.array(law["points"]["held_out"])
+def draw_runs(axis: Axes, runs: FittedRuns, x: Array, colour_by: Array) -> None:
+    """Dots, and stars for the runs held out; more than ``MANY`` become pixels. ``x`` and
+    ``colour_by`` are (runs,)."""
+    y, held = runs.loss, runs.held_out
     for mask, marker, size in ((~held, "o", 9), (held, "*", 50)):
         axis.scatter(
-            x[mask], y[mask], s=size, c=np.array(colour_by)[mask], norm=norm(colour_by),
+            x[mask], y[mask], s=size, c=colour_by[mask], norm=norm(colour_by),
             cmap=shades(), marker=marker, lw=0.3, edgecolors="white", alpha=0.8,
             rasterized=bool(len(y) > MANY), label="_runs",
         )  # fmt: skip
 
 
-def draw_band(axis: Axes, band: Row, colour: Any, label: str) -> None:
-    axis.plot(band["x"], band["loss"], color=colour, label=label, zorder=3)
-    if None not in (*band["lo"], *band["hi"]):
-        axis.fill_between(band["x"], band["lo"], band["hi"], color=colour, alpha=0.25, lw=0)
+def draw_band(axis: Axes, band: LossBand, colour: Any, label: str) -> None:
+    axis.plot(band.x, band.loss, color=colour, label=label, zorder=3)
+    if np.isfinite([band.lo, band.hi]).all():
+        axis.fill_between(band.x, band.lo, band.hi, color=colour, alpha=0.25, lw=0)
 
 
-def draw_residuals(axis: Axes, law: Row, x: Any, slope: float | None) -> None:
-    points = law["points"]
-    loss, held = np.array(points["loss"]), np.array(points["held_out"])
-    unseen = np.array([np.nan if one is None else one for one in points["unseen"]])
-    above = 100 * (loss / np.where(held, unseen, points["predicted"]) - 1)
-    many = bool(len(loss) > MANY)
+def draw_residuals(axis: Axes, runs: FittedRuns, x: Array, slope: float | None) -> None:
+    """The loss above the law against ``x`` (runs,), in per cent, with the slope of ln loss."""
+    held = runs.held_out
+    above = 100 * (runs.loss / np.where(held, runs.unseen, runs.predicted) - 1)
+    many = bool(len(held) > MANY)
     for mask, marker, size, colour in (
         (~held, "o", 9, SEEN),
         (held, "*", 50, UNSEEN),
@@ -172,8 +184,9 @@ def draw_residuals(axis: Axes, law: Row, x: Any, slope: float | None) -> None:
         )  # fmt: skip
 
 
-def norm(values: Sequence[float]) -> LogNorm:
-    low, high = min(values), max(values)
+def norm(values: Array) -> LogNorm:
+    """The logarithmic colour scale of values (runs,)."""
+    low, high = float(values.min()), float(values.max())
     return LogNorm(low, high) if low < high else LogNorm(low / 2, high * 2)
 
 

@@ -12,16 +12,18 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from mugrow.analysis.figures import curves, emphasis, sweeps
+from mugrow.analysis.measure.savings import Accounting
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.report.format import ACCOUNTINGS, speedup_short
+from mugrow.analysis.summary import Summary
+from mugrow.analysis.words import ACCOUNTINGS, speedup_short
 
-ACCOUNTING = "source"
+ACCOUNTING: Accounting = "source"
 LONG = 45  # letters: two columns of the legend hold no more each
 
 
-def main(summary: dict[str, Any], store: Store) -> Figure:
+def main(summary: Summary, store: Store) -> Figure:
     """Two panels; the left one is divided by parametrization."""
-    panels = sweeps.proxy_panels(summary)
+    panels = sweeps.proxy_panels(summary.transfer)
     rows = curves.target_curves(store)
     target = str(rows["target"].iloc[-1])
     rows = rows[rows["target"] == target]
@@ -36,7 +38,7 @@ def main(summary: dict[str, Any], store: Store) -> Figure:
     return figure
 
 
-def draw_transfer(part: SubFigure, panels: Sequence[sweeps.Panel]) -> None:
+def draw_transfer(part: SubFigure, panels: Sequence[sweeps.BowlPanel]) -> None:
     axes = part.subplots(1, len(panels), sharey=True, squeeze=False)
     sweeps.draw_panels(list(axes[0]), panels)
     part.suptitle("Does the learning rate transfer?", fontsize=10.5)
@@ -53,7 +55,7 @@ def draw_growth(part: SubFigure, rows: pd.DataFrame, target: str, coloured: set[
     part.suptitle(f"What does growing to {target} save?", fontsize=10.5)
 
 
-def growth_legend(rows: pd.DataFrame, target: str, summary: dict[str, Any]) -> list[Line2D]:
+def growth_legend(rows: pd.DataFrame, target: str, summary: Summary) -> list[Line2D]:
     labels = list(rows["label"].unique())
     texts = dict(zip(labels, with_speedups(labels, target, summary), strict=True))
     coloured = emphasis.told_apart(summary, target)
@@ -71,11 +73,11 @@ def add_legend(part: SubFigure, handles: Sequence[Line2D], columns: int) -> None
     )
 
 
-def with_speedups(labels: Sequence[str], target: str, summary: dict[str, Any]) -> list[str]:
+def with_speedups(labels: Sequence[str], target: str, summary: Summary) -> list[str]:
     """Each method's name with its speed-up and interval, or why it has none."""
     found = {
-        row["label"]: f"{row['label']}: {speedup_short(row)}"
-        for row in summary["savings"]
-        if (row["target"], row["accounting"], row["at"]) == (target, ACCOUNTING, "scratch final")
+        label: f"{label}: {speedup_short(saving)}"
+        for (label, accounting), saving in summary.headlines(target).items()
+        if accounting == ACCOUNTING
     }
     return [found.get(label, label) for label in labels]

@@ -5,8 +5,6 @@ scratch. The horizontal distance at scratch's final loss, where its line ends, i
 the speed-up there is written out for both.
 """
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,14 +12,16 @@ from matplotlib.lines import Line2D
 
 from mugrow.analysis.figures import curves, multiples, style
 from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.measure.savings import Accounting
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.report.format import ACCOUNTINGS, speedup_short
+from mugrow.analysis.summary import Summary
+from mugrow.analysis.words import ACCOUNTINGS, speedup_short
 from mugrow.bench.spec import UserError
 
-LINES = {"target": "-", "source": "--"}
+LINES: dict[Accounting, str] = {"target": "-", "source": "--"}
 
 
-def methods(summary: dict[str, Any], store: Store) -> Figure:
+def methods(summary: Summary, store: Store) -> Figure:
     """A panel for each method of each target, in the order of final losses."""
     points = curves.target_curves(store, "methods")
     labels = set(zip(points["target"], points["label"], strict=True))
@@ -54,15 +54,15 @@ def draw_panel(axis: Axes, label: str, mine: pd.DataFrame, scratch: pd.DataFrame
         axis.plot(x, means["mean"], line, color=colour, lw=1.2, label=f"_{accounting}")
 
 
-def speedups(summary: dict[str, Any], target: str, label: str) -> str:
+def speedups(summary: Summary, target: str, label: str) -> str:
     """The speed-ups at scratch's final loss with their intervals, a line for each kind of line."""
-    found = {
-        row["accounting"]: speedup_short(row)
-        for row in summary["savings"]
-        if (row["target"], row["label"], row["at"]) == (target, label, "scratch final")
-    }
+    found = summary.headlines(target)
     marks = {"target": "—", "source": "- -"}
-    return "\n".join(f"{marks[name]} {found[name]}" for name in LINES if name in found)
+    return "\n".join(
+        f"{marks[name]} {speedup_short(found[label, name])}"
+        for name in LINES
+        if (label, name) in found
+    )
 
 
 def set_range(axis: Axes, points: pd.DataFrame) -> None:
@@ -78,8 +78,8 @@ def set_range(axis: Axes, points: pd.DataFrame) -> None:
 def legend() -> list[Line2D]:
     scratch = Line2D([], [], color="black", lw=1, label="scratch")
     texts = {name: f"method: {ACCOUNTINGS[name]}" for name in LINES}
-    own = [
+    of_method = [
         Line2D([], [], color=style.GREY, ls=line, lw=1.2, label=texts[name])
         for name, line in LINES.items()
     ]
-    return [scratch, *own]
+    return [scratch, *of_method]

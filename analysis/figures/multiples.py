@@ -5,6 +5,7 @@ final losses, the lowest first; those of which no run finished have no panel. A 
 this kind have the same method at the same place.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mugrow.analysis.figures import style
+from mugrow.analysis.summary import Summary
 
 COLUMNS = 4
 TALLER = 1.3  # by what a panel grows below its curves to hold two lines of text
@@ -28,21 +30,21 @@ class Panel:
     label: str
 
 
-def by_final_loss(summary: dict[str, Any], labels: set[tuple[str, str]]) -> list[tuple[str, str]]:
+def by_final_loss(summary: Summary, labels: set[tuple[str, str]]) -> list[tuple[str, str]]:
     """Those of the (target, label) wanted that have a final loss, sorted by it in each target."""
-    finals = [final for final in summary["finals"] if final["loss"]["value"] is not None]
-    targets = list(dict.fromkeys(final["target"] for final in finals))
-    ordered = sorted(finals, key=lambda f: (targets.index(f["target"]), f["loss"]["value"]))
-    pairs = [(final["target"], final["label"]) for final in ordered]
+    finals = [final for final in summary.finals if not math.isnan(final.loss.value)]
+    targets = list(dict.fromkeys(final.target for final in finals))
+    ordered = sorted(finals, key=lambda final: (targets.index(final.target), final.loss.value))
+    pairs = [(final.target, final.label) for final in ordered]
     return [pair for pair in pairs if pair in labels]
 
 
 def grid(pairs: list[tuple[str, str]], x: str, y: str) -> tuple[Figure, list[Panel]]:
     """A page-wide figure with a panel for each (target, label), and what its axes are called."""
     targets = list(dict.fromkeys(target for target, _ in pairs))
-    labels = {target: [label for own, label in pairs if own == target] for target in targets}
+    labels = {target: [label for of, label in pairs if of == target] for target in targets}
     columns = min(COLUMNS, max(map(len, labels.values())))
-    rows = sum(-(-len(own) // columns) for own in labels.values())
+    rows = sum(-(-len(there) // columns) for there in labels.values())
     figure, axes = style.panels(rows, columns)
     figure.set_figheight(ROW * rows + 1.0)
     panels: list[Panel] = []

@@ -5,26 +5,26 @@ the axis takes whichever makes the values tried more even.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.typing import ColorType
 
 from mugrow.analysis.figures import style
+from mugrow.analysis.figures import transfer_words as words
 from mugrow.analysis.figures.sweeps import ACROSS, LOSS, mark_at_top, mark_edge
-from mugrow.analysis.read.store import Store
-from mugrow.analysis.report import transfer as words
+from mugrow.analysis.transfer.operator_regret import GrowthOptimum
+from mugrow.analysis.transfer.results import SettingResult, TransferResults
 from mugrow.bench.spec import UserError
 
-Row = dict[str, Any]
 
-
-def operator_settings(summary: Row, store: Store) -> Figure:
+def operator_settings(found: TransferResults) -> Figure:
     """A panel for each comparison; its minima are starred."""
-    compared = summary["transfer"]["operator_settings"]["compared"]
+    compared = found.operator_settings.compared
     if not compared:
         raise UserError(
             "figure 'operator_settings' needs three values of an operator's setting at two "
@@ -43,37 +43,36 @@ def operator_settings(summary: Row, store: Store) -> Figure:
     return figure
 
 
-def shades(compared: Sequence[Row]) -> dict[str, Any]:
+def shades(compared: Sequence[SettingResult]) -> dict[str, ColorType]:
     """A colour for the name of each growth, dark for the largest."""
-    growths = {(rung["factor"], rung["name"]) for one in compared for rung in one["rungs"]}
+    growths = {(rung.factor, rung.name) for one in compared for rung in one.rungs}
     ordered = [name for _, name in sorted(growths)]
     colours = style.shades([(place, 0) for place in range(len(ordered))])
     return {name: colours[place, 0] for place, name in enumerate(ordered)}
 
 
-def draw_panel(axis: Axes, one: Row, colours: dict[str, Any]) -> None:
-    values = sorted({point["value"] for rung in one["rungs"] for point in rung["values"]})
+def draw_panel(axis: Axes, one: SettingResult, colours: dict[str, ColorType]) -> None:
+    values = sorted({tried.value for rung in one.rungs for tried in rung.values})
     scale(axis, values)
-    for rank, rung in enumerate(one["rungs"]):
-        draw_growth(axis, rung, colours[rung["name"]], rank)
+    for rank, rung in enumerate(one.rungs):
+        draw_growth(axis, rung, colours[rung.name], rank)
     axis.set_title(style.wrapped(style.plain(words.name(one)), 30))
     axis.set_xlabel(style.plain(words.setting(one)))
 
 
-def draw_growth(axis: Axes, rung: Row, colour: Any, rank: int) -> None:
+def draw_growth(axis: Axes, rung: GrowthOptimum, colour: ColorType, rank: int) -> None:
     """Seed band, mean and minimum; crosses at the top for values that diverged."""
-    points = [point for point in rung["values"] if point["loss"]["value"] is not None]
-    x = [point["value"] for point in points]
-    seeds = [point["per_seed"] for point in points]
-    axis.fill_between(x, [*map(min, seeds)], [*map(max, seeds)], color=colour, alpha=0.2, lw=0)
-    means = [point["loss"]["value"] for point in points]
-    axis.plot(x, means, "-o", color=colour, label="_mean")
-    for point in rung["values"]:
-        if point["status"] == "diverged":
-            mark_at_top(axis, point["value"], 0.975 - 0.05 * rank, "x", colour)
-    style.mark_minimum(axis, rung["best"], rung["lowest_loss"]["value"], colour)
-    if rung["edge"]:
-        mark_edge(axis, (rung["best"], rung["lowest_loss"]["value"]), rung["edge"])
+    known = [tried for tried in rung.values if tried.known]
+    x = [tried.value for tried in known]
+    low, high = ([float(end(tried.per_seed)) for tried in known] for end in (np.min, np.max))
+    axis.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+    axis.plot(x, [tried.loss.value for tried in known], "-o", color=colour, label="_mean")
+    for tried in rung.values:
+        if tried.status == "diverged":
+            mark_at_top(axis, tried.value, 0.975 - 0.05 * rank, "x", colour)
+    style.mark_minimum(axis, rung.best, rung.lowest_loss.value, colour)
+    if rung.edge:
+        mark_edge(axis, (rung.best, rung.lowest_loss.value), rung.edge)
 
 
 def scale(axis: Axes, values: Sequence[float]) -> None:
@@ -94,19 +93,19 @@ def logarithmic(values: Sequence[float]) -> bool:
     return unevenness(np.log(positive)) < unevenness(np.array(positive))
 
 
-def unevenness(places: Any) -> float:
+def unevenness(places: npt.NDArray[np.float64]) -> float:
     """The spread of the steps over their mean."""
     steps = np.diff(places)
     return float(steps.std() / steps.mean())
 
 
-def legend(compared: Sequence[Row], colours: dict[str, Any]) -> list[Line2D]:
+def legend(compared: Sequence[SettingResult], colours: dict[str, ColorType]) -> list[Line2D]:
     handles = [
         Line2D([], [], color=colour, marker="o", label=f"growth {name}")
         for name, colour in colours.items()
     ]
     handles.append(Line2D([], [], color=style.GREY, marker="*", ls="none", label="lowest mean"))
-    points = [point for one in compared for rung in one["rungs"] for point in rung["values"]]
-    if any(point["status"] == "diverged" for point in points):
+    tried = [value for one in compared for rung in one.rungs for value in rung.values]
+    if any(one.status == "diverged" for one in tried):
         handles.append(Line2D([], [], color=style.GREY, marker="x", ls="none", label="diverged"))
     return handles

@@ -3,23 +3,20 @@
 See ``mugrow.analysis.measure.recovery`` for what *spike* and *back* mean.
 """
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mugrow.analysis.figures import multiples, style
-from mugrow.analysis.measure.recovery import grown_curves
+from mugrow.analysis.measure.recovery import Recovery, grown_curves
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.report.format import number, si
+from mugrow.analysis.summary import Summary
+from mugrow.analysis.words import number, si
 from mugrow.bench.spec import UserError
 
-Row = dict[str, Any]
 
-
-def recovery(summary: Row, store: Store) -> Figure:
+def recovery(summary: Summary, store: Store) -> Figure:
     """Loss against tokens since growth, with the source's loss, for each grown method."""
     points = grown_curves(store)
     pairs = multiples.by_final_loss(
@@ -32,7 +29,7 @@ def recovery(summary: Row, store: Store) -> Figure:
     figure, panels = multiples.grid(
         pairs, "tokens since growth", "validation loss (nats per token)"
     )
-    rows = {(row["target"], row["label"]): row for row in summary["recovery"]}
+    rows = {(row.target, row.label): row for row in summary.recovery}
     for panel in panels:
         mine = multiples.of(points, panel.target, panel.label)
         set_range(panel.axis, points[points["target"] == panel.target])
@@ -72,15 +69,15 @@ def set_range(axis: Axes, points: pd.DataFrame) -> None:
     style.flops_axis(axis.xaxis, subs=(1, 3))
 
 
-def in_words(row: Row) -> str:
-    tokens = row["tokens"]
+def in_words(row: Recovery) -> str:
+    tokens = row.tokens
     if tokens is None:
-        when = f"back: {row['back']} of {row['seeds']} seeds" if row["back"] else "never back"
-    elif tokens["value"] == 0:
+        when = f"back: {row.back} of {row.seeds} seeds" if row.back else "never back"
+    elif tokens.value == 0:
         when = "never above its source"
     else:
-        when = f"back after {si(tokens['value'], '')} tokens"
-    return f"spike {number(row['spike']['value'], 3)} nats\n{when}"
+        when = f"back after {si(tokens.value, '')} tokens"
+    return f"spike {number(row.spike.value, 3)} nats\n{when}"
 
 
 def legend() -> list[Line2D]:

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from mugrow.analysis.report.format import si
+from mugrow.analysis.words import si
 from mugrow.bench.record import write_atomically
 
 RC: dict[Any, Any] = {

@@ -6,9 +6,9 @@ fitted; losses far above the bowl are cut off at the top and shown as arrows, di
 crosses, so that a blown-up run does not flatten what matters.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
+from matplotlib.typing import ColorType
 
 from mugrow.analysis.figures import style
-from mugrow.analysis.read.store import Store
-from mugrow.analysis.report import transfer as words
-from mugrow.analysis.report.format import parametrization as shown
+from mugrow.analysis.figures import transfer_words as words
+from mugrow.analysis.transfer.ladder import SCRATCH
+from mugrow.analysis.transfer.results import (
+    LadderResult,
+    SweepPoint,
+    SweepResult,
+    TransferResults,
+)
+from mugrow.analysis.words import parametrization as shown
 from mugrow.bench.spec import UserError
 
 Array = npt.NDArray[np.float64]
-Sweep = dict[str, Any]
 LOSS = "final validation loss (nats per token)"
 LOG2_LR = "log₂ learning rate"
 MOST_TICKS = 6
@@ -33,20 +39,20 @@ IN_MAIN = 3
 
 
 @dataclass(frozen=True)
-class Panel:
+class BowlPanel:
     """The bowls of one ladder: size, its label and the sweep. ``reference`` is the log2 rate that
     was transferred to a source."""
 
     title: str
-    rungs: tuple[tuple[float, str, Sweep], ...]
+    rungs: tuple[tuple[float, str, SweepResult], ...]
     reference: float | None = None
 
 
-def along(axis: str) -> Callable[[dict[str, Any], Store], Figure]:
+def along(axis: str) -> Callable[[TransferResults], Figure]:
     """The figure of all ladders along ``axis``, or over the growth factor (``growth``)."""
 
-    def figure(summary: dict[str, Any], store: Store) -> Figure:
-        panels = ladder_panels(summary, axis)
+    def figure(found: TransferResults) -> Figure:
+        panels = ladder_panels(found, axis)
         if not panels:
             raise UserError(f"a figure of the loss along {axis} needs a ladder, and it has none")
         columns = min(ACROSS, len(panels))
@@ -64,48 +70,49 @@ def along(axis: str) -> Callable[[dict[str, Any], Store], Figure]:
     return figure
 
 
-def ladder_panels(summary: dict[str, Any], axis: str) -> list[Panel]:
+def ladder_panels(found: TransferResults, axis: str) -> list[BowlPanel]:
+    """A panel for each ladder along an axis."""
     return [
-        Panel(
+        BowlPanel(
             style.wrapped(style.plain(words.name(ladder)), 26),
             tuple(
-                (rung["size"], size_label(ladder, rung["size"]), summary["sweeps"][rung["sweep"]])
-                for rung in ladder["rungs"]
+                (rung.size, size_label(ladder, rung.size), found.sweeps[rung.sweep])
+                for rung in ladder.rungs
             ),
-            ladder["reference_log2_lr"],
+            ladder.reference_log2_lr,
         )
-        for ladder in summary["transfer"]["ladders"]
-        if (ladder["axis"] if ladder["reference_log2_lr"] is None else "growth") == axis
+        for ladder in found.ladders
+        if ("growth" if ladder.by_growth else ladder.axis) == axis
     ]
 
 
-def size_label(ladder: dict[str, Any], size: float) -> str:
+def size_label(ladder: LadderResult, size: float) -> str:
     """``width 64``, ``16.4 k tokens``, ``2× depth``."""
-    axis = str(ladder["axis"])
-    if ladder["reference_log2_lr"] is not None:
-        return f"{size:.3g}× {axis}"
-    if axis in ("width", "depth"):
-        return f"{axis} {size:.0f}"
-    return f"{words.size(ladder, size)} tokens" + " a batch" * (axis == "batch")
+    if ladder.by_growth:
+        return f"{size:.3g}× {ladder.axis}"
+    if ladder.axis in ("width", "depth"):
+        return f"{ladder.axis} {size:.0f}"
+    return f"{words.size(ladder, size)} tokens" + " a batch" * (ladder.axis == "batch")
 
 
-def proxy_panels(summary: dict[str, Any]) -> list[Panel]:
+def proxy_panels(found: TransferResults) -> list[BowlPanel]:
     """The first ladders along width, at most ``IN_MAIN``; without any, the best
     initial scale of the smallest shape of each parametrization."""
-    if panels := ladder_panels(summary, "width"):
+    if panels := ladder_panels(found, "width"):
         return panels[:IN_MAIN]
-    smallest: dict[str, Sweep] = {}
-    for sweep in sorted(finite_sweeps(summary), key=lambda one: (*shape(one), one["argmin_loss"])):
-        smallest.setdefault(sweep["parametrization"], sweep)
+    smallest: dict[str, SweepResult] = {}
+    finished = [sweep for sweep in found.sweeps if sweep.finished]
+    for sweep in sorted(finished, key=lambda one: (*shape(one), one.argmin_loss)):
+        smallest.setdefault(sweep.parametrization, sweep)
     if not smallest:
         raise UserError("figure 'main' needs a finished proxy, and the study has none")
     return [
-        Panel(shown(name), ((sweep["width"], f"width {sweep['width']}", sweep),))
+        BowlPanel(shown(name), ((sweep.width, f"width {sweep.width}", sweep),))
         for name, sweep in list(smallest.items())[:IN_MAIN]
     ]
 
 
-def draw_panels(axes: Sequence[Axes], panels: Sequence[Panel]) -> None:
+def draw_panels(axes: Sequence[Axes], panels: Sequence[BowlPanel]) -> None:
     """The bowls of each ladder on its axes; all share the range of the loss."""
     low, high = loss_range(all_sweeps(panels))
     colours = shades(panels)
@@ -118,36 +125,35 @@ def draw_panels(axes: Sequence[Axes], panels: Sequence[Panel]) -> None:
     axes[0].set_ylabel(LOSS)
 
 
-def all_sweeps(panels: Sequence[Panel]) -> list[Sweep]:
+def all_sweeps(panels: Sequence[BowlPanel]) -> list[SweepResult]:
     return [sweep for panel in panels for _, _, sweep in panel.rungs]
 
 
-def shades(panels: Sequence[Panel]) -> dict[str, Any]:
+def shades(panels: Sequence[BowlPanel]) -> dict[str, ColorType]:
     """A colour for the label of each size, dark for the largest."""
     sizes = sorted({(size, label) for panel in panels for size, label, _ in panel.rungs})
     colours = style.shades([(place, 0) for place in range(len(sizes))])
     return {label: colours[place, 0] for place, (_, label) in enumerate(sizes)}
 
 
-def draw_bowl(axis: Axes, sweep: Sweep, colour: Any, top: float, rank: int) -> None:
+def draw_bowl(axis: Axes, sweep: SweepResult, colour: ColorType, top: float, rank: int) -> None:
     """One sweep: seed band, mean, parabola, minimum; ``rank`` staggers the marks at the top."""
-    points = sorted(sweep["points"], key=lambda point: point["log2_lr"])
-    finite = [point for point in points if point["loss"] is not None]
-    x = [point["log2_lr"] for point in finite]
-    seeds = [[loss for loss in point["per_seed"] if loss is not None] for point in finite]
-    axis.fill_between(x, [*map(min, seeds)], [*map(max, seeds)], color=colour, alpha=0.2, lw=0)
-    axis.plot(x, [point["loss"] for point in finite], "-o", color=colour, label="_mean")
+    known = [point for point in sweep.points if point.known]
+    x = [point.log2_lr for point in known]
+    low, high = ([float(end(point.per_seed)) for point in known] for end in (np.min, np.max))
+    axis.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
+    axis.plot(x, [point.loss for point in known], "-o", color=colour, label="_mean")
     height = 0.975 - 0.05 * rank
-    for point in points:
-        if point["status"] == "diverged":
-            mark_at_top(axis, point["log2_lr"], height, "x", colour)
-        elif point["loss"] is not None and point["loss"] > top:
-            mark_at_top(axis, point["log2_lr"], height, "^", colour)
+    for point in sweep.points:
+        if point.status == "diverged":
+            mark_at_top(axis, point.log2_lr, height, "x", colour)
+        elif point.known and point.loss > top:
+            mark_at_top(axis, point.log2_lr, height, "^", colour)
     draw_parabola(axis, sweep, colour)
-    if sweep["argmin_loss"] is not None:
-        style.mark_minimum(axis, sweep["argmin_log2_lr"], sweep["argmin_loss"], colour)
-        if sweep["edge"]:
-            mark_edge(axis, (sweep["argmin_log2_lr"], sweep["argmin_loss"]), sweep["edge"])
+    if sweep.finished:
+        style.mark_minimum(axis, sweep.argmin_log2_lr, sweep.argmin_loss, colour)
+        if sweep.edge:
+            mark_edge(axis, (sweep.argmin_log2_lr, sweep.argmin_loss), sweep.edge)
 
 
 def mark_edge(axis: Axes, at: tuple[float, float], edge: str) -> None:
@@ -156,68 +162,70 @@ def mark_edge(axis: Axes, at: tuple[float, float], edge: str) -> None:
     axis.annotate(text, at, (0, -11), textcoords="offset points", ha=side, fontsize=7)
 
 
-def mark_at_top(axis: Axes, x: float, height: float, marker: str, colour: Any) -> None:
+def mark_at_top(axis: Axes, x: float, height: float, marker: str, colour: ColorType) -> None:
+    """What lies above the axis, at a height in parts of the panel's."""
     across = axis.get_xaxis_transform()
     axis.plot([x], [height], marker, color=colour, transform=across, label="_top", mew=1.5)
 
 
-def draw_parabola(axis: Axes, sweep: Sweep, colour: Any) -> None:
+def draw_parabola(axis: Axes, sweep: SweepResult, colour: ColorType) -> None:
     """The fitted parabola, over what was tested of its window of 2 either side of the argmin."""
-    if sweep["vertex_log2_lr"] is None:
+    if not sweep.has_vertex:
         return
-    tested = [point["log2_lr"] for point in sweep["points"]]
-    center = sweep["argmin_log2_lr"]
+    tested = [point.log2_lr for point in sweep.points]
+    center = sweep.argmin_log2_lr
     x = np.linspace(max(center - 2, min(tested)), min(center + 2, max(tested)), 81)
-    y = sweep["vertex_loss"] + sweep["curvature"] * (x - sweep["vertex_log2_lr"]) ** 2 / 2
+    y = sweep.vertex_loss + sweep.curvature * (x - sweep.vertex_log2_lr) ** 2 / 2
     axis.plot(x, y, ":", color=colour, lw=1, label="_parabola")
 
 
-def finite_sweeps(summary: dict[str, Any]) -> list[Sweep]:
-    return [sweep for sweep in summary["sweeps"] if sweep["argmin_loss"] is not None]
+def known_points(sweeps: Iterable[SweepResult]) -> list[SweepPoint]:
+    return [point for sweep in sweeps for point in sweep.points if point.known]
 
 
-def loss_range(sweeps: Sequence[Sweep]) -> tuple[float, float]:
+def loss_range(sweeps: Sequence[SweepResult]) -> tuple[float, float]:
     """From below the best loss to three times the height of the median loss above the best."""
-    points = [point for sweep in sweeps for point in sweep["points"] if point["loss"] is not None]
-    losses = np.array([point["loss"] for point in points])
-    seeds = [loss for point in points for loss in point["per_seed"] if loss is not None]
-    low = min(seeds)
-    high = min(max(seeds), low + 3 * max(float(np.median(losses)) - low, 0.01))
+    points = known_points(sweeps)
+    losses = np.array([point.loss for point in points])
+    per_seed = np.concatenate([point.per_seed for point in points])
+    low, top = float(per_seed.min()), float(per_seed.max())
+    high = min(top, low + 3 * max(float(np.median(losses)) - low, 0.01))
     return low - 0.08 * (high - low), high + 0.16 * (high - low)
 
 
-def shape(sweep: Sweep) -> style.Shape:
-    return sweep["width"], sweep["depth"]
+def shape(sweep: SweepResult) -> style.Shape:
+    return sweep.width, sweep.depth
 
 
-def bowl_legend(panels: Sequence[Panel]) -> list[Line2D]:
+def bowl_legend(panels: Sequence[BowlPanel]) -> list[Line2D]:
+    """A line for each size, and the marks that occur."""
     handles = [
         Line2D([], [], color=colour, marker="o", label=label)
         for label, colour in shades(panels).items()
     ]
     sweeps = all_sweeps(panels)
-    points = [point for sweep in sweeps for point in sweep["points"]]
+    points = [point for sweep in sweeps for point in sweep.points]
     _, top = loss_range(sweeps)
     marks = {
         "*": ("lowest mean", True),
-        "^": ("above the axis", any((point["loss"] or 0) > top for point in points)),
-        "x": ("diverged", any(point["status"] == "diverged" for point in points)),
+        "^": ("above the axis", any(point.known and point.loss > top for point in points)),
+        "x": ("diverged", any(point.status == "diverged" for point in points)),
     }
     handles += [
         Line2D([], [], color=style.GREY, marker=marker, ls="none", label=label)
         for marker, (label, present) in marks.items()
         if present
     ]
-    if any(sweep["vertex_log2_lr"] is not None for sweep in sweeps):
+    if any(sweep.has_vertex for sweep in sweeps):
         handles.append(Line2D([], [], color=style.GREY, ls=":", lw=1, label="parabola"))
     if any(panel.reference is not None for panel in panels):
         handles.append(Line2D([], [], color=style.GREY, ls="--", lw=1, label="the source’s rate"))
     return handles
 
 
-def init(summary: dict[str, Any], store: Store) -> Figure:
+def init(found: TransferResults) -> Figure:
     """Loss over learning rate and initial scale at the smallest width; the best is starred."""
-    planes = [plane for plane in map(Plane.of, smallest_sweeps(summary)) if plane is not None]
+    planes = [plane for plane in map(InitPlane.of, smallest_sweeps(found)) if plane is not None]
     if not planes:
         raise UserError("figure 'init' needs a finished proxy, and the study has none")
     top = max(3 * float(np.nanmedian(plane.above)) for plane in planes)
@@ -249,7 +257,7 @@ def init(summary: dict[str, Any], store: Store) -> Figure:
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
+class InitPlane:
     """Trials of one shape over both axes: arrays of shape (trials,); ``above`` is the loss above
     the best, nan where there is none."""
 
@@ -259,19 +267,18 @@ class Plane:
     above: Array
 
     @classmethod
-    def of(cls, sweeps: Sequence[Sweep]) -> "Plane | None":
+    def of(cls, sweeps: Sequence[SweepResult]) -> "InitPlane | None":
         log2_lr, log2_init, losses = np.array(
             [
-                (point["log2_lr"], np.log2(sweep["init_std"]), point["loss"])
+                (point.log2_lr, np.log2(sweep.init_std), point.loss if point.known else math.nan)
                 for sweep in sweeps
-                for point in sweep["points"]
-            ],
-            dtype=float,
+                for point in sweep.points
+            ]
         ).T
         if np.isnan(losses).all():
             return None
         first = sweeps[0]
-        title = f"{shown(first['parametrization'])}, width {first['width']}"
+        title = f"{shown(first.parametrization)}, width {first.width}"
         return cls(title, log2_lr, log2_init, losses - np.nanmin(losses))
 
     @property
@@ -284,13 +291,13 @@ class Plane:
         return x, y, self.above[order].reshape(len(y), len(x))
 
 
-def smallest_sweeps(summary: dict[str, Any]) -> list[list[Sweep]]:
+def smallest_sweeps(found: TransferResults) -> list[list[SweepResult]]:
     """Of each parametrization, the sweeps at all scales of its smallest shape, without variants;
     of those that searched the scale, where any did."""
-    groups: dict[str, list[Sweep]] = {}
-    for sweep in summary["sweeps"]:
-        if sweep["method"] == "scratch" and not sweep["variant"]:
-            groups.setdefault(sweep["parametrization"], []).append(sweep)
+    groups: dict[str, list[SweepResult]] = {}
+    for sweep in found.sweeps:
+        if sweep.method == SCRATCH and not sweep.variant:
+            groups.setdefault(sweep.parametrization, []).append(sweep)
     smallest = [
         [sweep for sweep in group if shape(sweep) == min(map(shape, group))]
         for group in groups.values()
@@ -299,7 +306,7 @@ def smallest_sweeps(summary: dict[str, Any]) -> list[list[Sweep]]:
     return searched or smallest
 
 
-def draw_contours(axis: Axes, plane: Plane) -> None:
+def draw_contours(axis: Axes, plane: InitPlane) -> None:
     """Lines of equal loss, doubling from 0.01 nats, where the trials are a grid."""
     if plane.grid is None:
         return

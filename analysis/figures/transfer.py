@@ -5,22 +5,21 @@ the tolerance of a learning rate, beside that of public sweeps at larger scale.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from mugrow.analysis.figures import style
-from mugrow.analysis.read.store import Store
-from mugrow.analysis.report import format as fmt
-from mugrow.analysis.report import transfer as words
+from mugrow.analysis import words as fmt
+from mugrow.analysis.figures import operator_settings, style, sweeps
+from mugrow.analysis.figures import transfer_words as words
+from mugrow.analysis.transfer.results import LadderResult, TransferResults
 from mugrow.bench.spec import UserError
 
-Ladder = dict[str, Any]
 BEST = "log₂ best learning rate"
 
 # Mean regret in percent against how far the learning rate is off in log2, over 17 (N, D) cells of
@@ -32,9 +31,9 @@ STEP_LAW = {
 }  # fmt: skip
 
 
-def optima(summary: dict[str, Any], store: Store) -> Figure:
+def optima(found: TransferResults) -> Figure:
     """log2 of the best learning rate against log2 size, a panel for each axis."""
-    groups = by_axis(summary["transfer"]["ladders"])
+    groups = by_axis(found.ladders)
     if not groups:
         raise UserError("figure 'optima' needs a ladder of sweeps, and the study has none")
     figure, axes = style.panels(len(groups), 1)
@@ -48,18 +47,17 @@ def optima(summary: dict[str, Any], store: Store) -> Figure:
     return figure
 
 
-def by_axis(ladders: Iterable[Ladder]) -> dict[str, list[Ladder]]:
-    groups: dict[str, list[Ladder]] = {}
+def by_axis(ladders: Iterable[LadderResult]) -> dict[str, list[LadderResult]]:
+    groups: dict[str, list[LadderResult]] = {}
     for ladder in ladders:
         groups.setdefault(axis_label(ladder), []).append(ladder)
     return groups
 
 
-def axis_label(ladder: Ladder) -> str:
-    if ladder["reference_log2_lr"] is not None:
-        return f"growth factor in {ladder['axis']}"
-    axis = str(ladder["axis"])
-    return {"tokens": "training tokens", "batch": "tokens a batch"}.get(axis, axis)
+def axis_label(ladder: LadderResult) -> str:
+    if ladder.by_growth:
+        return f"growth factor in {ladder.axis}"
+    return {"tokens": "training tokens", "batch": "tokens a batch"}.get(ladder.axis, ladder.axis)
 
 
 def nudge(place: int, count: int) -> float:
@@ -67,51 +65,47 @@ def nudge(place: int, count: int) -> float:
     return 0.05 * (place - (count - 1) / 2)
 
 
-def draw_optima(axis: Axes, ladder: Ladder, mine: style.Look, aside: float) -> None:
+def draw_optima(axis: Axes, ladder: LadderResult, mine: style.Look, aside: float) -> None:
     """Whiskers are intervals; an arrow says towards which side an optimum at the edge may lie."""
-    x = np.log2([rung["size"] for rung in ladder["rungs"]]) + aside
-    best = [rung["best_log2_lr"] for rung in ladder["rungs"]]
-    y = np.array([one["value"] for one in best])
-    if ladder["reference_log2_lr"] is not None:
-        x, y = np.append(aside, x), np.append(ladder["reference_log2_lr"], y)
-        best = [{"value": y[0], "lo": None, "hi": None}, *best]
-    slope = fmt.interval(ladder["drift"]["slope"], fmt.log2)
+    x = np.log2([rung.size for rung in ladder.rungs]) + aside
+    y = np.array([rung.best_log2_lr.value for rung in ladder.rungs])
+    start = [] if ladder.reference_log2_lr is None else [ladder.reference_log2_lr]
+    slope = fmt.interval(ladder.drift.slope, fmt.log2)
     label = style.wrapped(style.plain(f"{words.name(ladder)}: {slope}"), 34)
-    axis.plot(x, y, mine.line, marker=mine.marker, color=mine.colour, label=label)
-    for at, one in zip(x, best, strict=True):
-        if one["lo"] is not None:
-            axis.plot([at] * 2, [one["lo"], one["hi"]], color=mine.colour, lw=1, label="_interval")
-    for at, value, rung in zip(x[-len(ladder["rungs"]) :], y[-len(ladder["rungs"]) :],
-                               ladder["rungs"], strict=True):  # fmt: skip
-        if rung["edge"]:
-            down = -22 if rung["edge"] == "low" else 22
+    axis.plot([*[aside for _ in start], *x], [*start, *y], mine.line, marker=mine.marker,
+              color=mine.colour, label=label)  # fmt: skip
+    for at, rung in zip(x, ladder.rungs, strict=True):
+        best = rung.best_log2_lr
+        if math.isfinite(best.lo):
+            axis.plot([at] * 2, [best.lo, best.hi], color=mine.colour, lw=1, label="_interval")
+    for at, value, rung in zip(x, y, ladder.rungs, strict=True):
+        if rung.edge:
+            down = -22 if rung.edge == "low" else 22
             axis.annotate(
                 "", (at, value), (0, down), textcoords="offset points",
                 arrowprops={"arrowstyle": "<|-", "color": mine.colour, "lw": 1.5},
             )  # fmt: skip
 
 
-def size_axis(axis: Axes, group: Sequence[Ladder]) -> None:
+def size_axis(axis: Axes, group: Sequence[LadderResult]) -> None:
     """Ticks at the sizes, as numbers."""
-    sizes = sorted({rung["size"] for ladder in group for rung in ladder["rungs"]})
-    if group[0]["reference_log2_lr"] is not None:
+    sizes = sorted({rung.size for ladder in group for rung in ladder.rungs})
+    if group[0].by_growth:
         sizes = [1.0, *sizes]
     axis.xaxis.set_major_locator(FixedLocator([math.log2(size) for size in sizes]))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: fmt.si(2.0**value, "")))
 
 
-def tolerance(summary: dict[str, Any], store: Store) -> Figure:
+def tolerance(found: TransferResults) -> Figure:
     """Regret in percent against the shift, for every pair of sizes of every ladder; both of the
     best rates tested, so that no shift is no regret."""
-    ladders = summary["transfer"]["ladders"]
     measured = [
         (words.name(ladder), -shift, regret)
-        for ladder in ladders
-        for pair in ladder["pairs"]
-        for shift in [pair["shift_argmin_log2"]["value"]]
-        for regret in [pair["regret_percent"]["value"]]
-        if shift is not None and regret is not None
+        for ladder in found.ladders
+        for pair in ladder.pairs
+        for shift, regret in [(pair.shift_argmin_log2.value, pair.regret_percent.value)]
+        if math.isfinite(shift) and math.isfinite(regret)
     ]
     if not measured:
         raise UserError("figure 'tolerance' needs two sizes with a regret, and the study has none")
@@ -139,17 +133,17 @@ def tolerance(summary: dict[str, Any], store: Store) -> Figure:
     return figure
 
 
-def heatmap(summary: dict[str, Any], store: Store) -> Figure:
+def heatmap(found: TransferResults) -> Figure:
     """Regret of every proxy's best rate at every target: rows are proxies, columns targets."""
-    ladders = [one for one in summary["transfer"]["ladders"] if one["reference_log2_lr"] is None]
+    ladders = [one for one in found.ladders if not one.by_growth]
     if not ladders:
         raise UserError("figure 'regret' needs a ladder from scratch, and the study has none")
-    across = 3 if max(len(one["rungs"]) for one in ladders) <= 3 else 2
+    across = 3 if max(len(one.rungs) for one in ladders) <= 3 else 2
     columns = min(across, len(ladders))
     figure, axes = style.panels(-(-len(ladders) // columns), columns)
     for empty in axes.flat[len(ladders) :]:
         empty.set_axis_off()
-    top = max(1.0, *(regret for ladder in ladders for regret in known(ladder)))
+    top = max(1.0, *(regret for ladder in ladders for regret in regrets(ladder)))
     for axis, ladder in zip(axes.flat, ladders, strict=False):
         image = draw_regrets(axis, ladder, top)
     bar = figure.colorbar(image, ax=list(axes.flat), label="regret (% of the loss)", pad=0.02)
@@ -157,23 +151,24 @@ def heatmap(summary: dict[str, Any], store: Store) -> Figure:
     return figure
 
 
-def known(ladder: Ladder) -> list[float]:
-    values = [pair["regret_percent"]["value"] for pair in ladder["pairs"]]
-    return [value for value in values if value is not None]
+def regrets(ladder: LadderResult) -> list[float]:
+    values = [pair.regret_percent.value for pair in ladder.pairs]
+    return [value for value in values if math.isfinite(value)]
 
 
-def draw_regrets(axis: Axes, ladder: Ladder, top: float) -> Any:
+def draw_regrets(axis: Axes, ladder: LadderResult, top: float) -> AxesImage:
     """The colour is the square root's, so that a tolerable regret can be told from none."""
-    sizes = [rung["size"] for rung in ladder["rungs"]]
+    sizes = [rung.size for rung in ladder.rungs]
     cells = np.full((len(sizes), len(sizes)), np.nan)
     np.fill_diagonal(cells, 0.0)
-    for pair in ladder["pairs"]:
-        place = sizes.index(pair["proxy"]), sizes.index(pair["target"])
-        value = pair["regret_percent"]["value"]
-        cells[place] = np.nan if value is None else value
-        text = no_loss(pair["regret_at"]) if value is None else f"{value:.2f}"
-        shift = fmt.log2(words.shift(pair)["value"])
-        light = value is None or value > 0.45 * top
+    for pair in ladder.pairs:
+        place = sizes.index(pair.proxy), sizes.index(pair.target)
+        value = pair.regret_percent.value
+        known = math.isfinite(value)
+        cells[place] = value if known else np.nan
+        text = f"{value:.2f}" if known else words.no_loss(pair.regret_at).replace(" ", "\n")
+        shift = fmt.log2(pair.shift_log2.value)
+        light = not known or value > 0.45 * top
         axis.text(place[1], place[0], f"{text}\nΔ {shift}", ha="center", va="center", fontsize=6,
                   color="black" if light else "white", label="_cell")  # fmt: skip
     image = axis.imshow(np.sqrt(cells), cmap="cividis", vmin=0, vmax=np.sqrt(top), aspect="auto")
@@ -181,10 +176,20 @@ def draw_regrets(axis: Axes, ladder: Ladder, top: float) -> Any:
     labels = [words.size(ladder, size) for size in sizes]
     axis.set_xticks(range(len(sizes)), labels)
     axis.set_yticks(range(len(sizes)), labels)
-    title = style.wrapped(style.plain(f"{words.name(ladder)}, {ladder['axis']}"), 22)
+    title = style.wrapped(style.plain(f"{words.name(ladder)}, {ladder.axis}"), 22)
     axis.set(title=title, xlabel="target", ylabel="proxy")
     return image
 
 
-def no_loss(how: str) -> str:
-    return words.NO_LOSS[how].removeprefix("was ").replace(" ", "\n")
+FIGURES: dict[str, Callable[[TransferResults], Figure]] = {
+    "transfer": sweeps.along("width"),
+    "transfer_depth": sweeps.along("depth"),
+    "transfer_tokens": sweeps.along("tokens"),
+    "transfer_batch": sweeps.along("batch"),
+    "transfer_growth": sweeps.along("growth"),
+    "optima": optima,
+    "regret": heatmap,
+    "tolerance": tolerance,
+    "operator_settings": operator_settings.operator_settings,
+    "init": sweeps.init,
+}

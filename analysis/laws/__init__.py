@@ -2,6 +2,17 @@
 
 ``get_form(name)`` imports an entry. Forms from other packages register under the entry-point group
 ``mugrow.forms``, each pointing at a ``Form``.
+
+What a file is for, besides the forms named below:
+
+* ``form`` what a law is, ``fit`` fits it to rows and ``result`` is what comes back; inside, ``points``
+  checks, ``problem`` and ``objective`` state, ``separable`` starts, ``minimise`` minimises, ``status``
+  judges, ``resample`` resamples, ``decisions`` predicts and allocates.
+* ``rows`` which rows of a table enter, ``selection`` which form to believe.
+* ``scaling`` the laws of a set of runs (``law``), ``growing`` what growing changes by them,
+  ``table_rows`` the same from anyone's table.
+* ``extrapolation`` and ``families`` how well small models predict a large one.
+* ``parabola``, ``power_line``, ``allocation``, ``schedules``: what several procedures share.
 """
 
 from mugrow.analysis.laws.form import Form

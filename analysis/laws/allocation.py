@@ -6,7 +6,8 @@ are (B, 4), one for each resample, with nan where a resample has none.
 
 import numpy as np
 
-from mugrow.analysis.laws.clusters import ends
+from mugrow.analysis.laws.resample import open_ends
+from mugrow.analysis.laws.result import Allocation
 from mugrow.analysis.stats import Array
 
 PARAMS = ("D_exponent", "D_coefficient", "N_exponent", "N_coefficient")
@@ -18,7 +19,7 @@ def named(laws: Array) -> dict[str, Array]:
     return dict(zip(PARAMS, (b, np.exp(log_h), a, np.exp(log_g)), strict=True))
 
 
-def optimum(law: Array, draws: Array, flops: float) -> dict[str, object]:
+def optimum(law: Array, draws: Array, flops: float) -> Allocation:
     """The allocation of a budget, with its intervals over the laws of resamples (B, 4).
 
     ``loss`` is None: these laws say where the loss is lowest, not how low.
@@ -29,5 +30,5 @@ def optimum(law: Array, draws: Array, flops: float) -> dict[str, object]:
         return {"n": n, "d": d, "tokens_per_parameter": d / n}
 
     here = {name: float(value[0]) for name, value in at(law[None]).items()}
-    interval = {name: ends(values) for name, values in at(draws).items() if len(values)}
-    return {"c": flops, **here, "loss": None, "interval": interval}
+    interval = {name: open_ends(values) for name, values in at(draws).items() if len(values)}
+    return Allocation(flops, **here, loss=None, interval=interval)

@@ -9,13 +9,13 @@ machines are shared.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 from mugrow.analysis.laws.chinchilla import FORM
 from mugrow.analysis.laws.fit import fit
@@ -54,8 +54,33 @@ def synthetic_points(rows: int = 240, seed: int = 0) -> dict[str, Array]:
     return {"n": n, "d": d, "loss": loss * np.exp(rng.normal(0, 0.007, rows))}
 
 
-def fit_speed(starts: int = 4500, resamples: int = 4000, share: int = 100, repeats: int = 3) -> Any:
-    """Rows of timings, and which points they are of; the reference does every ``share``-th item."""
+@dataclass(frozen=True)
+class FitTiming:
+    """The time of one job by one ``program``: ``items`` starts or resamples, of which
+    ``items_timed`` were done and scaled up to all, in ``seconds``. ``times_mugrow`` is the time
+    over mugrow's."""
+
+    what: str
+    program: str
+    items: int
+    items_timed: int
+    seconds: float
+    per_second: float
+    times_mugrow: float
+
+
+@dataclass(frozen=True)
+class FitSpeed:
+    """The timings, and the name of the ``points`` that they are of."""
+
+    points: str
+    rows: Sequence[FitTiming]
+
+
+def fit_speed(
+    starts: int = 4500, resamples: int = 4000, share: int = 100, repeats: int = 3
+) -> FitSpeed:
+    """Time both jobs; the reference does every ``share``-th start or resample."""
     real = POINTS.exists()
     points = chinchilla_points() if real else synthetic_points()
     begin = published_starts()[:starts]
@@ -71,12 +96,17 @@ def fit_speed(starts: int = 4500, resamples: int = 4000, share: int = 100, repea
         *_job("resamples", resamples, both - plain, [UNROUNDED] * len(counts), counts, points),
     ]
     name = "epoch_chinchilla" if real else f"synthetic, for there is no {POINTS}"
-    return {"points": name, "rows": rows}
+    return FitSpeed(name, rows)
 
 
 def _job(
-    what: str, items: int, seconds: float, begin: Any, weights: Any, points: dict[str, Array]
-) -> list[dict[str, Any]]:
+    what: str,
+    items: int,
+    seconds: float,
+    begin: Sequence[Array] | Array,
+    weights: Sequence[Array] | Array,
+    points: dict[str, Array],
+) -> list[FitTiming]:
     """A row for this fitter, and one for each reference."""
     rows = [_row(what, "mugrow", items, items, seconds, seconds)]
     for program, gradient in (("scipy, exact gradient", True), ("scipy, differences", False)):
@@ -88,18 +118,8 @@ def _job(
     return rows
 
 
-def _row(
-    what: str, program: str, items: int, timed: int, seconds: float, ours: float
-) -> dict[str, Any]:
-    return {
-        "what": what,
-        "program": program,
-        "items": items,
-        "items_timed": timed,
-        "seconds": seconds,
-        "per_second": items / seconds,
-        "times_mugrow": seconds / ours,
-    }
+def _row(what: str, program: str, items: int, timed: int, seconds: float, ours: float) -> FitTiming:
+    return FitTiming(what, program, items, timed, seconds, items / seconds, seconds / ours)
 
 
 def _fastest(repeats: int, work: Callable[[], object]) -> float:
@@ -111,8 +131,10 @@ def _fastest(repeats: int, work: Callable[[], object]) -> float:
     return min(times)
 
 
-def reference(points: dict[str, Array], start: Array, weights: Array, *, gradient: bool) -> Any:
-    """scipy's BFGS on the published parametrisation, from one start."""
+def reference(
+    points: dict[str, Array], start: Array, weights: Array, *, gradient: bool
+) -> OptimizeResult:
+    """scipy's BFGS on the published parametrisation, from one start (5,); ``weights`` (rows,)."""
     ln_n, ln_d, ln_loss = (np.log(points[name]) for name in ("n", "d", "loss"))
 
     def objective(theta: Array) -> tuple[float, Array] | float:

@@ -2,9 +2,9 @@
 
 (arXiv 2203.15556.) Under ``C = 6 N D`` the lowest loss is at
 ``N = G (C/6)^(beta/(alpha+beta))``,
-``G = (alpha A / (beta B))^(1/(alpha+beta))``. The surprising fact is that the published
-coefficients are not the minimum of their own objective: it had been averaged over rows, and the
-optimiser stopped early (Besiroglu et al. 2024, arXiv 2404.10102).
+``G = (alpha A / (beta B))^(1/(alpha+beta))``. The published coefficients are not the minimum of
+their objective: it had been averaged over rows, and the optimiser stopped early (Besiroglu et al.
+2024, arXiv 2404.10102).
 """
 
 import numpy as np

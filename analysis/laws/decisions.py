@@ -5,7 +5,6 @@ of a single one says little. That of a decision comes from deciding anew in ever
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from mugrow.analysis.laws.form import Points
 from mugrow.analysis.laws.minimise import minimise
 from mugrow.analysis.laws.problem import Problem
 from mugrow.analysis.laws.resample import draw_counts, ends, group_rows
-from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.laws.result import Allocation, Bootstrap, FitResult, Prediction
 from mugrow.analysis.stats import Array
 
 
@@ -33,7 +32,7 @@ def with_decisions(problem: Problem, best: Array, result: FitResult) -> FitResul
         spread = _spread(params)
         result = replace(
             result,
-            bootstrap={"resamples": len(draws), "converged": int(converged.sum())},
+            bootstrap=Bootstrap(len(draws), int(converged.sum())),
             intervals={
                 name: pair
                 for name, pair in zip(problem.form.params, ends(params), strict=True)
@@ -62,7 +61,7 @@ def _spread(draws: Array) -> Array:
     return np.where(finite, spread, np.nan)
 
 
-def _predictions(problem: Problem, theta: Array) -> list[dict[str, Any]]:
+def _predictions(problem: Problem, theta: Array) -> list[Prediction]:
     """Losses at the points asked for; the first row of ``theta`` is the fit, the rest resamples."""
     names, asked = problem.form.variables, problem.options.predict
     if not asked:
@@ -71,7 +70,7 @@ def _predictions(problem: Problem, theta: Array) -> list[dict[str, Any]]:
     losses = _losses(problem, theta, x)
     pairs = ends(losses[1:]) if len(theta) > 1 else [None] * len(asked)
     return [
-        dict(zip(names, map(float, point), strict=True)) | {"loss": float(loss), "interval": pair}
+        Prediction(dict(zip(names, map(float, point), strict=True)), float(loss), pair)
         for point, loss, pair in zip(asked, losses[0], pairs, strict=True)
     ]
 
@@ -83,19 +82,13 @@ def _losses(problem: Problem, theta: Array, x: Points) -> Array:
         return np.exp(problem.law.log_loss(problem.objective.full(theta), relative)[0])
 
 
-def _allocation(problem: Problem, theta: Array, flops: float) -> dict[str, Any]:
+def _allocation(problem: Problem, theta: Array, flops: float) -> Allocation:
     assert problem.law.optimal is not None
     with np.errstate(all="ignore"):
         where = problem.law.optimal(problem.params(theta), flops)
-    own = {name: where[name][:, None] for name in problem.form.variables}
-    found = np.stack([where["n"], where["d"], _losses(problem, theta, own)[:, 0]], axis=1)
+    best = {name: where[name][:, None] for name in problem.form.variables}
+    found = np.stack([where["n"], where["d"], _losses(problem, theta, best)[:, 0]], axis=1)
     n, d, loss = found[0].tolist()
     pairs = ends(found[1:]) if len(theta) > 1 else [None] * 3
-    return {
-        "c": float(flops),
-        "n": n,
-        "d": d,
-        "tokens_per_parameter": d / n,
-        "loss": loss,
-        "interval": dict(zip(("n", "d", "loss"), pairs, strict=True)),
-    }
+    interval = dict(zip(("n", "d", "loss"), pairs, strict=True))
+    return Allocation(float(flops), n, d, d / n, loss, interval)

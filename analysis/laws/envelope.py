@@ -19,17 +19,18 @@ to one that *ended* there, and the exponents are biased. Use curves at constant 
 points of a run are not independent either; resamples are of runs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from mugrow.analysis.laws.allocation import PARAMS, named, optimum
-from mugrow.analysis.laws.clusters import Index, check, drawn_groups, summary
 from mugrow.analysis.laws.form import Form, Options, Points
+from mugrow.analysis.laws.points import check_procedure
 from mugrow.analysis.laws.power_line import lines
-from mugrow.analysis.laws.resample import group_rows
-from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.laws.resample import Index, group_rows, multinomial_counts, summary
+from mugrow.analysis.laws.result import Extras, FitResult
 from mugrow.analysis.stats import Array
 from mugrow.bench.spec import UserError
 
@@ -57,6 +58,22 @@ class Changes:
     log_c: Array
     log_n: Array
     log_d: Array
+
+
+@dataclass(frozen=True)
+class Change:
+    """The FLOPs at which the best run changes, and the size and tokens between the two runs'."""
+
+    c: float
+    n: float
+    d: float
+
+
+@dataclass(frozen=True)
+class EnvelopeExtras(Extras):
+    """Where the best run changes, by FLOPs ascending."""
+
+    changes: Sequence[Change] = ()
 
 
 def curves(points: Points, runs: Index) -> Curves:
@@ -116,21 +133,22 @@ def _law(found: Changes) -> Array:
 def fit(points: Points, options: Options) -> FitResult:
     """The allocation law of rows ``n``, ``d``, ``c`` and ``loss``, each (rows,), grouped by run.
 
-    ``extras["changes"]`` has the ``c``, ``n`` and ``d`` at which the best run changes.
+    ``extras`` are ``EnvelopeExtras``. ``UserError`` where rows are not named by run, or a run is no
+    curve of one size.
     """
-    check(FORM.name, points, options, "fixed", "predict")
+    check_procedure(FORM.name, points, options, "fixed", "predict")
     if options.groups is None:
         raise UserError("form 'envelope' reads whole curves: name the run of each row with --run")
     runs = group_rows(options.groups, len(points["loss"]))
     measured = curves(points, runs)
     everyone = np.ones(len(measured.size))
     found = changes(measured, everyone)
-    extras = {
-        "changes": [
-            {"c": float(c), "n": float(n), "d": float(d)}
+    extras = EnvelopeExtras(
+        changes=[
+            Change(float(c), float(n), float(d))
             for c, n, d in np.exp(np.stack([found.log_c, found.log_n, found.log_d], axis=1))
         ]
-    }
+    )
     law = _law(found)
     if np.isnan(law).any():
         return FitResult(
@@ -141,7 +159,7 @@ def fit(points: Points, options: Options) -> FitResult:
             n_groups=len(everyone),
             extras=extras,
         )
-    times = drawn_groups(len(everyone), options.bootstrap, options.seed)
+    times = multinomial_counts(len(everyone), options.bootstrap, options.seed)
     draws = np.array([_law(changes(measured, drawn)) for drawn in times]).reshape(-1, 4)
     intervals, errors, counts = summary(named(draws))
     return FitResult(

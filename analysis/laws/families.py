@@ -1,7 +1,9 @@
-"""How well laws predict the largest model of the families in a published table.
+"""Extrapolation in families of models that others trained, read from a published table.
 
-The errors of ``analysis/ladder_error.py`` for runs that others trained: a family is what shares an
-architecture and a corpus, and intervals are over families, as in Choshen et al. (arXiv 2410.11840).
+The errors of ``extrapolation``, of a law through a family's small models on its largest: a family
+is what shares an architecture and a corpus, and intervals are over families, as in Choshen et al.
+(arXiv 2410.11840). ``mugrow ladder`` prints them.
+
 Where the table has one row a run, its last, what is fitted are final losses, and one more thing can
 be asked: whether the law of other families serves this one, so that one small model is enough:
 
@@ -10,14 +12,14 @@ be asked: whether the law of other families serves this one, so that one small m
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mugrow.analysis.laws import get_form
-from mugrow.analysis.laws.fit import fit
-from mugrow.analysis.laws.ladder_error import (
+from mugrow.analysis.laws.extrapolation import (
     FEWEST,
     RULES,
     Rule,
@@ -28,6 +30,7 @@ from mugrow.analysis.laws.ladder_error import (
     smallest,
     target,
 )
+from mugrow.analysis.laws.fit import fit
 from mugrow.analysis.read.expression import column, numbers
 from mugrow.analysis.read.table import read_table
 from mugrow.analysis.stats import Interval, student_interval
@@ -46,7 +49,7 @@ BORROWED = "the smallest model, and the other families’ law"
 def read_families(
     path: Path, *, n: str, d: str, loss: str, family: str | None, run: str | None
 ) -> Families:
-    """A ladder for each family: columns n (parameters), d (tokens), loss, horizon (the run's
+    """The checkpoints of each family: columns n (parameters), d (tokens), loss, horizon (the run's
     tokens), share (of them, d). ``family`` and ``run`` are columns, the others expressions; without
     ``run`` a row is a run. Rows without a finite loss are left out. Raises ``UserError`` for what
     is not there, and for a family of fewer than four sizes, of which the largest is predicted."""
@@ -61,38 +64,54 @@ def read_families(
     rows = rows[np.isfinite(rows["loss"])]
     rows["horizon"] = rows.groupby(["family", "run"])["d"].transform("max")
     rows["share"] = rows["d"] / rows["horizon"]
-    found = {str(name): own.drop(columns=["family", "run"]) for name, own in rows.groupby("family")}
-    for name, own in found.items():
-        if len(sizes(own)) < FEWEST:
+    found = {
+        str(name): part.drop(columns=["family", "run"]) for name, part in rows.groupby("family")
+    }
+    for name, part in found.items():
+        if len(sizes(part)) < FEWEST:
             raise UserError(
-                f"family {name!r} has {own['n'].nunique()} sizes; {FEWEST} are fitted and a larger "
-                "one is predicted"
+                f"family {name!r} has {part['n'].nunique()} sizes; {FEWEST} are fitted and a "
+                "larger one is predicted"
             )
     return found
 
 
-def errors(families: Families) -> pd.DataFrame:
-    """ARE in percent of the largest model's loss: a row for what is fitted, a column a family."""
-    finals = all((own["share"] == 1).all() for own in families.values())
+@dataclass(frozen=True)
+class ExtrapolationError:
+    """ARE in percent of the largest model's loss by what is ``fitted``: of each family, by name
+    (nan where there is no fit), and the mean over those that have one."""
+
+    fitted: str
+    by_family: Mapping[str, float]
+
+    @property
+    def mean(self) -> Interval:
+        return student_interval([one for one in self.by_family.values() if not math.isnan(one)])
+
+    def to_json(self) -> dict[str, object]:
+        mean = self.mean
+        ends = {"mean": mean.value, "lo": mean.lo, "hi": mean.hi}
+        return {"fitted": self.fitted, **self.by_family, **ends}
+
+
+def errors(families: Families) -> list[ExtrapolationError]:
+    """The errors of everything that can be fitted; of final losses alone where a row is a run."""
+    finals = all((rows["share"] == 1).all() for rows in families.values())
     rules = FINAL_RULES if finals else RULES
-    found = {
-        name: {label: rule(_small(own), target(own)) for label, rule in rules.items()}
-        for name, own in families.items()
-    }
+    parts = {name: (_small(rows), target(rows)) for name, rows in families.items()}
+    found = [
+        ExtrapolationError(label, {name: rule(*of_family) for name, of_family in parts.items()})
+        for label, rule in rules.items()
+    ]
     if finals and len(families) > 1:
-        for name in families:
-            found[name][BORROWED] = borrowed(families, name)
-    return pd.DataFrame(found)
-
-
-def over_families(row: pd.Series) -> Interval:
-    """The mean over the families for which there is a fit."""
-    return student_interval(list(row.dropna()))
+        of_others = {name: borrowed(families, name) for name in families}
+        found.append(ExtrapolationError(BORROWED, of_others))
+    return found
 
 
 def borrowed(families: Families, name: str) -> float:
-    """ARE in percent of a law whose E alone is the family's own, from its smallest model."""
-    laws = [_law(_small(own)) for other, own in families.items() if other != name]
+    """ARE in percent of a law whose E alone is this family's, from its smallest model."""
+    laws = [_law(_small(rows)) for other, rows in families.items() if other != name]
     known = [law for law in laws if law]
     if not known:
         return math.nan
@@ -102,8 +121,8 @@ def borrowed(families: Families, name: str) -> float:
     return error_percent(smallest(_small(families[name]), 1), target(families[name]), fixed)
 
 
-def _small(own: pd.DataFrame) -> pd.DataFrame:
-    return own[own["n"].isin(sizes(own))]
+def _small(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["n"].isin(sizes(rows))]
 
 
 def _law(rows: pd.DataFrame) -> Mapping[str, float] | None:

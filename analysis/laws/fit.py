@@ -14,9 +14,9 @@ to the result, for another delta has another optimum.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mugrow.analysis.laws.decisions import with_decisions
 from mugrow.analysis.laws.form import Form, Options, Points, Pointwise
@@ -37,7 +37,7 @@ SAME_OPTIMUM = 1e-6
 
 def fit(
     form: Form,
-    points: Mapping[str, Any],
+    points: Mapping[str, npt.ArrayLike],
     *,
     delta: float | None = None,
     groups: Sequence[object] | None = None,
@@ -46,7 +46,7 @@ def fit(
     predict: Sequence[Sequence[float]] = (),
     optimal: Sequence[float] = (),
     fixed: Mapping[str, float] | None = None,
-    starts: Mapping[str, Any] | None = None,
+    starts: Mapping[str, npt.ArrayLike] | None = None,
 ) -> FitResult:
     """Fit ``form`` to rows: ``points`` maps its variables and ``loss`` to columns of (rows,).
 
@@ -59,13 +59,23 @@ def fit(
     Raises ``UserError``, in one line, on columns or options that cannot be used.
     """
     options = Options(delta, groups, bootstrap, seed, predict, optimal, fixed or {})
+    return fit_with(form, points, options, starts)
+
+
+def fit_with(
+    form: Form,
+    points: Mapping[str, npt.ArrayLike],
+    options: Options,
+    starts: Mapping[str, npt.ArrayLike] | None = None,
+) -> FitResult:
+    """``fit`` with its options as one object."""
     columns = check_points(form, points)
     law = form.law
     if not isinstance(law, Pointwise):
         return law(columns, options)
     check_options(form, law, options, len(columns["loss"]))
     problem = state_problem(form, law, columns, options)
-    begin = problem.own_starts() if starts is None else problem.given_starts(starts)
+    begin = problem.form_starts() if starts is None else problem.given_starts(starts)
     if not len(begin):
         return replace(problem.empty, status="not_converged", reason="no start has a finite loss")
     if reason := cannot(problem, begin):

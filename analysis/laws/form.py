@@ -23,7 +23,8 @@ from mugrow.analysis.laws.result import FitResult
 from mugrow.analysis.stats import Array
 
 Points = Mapping[str, Array]
-"""Columns by name, each of shape (rows,): a form's variables, and ``loss``."""
+"""Columns by name, each of shape (rows,): a form's variables, and ``loss``. The names are data: a
+form says which it reads."""
 Units = Mapping[str, float]
 """The unit of each variable."""
 

@@ -12,72 +12,79 @@ of the two laws do not overlap, which is more than a test of the difference woul
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mugrow.analysis.laws import get_form
-from mugrow.analysis.laws.clusters import Index, residual_factors
 from mugrow.analysis.laws.fit import fit
 from mugrow.analysis.laws.growth_factor import FORM as GROWTH_FACTOR
+from mugrow.analysis.laws.growth_factor import GrowthLevel, levels_of
+from mugrow.analysis.laws.law import (
+    Contour,
+    DrawnLevel,
+    GrowthFactors,
+    GrowthPanel,
+    Law,
+    LawDifference,
+    Parabola,
+)
 from mugrow.analysis.laws.parabola import FEWEST, levels, parabolas
+from mugrow.analysis.laws.resample import Index, residual_factors
 from mugrow.analysis.stats import Array
 from mugrow.bench.spec import UserError
-
-Row = dict[str, Any]
 
 GRID = 41
 CURVE = 60
 
 
-def contours(rows: pd.DataFrame, laws: Iterable[Row]) -> list[Row]:
-    """The difference of each grown law from scratch's, for ``laws`` of ``rows``; see ``chapter``.
-
-    ``difference`` and ``gap``, what is between the two intervals (below 0 where they overlap), are
-    (n, d), in nats. What cannot be drawn has a ``reason`` in their place.
-    """
+def contours(rows: pd.DataFrame, laws: Iterable[Law]) -> list[Contour]:
+    """The difference of each grown law from scratch's; ``laws`` are those of ``rows``, as
+    ``mugrow.analysis.laws.scaling`` has both. What cannot be drawn has a reason in its place."""
     found = list(laws)
-    baselines = {one["parametrization"]: one for one in found if one["scratch"]}
+    baselines = {one.parametrization: one for one in found if one.scratch}
     return [
-        _contour(rows, baselines.get(one["parametrization"]), one)
-        for one in found
-        if not one["scratch"]
+        _contour(rows, baselines.get(one.parametrization), one) for one in found if not one.scratch
     ]
 
 
-def _contour(rows: pd.DataFrame, scratch: Row | None, grown: Row) -> Row:
-    facts: Row = {"label": grown["label"], "parametrization": grown["parametrization"]}
+def _contour(rows: pd.DataFrame, scratch: Law | None, grown: Law) -> Contour:
+    def without(reason: str) -> Contour:
+        return Contour(grown.label, grown.parametrization, reason)
+
     if scratch is None:
-        return facts | {"reason": "there are no runs from scratch"}
+        return without("there are no runs from scratch")
     for one in (scratch, grown):
-        if one["status"] != "converged":
-            return facts | {"reason": f"the law of {one['label']} is {one['status']}"}
-        if one["horizons"] == 1:
-            return facts | {"reason": f"all runs of {one['label']} have one token count"}
+        if one.status != "converged":
+            return without(f"the law of {one.label} is {one.status}")
+        if one.horizons == 1:
+            return without(f"all runs of {one.label} have one token count")
     both = [_rows_of(rows, one) for one in (scratch, grown)]
-    box = {name: _common(*(own[name] for own in both)) for name in ("n", "d")}
+    box = {name: _common(*(of_law[name] for of_law in both)) for name in ("n", "d")}
     if not all(low < high for low, high in box.values()):
-        return facts | {"reason": "scratch and grown runs have no sizes and tokens in common"}
+        return without("scratch and grown runs have no sizes and tokens in common")
     n, d = (np.geomspace(*box[name], GRID) for name in ("n", "d"))
     losses, lows, highs = zip(
-        *(_predicted(one, own, n, d) for one, own in zip((scratch, grown), both, strict=True)),
+        *(
+            _predicted(one, of_law, n, d)
+            for one, of_law in zip((scratch, grown), both, strict=True)
+        ),
         strict=True,
     )
-    return facts | {
-        "reason": "",
-        "baseline": scratch["label"],
-        "n": n.tolist(),
-        "d": d.tolist(),
-        "difference": (losses[1] - losses[0]).tolist(),
-        "gap": np.maximum(lows[1] - highs[0], lows[0] - highs[1]).tolist(),
-        "runs": {name: both[1][name].tolist() for name in ("n", "d")},
-    }
+    drawn = LawDifference(
+        baseline=scratch.label,
+        n=n,
+        d=d,
+        difference=losses[1] - losses[0],
+        gap=np.maximum(lows[1] - highs[0], lows[0] - highs[1]),
+        runs={name: both[1][name].to_numpy() for name in ("n", "d")},
+    )
+    return Contour(grown.label, grown.parametrization, "", drawn)
 
 
-def _rows_of(rows: pd.DataFrame, law: Row) -> pd.DataFrame:
-    own = (rows["law"] == law["label"]) & (rows["parametrization"] == law["parametrization"])
-    found: pd.DataFrame = rows[own]
+def _rows_of(rows: pd.DataFrame, law: Law) -> pd.DataFrame:
+    of_law = (rows["law"] == law.label) & (rows["parametrization"] == law.parametrization)
+    found: pd.DataFrame = rows[of_law]
     return found
 
 
@@ -85,9 +92,10 @@ def _common(one: "pd.Series[float]", other: "pd.Series[float]") -> tuple[float, 
     return float(max(one.min(), other.min())), float(min(one.max(), other.max()))
 
 
-def _predicted(law: Row, rows: pd.DataFrame, n: Array, d: Array) -> tuple[Array, Array, Array]:
+def _predicted(law: Law, rows: pd.DataFrame, n: Array, d: Array) -> tuple[Array, Array, Array]:
     """Losses of a law on the grid, with the ends of their intervals, each (n, d)."""
-    form = get_form(law["form"])
+    assert law.fit is not None
+    form = get_form(law.fit.form)
     grid = dict(zip(("n", "d"), (axis.ravel() for axis in np.meshgrid(n, d, indexing="ij")),
                     strict=True))  # fmt: skip
     points = {name: rows[name].to_numpy(float) for name in ("n", "d", "loss")}
@@ -97,28 +105,28 @@ def _predicted(law: Row, rows: pd.DataFrame, n: Array, d: Array) -> tuple[Array,
         form,
         points,
         groups=rows["cluster"].tolist(),
-        bootstrap=law["bootstrap"]["resamples"],
+        bootstrap=law.fit.bootstrap.resamples,
         predict=np.stack([grid[name] for name in form.variables], axis=1).tolist(),
-        starts={name: [value] for name, value in law["params"].items()},
+        starts={name: [value] for name, value in law.params.items()},
     )
     nothing = (np.nan, np.nan)
-    table = np.array([(one["loss"], *(one["interval"] or nothing)) for one in result.predictions])
+    table = np.array([(one.loss, *(one.interval or nothing)) for one in result.predictions])
     loss, low, high = table.T.reshape(3, len(n), len(d))
     return loss, low, high
 
 
-def growth_factors(rows: pd.DataFrame, resamples: int) -> dict[str, Any]:
+def growth_factors(rows: pd.DataFrame, resamples: int) -> GrowthFactors:
     """A panel for each target size and variant with growth factors enough for a parabola.
 
-    ``most`` is the largest number of different factors at one target, scratch's 1 among them.
+    ``rows`` are those of ``mugrow.analysis.laws.scaling``.
     """
     most, panels = 0, []
     for one in _targets(rows):
-        count = one["g"].nunique()
+        count = int(one["g"].nunique())
         most = max(most, count)
         if count >= FEWEST:
             panels.append(_panel(one, resamples))
-    return {"panels": panels, "most": most, "needed": FEWEST}
+    return GrowthFactors(panels, most, FEWEST)
 
 
 def _targets(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -130,27 +138,27 @@ def _targets(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
             yield pd.concat([scratch, grown]).assign(variant=variant)
 
 
-def _panel(rows: pd.DataFrame, resamples: int) -> Row:
+def _panel(rows: pd.DataFrame, resamples: int) -> GrowthPanel:
     points = {name: rows[name].to_numpy(float) for name in ("g", "c", "loss")}
     first = rows.iloc[0]
-    facts = {name: first[name] for name in ("variant", "parametrization", "n")}
+    of_target = first["variant"], first["parametrization"], first["n"]
     try:
         found = levels(points["c"])
     except UserError as why:
-        return facts | {"status": "unidentified", "reason": str(why), "levels": []}
+        return GrowthPanel(*of_target, "unidentified", str(why))
     groups = rows["cluster"].tolist()
     result = fit(GROWTH_FACTOR, points, groups=groups, bootstrap=resamples)
-    row = result.to_json()
-    pairs = zip(found, row.pop("extras")["levels"], strict=True)
-    return facts | row | {"levels": [_drawn(points, own, level) for own, level in pairs]}
+    pairs = zip(found, levels_of(result), strict=True)
+    drawn = [_drawn(points, of_level, level) for of_level, level in pairs]
+    return GrowthPanel(*of_target, result.status, result.reason, drawn, result)
 
 
-def _drawn(points: dict[str, Array], own: Index, level: Row) -> Row:
+def _drawn(points: dict[str, Array], of_level: Index, level: GrowthLevel) -> DrawnLevel:
     """A level with its points, and its parabola where one goes through them."""
-    g, loss = points["g"][own], points["loss"][own]
-    shown = level | {"g": g.tolist(), "loss_at_g": loss.tolist(), "parabola": None}
-    if level["status"] == "few":
-        return shown
-    curve = parabolas(np.log(g), loss, residual_factors(np.zeros(len(g), np.intp), 0, 0))
-    x = np.linspace(0.0, np.log(g).max(), CURVE)
-    return shown | {"parabola": {"g": np.exp(x).tolist(), "loss": curve(x).tolist()}}
+    g, loss = points["g"][of_level], points["loss"][of_level]
+    parabola = None
+    if level.status != "few":
+        curve = parabolas(np.log(g), loss, residual_factors(np.zeros(len(g), np.intp), 0, 0))
+        x = np.linspace(0.0, np.log(g).max(), CURVE)
+        parabola = Parabola(np.exp(x), curve(x))
+    return DrawnLevel(**vars(level), g=g, loss_at_g=loss, parabola=parabola)

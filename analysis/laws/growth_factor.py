@@ -14,15 +14,16 @@ the square of the best factor: a best factor of 2 already bounds the useful ones
 as training goes on, since scratch catches up, so a factor without its FLOPs says nothing.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mugrow.analysis.laws.clusters import check, ends, residual_factors, summary
 from mugrow.analysis.laws.form import Form, Options, Points
 from mugrow.analysis.laws.parabola import REASONS, levels, parabolas
-from mugrow.analysis.laws.resample import group_rows
-from mugrow.analysis.laws.result import FitResult, Status
+from mugrow.analysis.laws.points import check_procedure
+from mugrow.analysis.laws.resample import group_rows, open_ends, residual_factors, summary
+from mugrow.analysis.laws.result import Ends, Extras, FitResult, Status
 from mugrow.analysis.stats import Array
 
 SCRATCH = 1e-9  # in ln g
@@ -33,8 +34,42 @@ WORDS = REASONS | {
 }
 
 
+@dataclass(frozen=True)
+class GrowthLevel:
+    """One level of target FLOPs ``c`` with its count of ``rows``: a row of a table.
+
+    ``status`` is ``gain``, ``no_gain``, ``no_scratch``, or that of a parabola without an optimum.
+    ``optimum_g`` and ``break_even_g`` are as in ``LevelFit``; ``interval`` has their ends by name,
+    where there were resamples. ``loss`` is that at the optimum, ``scratch_loss`` that at g = 1, nan
+    where there is none; ``largest_g`` is the largest factor sampled.
+    """
+
+    c: float
+    rows: int
+    status: str
+    optimum_g: float
+    break_even_g: float
+    interval: Mapping[str, Ends]
+    loss: float
+    scratch_loss: float
+    largest_g: float
+
+
+@dataclass(frozen=True)
+class GrowthExtras(Extras):
+    """Every level of compute, the one with the most FLOPs last."""
+
+    levels: Sequence[GrowthLevel] = ()
+
+
+def levels_of(result: FitResult) -> Sequence[GrowthLevel]:
+    """The levels of a result of this form."""
+    assert isinstance(result.extras, GrowthExtras)
+    return result.extras.levels
+
+
 @dataclass(frozen=True, eq=False)
-class Level:
+class LevelFit:
     """One level of target FLOPs. Arrays are (B,): of all rows first, then of the resamples.
 
     ``status`` is ``gain``, ``no_gain``, ``no_scratch``, or that of a parabola without an optimum.
@@ -52,7 +87,7 @@ class Level:
     largest: float
 
 
-def growth_levels(points: Points, factors: Array) -> list[Level]:
+def growth_levels(points: Points, factors: Array) -> list[LevelFit]:
     """The parabolas of every level of ``points["c"]``; ``factors`` (R, rows) make resamples."""
     return [
         _level({name: values[rows] for name, values in points.items()}, factors[:, rows])
@@ -60,7 +95,7 @@ def growth_levels(points: Points, factors: Array) -> list[Level]:
     ]
 
 
-def _level(points: Points, factors: Array) -> Level:
+def _level(points: Points, factors: Array) -> LevelFit:
     log_g, loss = np.log(points["g"]), points["loss"]
     fit = parabolas(log_g, loss, factors)
     at_scratch = abs(log_g) < SCRATCH
@@ -83,7 +118,7 @@ def _level(points: Points, factors: Array) -> Level:
         status = "no_gain"
     elif gain[0]:
         status = "gain" if np.isfinite(scratch[0]) else "no_scratch"
-    return Level(
+    return LevelFit(
         flops=float(np.median(points["c"])),
         rows=len(loss),
         status=status,
@@ -98,12 +133,11 @@ def _level(points: Points, factors: Array) -> Level:
 def fit(points: Points, options: Options) -> FitResult:
     """The growth factors of rows ``g``, ``c`` (target FLOPs) and ``loss``, of one target size.
 
-    The parameters are those of the level with the most FLOPs; ``extras["levels"]`` has every level:
-    ``c``, ``rows``, ``status``, ``optimum_g`` and ``break_even_g`` with ``interval`` by name,
-    ``loss`` at the optimum and ``scratch_loss``, ``largest_g`` sampled. Nothing gained is
-    ``bound_hit`` with a best factor of 1, as is a break-even beyond the factors sampled.
+    The parameters are those of the level with the most FLOPs; ``levels_of`` the result are all.
+    Nothing gained is ``bound_hit`` with a best factor of 1, as is a break-even beyond the factors
+    sampled. ``UserError`` where ``c`` runs on without levels, or an option does not fit the form.
     """
-    check(FORM.name, points, options, "fixed", "predict", "optimal")
+    check_procedure(FORM.name, points, options, "fixed", "predict", "optimal")
     rows = len(points["loss"])
     codes = group_rows(options.groups, rows)
     found = growth_levels(points, residual_factors(codes, options.bootstrap, options.seed))
@@ -124,11 +158,11 @@ def fit(points: Points, options: Options) -> FitResult:
         intervals=intervals,
         standard_errors=errors,
         bootstrap=counts,
-        extras={"levels": [_facts(level) for level in found]},
+        extras=GrowthExtras(levels=[_facts(level) for level in found]),
     )
 
 
-def _verdict(top: Level) -> tuple[Status, str]:
+def _verdict(top: LevelFit) -> tuple[Status, str]:
     at = f"at {top.flops:.4g} FLOPs"
     if top.status not in ("gain", "no_gain", "no_scratch"):
         edge: Status = "bound_hit" if top.status == "bound_hit" else "unidentified"
@@ -140,19 +174,19 @@ def _verdict(top: Level) -> tuple[Status, str]:
     return "converged", ""
 
 
-def _facts(level: Level) -> dict[str, object]:
+def _facts(level: LevelFit) -> GrowthLevel:
     draws = {"optimum_g": level.optimum, "break_even_g": level.break_even}
-    return {
-        "c": level.flops,
-        "rows": level.rows,
-        "status": level.status,
-        "optimum_g": float(level.optimum[0]),
-        "break_even_g": float(level.break_even[0]),
-        "interval": {name: ends(values[1:]) for name, values in draws.items() if len(values) > 1},
-        "loss": level.lowest,
-        "scratch_loss": level.scratch_loss,
-        "largest_g": level.largest,
-    }
+    return GrowthLevel(
+        c=level.flops,
+        rows=level.rows,
+        status=level.status,
+        optimum_g=float(level.optimum[0]),
+        break_even_g=float(level.break_even[0]),
+        interval={name: open_ends(values[1:]) for name, values in draws.items() if len(values) > 1},
+        loss=level.lowest,
+        scratch_loss=level.scratch_loss,
+        largest_g=level.largest,
+    )
 
 
 FORM = Form(

@@ -9,26 +9,27 @@ Hoffmann et al. (2022, arXiv 2203.15556) find exponents of 0.49 and 0.51 with ni
 D* are fitted apart, and where C = 6 N D the two exponents must add up to 1: their sum is given, for
 it fails when the FLOPs were counted by another rule than the tokens.
 
-The surprise is what to weight the line by. The error of a vertex, from the scatter about its own
+The line is unweighted. The error of a vertex, from the scatter about its own
 parabola, has n - 3 degrees of freedom, often two: weighting by it lets the parabola that fits
 best by chance decide. And the scatter of the optima around the line is mostly not noise but the
-asymmetry of the true curve. So the line is unweighted, as in the published fits, and the exponents
-weighted by 1 / error^2 are given beside it: where they differ, no digit of either is safe.
+asymmetry of the true curve. The published fits are unweighted too. The exponents weighted by
+1 / error^2 are given beside: where they differ, no digit of either is safe.
 
 Budgets whose parabola has no minimum inside the sizes sampled are left out, and named.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mugrow.analysis.laws.allocation import PARAMS, named, optimum
-from mugrow.analysis.laws.clusters import check, residual_factors, summary
 from mugrow.analysis.laws.form import Form, Options, Points
 from mugrow.analysis.laws.parabola import REASONS, Parabolas, levels, parabolas
+from mugrow.analysis.laws.points import check_procedure
 from mugrow.analysis.laws.power_line import lines
-from mugrow.analysis.laws.resample import group_rows
-from mugrow.analysis.laws.result import FitResult, Status
+from mugrow.analysis.laws.resample import group_rows, residual_factors, summary
+from mugrow.analysis.laws.result import Extras, FitResult, Status
 from mugrow.analysis.stats import Array
 
 FEWEST_BUDGETS = 3
@@ -53,6 +54,31 @@ class Budget:
         return next((word for word in words if word != "converged"), "converged")
 
 
+@dataclass(frozen=True)
+class BudgetOptimum:
+    """The optimum of a level of ``c`` FLOPs: parameters, tokens, and their standard errors in
+    logarithms, nan where the parabola has none; the lowest ``loss`` is that of the one in ln N."""
+
+    c: float
+    n: float
+    d: float
+    n_se: float
+    d_se: float
+    loss: float
+    rows: int
+    status: str
+
+
+@dataclass(frozen=True)
+class IsoflopExtras(Extras):
+    """Every budget, the sum of the two exponents, and the exponents weighted by 1 / error^2, by
+    name; the last two are None where there is no line."""
+
+    budgets: Sequence[BudgetOptimum] = ()
+    exponent_sum: float | None = None
+    weighted: Mapping[str, float] | None = None
+
+
 def budgets(points: Points, factors: Array) -> list[Budget]:
     """The parabolas of every level of ``points["c"]``; ``factors`` (R, rows) make resamples."""
     return [
@@ -71,16 +97,15 @@ def budgets(points: Points, factors: Array) -> list[Budget]:
 def fit(points: Points, options: Options) -> FitResult:
     """The allocation law of rows ``n``, ``d``, ``c`` and ``loss``, each (rows,).
 
-    ``extras`` holds ``budgets`` (``c``, ``n``, ``d``, their errors in logarithms ``n_se`` and
-    ``d_se``, ``loss``, ``rows``, ``status``), ``exponent_sum`` and ``weighted``, the exponents by
-    1 / error^2. Budgets of 4 rows are used and counted in ``reason``.
+    ``extras`` are ``IsoflopExtras``. Budgets of 4 rows are used and counted in ``reason``.
+    ``UserError`` where ``c`` runs on without levels, or an option does not fit the form.
     """
-    check(FORM.name, points, options, "fixed", "predict")
+    check_procedure(FORM.name, points, options, "fixed", "predict")
     rows = len(points["loss"])
     codes = group_rows(options.groups, rows)
     found = budgets(points, residual_factors(codes, options.bootstrap, options.seed))
     usable = [budget for budget in found if budget.status() == "converged"]
-    extras = {"budgets": [_facts(budget) for budget in found]}
+    extras = IsoflopExtras(budgets=[_optimum(budget) for budget in found])
     n_groups = int(codes.max()) + 1
     if len(usable) < FEWEST_BUDGETS:
         hits = sum(budget.status() == "bound_hit" for budget in found)
@@ -107,7 +132,7 @@ def fit(points: Points, options: Options) -> FitResult:
         standard_errors=errors,
         bootstrap=counts,
         optimal=[optimum(law, draws, flops) for flops in options.optimal],
-        extras=extras | {"exponent_sum": float(law[0] + law[2]), "weighted": weighted},
+        extras=replace(extras, exponent_sum=float(law[0] + law[2]), weighted=weighted),
     )
 
 
@@ -128,18 +153,18 @@ def _weighted(log_c: Array, usable: list[Budget], side: str) -> float:
     return float(lines(log_c[None], vertex[None], 1 / error[None] ** 2)[0][0])
 
 
-def _facts(budget: Budget) -> dict[str, object]:
+def _optimum(budget: Budget) -> BudgetOptimum:
     n, d = (budget.parabolas[side] for side in SIDES)
-    return {
-        "c": budget.flops,
-        "n": float(np.exp(n.optimum[0])),
-        "d": float(np.exp(d.optimum[0])),
-        "n_se": float(n.vertex_se[0]),
-        "d_se": float(d.vertex_se[0]),
-        "loss": float(n.lowest[0]),
-        "rows": budget.rows,
-        "status": budget.status(),
-    }
+    return BudgetOptimum(
+        c=budget.flops,
+        n=float(np.exp(n.optimum[0])),
+        d=float(np.exp(d.optimum[0])),
+        n_se=float(n.vertex_se[0]),
+        d_se=float(d.vertex_se[0]),
+        loss=float(n.lowest[0]),
+        rows=budget.rows,
+        status=budget.status(),
+    )
 
 
 def _left_out(found: list[Budget]) -> list[str]:

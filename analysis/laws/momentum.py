@@ -16,11 +16,11 @@ fitted by 0.0011 at most, in either direction.
 import numpy as np
 from scipy.signal import lfilter
 
-from mugrow.analysis.laws.clusters import check
 from mugrow.analysis.laws.fit import fit as fit_rows
 from mugrow.analysis.laws.form import Form, Options, Points, Pointwise, Units
+from mugrow.analysis.laws.points import check_procedure
 from mugrow.analysis.laws.result import FitResult
-from mugrow.analysis.laws.schedules import Run, by_row, no_fall, runs
+from mugrow.analysis.laws.schedules import LoggedRun, by_row, no_fall, runs
 from mugrow.analysis.laws.separable import coefficients, grid, lowest
 from mugrow.analysis.stats import Array
 
@@ -28,7 +28,7 @@ MEMORY = 0.999
 ALPHAS = np.arange(0.1, 1.25, 0.1)
 
 
-def annealing(run: Run) -> Array:
+def annealing(run: LoggedRun) -> Array:
     """S2 at the rows of a run, (m,), in units of the learning rate times steps.
 
     It is never below 0: the rate is never above its peak, and earlier changes weigh more.
@@ -93,7 +93,7 @@ def features(points: Points, options: Options) -> dict[str, Array]:
 
 def fit(points: Points, options: Options) -> FitResult:
     """The law of rows ``s`` (optimiser steps), ``lr`` and ``loss``, (rows,), grouped by run."""
-    check(ROWS.name, points, options, "predict", "optimal")
+    check_procedure(ROWS.name, points, options, "predict", "optimal")
     columns = features(points, options)
     if not columns["s2"].any():
         return no_fall(ROWS.name, points, options)

@@ -25,11 +25,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mugrow.analysis.laws.clusters import Index, check
 from mugrow.analysis.laws.fit import fit as fit_rows
 from mugrow.analysis.laws.form import Form, Options, Points, Pointwise, Units
+from mugrow.analysis.laws.points import check_procedure
+from mugrow.analysis.laws.resample import Index
 from mugrow.analysis.laws.result import FitResult
-from mugrow.analysis.laws.schedules import Run, by_row, no_fall, runs
+from mugrow.analysis.laws.schedules import LoggedRun, by_row, no_fall, runs
 from mugrow.analysis.laws.separable import coefficients, grid, lowest
 from mugrow.analysis.stats import Array
 
@@ -42,7 +43,7 @@ GRID = ((0.3, 0.5, 0.7), (1.0, 10.0, 100.0, 1000.0), (0.3, 0.6, 1.2), (0.0, 0.5,
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class PairBlock:
     """Pairs of a row and an earlier change of the learning rate, those of a row together.
 
     ``rows`` are the rows that have any, ``first`` is the first pair of each; ``change`` and
@@ -65,12 +66,12 @@ class Falls:
     s1: Array
     fall: Array
     log_lr: Array
-    blocks: Sequence[Block]
+    blocks: Sequence[PairBlock]
     lr_unit: float
     area_unit: float
 
 
-def falls(found: list[Run], *, keep_units: bool = False) -> Falls:
+def falls(found: list[LoggedRun], *, keep_units: bool = False) -> Falls:
     """The pairs of runs; a rate that falls to 0 counts as the mean of its last piece."""
     s1 = by_row(found, [run.s1 for run in found])
     area_unit = 1.0 if keep_units else _geometric_mean(s1)
@@ -92,7 +93,7 @@ def falls(found: list[Run], *, keep_units: bool = False) -> Falls:
             first = np.flatnonzero(np.diff(row, prepend=-1))
             if len(row):
                 gone = since[row, change] / area_unit
-                blocks.append(Block(rows[row[first]], first, change + known, gone))
+                blocks.append(PairBlock(rows[row[first]], first, change + known, gone))
         known += len(here)
     return Falls(
         s1=s1 / area_unit,
@@ -189,7 +190,7 @@ def predict(at: Falls, params: Array) -> Array:
 
 def fit(points: Points, options: Options) -> FitResult:
     """The law of rows ``s`` (optimiser steps), ``lr`` and ``loss``, (rows,), grouped by run."""
-    check(FORM.name, points, options, "predict", "optimal")
+    check_procedure(FORM.name, points, options, "predict", "optimal")
     # a coefficient has the units of rates and areas to a power that is yet to be fitted
     keep_units = any(name in POSITIVE for name in options.fixed)
     at = falls(runs(points, options, FORM.name), keep_units=keep_units)

@@ -6,7 +6,6 @@ exponents: the condition of the Jacobian on the Chinchilla points is 33, and 220
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from mugrow.analysis.laws.form import Form, Options, Points, Pointwise, Units, internal, natural
 from mugrow.analysis.laws.objective import Objective
 from mugrow.analysis.laws.resample import group_rows
-from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.laws.result import Extras, FitResult
 from mugrow.analysis.stats import Array
 
 
@@ -55,13 +54,14 @@ class Problem:
             ),
         )
 
-    def own_starts(self) -> Array:
+    def form_starts(self) -> Array:
+        """Starts (S, k) of the form, as free internal parameters."""
         x, loss, base = self.objective.x, self.objective.loss, self.objective.base
         with np.errstate(all="ignore"):
             return self.law.starts(x, loss, base)[:, self.objective.free]
 
-    def given_starts(self, starts: Mapping[str, Any]) -> Array:
-        """Starts in natural parameters and the user's units, as free internal ones."""
+    def given_starts(self, starts: Mapping[str, npt.ArrayLike]) -> Array:
+        """Starts in natural parameters and the user's units, as free internal ones (S, k)."""
         params = np.stack([np.asarray(starts[name], float) for name in self.form.params], axis=1)
         inverse = {name: 1 / unit for name, unit in self.units.items()}
         relative = self.law.rescale(params, inverse)
@@ -69,6 +69,7 @@ class Problem:
 
 
 def state_problem(form: Form, law: Pointwise, columns: Points, options: Options) -> Problem:
+    """The problem of checked ``columns``, each (rows,); see ``check_points``."""
     fixed = dict(law.fixed) | dict(options.fixed)
     # a coefficient has the units of the variables to a power that is yet to be fitted
     keep_units = any(name in law.positive for name in fixed)
@@ -92,7 +93,7 @@ def state_problem(form: Form, law: Pointwise, columns: Points, options: Options)
         delta=delta,
         n_rows=len(groups),
         n_groups=int(groups.max()) + 1,
-        extras={"fixed": fixed} if fixed else {},
+        extras=Extras(fixed or None),
     )
     return Problem(form, law, columns, units, objective, groups, options, empty)
 

@@ -7,7 +7,8 @@ stays there. So each resample is judged as a fit of its own would be, on the row
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+import numpy.typing as npt
 
 from mugrow.analysis.laws.form import Form, Options, Pointwise
 from mugrow.analysis.laws.minimise import Minima, minimise
@@ -19,7 +20,7 @@ from mugrow.analysis.laws.status import cannot, judge
 
 def resampled_params(
     form: Form,
-    points: Mapping[str, Any],
+    points: Mapping[str, npt.ArrayLike],
     optimum: Mapping[str, float],
     *,
     groups: Sequence[object],

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mugrow.analysis.laws.clusters import Index
 from mugrow.analysis.laws.form import Options, Points
-from mugrow.analysis.laws.resample import group_rows
+from mugrow.analysis.laws.resample import Index, group_rows
 from mugrow.analysis.laws.result import FitResult
 from mugrow.analysis.stats import Array
 from mugrow.bench.spec import UserError
@@ -25,7 +24,7 @@ MOST_STEPS = 10_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Schedule:
+class RateSchedule:
     """A learning rate linear between nodes: ``step`` ascending from 0, and ``lr``, (nodes,)."""
 
     step: Array
@@ -39,19 +38,20 @@ class Schedule:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class LoggedRun:
     """The rows of one run in the order of their steps, (m,), and its schedule."""
 
     rows: Index
     step: Array
-    schedule: Schedule
+    schedule: RateSchedule
 
     @property
     def s1(self) -> Array:
+        """S1 at the rows, (m,)."""
         return np.interp(self.step, self.schedule.step, self.schedule.area)
 
 
-def schedule(step: Array, lr: Array) -> Schedule:
+def schedule(step: Array, lr: Array) -> RateSchedule:
     """The schedule behind a log (m,) of ascending steps; the module says what is assumed."""
     changes = np.diff(lr) != 0
     plateau = np.concatenate([[False], ~changes, [False]])
@@ -64,10 +64,10 @@ def schedule(step: Array, lr: Array) -> Schedule:
         share = np.arange(WARMUP_NODES) / WARMUP_NODES
         step = np.concatenate([share * step[0], step])
         lr = np.concatenate([share * lr[0], lr])
-    return Schedule(step, lr)
+    return RateSchedule(step, lr)
 
 
-def runs(points: Points, options: Options, form: str) -> list[Run]:
+def runs(points: Points, options: Options, form: str) -> list[LoggedRun]:
     """The runs of rows ``s`` (optimiser steps) and ``lr``, each (rows,), one for each group.
 
     ``UserError`` where rows are not named by run, a run has a step twice, no learning rate above 0,
@@ -88,13 +88,13 @@ def runs(points: Points, options: Options, form: str) -> list[Run]:
             raise UserError(
                 f"a run has step {twice[0]:g} twice; name the run of each row with --run"
             )
-        found.append(run := Run(rows, step, schedule(step, lr)))
+        found.append(run := LoggedRun(rows, step, schedule(step, lr)))
         if not run.s1[0] > 0:
             raise UserError(f"at step {step[0]:g} the learning rate is still 0; leave that row out")
     return found
 
 
-def by_row(found: list[Run], values: list[Array]) -> Array:
+def by_row(found: list[LoggedRun], values: list[Array]) -> Array:
     """One column (rows,) from values by run (m,)."""
     column = np.empty(sum(len(run.rows) for run in found))
     for run, part in zip(found, values, strict=True):

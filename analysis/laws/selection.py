@@ -31,7 +31,7 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class Score:
+class FormScore:
     """How a form fitted to the smaller rows predicts the largest; ``are`` None: it could not."""
 
     form: str
@@ -42,13 +42,13 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class FormComparison:
     """Forms by their held-out error, the best first; ``winner`` None: none beats the baseline."""
 
     held_out: int
     kept: int
     baseline_are: float
-    scores: Sequence[Score]
+    scores: Sequence[FormScore]
     winner: str | None
     rule: str = RULE
 
@@ -71,7 +71,7 @@ def compare(
     *,
     delta: float | None = None,
     fixed: Mapping[str, float] | None = None,
-) -> Comparison:
+) -> FormComparison:
     """Score forms, pointwise ones, on the rows held out. ``UserError`` where no row is kept."""
     if held_out.all():
         raise UserError("forms are compared on the largest rows, but all rows are of one size")
@@ -81,7 +81,7 @@ def compare(
     scores = [_score(form, kept, target, delta, fixed) for form in forms]
     scores.sort(key=lambda score: (score.are is None, score.are or 0.0))
     winners = [one.form for one in scores if one.status == "converged" and _below(one, baseline)]
-    return Comparison(
+    return FormComparison(
         held_out=int(held_out.sum()),
         kept=int((~held_out).sum()),
         baseline_are=baseline,
@@ -90,7 +90,7 @@ def compare(
     )
 
 
-def _below(score: Score, baseline: float) -> bool:
+def _below(score: FormScore, baseline: float) -> bool:
     return score.are is not None and score.are < baseline
 
 
@@ -100,13 +100,13 @@ def _score(
     target: Points,
     delta: float | None,
     fixed: Mapping[str, float] | None,
-) -> Score:
+) -> FormScore:
     asked = np.stack([target[name] for name in form.variables], axis=1)
     known = {name: value for name, value in (fixed or {}).items() if name in form.params}
     result = fit(form, kept, delta=delta, fixed=known, predict=asked.tolist())
-    predicted = [prediction["loss"] for prediction in result.predictions]
+    predicted = [prediction.loss for prediction in result.predictions]
     are = _error(np.array(predicted), target["loss"]) if predicted else None
-    return Score(form.name, result.status, result.reason, result.objective, are)
+    return FormScore(form.name, result.status, result.reason, result.objective, are)
 
 
 def _error(predicted: Array, loss: Array) -> float:

@@ -1,8 +1,8 @@
 """``L(N, D) = E + (A / N^alpha + B / D^beta)^gamma``: an exponent on the reducible part.
 
 Skaling (arXiv 2608.07222) writes k for gamma; the optimal N and D are those of the sum inside.
-The surprising fact is how strongly E and gamma trade off: a lower gamma bends the law more, so it
-reaches the same losses with a lower E.
+E and gamma trade off strongly: a lower gamma bends the law more, so it reaches the same losses with
+a lower E.
 """
 
 import numpy as np

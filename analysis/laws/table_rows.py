@@ -1,4 +1,4 @@
-"""Anyone's table as the rows of ``mugrow.analysis.laws.chapter``: which column is what.
+"""Anyone's table as the rows of ``mugrow.analysis.laws.scaling``: which column is what.
 
 Columns of a study's own ``runs.parquet`` are found by their names; others are named by expressions
 (see ``mugrow.analysis.read.expression``). Without a column of methods all rows are one law. Compute
@@ -17,7 +17,7 @@ from mugrow.analysis.measure.arms import BASELINE
 from mugrow.analysis.read.expression import column
 from mugrow.bench.spec import UserError, unknown
 
-OWN = {"n": "params", "d": "tokens", "loss": "final_val_loss"}
+FOUND = {"n": "params", "d": "tokens", "loss": "final_val_loss"}
 ALL = "all runs"
 UNNAMED = "–"
 
@@ -40,11 +40,11 @@ class Columns:
 
 
 def table_rows(table: pd.DataFrame, columns: Columns) -> tuple[pd.DataFrame, Selection]:
-    """The rows of a chapter, and which of the table's they are.
+    """The rows that laws are fitted to (see ``scaling_laws``), and which of the table's they are.
 
     ``UserError`` where a column is missing, no row is left, or the rows do not belong in one law.
     """
-    expressions = {name: _expression(table, columns, name) for name in OWN}
+    expressions = {name: _expression(table, columns, name) for name in FOUND}
     given = {name: getattr(columns, name) for name in ("c", "g")}
     expressions |= {name: value for name, value in given.items() if value is not None}
     selection = select(table, expressions, columns.policy)
@@ -64,12 +64,12 @@ def table_rows(table: pd.DataFrame, columns: Columns) -> tuple[pd.DataFrame, Sel
 
 def _expression(table: pd.DataFrame, columns: Columns, name: str) -> str:
     given: str | None = getattr(columns, name)
-    if given is None and OWN[name] not in table.columns:
+    if given is None and FOUND[name] not in table.columns:
         raise UserError(
-            f"--{name} is missing, and the table has no column {OWN[name]!r}; "
+            f"--{name} is missing, and the table has no column {FOUND[name]!r}; "
             f"it has: {', '.join(table.columns)}"
         )
-    return OWN[name] if given is None else given
+    return FOUND[name] if given is None else given
 
 
 def _labels(table: pd.DataFrame, columns: Columns) -> Sequence[str]:

@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mugrow.analysis.stats import Array, Interval, percentile_interval, resample_counts
+from mugrow.analysis.stats import NOTHING, Array, Interval, percentile_interval, resample_counts
 
 Accounting = Literal["target", "source", "full"]
 State = Literal["reached", "never_reached", "baseline_never_reached", "outside_range"]
@@ -170,6 +170,40 @@ class Saving:
 def _saving(speedup: float) -> float:
     """An open end stays open: below, a saving has no limit; above, it is less than 1."""
     return 1 - 1 / speedup if math.isfinite(speedup) else speedup
+
+
+@dataclass(frozen=True)
+class SavingsCurve:
+    """s(loss) of one method in one accounting, as columns of equal length.
+
+    ``loss`` in the curves' unit; ``speedup``, ``lo`` and ``hi`` are nan where ``state`` is not
+    ``reached``, and ``bound`` is None where there is none (see ``Saving``).
+    """
+
+    label: str
+    accounting: Accounting
+    loss: tuple[float, ...]
+    speedup: tuple[float, ...]
+    lo: tuple[float, ...]
+    hi: tuple[float, ...]
+    bound: tuple[float | None, ...]
+    state: tuple[State, ...]
+
+
+def as_columns(label: str, accounting: Accounting, savings: Sequence[Saving]) -> SavingsCurve:
+    """Those of ``savings`` in one accounting, as a curve."""
+    chosen = [saving for saving in savings if saving.accounting == accounting]
+    speedups = [saving.speedup or NOTHING for saving in chosen]
+    return SavingsCurve(
+        label=label,
+        accounting=accounting,
+        loss=tuple(saving.at_loss for saving in chosen),
+        speedup=tuple(speedup.value for speedup in speedups),
+        lo=tuple(speedup.lo for speedup in speedups),
+        hi=tuple(speedup.hi for speedup in speedups),
+        bound=tuple(saving.bound for saving in chosen),
+        state=tuple(saving.state for saving in chosen),
+    )
 
 
 LossRule = Callable[[Curve, Curve], Array]

@@ -16,10 +16,13 @@ from markupsafe import Markup, escape
 
 from mugrow.analysis import figures
 from mugrow.analysis.figures import style
+from mugrow.analysis.laws.law import ScalingLaws
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report import latex, laws, tables, transfer, words
-from mugrow.analysis.report.format import ACCOUNTINGS
-from mugrow.analysis.summary import summarize
+from mugrow.analysis.summary import Summary, summarize
+from mugrow.analysis.transfer.results import TransferResults
+from mugrow.analysis.words import ACCOUNTINGS
 from mugrow.bench.record import write_atomically, write_json
 from mugrow.bench.spec import UserError
 
@@ -38,17 +41,17 @@ def build(directory: Path) -> Path:
     store = load(directory)
     summary = summarize(store)
     report = directory / "report"
-    write_json(directory / "summary.json", summary)
+    write_json(directory / "summary.json", to_json(summary))
     drawn = draw_figures(figures.FIGURES, summary, store, report / "figures")
     listed = tables.of_summary(summary)
-    on_transfer = transfer.tables(summary["transfer"])
-    on_laws = laws.tables(summary["laws"])
+    on_transfer = transfer.tables(summary.transfer)
+    on_laws = laws.tables(summary.laws)
     write_tables([*listed, *on_transfer, *on_laws], report / "tables")
     write_text(report / "macros.tex", latex.macros(summary))
     page = report / "index.html"
     parts = {
-        "transfer": moving(summary["transfer"], drawn, on_transfer),
-        "laws": chapter(summary["laws"], drawn, on_laws),
+        "transfer": moving(summary.transfer, drawn, on_transfer),
+        "laws": scaling(summary.laws, drawn, on_laws),
         "tables": tables.nonempty(listed),
     }
     write_text(page, render(summary, store, drawn, parts))
@@ -65,7 +68,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def draw_figures(
-    entries: Mapping[str, figures.Entry], summary: dict[str, Any], store: Store, folder: Path
+    entries: Mapping[str, figures.Entry], summary: Summary, store: Store, folder: Path
 ) -> list[dict[str, Any]]:
     """Save every figure that the study has the rows for; the others give the reason instead."""
     drawn = []
@@ -98,45 +101,45 @@ def inline(svg: bytes, name: str, title: str) -> Markup:
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1))
 
 
-def chapter(
-    found: dict[str, Any], drawn: Iterable[dict[str, Any]], listed: Iterable[tables.Table]
+def scaling(
+    found: ScalingLaws, drawn: Iterable[dict[str, Any]], listed: Iterable[tables.Table]
 ) -> dict[str, Any]:
     """What the page says on scaling laws; a reason that several figures share is said once."""
-    own = [figure for figure in drawn if figure["section"] == figures.LAWS]
-    reasons = (figure["reason"] for figure in own if figure["reason"])
+    shown = [figure for figure in drawn if figure["section"] == figures.LAWS]
+    reasons = (figure["reason"] for figure in shown if figure["reason"])
     return {
         "sentences": laws.sentences(found),
-        "figures": own,
-        "absent": list(dict.fromkeys(reasons)) if found["laws"] else [],
+        "figures": shown,
+        "absent": list(dict.fromkeys(reasons)) if found.laws else [],
         "tables": tables.nonempty(listed),
     }
 
 
 def moving(
-    found: dict[str, Any], drawn: Iterable[dict[str, Any]], listed: Iterable[tables.Table]
+    found: TransferResults, drawn: Iterable[dict[str, Any]], listed: Iterable[tables.Table]
 ) -> dict[str, Any]:
     """What the page says on transfer; figures of axes that the study has no ladder along are left
     out, and where it has none at all, ``nothing`` says why."""
     own = [figure for figure in drawn if figure["section"] == figures.TRANSFER]
     return {
         "sentences": list(transfer.sentences(found)),
-        "nothing": "" if found["ladders"] else transfer.nothing(found),
-        "rule": found["rule"],
-        "intervals": found["intervals"],
+        "nothing": "" if found.ladders else transfer.nothing(found),
+        "rule": found.rule,
+        "intervals": found.intervals,
         "figures": [figure for figure in own if figure["svg"]],
         "tables": tables.nonempty(listed),
     }
 
 
 def render(
-    summary: dict[str, Any],
+    summary: Summary,
     store: Store,
     drawn: list[dict[str, Any]],
     parts: dict[str, Any],
 ) -> str:
     return template("template.html.j2").render(
-        title=store.study.get("title", summary["study"]),
-        study=summary["study"],
+        title=store.study.get("title", summary.study),
+        study=summary.study,
         question=QUESTION,
         growth=words.growth(summary),
         transferred=list(words.transferred(summary)),

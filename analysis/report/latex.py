@@ -9,11 +9,14 @@ says why.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
-from mugrow.analysis.report import format as fmt
-from mugrow.analysis.report import laws, transfer
+from mugrow.analysis import words as fmt
+from mugrow.analysis.figures import transfer_words as words
+from mugrow.analysis.report import laws
 from mugrow.analysis.report.tables import Table
+from mugrow.analysis.stats import Interval
+from mugrow.analysis.summary import AT_FINAL, ArmSaving, Summary
+from mugrow.analysis.transfer.results import LadderResult, SettingResult
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPOKEN = {str(value): word for value, word in enumerate(DIGITS)} | {".": "point"}
@@ -48,10 +51,10 @@ def table(item: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def macros(summary: dict[str, Any]) -> str:
+def macros(summary: Summary) -> str:
     """One ``\\newcommand`` a line, for every number of the summary that a paper would quote."""
-    study = summary["study"]
-    return commands(study, [*numbers(summary), *laws.numbers(study, summary["laws"])])
+    study = summary.study
+    return commands(study, [*numbers(summary), *laws.numbers(study, summary.laws)])
 
 
 def commands(study: str, named: Sequence[tuple[tuple[str, ...], str]]) -> str:
@@ -88,77 +91,72 @@ def spelled(text: str) -> str:
     return "".join(word[0].upper() + word[1:] for word in letters.split())
 
 
-def numbers(summary: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def numbers(summary: Summary) -> Iterator[tuple[tuple[str, ...], str]]:
     """(parts of the name, text) of every number."""
-    study = summary["study"]
-    yield (study, "seeds"), str(summary["n_seeds"])
-    for row in summary["optima"]:
-        key = (study, row["parametrization"], row["variant"], *shape(row))
-        yield (*key, "best lr"), f"{row['lr']:.3g}"
-        yield (*key, "best log2 lr"), fmt.log2(row["log2_lr"])
-        yield (*key, "best init"), f"{row['init_std']:.3g}"
-        yield (*key, "best loss"), fmt.loss(row["loss"])
-    for ladder in summary["transfer"]["ladders"]:
+    study = summary.study
+    yield (study, "seeds"), str(summary.n_seeds)
+    for best in summary.optima:
+        key = (study, best.parametrization, best.variant, f"w{best.width}", f"d{best.depth}")
+        yield (*key, "best lr"), f"{best.lr:.3g}"
+        yield (*key, "best log2 lr"), fmt.log2(best.log2_lr)
+        yield (*key, "best init"), f"{best.init_std:.3g}"
+        yield (*key, "best loss"), fmt.loss(best.loss)
+    for ladder in summary.transfer.ladders:
         yield from transferred(study, ladder)
-    for one in summary["transfer"]["operator_settings"]["compared"]:
+    for one in summary.transfer.operator_settings.compared:
         yield from kept(study, one)
-    for row in summary["finals"]:
-        arm = (study, row["target"], row["label"])
-        yield from interval((*arm, "loss"), row["loss"], 4)
-        yield from interval((*arm, "bpb"), row["bpb"], 4)
-        yield from interval((*arm, "minus scratch"), row["minus_scratch"], 4)
-    for row in summary["savings"]:
-        yield from saved(study, row)
+    for final in summary.finals:
+        arm = (study, final.target, final.label)
+        yield from interval((*arm, "loss"), final.loss, 4)
+        yield from interval((*arm, "bpb"), final.bpb, 4)
+        yield from interval((*arm, "minus scratch"), final.minus_scratch, 4)
+    for saving in summary.savings:
+        yield from saved(study, saving)
 
 
-def transferred(study: str, ladder: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def transferred(study: str, ladder: LadderResult) -> Iterator[tuple[tuple[str, ...], str]]:
     """A ladder's verdict and drift, and of its smallest size's best rate the shift and regret."""
-    key = (study, ladder["parametrization"], ladder["variant"], transfer.axis(ladder))
-    yield (*key, "verdict"), ladder["verdict"]["word"]
-    yield from interval((*key, "drift"), ladder["drift"]["slope"], 2)
-    for pair in transfer.from_smallest(ladder):
-        begin = transfer.size(ladder, pair["proxy"])
-        jump = (*key, begin, "to", transfer.size(ladder, pair["target"]))
-        yield from interval((*jump, "shift"), pair["shift_argmin_log2"], 2)
-        yield from interval((*jump, "vertex shift"), pair["shift_vertex_log2"], 2)
-        yield from interval((*jump, "regret"), pair["regret_nats"], 4)
-        yield from interval((*jump, "regret percent"), pair["regret_percent"], 2)
+    key = (study, ladder.parametrization, ladder.variant, words.axis(ladder))
+    yield (*key, "verdict"), ladder.verdict.word
+    yield from interval((*key, "drift"), ladder.drift.slope, 2)
+    for pair in ladder.from_smallest:
+        begin = words.size(ladder, pair.proxy)
+        jump = (*key, begin, "to", words.size(ladder, pair.target))
+        yield from interval((*jump, "shift"), pair.shift_argmin_log2, 2)
+        yield from interval((*jump, "vertex shift"), pair.shift_vertex_log2, 2)
+        yield from interval((*jump, "regret"), pair.regret_nats, 4)
+        yield from interval((*jump, "regret percent"), pair.regret_percent, 2)
 
 
-def kept(study: str, one: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def kept(study: str, one: SettingResult) -> Iterator[tuple[tuple[str, ...], str]]:
     """An operator's setting: verdict, best values, and the regret of the smallest growth's best."""
-    key = study, one["parametrization"], one["variant"], one["parameter"]
-    first, *larger = one["rungs"]
-    yield (*key, "verdict"), one["verdict"]["word"]
-    for rung in one["rungs"]:
-        yield (*key, rung["name"], "best"), transfer.value(rung["best"])
-    for rung in larger:
-        jump = (*key, first["name"], "to", rung["name"])
-        yield from interval((*jump, "regret"), rung["kept"]["regret_nats"], 4)
-        yield from interval((*jump, "regret percent"), rung["kept"]["regret_percent"], 2)
-
-
-def shape(row: dict[str, Any]) -> tuple[str, str]:
-    return f"w{row['width']}", f"d{row['depth']}"
+    key = study, one.parametrization, one.variant, one.parameter
+    yield (*key, "verdict"), one.verdict.word
+    for rung in one.rungs:
+        yield (*key, rung.name, "best"), words.value(rung.best)
+    for rung in one.rungs:
+        if rung.kept is not None:
+            jump = (*key, one.rungs[0].name, "to", rung.name)
+            yield from interval((*jump, "regret"), rung.kept.regret_nats, 4)
+            yield from interval((*jump, "regret percent"), rung.kept.regret_percent, 2)
 
 
 def interval(
-    name: tuple[str, ...], item: dict[str, Any] | None, decimals: int
+    name: tuple[str, ...], item: Interval | None, decimals: int
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    if item is None:
-        return
-    for end, key in (("", "value"), ("lo", "lo"), ("hi", "hi")):
-        yield (*name, end), fmt.number(item[key], decimals)
+    if item is not None:
+        for end, value in (("", item.value), ("lo", item.lo), ("hi", item.hi)):
+            yield (*name, end), fmt.number(value, decimals)
 
 
-def saved(study: str, row: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def saved(study: str, row: ArmSaving) -> Iterator[tuple[tuple[str, ...], str]]:
     """Speed-up and saving of one accounting; losses other than scratch's final are in the name."""
-    at = () if row["at"] == "scratch final" else ("at", row["at"])
-    key = (study, row["target"], row["label"])
-    name = (*key, "speedup", row["accounting"], *at)
-    yield (*name, "state"), row["state"].replace("_", " ")
-    if row["state"] == "reached":
-        yield from interval(name, row["speedup"], 2)
-        yield from interval((*key, "saving", row["accounting"], *at), row["saving"], 3)
-    elif row["bound"] is not None:
-        yield name, WORD[row["state"]] + fmt.number(row["bound"], 2)
+    at = () if row.at == AT_FINAL else ("at", row.at)
+    key = (study, row.target, row.label)
+    name = (*key, "speedup", row.accounting, *at)
+    yield (*name, "state"), row.state.replace("_", " ")
+    if row.state == "reached":
+        yield from interval(name, row.speedup, 2)
+        yield from interval((*key, "saving", row.accounting, *at), row.saving, 3)
+    elif row.bound is not None:
+        yield name, WORD[row.state] + fmt.number(row.bound, 2)

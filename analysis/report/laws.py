@@ -1,17 +1,23 @@
-"""The chapter on scaling laws: its sentences, tables and macros, from what ``chapter`` found.
+"""What a report says of scaling laws: sentences, tables and macros, of ``ScalingLaws``.
 
 A status comes first, and only a law that has one which allows numbers prints any. Laws that are
 unidentified for the same reason share a line: of thirty methods on one target there is one thing
 to say.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
-from mugrow.analysis.report import format as fmt
+from mugrow.analysis import words as fmt
+from mugrow.analysis.laws.growth_factor import GrowthLevel
+from mugrow.analysis.laws.law import GrowthPanel, Law, ScalingLaws
+from mugrow.analysis.laws.result import Ends, FitResult
+from mugrow.analysis.laws.selection import FormComparison
 from mugrow.analysis.report.tables import Table
 
-Row = dict[str, Any]
+Text = Callable[[float | None], str]
+Macro = tuple[tuple[str, ...], str]
+"""The parts of a macro's name, and its text."""
 
 FEW_GROUPS = 10
 INTERVALS = (
@@ -20,60 +26,70 @@ INTERVALS = (
 )
 
 
-def sentences(laws: Row) -> list[str]:
+def sentences(laws: ScalingLaws) -> list[str]:
     """What is known of each law, statuses first; then of growth factors."""
-    found = [one for one in laws["laws"] if one.get("params")]
-    return [*map(_identified, found), *_unidentified(laws["laws"]), *_growth(laws)]
+    found = [
+        _identified(law, law.fit, law.selection)
+        for law in laws.laws
+        if law.params and law.fit and law.selection
+    ]
+    return [*found, *_unidentified(laws.laws), *_growth(laws)]
 
 
-def name(law: Row) -> str:
-    own = (fmt.parametrization(law["parametrization"]), law.get("label") or law.get("variant"))
-    return " ".join(part for part in own if part)
+def name(law: Law | GrowthPanel) -> str:
+    method = law.label if isinstance(law, Law) else law.variant
+    parts = fmt.parametrization(law.parametrization), method
+    return " ".join(part for part in parts if part)
+
+
+def known(value: float | None) -> float | None:
+    """None for a number that does not exist, or an end that is open."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def error(fraction: float | None) -> str:
+    fraction = known(fraction)
     return fmt.MISSING if fraction is None else f"{fmt.number(100 * fraction, 2)} %"
 
 
-def status(law: Row) -> str:
-    return str(law["status"].replace("_", " "))
+def words(status: str) -> str:
+    return status.replace("_", " ")
 
 
-def _identified(law: Row) -> str:
-    reason = f" ({law['reason']})" if law["reason"] else ""
-    chosen, resampled = law["selection"], law["bootstrap"]
+def _identified(law: Law, fit: FitResult, chosen: FormComparison) -> str:
+    reason = f" ({law.reason})" if law.reason else ""
     text = (
-        f"{name(law)}: {status(law)}{reason}. {law['form']}, {law['formula']}, fitted to "
-        f"{law['n_rows']} runs. {_held_out(law, chosen)}"
+        f"{name(law)}: {words(law.status)}{reason}. {fit.form}, {law.formula}, fitted to "
+        f"{law.n_rows} runs. {_held_out(fit, chosen)}"
     )
-    if not resampled["resamples"]:
+    if not fit.bootstrap.resamples:
         return text + " A single run or source gives no interval."
-    few = "; so few make the intervals too narrow" if law["n_groups"] < FEW_GROUPS else ""
+    few = "; so few make the intervals too narrow" if fit.n_groups < FEW_GROUPS else ""
     return text + (
-        f" {resampled['converged']} of {resampled['resamples']} resamples of "
-        f"{law['n_groups']} runs or sources converged{few}."
+        f" {fit.bootstrap.converged} of {fit.bootstrap.resamples} resamples of "
+        f"{fit.n_groups} runs or sources converged{few}."
     )
 
 
-def _held_out(law: Row, chosen: Row) -> str:
-    are = next(one["are"] for one in chosen["scores"] if one["form"] == law["form"])
-    baseline = error(chosen["baseline_are"])
+def _held_out(fit: FitResult, chosen: FormComparison) -> str:
+    are = known(next(one.are for one in chosen.scores if one.form == fit.form))
+    baseline = error(chosen.baseline_are)
     if are is None:
-        return f"Fitted without the largest {chosen['held_out']}, it predicts nothing."
-    beaten = "beats" if are < chosen["baseline_are"] else "does not beat"
+        return f"Fitted without the largest {chosen.held_out}, it predicts nothing."
+    beaten = "beats" if are < chosen.baseline_are else "does not beat"
     return (
-        f"Fitted without the largest {chosen['held_out']} it is off by {error(are)} "
+        f"Fitted without the largest {chosen.held_out} it is off by {error(are)} "
         f"on them, which {beaten} the best small model ({baseline})."
     )
 
 
-def _unidentified(laws: Sequence[Row]) -> Iterator[str]:
+def _unidentified(laws: Sequence[Law]) -> Iterator[str]:
     groups: dict[tuple[str, str], list[str]] = {}
     for law in laws:
-        if not law.get("params"):
-            runs = counted(law["n_rows"], "run")
-            shape = f"{counted(law['sizes'], 'size')}, {counted(law['horizons'], 'token count')}"
-            key = status(law), f"{runs} of {shape}: {law['reason']}"
+        if not law.params:
+            runs = counted(law.n_rows, "run")
+            shape = f"{counted(law.sizes, 'size')}, {counted(law.horizons, 'token count')}"
+            key = words(law.status), f"{runs} of {shape}: {law.reason}"
             groups.setdefault(key, []).append(name(law))
     for (state, reason), names in groups.items():
         yield f"{', '.join(names)}: {state}. {reason}."
@@ -83,28 +99,30 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}" + ("" if count == 1 else "s")
 
 
-def _growth(laws: Row) -> Iterator[str]:
-    for panel in laws["growth_factors"]["panels"]:
-        at = f"{name(panel)} at N = {fmt.si(panel['n'], '')}"
-        reason = f" ({panel['reason']})" if panel["reason"] else ""
-        yield f"Growth factor of {at}: {status(panel)}{reason}."
+def _growth(laws: ScalingLaws) -> Iterator[str]:
+    for panel in laws.growth_factors.panels:
+        at = f"{name(panel)} at N = {fmt.si(panel.n, '')}"
+        reason = f" ({panel.reason})" if panel.reason else ""
+        yield f"Growth factor of {at}: {words(panel.status)}{reason}."
 
 
-def tables(laws: Row) -> list[Table]:
+def tables(laws: ScalingLaws) -> list[Table]:
+    """All tables; one without rows has nothing to show."""
     return [make(laws) for make in (forms, parameters, allocations, growth_factors)]
 
 
-def forms(laws: Row) -> Table:
+def forms(laws: ScalingLaws) -> Table:
     """The held-out comparison; a law that was not chosen among forms has no rows."""
     rows = []
-    for law in laws["laws"]:
-        if chosen := law.get("selection"):
+    for law in laws.laws:
+        if chosen := law.selection:
+            fitted = law.fit.form if law.fit else None
             rows += [
-                (name(law), one["form"] + (" (chosen)" if one["form"] == law["form"] else ""),
-                 status(one), one["reason"], error(one["are"]))
-                for one in chosen["scores"]
+                (name(law), one.form + (" (chosen)" if one.form == fitted else ""),
+                 words(one.status), one.reason, error(one.are))
+                for one in chosen.scores
             ]  # fmt: skip
-            small = error(chosen["baseline_are"])
+            small = error(chosen.baseline_are)
             rows.append((name(law), "same as the best small model", "", "", small))
     return Table(
         "law-forms",
@@ -116,15 +134,15 @@ def forms(laws: Row) -> Table:
     )
 
 
-def parameters(laws: Row) -> Table:
+def parameters(laws: ScalingLaws) -> Table:
     rows = []
-    for law in laws["laws"]:
-        for parameter, value in law.get("params", {}).items():
-            ends = law["intervals"].get(parameter) or (None, None)
-            se = law["standard_errors"].get(parameter)
+    for law, fit in identified(laws):
+        for parameter, value in fit.params.items():
+            low, high = fit.intervals.get(parameter) or (None, None)
+            se = fit.standard_errors.get(parameter)
             rows.append(
-                (name(law), f"{law['form']} ({status(law)})", parameter,
-                 digits(value), *map(digits, ends), digits(se))
+                (name(law), f"{fit.form} ({words(law.status)})", parameter,
+                 digits(value), digits(low), digits(high), digits(se))
             )  # fmt: skip
     return Table(
         "law-parameters",
@@ -136,17 +154,26 @@ def parameters(laws: Row) -> Table:
     )
 
 
+def identified(laws: ScalingLaws) -> list[tuple[Law, FitResult]]:
+    """The laws that have numbers, with their fits."""
+    return [(law, law.fit) for law in laws.laws if law.fit and law.params]
+
+
 def digits(value: float | None) -> str:
+    value = known(value)
     return fmt.MISSING if value is None else fmt.signed(f"{value:.4g}")
 
 
-def allocations(laws: Row) -> Table:
+def allocations(laws: ScalingLaws) -> Table:
     """The best N and D of budgets."""
     rows = [
-        (name(law), fmt.flops(one["c"]), counts(one, "n"), counts(one, "d"),
-         digits(one["tokens_per_parameter"]), loss(one), ", ".join(one["outside"]) or "no")
-        for law in laws["laws"]
-        for one in law.get("optimal", ())
+        (name(law), fmt.flops(one.c),
+         counts(one.n, one.interval["n"]), counts(one.d, one.interval["d"]),
+         digits(one.tokens_per_parameter), _with_ends(one.loss, one.interval["loss"], fmt.loss),
+         ", ".join(one.outside) or "no")
+        for law in laws.laws
+        if law.drawn
+        for one in law.drawn.optimal
     ]  # fmt: skip
     return Table(
         "law-optimal",
@@ -159,26 +186,27 @@ def allocations(laws: Row) -> Table:
     )
 
 
-def counts(allocation: Row, what: str) -> str:
-    return fmt.si(allocation[what], "") + ends(allocation, what, fmt.tokens)
+def counts(value: float, pair: Ends | None) -> str:
+    """Parameters or tokens with the ends of their interval."""
+    return _with_ends(value, pair, fmt.tokens)
 
 
-def loss(allocation: Row) -> str:
-    return fmt.loss(allocation["loss"]) + ends(allocation, "loss", fmt.loss)
+def _with_ends(value: float | None, pair: Ends | None, text: Text) -> str:
+    low, high = pair or (None, None)
+    return text(known(value)) + fmt.brackets(_end(low), _end(high), text)
 
 
-def ends(allocation: Row, what: str, text: Callable[[float | None], str]) -> str:
-    low, high = allocation["interval"][what] or (None, None)
-    return fmt.brackets(low, high, text)
+def _end(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
-def growth_factors(laws: Row) -> Table:
+def growth_factors(laws: ScalingLaws) -> Table:
     rows = [
-        (f"{name(panel)}, N = {fmt.si(panel['n'], '')}", level["status"].replace("_", " "),
-         fmt.flops(level["c"]), *(factor(level, key) for key in ("optimum_g", "break_even_g")),
-         fmt.loss(level["scratch_loss"]), digits(level["largest_g"]))
-        for panel in laws["growth_factors"]["panels"]
-        for level in panel["levels"]
+        (f"{name(panel)}, N = {fmt.si(panel.n, '')}", words(level.status),
+         fmt.flops(level.c), *(factor(*found) for found in factors(level).values()),
+         fmt.loss(known(level.scratch_loss)), digits(level.largest_g))
+        for panel in laws.growth_factors.panels
+        for level in panel.levels
     ]  # fmt: skip
     return Table(
         "growth-factors",
@@ -191,45 +219,48 @@ def growth_factors(laws: Row) -> Table:
     )  # fmt: skip
 
 
-def factor(level: Row, key: str) -> str:
-    if level[key] is None:
-        return fmt.MISSING
-    low, high = level["interval"].get(key) or (None, None)
-    return fmt.times(level[key]) + fmt.brackets(low, high, fmt.times)
+def factors(level: GrowthLevel) -> dict[str, tuple[float, Ends | None]]:
+    """The best and the break-even factor of a level with their ends, by words for them."""
+    ends = level.interval
+    return {
+        "best": (level.optimum_g, ends.get("optimum_g")),
+        "break even": (level.break_even_g, ends.get("break_even_g")),
+    }
 
 
-def numbers(study: str, laws: Row) -> Iterator[tuple[tuple[str, ...], str]]:
-    """(parts of a macro's name, text) of every number of the chapter; see ``latex``."""
-    for law in laws["laws"]:
-        key = study, "law", law["parametrization"], law["label"]
-        yield (*key, "status"), status(law)
-        if not law.get("params"):
+def factor(value: float, pair: Ends | None) -> str:
+    return fmt.MISSING if known(value) is None else _with_ends(value, pair, fmt.times)
+
+
+def numbers(study: str, laws: ScalingLaws) -> Iterator[Macro]:
+    """Every number of the laws as a macro; see ``latex``."""
+    for law in laws.laws:
+        key = study, "law", law.parametrization, law.label
+        yield (*key, "status"), words(law.status)
+        if not (law.fit and law.params):
             continue
-        yield (*key, "form"), law["form"]
-        for parameter, value in law["params"].items():
-            yield from ended((*key, parameter), value, law["intervals"].get(parameter), digits)
-        for one in law["optimal"]:
-            at = (*key, "at", f"{one['c']:.3g}")
-            for what, text in (("n", fmt.tokens), ("d", fmt.tokens), ("loss", fmt.loss)):
-                yield from ended((*at, what), one[what], one["interval"][what], text)
-    for panel in laws["growth_factors"]["panels"]:
-        key = study, "growth", panel["parametrization"], panel["variant"]
-        for level in panel["levels"]:
-            name_at = (*key, "to", f"{panel['n']:.3g}", "at", f"{level['c']:.3g}")
-            for part, what in (("best", "optimum_g"), ("break even", "break_even_g")):
-                if level[what] is not None:
-                    pair = level["interval"].get(what)
-                    yield from ended((*name_at, part), level[what], pair, fmt.log2)
+        yield (*key, "form"), law.fit.form
+        for parameter, value in law.params.items():
+            yield from ended((*key, parameter), value, law.fit.intervals.get(parameter), digits)
+        for one in law.drawn.optimal if law.drawn else ():
+            at = (*key, "at", f"{one.c:.3g}")
+            yield from ended((*at, "n"), one.n, one.interval["n"], fmt.tokens)
+            yield from ended((*at, "d"), one.d, one.interval["d"], fmt.tokens)
+            yield from ended((*at, "loss"), one.loss, one.interval["loss"], fmt.loss)
+    for panel in laws.growth_factors.panels:
+        key = study, "growth", panel.parametrization, panel.variant
+        for level in panel.levels:
+            name_at = (*key, "to", f"{panel.n:.3g}", "at", f"{level.c:.3g}")
+            for part, (value, pair) in factors(level).items():
+                if known(value) is not None:
+                    yield from ended((*name_at, part), value, pair, fmt.log2)
 
 
 def ended(
-    parts: tuple[str, ...],
-    value: float | None,
-    pair: Sequence[float | None] | None,
-    text: Callable[[float | None], str],
-) -> Iterator[tuple[tuple[str, ...], str]]:
+    parts: tuple[str, ...], value: float | None, pair: Ends | None, text: Text
+) -> Iterator[Macro]:
     """A number and, where it has an interval, its ends."""
-    yield parts, text(value)
+    yield parts, text(known(value))
     if pair is not None:
-        yield (*parts, "lo"), text(pair[0])
-        yield (*parts, "hi"), text(pair[1])
+        yield (*parts, "lo"), text(known(pair[0]))
+        yield (*parts, "hi"), text(known(pair[1]))

@@ -13,7 +13,7 @@ from mugrow.analysis.measure.claims import VERDICTS
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.report import build as page_of
 from mugrow.analysis.report import tables
-from mugrow.analysis.report.format import MISSING
+from mugrow.analysis.words import MISSING
 from mugrow.bench.record import write_json
 from mugrow.bench.spec import UserError
 

@@ -1,22 +1,22 @@
-"""The scaling chapter on anyone's table of runs, as a page of its own.
+"""The scaling laws of anyone's table of runs, as a page.
 
 The same laws, figures, tables and macros as in a study's report, made from rows alone. What needs
 loss curves, such as savings, is not in it.
 """
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from mugrow.analysis import figures
-from mugrow.analysis.laws.chapter import FORMS, chapter
 from mugrow.analysis.laws.rows import Selection
+from mugrow.analysis.laws.scaling import FORMS, scaling_laws
 from mugrow.analysis.laws.table_rows import Columns, table_rows
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.read.table import read_table
 from mugrow.analysis.report import build, latex, laws
-from mugrow.analysis.summary import to_json
+from mugrow.analysis.summary import of_laws
 from mugrow.bench.record import write_json
 
 QUESTION = "Which scaling law do these runs follow, what does it decide, and how far to trust it?"
@@ -33,14 +33,14 @@ def build_table(
 ) -> Path:
     """Write the report of ``table`` into ``folder``; returns the path of its HTML page.
 
-    ``laws.json`` beside it has every number. Raises ``UserError`` before anything is written where
-    the table or its columns cannot be used.
+    ``laws.json`` beside it has every number. ``resamples`` are those of ``scaling_laws``. Raises
+    ``UserError`` before anything is written where the table or its columns cannot be used.
     """
     rows, selection = table_rows(read_table(table), columns)
-    found: dict[str, Any] = to_json(chapter(rows, forms, resamples))
-    write_json(folder / "laws.json", found)
+    found = scaling_laws(rows, forms, resamples)
+    write_json(folder / "laws.json", to_json(found))
     entries = {key: one for key, one in figures.FIGURES.items() if one.section == figures.LAWS}
-    drawn = build.draw_figures(entries, {"laws": found}, NO_STORE, folder / "figures")
+    drawn = build.draw_figures(entries, of_laws(found), NO_STORE, folder / "figures")
     listed = laws.tables(found)
     build.write_tables(listed, folder / "tables")
     macros = latex.commands(table.stem, list(laws.numbers(table.stem, found)))
@@ -49,7 +49,7 @@ def build_table(
         title=f"Scaling laws of {table.name}",
         question=QUESTION,
         notes=notes(selection, columns),
-        laws=build.chapter(found, drawn, listed),
+        laws=build.scaling(found, drawn, listed),
         circumstances=circumstances(table, columns, forms),
     )
     page = folder / "index.html"

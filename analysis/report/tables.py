@@ -4,15 +4,17 @@ A table is text in cells, made from the summary; the HTML template and ``latex``
 is, so the paper cannot disagree with the page.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from mugrow.analysis.report import format as fmt
-
-Summary = dict[str, Any]
+from mugrow.analysis import words as fmt
+from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.summary import AT_FINAL, Summary
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,14 @@ def of_summary(summary: Summary) -> list[Table]:
 def methods(summary: Summary) -> Table:
     """A row a method, the lowest final loss first; the savings of all accountings side by side."""
     saved = {
-        (row["target"], row["label"], row["accounting"]): fmt.speedup_short(row)
-        for row in summary["savings"]
-        if row["at"] == "scratch final"
+        (row.target, row.label, row.accounting): fmt.speedup_short(row)
+        for row in summary.savings
+        if row.at == AT_FINAL
     }
-    grown = [row for row in summary["finals"] if row["method"] != "scratch"]
-    targets = list(dict.fromkeys(row["target"] for row in grown))
-    grown.sort(key=lambda row: (targets.index(row["target"]), row["loss"]["value"] is None,
-                                row["loss"]["value"]))  # fmt: skip
+    grown = [row for row in summary.finals if row.method != BASELINE]
+    targets = list(dict.fromkeys(row.target for row in grown))
+    grown.sort(key=lambda row: (targets.index(row.target), math.isnan(row.loss.value),
+                                row.loss.value))  # fmt: skip
     return Table(
         "methods",
         "What each method saves",
@@ -48,8 +50,8 @@ def methods(summary: Summary) -> Table:
         "first. Negative differences from scratch, paired by seed, are better.",
         ("target", "method", "final minus scratch (nats)", *fmt.ACCOUNTINGS.values()),
         tuple(
-            (row["target"], row["label"], fmt.interval(row["minus_scratch"], fmt.loss),
-             *(saved.get((row["target"], row["label"], name), fmt.MISSING)
+            (row.target, row.label, fmt.interval(row.minus_scratch, fmt.loss),
+             *(saved.get((row.target, row.label, name), fmt.MISSING)
                for name in fmt.ACCOUNTINGS))
             for row in grown
         ),
@@ -64,11 +66,11 @@ def finals(summary: Summary) -> Table:
         ("target", "method", "seeds", "loss (nats/token)", "bits/byte", "minus scratch (nats)",
          "target FLOPs", "source FLOPs", "tuning FLOPs", "diverged"),
         tuple(
-            (row["target"], row["label"], str(row["n_seeds"]), fmt.interval(row["loss"], fmt.loss),
-             fmt.interval(row["bpb"], fmt.loss), fmt.interval(row["minus_scratch"], fmt.loss),
-             fmt.flops(row["flops"]), fmt.flops(row["flops_source"]),
-             fmt.flops(row["flops_tuning"]), str(row["diverged"]))
-            for row in summary["finals"]
+            (row.target, row.label, str(row.n_seeds), fmt.interval(row.loss, fmt.loss),
+             fmt.interval(row.bpb, fmt.loss), fmt.interval(row.minus_scratch, fmt.loss),
+             fmt.flops(row.flops), fmt.flops(row.flops_source), fmt.flops(row.flops_tuning),
+             str(row.diverged))
+            for row in summary.finals
         ),
     )  # fmt: skip
 
@@ -81,11 +83,10 @@ def savings(summary: Summary) -> Table:
         ("target", "method", "counted", "at loss", "which is", "speed-up", "saving",
          "resamples reached"),
         tuple(
-            (row["target"], row["label"], fmt.ACCOUNTINGS[row["accounting"]],
-             fmt.loss(row["at_loss"]), row["at"], fmt.speedup(row),
-             fmt.interval(row["saving"], fmt.percent_of_one),
-             f"{row['resamples_reached']} of {row['resamples']}")
-            for row in summary["savings"]
+            (row.target, row.label, fmt.ACCOUNTINGS[row.accounting], fmt.loss(row.at_loss), row.at,
+             fmt.speedup(row), fmt.interval(row.saving, fmt.percent_of_one),
+             f"{row.resamples_reached} of {row.resamples}")
+            for row in summary.savings
         ),
     )  # fmt: skip
 
@@ -99,10 +100,10 @@ def recovery(summary: Summary) -> Table:
         ("target", "method", "source", "source's loss", "spike", "peak", "tokens until back",
          "seeds back"),
         tuple(
-            (row["target"], row["label"], row["source"], fmt.interval(row["source_loss"], fmt.loss),
-             fmt.interval(row["spike"], fmt.loss), fmt.interval(row["peak"], fmt.loss),
-             fmt.interval(row["tokens"], fmt.tokens), f"{row['back']} of {row['seeds']}")
-            for row in summary["recovery"]
+            (row.target, row.label, row.source, fmt.interval(row.source_loss, fmt.loss),
+             fmt.interval(row.spike, fmt.loss), fmt.interval(row.peak, fmt.loss),
+             fmt.interval(row.tokens, fmt.tokens), f"{row.back} of {row.seeds}")
+            for row in summary.recovery
         ),
     )  # fmt: skip
 
@@ -116,27 +117,26 @@ def optima(summary: Summary) -> Table:
         ("parametrization", "shape", "variant", "learning rate", "log2", "init std", "loss",
          "grid's edge", "complete", "pruned", "diverged", "compute"),
         tuple(
-            (fmt.parametrization(row["parametrization"]), f"w{row['width']}-d{row['depth']}",
-             row["variant"], f"{row['lr']:.3g}", fmt.log2(row["log2_lr"]), f"{row['init_std']:.3g}",
-             fmt.loss(row["loss"]), row["edge"] or "no",
-             *(str(row["trials"][state]) for state in ("complete", "pruned", "diverged")),
-             fmt.flops(row["flops_tuning"]))
-            for row in summary["optima"]
+            (fmt.parametrization(row.parametrization), f"w{row.width}-d{row.depth}", row.variant,
+             f"{row.lr:.3g}", fmt.log2(row.log2_lr), f"{row.init_std:.3g}", fmt.loss(row.loss),
+             row.edge or "no", str(row.trials.complete), str(row.trials.pruned),
+             str(row.trials.diverged), fmt.flops(row.flops_tuning))
+            for row in summary.optima
         ),
     )  # fmt: skip
 
 
 def costs(summary: Summary) -> Table:
-    cost = summary["costs"]
-    counts = ", ".join(f"{count} {status}" for status, count in cost["runs"].items())
+    cost = summary.costs
+    counts = ", ".join(f"{count} {status}" for status, count in cost.runs.items())
     return Table(
         "costs",
         "What the study cost",
         "All runs together, pruned and diverged ones too; wall time is the sum over runs.",
         ("proxies", "sources", "targets", "wall time", "runs"),
         (
-            (fmt.flops(cost["proxy_flops"]), fmt.flops(cost["source_flops"]),
-             fmt.flops(cost["target_flops"]), fmt.seconds(cost["wall_s"]), counts),
+            (fmt.flops(cost.proxy_flops), fmt.flops(cost.source_flops),
+             fmt.flops(cost.target_flops), fmt.seconds(cost.wall_s), counts),
         ),
     )  # fmt: skip
 
@@ -149,18 +149,23 @@ def runs(rows: pd.DataFrame) -> Table:
         "",
         ("role", "name", "status", "loss", "bits/byte", "params", "tokens", "compute", "wall",
          "run id", "reason"),
-        tuple(run_cells(row) for row in rows.to_dict("records")),
+        tuple(run_cells(rows)),
     )  # fmt: skip
 
 
-def run_cells(row: dict[Any, Any]) -> tuple[str, ...]:
-    present: dict[str, Any] = {k: None if pd.isna(v) else v for k, v in row.items()}
-    return (
-        present["role"], present["name"], present["status"], fmt.loss(present["final_val_loss"]),
-        fmt.loss(present["final_bpb"]), fmt.si(present["params"], ""),
-        fmt.si(present["tokens"], ""), fmt.flops(present["flops"]),
-        fmt.seconds(present["wall_s"]), present["run_id"], present["reason"] or "",
-    )  # fmt: skip
+def run_cells(rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """The texts of every run's row, in the order of the columns of ``runs``."""
+    texts: dict[str, Callable[[Any], str]] = {
+        "role": str, "name": str, "status": str, "final_val_loss": fmt.loss, "final_bpb": fmt.loss,
+        "params": partial(fmt.si, unit=""), "tokens": partial(fmt.si, unit=""), "flops": fmt.flops,
+        "wall_s": fmt.seconds, "run_id": str, "reason": str,
+    }  # fmt: skip
+    absent = {name: "" if text is str else fmt.MISSING for name, text in texts.items()}
+    for values in zip(*(rows[name] for name in texts), strict=True):
+        yield tuple(
+            absent[name] if pd.isna(value) else text(value)
+            for (name, text), value in zip(texts.items(), values, strict=True)
+        )
 
 
 TABLES = (methods, finals, savings, recovery, optima, costs)

@@ -6,16 +6,15 @@ is said so; it never becomes a speed-up.
 """
 
 import json
+import math
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 
-from mugrow.analysis.report import format as fmt
+from mugrow.analysis import words as fmt
 from mugrow.analysis.report import transfer
+from mugrow.analysis.summary import AT_FINAL, ArmSaving, Summary
 
-Summary = dict[str, Any]
-Row = dict[str, Any]
 FEW_SEEDS = 6  # below six, a percentile interval over seeds cannot cover 95 %
 MANY = 8  # methods in one sentence; the table of methods has the numbers of more
 VERDICTS = {
@@ -34,26 +33,26 @@ def growth(summary: Summary) -> dict[str, list[str]]:
 
     The key names the target and the loss compared at, scratch's own final loss.
     """
-    groups: dict[str, list[Row]] = {}
-    for row in summary["savings"]:
-        if row["at"] == "scratch final":
-            groups.setdefault(row["target"], []).append(row)
+    groups: dict[str, list[ArmSaving]] = {}
+    for row in summary.savings:
+        if row.at == AT_FINAL:
+            groups.setdefault(row.target, []).append(row)
     return {
         f"Growing to {target}, to reach scratch’s final loss of {usual_loss(rows)}": [
-            f"{shown}: {outcomes([row for row in rows if row['accounting'] == name], rows)}."
+            f"{shown}: {outcomes([row for row in rows if row.accounting == name], rows)}."
             for name, shown in fmt.ACCOUNTINGS.items()
         ]
         for target, rows in reversed(groups.items())
     }
 
 
-def usual_loss(rows: list[Row]) -> str:
+def usual_loss(rows: list[ArmSaving]) -> str:
     """An arm that lost seeds is compared on those left, where scratch's final loss differs."""
-    losses = [fmt.loss(row["at_loss"]) for row in rows]
+    losses = [fmt.loss(row.at_loss) for row in rows]
     return max(losses, key=losses.count)
 
 
-def outcomes(rows: list[Row], target_rows: list[Row]) -> str:
+def outcomes(rows: list[ArmSaving], target_rows: list[ArmSaving]) -> str:
     """``saved compute – szp 2.00× [1.90, 2.10]; never reached it – hypercloning (below 0.93×)``.
 
     Of more than ``MANY`` methods the names alone, the highest speed-up first.
@@ -62,45 +61,43 @@ def outcomes(rows: list[Row], target_rows: list[Row]) -> str:
     parts: dict[str, list[str]] = {}
     many = len(rows) > MANY
     for row in sorted(rows, key=by_speedup) if many else rows:
-        own = fmt.loss(row["at_loss"])
-        at = "" if own == usual else f" (at {own}, on the seeds it finished)"
+        reached = fmt.loss(row.at_loss)
+        at = "" if reached == usual else f" (at {reached}, on the seeds it finished)"
         number = "" if many else measured(row)
-        parts.setdefault(verdict(row), []).append(f"{row['label']} {number}{at}".rstrip())
+        parts.setdefault(verdict(row), []).append(f"{row.label} {number}{at}".rstrip())
     order = [key for key in VERDICTS if key in parts]
     counts = {key: f" ({len(parts[key])} of {len(rows)})" if many else "" for key in order}
     return "; ".join(f"{VERDICTS[key]}{counts[key]} – {', '.join(parts[key])}" for key in order)
 
 
-def by_speedup(row: Row) -> float:
+def by_speedup(row: ArmSaving) -> float:
     """A key that sorts the highest speed-up or bound first."""
-    value = row["bound"] if row["speedup"] is None else row["speedup"]["value"]
+    value = row.bound if row.speedup is None else row.speedup.value
     return -(value or 0.0)
 
 
-def measured(row: Row) -> str:
-    if row["state"] == "reached":
+def measured(row: ArmSaving) -> str:
+    if row.state == "reached":
         return fmt.speedup(row)
-    side = {"never_reached": "below", "baseline_never_reached": "above"}.get(row["state"])
-    return f"(speed-up {side} {fmt.times(row['bound'])})" if side else ""
+    side = {"never_reached": "below", "baseline_never_reached": "above"}.get(row.state)
+    return f"(speed-up {side} {fmt.times(row.bound)})" if side else ""
 
 
-def verdict(row: Row) -> str:
-    if row["state"] != "reached":
-        return str(row["state"])
-    speedup = row["speedup"]
-    lo, hi = speedup["lo"], speedup["hi"]
-    if speedup["n"] < 2:
+def verdict(row: ArmSaving) -> str:
+    if row.state != "reached" or row.speedup is None:
+        return row.state
+    if row.speedup.n < 2:
         return "one seed"
-    if lo is not None and lo > 1:
+    if 1 < row.speedup.lo < math.inf:
         return "saved"
-    return "cost" if hi is not None and hi < 1 else "undecided"
+    return "cost" if -math.inf < row.speedup.hi < 1 else "undecided"
 
 
 def transferred(summary: Summary) -> Iterator[str]:
     """A sentence for each verdict that some ladder has, with the ladders that have it."""
-    ladders = summary["transfer"]["ladders"]
+    ladders = summary.transfer.ladders
     for word, shown in TRANSFERRED.items():
-        rows = [ladder for ladder in ladders if ladder["verdict"]["word"] == word]
+        rows = [ladder for ladder in ladders if ladder.verdict.word == word]
         if rows:
             yield f"{shown}: {'; '.join(map(transfer.briefly, rows))}."
 
@@ -115,14 +112,14 @@ TRANSFERRED = {
 
 def intervals(summary: Summary) -> str:
     """How to read a bracket, with how much it can cover at this number of seeds."""
-    level, n = summary["interval"]["level"], summary["n_seeds"]
+    level, n = summary.interval.level, summary.n_seeds
     text = (
         f"Brackets hold the {fmt.number(100 * level, 0)} % interval of the "
-        f"{summary['interval']['method']}, with {n} seed{'s' if n != 1 else ''}. "
+        f"{summary.interval.method}, with {n} seed{'s' if n != 1 else ''}. "
     )
     if n < 2:
         return text + "One seed gives no interval: nothing here says how much chance decided."
-    coverage = summary["interval"]["coverage_at_most"]
+    coverage = summary.interval.coverage_at_most
     return text + (
         f"Such an interval cannot leave the range of the seeds, so with {n} of them it covers the "
         f"median of all seeds with a probability of at most {fmt.number(100 * coverage, 1)} %."
@@ -135,11 +132,11 @@ def missing(summary: Summary, runs: pd.DataFrame) -> list[str]:
     roles = set(runs.loc[runs["status"] == "finished", "role"])
     if "proxy" not in roles:
         absent.append("No proxy has finished: there is no optimum and nothing on transfer.")
-    elif not summary["transfer"]["ladders"]:
+    elif not summary.transfer.ladders:
         absent.append("No two sizes have sweeps to compare: nothing can be said on transfer.")
     if "target" not in roles:
         absent.append("No target has finished: there are no final losses and no savings.")
-    elif not summary["savings"]:
+    elif not summary.savings:
         absent.append("No target has both a grown and a from-scratch run: there are no savings.")
     return absent
 
@@ -149,33 +146,33 @@ def warnings(summary: Summary, runs: pd.DataFrame) -> list[str]:
 
 
 def on_edges(summary: Summary) -> Iterator[str]:
-    for row in summary["optima"]:
-        if row["edge"]:
+    for best in summary.optima:
+        if best.edge:
             yield (
-                f"The best learning rate of {fmt.parametrization(row['parametrization'])} at width "
-                f"{row['width']} is on the {row['edge']} edge of its grid, so the optimum may lie "
+                f"The best learning rate of {fmt.parametrization(best.parametrization)} at width "
+                f"{best.width} is on the {best.edge} edge of its grid, so the optimum may lie "
                 "beyond; widen the grid that way."
             )
 
 
 def on_runs(summary: Summary) -> Iterator[str]:
-    counts = summary["costs"]["runs"]
+    counts = summary.costs.runs
     found = [f"{counts[key]} {key}" for key in ("diverged", "failed", "pruned") if counts[key]]
     if found:
         total = sum(counts.values())
         yield f"Among {total} runs: {', '.join(found)}. The table of runs says which."
-    for row in summary["finals"]:
-        if row["loss"]["n"] < summary["n_seeds"]:
+    for final in summary.finals:
+        if final.loss.n < summary.n_seeds:
             yield (
-                f"{row['label']} at {row['target']} finished {row['loss']['n']} of "
-                f"{summary['n_seeds']} seeds."
+                f"{final.label} at {final.target} finished {final.loss.n} of "
+                f"{summary.n_seeds} seeds."
             )
 
 
 def on_seeds(summary: Summary) -> Iterator[str]:
-    if 1 < summary["n_seeds"] < FEW_SEEDS:
+    if 1 < summary.n_seeds < FEW_SEEDS:
         yield (
-            f"{summary['n_seeds']} seeds are few: the brackets are the range of the seeds, and "
+            f"{summary.n_seeds} seeds are few: the brackets are the range of the seeds, and "
             "narrower than a 95 % interval would be."
         )
 

@@ -11,7 +11,7 @@
                 a growth method's own parameter, varied at several growths, and what it costs to
                 keep the value that was best at the smallest
     verdict     transfers, drifts, inconclusive or censored, by a rule fixed beforehand
-    chapter     all of it, for a store
+    results     all of it, for a store
 
 A hyperparameter transfers if the base learning rate that is best for the proxy is best for the
 larger model. Three numbers say so, because none alone does (Yang et al. 2203.03466; Kalra and

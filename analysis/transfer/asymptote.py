@@ -17,25 +17,26 @@ infinite size, and slopes of log2 against log2 w, over all smaller w, are compar
 
     R(w)   = curvature_W (log2 lr*_w - log2 lr*_W)² / 2        gap(w) = L*(w) - L∞
 
-The surprising fact: a parametrization whose optimum never moves can have the largest R(∞).
-Transfer and quality are two things.
+A parametrization whose optimum never moves can have the largest R(∞): transfer and quality are two
+things.
 """
 
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from mugrow.analysis.stats import Interval, jackknife_interval
 from mugrow.analysis.transfer.ladder import Ladder
-from mugrow.analysis.transfer.metrics import Draw, Measured
+from mugrow.analysis.transfer.metrics import JackknifedLadder, LadderDraw
 from mugrow.analysis.transfer.optimum import Array
 
 EXPONENTS = np.geomspace(0.1, 4.0, 241)
 FEWEST = 3
+UsefulWord = Literal["useful", "not useful", "undecided"]
 COMPARED = (
     "model.width", "model.depth", "model.context", "model.vocab_size", "steps", "batch_sequences",
     "data.corpus_sha256", "data.tokenizer", "data.val_tokens",
@@ -50,7 +51,7 @@ class Useful:
     suboptimality: Interval
     gap: Interval
     difference: Interval
-    word: Literal["useful", "not useful", "undecided"]
+    word: UsefulWord
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,9 @@ class Asymptote:
     useful: Useful | None = None
 
 
-def asymptotes(all_measured: Sequence[Measured]) -> list[Asymptote]:
+def asymptotes(all_measured: Sequence[JackknifedLadder]) -> list[Asymptote]:
     """Of each ladder; penalties against the ladders of the same sizes, data and budget."""
-    groups: dict[str, list[Measured]] = {}
+    groups: dict[str, list[JackknifedLadder]] = {}
     for found in all_measured:
         groups.setdefault(_comparable(found.ladder), []).append(found)
     limits = {}
@@ -88,7 +89,7 @@ def _comparable(ladder: Ladder) -> str:
 Limits = tuple[float, Array]  # the exponent, L∞ of each ladder
 
 
-def _limits(draws: list[Draw], ladder: Ladder) -> Limits | None:
+def _limits(draws: list[LadderDraw], ladder: Ladder) -> Limits | None:
     losses = np.array([[bowl.lowest for bowl in draw.rungs] for draw in draws])
     return limits(np.array(ladder.sizes), losses)
 
@@ -120,7 +121,7 @@ def _fit(x: Array, losses: Array) -> tuple[float, Array, Array]:
     return float((error**2).sum()), limit, slope
 
 
-def _asymptote(found: Measured, of_draws: list[Limits | None], place: int) -> Asymptote:
+def _asymptote(found: JackknifedLadder, of_draws: list[Limits | None], place: int) -> Asymptote:
     log2_size = np.log2(found.ladder.sizes)
     whole = of_draws[0]
     return Asymptote(
@@ -136,7 +137,7 @@ def _known(interval: Interval) -> Interval | None:
     return None if math.isnan(interval.value) else interval
 
 
-def fit_error(log2_size: Array, draw: Draw) -> float:
+def fit_error(log2_size: Array, draw: LadderDraw) -> float:
     """E: nan from fewer than three vertices, which a line fits exactly."""
     vertices = np.array([bowl.vertex for bowl in draw.rungs])
     if len(vertices) < FEWEST or np.isnan(vertices).any():
@@ -145,7 +146,7 @@ def fit_error(log2_size: Array, draw: Draw) -> float:
     return float(np.sqrt(np.mean((vertices - limit - slope * log2_size) ** 2)))
 
 
-def robustness(log2_size: Array, draw: Draw) -> float:
+def robustness(log2_size: Array, draw: LadderDraw) -> float:
     """κ: nan where a rung has no vertex."""
     curvatures = np.array([bowl.curvature for bowl in draw.rungs])
     if len(curvatures) < 2 or np.isnan(curvatures).any():
@@ -154,6 +155,7 @@ def robustness(log2_size: Array, draw: Draw) -> float:
 
 
 def slope_of(x: Array, y: Array) -> float:
+    """The least-squares slope of y against x, both of shape (points,)."""
     return float(_fit(x, y[None])[2][0])
 
 
@@ -166,7 +168,7 @@ def _penalty(of_draws: list[Limits | None], place: int) -> Interval | None:
     return jackknife_interval(float(above[0]), np.array(above[1:]))
 
 
-def _useful(found: Measured, of_draws: list[Limits | None], place: int) -> Useful | None:
+def _useful(found: JackknifedLadder, of_draws: list[Limits | None], place: int) -> Useful | None:
     """None from fewer than three proxies, without an asymptote, or where R or the gap is 0."""
     if len(found.ladder.rungs) <= FEWEST or found.ladder.reference is not None:
         return None
@@ -183,13 +185,13 @@ def _useful(found: Measured, of_draws: list[Limits | None], place: int) -> Usefu
         jackknife_interval(float(column[0]), column[1:])
         for column in (values[:, 0], values[:, 1], values[:, 0] - values[:, 1])
     )
-    word: Any = (
+    word: UsefulWord = (
         "useful" if difference.hi < 0 else "not useful" if difference.lo > 0 else "undecided"
     )
     return Useful(suboptimality, gap, difference, word)
 
 
-def decay(log2_size: Array, draw: Draw, limit: float) -> tuple[float, float]:
+def decay(log2_size: Array, draw: LadderDraw, limit: float) -> tuple[float, float]:
     """Slopes of log2 R(w) and log2 gap(w) against log2 w of the proxies; nan where undefined."""
     *proxies, largest = draw.rungs
     shifts = np.array([bowl.vertex - largest.vertex for bowl in proxies])

@@ -7,8 +7,8 @@ Below 1, ``total`` says that transferring was cheaper. A sweep's FLOPs hold ever
 seed, diverged and pruned ones too, so both ratios fall with the seeds that were searched with. Of
 grown models the target's own sweep is the one from scratch.
 
-The surprising fact: with equal grids ``total`` tends to 0 as targets grow, however the learning
-rate behaves. It is a price, not a quality: what it buys is the regret.
+With equal grids ``total`` tends to 0 as targets grow, however the learning rate behaves. It is a
+price, not a quality: what it buys is the regret.
 """
 
 import math
@@ -18,28 +18,29 @@ from mugrow.analysis.transfer.ladder import Ladder
 
 
 @dataclass(frozen=True)
-class Cost:
+class SearchCost:
     """Ratios of FLOPs, None where the store lacks a part."""
 
     search: float | None
     total: float | None
 
 
-def cost(ladder: Ladder, target: int, proxy: int | None) -> Cost:
-    """Of the rung ``target`` at the best rate of ``proxy``, or of the ladder's reference."""
+def cost(ladder: Ladder, target: int, proxy: int | None) -> SearchCost:
+    """Of the rung ``target`` at the best rate of ``proxy``, both places on the ladder, or of the
+    ladder's reference."""
     rung = ladder.rungs[target]
     if proxy is not None:
-        search, source, own = ladder.rungs[proxy].search_flops, 0.0, rung.search_flops
+        search, source, there = ladder.rungs[proxy].search_flops, 0.0, rung.search_flops
     elif rung.source is not None:
         twins = [
             one for one in ladder.relation if (one.width, one.depth) == (rung.width, rung.depth)
         ]
         search, source = rung.source.flops_tuning, rung.source.flops
-        own = twins[0].search_flops if twins else math.nan
+        there = twins[0].search_flops if twins else math.nan
     else:
-        return Cost(None, None)
-    total = (search + source + rung.run_flops) / (own + rung.run_flops)
-    return Cost(_known(search / rung.run_flops), _known(total))
+        return SearchCost(None, None)
+    total = (search + source + rung.run_flops) / (there + rung.run_flops)
+    return SearchCost(_known(search / rung.run_flops), _known(total))
 
 
 def _known(ratio: float) -> float | None:

@@ -8,10 +8,10 @@ differ among the settings that have them, whatever their value.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 from mugrow.analysis.transfer.sweep import Setting
+from mugrow.bench.spec import Scalar
 
 WORDS = {
     "data.corpus_sha256": "corpus",
@@ -41,8 +41,8 @@ def variants(settings: Sequence[Setting], without: Collection[str] = ()) -> list
     values = {key: [setting.get(key) for setting in settings] for key in sorted(keys)}
     differing = [
         key
-        for key, its in values.items()
-        if key not in without and _differs(key, its) and not _follows(key, values)
+        for key, tried in values.items()
+        if key not in without and _differs(key, tried) and not _follows(key, values)
     ]
     usual = {key: Counter(values[key]).most_common(1)[0][0] for key in differing}
     return [
@@ -54,26 +54,26 @@ def variants(settings: Sequence[Setting], without: Collection[str] = ()) -> list
     ]  # fmt: skip
 
 
-def _differs(key: str, values: Sequence[Any]) -> bool:
-    own = [value for value in values if value is not None] if key.startswith(PARAMS) else values
-    return len(set(own)) > 1
+def _differs(key: str, values: Sequence[Scalar | None]) -> bool:
+    given = [value for value in values if value is not None] if key.startswith(PARAMS) else values
+    return len(set(given)) > 1
 
 
-def _follows(key: str, values: dict[str, list[Any]]) -> bool:
+def _follows(key: str, values: Mapping[str, list[Scalar | None]]) -> bool:
     """Whether a field of the base or the source is decided by the model's or the run's own."""
-    own = key.removeprefix("source.")
-    leader = own.replace("base.", "model.") if own.startswith("base.") else own
+    field = key.removeprefix("source.")
+    leader = field.replace("base.", "model.") if field.startswith("base.") else field
     if leader == key or leader not in values:
         return False
     return len(set(zip(values[leader], values[key], strict=True))) == len(set(values[leader]))
 
 
-def _said(key: str, value: Any) -> str:
+def _said(key: str, value: Scalar | None) -> str:
     if value is None:
         return ""
     word = named(key).partition(" (")[0]
     if isinstance(value, bool):
         return word if value else f"not {word}"
     if key.endswith("sha256"):
-        return f"{word} {value[:8]}"
+        return f"{word} {str(value)[:8]}"
     return f"{word} {value}"

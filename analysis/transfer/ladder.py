@@ -13,17 +13,16 @@ A *grown* ladder's sizes are growth factors of one source. It begins at the lear
 transferred to the source, which is where the rate would stay if it held: ``reference``. Beside it
 stands the same ladder of targets from scratch, where the store has one.
 
-The surprising fact: one sweep is on several ladders. Width 32 at head size 16 begins both the
-ladder on which heads multiply and the one on which they grow.
+One sweep may be on several ladders. Width 32 at head size 16 begins both the ladder on which heads
+multiply and the one on which they grow.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from mugrow.analysis.transfer.label import named
-from mugrow.analysis.transfer.sweep import Setting, Sweep
+from mugrow.analysis.transfer.sweep import Setting, Sweep, number
 
 SCRATCH = "scratch"
 FEWEST_RATES = 3
@@ -44,26 +43,34 @@ class Axis:
 
 def tokens(setting: Setting) -> float:
     """Tokens trained on until the horizon."""
-    steps = setting["steps"] - setting.get("first_step", 0)
+    steps = number(setting, "steps") - number(setting, "first_step", 0)
     return float(steps * batch_tokens(setting))
 
 
 def batch_tokens(setting: Setting) -> float:
-    return float(setting["batch_sequences"] * setting["model.context"])
+    """Tokens of one update."""
+    return float(number(setting, "batch_sequences") * number(setting, "model.context"))
 
 
 def heads(setting: Setting) -> float:
-    return float(setting["model.width"] / setting["model.head_size"])
+    """How many heads attention has."""
+    return number(setting, "model.width") / number(setting, "model.head_size")
 
 
 def width(setting: Setting) -> float:
-    return float(setting["model.width"])
+    """The model's width, as a size on a ladder."""
+    return float(number(setting, "model.width"))
+
+
+def depth(setting: Setting) -> float:
+    """The model's depth, as a size on a ladder."""
+    return float(number(setting, "model.depth"))
 
 
 AXES = (
     Axis("width", ("model.width",), width),
     Axis("width", ("model.width", "model.head_size"), width, heads, "heads grow"),
-    Axis("depth", ("model.depth",), lambda setting: float(setting["model.depth"])),
+    Axis("depth", ("model.depth",), depth),
     Axis("tokens", ("steps",), tokens),
     Axis("batch", ("batch_sequences", "steps"), batch_tokens),
 )
@@ -87,21 +94,21 @@ class Ladder:
         return self.rungs[0].method != SCRATCH
 
     @property
-    def common(self) -> dict[str, Any]:
+    def common(self) -> Setting:
         """The setting that all rungs share."""
         first = self.rungs[0].setting
         return {key: value for key, value in first.items() if key not in self.axis.free}
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedSweeps:
     """Sweeps that are on no ladder, and why."""
 
     sweeps: tuple[Sweep, ...]
     reason: str
 
 
-def ladders(sweeps: Sequence[Sweep]) -> tuple[list[Ladder], list[Skipped]]:
+def ladders(sweeps: Sequence[Sweep]) -> tuple[list[Ladder], list[SkippedSweeps]]:
     """Every ladder of the sweeps, and the sweeps that are on none."""
     scratch = [sweep for sweep in sweeps if sweep.method == SCRATCH]
     grown = [sweep for sweep in sweeps if sweep.method != SCRATCH]
@@ -112,8 +119,8 @@ def ladders(sweeps: Sequence[Sweep]) -> tuple[list[Ladder], list[Skipped]]:
     placed = {id(sweep) for ladder in found for sweep in ladder.rungs}
     alone = [sweep for sweep in sweeps if id(sweep) not in placed]
     return whole, [
-        *(Skipped(ladder.rungs, reason) for ladder, reason in refused),
-        *(Skipped((sweep,), lonely(sweep, sweeps)) for sweep in alone),
+        *(SkippedSweeps(ladder.rungs, reason) for ladder, reason in refused),
+        *(SkippedSweeps((sweep,), lonely(sweep, sweeps)) for sweep in alone),
     ]
 
 
@@ -180,6 +187,7 @@ def _longest(companions: Iterable[Ladder]) -> list[Ladder]:
 
 
 def grows_along(sweep: Sweep) -> Axis:
+    """Width, or depth where the width is the source's; the sweep has a source."""
     assert sweep.source is not None
     return WIDTH if sweep.width != sweep.source.width else DEPTH
 
@@ -195,7 +203,7 @@ def _by_factor(ladder: Ladder) -> Ladder:
 def _from_scratch_twin(grown: Sweep, scratch: Iterable[Sweep]) -> Sweep | None:
     """The sweep from scratch of the same model, data and tokens, and of the same seeds."""
 
-    def rest(setting: Setting) -> dict[str, Any]:
+    def rest(setting: Setting) -> Setting:
         return {
             key: value
             for key, value in setting.items()

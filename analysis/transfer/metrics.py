@@ -11,8 +11,8 @@ seeds, not the bootstrap's: on planted bowls with noise, 300 draws of each kind,
 cover 95 % covered the drift in 93, 96 and 97 % at two, three and five seeds, and the percentile
 bootstrap's in 52, 76 and 88 %; the regret in 95, 96 and 96 against 50, 82 and 87 %.
 
-The surprising fact: a bowl is steeper above its optimum than below. In public sweeps a rate twice
-too high costs three times what one twice too low does, so the same shift is two different regrets.
+A bowl is steeper above its optimum than below. In public sweeps a rate twice too high costs three
+times what one twice too low does, so the same shift is two different regrets.
 """
 
 import math
@@ -24,14 +24,16 @@ from typing import Literal
 import numpy as np
 
 from mugrow.analysis.stats import Interval, jackknife_interval
+from mugrow.analysis.transfer.cost import cost
 from mugrow.analysis.transfer.ladder import Ladder
-from mugrow.analysis.transfer.optimum import Array, Edge, Optimum, loss_at, optimum
+from mugrow.analysis.transfer.optimum import Array, Edge, Known, Optimum, loss_at, optimum
 from mugrow.analysis.transfer.sweep import Sweep
 
 
 @dataclass(frozen=True, eq=False)
 class Bowl:
-    """The mean losses of a sweep over some of its seeds, both arrays of shape (points,)."""
+    """The mean losses of a sweep over some of its seeds, both arrays of shape (points,). What its
+    ``optimum`` does not have is nan."""
 
     log2_lr: Array
     loss: Array
@@ -60,26 +62,27 @@ class Bowl:
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
+class LadderDraw:
     """A ladder's bowls on the same seeds: of its rungs, and of its relation of loss to compute."""
 
     rungs: list[Bowl]
     relation: list[Bowl]
 
 
-Statistic = Callable[[Draw], float]
+Of = Literal["vertex", "argmin"]
+Statistic = Callable[[LadderDraw], float]
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class JackknifedLadder:
     """A ladder on all its seeds, and with each of them left out, in the order of the seeds."""
 
     ladder: Ladder
-    whole: Draw
-    left_out: list[Draw]
+    whole: LadderDraw
+    left_out: list[LadderDraw]
 
     @property
-    def draws(self) -> list[Draw]:
+    def draws(self) -> list[LadderDraw]:
         return [self.whole, *self.left_out]
 
     def interval(self, statistic: Statistic) -> Interval:
@@ -88,15 +91,18 @@ class Measured:
         return jackknife_interval(statistic(self.whole), rest)
 
 
-def measured(ladder: Ladder) -> Measured:
+def measured(ladder: Ladder) -> JackknifedLadder:
+    """A ladder's bowls on all its seeds and with each left out; of one seed nothing is left out."""
     seeds = range(len(ladder.rungs[0].seeds))
     rest = [[row for row in seeds if row != out] for out in seeds] if len(seeds) > 1 else []
-    return Measured(ladder, _draw(ladder, list(seeds)), [_draw(ladder, rows) for rows in rest])
+    return JackknifedLadder(
+        ladder, _draw(ladder, list(seeds)), [_draw(ladder, rows) for rows in rest]
+    )
 
 
-def _draw(ladder: Ladder, rows: list[int]) -> Draw:
+def _draw(ladder: Ladder, rows: list[int]) -> LadderDraw:
     bowls = {id(sweep): _bowl(sweep, rows) for sweep in (*ladder.rungs, *ladder.relation)}
-    return Draw(
+    return LadderDraw(
         [bowls[id(sweep)] for sweep in ladder.rungs],
         [bowls[id(sweep)] for sweep in ladder.relation],
     )
@@ -107,24 +113,26 @@ def _bowl(sweep: Sweep, rows: list[int]) -> Bowl:
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One size: its best rate, at the vertex where there is one, and how sharp the bowl is."""
+class SizeOptimum:
+    """One size: its best rate in log2, at the vertex where there is one, the lowest loss tested in
+    nats per token, and how sharp the bowl is, in nats per log2 squared."""
 
     size: float
     best_log2_lr: Interval
-    of: Literal["vertex", "argmin"]
+    of: Of
     lowest_loss: Interval
     curvature: Interval | None
     edge: Edge
 
 
-def rung(found: Measured, place: int) -> Rung:
+def rung(found: JackknifedLadder, place: int) -> SizeOptimum:
+    """The optimum of the size at ``place`` on the ladder, which has finished a learning rate."""
     whole = found.whole.rungs[place].optimum
     assert whole is not None, "a ladder's rungs have finished"
     of = _of(found, [place])
     best = found.interval(lambda draw: _best(draw.rungs[place], of))
     curvature = found.interval(lambda draw: draw.rungs[place].curvature)
-    return Rung(
+    return SizeOptimum(
         size=found.ladder.sizes[place],
         best_log2_lr=best if of == "vertex" else _widened(best, _resolution(found, place)),
         of=of,
@@ -134,17 +142,17 @@ def rung(found: Measured, place: int) -> Rung:
     )
 
 
-def _of(found: Measured, places: Sequence[int]) -> Literal["vertex", "argmin"]:
+def _of(found: JackknifedLadder, places: Sequence[int]) -> Of:
     """Vertices where every draw has all of them, else best rates tested: never some of each."""
     vertices = [draw.rungs[place].vertex for draw in found.draws for place in places]
     return "argmin" if np.isnan(vertices).any() else "vertex"
 
 
-def _best(bowl: Bowl, of: Literal["vertex", "argmin"]) -> float:
+def _best(bowl: Bowl, of: Of) -> float:
     return bowl.vertex if of == "vertex" else bowl.argmin
 
 
-def _resolution(found: Measured, place: int) -> float:
+def _resolution(found: JackknifedLadder, place: int) -> float:
     """Half the wider grid step beside the best rate tested: what an argmin cannot tell, in log2."""
     bowl = found.whole.rungs[place]
     at = int(np.flatnonzero(bowl.log2_lr == bowl.argmin)[0])
@@ -160,11 +168,12 @@ class Drift:
     """The least-squares slope of log2 of the best rate against log2 size; of a ladder with a
     reference through that, at size 1. Of argmins, the interval has what the grid cannot tell."""
 
-    of: Literal["vertex", "argmin"]
+    of: Of
     slope: Interval
 
 
-def drift(found: Measured) -> Drift:
+def drift(found: JackknifedLadder) -> Drift:
+    """How fast the best rate moves with size, log2 per doubling."""
     places = range(len(found.ladder.rungs))
     of = _of(found, places)
     weights = slope_weights(found.ladder)
@@ -193,7 +202,7 @@ class Pair:
 
     ``compute`` is what the regret is worth, the share of FLOPs by which a from-scratch run would
     have to grow to make up for it; None where the ladder cannot say. ``regret_at`` says how the
-    loss is known (``optimum.loss_at``).
+    loss is known (``optimum.loss_at``). The last two are the ratios of ``cost``.
     """
 
     proxy: float
@@ -204,9 +213,17 @@ class Pair:
     regret_percent: Interval
     regret_vertex_percent: Interval | None
     compute: Interval | None
-    regret_at: str
+    regret_at: Known
     edge_proxy: Edge
     edge_target: Edge
+    search_over_target: float | None
+    total_over_scratch: float | None
+
+    @property
+    def shift_log2(self) -> Interval:
+        """Of the vertices; of the best rates tested where one has none."""
+        vertex = self.shift_vertex_log2
+        return self.shift_argmin_log2 if vertex is None else vertex
 
     @property
     def decisive_percent(self) -> Interval:
@@ -218,7 +235,7 @@ class Pair:
         )
 
 
-def pairs(found: Measured) -> list[Pair]:
+def pairs(found: JackknifedLadder) -> list[Pair]:
     """Every two rungs both ways, by proxy; of a ladder with a reference, that at every rung."""
     places = range(len(found.ladder.rungs))
     if found.ladder.reference is not None:
@@ -226,20 +243,20 @@ def pairs(found: Measured) -> list[Pair]:
     return [_pair(found, p, t) for p in places for t in places if p != t]
 
 
-def _pair(found: Measured, proxy: int | None, target: int) -> Pair:
+def _pair(found: JackknifedLadder, proxy: int | None, target: int) -> Pair:
     reference = found.ladder.reference or math.nan
 
-    def argmin(draw: Draw) -> float:
+    def argmin(draw: LadderDraw) -> float:
         return reference if proxy is None else draw.rungs[proxy].argmin
 
-    def vertex(draw: Draw) -> float:
+    def vertex(draw: LadderDraw) -> float:
         return reference if proxy is None else draw.rungs[proxy].vertex
 
-    def regret(draw: Draw) -> float:
+    def regret(draw: LadderDraw) -> float:
         bowl = draw.rungs[target]
         return loss_at(bowl.log2_lr, bowl.loss, argmin(draw))[0] - bowl.lowest
 
-    def of_parabola(draw: Draw) -> float:
+    def of_parabola(draw: LadderDraw) -> float:
         bowl = draw.rungs[target]
         return 50 * bowl.curvature * (bowl.vertex - vertex(draw)) ** 2 / bowl.lowest
 
@@ -247,6 +264,7 @@ def _pair(found: Measured, proxy: int | None, target: int) -> Pair:
     smooth = found.interval(of_parabola)
     ln_compute = found.interval(lambda draw: regret(draw) / loss_per_compute(found, draw))
     whole = found.whole.rungs[target]
+    ratios = cost(found.ladder, target, proxy)
     edges = [None if bowl.optimum is None else bowl.optimum.edge for bowl in found.whole.rungs]
     return Pair(
         proxy=1.0 if proxy is None else found.ladder.sizes[proxy],
@@ -262,6 +280,8 @@ def _pair(found: Measured, proxy: int | None, target: int) -> Pair:
         regret_at=loss_at(whole.log2_lr, whole.loss, argmin(found.whole))[1],
         edge_proxy=None if proxy is None else edges[proxy],
         edge_target=edges[target],
+        search_over_target=ratios.search,
+        total_over_scratch=ratios.total,
     )
 
 
@@ -273,7 +293,7 @@ def at_least_zero(regret: Interval) -> Interval:
 FEWEST_SIZES = 3
 
 
-def loss_per_compute(found: Measured, draw: Draw) -> float:
+def loss_per_compute(found: JackknifedLadder, draw: LadderDraw) -> float:
     """-dL/d ln C in nats: the slope of the lowest loss from scratch against ln FLOPs of one run,
     by least squares along the ladder. Nan from fewer than ``FEWEST_SIZES`` sizes, where the rungs
     cost the same, or where more compute does not lower the loss.
@@ -295,7 +315,7 @@ def _extra(ln_compute: Interval) -> Interval:
     return Interval(value, lo, hi, ln_compute.n)
 
 
-def same_argmin(found: Measured) -> bool:
+def same_argmin(found: JackknifedLadder) -> bool:
     """Lingle's verdict (2404.05728): every rung has the same best rate on the grid."""
     best = {bowl.argmin for bowl in found.whole.rungs}
     if found.ladder.reference is not None:

@@ -13,14 +13,14 @@ reason, as ladders are.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from mugrow.analysis.transfer.label import PARAMS
 from mugrow.analysis.transfer.ladder import SCRATCH, WIDTH, grows_along
 from mugrow.analysis.transfer.optimum import Array
-from mugrow.analysis.transfer.sweep import Seed, Setting, Sweep
+from mugrow.analysis.transfer.sweep import Seed, Setting, Sweep, number
+from mugrow.bench.spec import Scalar
 
 START_NOISE = "start.noise"
 FEWEST_VALUES = 3
@@ -30,8 +30,9 @@ Shape = tuple[int, int]  # width, depth
 
 
 @dataclass(frozen=True)
-class Run:
-    """The runs of all seeds with one value of a setting: a sweep at one of its learning rates."""
+class ValueRuns:
+    """The runs of all seeds with one value of a setting, ``key``: a sweep at one of its learning
+    rates, that at ``place``. Shapes are (width, depth)."""
 
     sweep: Sweep
     place: int
@@ -39,7 +40,7 @@ class Run:
 
     @property
     def value(self) -> float:
-        return float(self.sweep.setting[self.key])
+        return float(number(self.sweep.setting, self.key))
 
     @property
     def log2_lr(self) -> float:
@@ -72,7 +73,7 @@ class Run:
 class Growth:
     """A setting's values at one growth, ascending, with the runs of each."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[ValueRuns, ...]
 
     @property
     def values(self) -> Array:
@@ -92,14 +93,14 @@ def shapes(growth: Growth) -> str:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SettingComparison:
     """``growths`` by ascending factor, then size; ``parameter`` is ``shrink``, say."""
 
     parameter: str
     growths: tuple[Growth, ...]
 
     @property
-    def first(self) -> Run:
+    def first(self) -> ValueRuns:
         return self.growths[0].runs[0]
 
     @property
@@ -128,18 +129,18 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedComparison:
     """Values that cannot be compared, for one reason at all these log2 rates."""
 
-    comparison: Comparison
+    comparison: SettingComparison
     values: tuple[float, ...]
     log2_lrs: tuple[float, ...]
     reason: str
 
 
-def comparisons(every: Iterable[Sweep]) -> tuple[list[Comparison], list[Refused]]:
+def comparisons(every: Iterable[Sweep]) -> tuple[list[SettingComparison], list[RefusedComparison]]:
     """Of the runs of every setting (``sweep.by_setting``): what is compared, and what is not."""
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, list[ValueRuns]] = {}
     for run in _runs([sweep for sweep in every if sweep.method != SCRATCH]):
         kept = json.dumps([run.key, run.log2_lr, rest(run)], sort_keys=True)
         groups.setdefault(kept, []).append(run)
@@ -148,16 +149,16 @@ def comparisons(every: Iterable[Sweep]) -> tuple[list[Comparison], list[Refused]
     return [one for one in found if refusal(one) is None], _together(refused)
 
 
-def _runs(grown: Sequence[Sweep]) -> Iterator[Run]:
+def _runs(grown: Sequence[Sweep]) -> Iterator[ValueRuns]:
     """Every run once for each number among its operator's settings that its method's runs vary."""
-    values: dict[tuple[str, str], set[Any]] = {}
+    values: dict[tuple[str, str], set[Scalar | None]] = {}
     for sweep in grown:
         for key in _numbers(sweep.setting):
             values.setdefault((sweep.method, key), set()).add(sweep.setting[key])
     for sweep in grown:
         for key in _numbers(sweep.setting):
             if len(values[sweep.method, key]) > 1:
-                yield from (Run(sweep, place, key) for place in range(len(sweep.log2_lr)))
+                yield from (ValueRuns(sweep, place, key) for place in range(len(sweep.log2_lr)))
 
 
 def _numbers(setting: Setting) -> list[str]:
@@ -170,19 +171,19 @@ def _numbers(setting: Setting) -> list[str]:
     ]
 
 
-def rest(run: Run) -> dict[str, Any]:
+def rest(run: ValueRuns) -> Setting:
     """What is equal in a comparison, but for the learning rate."""
     if run.sweep.source is None:
         free = {run.key, "source.run_id", "model.width", "model.depth"}
     else:
-        own = grows_along(run.sweep).free
-        free = {run.key, *own, *(f"source.{key}" for key in own)}
+        grown = grows_along(run.sweep).free
+        free = {run.key, *grown, *(f"source.{key}" for key in grown)}
     return {key: value for key, value in run.sweep.setting.items() if key not in free}
 
 
-def _comparison(runs: Iterable[Run]) -> Comparison | None:
+def _comparison(runs: Iterable[ValueRuns]) -> SettingComparison | None:
     """The growths at which the setting was varied; None where there is none."""
-    groups: dict[tuple[Shape | None, Shape], list[Run]] = {}
+    groups: dict[tuple[Shape | None, Shape], list[ValueRuns]] = {}
     for run in runs:
         groups.setdefault((run.source, run.target), []).append(run)
     varied = [
@@ -195,10 +196,10 @@ def _comparison(runs: Iterable[Run]) -> Comparison | None:
     first = varied[0].runs[0]
     if first.source is not None:
         varied.sort(key=lambda growth: (growth.runs[0].factor, growth.runs[0].target))
-    return Comparison(first.key.removeprefix(PARAMS), tuple(varied))
+    return SettingComparison(first.key.removeprefix(PARAMS), tuple(varied))
 
 
-def refusal(found: Comparison) -> str | None:
+def refusal(found: SettingComparison) -> str | None:
     """Why a setting's values cannot be compared, or None."""
     if found.first.source is None:
         return "the store does not have the runs that they were grown from"
@@ -210,7 +211,7 @@ def refusal(found: Comparison) -> str | None:
     return _incomplete(found)
 
 
-def _incomplete(found: Comparison) -> str | None:
+def _incomplete(found: SettingComparison) -> str | None:
     """A value that lacks a seed's run, or a growth without any loss, in words."""
     runs = [run for growth in found.growths for run in growth.runs]
     union = set().union(*(run.sweep.seeds for run in runs))
@@ -226,14 +227,14 @@ def _incomplete(found: Comparison) -> str | None:
     return None
 
 
-def _refused(found: Comparison, reason: str) -> Refused:
+def _refused(found: SettingComparison, reason: str) -> RefusedComparison:
     values = sorted({run.value for growth in found.growths for run in growth.runs})
-    return Refused(found, tuple(values), (found.first.log2_lr,), reason)
+    return RefusedComparison(found, tuple(values), (found.first.log2_lr,), reason)
 
 
-def _together(refused: Iterable[Refused]) -> list[Refused]:
+def _together(refused: Iterable[RefusedComparison]) -> list[RefusedComparison]:
     """Those that differ in the learning rate alone as one: a sweep's have one reason."""
-    merged: dict[str, Refused] = {}
+    merged: dict[str, RefusedComparison] = {}
     for one in refused:
         of = one.comparison
         key = json.dumps([of.parameter, of.common, one.values, one.reason], sort_keys=True)

@@ -4,7 +4,7 @@ A loss is quadratic in log2 of the learning rate only near its optimum, so the p
 points within ``WINDOW_LOG2`` of the best one. There is no vertex without enough of them on both
 sides, and none of a concave bowl: four points give a vertex that means nothing.
 
-The surprising fact: the two disagree on purpose. On a flat bowl the best tested rate moves a whole
+The two disagree on purpose. On a flat bowl the best tested rate moves a whole
 grid step by seed noise, where the vertex hardly moves.
 
 Only numpy is imported: the sweeps use ``optimum`` too.
@@ -21,6 +21,7 @@ from mugrow.bench.spec import UserError
 
 Array = npt.NDArray[np.float64]
 Edge = Literal["low", "high"] | None
+Known = Literal["tested", "interpolated", "diverged", "unknown", "untested"]  # how a loss is
 
 WINDOW_LOG2 = 2.0
 MIN_POINTS = 5
@@ -43,6 +44,7 @@ class Optimum:
 
     @property
     def best_log2_lr(self) -> float:
+        """The vertex; the best rate tested where there is none."""
         return self.argmin_log2_lr if self.vertex_log2_lr is None else self.vertex_log2_lr
 
 
@@ -83,8 +85,8 @@ def _vertex(x: Array, y: Array, center: float) -> tuple[float, float, float] | N
     return float(center + offset), float(height + slope * offset / 2), float(2 * square)
 
 
-def loss_at(log2_lr: Array, loss: Array, at: float) -> tuple[float, str]:
-    """A sweep's loss at a learning rate, and how it is known.
+def loss_at(log2_lr: Array, loss: Array, at: float) -> tuple[float, Known]:
+    """A sweep's loss at a log2 learning rate, and how it is known; arrays of shape (points,).
 
     ``tested``; ``interpolated``, linear in log2 lr between the two rates tested beside it;
     ``diverged`` (inf) where the rate or one of those two diverged; ``unknown`` (nan) where one was

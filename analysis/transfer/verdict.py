@@ -15,8 +15,8 @@ the best rates tested jumps by whole steps of the grid, as the study `small` sho
 An operator's own setting has no drift, since nobody knows its scale: its verdict is on the regret
 alone, at every growth larger than the one where it was best.
 
-The surprising fact: ``transfers`` is a statement on a range. A ladder that only doubles may pass
-where the next doubling fails, so the sizes are always printed beside it.
+``transfers`` is a statement on a range. A ladder that only doubles may pass where the next doubling
+fails, so the sizes are always printed beside it.
 """
 
 import math
@@ -24,8 +24,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mugrow.analysis.transfer import operator_regret
-from mugrow.analysis.transfer.metrics import Drift, Pair, Rung
+from mugrow.analysis.transfer.metrics import Drift, Pair, SizeOptimum
+from mugrow.analysis.transfer.operator_regret import GrowthOptimum
 
 Word = Literal["transfers", "drifts", "censored", "inconclusive"]
 
@@ -45,50 +45,60 @@ SETTING_RULE = (
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TransferVerdict:
     """``why`` is what decided, without numbers: those stand beside it."""
 
     word: Word
     why: str
 
 
-def verdict(rungs: list[Rung], drift: Drift, widest: Pair) -> Verdict:
+def verdict(rungs: Sequence[SizeOptimum], drift: Drift, widest: Pair) -> TransferVerdict:
     """Of a ladder's rungs, its drift, and the smallest size's best rate at the largest."""
     if edges := [f"{rung.size:.4g} ({rung.edge})" for rung in rungs if rung.edge]:
-        return Verdict("censored", f"the best rate is at the grid's edge at {', '.join(edges)}")
+        return TransferVerdict(
+            "censored", f"the best rate is at the grid's edge at {', '.join(edges)}"
+        )
     if widest.regret_at == "diverged":
-        return Verdict("drifts", "the proxy's best rate diverges at the largest size")
+        return TransferVerdict("drifts", "the proxy's best rate diverges at the largest size")
     if drift.slope.n < 2:
-        return Verdict("inconclusive", "one seed gives no interval")
+        return TransferVerdict("inconclusive", "one seed gives no interval")
     slope, regret = drift.slope, widest.decisive_percent
     if slope.lo > DRIFT or slope.hi < -DRIFT:
-        return Verdict("drifts", f"the drift is beyond ±{DRIFT}")
+        return TransferVerdict("drifts", f"the drift is beyond ±{DRIFT}")
     if regret.lo > REGRET_PERCENT:
-        return Verdict("drifts", f"the regret is above {REGRET_PERCENT:g} %")
+        return TransferVerdict("drifts", f"the regret is above {REGRET_PERCENT:g} %")
     within = {
         "the drift": slope.lo >= -DRIFT and slope.hi <= DRIFT,
         "the regret": regret.hi < REGRET_PERCENT,
     }
     if all(within.values()):
-        return Verdict("transfers", "drift and regret are within the tolerance")
+        return TransferVerdict("transfers", "drift and regret are within the tolerance")
     untested = " (the proxy's best rate was not finished there)" * math.isnan(regret.value)
     unsure = " and ".join(name for name, inside in within.items() if not inside)
-    return Verdict("inconclusive", f"{unsure} may be within or beyond{untested}")
+    return TransferVerdict("inconclusive", f"{unsure} may be within or beyond{untested}")
 
 
-def setting_verdict(rungs: Sequence[operator_regret.Rung]) -> Verdict:
+def setting_verdict(rungs: Sequence[GrowthOptimum]) -> TransferVerdict:
     """Of an operator's setting, from its growths, the smallest first."""
     if edges := [f"{rung.name} ({rung.edge})" for rung in rungs if rung.edge]:
         where = ", ".join(edges)
-        return Verdict("censored", f"the best value is at the edge of those tried at {where}")
+        return TransferVerdict(
+            "censored", f"the best value is at the edge of those tried at {where}"
+        )
     kept = [(rung.name, rung.kept) for rung in rungs if rung.kept is not None]
     if lost := [name for name, one in kept if one.regret_at == "diverged"]:
-        return Verdict("drifts", f"the smallest growth's best value diverges at {', '.join(lost)}")
+        return TransferVerdict(
+            "drifts", f"the smallest growth's best value diverges at {', '.join(lost)}"
+        )
     if rungs[0].lowest_loss.n < 2:
-        return Verdict("inconclusive", "one seed gives no interval")
+        return TransferVerdict("inconclusive", "one seed gives no interval")
     if dear := [name for name, one in kept if one.regret_percent.lo > REGRET_PERCENT]:
-        return Verdict("drifts", f"the regret is above {REGRET_PERCENT:g} % at {', '.join(dear)}")
+        return TransferVerdict(
+            "drifts", f"the regret is above {REGRET_PERCENT:g} % at {', '.join(dear)}"
+        )
     unsure = [name for name, one in kept if not one.regret_percent.hi < REGRET_PERCENT]
     if not unsure:
-        return Verdict("transfers", "the regret is within the tolerance")
-    return Verdict("inconclusive", f"the regret may be within or beyond at {', '.join(unsure)}")
+        return TransferVerdict("transfers", "the regret is within the tolerance")
+    return TransferVerdict(
+        "inconclusive", f"the regret may be within or beyond at {', '.join(unsure)}"
+    )

@@ -1,14 +1,27 @@
 """``mugrow advise``: grow a model, or train it from scratch."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.commands.output import print_table
+
+if TYPE_CHECKING:
+    from mugrow.analysis.advice.advise import (
+        Advice,
+        ProposedStart,
+        ScratchLaw,
+        Timing,
+        WeighedEvidence,
+    )
+    from mugrow.analysis.advice.experiment import Experiment
+    from mugrow.analysis.stats import Interval
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,7 @@ class AdviseCommand:
     def __call__(self) -> None:
         self._check()
         from mugrow.analysis.advice.advise import Question, advise
+        from mugrow.analysis.read.plain import to_json
         from mugrow.analysis.read.store import load
 
         question = Question(
@@ -47,7 +61,7 @@ class AdviseCommand:
         )
         advice = advise(question, None if self.store is None else load(self.store))
         if self.json:
-            print(json.dumps(advice, indent=2))
+            print(json.dumps(to_json(advice), indent=2))
         else:
             _show(advice)
 
@@ -60,104 +74,109 @@ class AdviseCommand:
             )
 
 
-def _show(advice: dict[str, Any]) -> None:
-    target, source = advice["target"], advice["source"]
-    paid = "sunk" if source["sunk"] else "charged"
-    proposed = f" (proposed: {source['rule']})" if source["rule"] else ""
-    print(f"{advice['verdict'].upper()}: {advice['rule']}\n")
+def _show(advice: "Advice") -> None:
+    target, source = advice.target, advice.source
+    counted = "sunk" if source.sunk else "charged"
+    proposed = f" (proposed: {source.rule})" if source.rule else ""
+    print(f"{advice.verdict.upper()}: {advice.rule}\n")
     print(
-        f"target  {_amount(target['params'])} parameters, {_amount(target['tokens'])} tokens, "
-        f"{target['flops']:.3g} FLOPs\n"
-        f"source  {_amount(source['params'])} parameters, {_amount(source['tokens'])} tokens, "
-        f"{source['share']:.3g} of the target's cost, {paid}; growth factor "
-        f"{source['growth_factor']:.3g}{proposed}\n"
+        f"target  {_amount(target.params)} parameters, {_amount(target.tokens)} tokens, "
+        f"{target.flops:.3g} FLOPs\n"
+        f"source  {_amount(source.params)} parameters, {_amount(source.tokens)} tokens, "
+        f"{source.share:.3g} of the target's cost, {counted}; growth factor "
+        f"{source.growth_factor:.3g}{proposed}\n"
     )
-    print_table([_evidence_row(one) for one in advice["evidence"] if one["state"] != "unknown"])
-    for what, names in _reasons(advice["evidence"]).items():
+    print_table([_evidence_row(one) for one in advice.evidence if one.state != "unknown"])
+    for what, names in _reasons(advice.evidence).items():
         print(f"  {', '.join(names)}: {what}")
     print("\nSources to start from")
-    print_table([_source_row(one) for one in advice["starting_points"]])
-    print(f"\n{_when(advice['when_to_grow'])}\n{_scratch(advice['scratch_law'])}")
-    print("Assumed: " + ";\n  ".join(advice["assumptions"]) + ".")
-    print(_experiment(advice["experiment"]))
+    print_table([_source_row(one) for one in advice.starting_points])
+    print(f"\n{_when(advice.when_to_grow)}\n{_scratch(advice.scratch_law)}")
+    print("Assumed: " + ";\n  ".join(advice.assumptions) + ".")
+    print(_experiment(advice.experiment))
 
 
-def _when(when: dict[str, Any]) -> str:
+def _when(when: "Timing") -> str:
     """The published timing rules, with token counts from those that know such targets."""
     slope = (
         "When: grow when d ln loss / d ln compute of the source has flattened to "
-        f"{when['slope']:.3f} (staged training)"
+        f"{when.slope:.3f} (staged training)"
     )
-    staged = f"about {_amount(when['source_tokens_staged'])} tokens by Kaplan's law"
-    g_stack = f"{_amount(when['source_tokens_g_stack'])} tokens by G_stack's formula"
-    known = [staged] * when["staged_in_range"] + [g_stack] * when["g_stack_in_range"]
+    staged = f"about {_amount(when.source_tokens_staged)} tokens by Kaplan's law"
+    g_stack = f"{_amount(when.source_tokens_g_stack)} tokens by G_stack's formula"
+    known = [staged] * when.staged_in_range + [g_stack] * when.g_stack_in_range
     return f"{slope}; {' and '.join(known) or 'no formula in tokens is for such targets'}."
 
 
-def _scratch(law: dict[str, Any]) -> str:
-    if not law["in_range"]:
+def _scratch(law: "ScratchLaw") -> str:
+    if not law.in_range:
         return "The target is outside the range of the Chinchilla law."
     return (
-        f"From scratch the Chinchilla law predicts a loss of {law['loss']:.3f}; its optimum for "
-        f"this compute has {_amount(law['optimal_params'])} parameters\n"
-        f"  and {_amount(law['optimal_tokens'])} tokens. A saving of {law['example_saving']:.0%} "
-        f"is a loss gap of {law['loss_gap']:.2%}, which the spread of seeds must not hide."
+        f"From scratch the Chinchilla law predicts a loss of {law.loss:.3f}; its optimum for "
+        f"this compute has {_amount(law.optimal_params)} parameters\n"
+        f"  and {_amount(law.optimal_tokens)} tokens. A saving of {law.example_saving:.0%} "
+        f"is a loss gap of {law.loss_gap:.2%}, which the spread of seeds must not hide."
     )
 
 
-def _experiment(ladder: dict[str, Any]) -> str:
+def _experiment(one: "Experiment") -> str:
     return (
-        f"To settle it: targets of {', '.join(map(_amount, ladder['target_params']))} parameters "
-        f"at {', '.join(f'{ratio:.3g}' for ratio in ladder['tokens_per_param'])} tokens a "
-        f"parameter,\n  each from scratch and grown by {ladder['growth_factor']:.3g}, "
-        f"{ladder['seeds']} seeds: {ladder['runs']} runs with sources, "
-        f"{ladder['flops']:.3g} FLOPs, {ladder['share_of_target']:.0%} of the target; "
+        f"To settle it: targets of {', '.join(map(_amount, one.target_params))} parameters "
+        f"at {', '.join(f'{ratio:.3g}' for ratio in one.tokens_per_param)} tokens a "
+        f"parameter,\n  each from scratch and grown by {one.growth_factor:.3g}, "
+        f"{one.seeds} seeds: {one.runs} runs with sources, "
+        f"{one.flops:.3g} FLOPs, {one.share_of_target:.0%} of the target; "
         "then --store.\n  Worth it only where growing could save more than that."
     )
 
 
-def _evidence_row(one: dict[str, Any]) -> dict[str, str]:
-    reach = one["extrapolation"]
+def _evidence_row(one: "WeighedEvidence") -> dict[str, str]:
+    reach = one.extrapolation
+    savings = {
+        f"saving, {accounting}": _share(saving, one.state)
+        for accounting, saving in one.savings.items()
+    }
     return {
-        "evidence": one["name"],
-        "decides": "yes" if one["decides"] else "no",
-        **{
-            f"saving, {name}": _share(one["savings"][name], one["state"]) for name in one["savings"]
-        },
-        "asked / largest N, D, C": ", ".join(f"{reach[k]:.3g}" for k in reach),
+        "evidence": one.name,
+        "decides": "yes" if one.decides else "no",
+        **savings,
+        "asked / largest N, D, C": f"{reach.params:.3g}, {reach.tokens:.3g}, {reach.flops:.3g}",
     }
 
 
-def _reasons(evidence: list[dict[str, Any]]) -> dict[str, list[str]]:
+def _reasons(evidence: "Sequence[WeighedEvidence]") -> dict[str, list[str]]:
     """What stands behind the rows, or keeps them from deciding, with the rows it is true of."""
     reasons: dict[str, list[str]] = {}
     for one in evidence:
-        why = f"does not decide: {one['limit']}" if one["limit"] else f"interval: {one['interval']}"
-        reasons.setdefault(f"{one['citation']}; {why}", []).append(one["name"])
+        why = f"does not decide: {one.limit}" if one.limit else f"interval: {one.interval}"
+        reasons.setdefault(f"{one.citation}; {why}", []).append(one.name)
     return reasons
 
 
-def _source_row(one: dict[str, Any]) -> dict[str, str]:
-    share = one["source_share"]
+def _source_row(one: "ProposedStart") -> dict[str, str]:
+    share = one.source_share
     return {
-        "rule": one["rule"],
-        "growth factor": f"{one['growth_factor']:.3g}",
-        "parameters": _amount(one["source_params"]),
-        "tokens": _amount(one["source_tokens"]),
-        "of the target's cost": f"{one['source_share']:.0%}" if share < 10 else "above 1000%",
-        "rule fits this target": "yes" if one["in_range"] and share < 1 else "no",
+        "rule": one.rule,
+        "growth factor": f"{one.growth_factor:.3g}",
+        "parameters": _amount(one.source_params),
+        "tokens": _amount(one.source_tokens),
+        "of the target's cost": f"{share:.0%}" if share < 10 else "above 1000%",
+        "rule fits this target": "yes" if one.in_range and share < 1 else "no",
     }
 
 
-def _share(interval: dict[str, Any], state: str) -> str:
+def _share(saving: "Interval", state: str) -> str:
     """A saving with its interval; one without limit below never reaches the loss."""
-    value, lo, hi = (interval[key] for key in ("value", "lo", "hi"))
     if state == "unknown":
         return "–"
-    shown = "never" if value is None else f"{value:.0%}"
-    if hi is None:
+    shown = _percent(saving.value)
+    if not math.isfinite(saving.hi):
         return f"{shown} (unknown)"
-    return f"{shown} ({'never' if lo is None else f'{lo:.0%}'} to {hi:.0%})"
+    return f"{shown} ({_percent(saving.lo)} to {saving.hi:.0%})"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if math.isfinite(share) else "never"
 
 
 def _amount(value: float) -> str:

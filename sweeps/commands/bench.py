@@ -1,5 +1,6 @@
 """``mugrow bench``: timings of this machine."""
 
+import dataclasses
 import json
 import os
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class BenchCommand:
         if self.what == "fit":
             from mugrow.analysis.laws.benchmark import fit_speed
 
-            result = fit_speed()
+            result = dataclasses.asdict(fit_speed())
             title = f"points: {result['points']}"
         else:
             result = self._throughput()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
@@ -73,8 +73,7 @@ class CoordcheckCommand:
         if self.figure is not None:
             from mugrow.analysis.figures.coordcheck import of_rows
 
-            drawn = [asdict(row) for row in rows]
-            write_figure(self.figure, lambda: of_rows(drawn))
+            write_figure(self.figure, lambda: of_rows(rows))
         if self.json:
             print(json.dumps([asdict(row) for row in rows], indent=2))
         else:
@@ -145,19 +144,20 @@ class CoordcheckCommand:
 def _print(rows: Sequence["Row"]) -> None:
     """A table for each parametrization, a line a module, and the verdict."""
     for parametrization in dict.fromkeys(row.parametrization for row in rows):
-        own = [row for row in rows if row.parametrization == parametrization]
-        after = "" if own[0].method == "scratch" else f", grown by {own[0].method}"
-        sizes = " ".join(map(str, own[0].sizes))
-        print(f"{parametrization}{after}: slopes of log2 mean|x| over log2 {own[0].axis}, {sizes}")
-        modules = dict.fromkeys((row.kind, row.module) for row in own)
-        print_table([_line([r for r in own if (r.kind, r.module) == key]) for key in modules])
-        if reasons := sorted({row.reason for row in own if row.reason}):
+        checked = [row for row in rows if row.parametrization == parametrization]
+        first = checked[0]
+        after = "" if first.method == "scratch" else f", grown by {first.method}"
+        sizes = " ".join(map(str, first.sizes))
+        print(f"{parametrization}{after}: slopes of log2 mean|x| over log2 {first.axis}, {sizes}")
+        modules = dict.fromkeys((row.kind, row.module) for row in checked)
+        print_table([_line([r for r in checked if (r.kind, r.module) == key]) for key in modules])
+        if reasons := sorted({row.reason for row in checked if row.reason}):
             print(f"exempt: {'; '.join(reasons)}")
-        failed = len({(row.kind, row.module) for row in own if row.verdict == "fail"})
+        failed = len({(row.kind, row.module) for row in checked if row.verdict == "fail"})
         print(f"verdict: {f'FAIL, {failed} of {len(modules)}' if failed else 'pass'}\n")
 
 
-def _line(rows: Sequence["Row"]) -> dict[str, Any]:
+def _line(rows: Sequence["Row"]) -> dict[str, str]:
     """A module's slopes by step, and the interval of the steepest of those that decide."""
     verdicts = {row.verdict for row in rows}
     verdict = next(known for known in ("fail", "pass", "exempt") if known in verdicts)

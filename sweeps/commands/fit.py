@@ -1,9 +1,9 @@
 """``mugrow fit``: a scaling law on anybody's table, with a status before any number."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
@@ -11,9 +11,10 @@ from mugrow.bench.spec import UserError
 from mugrow.sweeps.commands.output import check_positive
 
 if TYPE_CHECKING:
-    from mugrow.analysis.laws.form import Form
+    from mugrow.analysis.laws.form import Form, Options
+    from mugrow.analysis.laws.result import FitResult
     from mugrow.analysis.laws.rows import Selection
-    from mugrow.analysis.laws.selection import Comparison
+    from mugrow.analysis.laws.selection import FormComparison
 
 VARIABLES = ("n", "d", "c", "s", "g", "lr")
 
@@ -77,6 +78,7 @@ class FitCommand:
 
     def __call__(self) -> None:
         from mugrow.analysis.laws.rows import RowPolicy, select, write_exclusions
+        from mugrow.analysis.read.plain import to_json
         from mugrow.analysis.read.table import read_table
         from mugrow.sweeps.commands.fit_text import show
 
@@ -99,11 +101,11 @@ class FitCommand:
         selection = select(read_table(self.table), columns, policy, zeros)
         if self.exclusions is not None:
             write_exclusions(self.exclusions, selection)
-        row = _fit(forms, selection, options)
+        found = fit_table(forms, selection, options)
         if self.json:
-            print(json.dumps(row, indent=2, allow_nan=False))
+            print(json.dumps(to_json(found), indent=2, allow_nan=False))
         else:
-            show(row, selection.reasons())
+            show(found)
 
     def _forms(self) -> list["Form"]:
         from mugrow.analysis.laws import get_form, names
@@ -126,54 +128,67 @@ class FitCommand:
                     )
         return columns | {"loss": self.loss}
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self) -> "Options":
+        from mugrow.analysis.laws.form import Options
+
         if self.bootstrap:
             check_positive("bootstrap", self.bootstrap)
         if self.delta is not None and not self.delta > 0:
             raise UserError(f"--delta must be above 0, not {self.delta}")
         fixed = _pairs("fixed", self.fixed)
-        return {
-            "delta": self.delta,
-            "bootstrap": self.bootstrap,
-            "seed": self.seed,
-            "predict": [
-                [_number("predict", one) for one in point.split(",")] for point in self.predict
-            ],
-            "optimal": self.optimal,
-            "fixed": {name: _number("fixed", value) for name, value in fixed.items()},
-        }
+        return Options(
+            delta=self.delta,
+            bootstrap=self.bootstrap,
+            seed=self.seed,
+            predict=[[_number("predict", one) for one in point.split(",")]
+                     for point in self.predict],
+            optimal=self.optimal,
+            fixed={name: _number("fixed", value) for name, value in fixed.items()},
+        )  # fmt: skip
 
 
-def _fit(forms: list["Form"], selection: "Selection", options: dict[str, Any]) -> dict[str, Any]:
-    """The fit as JSON-able types; of several forms that of the best, with how they compare."""
-    import dataclasses
+@dataclass(frozen=True)
+class TableFit:
+    """A fit to the ``rows`` of a table; of several forms that of the best, with how they compare,
+    the ``selection``."""
 
-    from mugrow.analysis.laws.fit import fit
+    fit: "FitResult"
+    rows: "Selection"
+    selection: "FormComparison | None" = None
+
+    def to_json(self) -> dict[str, object]:
+        """The fit's keys beside those of the comparison and of the rows left out."""
+        selection = {} if self.selection is None else {"selection": asdict(self.selection)}
+        excluded = [{"row": row, "reason": why} for row, why in self.rows.excluded.items()]
+        rows = {"undecayed": self.rows.undecayed, "exclusions": excluded}
+        return self.fit.to_json() | selection | rows
+
+
+def fit_table(forms: "list[Form]", rows: "Selection", options: "Options") -> TableFit:
+    """Fit the one form, or compare several on the largest rows and fit the best to all.
+
+    ``UserError`` where none of several can be recommended.
+    """
+    from mugrow.analysis.laws.fit import fit_with
     from mugrow.analysis.laws.selection import comparable, compare, largest
-    from mugrow.analysis.summary import to_json
 
-    points = selection.points
-    extra: dict[str, Any] = {}
+    points, form, comparison = rows.points, forms[0], None
     if len(forms) > 1:
-        rivals = comparable(forms, points, options["fixed"])
+        rivals = comparable(forms, points, options.fixed)
         comparison = compare(
-            rivals, points, largest(points), delta=options["delta"], fixed=options["fixed"]
+            rivals, points, largest(points), delta=options.delta, fixed=options.fixed
         )
-        extra["selection"] = dataclasses.asdict(comparison)
-        forms = [one for one in rivals if one.name == comparison.winner]
-        if not forms:
+        winner = next((one for one in rivals if one.name == comparison.winner), None)
+        if winner is None:
             raise UserError(f"no form can be recommended: {_scores(comparison)}")
-        known = {name: v for name, v in options["fixed"].items() if name in forms[0].params}
-        options = options | {"fixed": known}
-    groups = None if selection.groups is None else selection.groups.tolist()
-    result = fit(forms[0], points, groups=groups, **options)
-    exclusions = [{"row": row, "reason": why} for row, why in selection.excluded.items()]
-    extra |= {"undecayed": selection.undecayed, "exclusions": exclusions}
-    row: dict[str, Any] = to_json(result.to_json() | extra)
-    return row
+        form = winner
+        known = {name: v for name, v in options.fixed.items() if name in form.params}
+        options = replace(options, fixed=known)
+    groups = None if rows.groups is None else rows.groups.tolist()
+    return TableFit(fit_with(form, points, replace(options, groups=groups)), rows, comparison)
 
 
-def _scores(comparison: "Comparison") -> str:
+def _scores(comparison: "FormComparison") -> str:
     """Why each of the forms compared is no winner, in one line."""
     forms = [
         f"{one.form} {one.status}" + ("" if one.are is None else f" (ARE {one.are:.2%})")

@@ -1,97 +1,127 @@
 """A fit as a person reads it: its status first, then what the rows say, then what they predict."""
 
+import math
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 
 from mugrow.sweeps.commands.output import print_table
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from mugrow.analysis.laws.result import Allocation, Ends, FitResult
+    from mugrow.analysis.laws.selection import FormComparison
+    from mugrow.sweeps.commands.fit import TableFit
+
+Cell = str | float | None
+Line = dict[str, Cell]
+"""A line of a table, by the heads of its columns."""
 
 
-def show(row: Row, reasons: Mapping[str, int]) -> None:
-    """Print what ``mugrow fit --json`` prints, as text; ``reasons`` count the rows left out."""
-    for line in lines(row, reasons):
+def show(found: "TableFit") -> None:
+    """Print what ``mugrow fit --json`` prints, as text."""
+    for line in lines(found):
         _print(line)
-    for title, rows in tables(row).items():
+    for title, rows in tables(found).items():
         if rows:
             _print(f"\n{title}")
             print_table(rows)
 
 
-def lines(row: Row, reasons: Mapping[str, int]) -> list[str]:
+def lines(found: "TableFit") -> list[str]:
     """The status, and in what way the fit is to be doubted."""
-    said = [f"{row['form']}: {row['status']}" + (f" ({row['reason']})" if row["reason"] else "")]
-    said += [f"left out {count} rows: {why}" for why, count in reasons.items()]
-    if row["undecayed"]:
-        said.append(f"{row['undecayed']} rows are undecayed: their learning rate was still high")
-    counts = f"{row['n_rows']} rows in {row['n_groups']} groups"
+    fit, rows = found.fit, found.rows
+    said = [f"{fit.form}: {fit.status}" + (f" ({fit.reason})" if fit.reason else "")]
+    said += [f"left out {count} rows: {why}" for why, count in rows.reasons().items()]
+    if rows.undecayed:
+        said.append(f"{rows.undecayed} rows are undecayed: their learning rate was still high")
+    counts = f"{fit.n_rows} rows in {fit.n_groups} groups"
     facts = {
-        "objective": row["objective"],
-        "delta": row["delta"],
-        "starts": row["starts"],
-        "starts at the optimum": row["starts_at_optimum"],
-        "condition": row["condition"],
-        "residual rms": row.get("residual_rms"),
+        "objective": fit.objective,
+        "delta": fit.delta,
+        "starts": fit.starts,
+        "starts at the optimum": fit.starts_at_optimum,
+        "condition": fit.condition,
+        "residual rms": fit.residual_rms,
     }
-    shown = [f"{name} {value:.6g}" for name, value in facts.items() if value is not None]
+    shown = [f"{name} {value:.6g}" for name, value in facts.items() if finite(value) is not None]
     said.append("; ".join([counts, *shown]))
-    resampled = row["bootstrap"]
-    if resampled["resamples"]:
-        said.append(f"{resampled['converged']} of {resampled['resamples']} resamples converged")
+    if fit.bootstrap.resamples:
+        of_all = f"{fit.bootstrap.converged} of {fit.bootstrap.resamples}"
+        said.append(f"{of_all} resamples converged")
     return said
 
 
-def tables(row: Row) -> dict[str, list[Row]]:
+def tables(found: "TableFit") -> dict[str, list[Line]]:
     """Tables by title; an empty one has nothing to show."""
-    slopes = [{f"against ln {name}": slope for name, slope in row["slopes"].items()}]
-    comparison = row.get("selection")
+    fit = found.fit
+    slopes: Line = {f"against ln {name}": finite(slope) for name, slope in fit.slopes.items()}
     return {
-        "forms, fitted without the largest runs": _comparison(comparison) if comparison else [],
-        "parameters": [_parameter(row, name) for name in row["params"]],
-        "slopes of the residuals": slopes if row["slopes"] else [],
+        "forms, fitted without the largest runs": _comparison(found.selection),
+        "parameters": [_parameter(fit, name) for name in fit.params],
+        "slopes of the residuals": [slopes] if slopes else [],
         "predicted loss": [
-            _with_ends(one, {"loss": one["interval"]}) for one in row["predictions"]
+            {**one.at, "loss": finite(one.loss), **_ends({"loss": one.interval})}
+            for one in fit.predictions
         ],
-        "lowest loss for the compute": [
-            _with_ends(one, one["interval"] or {}) for one in row["optimal"]
-        ],
+        "lowest loss for the compute": [_allocation(one) for one in fit.optimal],
     }
 
 
-def _comparison(comparison: Row) -> list[Row]:
-    small = {"form": "the best small model", "status": "", "ARE": comparison["baseline_are"]}
-    forms = [
+def _comparison(comparison: "FormComparison | None") -> list[Line]:
+    if comparison is None:
+        return []
+    small: Line = {
+        "form": "the best small model",
+        "status": "",
+        "ARE": finite(comparison.baseline_are),
+    }
+    forms: list[Line] = [
         {
-            "form": one["form"] + (" ← winner" if one["form"] == comparison["winner"] else ""),
-            "status": one["status"],
-            "ARE": one["are"],
+            "form": one.form + (" ← winner" if one.form == comparison.winner else ""),
+            "status": one.status,
+            "ARE": finite(one.are),
         }
-        for one in comparison["scores"]
+        for one in comparison.scores
     ]
     return [*forms, small]
 
 
-def _parameter(row: Row, name: str) -> Row:
-    shown: Row = {"parameter": name, "value": f"{row['params'][name]:.6g}"}
-    if name in row["standard_errors"]:
-        low, high = row["intervals"].get(name) or (None, None)
-        shown |= {"standard error": row["standard_errors"][name], "95 % from": low, "to": high}
+def _parameter(fit: "FitResult", name: str) -> Line:
+    shown: Line = {"parameter": name, "value": f"{fit.params[name]:.6g}"}
+    if name in fit.standard_errors:
+        low, high = fit.intervals.get(name) or (None, None)
+        error = finite(fit.standard_errors[name])
+        shown |= {"standard error": error, "95 % from": finite(low), "to": finite(high)}
     return shown
 
 
-def _with_ends(shown: Row, ends: Mapping[str, Any]) -> Row:
-    """The row with the ends of its intervals, by name, in place of ``interval``."""
-    plain = {key: value for key, value in shown.items() if key != "interval"}
-    known = {name: pair for name, pair in ends.items() if pair}
-    return plain | {
-        f"{name} {side}": pair[place]
-        for name, pair in known.items()
-        for place, side in enumerate(("from", "to"))
+def _allocation(one: "Allocation") -> Line:
+    shown: Line = {
+        "c": one.c,
+        "n": finite(one.n),
+        "d": finite(one.d),
+        "tokens_per_parameter": finite(one.tokens_per_parameter),
+        "loss": finite(one.loss),
     }
+    return shown | _ends(one.interval)
+
+
+def _ends(intervals: "Mapping[str, Ends | None]") -> Line:
+    """The ends of intervals, by the name of what they are of."""
+    return {
+        f"{name} {side}": finite(end)
+        for name, pair in intervals.items()
+        if pair
+        for side, end in zip(("from", "to"), pair, strict=True)
+    }
+
+
+def finite(value: float | None) -> float | None:
+    """None for a number that does not exist, or an end that is open: printed as ``–``."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _print(text: str) -> None:

@@ -36,23 +36,19 @@ class LadderCommand:
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from mugrow.analysis.laws.families import errors, over_families, read_families
-        from mugrow.analysis.summary import to_json
+        from mugrow.analysis.laws.families import errors, read_families
+        from mugrow.analysis.read.plain import to_json
 
         check_figure(self.figure)
         families = read_families(
             self.table, n=self.n, d=self.d, loss=self.loss, family=self.family, run=self.run
         )
-        table = errors(families)
+        found = errors(families)
         if self.figure is not None:
             from mugrow.analysis.figures.ladder_errors import draw
 
-            write_figure(self.figure, lambda: draw(table))
-        rows = []
-        for fitted, row in table.iterrows():
-            mean = over_families(row)
-            rows.append({"fitted": fitted, **row, "mean": mean.value, "lo": mean.lo, "hi": mean.hi})
+            write_figure(self.figure, lambda: draw(found))
         if self.json:
-            print(json.dumps(to_json(rows), indent=2, allow_nan=False))
+            print(json.dumps(to_json(found), indent=2, allow_nan=False))
         else:
-            print_table(rows)
+            print_table([one.to_json() for one in found])

@@ -65,8 +65,8 @@ class ReportCommand:
         print_summary(self.source, build(self.source), self.json)
 
     def _of_table(self) -> None:
-        from mugrow.analysis.laws.chapter import FORMS
         from mugrow.analysis.laws.rows import RowPolicy
+        from mugrow.analysis.laws.scaling import FORMS
         from mugrow.analysis.laws.table_rows import Columns
         from mugrow.analysis.report.table_report import build_table
 

@@ -46,7 +46,8 @@ class SavingsCommand:
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from mugrow.analysis.read.foreign import read_arms, savings
+        from mugrow.analysis.measure.logs import read_arms, savings
+        from mugrow.analysis.read.plain import to_json
 
         check_figure(self.figure)
         arms = read_arms(
@@ -64,13 +65,14 @@ class SavingsCommand:
         rows = savings(arms, self.at)
         if self.figure is not None:
             from mugrow.analysis.figures.savings import of_table
-            from mugrow.analysis.read.foreign import savings_curves
+            from mugrow.analysis.measure.logs import savings_curves
 
             write_figure(self.figure, lambda: of_table(savings_curves(arms), self.baseline))
+        plain = [to_json(row) for row in rows]
         if self.json:
-            print(json.dumps(rows, indent=2))
+            print(json.dumps(plain, indent=2))
         else:
-            print_table(rows)
+            print_table(plain)
 
 
 def _cost(option: str, words: tuple[str, ...]) -> float | Mapping[str, float]:

@@ -3,8 +3,9 @@
 import json
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
@@ -12,7 +13,7 @@ from mugrow.bench.spec import UserError
 from mugrow.sweeps.commands.output import print_table
 
 if TYPE_CHECKING:
-    from mugrow.analysis.read.store import Store
+    from mugrow.analysis.transfer.results import TransferResults
 
 
 @dataclass(frozen=True)
@@ -34,39 +35,39 @@ class TransferCommand:
     """Draw the figures on transfer (SVG and PNG) into this folder."""
 
     def __call__(self) -> None:
+        from mugrow.analysis.read.plain import to_json
         from mugrow.analysis.read.store import load
         from mugrow.analysis.report.transfer import listed, nothing
-        from mugrow.analysis.summary import to_json
-        from mugrow.analysis.transfer.chapter import chapter
+        from mugrow.analysis.transfer.results import transfer_results
         from mugrow.analysis.transfer.sweep import by_setting
 
-        store = load(self.directory)
-        found: dict[str, Any] = to_json(chapter(by_setting(store.runs)))
-        if not (found["ladders"] or found["operator_settings"]["compared"]):
+        found = transfer_results(by_setting(load(self.directory).runs))
+        if not (found.ladders or found.operator_settings.compared):
             raise UserError(f"{self.directory} has no ladder to compare: {nothing(found)}")
         if self.figures is not None:
-            _draw(self.figures, found, store)
+            _draw(self.figures, found)
         if self.json:
-            print(json.dumps(found, indent=2))
+            print(json.dumps(to_json(found), indent=2))
             return
         for title, rows in listed(found):
             print(title)
             print_table(rows)
             print()
-        print(f"Verdicts. {found['rule']}.")
-        if found["operator_settings"]["compared"]:
-            print(f"Of operators' own settings. {found['operator_settings']['rule']}.")
-        print(f"Intervals: {found['intervals']}.")
+        print(f"Verdicts. {found.rule}.")
+        if found.operator_settings.compared:
+            print(f"Of operators' own settings. {found.operator_settings.rule}.")
+        print(f"Intervals: {found.intervals}.")
 
 
-def _draw(folder: Path, found: dict[str, Any], store: "Store") -> None:
-    from mugrow.analysis import figures
-    from mugrow.analysis.report.build import draw_figures
+def _draw(folder: Path, found: "TransferResults") -> None:
+    from mugrow.analysis.figures import style
+    from mugrow.analysis.figures.transfer import FIGURES
 
-    entries = {
-        name: entry for name, entry in figures.FIGURES.items() if entry.section == figures.TRANSFER
-    }
-    summary = {"sweeps": found["sweeps"], "transfer": found}
-    for one in draw_figures(entries, summary, store, folder):
-        path = folder / f"{one['name']}.svg"
-        print(path if one["svg"] else f"{path.stem}: {one['reason']}", file=sys.stderr)
+    for name, draw in FIGURES.items():
+        try:
+            style.save(style.drawn(partial(draw, found)), folder, name)
+            print(folder / f"{name}.svg", file=sys.stderr)
+        except UserError as reason:
+            for stale in (folder / f"{name}.svg", folder / f"{name}.png"):
+                stale.unlink(missing_ok=True)
+            print(f"{name}: {reason}", file=sys.stderr)

@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from mugrow.analysis.advice.fitted import finals
+from mugrow.analysis.advice.measured import with_origins
+from mugrow.analysis.measure.arms import label_targets
 from mugrow.bench.record import CURVE_SCHEMA, RUN_SCHEMA, TRIAL_SCHEMA, write_json, write_table
 from mugrow.bench.spec import (
     DataSpec,
@@ -107,6 +111,12 @@ def run_rows() -> list[dict[str, Any]]:
                     target("hypercloning", width, steps, source, scratch - dip)
     target("stack", WIDTHS[-1], STEPS[0], WIDTHS[-2], 3.0)
     return rows
+
+
+def study_rows(runs: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows that laws are fitted to."""
+    table = pd.DataFrame(runs, columns=RUN_SCHEMA.names)
+    return finals(table, with_origins(table, label_targets(table)))
 
 
 def law_study(directory: Path) -> Path:

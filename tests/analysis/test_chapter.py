@@ -19,14 +19,14 @@ from law_studies import (
     params_of,
     run_rows,
 )
+from mugrow.analysis.laws.chapter import chapter
 
 from mugrow.analysis.advice.fitted import finals
 from mugrow.analysis.advice.measured import with_origins
 from mugrow.analysis.laws import chapter as subject
-from mugrow.analysis.laws.chapter import chapter
 from mugrow.analysis.laws.table_rows import ALL, UNNAMED, Columns, table_rows
 from mugrow.analysis.measure.arms import label_targets
-from mugrow.analysis.summary import to_json
+from mugrow.analysis.read.plain import to_json
 from mugrow.bench.record import RUN_SCHEMA
 from mugrow.bench.spec import UserError
 

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,10 @@ from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import FIGURES, curves, draw, style
 from mugrow.analysis.read.store import Store, load
-from mugrow.analysis.report.format import speedup_short
-from mugrow.analysis.summary import summarize
+from mugrow.analysis.summary import Summary, summarize
+from mugrow.analysis.transfer.results import SweepResult
+from mugrow.analysis.words import speedup_short
 from mugrow.bench.spec import UserError
-
-Summary = dict[str, Any]
-
 
 LOADED: list[tuple[Store, Summary]] = []  # the study is the same for every test: read it once
 
@@ -64,7 +64,7 @@ def test_transfer_stars_the_minimum_of_every_width(summary: Summary, store: Stor
     for name, title in (("mup", "μP"), ("sp", "SP")):
         chosen = rungs(summary, name)
         stars = [line.get_xydata()[0] for line in lines(panel(figure, title), "_minimum")]
-        expected = [(s["argmin_log2_lr"], s["argmin_loss"]) for s in chosen]
+        expected = [(s.argmin_log2_lr, s.argmin_loss) for s in chosen]
         np.testing.assert_allclose(stars, expected)
         assert len(lines(panel(figure, title), "_mean")) == 2
     assert legend_texts(figure) == ["width 32", "width 64", "lowest mean", "diverged", "parabola"]
@@ -75,8 +75,8 @@ def test_transfer_parabola_has_its_vertex_and_curvature(summary: Summary, store:
     sweep = rungs(summary, "mup")[0]
     x, y = lines(axes, "_parabola")[0].get_data()
     fit = np.polynomial.Polynomial.fit(x, y, 2).convert().coef
-    assert 2 * fit[2] == pytest.approx(sweep["curvature"])
-    assert -fit[1] / (2 * fit[2]) == pytest.approx(sweep["vertex_log2_lr"])
+    assert 2 * fit[2] == pytest.approx(sweep.curvature)
+    assert -fit[1] / (2 * fit[2]) == pytest.approx(sweep.vertex_log2_lr)
 
 
 def test_transfer_marks_the_diverged_point_and_breaks_the_curve(
@@ -91,30 +91,34 @@ def test_transfer_marks_the_diverged_point_and_breaks_the_curve(
 
 def test_transfer_is_not_flattened_by_a_blown_up_loss(summary: Summary, store: Store) -> None:
     before = drawn("transfer", summary, store).axes[0].get_ylim()
-    blown = next(s for s in summary["sweeps"] if s["width"] == 32 and s["init_std"] == 0.04)
-    blown["points"][-1] |= {"loss": 50.0, "per_seed": [50.0, 50.0]}
-    figure = drawn("transfer", summary, store)
+    blown = next(s for s in summary.sweeps if s.width == 32 and s.init_std == 0.04)
+    high = replace(blown.points[-1], loss=50.0, per_seed=np.full(2, 50.0))
+    figure = drawn("transfer", with_sweep(summary, blown, points=(*blown.points[:-1], high)), store)
     assert figure.axes[0].get_ylim()[1] < before[1] + 0.5
     assert [mark.get_marker() for mark in lines(figure.axes[0], "_top")] == ["^"]
     assert "above the axis" in legend_texts(figure)
 
 
 def test_transfer_names_an_optimum_on_the_edge(summary: Summary, store: Store) -> None:
-    rungs(summary, "sp")[-1]["edge"] = "low"
-    figure = drawn("transfer", summary, store)
+    edged = with_sweep(summary, rungs(summary, "sp")[-1], edge="low")
+    figure = drawn("transfer", edged, store)
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == ["edge ←"]
 
 
-def rungs(summary: Summary, parametrization: str) -> list[Any]:
+def rungs(summary: Summary, parametrization: str) -> list[SweepResult]:
     """The sweeps of a parametrization's ladder along width."""
-    (ladder,) = [
-        one for one in summary["transfer"]["ladders"] if one["parametrization"] == parametrization
-    ]
-    return [summary["sweeps"][rung["sweep"]] for rung in ladder["rungs"]]
+    (ladder,) = [one for one in summary.transfer.ladders if one.parametrization == parametrization]
+    return [summary.sweeps[rung.sweep] for rung in ladder.rungs]
+
+
+def with_sweep(summary: Summary, changed: SweepResult, **fields: Any) -> Summary:
+    """The summary with other fields of one of its sweeps."""
+    swept = tuple(replace(s, **fields) if s is changed else s for s in summary.sweeps)
+    return replace(summary, transfer=replace(summary.transfer, sweeps=swept))
 
 
 def test_main_shows_a_single_sweep_where_there_is_no_ladder(summary: Summary, store: Store) -> None:
-    summary["transfer"]["ladders"] = []
+    summary = replace(summary, transfer=replace(summary.transfer, ladders=()))
     figure = drawn("main", summary, store)
     panels = [axes for axes in figure.axes if axes.get_title() in ("μP", "SP")]
     assert [len(lines(axes, "_mean")) for axes in panels] == [1, 1]
@@ -129,11 +133,11 @@ def test_init_has_a_square_for_every_trial_and_a_star_at_the_best(
     for name, title in (("mup", "μP, width 32"), ("sp", "SP, width 32")):
         axes = panel(figure, title)
         best = min(
-            (s for s in summary["sweeps"] if s["parametrization"] == name and s["width"] == 32),
-            key=lambda s: s["argmin_loss"],
+            (s for s in summary.sweeps if s.parametrization == name and s.width == 32),
+            key=lambda s: s.argmin_loss,
         )
         star = lines(axes, "_minimum")[0].get_xydata()[0]
-        assert star == pytest.approx((best["argmin_log2_lr"], np.log2(best["init_std"])))
+        assert star == pytest.approx((best.argmin_log2_lr, np.log2(best.init_std)))
         squares, *_ = axes.collections
         missing = lines(axes, "_lost")[0].get_xydata()
         assert np.isfinite(squares.get_array()).sum() == (21 if name == "mup" else 20)
@@ -143,22 +147,22 @@ def test_init_has_a_square_for_every_trial_and_a_star_at_the_best(
 def test_curves_charge_the_source_to_grown_runs_alone(summary: Summary, store: Store) -> None:
     figure = drawn("curves", summary, store)
     plain, charged = figure.axes
-    for final in summary["finals"]:
-        own = lines(plain, f"_{final['label']}")[0].get_xdata()
-        shifted = lines(charged, f"_{final['label']}")[0].get_xdata()
-        np.testing.assert_allclose(np.subtract(shifted, own), final["flops_source"])
-        mean = lines(plain, f"_{final['label']}")[0].get_ydata()
-        assert mean[-1] == pytest.approx(final["loss"]["value"])
+    for final in summary.finals:
+        own = lines(plain, f"_{final.label}")[0].get_xdata()
+        shifted = lines(charged, f"_{final.label}")[0].get_xdata()
+        np.testing.assert_allclose(np.subtract(shifted, own), final.flops_source)
+        mean = lines(plain, f"_{final.label}")[0].get_ydata()
+        assert mean[-1] == pytest.approx(final.loss.value)
         assert plain.get_xlim()[1] > max(shifted)
-    scratch = next(final for final in summary["finals"] if final["label"] == "scratch")
-    assert lines(plain, "_final")[0].get_ydata()[0] == pytest.approx(scratch["loss"]["value"])
+    scratch = next(final for final in summary.finals if final.label == "scratch")
+    assert lines(plain, "_final")[0].get_ydata()[0] == pytest.approx(scratch.loss.value)
     assert legend_texts(figure) == ["scratch", "hypercloning", "szp", "scratch, final"]
 
 
 def test_curves_band_spans_the_seeds(summary: Summary, store: Store) -> None:
     band = drawn("curves", summary, store).axes[0].collections[0]
     heights = band.get_paths()[0].vertices[:, 1]
-    (label, *_) = sorted({final["label"] for final in summary["finals"]})
+    (label, *_) = sorted({final.label for final in summary.finals})
     finals = store.runs[(store.runs["role"] == "target") & (store.runs["method"] == label)]
     assert heights.min() == pytest.approx(finals["final_val_loss"].min())
 
@@ -171,26 +175,27 @@ def test_savings_draws_the_summary_and_its_censored_parts(summary: Summary, stor
     assert axes.xaxis_inverted()
     assert lines(axes, "_one")[0].get_ydata()[0] == 1
     speedups = [line.get_ydata() for line in lines(axes, "_speedup")]
-    curves = [c for c in summary["savings_curves"] if c["accounting"] == "target"]
+    curves = [c for c in summary.savings_curves if c.accounting == "target"]
     for ydata, curve in zip(speedups, curves, strict=True):
-        np.testing.assert_allclose(ydata, [s for s in curve["speedup"] if s is not None])
-    never = [c for curve in curves for c in curve["state"] if c == "never_reached"]
+        np.testing.assert_allclose(ydata, [s for s in curve.speedup if math.isfinite(s)])
+    never = [c for curve in curves for c in curve.state if c == "never_reached"]
     assert sum(len(line.get_xdata()) for line in lines(axes, "_never_reached")) == len(never) > 0
     assert "at most: never reached" in legend_texts(figure)
 
 
 def test_savings_without_intervals_has_no_band(summary: Summary, store: Store) -> None:
     assert any(axes.collections for axes in drawn("savings", summary, store).axes)
-    for curve in summary["savings_curves"]:
-        curve["lo"] = curve["hi"] = [None] * len(curve["loss"])
-    assert not any(axes.collections for axes in drawn("savings", summary, store).axes)
+    unknown = (math.nan,) * len(summary.savings_curves[0].loss)
+    bare = tuple(replace(curve, lo=unknown, hi=unknown) for curve in summary.savings_curves)
+    axes_of_bare = drawn("savings", replace(summary, savings_curves=bare), store).axes
+    assert not any(axes.collections for axes in axes_of_bare)
 
 
 def test_costs_bars_are_the_flops(summary: Summary, store: Store) -> None:
     axes = drawn("costs", summary, store).axes[0]
-    for index, final in enumerate(summary["finals"]):
+    for index, final in enumerate(summary.finals):
         bars = [container[index] for container in axes.containers]
-        parts = [final[key] for key in ("flops", "flops_source", "flops_tuning")]
+        parts = [getattr(final, key) for key in ("flops", "flops_source", "flops_tuning")]
         np.testing.assert_allclose([bar.get_width() for bar in bars], parts)
         np.testing.assert_allclose([bar.get_x() for bar in bars[1:]], np.cumsum(parts)[:-1])
 
@@ -198,25 +203,27 @@ def test_costs_bars_are_the_flops(summary: Summary, store: Store) -> None:
 def test_main_prints_every_saving_with_its_interval(summary: Summary, store: Store) -> None:
     figure = drawn("main", summary, store)
     texts = [text for part in figure.subfigs for text in legend_texts(part)]
-    for row in summary["savings"]:
-        if (row["accounting"], row["at"]) == ("source", "scratch final"):
-            assert f"{row['label']}: {speedup_short(row)}" in texts
+    for row in summary.savings:
+        if (row.accounting, row.at) == ("source", "scratch final"):
+            assert f"{row.label}: {speedup_short(row)}" in texts
     assert any("never reached" in text for text in texts)
 
 
 def test_targets_of_a_ladder_have_their_own_panels(summary: Summary, store: Store) -> None:
-    wider = copy.deepcopy(summary)
-    for rows in (wider["finals"], wider["savings_curves"]):
-        rows += [row | {"target": "w256-d2"} for row in rows]
+    curves, finals = summary.savings_curves, summary.finals
+    wider = replace(
+        summary,
+        finals=finals + tuple(replace(final, target="w256-d2") for final in finals),
+        savings_curves=curves + tuple(replace(curve, target="w256-d2") for curve in curves),
+    )
     assert len(drawn("costs", wider, store).axes) == 2
     assert len(drawn("savings", wider, store).axes) == 6
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_study_without_rows_gives_a_reason(name: str, summary: Summary, store: Store) -> None:
-    nothing = {key: [] if isinstance(value, list) else value for key, value in summary.items()}
-    nothing["transfer"] = {"ladders": [], "operator_settings": {"compared": []}}
-    empty = Store(store.runs.iloc[:0], store.curves, store.trials, store.study)
+    empty = Store(store.runs.iloc[:0], store.curves, store.trials.iloc[:0], store.study)
+    nothing = summarize(empty)
     with pytest.raises(UserError, match=r"ha(s|ve) none"):
         drawn(name, nothing, empty)
 

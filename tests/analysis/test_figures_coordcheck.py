@@ -1,28 +1,25 @@
 """The grid of the coordinate check shows its rows: curves, the steepest slope, its verdict."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.figures.coordcheck import COLOURS, SPAN, headline, of_rows, shown
+from mugrow.bench.coordcheck import Row
 
 MODULES = ("embed", "blocks.0.mlp.up", "blocks.0", "blocks.1.mlp.up", "blocks.1", "head")
 
 
 def row(parametrization="mup", kind="x", module="blocks.0", step=0, slope=0.0, verdict="pass"):
     sizes = [32, 64, 128]
-    return {
-        "parametrization": parametrization,
-        "axis": "width",
-        "kind": kind,
-        "module": module,
-        "step": step,
-        "slope": slope,
-        "verdict": verdict,
-        "sizes": sizes,
-        "means": [0.5 * (step + 1) * size**slope for size in sizes],
-    }
+    means = [0.5 * (step + 1) * size**slope for size in sizes]
+    return Row(
+        parametrization=parametrization, method="scratch", axis="width", module=module, kind=kind,
+        step=step, slope=slope, interval=None, verdict=verdict, reason=None, sizes=sizes,
+        means=means,
+    )  # fmt: skip
 
 
 ROWS = [
@@ -87,7 +84,7 @@ def test_a_flat_line_is_seen_flat():
         ([row(slope=0.05), row(slope=-0.02)], "+0.05 pass", "pass"),
         ([row(slope=0.05), row(slope=-0.08)], "-0.08 pass", "pass"),
         ([row(slope=-0.09), row(slope=0.2, verdict="fail")], "+0.20 fail", "fail"),
-        ([row() | {"slope": None, "verdict": "fail"}], "no slope fail", "fail"),
+        ([replace(row(verdict="fail"), slope=None)], "no slope fail", "fail"),
         ([], "", "exempt"),
     ],
 )
@@ -107,7 +104,7 @@ def test_in_depth_all_blocks_are_shown_together():
 
 
 def test_a_size_that_is_zero_is_a_gap():
-    gap = row() | {"means": [1.0, None, 4.0], "slope": None, "verdict": "fail"}
+    gap = replace(row(verdict="fail"), means=[1.0, None, 4.0], slope=None)
     with style.applied():
         figure = of_rows([gap])
     (line,) = figure.axes[0].get_lines()

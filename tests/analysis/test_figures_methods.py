@@ -1,6 +1,8 @@
 """Figures and tables of a study with many methods say what its rows do, method by method."""
 
 import copy
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,11 @@ from matplotlib.figure import Figure
 from mugrow.analysis.figures import FIGURES, emphasis, forest, style
 from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report import tables, words
-from mugrow.analysis.report.format import speedup_short
-from mugrow.analysis.summary import summarize
+from mugrow.analysis.stats import NOTHING
+from mugrow.analysis.summary import Summary, summarize
+from mugrow.analysis.words import speedup_short
 from mugrow.bench.spec import UserError
 
-Summary = dict[str, Any]
 FEW: list[tuple[Store, Summary]] = []
 MANY: list[tuple[Store, Summary]] = []  # the study is the same for every test: make it once
 LOWEST_SIX = {
@@ -80,8 +82,8 @@ def panel(figure: Figure, label: str) -> Axes:
 
 
 def labels_in_order(summary: Summary) -> list[str]:
-    finals = [f for f in summary["finals"] if f["label"] != "scratch" and f["loss"]["value"]]
-    return [f["label"] for f in sorted(finals, key=lambda f: f["loss"]["value"])]
+    finals = [f for f in summary.finals if f.label != "scratch" and math.isfinite(f.loss.value)]
+    return [f.label for f in sorted(finals, key=lambda f: f.loss.value)]
 
 
 def test_a_crowd_tells_scratch_and_the_lowest_six_apart(many: tuple[Store, Summary]) -> None:
@@ -90,9 +92,10 @@ def test_a_crowd_tells_scratch_and_the_lowest_six_apart(many: tuple[Store, Summa
 
 def test_a_method_that_never_finished_is_not_among_the_lowest(many: tuple[Store, Summary]) -> None:
     summary = many[1]
-    for final in summary["finals"]:
-        if final["label"] == "staged":
-            final["loss"]["value"] = None
+    finals = (
+        replace(one, loss=NOTHING) if one.label == "staged" else one for one in summary.finals
+    )
+    summary = replace(summary, finals=tuple(finals))
     assert "staged" not in emphasis.told_apart(summary, "w128-d2")
 
 
@@ -105,7 +108,7 @@ def test_few_methods_are_all_told_apart(few: tuple[Store, Summary]) -> None:
 def test_the_others_are_faint_and_counted(name: str, many: tuple[Store, Summary]) -> None:
     figure = drawn(name, many)
     texts = legend_texts(figure)
-    grown = len(many[1]["finals"]) - 1
+    grown = len(many[1].finals) - 1
     assert grown == len(METHODS)
     finished = [label for label in labels_in_order(many[1]) if label not in LOWEST_SIX]
     assert faint(figure.axes[0]) == len(finished) == grown - 6 - 1
@@ -117,11 +120,9 @@ def test_the_others_are_faint_and_counted(name: str, many: tuple[Store, Summary]
 def test_the_main_figure_names_the_lowest_with_their_speedups(many: tuple[Store, Summary]) -> None:
     parts: Any = drawn("main", many).subfigs
     texts = legend_texts(parts[1])
-    for row in many[1]["savings"]:
-        if (row["accounting"], row["at"]) == ("source", "scratch final"):
-            assert (f"{row['label']}: {speedup_short(row)}" in texts) == (
-                row["label"] in LOWEST_SIX
-            )
+    for row in many[1].savings:
+        if (row.accounting, row.at) == ("source", "scratch final"):
+            assert (f"{row.label}: {speedup_short(row)}" in texts) == (row.label in LOWEST_SIX)
 
 
 def test_every_method_has_its_panel_in_the_order_of_final_losses(
@@ -138,21 +139,21 @@ def test_a_panel_holds_both_accountings_and_scratch(many: tuple[Store, Summary])
     summary = many[1]
     for label in ("staged", "net2net"):
         axes = panel(figure, label)
-        final = next(final for final in summary["finals"] if final["label"] == label)
+        final = next(final for final in summary.finals if final.label == label)
         solid, dashed = lines(axes, "_target")[0], lines(axes, "_source")[0]
         assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
         assert to_hex(solid.get_color()) == style.look(label).colour.lower()
         shift = np.subtract(dashed.get_xdata(), solid.get_xdata())
-        np.testing.assert_allclose(shift, final["flops_source"])
-        assert solid.get_ydata()[-1] == pytest.approx(final["loss"]["value"])
+        np.testing.assert_allclose(shift, final.flops_source)
+        assert solid.get_ydata()[-1] == pytest.approx(final.loss.value)
         assert lines(axes, "_scratch")[0].get_ydata()[-1] == pytest.approx(
             scratch_loss(STEPS) + 0.005
         )
         (note,) = axes.texts
         expected = [
             speedup_short(row)
-            for row in summary["savings"]
-            if (row["label"], row["at"]) == (label, "scratch final")
+            for row in summary.savings
+            if (row.label, row.at) == (label, "scratch final")
         ]
         assert [line.split(" ", 1)[1].lstrip("- ") for line in note.get_text().splitlines()] == (
             expected[:2]
@@ -183,17 +184,17 @@ def test_the_forest_has_a_row_for_every_method(many: tuple[Store, Summary]) -> N
     assert left.yaxis_inverted()
     points = {tuple(line.get_xydata()[0]) for line in lines(left, "_speedup")}
     reached = [
-        row for row in many[1]["savings"]
-        if (row["at"], row["state"]) == ("scratch final", "reached")
+        row for row in many[1].savings
+        if (row.at, row.state) == ("scratch final", "reached")
     ]  # fmt: skip
     assert points == {
-        (row["speedup"]["value"], names.index(row["label"]) + forest.OFFSETS[row["accounting"]])
+        (row.speedup.value, names.index(row.label) + forest.OFFSETS[row.accounting])
         for row in reached
     }
     differences = {
-        (final["minus_scratch"]["value"], names.index(final["label"]))
-        for final in many[1]["finals"]
-        if final["minus_scratch"] is not None
+        (final.minus_scratch.value, names.index(final.label))
+        for final in many[1].finals
+        if final.minus_scratch is not None
     }
     assert {tuple(line.get_xydata()[0]) for line in lines(right, "_loss")} == differences
 
@@ -208,19 +209,21 @@ def test_the_forest_says_why_there_is_no_number(many: tuple[Store, Summary]) -> 
     }
     bounds = {line.get_xdata()[0] for line in lines(left, "_bound")}
     assert bounds == {
-        row["bound"] for row in many[1]["savings"]
-        if (row["label"], row["at"]) == ("net2net", "scratch final")
+        row.bound for row in many[1].savings
+        if (row.label, row.at) == ("net2net", "scratch final")
     }  # fmt: skip
 
 
 def test_forest_whiskers_are_the_intervals_and_an_open_end_is_an_arrow(
     few: tuple[Store, Summary],
 ) -> None:
-    for row in few[1]["savings"]:
-        if row["state"] == "reached":
-            low = None if row["accounting"] == "source" else 1.5
-            row["speedup"] |= {"lo": low, "hi": 4.0}
-    left = drawn("forest", few).axes[0]
+    savings = (
+        replace(row, speedup=replace(
+            row.speedup, lo=-math.inf if row.accounting == "source" else 1.5, hi=4.0
+        )) if row.speedup else row
+        for row in few[1].savings
+    )  # fmt: skip
+    left = drawn("forest", (few[0], replace(few[1], savings=tuple(savings)))).axes[0]
     assert {line.get_xdata()[1] for line in lines(left, "_whisker")} == {4.0}
     starts = sorted(line.get_xdata()[0] for line in lines(left, "_whisker"))
     assert starts.count(1.5) == 2
@@ -270,9 +273,9 @@ def test_the_table_of_methods_is_sorted_and_whole(many: tuple[Store, Summary]) -
     table = tables.methods(many[1])
     assert [row[1] for row in table.rows] == [*labels_in_order(many[1]), "prune"]
     saved = {
-        (row["label"], row["accounting"]): speedup_short(row)
-        for row in many[1]["savings"]
-        if row["at"] == "scratch final"
+        (row.label, row.accounting): speedup_short(row)
+        for row in many[1].savings
+        if row.at == "scratch final"
     }
     for row in table.rows[:-1]:
         assert row[3:] == tuple(saved[row[1], name] for name in ("target", "source", "full"))

@@ -1,28 +1,22 @@
-"""Figures on transfer show the chapter's numbers: optima, arrows, regrets, whiskers."""
-
-import copy
+"""Figures on transfer show the results' numbers: optima, arrows, regrets, whiskers."""
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from transfer_rows import LOG2_LRS, bowl, source_rows, starts, sweep_rows, table
 
-from mugrow.analysis.figures import FIGURES, TRANSFER, style
+from mugrow.analysis.figures import FIGURES, TRANSFER, style, transfer
 from mugrow.analysis.figures.transfer import STEP_LAW
-from mugrow.analysis.read.store import Store
-from mugrow.analysis.summary import to_json
-from mugrow.analysis.transfer.chapter import chapter
+from mugrow.analysis.transfer.results import transfer_results
 from mugrow.analysis.transfer.sweep import by_setting
 from mugrow.bench.spec import UserError
-
-CACHE = []
 
 
 def rows():
     """muP holds in width and depth, SP drifts to the edge of its grid, tied heads drift a little;
     models grown by szp and their companions from scratch keep the source's rate."""
     sources = source_rows(-7.0)
-    own = starts(sources, "szp", shrink=0.4)
+    grown_from = starts(sources, "szp", shrink=0.4)
     yield sources
     for place in range(3):
         width, depth = 32 * 2**place, 2 * 2**place
@@ -35,30 +29,30 @@ def rows():
                          **noise)  # fmt: skip
         if place:
             yield sweep_rows(bowl(-7.0, floor), model_depth=depth, **noise)
-            yield sweep_rows(bowl(-7.5, floor), model_width=width, starts=own, **noise)
+            yield sweep_rows(bowl(-7.5, floor), model_width=width, starts=grown_from, **noise)
 
 
-@pytest.fixture
-def summary():
-    if not CACHE:
-        found = to_json(chapter(by_setting(table(*rows()))))
-        CACHE.append({"sweeps": found["sweeps"], "transfer": found})
-    return copy.deepcopy(CACHE[0])
+@pytest.fixture(scope="module")
+def found():
+    return results(*rows())
 
 
-def drawn(name, summary):
-    empty = table().iloc[:0]
+def results(*rows):
+    return transfer_results(by_setting(table(*rows)))
+
+
+def drawn(name, found):
     with style.applied():
-        return FIGURES[name].function(summary, Store(empty, empty, empty, {"name": "x"}))
+        return transfer.FIGURES[name](found)
 
 
-def ladder(summary, label, grown=False):
+def ladder(found, label):
     (one,) = [
         one
-        for one in summary["transfer"]["ladders"]
-        if one["axis"] == "width"
-        and f"{one['parametrization']} {one['variant']}".strip() == label
-        and (one["method"] != "scratch") == grown
+        for one in found.ladders
+        if one.axis == "width"
+        and one.method == "scratch"
+        and f"{one.parametrization} {one.variant}".strip() == label
     ]
     return one
 
@@ -67,9 +61,9 @@ def lines(axes, label):
     return [line for line in axes.get_lines() if line.get_label() == label]
 
 
-def test_every_axis_has_its_bowls(summary):
+def test_every_axis_has_its_bowls(found):
     titles = {
-        name: [axes.get_title() for axes in drawn(name, summary).axes if axes.get_title()]
+        name: [axes.get_title() for axes in drawn(name, found).axes if axes.get_title()]
         for name in ("transfer", "transfer_depth", "transfer_growth")
     }
     assert titles["transfer"] == ["μP", "SP", "μP, tied"] or set(titles["transfer"]) == {
@@ -78,31 +72,41 @@ def test_every_axis_has_its_bowls(summary):
     assert titles["transfer_depth"] == ["μP"]
     assert titles["transfer_growth"][0].startswith("μP, szp")
     with pytest.raises(UserError, match="along tokens needs a ladder, and it has none"):
-        drawn("transfer_tokens", summary)
+        drawn("transfer_tokens", found)
 
 
-def test_the_sources_rate_is_drawn_where_models_are_grown(summary):
-    figure = drawn("transfer_growth", summary)
+def test_a_band_reaches_from_the_lowest_to_the_highest_seed(found):
+    panel = next(axes for axes in drawn("transfer", found).axes if axes.get_title() == "SP")
+    for band, rung in zip(panel.collections, ladder(found, "sp").rungs, strict=True):
+        seeds = np.array([point.per_seed for point in found.sweeps[rung.sweep].points])
+        drawn_at = band.get_paths()[0].vertices
+        for point, losses in zip(found.sweeps[rung.sweep].points, seeds, strict=True):
+            heights = drawn_at[drawn_at[:, 0] == point.log2_lr][:, 1]
+            assert (heights.min(), heights.max()) == (losses.min(), losses.max())
+
+
+def test_the_sources_rate_is_drawn_where_models_are_grown(found):
+    figure = drawn("transfer_growth", found)
     (line,) = lines(figure.axes[0], "_reference")
     assert list(line.get_xdata()) == [-7, -7]
     assert "the source’s rate" in [text.get_text() for text in figure.legends[0].get_texts()]
-    assert lines(drawn("transfer", summary).axes[0], "_reference") == []
+    assert lines(drawn("transfer", found).axes[0], "_reference") == []
 
 
-def test_optima_are_the_chapters_with_whiskers_slopes_and_arrows(summary):
-    figure = drawn("optima", summary)
+def test_optima_are_the_results_with_whiskers_slopes_and_arrows(found):
+    figure = drawn("optima", found)
     width, depth, growth = figure.axes
     assert [axes.get_xlabel() for axes in figure.axes] == [
         "width", "depth", "growth factor in width",
     ]  # fmt: skip
     texts = [text.get_text().replace("\n", " ") for text in width.get_legend().get_texts()]
-    slope = ladder(summary, "mup")["drift"]["slope"]["value"]
+    slope = ladder(found, "mup").drift.slope.value
     assert any(text.startswith(f"μP: {slope:.2f}".replace("-", "−")) for text in texts)
     curve = next(line for line in width.get_lines() if str(line.get_label()).startswith("μP:"))
-    expected = [rung["best_log2_lr"]["value"] for rung in ladder(summary, "mup")["rungs"]]
+    expected = [rung.best_log2_lr.value for rung in ladder(found, "mup").rungs]
     assert list(curve.get_ydata()) == expected
     assert len(lines(width, "_interval")) == 9
-    edges = [rung for rung in ladder(summary, "sp")["rungs"] if rung["edge"]]
+    edges = [rung for rung in ladder(found, "sp").rungs if rung.edge]
     arrows = [text for text in width.texts if text.arrow_patch is not None]
     assert len(arrows) == len(edges) == 1
     assert [text.xyann for text in arrows] == [(0, -22)]  # towards lower rates
@@ -111,35 +115,34 @@ def test_optima_are_the_chapters_with_whiskers_slopes_and_arrows(summary):
     assert depth.get_legend() is not None
 
 
-def test_the_heat_map_has_the_regret_of_every_two_sizes(summary):
-    figure = drawn("regret", summary)
+def test_the_heat_map_has_the_regret_of_every_two_sizes(found):
+    figure = drawn("regret", found)
     panel = next(axes for axes in figure.axes if axes.get_title() == "SP, width")
     cells = np.asarray(panel.images[0].get_array()) ** 2
     sizes = [32, 64, 128]
-    for pair in ladder(summary, "sp")["pairs"]:
-        shown = cells[sizes.index(pair["proxy"]), sizes.index(pair["target"])]
-        assert shown == pytest.approx(pair["regret_percent"]["value"])
+    for pair in ladder(found, "sp").pairs:
+        shown = cells[sizes.index(pair.proxy), sizes.index(pair.target)]
+        assert shown == pytest.approx(pair.regret_percent.value)
     assert np.diag(cells).tolist() == [0, 0, 0]
     texts = [text.get_text() for text in panel.texts]
-    first = ladder(summary, "sp")["pairs"][0]
-    assert texts[0].startswith(f"{first['regret_percent']['value']:.2f}\nΔ −")
+    first = ladder(found, "sp").pairs[0]
+    assert texts[0].startswith(f"{first.regret_percent.value:.2f}\nΔ −")
     assert not any("szp" in axes.get_title() for axes in figure.axes)
 
 
-def test_tolerance_has_a_point_for_every_pair_and_the_public_band(summary):
-    axes = drawn("tolerance", summary).axes[0]
+def test_tolerance_has_a_point_for_every_pair_and_the_public_band(found):
+    axes = drawn("tolerance", found).axes[0]
     (band,) = lines(axes, "_step law")
     assert dict(zip(*band.get_data(), strict=True)) == STEP_LAW
-    ladders = summary["transfer"]["ladders"]
     points = [tuple(xy) for line in lines(axes, "_pairs") for xy in line.get_xydata()]
-    assert len(points) == sum(len(one["pairs"]) for one in ladders)
-    first = ladder(summary, "sp")["pairs"][0]
-    assert (-first["shift_argmin_log2"]["value"], first["regret_percent"]["value"]) in points
+    assert len(points) == sum(len(one.pairs) for one in found.ladders)
+    first = ladder(found, "sp").pairs[0]
+    assert (-first.shift_argmin_log2.value, first.regret_percent.value) in points
     assert all(regret == 0 for shift, regret in points if shift == 0)
 
 
-def test_ladders_of_one_figure_do_not_share_a_look(summary):
-    axes = drawn("optima", summary).axes[0]
+def test_ladders_of_one_figure_do_not_share_a_look(found):
+    axes = drawn("optima", found).axes[0]
     looks = {
         (to_hex(line.get_color()), line.get_marker())
         for line in axes.get_lines()
@@ -152,14 +155,12 @@ def test_contours_join_equal_losses_of_a_grid():
     inits = [row for std in (0.05, 0.1, 0.2)
              for row in sweep_rows(bowl(-7.0, 2 + abs(np.log2(std / 0.1)) / 20),
                                    hyper_init_std=std)]  # fmt: skip
-    found = to_json(chapter(by_setting(table(inits))))
-    axes = drawn("init", {"sweeps": found["sweeps"], "transfer": found}).axes[0]
+    axes = drawn("init", results(inits)).axes[0]
     assert len(axes.collections) == 3  # squares, and each line twice: white below black
     below = axes.get_xlim()[0]
     assert below < LOG2_LRS[0] - 0.3  # the outermost squares are whole
     gap = [row for row in inits if row["run_id"] != inits[0]["run_id"]]
-    found = to_json(chapter(by_setting(table(gap[3:]))))
-    axes = drawn("init", {"sweeps": found["sweeps"], "transfer": found}).axes[0]
+    axes = drawn("init", results(gap[3:])).axes[0]
     assert len(axes.collections) == 1
 
 
@@ -177,8 +178,7 @@ def setting_rows(values, key="shrink"):
 
 
 def settings_drawn(rows):
-    found = to_json(chapter(by_setting(table(rows))))
-    return drawn("operator_settings", {"sweeps": found["sweeps"], "transfer": found})
+    return drawn("operator_settings", results(rows))
 
 
 def test_an_operators_setting_has_a_line_and_a_star_for_each_growth():
@@ -216,12 +216,12 @@ def test_a_value_that_diverged_is_a_cross():
     assert "diverged" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_a_store_without_varied_settings_has_no_figure_of_them(summary):
+def test_a_store_without_varied_settings_has_no_figure_of_them(found):
     with pytest.raises(UserError, match="three values of an operator's setting at two growths"):
-        drawn("operator_settings", summary)
+        drawn("operator_settings", found)
 
 
 def test_all_figures_of_the_section_are_captioned():
-    own = [entry for entry in FIGURES.values() if entry.section == TRANSFER]
-    assert len(own) == 10
-    assert len({entry.title for entry in own}) == 10
+    entries = {name: entry for name, entry in FIGURES.items() if entry.section == TRANSFER}
+    assert list(entries) == list(transfer.FIGURES)
+    assert len({entry.title for entry in entries.values()}) == 10

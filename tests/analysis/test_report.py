@@ -2,7 +2,9 @@
 
 import copy
 import json
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mugrow.analysis import figures
+from mugrow.analysis import words as fmt
 from mugrow.analysis.measure import recovery
+from mugrow.analysis.measure.savings import State
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import load
-from mugrow.analysis.report import format as fmt
 from mugrow.analysis.report import latex, tables, transfer, words
 from mugrow.analysis.report.build import build
-from mugrow.analysis.summary import summarize
+from mugrow.analysis.stats import Interval
+from mugrow.analysis.summary import ArmSaving, Summary, summarize
+from mugrow.analysis.transfer.results import transfer_results
+from mugrow.analysis.transfer.sweep import by_setting
 from mugrow.bench.record import write_json
 
-Summary = dict[str, Any]
 NOT_SWEPT = (
     "transfer_depth", "transfer_tokens", "transfer_batch", "transfer_growth", "operator_settings",
 )  # fmt: skip
@@ -90,7 +96,7 @@ def test_the_whole_report(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "mugrow run quick" in html
     assert "Not drawn" not in html
     saved = json.loads((study_dir / "summary.json").read_text())
-    assert saved == summarize(load(study_dir))
+    assert saved == to_json(summarize(load(study_dir)))
 
 
 @pytest.mark.usefixtures("one_figure")
@@ -118,8 +124,8 @@ def test_text_from_files_is_escaped(study_dir: Path) -> None:
 @pytest.mark.usefixtures("one_figure")
 def test_page_holds_the_numbers_and_the_circumstances(study_dir: Path, summary: Summary) -> None:
     html = build(study_dir).read_text(encoding="utf-8")
-    for row in summary["finals"]:
-        assert fmt.interval(row["loss"], fmt.loss) in html
+    for row in summary.finals:
+        assert fmt.interval(row.loss, fmt.loss) in html
     runs = load(study_dir).runs
     assert all(run_id in html for run_id in runs["run_id"])
     assert runs["corpus_sha256"].iloc[0] in html
@@ -130,17 +136,17 @@ def test_page_holds_the_numbers_and_the_circumstances(study_dir: Path, summary: 
 
 def test_macros_equal_the_summary(summary: Summary) -> None:
     found = macros_of(latex.macros(summary))
-    for row in summary["savings"]:
-        if (row["label"], row["at"]) != ("szp", "scratch final"):
+    for row in summary.savings:
+        if (row.label, row.at) != ("szp", "scratch final"):
             continue
-        name = f"mugrowQuickWonetwoeightDtwoSzpSpeedup{row['accounting'].capitalize()}"
-        assert float(found[name]) == pytest.approx(row["speedup"]["value"], abs=0.005)
-        assert float(found[f"{name}Lo"]) == pytest.approx(row["speedup"]["lo"], abs=0.005)
-        assert float(found[f"{name}Hi"]) == pytest.approx(row["speedup"]["hi"], abs=0.005)
+        name = f"mugrowQuickWonetwoeightDtwoSzpSpeedup{row.accounting.capitalize()}"
+        assert float(found[name]) == pytest.approx(row.speedup.value, abs=0.005)
+        assert float(found[f"{name}Lo"]) == pytest.approx(row.speedup.lo, abs=0.005)
+        assert float(found[f"{name}Hi"]) == pytest.approx(row.speedup.hi, abs=0.005)
         assert found[f"{name}State"] == "reached"
-    scratch = next(row for row in summary["finals"] if row["label"] == "scratch")
+    scratch = next(row for row in summary.finals if row.label == "scratch")
     name = "mugrowQuickWonetwoeightDtwoScratchLoss"
-    assert float(found[name]) == pytest.approx(scratch["loss"]["value"], abs=5e-5)
+    assert float(found[name]) == pytest.approx(scratch.loss.value, abs=5e-5)
     name = "mugrowQuickSpWidth"
     assert found[f"{name}WthreetwoToWsixfourShift"] == r"\ensuremath{-}1.00"
     assert (found[f"{name}Verdict"], found[f"{name}Drift"]) == ("drifts", r"\ensuremath{-}1.00")
@@ -148,9 +154,9 @@ def test_macros_equal_the_summary(summary: Summary) -> None:
 
 def test_a_censored_macro_is_a_bound(summary: Summary) -> None:
     found = macros_of(latex.macros(summary))
-    row = next(row for row in summary["savings"] if row["state"] == "never_reached")
+    row = next(row for row in summary.savings if row.state == "never_reached")
     name = "mugrowQuickWonetwoeightDtwoHypercloningSpeedupTarget"
-    assert found[name] == rf"\ensuremath{{<}}{row['bound']:.2f}"
+    assert found[name] == rf"\ensuremath{{<}}{row.bound:.2f}"
     assert found[f"{name}State"] == "never reached"
     assert f"{name}Lo" not in found
 
@@ -177,31 +183,33 @@ def test_latex_tables_hold_the_numbers(summary: Summary) -> None:
         assert len(rows) == 1 + len(item.rows)
         assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(item.columns) - 1}
     finals = latex.table(tables.finals(summary))
-    for row in summary["finals"]:
-        assert f"{row['loss']['value']:.4f} [{row['loss']['lo']:.4f}" in finals
+    for row in summary.finals:
+        assert f"{row.loss.value:.4f} [{row.loss.lo:.4f}" in finals
 
 
-def comparison(state: str, **fields: Any) -> dict[str, Any]:
-    row = {
-        "target": "w128-d2", "label": "szp", "at": "scratch final", "at_loss": 2.5,
-        "state": state, "speedup": None, "bound": None,
-    }  # fmt: skip
-    return row | fields
+def comparison(
+    state: State, *, bound: float | None = None, speedup: Interval | None = None
+) -> ArmSaving:
+    return ArmSaving(
+        at_loss=2.5, accounting="target", state=state, speedup=speedup, bound=bound,
+        resamples_reached=4, resamples=4,
+        target="w128-d2", method="szp", label="szp", at="scratch final",
+    )  # fmt: skip
 
 
-def speedup(value: float, lo: float | None, hi: float | None, n: int = 3) -> dict[str, Any]:
-    return comparison("reached", speedup={"value": value, "lo": lo, "hi": hi, "n": n})
+def speedup(value: float, lo: float, hi: float, n: int = 3) -> ArmSaving:
+    return comparison("reached", speedup=Interval(value, lo, hi, n))
 
 
 @pytest.mark.parametrize(
     ("row", "verdict", "text"),
     [
         (speedup(1.5, 1.2, 1.8), "saved", "szp 1.50× [1.20, 1.80]"),
-        (speedup(1.5, 1.2, None), "saved", "szp 1.50× [1.20, ?]"),
+        (speedup(1.5, 1.2, math.inf), "saved", "szp 1.50× [1.20, ?]"),
         (speedup(1.5, 0.9, 1.8), "undecided", "szp 1.50× [0.90, 1.80]"),
-        (speedup(1.5, None, 1.8), "undecided", "szp 1.50× [?, 1.80]"),
+        (speedup(1.5, -math.inf, 1.8), "undecided", "szp 1.50× [?, 1.80]"),
         (speedup(0.8, 0.7, 0.9), "cost", "szp 0.80× [0.70, 0.90]"),
-        (speedup(1.5, None, None, n=1), "one seed", "szp 1.50×"),
+        (speedup(1.5, math.nan, math.nan, n=1), "one seed", "szp 1.50×"),
         (comparison("never_reached", bound=0.93), "never_reached", "szp (speed-up below 0.93×)"),
         (
             comparison("baseline_never_reached", bound=1.4),
@@ -211,14 +219,14 @@ def speedup(value: float, lo: float | None, hi: float | None, n: int = 3) -> dic
         (comparison("outside_range"), "outside_range", "szp"),
     ],
 )
-def test_a_verdict_needs_its_interval(row: dict[str, Any], verdict: str, text: str) -> None:
+def test_a_verdict_needs_its_interval(row: ArmSaving, verdict: str, text: str) -> None:
     assert words.verdict(row) == verdict
     assert words.outcomes([row], [row]) == f"{words.VERDICTS[verdict]} – {text}"
 
 
 def test_an_arm_that_lost_seeds_names_the_loss_it_was_compared_at() -> None:
     rows = [speedup(1.5, 1.2, 1.8), speedup(1.4, 1.2, 1.8), speedup(1.3, 1.2, 1.8)]
-    rows[2] |= {"label": "stack", "at_loss": 2.6}
+    rows[2] = replace(rows[2], label="stack", at_loss=2.6)
     assert words.outcomes(rows, rows).endswith("stack 1.30× [1.20, 1.80] (at 2.6000, on the seeds "
                                                "it finished)")  # fmt: skip
 
@@ -239,27 +247,30 @@ def test_headline_covers_every_accounting_and_the_transfer(summary: Summary) -> 
 
 
 def test_a_rate_that_diverges_at_the_target_is_said(summary: Summary) -> None:
-    nothing = {"value": None, "lo": None, "hi": None, "n": 2}
-    pair = summary["transfer"]["ladders"][0]["pairs"][0]
-    pair |= {"regret_nats": nothing, "regret_percent": nothing, "regret_at": "diverged"}
-    first = next(transfer.sentences(summary["transfer"]))
+    high = Interval(math.inf, math.nan, math.nan, 2)
+    ladder, *others = summary.transfer.ladders
+    pair = replace(ladder.pairs[0], regret_nats=high, regret_percent=high, regret_at="diverged")
+    ladder = replace(ladder, pairs=(pair, *ladder.pairs[1:]))
+    summary = replace(summary, transfer=replace(summary.transfer, ladders=(ladder, *others)))
+    first = next(transfer.sentences(summary.transfer))
     assert first.endswith("keeping the smallest size’s diverges there.")
     assert "regret diverges" in next(words.transferred(summary))
 
 
 def test_every_ladder_has_its_row_of_verdicts(summary: Summary) -> None:
     """Lingle's table: yes or no, and the numbers behind it."""
-    (mup, sp) = transfer.verdicts(summary["transfer"]).rows
+    (mup, sp) = transfer.verdicts(summary.transfer).rows
     assert mup[:4] == ("μP", "width", "w32 w64", "yes")
     assert (sp[3], sp[-2:]) == ("no", ("no", "2"))
     assert "−1.00" in sp[5]
-    skipped = transfer.skipped(summary["transfer"]).rows
+    skipped = transfer.skipped(summary.transfer).rows
     assert {row[1] for row in skipped} == {"w32-d2, init std 0.02", "w32-d2, init std 0.08"}
 
 
 def test_warnings(study_dir: Path, summary: Summary) -> None:
     runs = load(study_dir).runs
-    summary["optima"][0]["edge"] = "high"
+    optima = (replace(summary.optima[0], edge="high"), *summary.optima[1:])
+    summary = replace(summary, optima=optima)
     text = "\n".join(words.warnings(summary, runs))
     assert "on the high edge" in text
     assert f"Among {len(runs)} runs: 1 diverged, 1 pruned" in text
@@ -317,13 +328,14 @@ def test_a_study_of_one_width_says_why_nothing_shows_transfer(study_dir: Path) -
 
 def test_macros_say_what_an_operators_setting_costs(summary: Summary) -> None:
     directory = Path(__file__).parents[2] / "results" / "reference" / "transfer-growth"
-    summary["transfer"] = summarize(load(directory))["transfer"]
+    summary = replace(summary, transfer=transfer_results(by_setting(load(directory).runs)))
     found = macros_of(latex.macros(summary))
     assert found["mugrowQuickMupSzpShrinkVerdict"] == "inconclusive"
     assert found["mugrowQuickMupSzpShrinkOnepointfiveBest"] == "0.6"
-    kept = summary["transfer"]["operator_settings"]["compared"][1]["rungs"][2]["kept"]
+    kept = summary.transfer.operator_settings.compared[1].rungs[2].kept
+    assert kept is not None
     name = "mugrowQuickMupSzpShrinkOnepointfiveToFourRegretPercentHi"
-    assert found[name] == f"{kept['regret_percent']['hi']:.2f}"
+    assert found[name] == f"{kept.regret_percent.hi:.2f}"
 
 
 @pytest.mark.usefixtures("one_figure")
@@ -354,9 +366,7 @@ def test_numbers_as_text() -> None:
     assert fmt.number(-0.00001, 4) == "0.0000"
     assert fmt.number(-0.25, 2) == "−0.25"
     assert fmt.loss(None) == fmt.MISSING
-    assert fmt.interval({"value": 1.234, "lo": 1.1, "hi": 1.31, "n": 3}, fmt.times) == (
-        "1.23× [1.10, 1.31]"
-    )
+    assert fmt.interval(Interval(1.234, 1.1, 1.31, 3), fmt.times) == ("1.23× [1.10, 1.31]")
     assert fmt.flops(999.9e9) == "1 TFLOP"
     assert fmt.flops(0) == "0 FLOP"
     assert [fmt.seconds(s) for s in (5, 300, 9000)] == ["5 s", "5 min", "2.5 h"]

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from mugrow.analysis.measure.arms import label_targets
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store, load
-from mugrow.analysis.summary import summarize, to_json
+from mugrow.analysis.summary import summarize
 from mugrow.bench.spec import UserError
 
 
@@ -18,13 +19,19 @@ def store(study_dir: Path) -> Store:
     return load(study_dir)
 
 
+def summarized(store: Store) -> dict[str, Any]:
+    """As ``summary.json`` has it."""
+    plain: dict[str, Any] = to_json(summarize(store))
+    return plain
+
+
 def only(rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
     (row,) = [row for row in rows if wanted.items() <= row.items()]
     return row
 
 
 def test_the_summary_is_json_without_nan(store: Store) -> None:
-    summary = summarize(store)
+    summary = summarized(store)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert (summary["study"], summary["n_seeds"]) == ("quick", 2)
     assert summary["interval"] == {
@@ -35,7 +42,7 @@ def test_the_summary_is_json_without_nan(store: Store) -> None:
 
 
 def test_sweeps_and_optima(store: Store) -> None:
-    summary = summarize(store)
+    summary = summarized(store)
     sweep = only(summary["sweeps"], parametrization="sp", width=64)
     assert sweep["vertex_log2_lr"] == pytest.approx(-7.8)
     assert sweep["curvature"] == pytest.approx(0.06)
@@ -61,7 +68,7 @@ def test_sweeps_and_optima(store: Store) -> None:
 
 
 def test_transfer_and_drift(store: Store) -> None:
-    transfer = summarize(store)["transfer"]
+    transfer = summarized(store)["transfer"]
     mup, sp = (only(transfer["ladders"], parametrization=name) for name in ("mup", "sp"))
     assert (mup["axis"], mup["variant"], mup["n_seeds"]) == ("width", "", 2)
     assert [rung["size"] for rung in mup["rungs"]] == [32, 64]
@@ -82,7 +89,7 @@ def test_transfer_and_drift(store: Store) -> None:
 
 
 def test_a_rung_names_its_sweep(store: Store) -> None:
-    summary = summarize(store)
+    summary = summarized(store)
     for ladder in summary["transfer"]["ladders"]:
         for rung in ladder["rungs"]:
             sweep = summary["sweeps"][rung["sweep"]]
@@ -92,7 +99,7 @@ def test_a_rung_names_its_sweep(store: Store) -> None:
 
 
 def test_finals(store: Store) -> None:
-    finals = summarize(store)["finals"]
+    finals = summarized(store)["finals"]
     assert [row["label"] for row in finals] == ["scratch", "hypercloning", "szp"]
     scratch, szp = finals[0], finals[2]
     end = 3.5 - 0.25 * math.log2(10)
@@ -114,7 +121,7 @@ def test_finals(store: Store) -> None:
 
 
 def test_savings_by_hand(store: Store) -> None:
-    summary = summarize(store)
+    summary = summarized(store)
     szp, scratch = summary["finals"][2], summary["finals"][0]
     expected = {
         "target": 2.0,
@@ -138,7 +145,7 @@ def test_savings_by_hand(store: Store) -> None:
 
 
 def test_savings_curves(store: Store) -> None:
-    curves = summarize(store)["savings_curves"]
+    curves = summarized(store)["savings_curves"]
     assert [(row["label"], row["accounting"]) for row in curves] == [
         (label, accounting)
         for label in ("hypercloning", "szp")
@@ -154,7 +161,7 @@ def test_savings_curves(store: Store) -> None:
 
 
 def test_costs(store: Store) -> None:
-    costs = summarize(store)["costs"]
+    costs = summarized(store)["costs"]
     runs = store.runs
     assert costs["proxy_flops"] == runs.loc[runs["role"] == "proxy", "flops"].sum()
     assert costs["wall_s"] == 2.5 * len(runs)
@@ -173,7 +180,7 @@ def test_a_partial_study_has_empty_lists(store: Store, roles: list[str]) -> None
         runs=store.runs[store.runs["role"].isin(roles)],
         trials=store.trials if "proxy" in roles else store.trials.iloc[:0],
     )
-    summary = summarize(part)
+    summary = summarized(part)
     json.dumps(summary, allow_nan=False)
     assert bool(summary["sweeps"]) == ("proxy" in roles)
     assert bool(summary["finals"]) == bool(summary["savings"]) == ("target" in roles)
@@ -183,7 +190,7 @@ def test_a_partial_study_has_empty_lists(store: Store, roles: list[str]) -> None
 def test_a_target_without_its_baseline_has_finals_and_no_savings(store: Store) -> None:
     runs = store.runs
     grown = runs[~((runs["role"] == "target") & (runs["method"] == "scratch"))]
-    summary = summarize(dataclasses.replace(store, runs=grown))
+    summary = summarized(dataclasses.replace(store, runs=grown))
     assert [row["label"] for row in summary["finals"]] == ["hypercloning", "szp"]
     assert summary["finals"][0]["minus_scratch"] is None
     assert summary["savings"] == summary["savings_curves"] == []
@@ -202,21 +209,21 @@ def with_status(store: Store, status: str, **where: Any) -> Store:
 
 
 def test_diverged_targets_are_counted_and_left_out(store: Store) -> None:
-    summary = summarize(with_status(store, "diverged", role="target", method="szp", seed=1))
+    summary = summarized(with_status(store, "diverged", role="target", method="szp", seed=1))
     szp = only(summary["finals"], label="szp")
     assert (szp["n_seeds"], szp["diverged"]) == (2, 1)
     assert (szp["loss"]["n"], szp["loss"]["lo"], szp["minus_scratch"]["n"]) == (1, None, 1)
     row = only(summary["savings"], label="szp", accounting="target")
     assert row["speedup"]["n"] == 1
     assert row["speedup"]["value"] == pytest.approx(2.0)
-    everything = summarize(with_status(store, "diverged", role="target", method="szp"))
+    everything = summarized(with_status(store, "diverged", role="target", method="szp"))
     szp = only(everything["finals"], label="szp")
     assert szp["loss"] == {"value": None, "lo": None, "hi": None, "n": 0}
     assert not [row for row in everything["savings"] if row["label"] == "szp"]
 
 
 def test_sweeps_in_which_nothing_finished(store: Store) -> None:
-    summary = summarize(with_status(store, "diverged", role="proxy", parametrization="sp"))
+    summary = summarized(with_status(store, "diverged", role="proxy", parametrization="sp"))
     assert {row["parametrization"] for row in summary["optima"]} == {"mup"}
     (ladder,) = summary["transfer"]["ladders"]
     assert ladder["parametrization"] == "mup"

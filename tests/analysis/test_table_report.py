@@ -11,9 +11,12 @@ import pytest
 from law_studies import run_rows
 from test_report import macros_of
 
+from mugrow.analysis.laws.law import ScalingLaws
 from mugrow.analysis.laws.rows import RowPolicy
+from mugrow.analysis.laws.scaling import scaling_laws
 from mugrow.analysis.laws.table_rows import Columns
-from mugrow.analysis.report import latex, laws
+from mugrow.analysis.read.plain import to_json
+from mugrow.analysis.report import latex, laws, table_report
 from mugrow.analysis.report.table_report import build_table
 from mugrow.bench.spec import UserError
 
@@ -35,22 +38,39 @@ COLUMNS = Columns(n="size", d="seen", loss="nats", method="arm")
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a table of two methods, one of them with a wicked name."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ScalingLaws]:
+    """The report of a table of two methods, one of them with a wicked name, and its laws."""
     folder = tmp_path_factory.mktemp("table")
     table = table_of(folder / "a&b <i>.csv", EVIL)
-    return build_table(table, folder / "out", COLUMNS, resamples=20).parent
+    kept: list[ScalingLaws] = []
+
+    def keep(*words: Any) -> ScalingLaws:
+        kept.append(scaling_laws(*words))
+        return kept[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table_report, "scaling_laws", keep)
+        page = build_table(table, folder / "out", COLUMNS, resamples=20)
+    return page.parent, kept[0]
 
 
 @pytest.fixture(scope="module")
-def found(report: Path) -> dict[str, Any]:
-    numbers: dict[str, Any] = json.loads((report / "laws.json").read_text())
-    return numbers
+def report(made: tuple[Path, ScalingLaws]) -> Path:
+    return made[0]
 
 
-def test_the_whole_report_of_a_table(report: Path, found: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def found(made: tuple[Path, ScalingLaws]) -> ScalingLaws:
+    return made[1]
+
+
+def test_the_file_has_the_numbers_of_the_laws(report: Path, found: ScalingLaws) -> None:
+    assert json.loads((report / "laws.json").read_text()) == to_json(found)
+
+
+def test_the_whole_report_of_a_table(report: Path, found: ScalingLaws) -> None:
     html = unescape((report / "index.html").read_text(encoding="utf-8"))
-    assert {one["label"]: one["status"] for one in found["laws"]} == {
+    assert {one.label: one.status for one in found.laws} == {
         "scratch": "converged", EVIL: "converged",
     }  # fmt: skip
     files = {path.relative_to(report).as_posix() for path in report.rglob("*.*")}
@@ -70,18 +90,20 @@ def test_the_whole_report_of_a_table(report: Path, found: dict[str, Any]) -> Non
     assert len(ids) == len(set(ids))
 
 
-def test_macros_equal_the_numbers(report: Path, found: dict[str, Any]) -> None:
+def test_macros_equal_the_numbers(report: Path, found: ScalingLaws) -> None:
     macros = macros_of((report / "macros.tex").read_text())
-    for law in found["laws"]:
-        name = latex.camel("mugrow", "a&b <i>", "law", law["label"])
+    for law in found.laws:
+        assert law.fit is not None
+        assert law.drawn is not None
+        name = latex.camel("mugrow", "a&b <i>", "law", law.label)
         assert macros[f"{name}Status"] == "converged"
-        assert float(macros[f"{name}E"]) == pytest.approx(law["params"]["E"], rel=1e-3)
-        low, high = law["intervals"]["E"]
+        assert float(macros[f"{name}E"]) == pytest.approx(law.params["E"], rel=1e-3)
+        low, high = law.fit.intervals["E"]
         assert float(macros[f"{name}ELo"]) == pytest.approx(low, rel=1e-3)
         assert float(macros[f"{name}EHi"]) == pytest.approx(high, rel=1e-3)
-        at = latex.spelled(f"{law['optimal'][-1]['c']:.3g}")
-        loss = law["optimal"][-1]["loss"]
-        assert float(macros[f"{name}At{at}Loss"]) == pytest.approx(loss, abs=1e-4)
+        best = law.drawn.optimal[-1]
+        at = latex.spelled(f"{best.c:.3g}")
+        assert float(macros[f"{name}At{at}Loss"]) == pytest.approx(best.loss, abs=1e-4)
 
 
 def test_names_of_a_table_are_escaped(report: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from conftest import DATA
 from transfer_rows import LOG2_LRS, NARROW, bowl, source_rows, starts, sweep_rows, table
 
-from mugrow.analysis.transfer.chapter import ladder_labels, sweep_labels
 from mugrow.analysis.transfer.ladder import ladders
+from mugrow.analysis.transfer.results import ladder_labels, sweep_labels
 from mugrow.analysis.transfer.sweep import sweeps
 
 
@@ -85,14 +85,14 @@ def test_heads_that_grow_are_another_ladder():
 
 def growth(best, *factors, method="szp", shrink=0.4):
     sources = source_rows(-7.25)
-    own = starts(sources, method, shrink=shrink)
+    grown_from = starts(sources, method, shrink=shrink)
     rows = [
         row
         for factor in factors
         for offset, role in ((-1.5, "proxy"), (-1, "proxy"), (-0.5, "proxy"), (0, "target"),
                              (0.5, "proxy"), (1, "proxy"), (1.5, "proxy"))
         for row in sweep_rows(bowl(best), log2_lrs=[-7.25 + offset], model_width=int(32 * factor),
-                              starts=own, role=role)
+                              starts=grown_from, role=role)
     ]  # fmt: skip
     return sources, rows
 

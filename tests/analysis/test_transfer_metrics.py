@@ -11,7 +11,7 @@ from mugrow.analysis.transfer.asymptote import asymptotes, limits
 from mugrow.analysis.transfer.cost import cost
 from mugrow.analysis.transfer.ladder import AXES, Ladder
 from mugrow.analysis.transfer.metrics import drift, measured, pairs, rung, same_argmin
-from mugrow.analysis.transfer.sweep import Source, Sweep
+from mugrow.analysis.transfer.sweep import Sweep, SweepSource
 from mugrow.analysis.transfer.verdict import verdict
 
 GRID = np.array(LOG2_LRS)
@@ -105,10 +105,10 @@ def test_the_verdict_is_on_the_regret_of_the_parabolas_where_there_are_any():
 
 def test_regret_of_a_rate_between_those_tested_or_outside_or_diverged():
     proxy = losses(-7.0)
-    for shifted, how in ((GRID + 0.25, "interpolated"), (GRID + 4, "unknown")):
+    for shifted, known in ((GRID + 0.25, "interpolated"), (GRID + 4, "unknown")):
         target = sweep(losses(-8.0), 64, grid=shifted)
         found = measured(Ladder(WIDTH, (32, 64), (sweep(proxy), target), ()))
-        assert pair(found, 32, 64).regret_at == how
+        assert pair(found, 32, 64).regret_at == known
     diverging = losses(-8.5)
     diverging[:, GRID > -7.5] = np.inf
     one = pair(measured(ladder(proxy, diverging)), 32, 64)
@@ -169,7 +169,7 @@ def test_costs_by_hand():
     scratch = cost(found, 1, 0)
     assert scratch.search == 30 / 4
     assert scratch.total == pytest.approx((30 + 4) / (120 + 4))
-    source = Source(width=32, depth=2, log2_lr=-7.0, flops=5.0, flops_tuning=20.0)
+    source = SweepSource(width=32, depth=2, log2_lr=-7.0, flops=5.0, flops_tuning=20.0)
     twin = sweep(losses(-7.0), 64, 2.0)
     grown = sweep(losses(-7.0), 64, 2.0, source=source)
     with_twin = cost(Ladder(WIDTH, (2.0,), (grown,), (twin,), -7.0), 0, None)

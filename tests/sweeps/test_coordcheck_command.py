@@ -1,6 +1,7 @@
 """``mugrow coordcheck``: what it prints, draws and refuses."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_the_figure_is_of_the_rows(mugrow, tmp_path, monkeypatch):
     rows = json.loads(ended.out)
     assert figure.read_text().startswith("<?xml")
     assert len(drawn) == 10 * 2
-    assert all(json.loads(json.dumps(row)) in rows for panel in drawn for row in panel)
+    assert all(json.loads(json.dumps(asdict(row))) in rows for panel in drawn for row in panel)
 
 
 def test_depth_and_growth_say_what_they_are(mugrow):

@@ -6,12 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mugrow.analysis.advice.plan import Plan, decoder_flops_per_token, mlp_params, source_share
+from mugrow.analysis.advice.plan import (
+    GrowthPlan,
+    decoder_flops_per_token,
+    mlp_params,
+    source_share,
+)
 from mugrow.analysis.measure.savings import ACCOUNTINGS
 from mugrow.analysis.stats import Interval
 from mugrow.bench.spec import UserError
 
-PLAN = Plan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=2e9)
+PLAN = GrowthPlan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=2e9)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +29,7 @@ def test_source_share_at_equal_tokens_a_parameter(factor, share):
 @given(st.floats(1.01, 100), st.floats(1, 1e3), st.floats(1, 1e3))
 def test_source_share_is_that_of_the_plan(factor, source_ratio, target_ratio):
     small = 1e8
-    plan = Plan(
+    plan = GrowthPlan(
         target_params=small * factor,
         target_tokens=small * factor * target_ratio,
         source_params=small,
@@ -36,7 +41,7 @@ def test_source_share_is_that_of_the_plan(factor, source_ratio, target_ratio):
 
 def test_three_accountings_by_hand():
     """Half the target's cost, a source of a quarter, tuning of half."""
-    plan = Plan(
+    plan = GrowthPlan(
         target_params=2e8,
         target_tokens=4e9,
         source_params=1e8,
@@ -63,7 +68,7 @@ def test_an_arm_that_never_gets_there_saves_minus_infinity():
 
 def test_who_pays_for_the_source_decides_the_accounting():
     assert PLAN.accounting == "source"
-    sunk = Plan(
+    sunk = GrowthPlan(
         target_params=2e8, target_tokens=1, source_params=1e8, source_tokens=1, source_sunk=True
     )
     assert sunk.accounting == "target"
@@ -74,13 +79,13 @@ def test_who_pays_for_the_source_decides_the_accounting():
 def test_sizes_are_positive_finite_numbers(name, value):
     sizes = {"target_params": 2e8, "target_tokens": 1e9, "source_params": 1e8, "source_tokens": 1e9}
     with pytest.raises(UserError, match=f"^{name} must be a number from 1 to 1e"):
-        Plan(**(sizes | {name: value}))
+        GrowthPlan(**(sizes | {name: value}))
 
 
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
 def test_tuning_is_not_negative(value):
     with pytest.raises(UserError, match="tuning_budget"):
-        Plan(
+        GrowthPlan(
             target_params=2,
             target_tokens=1,
             source_params=1,
@@ -91,7 +96,7 @@ def test_tuning_is_not_negative(value):
 
 def test_a_source_is_smaller_than_its_target():
     with pytest.raises(UserError, match=r"source_params 2e\+08 is not below target params 2e\+08"):
-        Plan(target_params=2e8, target_tokens=1e9, source_params=2e8, source_tokens=1e9)
+        GrowthPlan(target_params=2e8, target_tokens=1e9, source_params=2e8, source_tokens=1e9)
 
 
 def test_tuning_on_narrow_models_as_ma_et_al_count_it():

@@ -2,22 +2,23 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mugrow.analysis.advice.advise import Question, advise, decide
-from mugrow.analysis.advice.evidence import Evidence
-from mugrow.analysis.advice.plan import LARGEST, Plan
+from mugrow.analysis.advice.evidence import Evidence, Reach
+from mugrow.analysis.advice.plan import LARGEST, GrowthPlan
 from mugrow.analysis.measure.savings import ACCOUNTINGS
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import load
 from mugrow.analysis.stats import Interval
 from mugrow.bench.spec import UserError
 
 # the source costs a quarter of the target
-PLAN = Plan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=2e9)
+PLAN = GrowthPlan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=2e9)
 VERDICTS = {"grow", "scratch", "too close to call", "cannot say"}
 
 
@@ -28,7 +29,7 @@ def evidence(lo, hi, limit="", name="law"):
         citation="",
         estimate=Interval(middle, lo, hi, 3),
         ends="bootstrap",
-        reach={},
+        reach=Reach(1.0, 1.0, 1.0),
         limit=limit,
     )
 
@@ -74,7 +75,7 @@ def test_the_closest_evidence_that_reaches_decides():
 
 
 def test_a_source_as_dear_as_the_target_needs_no_law():
-    dear = Plan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=8e9)
+    dear = GrowthPlan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=8e9)
     assert decide(dear, [[evidence(0, 0.1)]])[0] == "scratch"
     assert decide(replace(dear, source_sunk=True), [[evidence(0, 0.1)]])[0] == "grow"
 
@@ -84,19 +85,19 @@ def test_a_source_as_dear_as_the_target_needs_no_law():
 
 def test_without_a_store_the_interval_is_unknown():
     advice = advise(Question(params=2.87e8, tokens=5.74e9))
-    law = advice["evidence"][0]
-    assert law["decides"]
-    assert law["interval"].startswith("unknown")
-    assert advice["verdict"] == "too close to call"
-    assert advice["source"]["share"] == pytest.approx(0.25)
+    law = advice.evidence[0]
+    assert law.decides
+    assert law.interval.startswith("unknown")
+    assert advice.verdict == "too close to call"
+    assert advice.source.share == pytest.approx(0.25)
 
 
 def test_far_from_all_data_it_cannot_say():
     advice = advise(Question(params=7e10, tokens=1.4e12))
-    assert advice["verdict"] == "cannot say"
-    assert not any(one["decides"] for one in advice["evidence"])
-    assert all(one["cost_ratio"]["lo"] is None for one in advice["evidence"])
-    assert advice["evidence"][0]["extrapolation"]["params"] > 50
+    assert advice.verdict == "cannot say"
+    assert not any(one.decides for one in advice.evidence)
+    assert all(math.isnan(one.cost_ratio.lo) for one in advice.evidence)
+    assert advice.evidence[0].extrapolation.params > 50
 
 
 def test_savings_of_evidence_are_those_of_its_cost_ratio():
@@ -108,13 +109,13 @@ def test_savings_of_evidence_are_those_of_its_cost_ratio():
         tuning_flops=6e8 * 6e9,
     )
     advice = advise(question)
-    ratio, savings = (advice["evidence"][0][key] for key in ("cost_ratio", "savings"))
+    ratio, savings = advice.evidence[0].cost_ratio, advice.evidence[0].savings
     assert tuple(savings) == ACCOUNTINGS
     share, tuning = 0.25, 1 / 6
-    assert savings["target"]["value"] == pytest.approx(1 - ratio["value"])
-    assert savings["source"]["lo"] == pytest.approx(1 - ratio["hi"] - share)
-    expected = 1 - (ratio["value"] + share + tuning) / (1 + tuning)
-    assert savings["full"]["value"] == pytest.approx(expected)
+    assert savings["target"].value == pytest.approx(1 - ratio.value)
+    assert savings["source"].lo == pytest.approx(1 - ratio.hi - share)
+    expected = 1 - (ratio.value + share + tuning) / (1 + tuning)
+    assert savings["full"].value == pytest.approx(expected)
 
 
 def test_advice_from_a_store_at_its_own_target(study_dir):
@@ -123,41 +124,41 @@ def test_advice_from_a_store_at_its_own_target(study_dir):
     target = store.runs[store.runs["role"] == "target"].iloc[0]
     question = Question(params=float(target["params"]), tokens=float(target["tokens"]))
     advice = advise(question, store)
-    assert advice["verdict"] == "grow"
-    assert "szp measured at w128-d2" in advice["rule"]
-    assert advice["source"]["rule"] == "szp, as measured at w128-d2"
-    cloning = next(one for one in advice["evidence"] if one["name"].startswith("hypercloning"))
-    assert cloning["state"] == "never_reached"
-    szp = next(one for one in advice["evidence"] if one["name"].startswith("szp"))
+    assert advice.verdict == "grow"
+    assert "szp measured at w128-d2" in advice.rule
+    assert advice.source.rule == "szp, as measured at w128-d2"
+    cloning = next(one for one in advice.evidence if one.name.startswith("hypercloning"))
+    assert cloning.state == "never_reached"
+    szp = next(one for one in advice.evidence if one.name.startswith("szp"))
     source = store.runs[store.runs["role"] == "source"].iloc[0]
     share = source["params"] * 80 / (target["params"] * 100)
-    assert szp["savings"]["source"]["value"] == pytest.approx(0.5 - share)
-    assert szp["extrapolation"] == pytest.approx({"params": 1, "tokens": 1, "flops": 1})
+    assert szp.savings["source"].value == pytest.approx(0.5 - share)
+    assert astuple(szp.extrapolation) == pytest.approx((1, 1, 1))
 
 
 def test_a_store_says_nothing_of_targets_far_away(study_dir):
     advice = advise(Question(params=7e10, tokens=1.4e12), load(study_dir))
-    assert advice["verdict"] == "cannot say"
-    measured = [one for one in advice["evidence"] if "measured" in one["name"]]
+    assert advice.verdict == "cannot say"
+    measured = [one for one in advice.evidence if "measured" in one.name]
     assert len(measured) == 2
-    assert all("beyond a factor" in one["limit"] for one in measured)
+    assert all("beyond a factor" in one.limit for one in measured)
 
 
 def test_the_experiment_is_cheaper_than_the_target_and_adds_up():
     advice = advise(Question(params=1e9, tokens=2e10))
-    ladder = advice["experiment"]
+    ladder = advice.experiment
     cost = runs = 0.0
-    for params in ladder["target_params"]:
-        source = params / ladder["growth_factor"]
-        cost += 6 * source**2 * ladder["source_tokens_per_param"]
+    for params in ladder.target_params:
+        source = params / ladder.growth_factor
+        cost += 6 * source**2 * ladder.source_tokens_per_param
         runs += 1
-        for ratio in ladder["tokens_per_param"]:
+        for ratio in ladder.tokens_per_param:
             cost += 2 * 6 * params**2 * ratio
             runs += 2
-    assert ladder["flops"] == pytest.approx(ladder["seeds"] * cost)
-    assert ladder["runs"] == ladder["seeds"] * runs
-    assert ladder["share_of_target"] == pytest.approx(ladder["flops"] / 1.2e20)
-    assert ladder["share_of_target"] < 1
+    assert ladder.flops == pytest.approx(ladder.seeds * cost)
+    assert ladder.runs == ladder.seeds * runs
+    assert ladder.share_of_target == pytest.approx(ladder.flops / 1.2e20)
+    assert ladder.share_of_target < 1
 
 
 sizes = st.floats(0, 30).map(lambda power: 10.0**power)
@@ -180,8 +181,8 @@ def test_any_question_is_answered_or_is_one_line(params, tokens, source, sunk, t
         small, trained = source or proposed
         assert not (1 <= small < params and 1 <= trained <= LARGEST)
         return
-    assert advice["verdict"] in VERDICTS
-    json.dumps(advice, allow_nan=False)
+    assert advice.verdict in VERDICTS
+    json.dumps(to_json(advice), allow_nan=False)
 
 
 # --- mugrow advise -----------------------------------------------------------------------------

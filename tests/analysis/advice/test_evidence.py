@@ -8,8 +8,8 @@ import pytest
 
 from mugrow.analysis.advice.evidence import ideal_growth, published_warmstart
 from mugrow.analysis.advice.measured import NEAR, measure, target_runs
-from mugrow.analysis.advice.plan import Plan
-from mugrow.analysis.advice.staged import KAPLAN, optimal_schedule
+from mugrow.analysis.advice.plan import GrowthPlan
+from mugrow.analysis.advice.staged import KAPLAN, optimal_growth_point
 from mugrow.analysis.read.store import Store, load
 from mugrow.bench.spec import UserError
 
@@ -17,7 +17,7 @@ SMALL = Path(__file__).parents[3] / "results" / "reference" / "small"
 
 
 def plan(params=6e8, ratio=10.0, factor=2.0, source_ratio=20.0, **more):
-    return Plan(
+    return GrowthPlan(
         target_params=params,
         target_tokens=params * ratio,
         source_params=params / factor,
@@ -35,9 +35,9 @@ def test_published_laws_decide_within_their_range():
     assert evidence.cost_ratio.lo < evidence.cost_ratio.value < evidence.cost_ratio.hi
     assert evidence.basis.startswith("unknown; ")
     largest = 1_217_722_368
-    assert evidence.reach["params"] == pytest.approx(6e8 / largest)
-    assert evidence.reach["tokens"] == pytest.approx(6e9 / (30 * largest))
-    assert evidence.reach["flops"] == pytest.approx(6e8 * 6e9 / (30 * largest**2))
+    assert evidence.reach.params == pytest.approx(6e8 / largest)
+    assert evidence.reach.tokens == pytest.approx(6e9 / (30 * largest))
+    assert evidence.reach.flops == pytest.approx(6e8 * 6e9 / (30 * largest**2))
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def test_published_laws_lose_their_ends_outside_it(far, limit):
 @pytest.mark.parametrize("factor", [2.0, 4.0, 8.0])
 def test_ideal_growth_at_the_best_point_saves_what_the_schedule_says(factor):
     """Two ways to the same number: token counts through the law, and the optimum in units of u."""
-    best, params = optimal_schedule(factor), 1e9
+    best, params = optimal_growth_point(factor), 1e9
     small = params / factor
     start, end = best.loss_ratio * KAPLAN.floor(small), KAPLAN.floor(params) * 1.1
-    evidence_plan = Plan(
+    evidence_plan = GrowthPlan(
         target_params=params,
         target_tokens=KAPLAN.flops(params, end) / (6 * params),
         source_params=small,
@@ -110,7 +110,7 @@ def plan_like(one, **times):
     """The plan that was measured, each part multiplied."""
     target = one.params * times.get("params", 1)
     source = target / one.growth_factor / times.get("factor", 1)
-    return Plan(
+    return GrowthPlan(
         target_params=target,
         target_tokens=one.tokens * times.get("tokens", 1),
         source_params=source,

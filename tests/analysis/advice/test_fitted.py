@@ -12,14 +12,14 @@ from mugrow.analysis.advice import fitted
 from mugrow.analysis.advice.experiment import settle
 from mugrow.analysis.advice.fitted import cost_ratio, finals, law_evidence
 from mugrow.analysis.advice.measured import target_runs
-from mugrow.analysis.advice.plan import Plan
+from mugrow.analysis.advice.plan import GrowthPlan
 from mugrow.analysis.read.store import load
 
 KAPPA, RHO, D0 = 0.6, 0.8, 4e9
 
 
 def plan(params=4e9, ratio=20.0, factor=2.0, source_ratio=20.0):
-    return Plan(
+    return GrowthPlan(
         target_params=params,
         target_tokens=params * ratio,
         source_params=params / factor,
@@ -84,8 +84,8 @@ def test_the_truth_of_a_ladder_is_found(factors, monkeypatch):
     assert evidence.decides, evidence.limit
     truth = cost_ratio(asked, KAPPA, RHO, D0)
     assert evidence.cost_ratio.value == pytest.approx(truth, rel=1e-5)
-    assert evidence.reach["params"] == pytest.approx(3)
-    assert evidence.reach["tokens"] == pytest.approx(0.75)
+    assert evidence.reach.params == pytest.approx(3)
+    assert evidence.reach.tokens == pytest.approx(0.75)
 
 
 def test_noise_gives_an_interval_around_the_truth(monkeypatch):
@@ -146,9 +146,9 @@ def test_the_experiment_advised_identifies_the_law(monkeypatch):
     asked = plan(params=1e9)
     asked_for = settle(asked)
     rows = ladder(
-        factors=(asked_for["growth_factor"],),
-        sizes=asked_for["target_params"],
-        ratios=asked_for["tokens_per_param"],
+        factors=(asked_for.growth_factor,),
+        sizes=asked_for.target_params,
+        ratios=asked_for.tokens_per_param,
     )
     (evidence,) = law_evidence(asked, rows, "synthetic")
     assert evidence.decides, evidence.limit

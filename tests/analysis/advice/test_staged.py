@@ -12,7 +12,7 @@ from mugrow.analysis.advice.staged import (
     KaplanSteps,
     growth_tokens,
     learning_rate,
-    optimal_schedule,
+    optimal_growth_point,
 )
 
 FIXED_BATCH = KaplanSteps(critical_batch=False)
@@ -59,13 +59,13 @@ def test_step_ratio_at_the_published_thresholds(slope, width, depth, both):
         (16, 1.0638, -0.0374, 6.16, 0.059, 0.142),
     ],
 )
-def test_optimal_schedule(factor, loss_ratio, slope, step_ratio, saving, saving_fixed_batch):
-    best = optimal_schedule(factor)
+def test_optimal_growth_point(factor, loss_ratio, slope, step_ratio, saving, saving_fixed_batch):
+    best = optimal_growth_point(factor)
     assert best.loss_ratio == pytest.approx(loss_ratio, abs=5e-5)
     assert best.slope == pytest.approx(slope, abs=5e-5)
     assert best.step_ratio == pytest.approx(step_ratio, abs=5e-3)
     assert best.saving == pytest.approx(saving, abs=5e-4)
-    assert optimal_schedule(factor, FIXED_BATCH).saving == pytest.approx(
+    assert optimal_growth_point(factor, FIXED_BATCH).saving == pytest.approx(
         saving_fixed_batch, abs=5e-4
     )
 
@@ -74,7 +74,7 @@ def test_optimal_schedule(factor, loss_ratio, slope, step_ratio, saving, saving_
 def test_no_other_point_of_growth_saves_more(factor):
     """By the costs in FLOPs, at both batch policies, and never more than the chapter claims."""
     for law, limit in ((KAPLAN, 0.080), (FIXED_BATCH, 0.150)):
-        best = optimal_schedule(factor, law)
+        best = optimal_growth_point(factor, law)
         small, large = 1e8, 1e8 * factor
         end = law.floor(large) / (1 - law.optimal_reducible)
 
@@ -112,5 +112,5 @@ def test_below_the_floor_is_never_reached():
 
 def test_growth_tokens_bring_the_small_model_to_the_loss_of_growth():
     tokens = growth_tokens(4e9, 4)
-    wanted = optimal_schedule(4).loss_ratio * KAPLAN.floor(1e9)
+    wanted = optimal_growth_point(4).loss_ratio * KAPLAN.floor(1e9)
     assert KAPLAN.loss(1e9, tokens) == pytest.approx(wanted, rel=1e-9)

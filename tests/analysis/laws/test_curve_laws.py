@@ -15,7 +15,7 @@ from mugrow.analysis.laws import decisions, get_form, momentum, multipower
 from mugrow.analysis.laws.fit import fit
 from mugrow.analysis.laws.form import Options
 from mugrow.analysis.laws.result import FitResult
-from mugrow.analysis.laws.schedules import Run, Schedule, runs, schedule
+from mugrow.analysis.laws.schedules import LoggedRun, RateSchedule, runs, schedule
 from mugrow.analysis.stats import Array
 from mugrow.bench.spec import UserError
 
@@ -109,7 +109,7 @@ def test_a_multi_power_law_with_a_parameter_known(name: str) -> None:
     known = {name: params[multipower.PARAMS.index(name)]}
     result = fit(get_form("multipower"), table, groups=names, fixed=known)
     assert result.status == "converged"
-    assert result.extras["fixed"] == known
+    assert result.extras.fixed == known
     assert list(result.params.values()) == pytest.approx(params, rel=1e-5)
 
 
@@ -127,9 +127,9 @@ def test_few_runs_make_few_different_resamples(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(decisions, "minimise", counted)
     result = fit(get_form("momentum"), table, groups=names, bootstrap=300)
     assert fitted == [10]
-    assert result.bootstrap["resamples"] == 300
+    assert result.bootstrap.resamples == 300
     one_run = sum(len(set(drawn)) == 1 for drawn in product(range(3), repeat=3)) / 27
-    assert result.bootstrap["converged"] > 300 * (1 - 2 * one_run)
+    assert result.bootstrap.converged > 300 * (1 - 2 * one_run)
 
 
 def test_multi_power_drop_is_the_sum_of_the_paper() -> None:
@@ -231,7 +231,7 @@ def scores(predicted: np.ndarray, table: Table, names: list[str]) -> tuple[float
     return float(np.mean(r2)), float(np.mean([np.abs(e).mean() for e in errors]))
 
 
-def known_run(name: str, table: Table, names: list[str]) -> Run:
+def known_run(name: str, table: Table, names: list[str]) -> LoggedRun:
     """A published curve with the schedule that the paper describes, each 16 steps and at kinks."""
     rows = np.flatnonzero(np.array(names) == name)
     step = table["s"][rows]
@@ -251,7 +251,7 @@ def known_run(name: str, table: Table, names: list[str]) -> Run:
         return np.asarray(np.where(at < WARMUP, PEAK * at / (WARMUP - 1), lr))
 
     assert rate(step) == pytest.approx(table["lr"][rows], rel=1e-9)
-    return Run(rows, step, Schedule(nodes, rate(nodes)))
+    return LoggedRun(rows, step, RateSchedule(nodes, rate(nodes)))
 
 
 @pytest.mark.parametrize("place", range(3))
@@ -262,7 +262,7 @@ def test_published_multi_power_metrics(place: int, monkeypatch: pytest.MonkeyPat
     table, names = published(size, PREDICTED)
     want = expected("multipowerlaw_metrics")["expect"]
 
-    def score(found: list[Run]) -> tuple[float, float]:
+    def score(found: list[LoggedRun]) -> tuple[float, float]:
         at = multipower.falls(found)
         return scores(multipower.predict(at, np.array(PUBLISHED[size])), table, names)
 

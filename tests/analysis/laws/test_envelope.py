@@ -41,11 +41,11 @@ def test_planted_exponents(alpha: float, beta: float) -> None:
 
 def test_the_optimum_is_between_the_sizes_that_change_places() -> None:
     table, runs = planted()
-    changes = envelope(table, runs).extras["changes"]
+    changes = envelope(table, runs).extras.changes
     sizes = np.geomspace(1e7, 1e9, 10)
-    assert [one["n"] for one in changes] == pytest.approx(np.sqrt(sizes[1:] * sizes[:-1]))
+    assert [one.n for one in changes] == pytest.approx(np.sqrt(sizes[1:] * sizes[:-1]))
     for one in changes:
-        assert one["c"] == pytest.approx(6 * one["n"] * one["d"], rel=1e-4)
+        assert one.c == pytest.approx(6 * one.n * one.d, rel=1e-4)
 
 
 def test_regressing_the_winners_is_biased() -> None:
@@ -63,7 +63,7 @@ def test_units_order_and_intervals() -> None:
     result = envelope(table, runs, bootstrap=100, optimal=[1e20])
     low, high = result.intervals["N_exponent"]
     assert low < 0.37 / 0.72 < high
-    assert result.optimal[0]["interval"]["n"][0] < result.optimal[0]["n"]
+    assert result.optimal[0].interval["n"][0] < result.optimal[0].n
     order = np.random.default_rng(1).permutation(1000)
     mixed = {name: column[order] for name, column in table.items()}
     mixed |= {"n": mixed["n"] / 1e6, "d": mixed["d"] / 1e9, "c": mixed["c"] / 1e18}
@@ -79,7 +79,7 @@ def test_the_end_of_a_run_is_no_change() -> None:
     table["c"] = start * np.tile(np.geomspace(1, 4.1, 100), 10)
     table["loss"] = 5 - 0.1 * np.repeat(np.arange(10), 100) - 1e-3 * np.tile(np.arange(100), 10)
     table["d"] = table["c"] / 6 / table["n"]
-    assert envelope(table, runs).extras["changes"] == []
+    assert envelope(table, runs).extras.changes == []
 
 
 def test_tables_that_tell_nothing() -> None:

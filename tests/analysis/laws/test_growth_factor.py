@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from mugrow.analysis.laws import get_form
 from mugrow.analysis.laws.fit import fit
-from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.laws.growth_factor import levels_of
+from mugrow.analysis.laws.result import Bootstrap, FitResult
+from mugrow.analysis.read.plain import to_json
 from mugrow.bench.spec import UserError
 
 FACTORS = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 16.0)
@@ -37,10 +39,10 @@ def test_planted_factors(early: float, late: float, curvature: float) -> None:
     assert result.status == "converged"
     assert result.params["optimum_g"] == pytest.approx(late, rel=1e-6)
     assert result.params["break_even_g"] == pytest.approx(late**2, rel=1e-6)
-    for facts, best in zip(result.extras["levels"], (early, late), strict=True):
-        assert facts["status"] == "gain"
-        assert facts["optimum_g"] == pytest.approx(best, rel=1e-6)
-        assert facts["loss"] < facts["scratch_loss"]
+    for facts, best in zip(levels_of(result), (early, late), strict=True):
+        assert facts.status == "gain"
+        assert facts.optimum_g == pytest.approx(best, rel=1e-6)
+        assert facts.loss < facts.scratch_loss
 
 
 def test_break_even_is_against_the_measured_scratch_loss() -> None:
@@ -48,11 +50,11 @@ def test_break_even_is_against_the_measured_scratch_loss() -> None:
     table = planted(2.0)
     table["loss"][0] += 0.004
     result = growth(table)
-    (level,) = result.extras["levels"]
+    (level,) = levels_of(result)
     x, y = np.log(table["g"]), table["loss"]
     c2, c1, c0 = np.polyfit(x, y, 2)
     upper = max(np.roots([c2, c1, c0 - y[0]]).real)
-    assert level["scratch_loss"] == pytest.approx(y[0])
+    assert level.scratch_loss == pytest.approx(y[0])
     assert result.params["break_even_g"] == pytest.approx(np.exp(upper), rel=1e-6)
 
 
@@ -63,7 +65,7 @@ def test_no_gain_is_a_result() -> None:
     assert result.params == {"optimum_g": 1.0, "break_even_g": 1.0}
     better = planted(2.0)
     better["loss"][0] -= 0.015  # below the parabola's minimum: scratch wins, whatever its vertex
-    assert growth(better).extras["levels"][0]["status"] == "no_gain"
+    assert levels_of(growth(better))[0].status == "no_gain"
 
 
 def test_beyond_the_factors_sampled() -> None:
@@ -74,7 +76,7 @@ def test_beyond_the_factors_sampled() -> None:
     falling = growth(planted(40.0))
     assert falling.status == "bound_hit"
     assert not falling.params
-    assert falling.to_json()["extras"]["levels"][0]["optimum_g"] is None
+    assert to_json(falling)["extras"]["levels"][0]["optimum_g"] is None
 
 
 def test_no_number_without_a_minimum() -> None:
@@ -104,7 +106,7 @@ def test_intervals_resample_both_arms() -> None:
     table = {name: np.tile(column, 3) for name, column in one.items()}
     table["loss"] = table["loss"] + 0.001 * rng.normal(size=21)
     result = growth(table, bootstrap=500)
-    assert result.bootstrap == {"resamples": 500, "converged": 500}
+    assert result.bootstrap == Bootstrap(500, 500)
     for name, truth in (("optimum_g", 2.5), ("break_even_g", 6.25)):
         low, high = result.intervals[name]
         assert low < truth < high < 2 * truth

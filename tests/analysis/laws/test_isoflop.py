@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mugrow.analysis.laws import get_form
-from mugrow.analysis.laws.clusters import ends, residual_factors
 from mugrow.analysis.laws.fit import fit
 from mugrow.analysis.laws.parabola import parabolas
-from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.laws.resample import open_ends, residual_factors
+from mugrow.analysis.laws.result import Bootstrap, FitResult
+from mugrow.analysis.read.plain import to_json
 from mugrow.bench.spec import UserError
 
 LAWS = Path("../shared/data/laws")
@@ -51,14 +52,14 @@ def test_planted_optima(exponent: float, coefficient: float, curvature: float) -
     assert result.params["D_exponent"] == pytest.approx(1 - exponent, abs=1e-6)
     assert result.params["N_coefficient"] == pytest.approx(coefficient, rel=1e-6)
     assert result.params["D_coefficient"] == pytest.approx(1 / (6 * coefficient), rel=1e-6)
-    assert result.extras["exponent_sum"] == pytest.approx(1, abs=1e-6)
-    assert result.extras["weighted"]["N_exponent"] == pytest.approx(exponent, abs=1e-6)
+    assert result.extras.exponent_sum == pytest.approx(1, abs=1e-6)
+    assert result.extras.weighted["N_exponent"] == pytest.approx(exponent, abs=1e-6)
     (best,) = result.optimal
-    assert best["n"] == pytest.approx(coefficient * 1e21**exponent, rel=1e-6)
-    assert best["tokens_per_parameter"] == pytest.approx(best["d"] / best["n"])
-    for facts in result.extras["budgets"]:
-        low = 3 - 0.1 * np.log(facts["c"] / 1e18)
-        assert facts["loss"] == pytest.approx(low, abs=1e-9)
+    assert best.n == pytest.approx(coefficient * 1e21**exponent, rel=1e-6)
+    assert best.tokens_per_parameter == pytest.approx(best.d / best.n)
+    for facts in result.extras.budgets:
+        low = 3 - 0.1 * np.log(facts.c / 1e18)
+        assert facts.loss == pytest.approx(low, abs=1e-9)
 
 
 def noisy(seed: int = 0, sizes: int = 7) -> Table:
@@ -87,9 +88,9 @@ def test_budgets_are_values_not_roundings() -> None:
     """Counted FLOPs that differ by 1 % are one budget; 10 % apart they are two."""
     near, far = planted(), planted()
     near["c"] = near["c"] * np.tile(np.linspace(0.995, 1.005, 7), 5)
-    assert len(isoflop(near).extras["budgets"]) == 5
+    assert len(isoflop(near).extras.budgets) == 5
     far["c"] = np.where(np.arange(35) < 7, 2.7e18, far["c"])
-    assert len(isoflop(far).extras["budgets"]) == 5
+    assert len(isoflop(far).extras.budgets) == 5
     spread = planted()
     spread["c"] = np.geomspace(1e18, 1.5e18, 35)
     with pytest.raises(UserError, match="nominal budget"):
@@ -125,12 +126,12 @@ def test_a_vertex_lost_in_noise_is_flat() -> None:
 
 def test_failed_resamples_count_as_beyond_both_ends() -> None:
     draws = np.arange(1000.0)
-    assert ends(draws) == (24, 975)
+    assert open_ends(draws) == (24, 975)
     draws[500:520] = np.nan
-    low, high = ends(draws)
+    low, high = open_ends(draws)
     assert (low, high) == (4, 995)
     draws[500:530] = np.nan
-    assert ends(draws) == (-np.inf, np.inf)
+    assert open_ends(draws) == (-np.inf, np.inf)
 
 
 def test_a_resample_is_the_parabola_of_its_losses() -> None:
@@ -182,8 +183,8 @@ def test_a_refused_budget_is_named_and_left_out() -> None:
     assert result.status == "converged"
     assert "budget 1e+18 left out: it has a maximum" in result.reason
     assert result.params["N_exponent"] == pytest.approx(0.5, abs=1e-6)
-    assert [b["status"] for b in result.extras["budgets"]] == ["concave"] + ["converged"] * 4
-    assert result.to_json()["extras"]["budgets"][0]["n"] is None
+    assert [b.status for b in result.extras.budgets] == ["concave"] + ["converged"] * 4
+    assert to_json(result)["extras"]["budgets"][0]["n"] is None
     assert "5 budgets have fewer than 5 rows" in isoflop(planted(sizes=4)).reason
 
 
@@ -205,14 +206,14 @@ def test_rows_of_one_group_are_one_draw() -> None:
     groups = list(range(60)) * 4
 
     def width(result: FitResult) -> float:
-        low, high = result.optimal[0]["interval"]["n"]
-        assert low < result.optimal[0]["n"] < high
+        low, high = result.optimal[0].interval["n"]
+        assert low < result.optimal[0].n < high
         return float(np.log(high / low))
 
     once = isoflop(table, bootstrap=2000, optimal=[1e21])
     by_row = isoflop(copies, bootstrap=2000, optimal=[1e21])
     by_group = isoflop(copies, bootstrap=2000, optimal=[1e21], groups=groups)
-    assert once.bootstrap == {"resamples": 2000, "converged": 2000}
+    assert once.bootstrap == Bootstrap(2000, 2000)
     assert (by_row.n_groups, by_group.n_groups) == (240, 60)
     assert width(by_group) == pytest.approx(width(once), rel=0.2)
     assert width(by_row) == pytest.approx(width(by_group) / 2, rel=0.1)

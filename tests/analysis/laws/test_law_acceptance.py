@@ -15,6 +15,7 @@ from mugrow.analysis.laws.minimise import minimise
 from mugrow.analysis.laws.objective import Objective
 from mugrow.analysis.laws.problem import state_problem
 from mugrow.analysis.laws.resample import draw_counts
+from mugrow.analysis.laws.result import Bootstrap
 from mugrow.analysis.stats import Array
 
 pytestmark = needs_data
@@ -53,13 +54,13 @@ def test_standard_errors_of_the_bootstrap() -> None:
     check = checks()["chinchilla_epoch_pairs_bootstrap"]
     result = fit(get_form("chinchilla"), epoch(), bootstrap=4000, optimal=[5.76e23])
     best = result.optimal[0]
-    assert result.bootstrap == {"resamples": 4000, "converged": 4000}
+    assert result.bootstrap == Bootstrap(4000, 4000)
     for name in ("A", "B", "E", "alpha", "beta"):
         expected, (low, high) = check["expect_se"][name], check["ci95"][name]
         assert result.standard_errors[name] == pytest.approx(expected, rel=check["rtol"])
         # an end is as uncertain as the width that it belongs to
         assert result.intervals[name] == pytest.approx((low, high), abs=0.1 * (high - low))
-    assert best["tokens_per_parameter"] == pytest.approx(17.9, abs=0.05)
+    assert best.tokens_per_parameter == pytest.approx(17.9, abs=0.05)
 
 
 def test_the_bootstrap_of_the_optimal_exponent() -> None:
@@ -67,7 +68,7 @@ def test_the_bootstrap_of_the_optimal_exponent() -> None:
     check = checks()["chinchilla_epoch_pairs_bootstrap"]
     form, law = pointwise("chinchilla")
     problem = state_problem(form, law, epoch(), Options())
-    best = minimise(problem.objective, problem.own_starts()[:1]).theta
+    best = minimise(problem.objective, problem.form_starts()[:1]).theta
     counts = draw_counts(240, 4000, seed=0)
     draws = minimise(problem.objective, best.repeat(4000, axis=0), counts, problem.groups)
     alpha, beta = draws.theta[:, 3], draws.theta[:, 4]
@@ -139,7 +140,7 @@ def test_a_few_small_gadre_runs_extrapolate() -> None:
     )
     assert (result.n_rows, result.delta) == (5, None)
     errors = [
-        100 * abs(prediction["loss"] / large.loc[run, "loss_c4_val"] - 1)
+        100 * abs(prediction.loss / large.loc[run, "loss_c4_val"] - 1)
         for run, prediction in zip(asked, result.predictions, strict=True)
     ]
     named = [expected["rel_err_1.4B_M640_percent"], expected["rel_err_7B_M20_percent"]]
@@ -157,7 +158,7 @@ def test_loss_against_width_under_mup() -> None:
     result = fit(get_form("power"), points, predict=[(1446.72,)])
     for name in ("a", "b", "c"):
         assert result.params[name] == pytest.approx(expected[name][0], abs=1e-4)
-    assert result.predictions[0]["loss"] == pytest.approx(expected["pred_1447M"], abs=1e-4)
+    assert result.predictions[0].loss == pytest.approx(expected["pred_1447M"], abs=1e-4)
     # 7 rows: the law is told apart, but other deltas move it by less than the published errors
     other = fit(get_form("power"), points, delta=1e-3)
     for name in ("a", "b", "c"):

@@ -28,12 +28,12 @@ def test_the_reference_does_the_same_work(gradient: bool) -> None:
 
 
 def test_timings_are_scaled_to_all_items() -> None:
-    rows = benchmark.fit_speed(starts=40, resamples=40, share=20, repeats=1)["rows"]
-    assert [row["items_timed"] for row in rows] == [40, 2, 2, 40, 2, 2]
+    rows = benchmark.fit_speed(starts=40, resamples=40, share=20, repeats=1).rows
+    assert [row.items_timed for row in rows] == [40, 2, 2, 40, 2, 2]
     for row in rows:
-        assert row["items"] == 40
-        assert row["per_second"] == pytest.approx(40 / row["seconds"])
-    assert rows[0]["times_mugrow"] == rows[3]["times_mugrow"] == 1
+        assert row.items == 40
+        assert row.per_second == pytest.approx(40 / row.seconds)
+    assert rows[0].times_mugrow == rows[3].times_mugrow == 1
 
 
 def test_the_command_prints_json(

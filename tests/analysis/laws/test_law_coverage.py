@@ -40,7 +40,7 @@ def test_intervals_by_run_cover_and_those_by_row_do_not() -> None:
         for by_run, hits in covered.items():
             groups = runs if by_run else None
             result = fit(form, points, groups=groups, bootstrap=RESAMPLES, predict=[point])
-            pairs = [result.predictions[0]["interval"]]
+            pairs = [result.predictions[0].interval]
             pairs += [result.intervals[name] for name in names[1:]]
             truths = [true, *(TRUTH["chinchilla"][i] for i in (0, 3, 4))]
             hits.append([lo <= t <= hi for (lo, hi), t in zip(pairs, truths, strict=True)])

@@ -12,6 +12,8 @@ from mugrow.analysis.laws import get_form
 from mugrow.analysis.laws.decisions import _spread
 from mugrow.analysis.laws.fit import fit
 from mugrow.analysis.laws.resample import ends
+from mugrow.analysis.laws.result import Bootstrap
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.stats import Array
 from mugrow.bench.spec import UserError
 
@@ -96,7 +98,7 @@ def test_units_and_the_order_of_rows_do_not_matter(name: str) -> None:
     one = fit(form, points, predict=asked)
     other = fit(form, {k: (c / unit[k])[order] for k, c in points.items()}, predict=scaled)
     assert one.objective == pytest.approx(other.objective, rel=1e-9)
-    assert one.predictions[0]["loss"] == pytest.approx(other.predictions[0]["loss"], rel=1e-7)
+    assert one.predictions[0].loss == pytest.approx(other.predictions[0].loss, rel=1e-7)
     for exponent in ("E", "alpha", "beta", "alpha_N", "alpha_D", "b", "c", "rho"):
         if exponent in one.params:
             assert one.params[exponent] == pytest.approx(other.params[exponent], rel=1e-5)
@@ -106,14 +108,14 @@ def test_fixed_parameters_are_kept_and_said() -> None:
     free = fit(CHINCHILLA, NOISY)
     pinned = fit(CHINCHILLA, NOISY, fixed={"alpha": 0.3, "A": 300.0})
     assert (pinned.params["alpha"], pinned.params["A"]) == pytest.approx((0.3, 300.0), rel=1e-12)
-    assert pinned.extras["fixed"] == {"alpha": 0.3, "A": 300.0}
+    assert pinned.extras.fixed == {"alpha": 0.3, "A": 300.0}
     assert pinned.objective is not None
     assert free.objective is not None
     assert pinned.objective > free.objective
     same = fit(CHINCHILLA, NOISY, fixed={name: free.params[name] for name in ("A", "alpha")})
     assert same.objective == pytest.approx(free.objective, rel=1e-9)
     given_ = fit(get_form("chinchilla_pinned"), NOISY, fixed={"alpha": 0.3})
-    assert given_.extras["fixed"] == {"alpha": 0.3, "beta": 0.36585}
+    assert given_.extras.fixed == {"alpha": 0.3, "beta": 0.36585}
 
 
 def test_a_coefficient_that_least_squares_would_make_negative_is_0() -> None:
@@ -217,31 +219,31 @@ def test_the_bootstrap_resamples_groups_and_reports_convergence() -> None:
     asked: dict[str, Any] = {"bootstrap": 300, "predict": [(1e10, 1e12)], "optimal": [1e22]}
     single = fit(CHINCHILLA, NOISY, **asked)
     rows, grouped = fit(CHINCHILLA, twins, **asked), fit(CHINCHILLA, twins, groups=runs, **asked)
-    assert single.bootstrap == grouped.bootstrap == {"resamples": 300, "converged": 300}
+    assert single.bootstrap == grouped.bootstrap == Bootstrap(300, 300)
     assert (grouped.n_groups, rows.n_groups) == (80, 320)
     # four copies of a run say no more than one
     assert grouped.standard_errors == pytest.approx(single.standard_errors, rel=1e-3)
     assert rows.standard_errors["E"] < 0.7 * grouped.standard_errors["E"]
-    low, high = grouped.predictions[0]["interval"]
-    assert low < grouped.predictions[0]["loss"] < high
+    low, high = grouped.predictions[0].interval
+    assert low < grouped.predictions[0].loss < high
     best = grouped.optimal[0]
-    assert 6 * best["n"] * best["d"] == pytest.approx(1e22, rel=1e-9)
+    assert 6 * best.n * best.d == pytest.approx(1e22, rel=1e-9)
     for name in ("n", "d", "loss"):
-        assert best["interval"][name][0] < best[name] < best["interval"][name][1]
-    assert best["loss"] < grouped.intervals["E"][1] + 1
+        assert best.interval[name][0] < getattr(best, name) < best.interval[name][1]
+    assert best.loss < grouped.intervals["E"][1] + 1
 
 
 def test_the_seed_decides_the_resamples() -> None:
     first, again, other = (fit(CHINCHILLA, NOISY, bootstrap=50, seed=s) for s in (0, 0, 1))
-    assert first.to_json() == again.to_json()
+    assert first == again
     assert first.intervals != other.intervals
 
 
 def test_one_group_has_no_interval() -> None:
     result = fit(CHINCHILLA, NOISY, groups=["a"] * 80, bootstrap=50, predict=[(1e9, 1e10)])
-    assert result.bootstrap["resamples"] == 0
+    assert result.bootstrap.resamples == 0
     assert not result.intervals
-    assert result.predictions[0]["interval"] is None
+    assert result.predictions[0].interval is None
 
 
 def test_ends_are_open_where_a_draw_is_not_finite() -> None:
@@ -259,7 +261,7 @@ def test_the_spread_of_a_coefficient_that_nothing_ties_down_is_infinite() -> Non
 def test_json_is_strict_and_has_the_residuals_summed_up() -> None:
     points = dict(NOISY) | {"loss": NOISY["loss"] * np.exp(0.003 * np.log(NOISY["d"]))}
     result = fit(CHINCHILLA, points, bootstrap=20, predict=[(1e9, 1e10)], optimal=[1e20])
-    shown = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    shown = json.loads(json.dumps(to_json(result), allow_nan=False))
     assert shown["form"] == "chinchilla"
     assert set(shown["params"]) == set(CHINCHILLA.params)
     assert set(shown["slopes"]) == {"n", "d", "d/n"}

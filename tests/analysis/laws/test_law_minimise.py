@@ -134,6 +134,6 @@ def test_a_member_that_stalls_in_a_narrow_valley_goes_on() -> None:
     truth = (1.687, 3562.0, 17580.0, 0.2858, 0.7477, 0.7877)
     form, law = pointwise("skaling")
     problem = state_problem(form, law, rows_of("skaling", truth), Options())
-    found = minimise(problem.objective, problem.own_starts())
+    found = minimise(problem.objective, problem.form_starts())
     assert found.converged.any()
     assert found.value.min() < 1e-24

@@ -6,7 +6,7 @@ import pytest
 from unread import planned
 
 from mugrow.analysis.figures import style
-from mugrow.analysis.laws.ladder_error import between, finals, ladder, means, sizes, target
+from mugrow.analysis.laws.extrapolation import between, checkpoints, finals, means, sizes, target
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.store import Store
 from mugrow.bench.flops import per_token_6n
@@ -30,7 +30,7 @@ def test_it_runs_and_judges(monkeypatch, reproduced):
     monkeypatch.setattr(hitchhiker, "SEEDS", range(1))
     ran = reproduced(paper("hitchhiker"), log_every=1)
     assert len(ran.runs) == 12
-    rows = ladder(ran, ARM)
+    rows = checkpoints(ran, ARM)
     assert rows["share"].max() == 1
     assert len(finals(rows)) == 12
     verdicts = {row["verdict"] for row in ledger(PAPER.claims(PAPER.figures), ran)}
@@ -65,7 +65,7 @@ def planted(early=0.0, small_only=0.0, noise=0.0, seed_scale=1e-4):
 
 
 def test_what_is_fitted_and_what_is_scored_are_apart():
-    mean = means(ladder(planted(), ARM), [0, 1])
+    mean = means(checkpoints(planted(), ARM), [0, 1])
     big = target(mean)
     assert len(set(big["n"])) == 1
     assert big["n"].iloc[0] not in sizes(mean)
@@ -80,7 +80,7 @@ def test_a_law_that_holds_is_found_and_the_baseline_is_not():
     found = error(store, "checkpoints after 10 %")
     assert found.value < 0.02
     assert found.n == 2
-    mean = means(ladder(store, ARM), [0, 1])
+    mean = means(checkpoints(store, ARM), [0, 1])
     end = target(mean)[lambda rows: rows["share"] > 0.7]
     best = mean[mean["n"].isin(sizes(mean))]["loss"].min()
     want = 100 * np.mean(np.abs(best - end["loss"]) / end["loss"])
@@ -98,7 +98,7 @@ def test_a_spoiled_beginning_is_worth_dropping_and_an_odd_small_model_worth_leav
 
 def test_the_spread_over_seeds():
     store = planted(seed_scale=0.01)
-    lowest = finals(ladder(store, ARM))["loss"].min()
+    lowest = finals(checkpoints(store, ARM))["loss"].min()
     assert seed_spread(store).value == pytest.approx(100 * 0.01 / (lowest + 0.005), rel=1e-3)
 
 

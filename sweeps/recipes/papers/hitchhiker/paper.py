@@ -26,14 +26,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
-from mugrow.analysis.laws.ladder_error import (
+from mugrow.analysis.laws.extrapolation import (
     DROPPED,
     FEWEST,
     RULES,
     between,
+    checkpoints,
     error_percent,
     finals,
-    ladder,
     means,
     measured,
     sizes,
@@ -118,7 +118,7 @@ def error(store: Store, rule: str, less: str | None = None) -> Interval:
 
 def seed_spread(store: Store) -> Interval:
     """The spread of one model's final loss over seeds, in percent: the largest of any size."""
-    own = finals(ladder(store, ARM))
+    own = finals(checkpoints(store, ARM))
 
     def spread(seeds: Sequence[int]) -> float:
         losses = own[own["seed"].isin(list(seeds))].groupby(["n", "horizon"])["loss"]
@@ -138,7 +138,7 @@ def draw_checkpoints(store: Store) -> Figure:
 
 def errors(store: Store) -> tuple[list[int], Array]:
     """Numbers of models, and the errors (numbers, parts of training) with that many smallest."""
-    rows = ladder(store, ARM)
+    rows = checkpoints(store, ARM)
     mean = means(rows, sorted(set(rows["seed"])))
     small, big = mean[mean["n"].isin(sizes(mean))], target(mean)
     counts = list(range(FEWEST, len(sizes(mean)) + 1))
@@ -168,7 +168,7 @@ def draw_map(store: Store) -> Figure:
 
 def draw_family(store: Store) -> Figure:
     figure, ((axis,),) = style.panels(1, 1)
-    rows = ladder(store, ARM)
+    rows = checkpoints(store, ARM)
     mean = means(rows, sorted(set(rows["seed"])))
     colours = style.shades((int(n), 0) for n in set(mean["n"]))
     for (size, _), colour in colours.items():

@@ -30,8 +30,7 @@ from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import BOWLS, arms, operator_settings, style, sweeps
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.summary import to_json
-from mugrow.analysis.transfer import chapter
+from mugrow.analysis.transfer import results
 from mugrow.analysis.transfer.ladder import SCRATCH
 from mugrow.analysis.transfer.sweep import Sweep
 from mugrow.bench.schedule import cooldown_start
@@ -166,10 +165,9 @@ def equivalent_runs(setting: Setting, seed: int, clip: float, suffix: str) -> It
 
 def draw_bowls(store: Store, method: str) -> Figure:
     found = bowls(store, method)
-    rows = to_json({"sweeps": chapter.chapter(found)["sweeps"]})["sweeps"]
-    rungs = tuple((float(one.width), f"width {one.width}", row)
-                  for one, row in zip(found, rows, strict=True))  # fmt: skip
-    panel = sweeps.Panel("", rungs, base_rate(found[-1]))
+    swept = results.transfer_results(found).sweeps
+    rungs = tuple((float(one.width), f"width {one.width}", one) for one in swept)
+    panel = sweeps.BowlPanel("", rungs, base_rate(found[-1]))
     figure, ((axis,),) = style.panels(1, 1)
     figure.set_figheight(style.PANEL + 0.7)
     sweeps.draw_panels([axis], [panel])
@@ -182,8 +180,7 @@ def base_rate(sweep: Sweep) -> float | None:
 
 
 def draw_noises(store: Store) -> Figure:
-    summary = to_json({"transfer": chapter.chapter(settings(store))})
-    return operator_settings.operator_settings(summary, store)
+    return operator_settings.operator_settings(results.transfer_results(settings(store)))
 
 
 def draw_curves(store: Store) -> Figure:

@@ -30,8 +30,7 @@ from mugrow.analysis.measure.claims import Claim
 from mugrow.analysis.measure.measured import arm, common_seeds, drift, finals, over_seeds
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array, Interval
-from mugrow.analysis.summary import to_json
-from mugrow.analysis.transfer.chapter import chapter
+from mugrow.analysis.transfer.results import transfer_results
 from mugrow.analysis.transfer.sweep import by_setting
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.graph import Node
@@ -105,8 +104,7 @@ def law_runs(setting: Setting) -> Iterator[Node]:
 
 
 def draw_basins(store: Store) -> Figure:
-    summary = to_json({"transfer": chapter(by_setting(store.runs))})
-    return sweeps.along("width")({**summary, "sweeps": summary["transfer"]["sweeps"]}, store)
+    return sweeps.along("width")(transfer_results(by_setting(store.runs)))
 
 
 def law_table(store: Store, parametrization: str) -> tuple[list[int], dict[int, dict[int, float]]]:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mugrow.analysis.advice.staged import KaplanSteps, optimal_schedule
+from mugrow.analysis.advice.staged import KaplanSteps, optimal_growth_point
 from mugrow.analysis.figures import style
 from mugrow.analysis.figures.arms import LOSS, dots
 from mugrow.analysis.measure.dynamics import Trace, slope_at, slopes, trace
@@ -114,7 +114,7 @@ def timing(
         reach = np.nan_to_num([[one.value - one.lo, one.hi - one.value] for one in found]).T
         tau = [slope_at(store, way.small, part * last).value for part in parts]
         best = int(np.argmax(values))
-        law = optimal_schedule(way.growth_factor, KaplanSteps(critical_batch=False)).saving
+        law = optimal_growth_point(way.growth_factor, KaplanSteps(critical_batch=False)).saving
         for axis, x in ((left, parts), (right, tau)):
             axis.errorbar(x, values, reach, color=way.look.colour, marker=way.look.marker,
                           lw=1.3, elinewidth=0.8, label=way.title)  # fmt: skip

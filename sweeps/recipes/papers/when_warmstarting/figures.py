@@ -13,13 +13,14 @@ from matplotlib.ticker import MaxNLocator
 from mugrow.analysis.figures import arms, growing, style
 from mugrow.analysis.figures.laws import loss_axis, size_ticks
 from mugrow.analysis.laws import get_form
-from mugrow.analysis.laws.chapter import law as chosen_law
 from mugrow.analysis.laws.growing import GRID, contours
 from mugrow.analysis.laws.growing import growth_factors as parabolas
+from mugrow.analysis.laws.law import GrowthPanel, LawDifference
+from mugrow.analysis.laws.scaling import law as chosen_law
 from mugrow.analysis.measure.measured import arm
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.report.format import si
 from mugrow.analysis.stats import Array
+from mugrow.analysis.words import si
 from mugrow.sweeps.recipes.papers.warmstarting import maps
 from mugrow.sweeps.recipes.papers.when_warmstarting.claims import (
     BASE,
@@ -108,13 +109,13 @@ def growth_factors(store: Store) -> Figure:
     return figure
 
 
-def level_panel(rows: pd.DataFrame, method: str, n: int) -> growing.Row | None:
+def level_panel(rows: pd.DataFrame, method: str, n: int) -> GrowthPanel | None:
     """None where the method has no runs to this horizon, or too few factors."""
     if rows.empty:
         return None
     scratch = rows["g"] == 1
     named = rows.assign(variant=method, parametrization="", n=n, cluster=rows["seed"])
-    panels = parabolas(named.assign(scratch=scratch), resamples=0)["panels"]
+    panels = parabolas(named.assign(scratch=scratch), resamples=0).panels
     return panels[0] if panels else None
 
 
@@ -124,32 +125,31 @@ def contour(store: Store) -> Figure:
     forms = [get_form("chinchilla")]
     laws = [chosen_law(own, forms, RESAMPLES) for _, own in rows.groupby("law", sort=False)]
     (panel,) = contours(rows, laws)
-    if panel["reason"]:
-        panel = without_intervals(store, panel)
+    drawn = panel.drawn or without_intervals(store)
     difference = measured_difference(store)
     limit = float(np.nanmax(np.abs(difference.to_numpy())))
-    if panel["reason"]:
-        left.text(0.5, 0.5, style.wrapped(panel["reason"]), transform=left.transAxes, ha="center")
+    if drawn is None:
+        left.text(0.5, 0.5, style.wrapped(panel.reason), transform=left.transAxes, ha="center")
         left.set_axis_off()
     else:
-        limit = max(limit, float(np.abs(panel["difference"]).max()))
+        limit = max(limit, float(np.abs(drawn.difference).max()))
         levels = MaxNLocator(growing.COLOURS, symmetric=True).tick_values(-limit, limit)
-        filled = growing.draw_difference(left, panel, levels)
+        filled = growing.draw_difference(left, drawn, levels)
         left.set(title="difference of the laws", ylabel="training tokens D")
         left.set_title("", loc="left")
-        style.legend_below(figure, growing.contour_handles([panel]), columns=2)
+        style.legend_below(figure, growing.contour_handles([drawn]), columns=2)
         figure.colorbar(filled, ax=[left], label="SZP − scratch (nats)")
     draw_cells(right, difference, limit)
     return figure
 
 
-def without_intervals(store: Store, panel: growing.Row) -> growing.Row:
+def without_intervals(store: Store) -> LawDifference | None:
     """The difference of laws at a bound: with a floor of 0 they hold on these sizes and no further,
-    and nothing is said of how sure they are. Unchanged where there is no law."""
+    and nothing is said of how sure they are. None where there is no law."""
     both = [means(ladder(store, method)) for method in (SCRATCH, SZP)]
     params = [law(rows).params for rows in both]
     if not all(params):
-        return panel
+        return None
     n, d = (
         np.geomspace(max(r[c].min() for r in both), min(r[c].max() for r in both), GRID)
         for c in ("n", "d")
@@ -158,10 +158,8 @@ def without_intervals(store: Store, panel: growing.Row) -> growing.Row:
         p["E"] + p["A"] * n[:, None] ** -p["alpha"] + p["B"] * d ** -p["beta"] for p in params
     )
     difference = szp - scratch  # (n, d)
-    runs = {name: both[1][name].tolist() for name in ("n", "d")}
-    nothing = np.full_like(difference, np.nan)
-    drawn = {"n": n, "d": d, "difference": difference, "gap": nothing, "runs": runs}
-    return panel | drawn | {"reason": ""}
+    runs = {name: both[1][name].to_numpy() for name in ("n", "d")}
+    return LawDifference(SCRATCH, n, d, difference, np.full_like(difference, np.nan), runs)
 
 
 def law_rows(rows: pd.DataFrame, method: str) -> pd.DataFrame:

@@ -25,6 +25,7 @@ import pandas as pd
 from mugrow.analysis.laws import get_form
 from mugrow.analysis.laws.fit import FitResult, fit
 from mugrow.analysis.laws.growth_factor import FORM as GROWTH_FACTOR
+from mugrow.analysis.laws.growth_factor import levels_of
 from mugrow.analysis.laws.power_line import PowerLine, power_line
 from mugrow.analysis.measure.measured import difference, over_seeds, speedup
 from mugrow.analysis.measure.savings import Accounting
@@ -165,8 +166,8 @@ def of_level(rows: pd.DataFrame, level: int, quantity: str) -> float:
     """``optimum_g`` or ``break_even_g`` of one of the levels, 0 the first and -1 the last; nan
     where the parabola has none, infinite above the largest factor."""
     points = {name: rows[name].to_numpy(float) for name in ("g", "c", "loss")}
-    found = fit(GROWTH_FACTOR, points).extras["levels"][level]
-    return float(found[quantity])
+    found = levels_of(fit(GROWTH_FACTOR, points))[level]
+    return {"optimum_g": found.optimum_g, "break_even_g": found.break_even_g}[quantity]
 
 
 def best_factor(store: Store, method: str, n: int, quantity: str = "optimum_g") -> Interval:
@@ -326,6 +327,6 @@ def error_percent(store: Store, method: str) -> Interval:
     def error(rows: pd.DataFrame) -> float:
         end = means(held_out(rows)).iloc[0]
         found = law(means(fitted(rows)), predict=[[end["n"], end["d"]]]).predictions
-        return 100 * (float(found[0]["loss"]) / end["loss"] - 1) if found else math.nan
+        return 100 * (found[0].loss / end["loss"] - 1) if found else math.nan
 
     return over({"rows": ladder(store, method)}, error)

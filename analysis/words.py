@@ -5,18 +5,18 @@ brackets after its value. What is missing prints as ``–``, never as ``nan``.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+
+from mugrow.analysis.measure.savings import Accounting, Saving
+from mugrow.analysis.stats import Interval
 
 MISSING = "–"
 MINUS = "−"
-ACCOUNTINGS = {
+ACCOUNTINGS: dict[Accounting, str] = {
     "target": "target only",
     "source": "target + source",
     "full": "target + source + tuning",
 }
-
-Interval = Mapping[str, Any]
 
 
 def signed(text: str) -> str:
@@ -25,7 +25,7 @@ def signed(text: str) -> str:
 
 
 def number(value: float | None, decimals: int) -> str:
-    if value is None or math.isnan(value):
+    if value is None or not math.isfinite(value):
         return MISSING
     text = f"{value:.{decimals}f}"
     return signed(text.removeprefix("-") if float(text) == 0 else text)
@@ -40,21 +40,25 @@ def log2(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    return number(value, 2) + (" %" if value is not None else "")
+    return _with_unit(number(value, 2), " %")
 
 
 def percent_of_one(value: float | None) -> str:
     """A fraction as a percentage: 0.25 -> ``25.0 %``."""
-    return MISSING if value is None else f"{number(100 * value, 1)} %"
+    return MISSING if value is None else _with_unit(number(100 * value, 1), " %")
 
 
 def times(value: float | None) -> str:
-    return number(value, 2) + ("×" if value is not None else "")
+    return _with_unit(number(value, 2), "×")
+
+
+def _with_unit(text: str, unit: str) -> str:
+    return text if text == MISSING else text + unit
 
 
 def si(value: float | None, unit: str) -> str:
     """Three significant digits with an SI prefix: 1.23e12 FLOP -> ``1.23 TFLOP``."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return MISSING
     prefixes = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
     rank = max(0, math.floor(math.log10(abs(value)) / 3)) if value else 0
@@ -83,38 +87,42 @@ def seconds(value: float | None) -> str:
 
 def interval(item: Interval | None, text: Callable[[float | None], str]) -> str:
     """``1.23× [1.10, 1.31]``; the value alone when there is no interval."""
-    if item is None or item["value"] is None:
+    if item is None or not math.isfinite(item.value):
         return MISSING
-    return text(item["value"]) + brackets(item["lo"], item["hi"], text)
+    return text(item.value) + brackets(item.lo, item.hi, text)
 
 
-def brackets(lo: float | None, hi: float | None, text: Callable[[float | None], str]) -> str:
+def brackets(lo: float, hi: float, text: Callable[[float | None], str]) -> str:
     """`` [lo, hi]``; an end that no resample gave a number is open: ``[1.10, ?]``."""
-    if lo is None and hi is None:
+    finite = [math.isfinite(end) for end in (lo, hi)]
+    if not any(finite):
         return ""
-    low, high = ("?" if end is None else text(end).rstrip("×% ") for end in (lo, hi))
+    low, high = (
+        text(end).rstrip("×% ") if known else "?"
+        for end, known in zip((lo, hi), finite, strict=True)
+    )
     return f" [{low}, {high}]"
 
 
-def speedup(row: Mapping[str, Any]) -> str:
-    """A row of the savings: the speed-up, or in words why there is none."""
-    bound = times(row["bound"])
-    if row["state"] == "never_reached":
-        return f"never reached (speed-up below {bound})" if row["bound"] else "never reached"
-    if row["state"] == "baseline_never_reached":
-        return f"scratch never reached it (above {bound})" if row["bound"] else "scratch never did"
-    if row["state"] == "outside_range":
+def speedup(saving: Saving) -> str:
+    """The speed-up, or in words why there is none."""
+    bound = times(saving.bound)
+    if saving.state == "never_reached":
+        return f"never reached (speed-up below {bound})" if saving.bound else "never reached"
+    if saving.state == "baseline_never_reached":
+        return f"scratch never reached it (above {bound})" if saving.bound else "scratch never did"
+    if saving.state == "outside_range":
         return "outside the range of the curves"
-    return interval(row["speedup"], times)
+    return interval(saving.speedup, times)
 
 
-def speedup_short(row: Mapping[str, Any]) -> str:
+def speedup_short(saving: Saving) -> str:
     """``speedup`` where there is little room."""
-    sign = {"never_reached": "<", "baseline_never_reached": ">"}.get(row["state"])
+    sign = {"never_reached": "<", "baseline_never_reached": ">"}.get(saving.state)
     if sign is None:
-        return speedup(row)
+        return speedup(saving)
     who = "never reached" if sign == "<" else "scratch never reached"
-    return f"{who} ({sign} {times(row['bound'])})"
+    return f"{who} ({sign} {times(saving.bound)})"
 
 
 def parametrization(text: str) -> str:

@@ -1,4 +1,4 @@
-"""How well a law fitted to part of a ladder of runs predicts its largest model.
+"""Extrapolation: how well a law fitted to a study's small models predicts its largest.
 
 Choshen et al. (arXiv 2410.11840) fit L = E + A / N^alpha + B / D^beta by least squares to some
 models of a family and some checkpoints of each, and score it by
@@ -6,11 +6,12 @@ models of a family and some checkpoints of each, and score it by
     ARE = mean |L - L_predicted| / L
 
 over the last 30 % of the tokens of the largest model. A checkpoint in the middle of a decaying
-schedule is not a short run's end; the surprising fact they report is that using it helps all the
-same, but for the first tenth of training. Two baselines tell whether a law is of use: the loss of
-the best small model, and the target's own beginning, continued as c + a D^b.
+schedule is not a short run's end; they report that using it helps all the same, but for the first
+tenth of training. Two baselines tell whether a law is of use: the loss of the best small model, and
+the beginning of the target itself, continued as c + a D^b.
 
-Losses are means over seeds, and fits are least squares on log loss.
+Losses are means over seeds, and fits are least squares on log loss. ``families`` asks the same of
+models that others trained.
 """
 
 import math
@@ -32,9 +33,9 @@ DROPPED = 0.1  # of a run, at its beginning
 FEWEST = 3  # models that make a family
 
 
-def ladder(store: Store, name: str) -> pd.DataFrame:
-    """All checkpoints of an arm's runs: columns seed, n (parameters), d (tokens), loss, horizon
-    (the run's tokens), share (of them, d)."""
+def checkpoints(store: Store, name: str) -> pd.DataFrame:
+    """All checkpoints of an arm's runs: columns seed, n (parameters), d (tokens), loss (nats per
+    token), horizon (the run's tokens), share (of them, d)."""
     runs = arm(store.runs, name)[["run_id", "seed", "params", "tokens"]]
     runs = runs.rename(columns={"params": "n", "tokens": "horizon"})
     rows = runs.merge(store.curves[["run_id", "tokens", "val_loss"]], on="run_id")
@@ -45,9 +46,9 @@ def ladder(store: Store, name: str) -> pd.DataFrame:
 
 def means(rows: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
     """Of the loss over these seeds, sizes and checkpoints ascending."""
-    own = rows[rows["seed"].isin(list(seeds))]
+    drawn = rows[rows["seed"].isin(list(seeds))]
     keys = ["n", "horizon", "d", "share"]
-    return own.groupby(keys)["loss"].mean().reset_index()  # sorted by the keys
+    return drawn.groupby(keys)["loss"].mean().reset_index()  # sorted by the keys
 
 
 def sizes(rows: pd.DataFrame) -> list[float]:
@@ -57,12 +58,13 @@ def sizes(rows: pd.DataFrame) -> list[float]:
 
 def target(rows: pd.DataFrame) -> pd.DataFrame:
     """The largest model's longest run."""
-    own = rows[rows["n"] == rows["n"].max()]
-    longest: pd.DataFrame = own[own["horizon"] == own["horizon"].max()]
+    model = rows[rows["n"] == rows["n"].max()]
+    longest: pd.DataFrame = model[model["horizon"] == model["horizon"].max()]
     return longest
 
 
 def finals(rows: pd.DataFrame) -> pd.DataFrame:
+    """The last checkpoint of each run."""
     return rows[rows["share"] == 1]
 
 
@@ -92,7 +94,7 @@ def error_percent(
     found = fit(form, points, delta=delta, predict=at, fixed=known or {}).predictions
     if not found:
         return math.nan
-    said = np.array([point["loss"] for point in found], dtype=np.float64)
+    said = np.array([point.loss for point in found], dtype=np.float64)
     return _are(said, end)
 
 
@@ -103,10 +105,12 @@ def baseline_percent(fitted: pd.DataFrame, scored: pd.DataFrame) -> float:
 
 
 def smallest(small: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The rows of the ``count`` smallest models."""
     return small[small["n"].isin(sorted(set(small["n"]))[:count])]
 
 
 def largest(small: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The rows of the ``count`` largest models."""
     return small[small["n"].isin(sorted(set(small["n"]))[-count:])]
 
 
@@ -135,7 +139,7 @@ def _are(said: Array, end: pd.DataFrame) -> float:
 @lru_cache(maxsize=256)  # claims share what they compare with
 def error_of_rule(store: Store, name: str, rule: Rule, seeds: tuple[int, ...]) -> float:
     """A rule's error, of the models to fit and the target of an arm."""
-    mean = means(ladder(store, name), seeds)
+    mean = means(checkpoints(store, name), seeds)
     return rule(mean[mean["n"].isin(sizes(mean))], target(mean))
 
 
@@ -143,7 +147,7 @@ def measured(store: Store, name: str, rule: Rule, less: Rule | None = None) -> I
     """Over seeds, a rule's error or how far it is above another's."""
 
     def of_seeds(seeds: Sequence[int]) -> float:
-        own = error_of_rule(store, name, rule, tuple(seeds))
-        return own - (error_of_rule(store, name, less, tuple(seeds)) if less else 0.0)
+        error = error_of_rule(store, name, rule, tuple(seeds))
+        return error - (error_of_rule(store, name, less, tuple(seeds)) if less else 0.0)
 
     return over_seeds(sorted(int(seed) for seed in set(arm(store.runs, name)["seed"])), of_seeds)

@@ -1,4 +1,4 @@
-"""The scaling laws of a set of runs: everything that a report's chapter shows, from rows alone.
+"""The scaling laws of a set of runs: everything that a report says of them, from rows alone.
 
 One law is fitted for each growth method of each parametrization, and one for scratch. A law is
 chosen before it is shown: each form is fitted without the largest tenth of the runs and predicts
@@ -14,8 +14,8 @@ only a status and its reason; most studies of two or three targets end there.
 Budgets are ``C = 6 N D``, also where the rows count their FLOPs otherwise.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,17 @@ from mugrow.analysis.laws import get_form
 from mugrow.analysis.laws.fit import fit
 from mugrow.analysis.laws.form import Form, Points, Pointwise
 from mugrow.analysis.laws.growing import contours, growth_factors
-from mugrow.analysis.laws.selection import Comparison, Mask, compare, largest
+from mugrow.analysis.laws.law import (
+    DrawnLaw,
+    FittedRuns,
+    Law,
+    LawBand,
+    LossBand,
+    ReportedAllocation,
+    ScalingLaws,
+)
+from mugrow.analysis.laws.result import Allocation, Ends, FitResult, Prediction, Status
+from mugrow.analysis.laws.selection import FormComparison, Mask, compare, largest
 from mugrow.analysis.stats import Array
 from mugrow.bench.spec import UserError
 
@@ -38,18 +48,17 @@ ROW_RESAMPLES = 2_000_000  # more rows get fewer resamples: their intervals are 
 COMPARED = 3000  # rows that forms are compared on; more only take longer
 STEPS = 40  # points of a drawn law
 LINES = 3
+NO_ENDS = (np.nan, np.nan)
 
-Row = dict[str, Any]
 
-
-def chapter(
+def scaling_laws(
     rows: pd.DataFrame, forms: Sequence[str] = FORMS, resamples: int | None = None
-) -> dict[str, Any]:
-    """The laws of ``rows``, what growing changes, and the growth factors, as plain values.
+) -> ScalingLaws:
+    """The laws of ``rows``, what growing changes, and the growth factors.
 
     ``rows`` has a final a row: ``n`` parameters, ``d`` tokens, ``c`` FLOPs, ``g`` growth factor,
-    ``loss``, ``law`` (which one the row belongs to), ``variant`` (of a method, see
-    ``mugrow.analysis.measure.arms``), ``parametrization``, ``cluster`` (what the bootstrap
+    ``loss`` in nats per token, ``law`` (which one the row belongs to), ``variant`` (of a method,
+    see ``mugrow.analysis.measure.arms``), ``parametrization``, ``cluster`` (what the bootstrap
     resamples), ``scratch`` (bool). ``resamples`` is 1000, less for many rows. ``UserError`` on a
     form that does not read N and D alone.
     """
@@ -58,11 +67,11 @@ def chapter(
         law(group, known, resamples)
         for _, group in rows.groupby(["parametrization", "law"], sort=False)
     ]
-    return {
-        "laws": laws,
-        "contours": contours(rows, laws),
-        "growth_factors": growth_factors(rows, RESAMPLES if resamples is None else resamples),
-    }
+    return ScalingLaws(
+        laws=laws,
+        contours=contours(rows, laws),
+        growth_factors=growth_factors(rows, RESAMPLES if resamples is None else resamples),
+    )
 
 
 def _form(name: str) -> Form:
@@ -75,59 +84,70 @@ def _form(name: str) -> Form:
     return form
 
 
-def law(rows: pd.DataFrame, forms: Sequence[Form], resamples: int | None = None) -> Row:
-    """One law of ``rows``: status, form, numbers with intervals, points, bands, allocations."""
+def law(rows: pd.DataFrame, forms: Sequence[Form], resamples: int | None = None) -> Law:
+    """One law of ``rows`` (see ``scaling_laws``): the best of ``forms``, or why there is none."""
     points = variables(rows["n"].to_numpy(float), rows["d"].to_numpy(float))
     points |= {"c": rows["c"].to_numpy(float), "loss": rows["loss"].to_numpy(float)}
     first = rows.iloc[0]
-    facts: Row = {
-        "label": first["law"],
-        "parametrization": first["parametrization"],
-        "scratch": bool(first["scratch"]),
-        "n_rows": len(rows),
-        "sizes": len(np.unique(points["n"])),
-        "horizons": len(np.unique(points["d"])),
-    }
+    facts = Law(
+        label=first["law"],
+        parametrization=first["parametrization"],
+        scratch=bool(first["scratch"]),
+        n_rows=len(rows),
+        sizes=len(np.unique(points["n"])),
+        horizons=len(np.unique(points["d"])),
+        status="unidentified",
+        reason="",
+    )
     held_out = largest(points)
     only = forms[0] if len(forms) == 1 else None
-    if facts["horizons"] == 1:
+    if facts.horizons == 1:
         forms = [get_form(name) for name in OF_SIZE]
     fitting = _few_enough_parameters(forms, points, held_out)
     if not fitting:
         fewest = min(len(form.params) for form in forms)
         count = _distinct(points, ~held_out)
-        return facts | _nothing(
+        reason = (
             f"{count} different (N, D) besides the largest, and the simplest law needs {fewest + 1}"
         )
+        return replace(facts, reason=reason)
     used = _sample(held_out)
     seen = {name: values[used] for name, values in points.items()}
     comparison = compare(fitting, seen, held_out[used])
-    facts["selection"] = _selection(comparison)
+    facts = replace(facts, selection=comparison)
     form = _chosen(fitting, comparison, only)
     if form is None:
-        return facts | _no_winner(comparison)
+        status, reason = _no_winner(comparison)
+        return replace(facts, status=status, reason=reason)
     count = resamples_of(len(rows)) if resamples is None else resamples
-    return facts | _fitted(form, points, held_out, used, rows["cluster"].tolist(), count)
+    result, drawn = _fitted(form, points, held_out, used, rows["cluster"].tolist(), count)
+    return replace(
+        facts,
+        status=result.status,
+        reason=result.reason,
+        fit=result,
+        formula=form.summary,
+        paper=form.paper,
+        drawn=drawn,
+    )
 
 
 def variables(n: Array, d: Array) -> dict[str, Array]:
-    """What forms read, of N and D: also ``m`` tokens per parameter, and ``x``, the size alone."""
+    """What forms read, of N and D (rows,): also ``m`` tokens per parameter, and ``x``, the size
+    alone."""
     return {"n": n, "d": d, "m": d / n, "x": n}
 
 
 def asked(form: Form, n: Array, d: Array) -> list[list[float]]:
-    """The points (n, d) in the order of the form's variables."""
+    """The points (n, d), each (points,), in the order of the form's variables."""
     columns = variables(n, d)
     table: list[list[float]] = np.stack([columns[name] for name in form.variables], axis=1).tolist()
     return table
 
 
 def resamples_of(rows: int) -> int:
+    """How many resamples a law of so many rows gets."""
     return max(FEWEST_RESAMPLES, min(RESAMPLES, ROW_RESAMPLES // rows))
-
-
-def _nothing(reason: str) -> Row:
-    return {"status": "unidentified", "reason": reason, "form": None, "selection": None}
 
 
 def _distinct(points: Points, mask: Mask) -> int:
@@ -147,37 +167,23 @@ def _sample(held_out: Mask) -> npt.NDArray[np.int64]:
     return np.sort(np.concatenate([kept, np.flatnonzero(held_out)]))
 
 
-def _selection(comparison: Comparison) -> Row:
-    scores = [
-        {"form": one.form, "status": one.status, "reason": one.reason, "are": one.are}
-        for one in comparison.scores
-    ]
-    return {
-        "held_out": comparison.held_out,
-        "kept": comparison.kept,
-        "baseline_are": comparison.baseline_are,
-        "winner": comparison.winner,
-        "scores": scores,
-    }
-
-
-def _chosen(forms: Sequence[Form], comparison: Comparison, only: Form | None) -> Form | None:
+def _chosen(forms: Sequence[Form], comparison: FormComparison, only: Form | None) -> Form | None:
     """The winner; a form that is the ``only`` one asked for need not beat the best small model."""
     if only in forms and comparison.scores[0].are is not None:
         return only
     return next((form for form in forms if form.name == comparison.winner), None)
 
 
-def _no_winner(comparison: Comparison) -> Row:
+def _no_winner(comparison: FormComparison) -> tuple[Status, str]:
     """Status and reason; forms that all fail for one reason fail for that of their rows."""
     first = comparison.scores[0]
     if len({(one.status, one.reason, one.are) for one in comparison.scores}) == 1 and not first.are:
-        return {"status": first.status, "reason": first.reason, "form": None}
+        return first.status, first.reason
     reason = (
         f"no form both converges without the largest {comparison.held_out} rows and predicts them "
         "better than the best small model"
     )
-    return {"status": "unidentified", "reason": reason, "form": None}
+    return "unidentified", reason
 
 
 def _fitted(
@@ -187,8 +193,9 @@ def _fitted(
     used: npt.NDArray[np.int64],
     clusters: list[object],
     resamples: int,
-) -> Row:
-    """The form fitted to all rows, and to those that were not held out."""
+) -> tuple[FitResult, DrawnLaw | None]:
+    """The form fitted to all rows, and what to draw of it where it has numbers; the largest runs
+    with their losses by a fit to those that were not held out."""
     assert isinstance(form.law, Pointwise)
     lines = _lines(points) if "d" in form.variables or "m" in form.variables else _line(points)
     budgets, frontier = _budgets(points) if form.law.optimal else ([], [])
@@ -197,46 +204,57 @@ def _fitted(
         points,
         groups=clusters,
         bootstrap=resamples,
-        predict=[point for line in lines for point in asked(form, line["n"], line["d"])],
+        predict=[point for line in lines for point in asked(form, line.n, line.d)],
         optimal=[*budgets, *frontier],
     )
-    row = result.to_json() | {"formula": form.summary, "paper": form.paper}
-    del row["predictions"], row["optimal"], row["extras"]
     if not result.params:
-        return row
+        return result, None
     kept = {name: values[used][~held_out[used]] for name, values in points.items()}
     unseen = np.full(len(held_out), np.nan)
     largest_rows = asked(form, points["n"][held_out], points["d"][held_out])
     predicted = fit(form, kept, predict=largest_rows).predictions
-    unseen[held_out] = [one["loss"] for one in predicted] if predicted else np.nan
-    shown = {name: points[name].tolist() for name in ("n", "d", "loss")}
-    return row | {
-        "points": shown
-        | {
-            "predicted": (points["loss"] * np.exp(-np.array(result.residuals))).tolist(),
-            "held_out": held_out.tolist(),
-            "unseen": unseen.tolist(),
-        },
-        "bands": _bands(lines, result.predictions),
-        "optimal": [_beyond(one, points) for one in result.optimal[: len(budgets)]],
-        "frontier": _frontier(result.optimal[len(budgets) :]),
-    }
+    unseen[held_out] = [one.loss for one in predicted] if predicted else np.nan
+    drawn = DrawnLaw(
+        points=FittedRuns(
+            n=points["n"],
+            d=points["d"],
+            loss=points["loss"],
+            predicted=points["loss"] * np.exp(-np.array(result.residuals)),
+            held_out=held_out,
+            unseen=unseen,
+        ),
+        bands=_bands(lines, result.predictions),
+        optimal=[_reported(one, points) for one in result.optimal[: len(budgets)]],
+        frontier=_frontier(result.optimal[len(budgets) :]),
+    )
+    return result, drawn
 
 
-def _lines(points: Points) -> list[Row]:
+@dataclass(frozen=True, eq=False)
+class _Line:
+    """Points ``n`` and ``d`` (points,) ``against`` one of them, the other ``at`` a value."""
+
+    against: str
+    at: float
+    n: Array
+    d: Array
+
+    @property
+    def x(self) -> Array:
+        return self.n if self.against == "n" else self.d
+
+
+def _lines(points: Points) -> list[_Line]:
     """The law against N at a few D, and against D at a few N."""
-    lines = []
-    for against, held in (("n", "d"), ("d", "n")):
-        x = np.geomspace(points[against].min(), points[against].max(), STEPS)
-        for value in _few(points[held]):
-            lines.append({"against": against, "at": value, against: x, held: np.full(STEPS, value)})
-    return lines
+    n, d = (np.geomspace(points[name].min(), points[name].max(), STEPS) for name in ("n", "d"))
+    at_tokens = [_Line("n", at, n, np.full(STEPS, at)) for at in _few(points["d"])]
+    return [*at_tokens, *(_Line("d", at, np.full(STEPS, at), d) for at in _few(points["n"]))]
 
 
-def _line(points: Points) -> list[Row]:
+def _line(points: Points) -> list[_Line]:
     """The law against N at the one D there is."""
     n, at = np.geomspace(points["n"].min(), points["n"].max(), STEPS), float(points["d"][0])
-    return [{"against": "n", "at": at, "n": n, "d": np.full(STEPS, at)}]
+    return [_Line("n", at, n, np.full(STEPS, at))]
 
 
 def _few(values: Array) -> list[float]:
@@ -247,28 +265,27 @@ def _few(values: Array) -> list[float]:
     return [float(value) for value in np.unique(distinct)]
 
 
-def _bands(lines: Sequence[Row], predictions: Sequence[Mapping[str, Any]]) -> list[Row]:
+def _bands(lines: Sequence[_Line], predictions: Sequence[Prediction]) -> list[LawBand]:
     bands = []
     for index, line in enumerate(lines):
-        own = predictions[STEPS * index : STEPS * (index + 1)]
-        x = line[line["against"]].tolist()
-        bands.append({"against": line["against"], "at": line["at"], "x": x} | _columns(own))
+        along = predictions[STEPS * index : STEPS * (index + 1)]
+        loss, lo, hi = _losses([(one.loss, one.interval) for one in along])
+        bands.append(LawBand(line.x, loss, lo, hi, line.against, line.at))
     return bands
 
 
-def _columns(predictions: Sequence[Mapping[str, Any]]) -> Row:
-    ends = [one["interval"] or (None, None) for one in predictions]
-    return {
-        "loss": [one["loss"] for one in predictions],
-        "lo": [lo for lo, _ in ends],
-        "hi": [hi for _, hi in ends],
-    }
+def _losses(found: Sequence[tuple[float | None, Ends | None]]) -> tuple[Array, Array, Array]:
+    """Losses and the ends of their intervals, each (points,), nan where there is none."""
+    rows = [(loss, *(interval or NO_ENDS)) for loss, interval in found]
+    table = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    loss, lo, hi = np.where(np.isfinite(table), table, np.nan).T
+    return loss, lo, hi
 
 
-def _frontier(optimal: Sequence[Mapping[str, Any]]) -> Row:
+def _frontier(optimal: Sequence[Allocation]) -> LossBand:
     """The lowest loss of each budget, with its band."""
-    found = [{"loss": one["loss"], "interval": one["interval"]["loss"]} for one in optimal]
-    return {"x": [one["c"] for one in optimal]} | _columns(found)
+    losses = _losses([(one.loss, one.interval["loss"]) for one in optimal])
+    return LossBand(np.array([one.c for one in optimal]), *losses)
 
 
 def _budgets(points: Points) -> tuple[list[float], list[float]]:
@@ -281,13 +298,14 @@ def _budgets(points: Points) -> tuple[list[float], list[float]]:
     return [float(c) for c in table], np.geomspace(flops.min(), flops.max(), STEPS).tolist()
 
 
-def _beyond(allocation: Mapping[str, Any], points: Points) -> Row:
+def _reported(allocation: Allocation, points: Points) -> ReportedAllocation:
     """An allocation with which of C, N and D are above all runs, or below them."""
-    ranges = {"c": 6 * points["n"] * points["d"], "n": points["n"], "d": points["d"]}
+    n, d = points["n"], points["d"]
+    values = {"C": (allocation.c, 6 * n * d), "N": (allocation.n, n), "D": (allocation.d, d)}
     rounding = 1 + 1e-9
     outside = [
-        name.upper()
-        for name, values in ranges.items()
-        if not values.min() / rounding <= allocation[name] <= values.max() * rounding
+        name
+        for name, (value, runs) in values.items()
+        if not runs.min() / rounding <= value <= runs.max() * rounding
     ]
-    return dict(allocation) | {"outside": outside}
+    return ReportedAllocation(**vars(allocation), outside=outside)

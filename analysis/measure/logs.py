@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -19,6 +18,9 @@ from mugrow.analysis.measure.savings import (
     Arm,
     Curve,
     Saving,
+    SavingsCurve,
+    State,
+    as_columns,
     baseline_final,
     common_seeds,
     compare,
@@ -29,7 +31,6 @@ from mugrow.analysis.measure.savings import (
 from mugrow.analysis.read.expression import column, numbers
 from mugrow.analysis.read.table import read_table
 from mugrow.analysis.stats import NOTHING
-from mugrow.analysis.summary import savings_columns, to_json
 from mugrow.bench.spec import UserError, unknown
 
 Cost = float | Mapping[str, float]
@@ -43,6 +44,26 @@ class Arms:
     baseline: Arm
     methods: Mapping[str, Arm]
     accountings: tuple[Accounting, ...]
+
+
+@dataclass(frozen=True)
+class MethodSaving:
+    """A method's saving at one loss in one accounting, as `mugrow savings` prints it: ends and
+    values are nan where there is no number. ``paired`` says whether seeds were."""
+
+    method: str
+    loss: float
+    accounting: Accounting
+    state: State
+    speedup: float
+    speedup_lo: float
+    speedup_hi: float
+    saving: float
+    saving_lo: float
+    saving_hi: float
+    bound: float | None
+    n_seeds: int
+    paired: bool
 
 
 def read_arms(
@@ -90,10 +111,10 @@ def read_arms(
     )
 
 
-def savings(arms: Arms, at: Sequence[float] = ()) -> list[dict[str, Any]]:
-    """A row for each (method, loss, accounting), at the losses ``at`` or the baseline's last.
+def savings(arms: Arms, at: Sequence[float] = ()) -> list[MethodSaving]:
+    """One for each (method, loss, accounting), at the losses ``at`` or the baseline's last.
 
-    What does not exist is None; without several seeds there is no interval.
+    Without several seeds there is no interval. Raises ``UserError`` for a loss that is not finite.
     """
     for loss in at:
         if not math.isfinite(loss):
@@ -107,14 +128,14 @@ def savings(arms: Arms, at: Sequence[float] = ()) -> list[dict[str, Any]]:
     ]
 
 
-def savings_curves(arms: Arms) -> list[dict[str, Any]]:
+def savings_curves(arms: Arms) -> list[SavingsCurve]:
     """s(loss) of each method in each accounting, as ``figures.savings`` draws them."""
     found = {
         name: savings_curve(arms.baseline, method, paired=_paired(arms.baseline, method))
         for name, method in arms.methods.items()
     }
-    curves: list[dict[str, Any]] = [
-        to_json({"label": name} | savings_columns(accounting, rows))
+    curves = [
+        as_columns(name, accounting, rows)
         for name, rows in found.items()
         for accounting in arms.accountings
         if rows
@@ -169,24 +190,21 @@ def _paired(baseline: Arm, method: Arm) -> bool:
     return bool(common_seeds(baseline, method))
 
 
-def _row(name: str, baseline: Arm, method: Arm, saving: Saving) -> dict[str, Any]:
+def _row(name: str, baseline: Arm, method: Arm, saving: Saving) -> MethodSaving:
     common = common_seeds(baseline, method)
     speedup, saved = saving.speedup or NOTHING, saving.saving or NOTHING
-    row: dict[str, Any] = to_json(
-        {
-            "method": name,
-            "loss": saving.at_loss,
-            "accounting": saving.accounting,
-            "state": saving.state,
-            "speedup": speedup.value,
-            "speedup_lo": speedup.lo,
-            "speedup_hi": speedup.hi,
-            "saving": saved.value,
-            "saving_lo": saved.lo,
-            "saving_hi": saved.hi,
-            "bound": saving.bound,
-            "n_seeds": len(common) or min(len(baseline.curves), len(method.curves)),
-            "paired": bool(common),
-        }
+    return MethodSaving(
+        method=name,
+        loss=saving.at_loss,
+        accounting=saving.accounting,
+        state=saving.state,
+        speedup=speedup.value,
+        speedup_lo=speedup.lo,
+        speedup_hi=speedup.hi,
+        saving=saved.value,
+        saving_lo=saved.lo,
+        saving_hi=saved.hi,
+        bound=saving.bound,
+        n_seeds=len(common) or min(len(baseline.curves), len(method.curves)),
+        paired=bool(common),
     )
-    return row

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mugrow.analysis.read.foreign import read_arms, savings_curves
-from mugrow.analysis.read.foreign import savings as rows_of
+from mugrow.analysis.measure import logs
+from mugrow.analysis.measure.logs import Arms, read_arms
+from mugrow.analysis.read.plain import to_json
 from mugrow.bench.spec import UserError
 
 LOGS = Path("../shared/data/laws/inheritune_growth_logs/owt_runs.csv")
@@ -30,6 +31,15 @@ def log() -> pd.DataFrame:
                     {"run": run, "seed": seed, "step": 2**power / speed, "n": 10, "loss": loss}
                 )
     return pd.DataFrame(rows)
+
+
+def rows_of(arms: Arms, at: Sequence[float] = ()) -> list[dict[str, Any]]:
+    """As `mugrow savings --json` prints them."""
+    return [to_json(row) for row in logs.savings(arms, at)]
+
+
+def savings_curves(arms: Arms) -> list[dict[str, Any]]:
+    return [to_json(curve) for curve in logs.savings_curves(arms)]
 
 
 def savings(path: Path, at: Sequence[float] = (), **options: Any) -> list[dict[str, Any]]:
