@@ -1,9 +1,9 @@
 """Tensors on disk: safetensors, written whole or not at all, never a pickle.
 
-A run's ``checkpoint.safetensors`` holds its named weights; ``state.safetensors`` its Adam moments
-under the same names, prefixed ``m.`` and ``v.``. A stack in flight saves one file of its own
-(see ``mugrow.bench.run``). Damage (a truncated or foreign file) is a ``Damaged`` error that names
-the file; the caller decides whether to set it aside.
+A run's ``checkpoint.safetensors`` holds its named weights; ``state.safetensors`` its optimizer's
+buffers under the same names, each prefixed with the buffer's (``m.`` and ``v.`` for AdamW). A stack
+in flight saves one file of its own (see ``mugrow.bench.run``). Damage (a truncated or foreign file)
+is a ``Damaged`` error that names the file; the caller decides whether to set it aside.
 """
 
 from collections.abc import Iterator, Mapping

@@ -111,7 +111,8 @@ def llama(**fields: Any) -> ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class HyperSpec:
-    """AdamW hyperparameters at the *base* shape; a parametrization scales them to the model.
+    """Hyperparameters at the *base* shape; a parametrization scales them to the model. ``beta1``,
+    ``beta2`` and ``eps`` are AdamW's; another optimizer has its own behind its name.
 
     ``decay`` says what a weight shrinks by in a step, with f the schedule's factor: ``scaled``,
     torch's, by ``f * lr * weight_decay`` with learning rate and decay as parametrized;
@@ -249,7 +250,8 @@ class RunSpec:
     from it. ``steps`` is the schedule's horizon and ``stop_step`` where training ends (``None``:
     at the horizon), so a WSD source can stop where its cool-down would begin. A curve has a row
     every ``log_every`` steps, and a validation loss in every row. ``seed`` draws the initial
-    weights and a growth method's noise, ``data_seed`` the batches.
+    weights and a growth method's noise, ``data_seed`` the batches. ``optimizer`` is named as in
+    ``mugrow.bench.optim``, its own parameters behind it.
 
     A run begins at ``first_step`` of its schedule (0 unless it takes up its source's, where that
     stood or re-positioned), with its rate rising over ``rewarm_steps`` from there. Its first batch
@@ -274,6 +276,7 @@ class RunSpec:
     log_every: int = 10
     dtype: Literal["float32", "float64"] = "float32"
     average: AverageSpec = AverageSpec()
+    optimizer: str = "adamw"
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:

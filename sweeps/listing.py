@@ -70,6 +70,20 @@ def listing(what: str) -> list[dict[str, str]]:
                 }
                 for entry in map(get_form, names())
             ]
+        case "optimizers":
+            from mugrow.bench.optim import names as optimizers
+            from mugrow.bench.optim import optimizer
+
+            return [
+                {
+                    "name": entry.name,
+                    "paper": entry.paper,
+                    "state": ", ".join(entry.buffers),
+                    "summary": entry.summary,
+                    "parameters": ", ".join(f"{k}={v}" for k, v in entry.params.items()),
+                }
+                for entry in map(optimizer, optimizers())
+            ]
     assert what == "parametrizations"
     module = import_module("mugrow.bench.parametrization")
     return [

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from mugrow.bench import optim
 from mugrow.bench.parametrization import canonical
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec
 from mugrow.sweeps.override import override
@@ -90,6 +91,7 @@ class Sweep:
                 base=study.model,
                 parametrization=self.parametrization,
                 hyper=study.hyper.at(lr=math.exp2(log2_lr), init_std=init_std),
+                optimizer=optim.canonical(study.optimizer),
                 schedule=study.schedule,
                 data=self.data,
                 batch_sequences=study.batch_sequences * proxy.batch,
@@ -104,7 +106,7 @@ class Sweep:
 
 def sweeps(study: Study, data: DataSpec) -> list[Sweep]:
     """All sweeps of a study, the one that is transferred from first. Raises ``UserError`` for
-    parametrizations and settings that do not exist."""
+    parametrizations, optimizers and settings that do not exist or do not go together."""
     found = [
         Sweep(study, data, canonical(text), proxy, is_main=(place, proxy) == (0, study.proxies[0]))
         for place, text in enumerate(study.parametrizations)
@@ -116,6 +118,8 @@ def sweeps(study: Study, data: DataSpec) -> list[Sweep]:
             Sweep(varied, data, canonical(varied.parametrizations[0]), proxy, variant.name)
             for proxy in varied.proxies
         ]
+    for sweep in found:
+        optim.check_optimizer(sweep.specs(sweep.log2_lr[0], sweep.init_std[0])[0])
     return found
 
 

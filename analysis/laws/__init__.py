@@ -12,7 +12,7 @@ REGISTRY = Registry(
     type=Form,
     package=__name__,
     constant="FORM",
-    own=(
+    builtin=(
         "chinchilla",
         "chinchilla_tied",
         "chinchilla_pinned",

@@ -17,6 +17,7 @@ from mugrow.bench.growth import GrowthMethod, Moments
 from mugrow.bench.model import Weights, shapes
 from mugrow.bench.parametrization import generator
 from mugrow.bench.spec import ModelSpec
+from mugrow.bench.stack import Carried
 
 
 @each_case("shapes")
@@ -65,7 +66,7 @@ def dtype(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
 
 @each_case("moments")
 def moments(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
-    """Adam's moments, grown the same way."""
+    """The optimizer's state, grown the same way: what is like a gradient, and like its square."""
     if entry.grow_moments is None:
         return Verdict("skip", reason="the optimizer's state is not carried")
     given = random_moments(case.small)
@@ -81,6 +82,7 @@ def moments(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
 
 
 def random_moments(spec: ModelSpec) -> Moments:
+    """Moments of order one, by parameter name."""
     second = {name: tensor.square() for name, tensor in random_weights(spec, 3).items()}
     return Moments(random_weights(spec, 2), second)
 
@@ -89,6 +91,12 @@ def grow_moments(entry: GrowthMethod, case: Case, params: Params, given: Moments
     assert entry.grow_moments is not None
     small, big = case.decoder(case.small), case.decoder(case.big)
     return Moments(*entry.grow_moments(given, small, big, generator("growth", 0), **params))
+
+
+def grow_carried(entry: GrowthMethod, case: Case, params: Params, given: Carried) -> Carried:
+    """AdamW's state, as a run that begins with it has it."""
+    moments = grow_moments(entry, case, params, Moments(**given.buffers))
+    return Carried(moments._asdict(), given.updates)
 
 
 def _unlike_target(grown: Mapping[str, Tensor], target: ModelSpec, kind: torch.dtype) -> list[str]:
@@ -107,9 +115,9 @@ def _unlike_target(grown: Mapping[str, Tensor], target: ModelSpec, kind: torch.d
     return sorted(wrong)
 
 
-def _changed(before: Weights, after: Weights, how: str) -> list[str]:
+def _changed(before: Weights, after: Weights, what: str) -> list[str]:
     return [
-        f"{name} {how}"
+        f"{name} {what}"
         for name, tensor in before.items()
         if name not in after or not torch.equal(tensor, after[name])
     ]

@@ -11,11 +11,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 from mugrow.bench.checks.cases import Case, Grown, cases, grow, initial
-from mugrow.bench.checks.contract import grow_moments
+from mugrow.bench.checks.contract import grow_carried
 from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
 from mugrow.bench.checks.training import run_spec, train, train_losses, trained_source
 from mugrow.bench.growth import GrowthMethod
-from mugrow.bench.stack import Carried
 
 STEPS, TOLERANCE = 60, 1e-9
 
@@ -36,10 +35,9 @@ def equivalence(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
 
 def curve_difference(entry: GrowthMethod, case: Case, params: Params) -> float:
     weights, carried = trained_source(case)
-    moments = grow_moments(entry, case, params, carried.moments)
     grown = grow(entry, case, params, weights, initial(case), steps=STEPS)
     run = run_spec(case, case.big, STEPS, log_every=1)
-    _, wide = train(run, grown, Carried(moments, carried.updates))
+    _, wide = train(run, grown, grow_carried(entry, case, params, carried))
     pairs = zip(train_losses(wide), _continued(_source_of(case)), strict=True)
     return max(abs(ours - theirs) for ours, theirs in pairs)
 

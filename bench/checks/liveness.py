@@ -23,7 +23,7 @@ def liveness(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
     source = random_weights(case.small)
     grown = grow(entry, case, params, source, initial(case), steps=STEPS)
     stack, state = train(run_spec(case, case.big, STEPS), grown)
-    second_moments = unpack(trained_shapes(stack), state.adam.v_KP[0])
+    second_moments = unpack(trained_shapes(stack), state.optimizer.buffers["v"][0])
     dead = {name for name, tensor in second_moments.items() if not tensor.any()}
     declared = entry.dead(case.small, case.big, {**entry.params, **params})
     wrong = [f"{name} gets no gradient, which is not declared" for name in dead - declared]

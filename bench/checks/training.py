@@ -12,7 +12,6 @@ import torch
 
 from mugrow.bench.checks.cases import CONTEXT, INIT_STD, SEQUENCES, VOCABULARY, Case, Grown
 from mugrow.bench.data.batches import TokenData
-from mugrow.bench.growth import Moments
 from mugrow.bench.model import Decoder, Weights
 from mugrow.bench.parametrization import initial_weights
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
@@ -62,9 +61,9 @@ def train(spec: RunSpec, start: Grown, carried: Carried | None = None) -> tuple[
 def trained_source(case: Case, seed: int = 0, lr: float = LR) -> tuple[Weights, Carried]:
     """The weights and the optimizer's state of a source after some steps. It is the same for all
     methods; each is given a copy, since one may write on what it is given."""
-    weights, (moments, updates) = _trained(replace(case, name="", big=case.small), seed, lr)
-    m, v = map(_copy, moments)
-    return _copy(weights), Carried(Moments(m, v), updates)
+    weights, (buffers, updates) = _trained(replace(case, name="", big=case.small), seed, lr)
+    copies = {name: _copy(buffer) for name, buffer in buffers.items()}
+    return _copy(weights), Carried(copies, updates)
 
 
 def _copy(weights: Weights) -> Weights:
@@ -85,7 +84,7 @@ def at_end(stack: Stack, state: StackState, case: Case) -> tuple[Decoder, Weight
     """The model as it runs after its last step."""
     decoder, weights = case.decoder(case.big), model_weights(stack, state, 0)
     if stack.during is not None:
-        decoder = stack.during.decoder_at(decoder, state.step, state.adam.weights_KP)
+        decoder = stack.during.decoder_at(decoder, state.step, state.optimizer.weights_KP)
     return decoder, weights
 
 

@@ -9,7 +9,7 @@ for each seed, and judged against what the theory says the slope is: zero, under
 parametrization (Yang et al., arXiv 2203.03466, appendix D.1; arXiv 2505.01618 for depth). |x| sees
 updates too large; those that vanish hardly change it and are seen in |x_t - x_0|.
 
-    ladder        which models, and their training
+    series        which models, and their training
     activations   mean |x| of every module of a stack while it trains
     slopes        slopes with their intervals, and the verdict
 
@@ -22,16 +22,16 @@ positions it is gone, so the default is the LLaMA flavour, whose steepest slope 
 A pass does not prove that hyperparameters transfer: a wrong eps or weight decay does not show here.
 """
 
-from mugrow.bench.coordcheck.ladder import Ladder, measured_ladder
+from mugrow.bench.coordcheck.series import ModelSeries, measured_series
 from mugrow.bench.coordcheck.slopes import Row, rows
 
-__all__ = ["Ladder", "Row", "coordcheck"]
+__all__ = ["ModelSeries", "Row", "coordcheck"]
 
 
-def coordcheck(ladder: Ladder, path: str | None = None) -> list[Row]:
-    """Every module and step of a ladder's models, measured and judged.
+def coordcheck(series: ModelSeries, path: str | None = None) -> list[Row]:
+    """Every module and step of a series's models, measured and judged.
 
     ``path`` is where the corpus lies, if it is a file. Raises ``UserError`` for what cannot be
     grown, and where a run diverges.
     """
-    return rows(ladder, measured_ladder(ladder, path))
+    return rows(series, measured_series(series, path))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mugrow.bench.data.batches import TokenData, val_windows
-from mugrow.bench.entries import Registry, own_params
+from mugrow.bench.entries import Registry, keyword_params
 from mugrow.bench.model import Decoder, Weights, cross_entropy
 from mugrow.bench.parametrization import rules_of
 from mugrow.bench.spec import DataSpec, Scalar, UserError, canonical_json
@@ -50,7 +50,7 @@ class Evaluation:
 
     @property
     def params(self) -> dict[str, Scalar]:
-        return own_params(self.evaluate)
+        return keyword_params(self.evaluate)
 
 
 REGISTRY = Registry(
@@ -58,7 +58,7 @@ REGISTRY = Registry(
     type=Evaluation,
     package=__name__,
     constant="EVALUATION",
-    own=tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))),
+    builtin=tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))),
     group="mugrow.evaluations",
 )
 names, evaluation = REGISTRY.names, REGISTRY.get

@@ -18,6 +18,7 @@ class List:
             "studies",
             "methods",
             "parametrizations",
+            "optimizers",
             "corpora",
             "samplers",
             "forms",
