@@ -38,6 +38,8 @@ from mugrow.sweeps.study import Study
 
 COLLECT_EVERY_S = 60.0
 
+ADDED_SETTINGS = {"optimizer": "adamw"}  # what a study had that was written without them
+
 
 @dataclass(frozen=True)
 class Where:
@@ -216,9 +218,6 @@ def _ending(stack: Stack, rows: dict[str, Any]) -> str:
     return f"{title(stack)}: {counts}{best}{reasons}"
 
 
-_SETTINGS_SINCE_ADDED = {"optimizer": "adamw"}  # what a study written without one had
-
-
 def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> None:
     """Write ``study.json``, or refuse a folder that holds another study."""
     path = folder / "study.json"
@@ -229,7 +228,7 @@ def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> 
         except ValueError:
             say(f"{path} is damaged; set aside as {set_aside(path).name}")
         else:
-            theirs = _SETTINGS_SINCE_ADDED | theirs
+            theirs = {key: ADDED_SETTINGS[key] for key in ours.keys() & ADDED_SETTINGS} | theirs
             for key in sorted(ours.keys() | theirs.keys()):
                 if ours.get(key) != theirs.get(key):
                     raise UserError(

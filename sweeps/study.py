@@ -182,8 +182,8 @@ class Study:
     ``log2_lr`` is the grid of base learning rates; the samplers other than ``grid`` search its
     range, ``trials`` times in each sweep. ``generation`` trials are asked for at once and train as
     one stack. Sources and targets of one shape train in stacks of ``stack_width // width``.
-    Steps are optimizer steps, ``val_tokens`` the tokens of one validation. ``optimizer`` is named as
-    in ``mugrow.bench.optim``, with its own parameters.
+    Steps are optimizer steps, ``val_tokens`` the tokens of one validation. ``optimizer`` is named
+    as in ``mugrow.bench.optim``, its own parameters behind it.
 
     ``proxy_depths``, ``token_factors`` and ``batch_factors`` add proxies that differ from the
     smallest in that alone. With ``growing_heads`` the head size grows with the width and their
