@@ -319,7 +319,7 @@ class RunSpec:
 
     @cached_property  # a plan asks for it often, and a spec never changes
     def run_id(self) -> str:
-        return hashlib.sha256(_json(_chosen(self)).encode()).hexdigest()[:16]
+        return hashlib.sha256(sorted_json(_chosen(self)).encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
@@ -342,10 +342,11 @@ def _log2(value: float) -> str:
 
 def canonical_json(spec: Any) -> str:
     """The one JSON text of a spec: sorted keys, no spaces, every field written."""
-    return _json(dataclasses.asdict(spec))
+    return sorted_json(dataclasses.asdict(spec))
 
 
-def _json(fields: Any) -> str:
+def sorted_json(fields: Any) -> str:
+    """JSON with sorted keys and no spaces: equal fields, equal text."""
     return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 

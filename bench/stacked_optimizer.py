@@ -55,7 +55,7 @@ def fresh_state(weights_KP: Tensor, buffers: Iterable[str]) -> OptimizerState:
     )
 
 
-class Columns(NamedTuple):
+class ColumnSpan(NamedTuple):
     """Neighbouring coordinates, whatever tensors they are of."""
 
     where: slice
@@ -72,8 +72,8 @@ class Columns(NamedTuple):
         return of_members_K1
 
 
-class Matrices(NamedTuple):
-    """Matrices of one shape ``(..., out, in)``, and where they lie in the ``P`` axis."""
+class MatrixBatch(NamedTuple):
+    """MatrixBatch of one shape ``(..., out, in)``, and where they lie in the ``P`` axis."""
 
     where: tuple[slice, ...]
     shape: tuple[int, ...]
@@ -97,16 +97,16 @@ class Part(NamedTuple):
     """The coordinates that one optimizer trains."""
 
     trainer: Trainer
-    pieces: tuple[Columns | Matrices, ...]
+    pieces: tuple[ColumnSpan | MatrixBatch, ...]
 
-    def in_pieces(self, columns: int) -> Iterator[Columns | Matrices]:
+    def in_pieces(self, columns: int) -> Iterator[ColumnSpan | MatrixBatch]:
         """All of them, at most so many columns at a time."""
         for piece in self.pieces:
-            if isinstance(piece, Matrices):
+            if isinstance(piece, MatrixBatch):
                 yield piece
                 continue
             for first in range(piece.where.start, piece.where.stop, columns):
-                yield Columns(slice(first, min(first + columns, piece.where.stop)))
+                yield ColumnSpan(slice(first, min(first + columns, piece.where.stop)))
 
 
 @dataclass(frozen=True)
@@ -215,20 +215,20 @@ def _parts(
         if trainer.optimizer.step_size == "spectral":
             alike = groupby(sorted(trained, key=shapes.__getitem__), key=shapes.__getitem__)
             batches = ((shape, tuple(where[name] for name in names)) for shape, names in alike)
-            pieces = tuple(Matrices(places, shape) for shape, places in batches)
+            pieces = tuple(MatrixBatch(places, shape) for shape, places in batches)
             parts.append(Part(trainer, pieces))
         else:
             parts.append(Part(trainer, tuple(_neighbours(where[name] for name in trained))))
     return tuple(parts)
 
 
-def _neighbours(slices: Iterable[slice]) -> Iterator[Columns]:
+def _neighbours(slices: Iterable[slice]) -> Iterator[ColumnSpan]:
     """Slices in storage order, those that touch made one."""
     first, *others = slices
     for other in others:
         if other.start == first.stop:
             first = slice(first.start, other.stop)
         else:
-            yield Columns(first)
+            yield ColumnSpan(first)
             first = other
-    yield Columns(first)
+    yield ColumnSpan(first)

@@ -29,7 +29,7 @@ from mugrow.bench.train import advance
 ROUNDS = 25
 
 
-class Block(nn.Module):
+class PlainBlock(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.heads = spec.heads
@@ -56,7 +56,7 @@ class PlainDecoder(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(spec.vocab_size, spec.width)
         self.positions = nn.Embedding(spec.context, spec.width)
-        self.blocks = nn.Sequential(*(Block(spec) for _ in range(spec.depth)))
+        self.blocks = nn.Sequential(*(PlainBlock(spec) for _ in range(spec.depth)))
         self.norm = nn.LayerNorm(spec.width)
         self.head = nn.Linear(spec.width, spec.vocab_size, bias=False)
 

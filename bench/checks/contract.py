@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mugrow.bench.checks.cases import Case, grow, initial, random_weights
-from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case
 from mugrow.bench.growth import GrowthMethod, Moments
 from mugrow.bench.model import Weights, shapes
 from mugrow.bench.parametrization import generator
@@ -21,14 +21,14 @@ from mugrow.bench.stack import Carried
 
 
 @each_case("shapes")
-def names_and_shapes(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def names_and_shapes(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """Names, shapes, dtype, and no number that is not finite."""
     grown = grow(entry, case, params, random_weights(case.small), initial(case)).weights
     return _none_wrong(_unlike_target(grown, case.big, torch.float64))
 
 
 @each_case("seed")
-def seed(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def seed(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """The same twice, to the bit."""
     once, again = (
         grow(entry, case, params, random_weights(case.small), initial(case)).weights
@@ -38,7 +38,7 @@ def seed(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
 
 
 @each_case("source")
-def source(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def source(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """What was given is as before, also after the result is written over."""
     given, init = random_weights(case.small), initial(case)
     kept = {name: tensor.clone() for name, tensor in given.items()}
@@ -54,7 +54,7 @@ def source(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
 
 
 @each_case("dtype")
-def dtype(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def dtype(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """Everything in the dtype of the source and the target's draw."""
     wrong = []
     for kind in (torch.float32, torch.bfloat16):
@@ -65,10 +65,10 @@ def dtype(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
 
 
 @each_case("moments")
-def moments(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def moments(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """The optimizer's state, grown the same way: what is like a gradient, and like its square."""
     if entry.grow_moments is None:
-        return Verdict("skip", reason="the optimizer's state is not carried")
+        return CaseVerdict("skip", reason="the optimizer's state is not carried")
     given = random_moments(case.small)
     kept = Moments(*({name: t.clone() for name, t in part.items()} for part in given))
     once, again = (grow_moments(entry, case, params, given) for _ in range(2))
@@ -123,6 +123,6 @@ def _changed(before: Weights, after: Weights, what: str) -> list[str]:
     ]
 
 
-def _none_wrong(wrong: list[str]) -> Verdict:
+def _none_wrong(wrong: list[str]) -> CaseVerdict:
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     return at_most(float(len(wrong)), 0.0, wrong[0] + more if wrong else "")

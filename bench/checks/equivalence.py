@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from mugrow.bench.checks.cases import Case, Grown, cases, grow, initial
 from mugrow.bench.checks.contract import grow_carried
-from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case
 from mugrow.bench.checks.training import run_spec, train, train_losses, trained_source
 from mugrow.bench.growth import GrowthMethod
 
@@ -25,10 +25,10 @@ def _under_mup(entry: GrowthMethod, params: Params, full: bool) -> tuple[Case, .
 
 
 @each_case("equivalence", _under_mup)
-def equivalence(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def equivalence(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """The largest difference between the two curves."""
     if not entry.equivalent:
-        return Verdict("skip", reason="not claimed")
+        return CaseVerdict("skip", reason="not claimed")
     difference = curve_difference(entry, case, params)
     return at_most(difference, TOLERANCE, "the target does not train as its source would have")
 

@@ -15,7 +15,7 @@ import torch
 
 from mugrow.bench.checks.cases import INIT_STD, Case, Grown, cases, grow, initial, refusal
 from mugrow.bench.checks.contract import grow_carried
-from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case
 from mugrow.bench.checks.training import run_spec
 from mugrow.bench.data.batches import TokenData, load, resolve
 from mugrow.bench.growth import GrowthMethod, stages
@@ -48,7 +48,7 @@ def _of_text(case: Case) -> Case:
 
 
 @each_case("smoke", _one_growth)
-def smoke(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def smoke(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """The target's validation loss after its last step."""
     weights, carried, _ = _source(replace(case, name="", big=case.small))
     weights = {name: tensor.clone() for name, tensor in weights.items()}

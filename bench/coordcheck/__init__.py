@@ -13,11 +13,11 @@ updates too large; those that vanish hardly change it and are seen in |x_t - x_0
     activations   mean |x| of every module of a stack while it trains
     slopes        slopes with their intervals, and the verdict
 
-The surprising fact: a narrow model can fail a right parametrization, beyond doubt. In the GPT-2
-flavour what attention adds in the second block has under muP, over widths 32 to 128, a slope of
-0.20 at step 1 (0.13 to 0.27, 16 seeds): the sizes level off from width 64. Without learned
-positions it is gone, so the default is the LLaMA flavour, whose steepest slope of |x| is there
-0.09 (64 seeds), and 0.05 over 64 to 256.
+A narrow model can fail a right parametrization, beyond doubt. In the GPT-2 flavour what attention
+adds in the second block has under muP, over widths 32 to 128, a slope of 0.20 at step 1 (0.13 to
+0.27, 16 seeds): the sizes level off from width 64. Without learned positions it is gone, so the
+default is the LLaMA flavour, whose steepest slope of |x| is there 0.09 (64 seeds), and 0.05 over 64
+to 256.
 
 A pass does not prove that hyperparameters transfer: a wrong eps or weight decay does not show here.
 """

@@ -25,8 +25,8 @@ out) by its movement after the last step, as in arXiv 2505.01618, figure 7: what
 is weighed by depth on purpose, and of two blocks the first, which reads the embedding alone, is
 half. What is zero at every size has no slope and is exempt.
 
-The surprising fact: mup's own ``coord_check`` counts forward passes, so its t = 1 is before any
-update: its t = 1 to 5, for which the bound of 0.1 is known to hold, are the steps 0 to 4 here.
+The mup package's own ``coord_check`` counts forward passes, so its t = 1 is before any update: its
+t = 1 to 5, for which the bound of 0.1 is known to hold, are the steps 0 to 4 here.
 """
 
 import math

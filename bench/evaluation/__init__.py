@@ -11,7 +11,7 @@ Losses are means over all validation tokens, in nats per token.
 import hashlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from mugrow.bench.data.batches import TokenData, val_windows
 from mugrow.bench.entries import Registry, keyword_params
 from mugrow.bench.model import Decoder, Weights, cross_entropy
 from mugrow.bench.parametrization import rules_of
-from mugrow.bench.spec import DataSpec, Scalar, UserError, canonical_json
+from mugrow.bench.spec import DataSpec, Scalar, UserError, sorted_json
 from mugrow.bench.start import read_source
 
 AT_ONCE = 64  # windows in one forward pass
@@ -69,21 +69,24 @@ class EvaluationSpec:
     """What decides an evaluation's numbers: its kind and parameters, the runs in the order that the
     kind names its models, and the corpus."""
 
-    how: str
+    kind: str
     run_ids: tuple[str, ...]
     data: DataSpec
     params: tuple[tuple[str, Scalar], ...] = ()
 
     @property
     def evaluation_id(self) -> str:
-        return hashlib.sha256(canonical_json(self).encode()).hexdigest()[:16]
+        """16 hex digits, of a text in which the kind is called ``how``, as in the table."""
+        fields = asdict(self)
+        fields["how"] = fields.pop("kind")
+        return hashlib.sha256(sorted_json(fields).encode()).hexdigest()[:16]
 
 
 @torch.no_grad()
 def evaluate(spec: EvaluationSpec, pool: Path, data: TokenData) -> dict[str, float]:
     """The numbers of an evaluation, from the checkpoints in ``pool``. Raises ``UserError`` where
     models do not go together, and ``FileNotFoundError`` and ``Damaged`` for missing checkpoints."""
-    entry = evaluation(spec.how)
+    entry = evaluation(spec.kind)
     assert len(spec.run_ids) == len(entry.models), entry.models
     models = [_read(pool / "runs" / run_id / "checkpoint.safetensors") for run_id in spec.run_ids]
     context = min(model.decoder.spec.context for model in models)

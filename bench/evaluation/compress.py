@@ -7,8 +7,8 @@ range (``bits`` 0: not rounded). Embeddings, norms and head stay as they are, in
 ``bytes`` is what the model takes: a bit for each entry that says whether it is there, where any is
 not, and ``bits`` for those that are, with one 32-bit scale a row.
 
-The surprising fact is Train Large, Then Compress (Li et al., arXiv 2002.11794): at equal bytes the
-larger model, compressed harder, is the better one.
+Train Large, Then Compress (Li et al., arXiv 2002.11794): at equal bytes the larger model,
+compressed harder, is the better one.
 """
 
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ from mugrow.bench.spec import UserError
 from mugrow.sweeps.commands.output import print_table
 
 if TYPE_CHECKING:
-    from mugrow.bench.checks import Result
+    from mugrow.bench.checks import CheckResult
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Check:
 
             print(table(map(find, words)), end="")
             return
-        results: list[Result] = []
+        results: list[CheckResult] = []
         for method, found in [(word, _results(word, full=not self.quick)) for word in words]:
             results += _watched(method, found)
             if not self.json:
@@ -60,10 +60,10 @@ class Check:
             sys.exit(1)
 
 
-def _results(word: str, full: bool) -> Iterator["Result"]:
+def _results(word: str, full: bool) -> Iterator["CheckResult"]:
     """Of one method. A name or parameter that does not exist is the user's mistake, raised here; a
     plug-in that cannot be loaded is a result."""
-    from mugrow.bench.checks import Result, check_method
+    from mugrow.bench.checks import CheckResult, check_method
     from mugrow.bench.checks.load import find
     from mugrow.bench.entries import with_params
     from mugrow.bench.growth import check_params, names
@@ -75,13 +75,13 @@ def _results(word: str, full: bool) -> Iterator["Result"]:
         if name not in names():
             raise
         return iter(
-            [Result(method=word, check="load", case="any", status="fail", reason=str(error))]
+            [CheckResult(method=word, check="load", case="any", status="fail", reason=str(error))]
         )
     check_params(entry, params)
     return check_method(entry, params, full=full, label=word)
 
 
-def _watched(method: str, results: Iterator["Result"]) -> Iterator["Result"]:
+def _watched(method: str, results: Iterator["CheckResult"]) -> Iterator["CheckResult"]:
     """The results, with what is being checked shown on a terminal meanwhile."""
     from rich.console import Console
 
@@ -92,7 +92,7 @@ def _watched(method: str, results: Iterator["Result"]) -> Iterator["Result"]:
             yield result
 
 
-def _print(method: str, results: list["Result"]) -> None:
+def _print(method: str, results: list["CheckResult"]) -> None:
     """A row a check, then the failing cases in full, and why others were skipped."""
     failed = [result for result in results if result.status == "fail"]
     print(f"{method}: {'FAIL' if failed else 'pass'}")
@@ -105,7 +105,7 @@ def _print(method: str, results: list["Result"]) -> None:
     print(flush=True)
 
 
-def _summary(results: list["Result"], check: str) -> dict[str, Any]:
+def _summary(results: list["CheckResult"], check: str) -> dict[str, Any]:
     own = [result for result in results if result.check == check]
     values = sorted(result.value for result in own if result.value is not None)
     ends = {"smallest": values[0], "largest": values[-1]} if values else {}
@@ -113,7 +113,7 @@ def _summary(results: list["Result"], check: str) -> dict[str, Any]:
     return {"check": check, **counts, "smallest": None, "largest": None, **ends}
 
 
-def _row(result: "Result") -> dict[str, Any]:
+def _row(result: "CheckResult") -> dict[str, Any]:
     """JSON has no numbers that are not finite."""
     value = result.value
     return asdict(result) | {"value": value if value is None or math.isfinite(value) else None}
