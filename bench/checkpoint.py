@@ -27,6 +27,7 @@ class Damaged(Exception):
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and metadata as one file, whole or not at all."""
     whole = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     write_atomically(path, lambda temporary: save_file(whole, temporary, dict(metadata)))
 

@@ -28,17 +28,20 @@ class Named(Protocol):
     """What every entry has."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What users type."""
 
 
 class Parametric(Named, Protocol):
     """An entry that is named in one string with its parameters behind it."""
 
     @property
-    def params(self) -> Mapping[str, Scalar]: ...
+    def params(self) -> Mapping[str, Scalar]:
+        """Its own parameters and their defaults."""
 
     @property
-    def choices(self) -> Choices: ...
+    def choices(self) -> Choices:
+        """The values of parameters that are one of a few words, the default first."""
 
 
 Entry = TypeVar("Entry", bound=Named)
@@ -63,6 +66,7 @@ class Registry(Generic[Entry]):
         return (*self.builtin, *sorted(self._plugins()))
 
     def is_plugin(self, name: str) -> bool:
+        """Whether the entry is another package's."""
         return name in self._plugins()
 
     def get(self, name: str) -> Entry:

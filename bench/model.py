@@ -35,6 +35,8 @@ NORM_EPS = 1e-5
 
 
 class Parameter(NamedTuple):
+    """The shape of a parameter, a matrix's ``(out, in)``, and what it is."""
+
     shape: tuple[int, ...]
     kind: Kind
 

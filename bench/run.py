@@ -346,10 +346,12 @@ def _row(
 
 
 def versions() -> dict[str, str]:
+    """Of this package and what it computes with, by name."""
     return {name: version(name) for name in VERSIONS} | {"python": platform.python_version()}
 
 
 def device_name(device: str) -> str:
+    """What a device is, in words: the GPU's model, or the CPU's architecture."""
     if device.startswith("cuda"):
         return str(torch.cuda.get_device_name(device))
     return f"cpu ({platform.machine()})"

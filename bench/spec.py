@@ -83,10 +83,12 @@ class ModelSpec:
 
     @property
     def heads(self) -> int:
+        """How many attention heads."""
         return self.width // self.head_size
 
     @property
     def mlp_width(self) -> int:
+        """How many units of the MLP."""
         return int(self.mlp_ratio * self.width)
 
 
@@ -301,10 +303,12 @@ class RunSpec:
 
     @property
     def last_step(self) -> int:
+        """The step of the schedule after which training ends."""
         return self.steps if self.stop_step is None else self.stop_step
 
     @property
     def batch_tokens(self) -> int:
+        """Tokens trained on in a step."""
         return self.batch_sequences * self.model.context
 
     @property
@@ -319,6 +323,7 @@ class RunSpec:
 
     @cached_property  # a plan asks for it often, and a spec never changes
     def run_id(self) -> str:
+        """The run's identity: 16 hex digits of what is not at its default."""
         return hashlib.sha256(sorted_json(_chosen(self)).encode()).hexdigest()[:16]
 
     @property

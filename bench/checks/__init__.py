@@ -96,4 +96,5 @@ def check_method(
 
 
 def failures(results: Iterable[CheckResult]) -> list[CheckResult]:
+    """The results that are a fail."""
     return [result for result in results if result.status == "fail"]

@@ -58,9 +58,11 @@ class Case:
     big: ModelSpec
 
     def rules(self, model: ModelSpec) -> Rules:
+        """Of one of its models, under its parametrization."""
         return rules_of(self.parametrization, model, self.base)
 
     def decoder(self, model: ModelSpec) -> Decoder:
+        """One of its models, with the multipliers of its forward pass."""
         return Decoder(model, self.rules(model).multipliers)
 
 

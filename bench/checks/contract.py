@@ -88,6 +88,7 @@ def random_moments(spec: ModelSpec) -> Moments:
 
 
 def grow_moments(entry: GrowthMethod, case: Case, params: Params, given: Moments) -> Moments:
+    """The moments of the target, from those of the source; the generator is the weights'."""
     assert entry.grow_moments is not None
     small, big = case.decoder(case.small), case.decoder(case.big)
     return Moments(*entry.grow_moments(given, small, big, generator("growth", 0), **params))

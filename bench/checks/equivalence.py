@@ -34,6 +34,7 @@ def equivalence(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
 
 
 def curve_difference(entry: GrowthMethod, case: Case, params: Params) -> float:
+    """The largest difference of the two curves' training losses, in nats."""
     weights, carried = trained_source(case)
     grown = grow(entry, case, params, weights, initial(case), steps=STEPS)
     run = run_spec(case, case.big, STEPS, log_every=1)

@@ -73,6 +73,7 @@ def drift(case: Case, grown: Grown) -> tuple[float, float]:
 
 
 def with_noise(case: Case, weights: Weights, init: Weights) -> Weights:
+    """The weights with ``NOISE`` times the target's draw added, but for gains and biases."""
     return {
         name: weights[name] if kind in ("gain", "bias") else weights[name] + NOISE * init[name]
         for name, (_, kind) in parameters(case.big).items()

@@ -24,6 +24,7 @@ def table(entries: Iterable[GrowthMethod]) -> str:
 
 
 def row(entry: GrowthMethod) -> tuple[str, ...]:
+    """The cells of one entry, in the order of ``COLUMNS``."""
     axes = " and ".join(entry.axes) or "none"
     return (
         f"`{entry.name}`",

@@ -23,6 +23,7 @@ SOURCE_STEPS, LR = 20, 0.01
 
 @lru_cache(maxsize=1)
 def walk() -> TokenData:
+    """The random walk, which trains and validates."""
     rng = np.random.Generator(np.random.Philox(5))
     stream = (np.cumsum(rng.integers(0, 4, size=4096)) % VOCABULARY).astype("<u2")
     return TokenData("walk", "", stream, stream, VOCABULARY, None)
@@ -89,4 +90,5 @@ def at_end(stack: Stack, state: StackState, case: Case) -> tuple[Decoder, Weight
 
 
 def train_losses(state: StackState) -> list[float]:
+    """Of the stack's first member after each step that has a row, in nats per token."""
     return [float(row["train_loss"] or "nan") for row in state.curves[0][1:]]

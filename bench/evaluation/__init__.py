@@ -29,6 +29,8 @@ AT_ONCE = 64  # windows in one forward pass
 
 
 class Model(NamedTuple):
+    """A checkpoint that can be run: the decoder, and its weights by name."""
+
     decoder: Decoder
     weights: Weights
 
@@ -50,6 +52,7 @@ class Evaluation:
 
     @property
     def params(self) -> dict[str, Scalar]:
+        """Its own parameters and their defaults."""
         return keyword_params(self.evaluate)
 
 

@@ -68,6 +68,7 @@ def grow(
 def grow_moments(
     moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator, *, mode: str = "fpi"
 ) -> Moments:
+    """As the weights, by the gradients' own scales."""
     wide, units = _wider(small, big), draw(small.spec, big.spec, rng)
     grown = widen_moments(moments, small, wide, units)
     if mode == "aki":

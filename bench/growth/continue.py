@@ -25,6 +25,7 @@ def grow(
 
 
 def grow_moments(moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator) -> Moments:
+    """The source's."""
     return moments_from_blocks(moments, small, big, range(big.spec.depth))
 
 

@@ -90,6 +90,7 @@ def grow_moments(
     block: int = 1,
     where: str = "middle",
 ) -> Moments:
+    """A copied layer's are copied with it."""
     return moments_from_blocks(moments, small, big, order(small.spec, big.spec, block, where))
 
 

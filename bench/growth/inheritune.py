@@ -77,6 +77,7 @@ def grow_moments(
     reinitialise: bool = True,
     part: str = "all",
 ) -> Moments:
+    """The source's where a tensor is inherited, else zero."""
     grown = moments_from_blocks(moments, small, big, range(big.spec.depth))
     for tensors in grown:
         for name in tensors:

@@ -69,6 +69,7 @@ def grow_moments(
     *,
     freeze: bool = False,
 ) -> Moments:
+    """The source's in old blocks, zero in new ones."""
     blocks, new = order(small.spec, big.spec)
     grown = moments_from_blocks(moments, small, big, blocks)
     for tensors in grown:

@@ -63,6 +63,7 @@ def grow_moments(
     *,
     noise: float = 0.0,
 ) -> Moments:
+    """Divided by the copies of the output unit, the second by their square."""
     return widen_moments(moments, small, big, repeated(small.spec, big.spec))
 
 

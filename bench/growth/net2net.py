@@ -209,6 +209,7 @@ def grow(
 
 
 def grow_moments(moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator) -> Moments:
+    """Zero in new blocks, and a copy's times its share."""
     middle = deeper(small, big)
     deep = llama_pro.grow_moments(moments, small, middle, rng)
     return widen_moments(deep, middle, big, _units(small.spec, big.spec, rng))

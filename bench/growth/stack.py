@@ -48,6 +48,7 @@ def grow(
 
 
 def grow_moments(moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator) -> Moments:
+    """A copied block's are copied with it."""
     return moments_from_blocks(moments, small, big, _order(small, big))
 
 

@@ -83,6 +83,7 @@ def grow_moments(
     *,
     layers: str = "identity",
 ) -> Moments:
+    """Those of the gradient on the diagonal, zero outside it and in identity layers."""
     order, new = llama_pro.order(small.spec, big.spec)
     middle, units = deeper(small, big), tiled(small.spec, big.spec)
     grown = widen_moments(moments_from_blocks(moments, small, middle, order), middle, big, units)

@@ -96,6 +96,7 @@ def grow(
 def grow_moments(
     moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator, *, norms: str = "plain"
 ) -> Moments:
+    """Zero wherever anything is new; divided by what multiplies the weight."""
     grown: tuple[Weights, Weights] = ({}, {})
     for name in parameters(big.spec):
         c = _factor(name, small, big, norms)

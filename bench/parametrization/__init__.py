@@ -49,6 +49,8 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
+    """A rule for every parameter by name, and the multipliers of the forward pass."""
+
     tensors: dict[str, Rule]
     multipliers: Multipliers
 

@@ -34,6 +34,7 @@ from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec, *, alpha: float = 1.0) -> Rules:
+    """Rules of ``model`` whose hyperparameters were tuned at ``base``, in width and depth."""
     in_width = mup.rules(model, base)
     deeper = model.depth / base.depth
     branch, lr = deeper**-alpha, deeper ** (alpha - 1)

@@ -20,6 +20,7 @@ from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec) -> Rules:
+    """Rules of ``model`` whose hyperparameters were tuned at ``base``."""
     scaled = mup.rules(model, base)
     tensors = {name: rule._replace(eps=1.0) for name, rule in scaled.tensors.items()}
     return Rules(tensors, scaled.multipliers)

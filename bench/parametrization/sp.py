@@ -11,6 +11,7 @@ from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec) -> Rules:
+    """Rules of ``model``, the same whatever the base."""
     return Rules(
         {
             name: Rule(weight_decay=float(decays(kind)))

@@ -25,6 +25,7 @@ from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec) -> Rules:
+    """Rules of ``model`` whose hyperparameters were tuned at ``base``."""
     standard = sp.rules(model, base)
     tensors = {
         name: rule._replace(lr=model.width / base.width)

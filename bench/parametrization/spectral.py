@@ -34,6 +34,7 @@ from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec) -> Rules:
+    """Rules of ``model`` whose hyperparameters were tuned at ``base``; depth is not transferred."""
     adamw = mup.rules(model, base)
     at_base = parameters(replace(base, depth=model.depth))
     tensors = dict(adamw.tensors)
