@@ -25,6 +25,7 @@ Seed = tuple[int, int]  # of weights, of batches
 
 SEEDS = {"seed", "data_seed"}
 OTHER_NAMES = {"log_every", "data.corpus", "start.source_run_id"}  # decide no final loss
+SINCE_ADDED = {"optimizer": "adamw"}  # what a spec says that was written without them
 WORST_FIRST = ("incomplete", "diverged", "failed", "pruned", "finished")
 
 
@@ -112,12 +113,13 @@ def _rows(runs: pd.DataFrame) -> list[dict[str, Any]]:
 
 def setting(spec: dict[str, Any], source: dict[str, Any] | None) -> dict[str, Any]:
     """A spec, flattened, without learning rate and seeds; with its source's, which has a rate."""
-    own = {key: value for key, value in flat(spec) if key not in SEEDS | OTHER_NAMES | {"hyper.lr"}}
+    fields = flat(SINCE_ADDED | spec)
+    own = {key: value for key, value in fields if key not in SEEDS | OTHER_NAMES | {"hyper.lr"}}
     if source is None:
         # a source that the store does not have leaves its id: nothing else is known of it
         missing = spec["start"]["source_run_id"]
         return own if missing is None else own | {"source.run_id": missing}
-    its = dict(flat(json.loads(source["spec"])))
+    its = dict(flat(SINCE_ADDED | json.loads(source["spec"])))
     return own | {
         f"source.{key}": value for key, value in its.items() if key not in SEEDS | OTHER_NAMES
     }
