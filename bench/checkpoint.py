@@ -1,9 +1,9 @@
 """Tensors on disk: safetensors, written whole or not at all, never a pickle.
 
-A run's ``checkpoint.safetensors`` holds its named weights; ``state.safetensors`` its Adam moments
-under the same names, prefixed ``m.`` and ``v.``. A stack in flight saves one file of its own
-(see ``mugrow.bench.run``). Damage (a truncated or foreign file) is a ``Damaged`` error that names
-the file; the caller decides whether to set it aside.
+A run's ``checkpoint.safetensors`` holds its named weights; ``state.safetensors`` its optimizer's
+buffers under the same names, each prefixed with the buffer's (``m.`` and ``v.`` for AdamW). A stack
+in flight saves one file of its own (see ``mugrow.bench.run``). Damage (a truncated or foreign file)
+is a ``Damaged`` error that names the file; the caller decides whether to set it aside.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,6 +27,7 @@ class Damaged(Exception):
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and metadata as one file, whole or not at all."""
     whole = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     write_atomically(path, lambda temporary: save_file(whole, temporary, dict(metadata)))
 
@@ -39,9 +40,13 @@ def check(path: Path) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors (on the CPU) and metadata. Raises ``Damaged``, or ``FileNotFoundError``."""
+    """Tensors (on the CPU) and metadata. Raises ``Damaged``, or ``FileNotFoundError``.
+
+    They are copied into memory aligned as torch aligns it: in the file they begin at any multiple
+    of eight bytes, and a matrix product rounds otherwise there.
+    """
     with _opened(path) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         return tensors, dict(file.metadata() or {})
 
 

@@ -1,9 +1,9 @@
 """Entries: what has a name, its own parameters, and a place where others can add theirs.
 
-A growth method, a parametrization and a scaling law are each one file of a package of ours that
-defines one constant, or a plug-in: an entry point of the kind's group. Plug-ins are somebody else's
-code, so whatever loading one raises becomes one line that names it, and none can take the name of
-an entry of ours.
+A growth method, a parametrization, an optimizer and a scaling law are each one file of a package of
+ours that defines one constant, or a plug-in: an entry point of the kind's group. Plug-ins are
+somebody else's code, so whatever loading one raises becomes one line that names it, and none can
+take the name of an entry of ours.
 
 The parameters of an entry are the keyword-only arguments of its function, each with a default, and
 are typed ``NAME:PARAMETER=VALUE``. A value is of its default's kind: true or false, a whole number,
@@ -25,35 +25,53 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from mugrow.bench.spec import Scalar, UserError, unknown
 
+Choices = Mapping[str, tuple[str, ...]]
+
 
 class Named(Protocol):
+    """What every entry has."""
+
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What users type."""
+
+
+class Parametric(Named, Protocol):
+    """An entry that is named in one string with its parameters behind it."""
+
+    @property
+    def params(self) -> Mapping[str, Scalar]:
+        """Its own parameters and their defaults."""
+
+    @property
+    def choices(self) -> Choices:
+        """The values of parameters that are one of a few words, the default first."""
 
 
 Entry = TypeVar("Entry", bound=Named)
-Choices = Mapping[str, tuple[str, ...]]
 OLD_IMPORT = re.compile(r"(?:from|import) ((?:bench|sweeps|analysis)(?:\.\w+)*)")
+Parameters = TypeVar("Parameters", bound=Parametric)
 
 
 @dataclass(frozen=True)
 class Registry(Generic[Entry]):
-    """The entries of one kind: ``noun`` is what users call it, ``own`` are ours in the order they
-    are listed, each the ``constant`` of a module of ``package``; ``group`` is the plug-ins'. A
+    """The entries of one kind: ``noun`` is what users call it, ``builtin`` are ours in the order
+    they are listed, each the ``constant`` of a module of ``package``; ``group`` is the plug-ins'. A
     constant, and what a plug-in names, is an entry or a function of no arguments that makes it."""
 
     noun: str
     type: type[Entry]
     package: str
     constant: str
-    own: tuple[str, ...]
+    builtin: tuple[str, ...]
     group: str
 
     def names(self) -> tuple[str, ...]:
         """Every entry by name: ours, then the plug-ins."""
-        return (*self.own, *sorted(self._plugins()))
+        return (*self.builtin, *sorted(self._plugins()))
 
     def is_plugin(self, name: str) -> bool:
+        """Whether the entry is another package's."""
         return name in self._plugins()
 
     def get(self, name: str) -> Entry:
@@ -95,7 +113,9 @@ class Registry(Generic[Entry]):
         return found() if callable(found) and not isinstance(found, self.type) else found
 
     def _plugins(self) -> dict[str, EntryPoint]:
-        return {name: one for name, one in _installed(self.group).items() if name not in self.own}
+        return {
+            name: one for name, one in _installed(self.group).items() if name not in self.builtin
+        }
 
     def _load(self, plugin: EntryPoint) -> Entry:
         told = f"plug-in {self.noun} {plugin.name!r}"
@@ -132,7 +152,7 @@ def in_one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")
 
 
-def own_params(function: Callable[..., Any]) -> dict[str, Scalar]:
+def keyword_params(function: Callable[..., Any]) -> dict[str, Scalar]:
     """The keyword-only arguments of a function and their defaults."""
     signature = inspect.signature(function).parameters.values()
     return {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
@@ -175,6 +195,28 @@ def scalar(text: str) -> Scalar:
         if math.isfinite(value):
             return value
     return text
+
+
+def parse(registry: Registry[Parameters], text: str) -> tuple[Parameters, dict[str, Scalar]]:
+    """``completep:alpha=0.5`` as the entry and the parameters that are given, each of its default's
+    type. Raises ``UserError`` for an unknown name or parameter and for a wrong value."""
+    name, params = with_params(registry.noun, text)
+    entry = registry.get(name)
+    check_params(f"{registry.noun} {name!r}", entry.params, entry.choices, params)
+    return entry, {key: _as(entry.params[key], value) for key, value in params.items()}
+
+
+def _as(default: Scalar, value: Scalar) -> Scalar:
+    """One spelling of a number: 1 is 1.0, and -0.0 is 0.0."""
+    return float(value) + 0.0 if isinstance(default, float) else value
+
+
+def canonical(registry: Registry[Parameters], text: str) -> str:
+    """The one spelling of an entry with its parameters: only those that are not at their default,
+    sorted. Raises what ``parse`` raises."""
+    entry, params = parse(registry, text)
+    chosen = {key: params[key] for key in sorted(params) if params[key] != entry.params[key]}
+    return ":".join([entry.name, *(f"{key}={value}" for key, value in chosen.items())])
 
 
 def check_params(

@@ -7,9 +7,9 @@ weights of K models are one ``(K, P)`` tensor, every matrix product is a batched
 and attention folds members into the batch, where ``scaled_dot_product_attention`` wants them.
 ``K = 1`` is the same code.
 
-The surprising fact is in ``_norm_linear``: a norm's gain and bias are folded into the linear map
-that follows, ``W(g * n + b) + c = (W g) n + (W b + c)``. The map has far fewer entries than the
-activations of a small model, so the per-token work of gain and bias, forward and backward, is gone.
+In ``_norm_linear`` a norm's gain and bias are folded into the linear map that follows, ``W(g * n +
+b) + c = (W g) n + (W b + c)``. The map has far fewer entries than the activations of a small model,
+so the per-token work of gain and bias, forward and backward, is gone.
 
 Shape suffixes: K members, B sequences, T positions, N = B*T tokens, D width, H heads, S head size,
 F MLP width, V vocabulary.
@@ -35,6 +35,8 @@ NORM_EPS = 1e-5
 
 
 class Parameter(NamedTuple):
+    """The shape of a parameter, a matrix's ``(out, in)``, and what it is."""
+
     shape: tuple[int, ...]
     kind: Kind
 

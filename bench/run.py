@@ -4,7 +4,7 @@ A study's folder holds ``runs/<run_id>/`` for what has ended and ``stacks/`` for
 
     runs/<run_id>/spec.json                 what the run is
     runs/<run_id>/checkpoint.safetensors    its weights, unless it is a proxy
-    runs/<run_id>/state.safetensors         its Adam moments, likewise
+    runs/<run_id>/state.safetensors         its optimizer's state, likewise
     runs/<run_id>/traceback.txt             of a failed run: where in the code it failed
     runs/<run_id>/curve.parquet             its curve and its row: written last, the proof it ended
     stacks/<key>.safetensors                the whole state of a stack that has not ended
@@ -36,10 +36,19 @@ from mugrow.bench.data.batches import TokenData, load, val_windows
 from mugrow.bench.entries import in_one_line
 from mugrow.bench.growth import blamed
 from mugrow.bench.model import Weights, count
-from mugrow.bench.optim import AdamState
+from mugrow.bench.optim import buffers_of
 from mugrow.bench.record import read_run, set_aside, write_atomically, write_json, write_run
 from mugrow.bench.spec import RunSpec, UserError, canonical_json
-from mugrow.bench.stack import Carried, Rung, Stack, StackState, begin, carried_state, model_weights
+from mugrow.bench.stack import (
+    Carried,
+    PruningStep,
+    Stack,
+    StackState,
+    begin,
+    carried_state,
+    model_weights,
+)
+from mugrow.bench.stacked_optimizer import OptimizerState
 from mugrow.bench.start import Beginning, beginning
 from mugrow.bench.train import advance
 
@@ -60,7 +69,7 @@ class Job:
     runs: tuple[RunSpec, ...]
     roles: tuple[str, ...]
     trials: tuple[int, ...] = ()
-    rungs: tuple[Rung, ...] = ()
+    rungs: tuple[PruningStep, ...] = ()
     corpus_path: str | None = None
     device: str = "cpu"
     threads: int = 1
@@ -202,12 +211,11 @@ class _Watch:
 
 
 def _save_state(path: Path, stack: Stack, state: StackState) -> None:
-    adam = state.adam
+    optimizer = state.optimizer
     tensors = {
-        "weights": adam.weights_KP,
-        "m": adam.m_KP,
-        "v": adam.v_KP,
-        "updates": adam.updates_K1,
+        "weights": optimizer.weights_KP,
+        **optimizer.buffers,  # none has the name of another entry
+        "updates": optimizer.updates_K1,
         "loss_sum": state.loss_sum_K,
     }
     if state.average_KP is not None:
@@ -230,17 +238,17 @@ def _resume(path: Path, stack: Stack) -> StackState | None:
         tensors, metadata = checkpoint.load(path)
         rest = json.loads(metadata["state"])
         runs = rest.pop("runs")
+        if runs != [spec.run_id for spec in stack.specs]:
+            return None
+        buffers = {name: tensors[name].to(stack.device) for name in buffers_of(stack.specs[0])}
     except FileNotFoundError:
         return None
     except (Damaged, KeyError, json.JSONDecodeError):
         set_aside(path)
         return None
-    if runs != [spec.run_id for spec in stack.specs]:
-        return None
     tensors = {name: tensor.to(stack.device) for name, tensor in tensors.items()}
-    adam = AdamState(*(tensors[name] for name in ("weights", "m", "v", "updates")))
     return StackState(
-        adam=adam,
+        optimizer=OptimizerState(tensors["weights"], buffers, tensors["updates"]),
         loss_sum_K=tensors["loss_sum"],
         average_KP=tensors.get("average"),
         **rest,
@@ -271,12 +279,9 @@ def _commit(
     about = {"spec": canonical_json(spec)}
     if weights is not None:
         checkpoint.save(home / "checkpoint.safetensors", weights, about)
-        tensors = {}  # a method that trains other tensors than the model's hands on no moments
-        if carried is not None:
-            tensors["updates"] = torch.tensor(carried.updates, dtype=torch.float64)
-            tensors |= {f"m.{name}": tensor for name, tensor in carried.moments.m.items()}
-            tensors |= {f"v.{name}": tensor for name, tensor in carried.moments.v.items()}
-        checkpoint.save(home / "state.safetensors", tensors, about)
+        # a method that trains other tensors than the model's hands on no state
+        state = {} if carried is None else carried.named()
+        checkpoint.save(home / "state.safetensors", state, about)
     write_run(home, row, curve)
 
 
@@ -341,10 +346,12 @@ def _row(
 
 
 def versions() -> dict[str, str]:
+    """Of this package and what it computes with, by name."""
     return {name: version(name) for name in VERSIONS} | {"python": platform.python_version()}
 
 
 def device_name(device: str) -> str:
+    """What a device is, in words: the GPU's model, or the CPU's architecture."""
     if device.startswith("cuda"):
         return str(torch.cuda.get_device_name(device))
     return f"cpu ({platform.machine()})"

@@ -83,10 +83,12 @@ class ModelSpec:
 
     @property
     def heads(self) -> int:
+        """How many attention heads."""
         return self.width // self.head_size
 
     @property
     def mlp_width(self) -> int:
+        """How many units of the MLP."""
         return int(self.mlp_ratio * self.width)
 
 
@@ -111,7 +113,8 @@ def llama(**fields: Any) -> ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class FixedHyper:
-    """The hyperparameters that a study sets, and does not search, at the *base* shape.
+    """The hyperparameters that a study sets, and does not search, at the *base* shape. ``beta1``,
+    ``beta2`` and ``eps`` are AdamW's; another optimizer has its own behind its name.
 
     ``decay`` says what a weight shrinks by in a step, with f the schedule's factor: ``scaled``,
     torch's, by ``f * lr * weight_decay`` with learning rate and decay as parametrized;
@@ -264,7 +267,8 @@ class RunSpec:
     from it. ``steps`` is the schedule's horizon and ``stop_step`` where training ends (``None``:
     at the horizon), so a WSD source can stop where its cool-down would begin. A curve has a row
     every ``log_every`` steps, and a validation loss in every row. ``seed`` draws the initial
-    weights and a growth method's noise, ``data_seed`` the batches.
+    weights and a growth method's noise, ``data_seed`` the batches. ``optimizer`` is named as in
+    ``mugrow.bench.optim``, its own parameters behind it.
 
     A run begins at ``first_step`` of its schedule (0 unless it takes up its source's, where that
     stood or re-positioned), with its rate rising over ``rewarm_steps`` from there. Its first batch
@@ -289,6 +293,7 @@ class RunSpec:
     log_every: int = 10
     dtype: Literal["float32", "float64"] = "float32"
     average: AverageSpec = AverageSpec()
+    optimizer: str = "adamw"
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -313,10 +318,12 @@ class RunSpec:
 
     @property
     def last_step(self) -> int:
+        """The step of the schedule after which training ends."""
         return self.steps if self.stop_step is None else self.stop_step
 
     @property
     def batch_tokens(self) -> int:
+        """Tokens trained on in a step."""
         return self.batch_sequences * self.model.context
 
     @property
@@ -331,7 +338,8 @@ class RunSpec:
 
     @cached_property  # a plan asks for it often, and a spec never changes
     def run_id(self) -> str:
-        return hashlib.sha256(_json(_chosen(self)).encode()).hexdigest()[:16]
+        """The run's identity: 16 hex digits of what is not at its default."""
+        return hashlib.sha256(sorted_json(_chosen(self)).encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
@@ -354,10 +362,11 @@ def _log2(value: float) -> str:
 
 def canonical_json(spec: Any) -> str:
     """The one JSON text of a spec: sorted keys, no spaces, every field written."""
-    return _json(dataclasses.asdict(spec))
+    return sorted_json(dataclasses.asdict(spec))
 
 
-def _json(fields: Any) -> str:
+def sorted_json(fields: Any) -> str:
+    """JSON with sorted keys and no spaces: equal fields, equal text."""
     return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 

@@ -7,23 +7,24 @@ row is a member's tensors side by side. Those are the model's, unless a growth m
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mugrow.bench.growth import During, Moments
+from mugrow.bench.growth import During
 from mugrow.bench.model import Shapes, Weights, flatten, shapes
-from mugrow.bench.optim import AdamState, fresh_state
+from mugrow.bench.optim import buffers_of
 from mugrow.bench.spec import RunSpec
+from mugrow.bench.stacked_optimizer import OptimizerState, fresh_state
 
 Curve = list[dict[str, float | int | None]]
 
 
 @dataclass(frozen=True)
-class Rung:
+class PruningStep:
     """At ``step``, keep the ``keep`` best trials."""
 
     step: int
@@ -31,21 +32,30 @@ class Rung:
 
 
 class Carried(NamedTuple):
-    """An optimizer's state that a run begins with: moments, and how many updates made them."""
+    """An optimizer's state that a run begins with: its buffers by name, each a tensor for every
+    parameter of the model, and how many updates made them."""
 
-    moments: Moments
+    buffers: Mapping[str, Weights]
     updates: float
+
+    def named(self) -> Weights:
+        """The state as a run leaves it on disk: ``updates``, and ``m.embed.weight`` for buffer
+        ``m`` of ``embed.weight``."""
+        tensors = {"updates": torch.tensor(self.updates, dtype=torch.float64)}
+        for buffer, of_weights in self.buffers.items():
+            tensors |= {f"{buffer}.{name}": tensor for name, tensor in of_weights.items()}
+        return tensors
 
 
 @dataclass
 class StackState:
     """A stack in flight. ``alive`` holds the members, by their place in the stack, that the rows
-    of ``adam`` belong to; the lists have an entry for every member. ``average_KP`` is of weights,
-    where the runs ask for one."""
+    of ``optimizer`` belong to; the lists have an entry for every member. ``average_KP`` is of
+    weights, where the runs ask for one."""
 
     step: int
     alive: list[int]
-    adam: AdamState
+    optimizer: OptimizerState
     loss_sum_K: Tensor
     curves: list[Curve]
     status: list[str]
@@ -61,7 +71,7 @@ class Stack:
     ``source_widths`` are of the members grown by whole copies, 0 for others."""
 
     specs: Sequence[RunSpec]
-    rungs: Sequence[Rung] = ()
+    rungs: Sequence[PruningStep] = ()
     trials: Sequence[int] = ()
     during: During | None = None
     learning_steps: Sequence[int] = ()
@@ -86,6 +96,7 @@ def stack_key(spec: RunSpec) -> tuple[object, ...]:
         spec.log_every,
         spec.dtype,
         spec.average,
+        spec.optimizer,
     )
 
 
@@ -100,16 +111,16 @@ def begin(
     if stack.during is not None:
         starts = [stack.during.lift(weights) for weights in starts]
     weights_KP = torch.stack([pack(weights) for weights in starts]).to(stack.device, dtype)
-    adam = fresh_state(weights_KP)
+    optimizer = fresh_state(weights_KP, buffers_of(stack.specs[0]))
     for row, state in enumerate(carried):
         if state is not None:
-            adam.m_KP[row] = flatten(model, state.moments.m).to(weights_KP)
-            adam.v_KP[row] = flatten(model, state.moments.v).to(weights_KP)
-            adam.updates_K1[row] = state.updates
+            for name, buffer_KP in optimizer.buffers.items():
+                buffer_KP[row] = flatten(model, state.buffers[name]).to(weights_KP)
+            optimizer.updates_K1[row] = state.updates
     return StackState(
         step=0,
         alive=list(range(count)),
-        adam=adam,
+        optimizer=optimizer,
         loss_sum_K=torch.zeros(count, dtype=torch.float64, device=stack.device),
         curves=[[] for _ in range(count)],
         status=["running"] * count,
@@ -131,16 +142,16 @@ def unpack(of: Shapes, row: Tensor) -> Weights:
 
 def trained_shapes(stack: Stack) -> Shapes:
     """The shapes of what the optimizer trains: the model's, unless a growth method lifts them."""
-    own = shapes(stack.specs[0].model)
+    of_model = shapes(stack.specs[0].model)
     if stack.during is None:
-        return own
-    lifted = stack.during.lift({name: torch.zeros(shape) for name, shape in own.items()})
+        return of_model
+    lifted = stack.during.lift({name: torch.zeros(shape) for name, shape in of_model.items()})
     return {name: tuple(tensor.shape) for name, tensor in lifted.items()}
 
 
 def model_weights(stack: Stack, state: StackState, member: int) -> Weights:
     """The weights a living member's model runs on, at validation."""
-    row = state.adam.weights_KP[state.alive.index(member)]
+    row = state.optimizer.weights_KP[state.alive.index(member)]
     weights = unpack(trained_shapes(stack), row)
     if stack.during is None or stack.during.used is None:
         return weights
@@ -153,5 +164,7 @@ def carried_state(stack: Stack, state: StackState, member: int) -> Carried | Non
     if trained != shapes(stack.specs[0].model):
         return None
     row = state.alive.index(member)
-    moments = Moments(unpack(trained, state.adam.m_KP[row]), unpack(trained, state.adam.v_KP[row]))
-    return Carried(moments, float(state.adam.updates_K1[row]))
+    buffers = {
+        name: unpack(trained, buffer_KP[row]) for name, buffer_KP in state.optimizer.buffers.items()
+    }
+    return Carried(buffers, float(state.optimizer.updates_K1[row]))

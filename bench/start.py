@@ -1,8 +1,8 @@
 """Where a run begins: its own random draw, or a source's checkpoint passed through a growth method.
 
 The operator itself is ``mugrow.bench.growth``'s. What is chosen beside it, and applied here in this
-order: noise on the grown weights, the optimizer's moments grown or fresh, and their reset outside
-what the source had. Nothing a method returns is trusted: other names, shapes or types than the
+order: noise on the grown weights, the optimizer's state grown or fresh, and its reset outside what
+the source had. Nothing a method returns is trusted: other names, shapes or types than the
 target's end this run, with the reason, and no other.
 """
 
@@ -17,11 +17,12 @@ from torch import Tensor
 
 from mugrow.bench import checkpoint, growth
 from mugrow.bench.data.batches import TokenData, train_batch
-from mugrow.bench.growth import During, MethodError, Moments, zero_pad
+from mugrow.bench.growth import During, MethodError, zero_pad
 from mugrow.bench.model import Decoder, Weights, parameters, shapes
+from mugrow.bench.optim import buffers_of
 from mugrow.bench.parametrization import generator, initial_weights, rules_of
 from mugrow.bench.record import read_run
-from mugrow.bench.spec import ModelSpec, RunSpec, Start, run_spec_from_json
+from mugrow.bench.spec import ModelSpec, RunSpec, Start, UserError, run_spec_from_json
 from mugrow.bench.stack import Carried
 
 LEARNING_DATA_SEEDS = 2_000_000
@@ -42,12 +43,11 @@ class Beginning:
 
 @dataclass(frozen=True)
 class Source:
-    """What is grown; ``moments`` where the optimizer's state is wanted."""
+    """What is grown; ``carried`` where the optimizer's state is wanted."""
 
     decoder: Decoder
     weights: Weights
-    moments: Moments | None = None
-    updates: float = 0.0
+    carried: Carried | None = None
 
 
 def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
@@ -57,10 +57,12 @@ def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
     method cannot have, or where it raises or returns what is not a model of the target's shape.
     """
     source = None if spec.start.source_run_id is None else _source(spec, folder)
-    return begun(spec, source, partial(batch, data, spec))
+    return beginning_from(spec, source, partial(batch, data, spec))
 
 
-def begun(spec: RunSpec, source: Source | None, batches: Callable[[int], Tensor]) -> Beginning:
+def beginning_from(
+    spec: RunSpec, source: Source | None, batches: Callable[[int], Tensor]
+) -> Beginning:
     """``beginning`` from a source at hand; ``batches`` are the tokens ``(B, T + 1)`` of a step."""
     rules = rules_of(spec.parametrization, spec.model, spec.base)
     dtype = getattr(torch, spec.dtype)
@@ -86,15 +88,18 @@ def begun(spec: RunSpec, source: Source | None, batches: Callable[[int], Tensor]
         }
     carried = None
     if spec.start.optimizer == "carry":
-        assert entry.grow_moments is not None
-        assert source.moments is not None
+        assert source.carried is not None
+        buffers, updates = source.carried
+        kinds, rng = buffers_of(spec), partial(_rng, spec)
+        if absent := sorted(kinds.keys() - buffers.keys()):
+            raise UserError(f"the source's optimizer has no state {absent[0]!r} to carry")
         with growth.blamed(entry.name):
-            new = entry.grow_moments(source.moments, small, big, _rng(spec), **params)
-            for tensors in new:
+            new = growth.grow_buffers(entry, buffers, kinds, small, big, rng, params)
+            for tensors in new.values():
                 _check_shapes(entry.name, tensors, init)
         if spec.start.reset:
-            new = Moments(*(_only_old(tensors, small.spec, big.spec) for tensors in new))
-        carried = Carried(new, source.updates)
+            new = {name: _only_old(part, small.spec, big.spec) for name, part in new.items()}
+        carried = Carried(new, updates)
     with growth.blamed(entry.name):
         acts = entry.during
         during = acts(small.spec, spec.model, spec.train_steps, **params) if acts else None
@@ -127,10 +132,12 @@ def _source(spec: RunSpec, folder: Path) -> Source:
     if record is None or record[0]["status"] != "finished":
         status = "missing" if record is None else record[0]["status"]
         raise ValueError(f"its source {spec.start.source_run_id} is {status}")
-    source, run = read_source(
-        home / "checkpoint.safetensors", spec.dtype, carry=spec.start.optimizer == "carry"
-    )
+    carry = spec.start.optimizer == "carry"
+    source, run = read_source(home / "checkpoint.safetensors", spec.dtype, carry)
     assert run.last_step == spec.start.source_step, "the checkpoint is of another step"
+    theirs, ours = (one.optimizer.partition(":")[0] for one in (run, spec))
+    if carry and theirs != ours:
+        raise UserError(f"its source was trained by {theirs}, whose state is not {ours}'s")
     return source
 
 
@@ -143,17 +150,18 @@ def read_source(path: Path, dtype: str, carry: bool) -> tuple[Source, RunSpec]:
     run = run_spec_from_json(metadata["spec"])
     rules = rules_of(run.parametrization, run.model, run.base)
     kind = getattr(torch, dtype)
-    moments, updates = None, 0.0
+    carried = None
     if carry:
         state, _ = checkpoint.load(path.with_name("state.safetensors"))
         if not state:
             raise ValueError(f"its source {run.run_id} has no optimizer state")
-        updates = float(state["updates"])
-        moments = Moments(
-            *({name: state[f"{moment}.{name}"].to(kind) for name in weights} for moment in "mv")
-        )
+        buffers = {
+            buffer: {name: state[f"{buffer}.{name}"].to(kind) for name in weights}
+            for buffer in buffers_of(run)
+        }
+        carried = Carried(buffers, float(state["updates"]))
     weights = {name: tensor.to(kind) for name, tensor in weights.items()}
-    return Source(Decoder(run.model, rules.multipliers), weights, moments, updates), run
+    return Source(Decoder(run.model, rules.multipliers), weights, carried), run
 
 
 def _check_shapes(name: str, tensors: Weights, init: Weights) -> None:

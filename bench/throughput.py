@@ -29,7 +29,9 @@ from mugrow.bench.train import advance
 ROUNDS = 25
 
 
-class Block(nn.Module):
+class PlainBlock(nn.Module):
+    """Attention and MLP with a norm before each."""
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.heads = spec.heads
@@ -40,6 +42,7 @@ class Block(nn.Module):
         self.down = nn.Linear(spec.mlp_width, spec.width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The residual stream ``(B, T, D)`` after the block."""
         B, T, D = x.shape
         parts = self.qkv(self.norm1(x)).chunk(3, dim=2)
         q, k, v = (part.view(B, T, self.heads, -1).transpose(1, 2) for part in parts)
@@ -56,11 +59,12 @@ class PlainDecoder(nn.Module):
         super().__init__()
         self.embed = nn.Embedding(spec.vocab_size, spec.width)
         self.positions = nn.Embedding(spec.context, spec.width)
-        self.blocks = nn.Sequential(*(Block(spec) for _ in range(spec.depth)))
+        self.blocks = nn.Sequential(*(PlainBlock(spec) for _ in range(spec.depth)))
         self.norm = nn.LayerNorm(spec.width)
         self.head = nn.Linear(spec.width, spec.vocab_size, bias=False)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Logits ``(B, T, V)``."""
         x = self.embed(tokens_BT) + self.positions.weight[: tokens_BT.shape[1]]
         logits: Tensor = self.head(self.norm(self.blocks(x)))
         return logits

@@ -31,10 +31,11 @@ from mugrow.bench.asymmetry import asymmetry
 from mugrow.bench.averaging import is_whole, update
 from mugrow.bench.data.batches import TokenData, train_batch, val_windows
 from mugrow.bench.model import Decoder, Shapes, Weights, cross_entropy, flatten
-from mugrow.bench.optim import StackedAdamW, stacked_adamw
+from mugrow.bench.optim import trainers_of
 from mugrow.bench.parametrization import generator, rules_of
 from mugrow.bench.spec import RunSpec
 from mugrow.bench.stack import Stack, StackState, begin, model_weights, pack, trained_shapes, unpack
+from mugrow.bench.stacked_optimizer import StackedOptimizer, stacked_optimizer
 
 Result = TypeVar("Result")
 
@@ -50,7 +51,7 @@ class _Program:
     state: StackState
     decoder: Decoder = field(init=False)
     trained: Shapes = field(init=False)
-    optimizer: StackedAdamW = field(init=False)
+    optimizer: StackedOptimizer = field(init=False)
     val_WT: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +60,9 @@ class _Program:
         self.decoder = Decoder(spec.model, rules.multipliers)
         self.trained = trained_shapes(self.stack)
         hypers = [self.stack.specs[i].hyper for i in self.state.alive]
-        self.optimizer = stacked_adamw(self.trained, rules, hypers, self.state.adam.weights_KP)
+        trainers = trainers_of(spec.optimizer, spec.parametrization, spec.model, spec.base)
+        weights_KP = self.state.optimizer.weights_KP
+        self.optimizer = stacked_optimizer(self.trained, rules, trainers, hypers, weights_KP)
         windows = val_windows(self.data.val, spec.model.context, spec.data.val_tokens)
         self.val_WT = torch.from_numpy(windows).to(self.stack.device)
 
@@ -87,21 +90,26 @@ class _Program:
         decoder = self.decoder_now()
 
         def step(rows: slice) -> tuple[Tensor, Tensor]:
-            adam = state.adam.keep(rows)  # views: what is updated is the stack's own storage
+            kept = state.optimizer.keep(rows)  # views: what is updated is the stack's own storage
             # .data and not .detach(), which would share a version counter with the members that
             # other threads update in the same storage meanwhile
-            weights_KP = adam.weights_KP.data.requires_grad_()
+            weights_KP = kept.weights_KP.data.requires_grad_()
             logits = decoder.logits(self.used(weights_KP, rows, True), tokens[rows, :, :-1])
             loss_K = cross_entropy(logits, tokens[rows, :, 1:])
             (gradient_KP,) = torch.autograd.grad(loss_K.sum(), weights_KP)
             optimizer = self.optimizer.keep(rows)
-            return loss_K.detach(), optimizer.update(adam, gradient_KP, factors_KP[rows])
+            return loss_K.detach(), optimizer.update(kept, gradient_KP, factors_KP[rows])
 
         losses, norms = zip(*self.in_groups(step), strict=True)
         state.loss_sum_K += torch.cat(losses)
         state.step += 1
         if state.average_KP is not None:
-            update(self.stack.specs[0].average, state.average_KP, state.adam.weights_KP, state.step)
+            update(
+                self.stack.specs[0].average,
+                state.average_KP,
+                state.optimizer.weights_KP,
+                state.step,
+            )
         return torch.cat(norms)
 
     def in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
@@ -137,7 +145,7 @@ class _Program:
     def rate_factors(self) -> Tensor:
         """What each member's learning rates are multiplied by at this step, ``(K, 1)`` or, where
         a growth method has rates of its own, ``(K, P)``."""
-        step, weights = self.state.step, self.state.adam.weights_KP
+        step, weights = self.state.step, self.state.optimizer.weights_KP
         factors = [schedule.run_factor(spec, step) for spec in self.specs]
         factors_K1 = torch.tensor(factors, dtype=torch.float64)[:, None]
         during = self.stack.during
@@ -155,7 +163,7 @@ class _Program:
         during, state = self.stack.during, self.state
         if during is None:
             return self.decoder
-        return during.decoder_at(self.decoder, state.step, state.adam.weights_KP)
+        return during.decoder_at(self.decoder, state.step, state.optimizer.weights_KP)
 
     def used(self, trained_KP: Tensor, rows: slice, training: bool) -> Tensor:
         """The weights that the models of some members run on."""
@@ -189,7 +197,7 @@ class _Program:
         """Add a row to every member's curve; members whose loss is not finite leave."""
         state, spec = self.state, self.stack.specs[0]
         steps = (state.step - 1) % spec.log_every + 1  # since the last row
-        val = self.validation_losses(state.adam.weights_KP).tolist()
+        val = self.validation_losses(state.optimizer.weights_KP).tolist()
         averaged = None
         if state.average_KP is not None and is_whole(spec.average, state.step):
             averaged = self.validation_losses(state.average_KP).tolist()
@@ -251,7 +259,7 @@ class _Program:
             return
         index = torch.tensor(rows, dtype=torch.long, device=state.loss_sum_K.device)
         state.alive = [state.alive[row] for row in rows]
-        state.adam = state.adam.keep(index)
+        state.optimizer = state.optimizer.keep(index)
         state.loss_sum_K = state.loss_sum_K[index]
         if state.average_KP is not None:
             state.average_KP = state.average_KP[index]

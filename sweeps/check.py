@@ -8,13 +8,13 @@ anything is measured; a plug-in that cannot be loaded is a result, which has fai
 from collections.abc import Iterable, Iterator
 
 from mugrow.bench import growth
-from mugrow.bench.checks import Result, check_method
+from mugrow.bench.checks import CheckResult, check_method
 from mugrow.bench.checks.table import table
 from mugrow.bench.entries import with_params
 from mugrow.bench.spec import UserError
 
 
-def check(methods: Iterable[str], *, full: bool = True) -> list[Result]:
+def check(methods: Iterable[str], *, full: bool = True) -> list[CheckResult]:
     """Every case of every check, method by method. Of ``full`` kits preservation is measured on
     all 32 flavours of the decoder, else on four. Raises ``UserError`` for a word that means no
     method, and for parameters that one does not have."""
@@ -22,7 +22,7 @@ def check(methods: Iterable[str], *, full: bool = True) -> list[Result]:
     return [result for kit in kits for result in kit]
 
 
-def results_of(word: str, *, full: bool = True) -> Iterator[Result]:
+def results_of(word: str, *, full: bool = True) -> Iterator[CheckResult]:
     """The cases of one method, each measured when it is asked for. Raises as ``check`` does, at
     once."""
     name, params = with_params("method", word)
@@ -32,7 +32,9 @@ def results_of(word: str, *, full: bool = True) -> Iterator[Result]:
         if name not in growth.names():
             raise
         reason = str(error)
-        return iter([Result(method=word, check="load", case="any", status="fail", reason=reason)])
+        return iter(
+            [CheckResult(method=word, check="load", case="any", status="fail", reason=reason)]
+        )
     growth.check_params(entry, params)
     return check_method(entry, params, full=full, label=word)
 

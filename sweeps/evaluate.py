@@ -40,7 +40,7 @@ class Judged:
     @property
     def spec(self) -> EvaluationSpec:
         return EvaluationSpec(
-            how=self.how,
+            kind=self.how,
             run_ids=tuple(node.spec.run_id for node in self.nodes),
             data=self.data,
             params=tuple(sorted(self.params)),
@@ -88,7 +88,7 @@ def _rows(one: Judged, numbers: Mapping[str, float]) -> list[dict[str, Any]]:
         {
             "evaluation_id": spec.evaluation_id,
             "arm": one.arm,
-            "how": spec.how,
+            "how": spec.kind,
             "params": json.dumps(dict(spec.params), sort_keys=True),
             "run_ids": list(spec.run_ids),
             "seed": one.nodes[0].spec.seed,

@@ -28,7 +28,7 @@ from mugrow.bench.flops import per_token
 from mugrow.bench.record import set_aside, write_json
 from mugrow.bench.run import TRACEBACK, Job, ended, run_stack
 from mugrow.bench.spec import DataSpec, UserError
-from mugrow.bench.stack import Rung
+from mugrow.bench.stack import PruningStep
 from mugrow.sweeps.collect import collect
 from mugrow.sweeps.display import Display, display, duration, title
 from mugrow.sweeps.estimate import Estimate
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 COLLECT_EVERY_S = 60.0
+
+ADDED_SETTINGS = {"optimizer": "adamw"}  # what a study had that was written without them
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ def _job(study: str, stack: PlannedStack, pool: Path, where: Where) -> Job:
         runs=tuple(run.spec for run in stack.runs),
         roles=tuple(run.role for run in stack.runs),
         trials=tuple(run.trial for run in stack.runs if run.trial is not None),
-        rungs=tuple(Rung(step, keep) for step, keep in stack.rungs),
+        rungs=tuple(PruningStep(step, keep) for step, keep in stack.rungs),
         corpus_path=where.corpus_paths.get(stack.runs[0].spec.data.corpus_sha256),
         device=where.device,
         threads=where.threads,
@@ -254,6 +256,7 @@ def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> 
         except ValueError:
             say(f"{path} is damaged; set aside as {set_aside(path).name}")
         else:
+            theirs = {key: ADDED_SETTINGS[key] for key in ours.keys() & ADDED_SETTINGS} | theirs
             for key in sorted(ours.keys() | theirs.keys()):
                 if ours.get(key) != theirs.get(key):
                     raise UserError(

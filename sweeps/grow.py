@@ -22,7 +22,7 @@ from mugrow.bench.model import Decoder, Weights
 from mugrow.bench.parametrization import rules_of
 from mugrow.bench.record import write_json
 from mugrow.bench.spec import ModelSpec, RunSpec, Start, UserError, canonical_json, unknown
-from mugrow.bench.start import Beginning, Source, batch, begun, read_source
+from mugrow.bench.start import Beginning, Source, batch, beginning_from, read_source
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -71,7 +71,8 @@ def grow(
     target = replace(run.model, **_given(width, depth, head_size, mlp_ratio))
     _check(entry, run.model, target, start)
     spec = _run(run, target, seed, start)
-    grown = begun(spec, grown_from, _batches(spec, corpus) if entry.learning_steps else _no_batches)
+    batches = _batches(spec, corpus) if entry.learning_steps else _no_batches
+    grown = beginning_from(spec, grown_from, batches)
     error = logit_error(grown_from, spec, grown)
     with blamed(entry.name):
         breaks = entry.breaks(run.model, target, {**entry.params, **params})
@@ -180,13 +181,7 @@ def _double(weights: Weights) -> Weights:
 def _write(out: Path, spec: RunSpec, grown: Beginning) -> None:
     about = {"spec": canonical_json(spec)}
     if grown.carried is not None:
-        moments = {
-            f"{moment}.{name}": tensor
-            for moment, part in zip("mv", grown.carried.moments, strict=True)
-            for name, tensor in part.items()
-        }
-        updates = torch.tensor(grown.carried.updates, dtype=torch.float64)
-        checkpoint.save(out / "state.safetensors", {"updates": updates, **moments}, about)
+        checkpoint.save(out / "state.safetensors", grown.carried.named(), about)
     write_json(out / "spec.json", asdict(spec))
     checkpoint.save(out / CHECKPOINT, grown.weights, about)
 

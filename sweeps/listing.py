@@ -12,6 +12,7 @@ Kind = Literal[
     "studies",
     "methods",
     "parametrizations",
+    "optimizers",
     "corpora",
     "samplers",
     "forms",
@@ -80,6 +81,21 @@ def _parametrizations() -> list[Row]:
             "parameters": _params(entry.params),
         }
         for entry in map(parametrization, names())
+    ]
+
+
+def _optimizers() -> list[Row]:
+    from mugrow.bench.optim import names, optimizer
+
+    return [
+        {
+            "name": entry.name,
+            "paper": entry.paper,
+            "state": ", ".join(entry.buffers),
+            "summary": entry.summary,
+            "parameters": _params(entry.params),
+        }
+        for entry in map(optimizer, names())
     ]
 
 
@@ -179,6 +195,7 @@ LISTS: dict[Kind, Callable[[], list[Row]]] = {
     "studies": _studies,
     "methods": _methods,
     "parametrizations": _parametrizations,
+    "optimizers": _optimizers,
     "corpora": _corpora,
     "samplers": _samplers,
     "forms": _forms,

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from mugrow.bench import optim
 from mugrow.bench.parametrization import canonical
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec
 from mugrow.sweeps.override import override
@@ -92,6 +93,7 @@ class Search:
                 base=study.model,
                 parametrization=self.parametrization,
                 hyper=study.hyper.at(lr=math.exp2(log2_lr), init_std=init_std),
+                optimizer=optim.canonical(study.optimizer),
                 schedule=study.schedule,
                 data=self.data,
                 batch_sequences=study.batch_sequences * proxy.batch,
@@ -106,7 +108,7 @@ class Search:
 
 def searches(study: Study, data: DataSpec) -> list[Search]:
     """All sweeps of a study, the one that is transferred from first. Raises ``UserError`` for
-    parametrizations and settings that do not exist."""
+    parametrizations, optimizers and settings that do not exist or do not go together."""
     found = [
         Search(study, data, canonical(text), proxy, is_main=(place, proxy) == (0, study.proxies[0]))
         for place, text in enumerate(study.parametrizations)
@@ -118,6 +120,8 @@ def searches(study: Study, data: DataSpec) -> list[Search]:
             Search(varied, data, canonical(varied.parametrizations[0]), proxy, variant.name)
             for proxy in varied.proxies
         ]
+    for sweep in found:
+        optim.check_optimizer(sweep.specs(sweep.log2_lr[0], sweep.init_std[0])[0])
     return found
 
 

@@ -161,7 +161,8 @@ class Study:
     ``log2_lr`` is the grid of base learning rates; the samplers other than ``grid`` search its
     range, ``trials`` times in each sweep. ``generation`` trials are asked for at once and train as
     one stack. Sources and targets of one shape train in stacks of ``stack_width // width``.
-    Steps are optimizer steps, ``val_tokens`` the tokens of one validation.
+    Steps are optimizer steps, ``val_tokens`` the tokens of one validation. ``optimizer`` is named
+    as in ``mugrow.bench.optim``, its own parameters behind it.
 
     ``proxy_depths``, ``token_factors`` and ``batch_factors`` add proxies that differ from the
     smallest in that alone. With ``growing_heads`` the head size grows with the width and their
@@ -186,6 +187,7 @@ class Study:
     log2_lr: tuple[float, ...]
     init_std: tuple[float, ...]
     hyper: FixedHyper = field(default_factory=FixedHyper)
+    optimizer: str = "adamw"
     schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
     batch_sequences: int = 16
     log_every: int = 10

@@ -1,14 +1,17 @@
 """The committed evidence: the README quotes it, and it follows from the committed rows."""
 
+import hashlib
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import load
 from mugrow.analysis.summary import summarize
+from mugrow.bench.spec import run_spec_from_json
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "reference"
@@ -76,3 +79,22 @@ def _assert_close(left: object, right: object) -> None:
             _assert_close(one, other)
     else:
         assert left == (pytest.approx(right, rel=1e-9) if isinstance(left, float) else right)
+
+
+BEFORE_IDENTITIES_WERE_STABLE = ("small", "zoo")  # the id is of the whole JSON of the time
+
+
+def test_every_committed_run_has_the_id_that_its_spec_gives_it() -> None:
+    """A field that is added to a spec, with the old behaviour as its default, renames no run."""
+    paths = sorted((ROOT / "results").rglob("runs.parquet"))
+    assert len(paths) >= 23
+    for path in paths:
+        rows = pq.read_table(path, columns=["run_id", "spec"]).to_pylist()
+        specs = {row["run_id"]: row["spec"] for row in rows}
+        assert specs
+        for run_id, text in specs.items():
+            if path.parent.name in BEFORE_IDENTITIES_WERE_STABLE:
+                assert hashlib.sha256(text.encode()).hexdigest()[:16] == run_id
+                assert run_spec_from_json(text).optimizer == "adamw"
+            else:
+                assert run_spec_from_json(text).run_id == run_id, path

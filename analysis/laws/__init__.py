@@ -5,8 +5,8 @@
 
 What a file is for, besides the forms named below:
 
-* ``form`` what a law is, ``fit`` fits it to rows and ``result`` is what comes back; inside, ``points``
-  checks, ``problem`` and ``objective`` state, ``separable`` starts, ``minimise`` minimises, ``status``
+* ``form`` what a law is, ``fit`` fits it to rows, ``result`` is what comes back; inside, ``points``
+  checks, ``problem`` and ``objective`` state, ``separable`` starts, ``minimise`` goes on, ``status``
   judges, ``resample`` resamples, ``decisions`` predicts and allocates.
 * ``rows`` which rows of a table enter, ``selection`` which form to believe.
 * ``scaling`` the laws of a set of runs (``law``), ``growing`` what growing changes by them,
@@ -23,7 +23,7 @@ REGISTRY = Registry(
     type=Form,
     package=__name__,
     constant="FORM",
-    own=(
+    builtin=(
         "chinchilla",
         "chinchilla_tied",
         "chinchilla_pinned",

@@ -1,9 +1,9 @@
 """The contract kit: what a growth method says about itself, measured.
 
 ``check_method(entry)`` takes a ``GrowthMethod``, of this suite or of a plug-in, through the checks
-of this package and yields a ``Result`` for every case of each. A check compares a measured value
-with a tolerance; what an entry does not support or does not claim is a skip, with the reason; an
-exception is a fail. Nothing that a method does raises out of here.
+of this package and yields a ``CheckResult`` for every case of each. A check compares a measured
+value with a tolerance; what an entry does not support or does not claim is a skip, with the reason;
+an exception is a fail. Nothing that a method does raises out of here.
 
     shapes        names, shapes and dtype are the target's, and every number is finite
     seed          the same generator state gives the same weights, to the bit
@@ -18,8 +18,8 @@ exception is a fail. Nothing that a method does raises out of here.
     coordinates   under muP, activations and their updates stay flat in width after growth
     smoke         source, growth and target train on real text
 
-The surprising fact: published operators fail these. A claim "function-preserving" is true of one
-norm, one head and one kind of head growth, and the paper's code is used with another.
+Published operators fail these. A claim "function-preserving" is true of one norm, one head and one
+kind of head growth, and the paper's code is used with another.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,11 +35,11 @@ from mugrow.bench.checks import (
     smoke,
     symmetry,
 )
-from mugrow.bench.checks.result import Check, Result, Status
+from mugrow.bench.checks.result import Check, CheckResult, Status
 from mugrow.bench.growth import GrowthMethod, MethodError
 from mugrow.bench.spec import Scalar
 
-__all__ = ["CHECKS", "Check", "Result", "Status", "check_method", "failures"]
+__all__ = ["CHECKS", "Check", "CheckResult", "Status", "check_method", "failures"]
 
 CHECKS: dict[str, Check] = {
     "shapes": contract.names_and_shapes,
@@ -64,7 +64,7 @@ def check_method(
     *,
     full: bool = False,
     label: str | None = None,
-) -> Iterator[Result]:
+) -> Iterator[CheckResult]:
     """Results of every check on every case, as they are measured.
 
     ``params`` are the method's own parameters where they differ from their defaults. ``full``
@@ -76,10 +76,12 @@ def check_method(
     try:
         reasons = [cases.refusal(entry, case, params) for case in cases.cases(entry, params)]
     except MethodError as error:
-        yield Result(method=label, check="supports", case="any", status="fail", reason=str(error))
+        yield CheckResult(
+            method=label, check="supports", case="any", status="fail", reason=str(error)
+        )
         return
     supported = reasons.count(None)
-    yield Result(
+    yield CheckResult(
         method=label,
         check="supports",
         case="any",
@@ -93,5 +95,6 @@ def check_method(
             yield replace(result, method=label)
 
 
-def failures(results: Iterable[Result]) -> list[Result]:
+def failures(results: Iterable[CheckResult]) -> list[CheckResult]:
+    """The results that are a fail."""
     return [result for result in results if result.status == "fail"]

@@ -44,7 +44,7 @@ WIDER: dict[str, dict[str, Any]] = {
 DEEPER: dict[str, dict[str, Any]] = {"depth 2 to 4": {"depth": 4}, "depth 2 to 3": {"depth": 3}}
 BOTH: dict[str, dict[str, Any]] = {"heads 2 to 4, depth 2 to 4": {"width": 32, "depth": 4}}
 FIRST = ("same", "heads 2 to 4", "depth 2 to 4")
-INIT_STD, OWN_STEPS = 0.1, 2
+INIT_STD, LEARNING_STEPS = 0.1, 2
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,11 @@ class Case:
     big: ModelSpec
 
     def rules(self, model: ModelSpec) -> Rules:
+        """Of one of its models, under its parametrization."""
         return rules_of(self.parametrization, model, self.base)
 
     def decoder(self, model: ModelSpec) -> Decoder:
+        """One of its models, with the multipliers of its forward pass."""
         return Decoder(model, self.rules(model).multipliers)
 
 
@@ -208,7 +210,7 @@ def grow(
     a few steps, unless ``params`` say otherwise."""
     given = dict(params)
     if entry.learning_steps is not None:
-        given.setdefault(entry.learning_steps, OWN_STEPS)
+        given.setdefault(entry.learning_steps, LEARNING_STEPS)
         given["batches"] = lambda step: batches(case.big.vocab_size, step)  # type: ignore[assignment]
     weights = entry.grow(
         source,

@@ -12,22 +12,23 @@ import torch
 from torch import Tensor
 
 from mugrow.bench.checks.cases import Case, grow, initial, random_weights
-from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case
 from mugrow.bench.growth import GrowthMethod, Moments
 from mugrow.bench.model import Weights, shapes
 from mugrow.bench.parametrization import generator
 from mugrow.bench.spec import ModelSpec
+from mugrow.bench.stack import Carried
 
 
 @each_case("shapes")
-def names_and_shapes(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def names_and_shapes(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """Names, shapes, dtype, and no number that is not finite."""
     grown = grow(entry, case, params, random_weights(case.small), initial(case)).weights
     return _none_wrong(_unlike_target(grown, case.big, torch.float64))
 
 
 @each_case("seed")
-def seed(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def seed(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """The same twice, to the bit."""
     once, again = (
         grow(entry, case, params, random_weights(case.small), initial(case)).weights
@@ -37,7 +38,7 @@ def seed(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
 
 
 @each_case("source")
-def source(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def source(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """What was given is as before, also after the result is written over."""
     given, init = random_weights(case.small), initial(case)
     kept = {name: tensor.clone() for name, tensor in given.items()}
@@ -53,7 +54,7 @@ def source(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
 
 
 @each_case("dtype")
-def dtype(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def dtype(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """Everything in the dtype of the source and the target's draw."""
     wrong = []
     for kind in (torch.float32, torch.bfloat16):
@@ -64,10 +65,10 @@ def dtype(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
 
 
 @each_case("moments")
-def moments(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
-    """Adam's moments, grown the same way."""
+def moments(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
+    """The optimizer's state, grown the same way: what is like a gradient, and like its square."""
     if entry.grow_moments is None:
-        return Verdict("skip", reason="the optimizer's state is not carried")
+        return CaseVerdict("skip", reason="the optimizer's state is not carried")
     given = random_moments(case.small)
     kept = Moments(*({name: t.clone() for name, t in part.items()} for part in given))
     once, again = (grow_moments(entry, case, params, given) for _ in range(2))
@@ -81,14 +82,22 @@ def moments(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
 
 
 def random_moments(spec: ModelSpec) -> Moments:
+    """Moments of order one, by parameter name."""
     second = {name: tensor.square() for name, tensor in random_weights(spec, 3).items()}
     return Moments(random_weights(spec, 2), second)
 
 
 def grow_moments(entry: GrowthMethod, case: Case, params: Params, given: Moments) -> Moments:
+    """The moments of the target, from those of the source; the generator is the weights'."""
     assert entry.grow_moments is not None
     small, big = case.decoder(case.small), case.decoder(case.big)
     return Moments(*entry.grow_moments(given, small, big, generator("growth", 0), **params))
+
+
+def grow_carried(entry: GrowthMethod, case: Case, params: Params, given: Carried) -> Carried:
+    """AdamW's state, as a run that begins with it has it."""
+    moments = grow_moments(entry, case, params, Moments(**given.buffers))
+    return Carried(moments._asdict(), given.updates)
 
 
 def _unlike_target(grown: Mapping[str, Tensor], target: ModelSpec, kind: torch.dtype) -> list[str]:
@@ -107,14 +116,14 @@ def _unlike_target(grown: Mapping[str, Tensor], target: ModelSpec, kind: torch.d
     return sorted(wrong)
 
 
-def _changed(before: Weights, after: Weights, how: str) -> list[str]:
+def _changed(before: Weights, after: Weights, what: str) -> list[str]:
     return [
-        f"{name} {how}"
+        f"{name} {what}"
         for name, tensor in before.items()
         if name not in after or not torch.equal(tensor, after[name])
     ]
 
 
-def _none_wrong(wrong: list[str]) -> Verdict:
+def _none_wrong(wrong: list[str]) -> CaseVerdict:
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     return at_most(float(len(wrong)), 0.0, wrong[0] + more if wrong else "")

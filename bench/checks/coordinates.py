@@ -11,8 +11,8 @@ Logits may fall with the width, and are held to the same bound from above only: 
 divides by the width what random weights add up as its square root, so they begin at a slope of
 -1/2 and lose it as they learn.
 
-The surprising fact: noise alone can fail. LiGO's published noise, uniform between 0 and 0.03 in
-every entry of its maps, has a slope of 0.43, for a wider row of it adds up to more.
+Noise alone can fail. LiGO's published noise, uniform between 0 and 0.03 in every entry of its maps,
+has a slope of 0.43, for a wider row of it adds up to more.
 """
 
 from dataclasses import replace
@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 
 from mugrow.bench.checks.cases import FIRST, Case, cases, grow, initial
-from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case
 from mugrow.bench.checks.training import run_spec, trained_source, walk
 from mugrow.bench.coordcheck.activations import Sizes, measured
 from mugrow.bench.coordcheck.slopes import fit
@@ -42,7 +42,7 @@ def _first_growths(entry: GrowthMethod, params: Params, full: bool) -> tuple[Cas
 
 
 @each_case("coordinates", _first_growths)
-def coordinates(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def coordinates(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """The steepest slope, and the layer that has it."""
     *stream, logits = slopes(entry, case, params)
     sizes = [abs(slope) for slope in stream] + [logits]

@@ -11,11 +11,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 from mugrow.bench.checks.cases import Case, Grown, cases, grow, initial
-from mugrow.bench.checks.contract import grow_moments
-from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.contract import grow_carried
+from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case
 from mugrow.bench.checks.training import run_spec, train, train_losses, trained_source
 from mugrow.bench.growth import GrowthMethod
-from mugrow.bench.stack import Carried
 
 STEPS, TOLERANCE = 60, 1e-9
 
@@ -26,20 +25,20 @@ def _under_mup(entry: GrowthMethod, params: Params, full: bool) -> tuple[Case, .
 
 
 @each_case("equivalence", _under_mup)
-def equivalence(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def equivalence(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """The largest difference between the two curves."""
     if not entry.equivalent:
-        return Verdict("skip", reason="not claimed")
+        return CaseVerdict("skip", reason="not claimed")
     difference = curve_difference(entry, case, params)
     return at_most(difference, TOLERANCE, "the target does not train as its source would have")
 
 
 def curve_difference(entry: GrowthMethod, case: Case, params: Params) -> float:
+    """The largest difference of the two curves' training losses, in nats."""
     weights, carried = trained_source(case)
-    moments = grow_moments(entry, case, params, carried.moments)
     grown = grow(entry, case, params, weights, initial(case), steps=STEPS)
     run = run_spec(case, case.big, STEPS, log_every=1)
-    _, wide = train(run, grown, Carried(moments, carried.updates))
+    _, wide = train(run, grown, grow_carried(entry, case, params, carried))
     pairs = zip(train_losses(wide), _continued(_source_of(case)), strict=True)
     return max(abs(ours - theirs) for ours, theirs in pairs)
 

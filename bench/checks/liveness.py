@@ -9,7 +9,7 @@ the entry is wrong, and none may be.
 """
 
 from mugrow.bench.checks.cases import Case, grow, initial, random_weights
-from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case
 from mugrow.bench.checks.training import run_spec, train
 from mugrow.bench.growth import GrowthMethod
 from mugrow.bench.stack import trained_shapes, unpack
@@ -18,12 +18,12 @@ STEPS = 2
 
 
 @each_case("liveness")
-def liveness(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def liveness(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """The dead tensors are exactly the declared ones."""
     source = random_weights(case.small)
     grown = grow(entry, case, params, source, initial(case), steps=STEPS)
     stack, state = train(run_spec(case, case.big, STEPS), grown)
-    second_moments = unpack(trained_shapes(stack), state.adam.v_KP[0])
+    second_moments = unpack(trained_shapes(stack), state.optimizer.buffers["v"][0])
     dead = {name for name, tensor in second_moments.items() if not tensor.any()}
     declared = entry.dead(case.small, case.big, {**entry.params, **params})
     wrong = [f"{name} gets no gradient, which is not declared" for name in dead - declared]

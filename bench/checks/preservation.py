@@ -9,7 +9,7 @@ one that is too bold.
 import torch
 
 from mugrow.bench.checks.cases import Case, cases, grow, initial, random_weights, some_tokens
-from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case
 from mugrow.bench.growth import GrowthMethod
 
 EXACT, BROKEN = 1e-12, 1e-6
@@ -20,15 +20,15 @@ def _matrix(entry: GrowthMethod, params: Params, full: bool) -> tuple[Case, ...]
 
 
 @each_case("preservation", _matrix)
-def preservation(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def preservation(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """The error against what the entry says of it."""
     why = entry.breaks(case.small, case.big, {**entry.params, **params})
     error = logit_error(entry, case, params)
     if why is None:
         return at_most(error, EXACT, "the logits are not the source's, and nothing should break")
     if error > BROKEN:
-        return Verdict("pass", error, BROKEN, f"as declared: {why}")
-    return Verdict("fail", error, BROKEN, f"the logits are the source's, in spite of: {why}")
+        return CaseVerdict("pass", error, BROKEN, f"as declared: {why}")
+    return CaseVerdict("fail", error, BROKEN, f"the logits are the source's, in spite of: {why}")
 
 
 @torch.no_grad()

@@ -12,12 +12,12 @@ from mugrow.bench.spec import Scalar
 
 Status = Literal["pass", "fail", "skip"]
 Params = Mapping[str, Scalar]
-Check = Callable[[GrowthMethod, Params, bool], Iterator["Result"]]
+Check = Callable[[GrowthMethod, Params, bool], Iterator["CheckResult"]]
 """``check(entry, params, full)``: a result for every case."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class CheckResult:
     """``value`` is what was measured and ``tolerance`` what it is held against, in units of the
     check; ``reason`` says why a case was skipped or failed, or why it is right to differ."""
 
@@ -31,7 +31,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CaseVerdict:
     """What one case of a check came to."""
 
     status: Status
@@ -40,14 +40,14 @@ class Verdict:
     reason: str | None = None
 
 
-def at_most(value: float, tolerance: float, reason: str) -> Verdict:
+def at_most(value: float, tolerance: float, reason: str) -> CaseVerdict:
     """Passes up to the tolerance (NaN fails), with the reason where it does not."""
     if value <= tolerance:
-        return Verdict("pass", value, tolerance)
-    return Verdict("fail", value, tolerance, reason)
+        return CaseVerdict("pass", value, tolerance)
+    return CaseVerdict("fail", value, tolerance, reason)
 
 
-Measure = Callable[[GrowthMethod, Case, Params], Verdict]
+Measure = Callable[[GrowthMethod, Case, Params], CaseVerdict]
 Choose = Callable[[GrowthMethod, Params, bool], tuple[Case, ...]]
 
 
@@ -60,20 +60,20 @@ def each_case(name: str, choose: Choose = _quick) -> Callable[[Measure], Check]:
 
     def made(measure: Measure) -> Check:
         @wraps(measure)
-        def check(entry: GrowthMethod, params: Params, full: bool) -> Iterator[Result]:
+        def check(entry: GrowthMethod, params: Params, full: bool) -> Iterator[CheckResult]:
             for case in choose(entry, params, full):
                 verdict = _guarded(measure, entry, case, params)
-                yield Result(method=entry.name, check=name, case=case.name, **vars(verdict))
+                yield CheckResult(method=entry.name, check=name, case=case.name, **vars(verdict))
 
         return check
 
     return made
 
 
-def _guarded(measure: Measure, entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def _guarded(measure: Measure, entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     try:
         if reason := refusal(entry, case, params):
-            return Verdict("skip", reason=reason)
+            return CaseVerdict("skip", reason=reason)
         return measure(entry, case, params)
     except Exception as error:  # somebody else's method may raise anything
-        return Verdict("fail", reason=in_one_line(error))
+        return CaseVerdict("fail", reason=in_one_line(error))

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from mugrow.bench.checks.cases import INIT_STD, Case, Grown, cases, grow, initial, refusal
-from mugrow.bench.checks.contract import grow_moments
-from mugrow.bench.checks.result import Params, Verdict, at_most, each_case
+from mugrow.bench.checks.contract import grow_carried
+from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case
 from mugrow.bench.checks.training import run_spec
 from mugrow.bench.data.batches import TokenData, load, resolve
 from mugrow.bench.growth import GrowthMethod, stages
@@ -32,8 +32,10 @@ def _one_growth(entry: GrowthMethod, params: Params, full: bool) -> tuple[Case, 
     """The first growth that the method supports, in two flavours."""
     found: list[Case] = []
     for flavour in ("gpt2", "llama"):
-        own = [c for c in cases(entry, params, rules=("mup",)) if c.name.startswith(f"{flavour},")]
-        found += [case for case in own if not refusal(entry, case, params)][:1]
+        tried = (
+            c for c in cases(entry, params, rules=("mup",)) if c.name.startswith(flavour + ",")
+        )
+        found += [case for case in tried if not refusal(entry, case, params)][:1]
     return tuple(_of_text(case) for case in found)
 
 
@@ -46,19 +48,18 @@ def _of_text(case: Case) -> Case:
 
 
 @each_case("smoke", _one_growth)
-def smoke(entry: GrowthMethod, case: Case, params: Params) -> Verdict:
+def smoke(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """The target's validation loss after its last step."""
     weights, carried, _ = _source(replace(case, name="", big=case.small))
     weights = {name: tensor.clone() for name, tensor in weights.items()}
     given = {**entry.params, **params}  # also as many steps of its own as the method takes
     for target in stages(entry, case.small, case.big, given):
         stage = replace(case, big=target)
-        moments = None
+        state = None
         if carried is not None and entry.grow_moments is not None:
-            grown_moments = grow_moments(entry, stage, given, carried.moments)
-            moments = Carried(grown_moments, carried.updates)
+            state = grow_carried(entry, stage, given, carried)
         grown = grow(entry, stage, given, weights, initial(stage, torch.float32), steps=STEPS)
-        weights, carried, loss = _train(stage, target, grown, moments)
+        weights, carried, loss = _train(stage, target, grown, state)
         case = replace(stage, small=target)
     return at_most(loss, byte_entropy(), "the target knows no more than the frequencies of bytes")
 

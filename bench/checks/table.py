@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 
 from mugrow.bench.checks.preservation import EXACT, preservation
-from mugrow.bench.checks.result import Result
+from mugrow.bench.checks.result import CheckResult
 from mugrow.bench.growth import GrowthMethod
 
 BEGIN = "<!-- methods: from `mugrow check --all --table` -->"
@@ -24,6 +24,7 @@ def table(entries: Iterable[GrowthMethod]) -> str:
 
 
 def row(entry: GrowthMethod) -> tuple[str, ...]:
+    """The cells of one entry, in the order of ``COLUMNS``."""
     axes = " and ".join(entry.axes) or "none"
     return (
         f"`{entry.name}`",
@@ -35,7 +36,7 @@ def row(entry: GrowthMethod) -> tuple[str, ...]:
     )
 
 
-def measured(results: Iterable[Result]) -> str:
+def measured(results: Iterable[CheckResult]) -> str:
     """The errors in a few words."""
     passed = [result for result in results if result.status != "skip"]
     if any(result.value is None for result in passed):

@@ -12,7 +12,6 @@ import torch
 
 from mugrow.bench.checks.cases import CONTEXT, INIT_STD, SEQUENCES, VOCABULARY, Case, Grown
 from mugrow.bench.data.batches import TokenData
-from mugrow.bench.growth import Moments
 from mugrow.bench.model import Decoder, Weights
 from mugrow.bench.parametrization import initial_weights
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
@@ -24,6 +23,7 @@ SOURCE_STEPS, LR = 20, 0.01
 
 @lru_cache(maxsize=1)
 def walk() -> TokenData:
+    """The random walk, which trains and validates."""
     rng = np.random.Generator(np.random.Philox(5))
     stream = (np.cumsum(rng.integers(0, 4, size=4096)) % VOCABULARY).astype("<u2")
     return TokenData("walk", "", stream, stream, VOCABULARY, None)
@@ -62,9 +62,9 @@ def train(spec: RunSpec, start: Grown, carried: Carried | None = None) -> tuple[
 def trained_source(case: Case, seed: int = 0, lr: float = LR) -> tuple[Weights, Carried]:
     """The weights and the optimizer's state of a source after some steps. It is the same for all
     methods; each is given a copy, since one may write on what it is given."""
-    weights, (moments, updates) = _trained(replace(case, name="", big=case.small), seed, lr)
-    m, v = map(_copy, moments)
-    return _copy(weights), Carried(Moments(m, v), updates)
+    weights, (buffers, updates) = _trained(replace(case, name="", big=case.small), seed, lr)
+    copies = {name: _copy(buffer) for name, buffer in buffers.items()}
+    return _copy(weights), Carried(copies, updates)
 
 
 def _copy(weights: Weights) -> Weights:
@@ -85,9 +85,10 @@ def at_end(stack: Stack, state: StackState, case: Case) -> tuple[Decoder, Weight
     """The model as it runs after its last step."""
     decoder, weights = case.decoder(case.big), model_weights(stack, state, 0)
     if stack.during is not None:
-        decoder = stack.during.decoder_at(decoder, state.step, state.adam.weights_KP)
+        decoder = stack.during.decoder_at(decoder, state.step, state.optimizer.weights_KP)
     return decoder, weights
 
 
 def train_losses(state: StackState) -> list[float]:
+    """Of the stack's first member after each step that has a row, in nats per token."""
     return [float(row["train_loss"] or "nan") for row in state.curves[0][1:]]

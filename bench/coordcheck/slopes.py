@@ -25,8 +25,8 @@ out) by its movement after the last step, as in arXiv 2505.01618, figure 7: what
 is weighed by depth on purpose, and of two blocks the first, which reads the embedding alone, is
 half. What is zero at every size has no slope and is exempt.
 
-The surprising fact: mup's own ``coord_check`` counts forward passes, so its t = 1 is before any
-update: its t = 1 to 5, for which the bound of 0.1 is known to hold, are the steps 0 to 4 here.
+The mup package's own ``coord_check`` counts forward passes, so its t = 1 is before any update: its
+t = 1 to 5, for which the bound of 0.1 is known to hold, are the steps 0 to 4 here.
 """
 
 import math
@@ -38,7 +38,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from mugrow.bench.coordcheck.activations import Array, Kind, Sizes
-from mugrow.bench.coordcheck.ladder import Axis, Ladder
+from mugrow.bench.coordcheck.series import Axis, ModelSeries
 
 Verdict = Literal["pass", "fail", "exempt"]
 UP, DOWN, DOWN_MOVED, DOWN_HEAD = 0.1, -0.1, -0.25, -0.6
@@ -65,26 +65,26 @@ class Row:
     means: list[float | None]
 
 
-def rows(ladder: Ladder, measured: Sequence[Sizes]) -> list[Row]:
-    """The rows of a ladder, from what was measured of its models; by kind, module and step."""
-    if ladder.axis == "depth":
+def rows(series: ModelSeries, measured: Sequence[Sizes]) -> list[Row]:
+    """The rows of a series, from what was measured of its models; by kind, module and step."""
+    if series.axis == "depth":
         measured = [blocks_together(sizes) for sizes in measured]
     modules = list(dict.fromkeys(module for _, module, _ in measured[0]))  # in forward order
     keys = sorted(measured[0], key=lambda key: (key[0] == "dx", modules.index(key[1])))
-    return [_row(ladder, key, np.array([sizes[key] for sizes in measured])) for key in keys]
+    return [_row(series, key, np.array([sizes[key] for sizes in measured])) for key in keys]
 
 
-def _row(ladder: Ladder, key: tuple[Kind, str, int], sizes_MK: Array) -> Row:
+def _row(series: ModelSeries, key: tuple[Kind, str, int], sizes_MK: Array) -> Row:
     kind, module, step = key
     slope = interval = None
     if (sizes_MK > 0).all() and np.isfinite(sizes_MK).all():
-        slopes_K = fit(ladder.sizes, sizes_MK)
+        slopes_K = fit(series.sizes, sizes_MK)
         slope, interval = float(slopes_K.mean()), t_interval(slopes_K)
-    reason = exemption(ladder, kind, module, step) if sizes_MK.any() else "zero at every size"
+    reason = exemption(series, kind, module, step) if sizes_MK.any() else "zero at every size"
     return Row(
-        parametrization=ladder.parametrization,
-        method="scratch" if ladder.start is None else ladder.start.method,
-        axis=ladder.axis,
+        parametrization=series.parametrization,
+        method="scratch" if series.start is None else series.start.method,
+        axis=series.axis,
         module=module,
         kind=kind,
         step=step,
@@ -92,7 +92,7 @@ def _row(ladder: Ladder, key: tuple[Kind, str, int], sizes_MK: Array) -> Row:
         interval=interval,
         verdict="exempt" if reason else verdict(module, kind, interval),
         reason=reason,
-        sizes=ladder.sizes,
+        sizes=series.sizes,
         means=[_geometric_mean(size_K) for size_K in sizes_MK],
     )
 
@@ -122,13 +122,13 @@ def verdict(module: str, kind: Kind, interval: tuple[float, float] | None) -> Ve
     return "fail" if interval is None or interval[1] < lowest or interval[0] > UP else "pass"
 
 
-def exemption(ladder: Ladder, kind: Kind, module: str, step: int) -> str | None:
+def exemption(series: ModelSeries, kind: Kind, module: str, step: int) -> str | None:
     """Why any slope is right, if so."""
-    if len({model.head_size for model in ladder.models}) > 1 and module.endswith("logits"):
+    if len({model.head_size for model in series.models}) > 1 and module.endswith("logits"):
         return "the head size grows"
-    if ladder.axis == "depth" and (kind, step) != ("dx", ladder.steps):
+    if series.axis == "depth" and (kind, step) != ("dx", series.steps):
         return "in depth the movement after the last step counts"
-    if ladder.axis == "depth" and module not in ("embed", "blocks.last", "head"):
+    if series.axis == "depth" and module not in ("embed", "blocks.last", "head"):
         return "in depth the stream counts"
     return None
 

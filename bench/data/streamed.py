@@ -32,6 +32,8 @@ COLUMNS = ("text", "content")
 
 
 class Streamed(NamedTuple):
+    """A corpus of the hub, or of a folder, and how much of it to read."""
+
     name: str
     config: str | None
     megabytes: int

@@ -11,7 +11,7 @@ Losses are means over all validation tokens, in nats per token.
 import hashlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,16 +19,18 @@ import torch
 from torch import Tensor
 
 from mugrow.bench.data.batches import TokenData, val_windows
-from mugrow.bench.entries import Registry, own_params
+from mugrow.bench.entries import Registry, keyword_params
 from mugrow.bench.model import Decoder, Weights, cross_entropy
 from mugrow.bench.parametrization import rules_of
-from mugrow.bench.spec import DataSpec, Scalar, UserError, canonical_json
+from mugrow.bench.spec import DataSpec, Scalar, UserError, sorted_json
 from mugrow.bench.start import read_source
 
 AT_ONCE = 64  # windows in one forward pass
 
 
 class Model(NamedTuple):
+    """A checkpoint that can be run: the decoder, and its weights by name."""
+
     decoder: Decoder
     weights: Weights
 
@@ -50,7 +52,8 @@ class Evaluation:
 
     @property
     def params(self) -> dict[str, Scalar]:
-        return own_params(self.evaluate)
+        """Its own parameters and their defaults."""
+        return keyword_params(self.evaluate)
 
 
 REGISTRY = Registry(
@@ -58,7 +61,7 @@ REGISTRY = Registry(
     type=Evaluation,
     package=__name__,
     constant="EVALUATION",
-    own=tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))),
+    builtin=tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))),
     group="mugrow.evaluations",
 )
 names, evaluation = REGISTRY.names, REGISTRY.get
@@ -69,21 +72,24 @@ class EvaluationSpec:
     """What decides an evaluation's numbers: its kind and parameters, the runs in the order that the
     kind names its models, and the corpus."""
 
-    how: str
+    kind: str
     run_ids: tuple[str, ...]
     data: DataSpec
     params: tuple[tuple[str, Scalar], ...] = ()
 
     @property
     def evaluation_id(self) -> str:
-        return hashlib.sha256(canonical_json(self).encode()).hexdigest()[:16]
+        """16 hex digits, of a text in which the kind is called ``how``, as in the table."""
+        fields = asdict(self)
+        fields["how"] = fields.pop("kind")
+        return hashlib.sha256(sorted_json(fields).encode()).hexdigest()[:16]
 
 
 @torch.no_grad()
 def evaluate(spec: EvaluationSpec, pool: Path, data: TokenData) -> dict[str, float]:
     """The numbers of an evaluation, from the checkpoints in ``pool``. Raises ``UserError`` where
     models do not go together, and ``FileNotFoundError`` and ``Damaged`` for missing checkpoints."""
-    entry = evaluation(spec.how)
+    entry = evaluation(spec.kind)
     assert len(spec.run_ids) == len(entry.models), entry.models
     models = [_read(pool / "runs" / run_id / "checkpoint.safetensors") for run_id in spec.run_ids]
     context = min(model.decoder.spec.context for model in models)

@@ -7,8 +7,8 @@ range (``bits`` 0: not rounded). Embeddings, norms and head stay as they are, in
 ``bytes`` is what the model takes: a bit for each entry that says whether it is there, where any is
 not, and ``bits`` for those that are, with one 32-bit scale a row.
 
-The surprising fact is Train Large, Then Compress (Li et al., arXiv 2002.11794): at equal bytes the
-larger model, compressed harder, is the better one.
+Train Large, Then Compress (Li et al., arXiv 2002.11794): at equal bytes the larger model,
+compressed harder, is the better one.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,8 @@ FULL_BITS = 32
 def evaluate(
     models: Sequence[Model], windows: Tensor, *, sparsity: float = 0.0, bits: float = 0.0
 ) -> dict[str, float]:
+    """``loss`` in nats per token and ``bytes`` of one model, compressed. Raises ``UserError`` for a
+    share or a number of bits that cannot be."""
     if not 0 <= sparsity < 1:
         raise UserError(f"sparsity is a share of the entries, at least 0 and below 1: {sparsity}")
     if bits not in (0, *range(2, 17)):

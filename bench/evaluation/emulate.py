@@ -18,6 +18,8 @@ from mugrow.bench.spec import UserError
 def evaluate(
     models: Sequence[Model], windows: Tensor, *, strength: float = 1.0
 ) -> dict[str, float]:
+    """``loss`` in nats per token of the logits ``large + strength * (tuned - base)``. Raises
+    ``UserError`` for models of different vocabularies."""
     large, small_base, small_tuned = models
     if len({model.decoder.spec.vocab_size for model in models}) > 1:
         raise UserError("models of different vocabularies have no logits to add")

@@ -8,6 +8,7 @@ from mugrow.bench.evaluation import Evaluation, Model, loss_of
 
 
 def evaluate(models: Sequence[Model], windows: Tensor) -> dict[str, float]:
+    """``loss`` of one model, in nats per token."""
     (model,) = models
     return {"loss": loss_of(model.logits, windows)}
 

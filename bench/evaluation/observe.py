@@ -30,6 +30,7 @@ LOGITS = ".attention.logits"
 
 
 def evaluate(models: Sequence[Model], windows: Tensor) -> dict[str, float]:
+    """Every scale of one model by name, ``KIND/MODULE``, on its first windows."""
     (model,) = models
     seen: dict[str, Tensor] = {}
     observing = replace(model.decoder, observe=seen.__setitem__)
@@ -61,6 +62,8 @@ def attended(logits_BHTT: Tensor) -> tuple[Tensor, float]:
 
 
 def rank_and_mass(attention_BHTT: Tensor) -> tuple[float, float]:
+    """Means over the batch and heads of attention: the share of singular values that hold ``SHARE``
+    of the squares, and the share of the squares in the heaviest column."""
     ranks = rank(torch.linalg.svdvals(attention_BHTT))
     columns = attention_BHTT.square().sum(-2)
     mass = columns.amax(-1) / columns.sum(-1)

@@ -13,8 +13,8 @@ the names, shapes and dtype of ``init``, and shares no storage with the source. 
 parameters are keyword-only, each with a default.
 
 Three things are orthogonal to the operator and chosen in the run's ``Start``: whether the
-optimizer's moments are carried over (``grow_moments``), where in its schedule the target begins,
-and what breaks the symmetry of copied units. A method that acts while its target trains (masks,
+optimizer's state is carried over (``grow_moments``), where in its schedule the target begins, and
+what breaks the symmetry of copied units. A method that acts while its target trains (masks,
 frozen blocks) says so with ``during``.
 """
 
@@ -22,14 +22,16 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from itertools import zip_longest
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mugrow.bench.entries import Registry, in_one_line, own_params
-from mugrow.bench.entries import check_params as check_own_params
+from mugrow.bench import entries
+from mugrow.bench.entries import Registry, in_one_line, keyword_params
 from mugrow.bench.model import Decoder, Weights
+from mugrow.bench.optim import BufferKind
 from mugrow.bench.spec import ModelSpec, Scalar, Start, UserError
 
 Axis = Literal["width", "depth"]
@@ -42,7 +44,8 @@ Pair = Callable[[ModelSpec, ModelSpec, Params], str | None]
 
 
 class Moments(NamedTuple):
-    """Adam's first and second moments, by parameter name."""
+    """What an optimizer keeps of a model, by parameter name: ``m`` scales like the gradient and
+    ``v`` like its square. Adam's first and second moments."""
 
     m: Weights
     v: Weights
@@ -103,15 +106,15 @@ class GrowthMethod:
     ``breaks`` decides it: ``None`` where the logits are the source's, else the reason why not.
     ``dead`` names the tensors whose gradient is exactly zero in the first two steps.
 
-    ``grow_moments(moments, small, big, rng, **params)`` grows Adam's moments; ``rng`` is in the
-    state it had for ``grow``. ``equivalent`` claims more: under muP, with moments carried, the
-    target's training is its source's own, continued. ``during(small, big, steps, **params)`` acts
-    on the training of ``steps`` steps. ``stages(small, big, params)`` are the shapes that are grown
-    into and trained one after the other, the last of them ``big``; by default that alone. A method
-    that trains something itself names in ``learning_steps`` its parameter for the number of batches
-    that takes, which are charged to the run: it is given ``batches``, a function of a step to
-    tokens ``(B, T + 1)``.
-    ``choices`` are the values of those parameters that are one of a few words.
+    ``grow_moments(moments, small, big, rng, **params)`` grows the optimizer's state, ``m`` and
+    ``v`` each by itself; ``rng`` is in the state it had for ``grow``. ``equivalent`` claims more:
+    under muP, with moments carried, the target's training is its source's own, continued.
+    ``during(small, big, steps, **params)`` acts on the training of ``steps`` steps. ``stages(small,
+    big, params)`` are the shapes that are grown into and trained one after the other, the last of
+    them ``big``; by default that alone. A method that trains something itself names in
+    ``learning_steps`` its parameter for the number of batches that takes, which are charged to the
+    run: it is given ``batches``, a function of a step to tokens ``(B, T + 1)``. ``choices`` are the
+    values of those parameters that are one of a few words.
     """
 
     name: str
@@ -136,16 +139,18 @@ class GrowthMethod:
     def params(self) -> dict[str, Scalar]:
         """The method's own parameters and their defaults."""
         given = {"batches"} if self.learning_steps else set()
-        return {name: value for name, value in own_params(self.grow).items() if name not in given}
+        return {
+            name: value for name, value in keyword_params(self.grow).items() if name not in given
+        }
 
 
-_own = sorted(module.name for module in pkgutil.iter_modules(__path__))
+_modules = sorted(module.name for module in pkgutil.iter_modules(__path__))
 REGISTRY = Registry(
     noun="method",
     type=GrowthMethod,
     package=__name__,
     constant="METHOD",
-    own=("scratch", *(name for name in _own if name != "scratch")),  # the baseline first
+    builtin=("scratch", *(name for name in _modules if name != "scratch")),  # the baseline first
     group="mugrow.methods",
 )
 names, method = REGISTRY.names, REGISTRY.get
@@ -230,6 +235,32 @@ def _check_direction(entry: GrowthMethod, small: ModelSpec, big: ModelSpec) -> N
             )
 
 
+def grow_buffers(
+    entry: GrowthMethod,
+    buffers: Mapping[str, Weights],
+    kinds: Mapping[str, BufferKind],
+    small: Decoder,
+    big: Decoder,
+    rng: Callable[[], torch.Generator],
+    params: Params,
+) -> dict[str, Weights]:
+    """An optimizer's buffers grown by the method's own rule for moments, each as its kind says: in
+    pairs of one like the gradient and one like its square, with zeros for one that is missing.
+    ``rng`` makes the generator anew, so units are copied alike in all of them."""
+    assert entry.grow_moments is not None, entry.name
+    of_kind = {
+        kind: [name for name in kinds if kinds[name] == kind] for kind in ("gradient", "square")
+    }
+    grown: dict[str, Weights] = {}
+    for pair in zip_longest(of_kind["gradient"], of_kind["square"]):
+        known = buffers[pair[0] or pair[1]]
+        zeros = {name: torch.zeros_like(tensor) for name, tensor in known.items()}
+        given = Moments(*(zeros if name is None else buffers[name] for name in pair))
+        new = entry.grow_moments(given, small, big, rng(), **params)
+        grown |= {name: part for name, part in zip(pair, new, strict=True) if name is not None}
+    return {name: grown[name] for name in kinds}
+
+
 def check_params(entry: GrowthMethod, params: Params) -> None:
     """Raise the ``UserError`` of parameters that the method cannot have."""
-    check_own_params(f"method {entry.name!r}", entry.params, entry.choices, params)
+    entries.check_params(f"method {entry.name!r}", entry.params, entry.choices, params)

@@ -15,8 +15,8 @@ FPI, function-preserving initialization, preserves the logits where ratios are w
 average over equally many copies of all units. AKI, advanced knowledge initialization, gives that up
 so that copies differ from the start.
 
-The surprising fact: AKI, which preserves nothing, trained faster than FPI in the paper. What it
-breaks is what locks FPI: the copies' equal gradients.
+AKI, which preserves nothing, trained faster than FPI in the paper. What it breaks is what locks
+FPI: the copies' equal gradients.
 """
 
 from collections.abc import Sequence
@@ -68,23 +68,26 @@ def grow(
 def grow_moments(
     moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator, *, mode: str = "fpi"
 ) -> Moments:
+    """As the weights, by the gradients' own scales."""
     wide, units = _wider(small, big), draw(small.spec, big.spec, rng)
     grown = widen_moments(moments, small, wide, units)
     if mode == "aki":
         above = moments_from_blocks(moments, small, small, _above(small.spec))
         both = zip(widen_moments(above, small, wide, units), grown, strict=True)
-        grown = Moments(*(_new_units_from(a, own, small.spec, wide.spec) for a, own in both))
+        grown = Moments(*(_new_units_from(a, layer, small.spec, wide.spec) for a, layer in both))
     return moments_from_blocks(grown, wide, big, _stacked(small, big))
 
 
-def _new_units_from(above: Weights, own: Weights, small: ModelSpec, wide: ModelSpec) -> Weights:
+def _new_units_from(above: Weights, layer: Weights, small: ModelSpec, wide: ModelSpec) -> Weights:
     """In the blocks, the rows of new units replaced by those of the layer above."""
-    mixed = dict(own)
+    mixed = dict(layer)
     for name, (shape, _) in parameters(small).items():
         if name.startswith("blocks."):
             rows = zero_pad.pad(name, torch.ones(shape), small, wide, fill=0.0)
             old = rows.flatten(1).any(1) if rows.dim() > 1 else rows.bool()
-            mixed[name] = torch.where(old.view(-1, *[1] * (rows.dim() - 1)), own[name], above[name])
+            mixed[name] = torch.where(
+                old.view(-1, *[1] * (rows.dim() - 1)), layer[name], above[name]
+            )
     return mixed
 
 

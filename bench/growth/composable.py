@@ -15,9 +15,8 @@ more in a stream with zeros; here the stream is multiplied too and, under LayerN
 ``zero_pad``, ``norms="stream"``). Rotary positions turn row i of a head by the frequency
 theta^(-2i/S): a source's pair i goes to pair r i of a head r times as large, which has the same.
 
-The surprising fact: nothing here is dead, and nothing is a copy. Where of two factors only one is
-zero, it receives a gradient at the first step and the other at the second; and random rows have no
-symmetry to break.
+Nothing here is dead, and nothing is a copy. Where of two factors only one is zero, it receives a
+gradient at the first step and the other at the second; and random rows have no symmetry to break.
 """
 
 import math

@@ -4,8 +4,8 @@ The operator of cool-down branches and longer horizons (Hägele et al., arXiv 24
 continued pre-training. With the optimizer's state carried and the schedule taken up where the
 source stood, the run is its source's own, resumed: the curve is the same to the last bit.
 
-The surprising fact: the fresh optimizer alone makes it another run. Adam without moments takes
-first steps of full size in every coordinate, whatever its gradient.
+The fresh optimizer alone makes it another run. Adam without moments takes first steps of full size
+in every coordinate, whatever its gradient.
 
 A Python module of this name cannot be imported by a statement; ``method("continue")`` finds it.
 """
@@ -25,6 +25,7 @@ def grow(
 
 
 def grow_moments(moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator) -> Moments:
+    """The source's."""
     return moments_from_blocks(moments, small, big, range(big.spec.depth))
 
 

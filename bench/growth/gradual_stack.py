@@ -14,8 +14,8 @@ by Gong et al. (ICML 2019) and Reddi et al. Each stage is trained before the nex
 ``grow`` from a source straight to the last shape makes all insertions at once. Adam's moments of a
 copied layer are copied with it.
 
-The surprising fact: a model grown in the middle was better at reasoning than one trained at full
-depth with the same perplexity (arXiv 2409.19044). Its middle is a block that was looped.
+A model grown in the middle was better at reasoning than one trained at full depth with the same
+perplexity (arXiv 2409.19044). Its middle is a block that was looped.
 """
 
 from dataclasses import replace
@@ -90,6 +90,7 @@ def grow_moments(
     block: int = 1,
     where: str = "middle",
 ) -> Moments:
+    """A copied layer's are copied with it."""
     return moments_from_blocks(moments, small, big, order(small.spec, big.spec, block, where))
 
 

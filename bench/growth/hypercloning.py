@@ -21,8 +21,8 @@ Adam's moments, which the paper starts afresh, can be carried: every block of a 
 same gradient, also outside the diagonal. (With noise that is so on average over the copies.) Under
 muP a symmetric clone then trains exactly as its source.
 
-The surprising fact is that very one: copies receive equal gradients. Without dropout or noise AdamW
-keeps them equal for good, and the extra width is never used.
+That is also its weakness: copies receive equal gradients, and without dropout or noise AdamW keeps
+them equal for good, and the extra width is never used.
 """
 
 import math

@@ -15,10 +15,9 @@ them as steps of its ladder, one for each depth, beside the reference trained to
 scratch); the smallest depth that matches is read off their losses. They are no ``stages``, which
 are grown one from another, and are planned before any loss is known.
 
-The surprising fact: the deep blocks are not missed. Attention in the last layers of the authors'
-GPT-2 models has collapsed to rank one, and the inherited half ended at a validation loss of 2.642,
-where all 48 layers trained from scratch reached 2.657. The reference's own training is not
-in that comparison.
+The deep blocks are not missed. Attention in the last layers of the authors' GPT-2 models has
+collapsed to rank one, and the inherited half ended at a validation loss of 2.642, where all 48
+layers trained from scratch reached 2.657. The reference's own training is not in that comparison.
 """
 
 import torch
@@ -78,6 +77,7 @@ def grow_moments(
     reinitialise: bool = True,
     part: str = "all",
 ) -> Moments:
+    """The source's where a tensor is inherited, else zero."""
     grown = moments_from_blocks(moments, small, big, range(big.spec.depth))
     for tensors in grown:
         for name in tensors:

@@ -11,9 +11,9 @@ Called interpolation by Chang et al. (arXiv 1710.10348, residual networks) and b
 will do; where it is no multiple, the earlier copies are the ones that are spread evenly. Adam's
 moments of a copied block are copied with it.
 
-The surprising fact: neighbours in a residual network are alike, so a block that follows its own
-copy finds an input much like the one it was trained on; one would expect it to be ahead of
-``stack``, where the input is another's. In language models it was behind (arXiv 2405.15319).
+Neighbours in a residual network are alike, so a block that follows its own copy finds an input much
+like the one it was trained on; one would expect it to be ahead of ``stack``, where the input is
+another's. In language models it was behind (arXiv 2405.15319).
 """
 
 import torch
@@ -31,6 +31,7 @@ def grow(
 
 
 def grow_moments(moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator) -> Moments:
+    """A copied block's are copied with it."""
     return moments_from_blocks(moments, small, big, _order(small, big))
 
 

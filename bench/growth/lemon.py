@@ -16,10 +16,10 @@ norm averages, are repeated from the first, some of them once more than others.
 u_c uniform in [-1, 1] less their mean. The paper asks for shares that differ and sum to one; the
 distribution is ours. It also lets the rate decay faster, which is the run's schedule.
 
-The surprising fact: one split for all matrices would do almost as well. A copy's gradient is then
-its twin's times a constant, which Adam divides out; but the columns that read the two, unequal,
-receive equal steps, so their ratio drifts, and with it the copies. After 50 steps these were apart
-by 0.08 to 0.09 of the stream (splits of their own: 0.10 to 0.11; equal shares: 1e-16).
+One split for all matrices would do almost as well. A copy's gradient is then its twin's times a
+constant, which Adam divides out; but the columns that read the two, unequal, receive equal steps,
+so their ratio drifts, and with it the copies. After 50 steps these were apart by 0.08 to 0.09 of
+the stream (splits of their own: 0.10 to 0.11; equal shares: 1e-16).
 """
 
 import torch

@@ -29,10 +29,10 @@ D^(-1/2) and an activation of norm D^(1/2). (Its norm at the first step, at widt
 After all 100 on the contract kit's task they are so from a target's width of 64 on, where the
 stream after one block is 15, 23 and 18 at 64, 128 and 256; at 32 it is 8.
 
-The surprising fact: nothing is divided by the number of copies, since one S makes both the rows
-that write the residual stream and the columns that read it, so the selections are no start at all.
-From width 32 and depth 2 to 64 and 4 (GPT-2, SP) they had 5.41 nats per byte, where random weights
-have 5.88 and the source 2.02; 100 batches took them to 2.00.
+Nothing is divided by the number of copies, since one S makes both the rows that write the residual
+stream and the columns that read it, so the selections are no start at all. From width 32 and depth
+2 to 64 and 4 (GPT-2, SP) they had 5.41 nats per byte, where random weights have 5.88 and the source
+2.02; 100 batches took them to 2.00.
 """
 
 import math

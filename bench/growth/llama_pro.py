@@ -14,9 +14,9 @@ The paper trains the new blocks alone (``freeze=True``: embeddings, head, norms 
 as they were), which is meant for a second domain; here the default is to train everything. Old
 blocks keep Adam's moments, new ones start at zero.
 
-The surprising fact: why the outputs, and not the norm's gain as in Staged Training. A SwiGLU block
-behind a zero gain has a zero gate *and* a zero up-projection, so neither gets a gradient, ever.
-Behind zero outputs, in the first step only the outputs get one, and in the second all.
+The outputs are zero, and not the norm's gain as in Staged Training: a SwiGLU block behind a zero
+gain has a zero gate *and* a zero up-projection, so neither gets a gradient, ever. Behind zero
+outputs, in the first step only the outputs get one, and in the second all.
 """
 
 from collections.abc import Mapping
@@ -69,6 +69,7 @@ def grow_moments(
     *,
     freeze: bool = False,
 ) -> Moments:
+    """The source's in old blocks, zero in new ones."""
     blocks, new = order(small.spec, big.spec)
     grown = moments_from_blocks(moments, small, big, blocks)
     for tensors in grown:

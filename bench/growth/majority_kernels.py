@@ -15,9 +15,9 @@ so that their mean is the target's own initial weight W_0 and its scale the para
 the same for every seed; W_0 is not. There is no optimizer state to hand on: Adam's moments are of
 the kernels.
 
-The surprising fact: the gradient of a kernel is p_k times that of W, but Adam divides the mean of
-p_k by the root of its mean square and so hardly sees it. Under a constant gradient every kernel,
-and so their mean, moves at sqrt((K + 1) / 2K) of the rate, 0.79 for K = 4, and not at 1 / K.
+The gradient of a kernel is p_k times that of W, but Adam divides the mean of p_k by the root of its
+mean square and so hardly sees it. Under a constant gradient every kernel, and so their mean, moves
+at sqrt((K + 1) / 2K) of the rate, 0.79 for K = 4, and not at 1 / K.
 """
 
 import torch

@@ -19,8 +19,8 @@ written to it, so no path carries c twice in one layer, and growth ends with the
 latest. From then on the model is an ordinary one, and trained as such. Adam's moments are
 zero-padded, as in the released code.
 
-The surprising fact: the mask is zero at t = 0, and so are all gradients of what is new. In that
-step the target trains as its source would, but for the weight decay of what is new.
+The mask is zero at t = 0, and so are all gradients of what is new. In that step the target trains
+as its source would, but for the weight decay of what is new.
 """
 
 import torch
@@ -56,9 +56,9 @@ def grow(
         raise UserError(f"grow_steps must be at least 1, not {grow_steps}")
     order = [block % small.spec.depth for block in range(big.spec.depth)]
     grown, corner = {}, deeper(small, big).spec
-    for name, own in init.items():
+    for name, drawn in init.items():
         factor = zero_pad.forward_factor(name, small, big, ".attention.q.")
-        grown[name] = own.clone()
+        grown[name] = drawn.clone()
         zero_pad.place(name, weights[source(name, order)] * factor, grown[name], corner, big.spec)
     return grown
 

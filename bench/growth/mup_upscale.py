@@ -18,8 +18,8 @@ still preserved: the readout, or with a tied one the final norm, carries the 1/k
 std; on hidden matrices it is divided by k_in with the rest, on norms and biases there is none. The
 paper tunes it, and a new learning rate, on a small pair and transfers both.
 
-The surprising fact: moments are divided by the *fan-out* ratio, where weights are divided by the
-fan-in ratio. And Adam's eps must shrink with the gradient, which the mup package forgets.
+Moments are divided by the *fan-out* ratio, where weights are divided by the fan-in ratio. And
+Adam's eps must shrink with the gradient, which the mup package forgets.
 """
 
 import torch
@@ -63,6 +63,7 @@ def grow_moments(
     *,
     noise: float = 0.0,
 ) -> Moments:
+    """Divided by the copies of the output unit, the second by their square."""
     return widen_moments(moments, small, big, repeated(small.spec, big.spec))
 
 

@@ -27,9 +27,9 @@ copy that is read with share c receives c times its unit's gradient, whatever th
 way in; a tensor that carries a factor receives that divided by the factor. So m' = c m and v' = c^2
 v with c the share of the *output* unit, whereas weights are divided by the copies of the *input*.
 
-The surprising fact: it preserves nothing in a transformer. Mean and variance of a norm are over
-units, and weigh a unit by its copies: random counts change what is normalised. Only the MLP, which
-no norm looks at, widens exactly. (``bert2bert`` draws evenly, and at whole ratios is exact.)
+It preserves nothing in a transformer. Mean and variance of a norm are over units, and weigh a unit
+by its copies: random counts change what is normalised. Only the MLP, which no norm looks at, widens
+exactly. (``bert2bert`` draws evenly, and at whole ratios is exact.)
 """
 
 import math
@@ -120,18 +120,18 @@ def scale(
     if carries_output(name, big.spec):
         output = small.multipliers.output / big.multipliers.output
         return Scale(share["residual"] * output, one / output)
-    own = one * zero_pad.residual_factor(name, small, big)
+    factor = one * zero_pad.residual_factor(name, small, big)
     if ".attention.q." in name:
-        own = _queries(small, big, units["heads"])
+        factor = _queries(small, big, units["heads"])
     if kind == "matrix":
         into, out_of = roles(name)[0], roles(name)[1]
         assert into is not None
         assert out_of is not None
-        own = own[:, None] if own.dim() else own
-        return Scale(own * share[out_of], share[into][:, None] / own)
+        factor = factor[:, None] if factor.dim() else factor
+        return Scale(factor * share[out_of], share[into][:, None] / factor)
     role = roles(name)[-1]
     assert role is not None
-    return Scale(own, share[role] / own)
+    return Scale(factor, share[role] / factor)
 
 
 def carries_output(name: str, big: ModelSpec) -> bool:
@@ -209,6 +209,7 @@ def grow(
 
 
 def grow_moments(moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator) -> Moments:
+    """Zero in new blocks, and a copy's times its share."""
     middle = deeper(small, big)
     deep = llama_pro.grow_moments(moments, small, middle, rng)
     return widen_moments(deep, middle, big, _units(small.spec, big.spec, rng))

@@ -15,8 +15,8 @@ magnitude pruning. Pruning at once, matrix by matrix, is our simplification; the
 are those of Sajjad et al., arXiv 2004.03844. The optimizer's state is not carried: old momentum
 would move the zeros.
 
-The surprising fact: the mask needs no storage. A zero has no gradient through ``W * [W != 0]``, and
-from fresh moments AdamW leaves what is zero and has no gradient at zero, to the bit.
+The mask needs no storage. A zero has no gradient through ``W * [W != 0]``, and from fresh moments
+AdamW leaves what is zero and has no gradient at zero, to the bit.
 """
 
 from functools import partial

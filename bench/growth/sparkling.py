@@ -17,8 +17,8 @@ New coordinates alone are warmed up again: their rate rises from 0 to ``peak`` t
 within a fraction ``rewarm`` of the run and falls back to it within as much again. (In the paper
 1.3 and 250 steps, after which they join the main cosine; the way down is our reading.)
 
-The surprising fact: preserving the function locks the copies, for AdamW and for Muon; clearing the
-moments of one copy and not of the other is enough to part them, without any noise.
+Preserving the function locks the copies, for AdamW and for Muon; clearing the moments of one copy
+and not of the other is enough to part them, without any noise.
 """
 
 import math

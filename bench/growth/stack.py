@@ -8,8 +8,8 @@
 G_stack of Du et al., arXiv 2405.15319, who found it ahead of repeating each block in place
 (``interleave``) and of growth in width. Adam's moments of a copied block are copied with it.
 
-The surprising fact: it beat function-preserving operators without preserving anything. The first
-block's second copy reads what it never saw in training, the last block's output.
+It beat function-preserving operators without preserving anything. The first block's second copy
+reads what it never saw in training, the last block's output.
 
 Every method of this folder that lists blocks is built on ``from_blocks``. Where source and target
 have other forward multipliers, ``forward_factor`` makes up for the difference, so a copied block
@@ -48,6 +48,7 @@ def grow(
 
 
 def grow_moments(moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator) -> Moments:
+    """A copied block's are copied with it."""
     return moments_from_blocks(moments, small, big, _order(small, big))
 
 

@@ -16,9 +16,9 @@ schedule, not the operator's). The paper's identity layer zeroes the norms; that
 must be zero too, or it adds a constant, is ours. New layers come after each old one (the released
 ``alternate``), evenly where the depth is no multiple; an identity layer's moments start at zero.
 
-The surprising fact: an identity layer of this kind cannot have a SwiGLU MLP. Gate and
-up-projection are both zero behind a zero norm, the product has no gradient in either, and the MLP
-stays dead for good. ``llama_pro`` zeroes the outputs instead.
+An identity layer of this kind cannot have a SwiGLU MLP. Gate and up-projection are both zero behind
+a zero norm, the product has no gradient in either, and the MLP stays dead for good. ``llama_pro``
+zeroes the outputs instead.
 """
 
 import torch
@@ -83,6 +83,7 @@ def grow_moments(
     *,
     layers: str = "identity",
 ) -> Moments:
+    """Those of the gradient on the diagonal, zero outside it and in identity layers."""
     order, new = llama_pro.order(small.spec, big.spec)
     middle, units = deeper(small, big), tiled(small.spec, big.spec)
     grown = widen_moments(moments_from_blocks(moments, small, middle, order), middle, big, units)

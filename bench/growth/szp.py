@@ -16,8 +16,7 @@ at one, whatever ``perturb``. In a small trial (widths 32 to 64, both flavours, 
 a little ahead of shrinking a gain's deviation from one and of fresh gains, and far ahead of
 shrink * gain: the larger gain makes up for the shrunken matrix behind it.
 
-The surprising fact: nothing is preserved, on purpose. shrink = 1 is the worst of the published
-sweep.
+Nothing is preserved, on purpose. shrink = 1 is the worst of the published sweep.
 """
 
 import torch

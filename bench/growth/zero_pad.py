@@ -10,11 +10,10 @@ the first rows of head h of the target, and the columns of o follow. Without tha
 larger head size would put one head's rows into another's. Rotary positions turn row i together with
 row i + S/2 of a head of size S, so with them each half of a head is padded: pairs stay pairs.
 
-The surprising fact: with ``norms="plain"`` the function is *not* preserved, although every old unit
-computes from old units alone. A norm averages over the new zeros too, so what it normalises is
-larger by about s = sqrt(D'/D); on random weights the logits are wrong by some 40 %. Under muP the
-readout's forward 1/m shrinks them once more. There are two repairs, both with what makes up for the
-forward multipliers:
+With ``norms="plain"`` the function is *not* preserved, although every old unit computes from old
+units alone. A norm averages over the new zeros too, so what it normalises is larger by about s =
+sqrt(D'/D); on random weights the logits are wrong by some 40 %. Under muP the readout's forward 1/m
+shrinks them once more. There are two repairs, both with what makes up for the forward multipliers:
 
     norms="gain"     gains times 1/s (Du et al., arXiv 2405.15319; Gesmundo and Maile, 2308.06103).
                      RMSNorm is right up to its eps, of order eps / mean(x^2); LayerNorm is not.
@@ -97,6 +96,7 @@ def grow(
 def grow_moments(
     moments: Moments, small: Decoder, big: Decoder, rng: torch.Generator, *, norms: str = "plain"
 ) -> Moments:
+    """Zero wherever anything is new; divided by what multiplies the weight."""
     grown: tuple[Weights, Weights] = ({}, {})
     for name in parameters(big.spec):
         c = _factor(name, small, big, norms)

@@ -20,25 +20,37 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mugrow.bench.entries import Registry, check_params, own_params, with_params
+from mugrow.bench import entries
+from mugrow.bench.entries import Registry, keyword_params
 from mugrow.bench.model import Multipliers, parameters
 from mugrow.bench.spec import ModelSpec, Scalar
 
+StepSize = Literal["entrywise", "spectral", "gradient"]
+"""What decides how far an optimizer moves a weight at a learning rate of one.
+
+    entrywise   every coordinate about as far, whatever the gradient's scale (AdamW, Lion): of all
+                these optimizers the maximal update is the same (arXiv 2308.01814)
+    spectral    a matrix (out, in) by a spectral norm of sqrt(out / in) (Muon; arXiv 2310.17813)
+    gradient    as far as the gradient says (SGD; arXiv 2203.03466, Table 8)
+"""
+
 
 class Rule(NamedTuple):
-    """What one parameter's hyperparameters are multiplied by, and which optimizer trains it. Gains
-    and biases have no init_std: they begin at one and zero. See ``mugrow.bench.muon`` for what is
-    Muon's; it has no eps."""
+    """What one parameter's hyperparameters are multiplied by. Gains and biases have no init_std:
+    they begin at one and zero. ``optimizer`` names one other than the run's where the rule is for
+    that alone; the run's has its parameters if it is the same."""
 
     init_std: float = 1.0
     lr: float = 1.0
     weight_decay: float = 1.0
     eps: float = 1.0
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: str | None = None
 
 
 @dataclass(frozen=True)
 class Rules:
+    """A rule for every parameter by name, and the multipliers of the forward pass."""
+
     tensors: dict[str, Rule]
     multipliers: Multipliers
 
@@ -46,18 +58,20 @@ class Rules:
 @dataclass(frozen=True)
 class Parametrization:
     """One entry. The keyword-only arguments of ``rules(model, base, **params)``, each with a
-    default, are its parameters: numbers, or words that are one of ``choices``."""
+    default, are its parameters: numbers, or words that are one of ``choices``. ``step_sizes`` says
+    for which optimizers the rules hold."""
 
     name: str
     summary: str
     paper: str
     rules: Callable[..., Rules]
+    step_sizes: tuple[StepSize, ...] = ("entrywise",)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def params(self) -> dict[str, Scalar]:
         """Its own parameters and their defaults."""
-        return own_params(self.rules)
+        return keyword_params(self.rules)
 
 
 REGISTRY = Registry(
@@ -65,32 +79,21 @@ REGISTRY = Registry(
     type=Parametrization,
     package=__name__,
     constant="PARAMETRIZATION",
-    own=tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))),
+    builtin=tuple(sorted(module.name for module in pkgutil.iter_modules(__path__))),
     group="mugrow.parametrizations",
 )
 names, parametrization = REGISTRY.names, REGISTRY.get
 
 
 def parse(text: str) -> tuple[Parametrization, dict[str, Scalar]]:
-    """``completep:alpha=0.5`` as the entry and the parameters that are given, each of its default's
-    type. Raises ``UserError`` for an unknown name or parameter and for a wrong value."""
-    name, params = with_params("parametrization", text)
-    entry = parametrization(name)
-    check_params(f"parametrization {name!r}", entry.params, entry.choices, params)
-    return entry, {key: _as(entry.params[key], value) for key, value in params.items()}
-
-
-def _as(default: Scalar, value: Scalar) -> Scalar:
-    """One spelling of a number: 1 is 1.0, and -0.0 is 0.0."""
-    return float(value) + 0.0 if isinstance(default, float) else value
+    """``completep:alpha=0.5`` as the entry and the parameters that are given. Raises ``UserError``
+    for an unknown name or parameter and for a wrong value."""
+    return entries.parse(REGISTRY, text)
 
 
 def canonical(text: str) -> str:
-    """The one spelling of a parametrization: only parameters that are not the default, sorted.
-    Raises what ``parse`` raises."""
-    entry, params = parse(text)
-    chosen = {key: params[key] for key in sorted(params) if params[key] != entry.params[key]}
-    return ":".join([entry.name, *(f"{key}={value}" for key, value in chosen.items())])
+    """The one spelling of a parametrization. Raises what ``parse`` raises."""
+    return entries.canonical(REGISTRY, text)
 
 
 @lru_cache(maxsize=4096)

@@ -22,9 +22,9 @@ no parametrization here has it. The public code of CompleteP scales the eps of e
 as that of the blocks; their gradients do not shrink with depth, so here only 1/m is on them, as
 the later Complete(d)P asks (arXiv 2512.22382).
 
-The surprising fact: with alpha = 1 the learning rate needs no rule in depth at all. The L blocks
-take steps of one size in one direction, so their sum grows as L, which is what 1/L takes back; with
-alpha = 1/2 the rates must fall as 1/sqrt(L) to the same end.
+With alpha = 1 the learning rate needs no rule in depth at all. The L blocks take steps of one size
+in one direction, so their sum grows as L, which is what 1/L takes back; with alpha = 1/2 the rates
+must fall as 1/sqrt(L) to the same end.
 """
 
 from dataclasses import replace
@@ -34,6 +34,7 @@ from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec, *, alpha: float = 1.0) -> Rules:
+    """Rules of ``model`` whose hyperparameters were tuned at ``base``, in width and depth."""
     in_width = mup.rules(model, base)
     deeper = model.depth / base.depth
     branch, lr = deeper**-alpha, deeper ** (alpha - 1)

@@ -1,4 +1,4 @@
-"""Maximal update parametrization for AdamW, from the mup package's own shapes.
+"""Maximal update parametrization for AdamW and its like, from the mup package's own shapes.
 
 With m the ratio of a tensor's fan-in (or of its one growing dimension) to the base model's, in
 the formulation the package implements (Yang et al., arXiv 2203.03466, Table 8):
@@ -16,7 +16,10 @@ the formulation the package implements (Yang et al., arXiv 2203.03466, Table 8):
 S is the head size. The package decides which dimension of which tensor grows
 (``set_base_shapes`` on meta-device tensors); this file writes its answer down as rules.
 
-The surprising fact: the package forgets Adam's eps. Gradients shrink as 1/m, so an unscaled eps
+An optimizer that steps as far in every coordinate whatever the gradient's scale, as Lion, has the
+same table but for eps, which it has not (Yang and Littwin, arXiv 2308.01814).
+
+The package forgets Adam's eps. Gradients shrink as 1/m, so an unscaled eps
 weighs more at every width; with the eps column above a noise-free widened model trains exactly as
 its source does, and without it it does not. A tied readout is the embedding: vector-like, with the
 forward 1/m.

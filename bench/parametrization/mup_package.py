@@ -12,6 +12,7 @@ weight decay alone):
 Yang et al., arXiv 2203.03466, argue with eps = 0, and so does a coordinate check: it does not see
 the difference. A gradient entry shrinks as 1/m, so the larger the model the more of its second
 moments are below eps, and the smaller its steps. A noise-free widened model shows it at once.
+Under an optimizer without eps, as Lion, it is ``mup``.
 """
 
 from mugrow.bench.parametrization import Parametrization, Rules, mup
@@ -19,6 +20,7 @@ from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec) -> Rules:
+    """Rules of ``model`` whose hyperparameters were tuned at ``base``."""
     scaled = mup.rules(model, base)
     tensors = {name: rule._replace(eps=1.0) for name, rule in scaled.tensors.items()}
     return Rules(tensors, scaled.multipliers)

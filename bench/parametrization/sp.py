@@ -1,7 +1,8 @@
 """Standard parametrization: one init scale and one learning rate for all, at every width.
 
 The GPT-2 habit of a fixed init std. Its optimal learning rate falls by about one log2 for each
-doubling of width under Adam (Yang et al., arXiv 2203.03466), which is what muP removes.
+doubling of width under Adam (Yang et al., arXiv 2203.03466), which is what muP removes. That
+nothing depends on the shape is a rule for any optimizer.
 """
 
 from mugrow.bench.model import Multipliers, parameters
@@ -10,6 +11,7 @@ from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec) -> Rules:
+    """Rules of ``model``, the same whatever the base."""
     return Rules(
         {
             name: Rule(weight_decay=float(decays(kind)))
@@ -24,4 +26,5 @@ PARAMETRIZATION = Parametrization(
     "one init scale and one learning rate at every width",
     "GPT-2 (Radford et al., 2019)",
     rules,
+    step_sizes=("entrywise", "spectral", "gradient"),
 )

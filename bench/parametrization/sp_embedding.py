@@ -12,10 +12,10 @@ With m the ratio of the width to the base model's:
 Kalra and Barkeshli, arXiv 2605.21486, find that this captures nearly all of muP's advantage under
 AdamW, so it is the baseline that muP should be held against, beside SP.
 
-The surprising fact: the two say the same of the embedding. Under SP the best rate of the hidden
-matrices falls as 1/m, and takes the embedding's with it, which wants none of it. muP lowers the
-one, this lifts the other; what remains different is the readout, and the one rate to be re-tuned.
-Positions are embeddings too; a tied readout is the embedding. Its weight decay is torch's, so with
+muP and this say the same of the embedding. Under SP the best rate of the hidden matrices falls as
+1/m, and takes the embedding's with it, which wants none of it. muP lowers the one, this lifts the
+other; what remains different is the readout, and the one rate to be re-tuned. Positions are
+embeddings too; a tied readout is the embedding. Its weight decay is torch's, so with
 ``decay="scaled"`` a wide embedding decays m times as fast.
 """
 
@@ -25,6 +25,7 @@ from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec) -> Rules:
+    """Rules of ``model`` whose hyperparameters were tuned at ``base``."""
     standard = sp.rules(model, base)
     tensors = {
         name: rule._replace(lr=model.width / base.width)

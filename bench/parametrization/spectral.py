@@ -2,14 +2,14 @@
 
 A layer learns features at every width if its matrix and the updates of it have spectral norms of
 the order of sqrt(fan_out / fan_in) (Yang, Simon and Bernstein, arXiv 2310.17813). Muon's updates
-have that norm by construction (``mugrow.bench.muon``), so what AdamW needs a factor 1/m for needs
-none:
+have that norm by construction (``mugrow.bench.optim.muon``), so what AdamW needs a factor 1/m for
+needs none:
 
     ================  ====================  =====  ============  ======  =======  =========
     parameter         init std              lr     weight decay  eps     forward  optimizer
     ================  ====================  =====  ============  ======  =======  =========
     hidden matrix     s / s of the base     1      1             --               Muon
-    all others        as in mup                                                   AdamW
+    all others        as in mup                                                   the run's
     ================  ====================  =====  ============  ======  =======  =========
 
     s = min(1, sqrt(fan_out / fan_in)) / sqrt(fan_in)       (their condition 1 for a Gaussian)
@@ -17,8 +17,11 @@ none:
 Where the fan-in and the fan-out grow alike s is muP's 1/sqrt(fan_in). Attention and readout have
 muP's forward multipliers, since the condition is about the scale of what they read alone.
 
-The surprising fact: a step of learning rate eta moves the entries of a (D, D) matrix by about
-eta / sqrt(D), and AdamW's by eta. So one rate for both, as here, is not far from either's best:
+With ``optimizer="lion"`` Lion trains the others, as in muP; with ``muon:momentum=0.9`` Muon has
+that momentum, and AdamW trains them.
+
+A step of learning rate eta moves the entries of a (D, D) matrix by about eta / sqrt(D), and AdamW's
+by eta. So one rate for both, as here, is not far from either's best:
 Muon's customary 0.02 is AdamW's of a width of some hundred.
 """
 
@@ -31,6 +34,7 @@ from mugrow.bench.spec import ModelSpec
 
 
 def rules(model: ModelSpec, base: ModelSpec) -> Rules:
+    """Rules of ``model`` whose hyperparameters were tuned at ``base``; depth is not transferred."""
     adamw = mup.rules(model, base)
     at_base = parameters(replace(base, depth=model.depth))
     tensors = dict(adamw.tensors)
@@ -47,5 +51,9 @@ def _spectral_std(shape: tuple[int, ...]) -> float:
 
 
 PARAMETRIZATION = Parametrization(
-    "spectral", "the spectral condition: Muon for hidden matrices", "arXiv 2310.17813", rules
+    "spectral",
+    "the spectral condition: Muon for hidden matrices",
+    "arXiv 2310.17813",
+    rules,
+    step_sizes=("entrywise", "spectral"),
 )

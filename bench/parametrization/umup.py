@@ -50,9 +50,9 @@ not: with them the stream begins at sqrt(2).
 
 ``init_std`` multiplies the unit init, so 1 is the paper's, and ``lr`` is of the order of 1.
 
-The surprising fact: the embedding's 1/sqrt(D), the paper's new rule, found by experiment and
-without a reason, is the one thing here that is not width-equivalent: a wider model made of repeated
-units no longer trains as its source. With ``embedding="constant"``, muP's rule, it does.
+The embedding's 1/sqrt(D), the paper's new rule, found by experiment and without a reason, is the
+one thing here that is not width-equivalent: a wider model made of repeated units no longer trains
+as its source. With ``embedding="constant"``, muP's rule, it does.
 """
 
 import math

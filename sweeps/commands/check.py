@@ -13,7 +13,7 @@ from mugrow.bench.spec import UserError
 from mugrow.sweeps.commands.output import print_table
 
 if TYPE_CHECKING:
-    from mugrow.bench.checks import Result
+    from mugrow.bench.checks import CheckResult
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class CheckCommand:
             print(method_table(words), end="")
             return
         kits = {word: results_of(word, full=not self.quick) for word in words}
-        results: list[Result] = []
+        results: list[CheckResult] = []
         for word, kit in kits.items():
             measured = [*_watched(word, kit)]
             results += measured
@@ -60,7 +60,7 @@ class CheckCommand:
             sys.exit(1)
 
 
-def _watched(method: str, results: Iterator["Result"]) -> Iterator["Result"]:
+def _watched(method: str, results: Iterator["CheckResult"]) -> Iterator["CheckResult"]:
     """The results, with what is being checked shown on a terminal meanwhile."""
     from rich.console import Console
 
@@ -71,7 +71,7 @@ def _watched(method: str, results: Iterator["Result"]) -> Iterator["Result"]:
             yield result
 
 
-def _print(method: str, results: list["Result"]) -> None:
+def _print(method: str, results: list["CheckResult"]) -> None:
     """A row a check, then the failing cases in full, and why others were skipped."""
     failed = [result for result in results if result.status == "fail"]
     print(f"{method}: {'FAIL' if failed else 'pass'}")
@@ -84,7 +84,7 @@ def _print(method: str, results: list["Result"]) -> None:
     print(flush=True)
 
 
-def _summary(results: list["Result"], check: str) -> dict[str, Any]:
+def _summary(results: list["CheckResult"], check: str) -> dict[str, Any]:
     cases = [result for result in results if result.check == check]
     values = sorted(case.value for case in cases if case.value is not None)
     ends = {"smallest": values[0], "largest": values[-1]} if values else {}
@@ -93,7 +93,7 @@ def _summary(results: list["Result"], check: str) -> dict[str, Any]:
     return {"check": check, **counts, "smallest": None, "largest": None, **ends}
 
 
-def _row(result: "Result") -> dict[str, Any]:
+def _row(result: "CheckResult") -> dict[str, Any]:
     """JSON has no numbers that are not finite."""
     value = result.value
     return asdict(result) | {"value": value if value is None or math.isfinite(value) else None}

@@ -15,7 +15,7 @@ from mugrow.bench.spec import ModelSpec, Start, UserError, llama
 from mugrow.sweeps.commands.output import check_figure, print_table, write_figure
 
 if TYPE_CHECKING:
-    from mugrow.bench.coordcheck import Ladder, Row
+    from mugrow.bench.coordcheck import ModelSeries, Row
 
 WIDTHS, GROWN_WIDTHS, WIDTH, DEPTH = (32, 64, 128), (64, 128, 256), 64, 2
 BASE = {"width": 32, "depth": 2}
@@ -29,7 +29,7 @@ class CoordcheckCommand:
     """Measure how activations and their movement scale with width or depth; exit code 1 if a slope
     is out of its bounds.
 
-    Models of the ladder train a few steps on one batch size and rate. Give several widths, or
+    The models train a few steps on one batch size and rate. Give several widths, or
     several depths.
     """
 
@@ -68,8 +68,8 @@ class CoordcheckCommand:
 
         check_figure(self.figure)
         rows: list[Row] = []
-        for ladder in self._ladders():
-            rows += coordcheck(ladder, self.corpus)
+        for series in self._all_series():
+            rows += coordcheck(series, self.corpus)
         if self.figure is not None:
             from mugrow.analysis.figures.coordcheck import of_rows
 
@@ -81,11 +81,11 @@ class CoordcheckCommand:
         if any(row.verdict == "fail" for row in rows):
             sys.exit(1)
 
-    def _ladders(self) -> list["Ladder"]:
+    def _all_series(self) -> list["ModelSeries"]:
         """One for each parametrization; all are checked before any is trained."""
         from dataclasses import replace
 
-        from mugrow.bench.coordcheck.ladder import HYPER, Axis, Ladder
+        from mugrow.bench.coordcheck.series import HYPER, Axis, ModelSeries
         from mugrow.bench.data.batches import load, resolve
         from mugrow.bench.parametrization import canonical
 
@@ -96,7 +96,7 @@ class CoordcheckCommand:
         data = resolve(self.corpus, val_tokens=CONTEXT)
         vocabulary = load(data, self.corpus).vocab_size
         return [
-            Ladder(
+            ModelSeries(
                 parametrization=canonical(parametrization),
                 axis=axis,
                 models=tuple(self._model(*size, vocabulary) for size in product(widths, depths)),

@@ -1,6 +1,7 @@
 """Sweeps and ladders from rows: what is compared, what is refused, and how it is called."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -31,6 +32,16 @@ def test_a_sweep_is_what_its_rows_say():
     assert sweep.loss[2] == pytest.approx([bowl(-7.0)(lr) + 0.02 for lr in LOG2_LRS])
     assert set(sweep.status) == {"finished"}
     assert sweep.search_flops == pytest.approx(len(LOG2_LRS) * 3 * sweep.run_flops)
+
+
+def test_rows_from_before_a_setting_was_added_are_of_the_same_sweep():
+    rows = widths(32)
+    for row in rows[::2]:
+        older = json.loads(row["spec"])
+        assert older.pop("optimizer") == "adamw"
+        row["spec"] = json.dumps(older)
+    assert len(sweeps(table(rows))) == 1
+    assert len(sweeps(table(rows, widths(32, optimizer="lion")))) == 2
 
 
 def test_diverged_pruned_and_missing_are_told_apart():

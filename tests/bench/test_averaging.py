@@ -12,7 +12,7 @@ from mugrow.bench.data.batches import val_windows
 from mugrow.bench.model import Decoder, cross_entropy
 from mugrow.bench.parametrization import parametrization
 from mugrow.bench.spec import AverageSpec, RunSpec
-from mugrow.bench.stack import Rung, Stack, StackState, begin, stack_key, unpack
+from mugrow.bench.stack import PruningStep, Stack, StackState, begin, stack_key, unpack
 from mugrow.bench.train import advance, train
 
 DATA = skewed_tokens()
@@ -25,7 +25,7 @@ def averaging(average: AverageSpec, specs: list[RunSpec]) -> list[RunSpec]:
 
 
 def trained(specs: list[RunSpec]) -> StackState:
-    stack = Stack(specs, rungs=[Rung(10, 2)])
+    stack = Stack(specs, rungs=[PruningStep(10, 2)])
     return train(stack, [start_of(spec) for spec in specs], DATA)
 
 
@@ -33,8 +33,8 @@ def path_of(spec: RunSpec) -> list[torch.Tensor]:
     """A run's weights at its start and after every step, in double precision."""
     stack = Stack([spec])
     state = begin(stack, [start_of(spec)])
-    weights = [state.adam.weights_KP[0].double()]
-    return weights + [now.adam.weights_KP[0].double() for now in advance(stack, state, DATA)]
+    weights = [state.optimizer.weights_KP[0].double()]
+    return weights + [now.optimizer.weights_KP[0].double() for now in advance(stack, state, DATA)]
 
 
 def val_loss(spec: RunSpec, weights_P: torch.Tensor) -> float:
@@ -77,9 +77,9 @@ def test_training_is_the_same_to_the_last_bit_with_an_average_and_without(averag
     """Beside a member that diverges and two that are pruned."""
     plain, averaged = trained(SPECS), trained(averaging(average, SPECS))
     assert plain.average_KP is None
-    assert averaged.average_KP.shape == averaged.adam.weights_KP.shape
+    assert averaged.average_KP.shape == averaged.optimizer.weights_KP.shape
     assert averaged.status == plain.status == ["finished", "finished", "diverged", "pruned"]
-    assert torch.equal(averaged.adam.weights_KP, plain.adam.weights_KP)
+    assert torch.equal(averaged.optimizer.weights_KP, plain.optimizer.weights_KP)
     for curve, expected in zip(averaged.curves, plain.curves, strict=True):
         own = [{name: row[name] for name in row if name != "val_loss_averaged"} for row in curve]
         assert own == expected
@@ -103,9 +103,9 @@ def test_the_average_is_part_of_the_state_of_a_stack_and_of_what_stacks_share():
     spec = replace(RUN, average=EMA)
     stack = Stack([spec])
     state = begin(stack, [start_of(spec)])
-    assert torch.equal(state.average_KP, state.adam.weights_KP)
+    assert torch.equal(state.average_KP, state.optimizer.weights_KP)
     next(islice(advance(stack, state, DATA), 2, None))
-    assert not torch.equal(state.average_KP, state.adam.weights_KP)
+    assert not torch.equal(state.average_KP, state.optimizer.weights_KP)
     assert stack_key(spec) != stack_key(RUN)
 
 

@@ -45,16 +45,16 @@ def install(monkeypatch):
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda one: one.noun)
 def test_every_entry_is_called_what_its_module_is(registry):
-    assert [registry.get(name).name for name in registry.own] == list(registry.own)
-    with pytest.raises(UserError, match=rf"unknown {registry.noun} 'x{registry.own[0]}'"):
-        registry.get(f"x{registry.own[0]}")
+    assert [registry.get(name).name for name in registry.builtin] == list(registry.builtin)
+    with pytest.raises(UserError, match=rf"unknown {registry.noun} 'x{registry.builtin[0]}'"):
+        registry.get(f"x{registry.builtin[0]}")
 
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda one: one.noun)
 def test_a_plug_in_is_listed_last_and_loaded(registry, install):
-    theirs = replace(registry.get(registry.own[0]), name="theirs")
+    theirs = replace(registry.get(registry.builtin[0]), name="theirs")
     install("theirs", theirs)
-    assert registry.names() == (*registry.own, "theirs")
+    assert registry.names() == (*registry.builtin, "theirs")
     assert registry.is_plugin("theirs")
     assert registry.get("theirs") is theirs
 
@@ -62,7 +62,7 @@ def test_a_plug_in_is_listed_last_and_loaded(registry, install):
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda one: one.noun)
 @pytest.mark.parametrize("loaded", [ImportError("no\nmodule"), KeyError(), 3, "called otherwise"])
 def test_a_broken_plug_in_is_one_line(registry, loaded, install):
-    install("theirs", registry.get(registry.own[0]) if isinstance(loaded, str) else loaded)
+    install("theirs", registry.get(registry.builtin[0]) if isinstance(loaded, str) else loaded)
     with pytest.raises(UserError, match=rf"^plug-in {registry.noun} 'theirs'") as error:
         registry.get("theirs")
     assert "\n" not in str(error.value)
@@ -70,7 +70,7 @@ def test_a_broken_plug_in_is_one_line(registry, loaded, install):
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda one: one.noun)
 def test_a_plug_in_takes_no_name_of_ours(registry, install):
-    name = registry.own[0]
+    name = registry.builtin[0]
     install(name, ImportError("never loaded"))
     assert registry.get(name).name == name
     assert registry.names().count(name) == 1

@@ -1,6 +1,7 @@
 """Muon against the definition, a matrix at a time, and inside of the stack that trains."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -10,16 +11,17 @@ from hypothesis import strategies as st
 from small_runs import BASE, skewed_tokens, start_of, vary
 from torch import Tensor
 
-from mugrow.bench import muon
 from mugrow.bench.model import offsets, parameters, shapes, unflatten
-from mugrow.bench.optim import fresh_state, stacked_adamw
-from mugrow.bench.parametrization import Rules, rules_of
+from mugrow.bench.optim import Trainer, muon, optimizer, trainers_of
+from mugrow.bench.parametrization import rules_of
 from mugrow.bench.spec import HyperSpec
 from mugrow.bench.stack import Stack, begin
+from mugrow.bench.stacked_optimizer import fresh_state, stacked_optimizer
 from mugrow.bench.train import advance, train
 
 MODEL = replace(BASE, width=16, depth=2)
 RULES = rules_of("spectral", MODEL, BASE)
+MUON = trainers_of("adamw", "spectral", MODEL, BASE)
 MATRICES = [name for name, (_, kind) in parameters(MODEL).items() if kind == "matrix"]
 HYPERS = [
     HyperSpec(lr=1e-2, init_std=1, weight_decay=0.1, clip=0),
@@ -64,19 +66,21 @@ def test_singular_values_end_near_one_and_zeros_stay():
     assert torch.equal(muon.orthogonal(torch.zeros(2, 3, 4)), torch.zeros(2, 3, 4))
 
 
-def stepped(gradients: list[Tensor], hypers: list[HyperSpec], rules: Rules) -> Tensor:
+def stepped(
+    gradients: list[Tensor], hypers: list[HyperSpec], trainers: Mapping[str, Trainer] = MUON
+) -> Tensor:
     """Weights ``(K, P)`` after all steps, each at half the peak rate."""
-    state = fresh_state(normal_KP(0)[: len(hypers)].clone())
-    optimizer = stacked_adamw(shapes(MODEL), rules, hypers, like=state.weights_KP)
+    state = fresh_state(normal_KP(0)[: len(hypers)].clone(), "mv")
+    stacked = stacked_optimizer(shapes(MODEL), RULES, trainers, hypers, like=state.weights_KP)
     for gradient_KP in gradients:
         factor_K1 = torch.full((len(hypers), 1), 0.5, dtype=torch.float64)
-        optimizer.update(state, gradient_KP[: len(hypers)].clone(), factor_K1)
+        stacked.update(state, gradient_KP[: len(hypers)].clone(), factor_K1)
     return state.weights_KP
 
 
 def test_steps_are_those_of_the_definition():
     gradients = [normal_KP(seed) for seed in (1, 2, 3)]
-    weights_KP = stepped(gradients, HYPERS, RULES)
+    weights_KP = stepped(gradients, HYPERS)
     for member, hyper in enumerate(HYPERS):
         got, starts = (unflatten(MODEL, w[member]) for w in (weights_KP, normal_KP(0)))
         for name in MATRICES:
@@ -97,16 +101,16 @@ def test_a_members_gradients_are_clipped_before_they_enter_its_momentum():
     gradients = [normal_KP(seed) for seed in (1, 2, 3)]
     unit = [g / g.norm(dim=1, keepdim=True) for g in gradients]
     uneven = [size * g for size, g in zip(sizes, gradients, strict=True)]
-    clipped = stepped(uneven, [replace(hyper, clip=1.0) for hyper in HYPERS], RULES)
-    torch.testing.assert_close(clipped, stepped(unit, HYPERS, RULES), rtol=0, atol=1e-9)
-    assert (stepped(uneven, HYPERS, RULES) - clipped).abs().max() > 1e-3
+    clipped = stepped(uneven, [replace(hyper, clip=1.0) for hyper in HYPERS])
+    torch.testing.assert_close(clipped, stepped(unit, HYPERS), rtol=0, atol=1e-9)
+    assert (stepped(uneven, HYPERS) - clipped).abs().max() > 1e-3
 
 
 def test_the_tensors_beside_them_take_adamws_steps_bit_for_bit():
     gradients = [normal_KP(seed) for seed in (1, 2, 3)]
-    all_adamw = {n: rule._replace(optimizer="adamw") for n, rule in RULES.tensors.items()}
-    ours = stepped(gradients, HYPERS, RULES)
-    adamw = stepped(gradients, HYPERS, Rules(all_adamw, RULES.multipliers))
+    all_adamw = dict.fromkeys(RULES.tensors, Trainer(optimizer("adamw"), {}))
+    ours = stepped(gradients, HYPERS)
+    adamw = stepped(gradients, HYPERS, all_adamw)
     for name, where in offsets(MODEL).items():
         same = torch.equal(ours[:, where], adamw[:, where])
         assert same == (name not in MATRICES), name
@@ -114,12 +118,10 @@ def test_the_tensors_beside_them_take_adamws_steps_bit_for_bit():
 
 def test_members_together_are_members_apart_and_a_broken_one_harms_no_other():
     gradients = [normal_KP(seed) for seed in (1, 2, 3)]
-    together = stepped(gradients, HYPERS, RULES)
-    torch.testing.assert_close(
-        stepped(gradients, HYPERS[:1], RULES)[0], together[0], rtol=0, atol=1e-12
-    )
+    together = stepped(gradients, HYPERS)
+    torch.testing.assert_close(stepped(gradients, HYPERS[:1])[0], together[0], rtol=0, atol=1e-12)
     gradients[1][1, offsets(MODEL)[MATRICES[0]].start] = math.nan
-    broken = stepped(gradients, HYPERS, RULES)
+    broken = stepped(gradients, HYPERS)
     assert torch.equal(broken[[0, 2]], together[[0, 2]])
     assert broken[1].isnan().any()
 
@@ -135,8 +137,8 @@ def test_a_stack_of_runs_is_so_many_runs(dtype, tolerance):
     assert together.curves[0][0]["val_loss"] > together.curves[0][-1]["val_loss"] + 0.05
     for member, run in enumerate(runs):
         alone = train(Stack([run]), [starts[member]], skewed_tokens())
-        ours = unflatten(run.model, together.adam.weights_KP[member])
-        theirs = unflatten(run.model, alone.adam.weights_KP[0])
+        ours = unflatten(run.model, together.optimizer.weights_KP[member])
+        theirs = unflatten(run.model, alone.optimizer.weights_KP[0])
         for name in ours:
             if not name.endswith("attention.k.bias"):  # its gradient is zero but for rounding
                 torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=tolerance)
@@ -150,7 +152,9 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been():
         next(advance(Stack([run]), state, skewed_tokens()))
     for _ in advance(Stack([run]), state, skewed_tokens()):
         pass
-    assert torch.equal(state.adam.weights_KP, whole.adam.weights_KP)
+    assert torch.equal(state.optimizer.weights_KP, whole.optimizer.weights_KP)
     assert state.curves == whole.curves
-    second = {name: state.adam.v_KP[:, where] for name, where in offsets(run.model).items()}
+    second = {
+        name: state.optimizer.buffers["v"][:, where] for name, where in offsets(run.model).items()
+    }
     assert all((v == 0).all() == (name in MATRICES) for name, v in second.items() if v.numel())

@@ -20,7 +20,7 @@ from mugrow.bench.parametrization import parametrization
 from mugrow.bench.record import RUN_SCHEMA, read_run
 from mugrow.bench.run import Job, ended, run_stack
 from mugrow.bench.spec import AverageSpec, RunSpec, Start, UserError, run_spec_from_json
-from mugrow.bench.stack import Rung
+from mugrow.bench.stack import PruningStep
 
 HUGE_LR = 1e30
 FILES = {"spec.json", "checkpoint.safetensors", "state.safetensors", "curve.parquet"}
@@ -266,7 +266,7 @@ def test_a_killed_stack_goes_on_where_it_was_to_the_same_bits(
 ):
     average = AverageSpec(kind=kind, window=10)
     runs = tuple(replace(run, average=average) for run in job.runs)
-    job = replace(job, runs=runs, rungs=(Rung(10, 2),))
+    job = replace(job, runs=runs, rungs=(PruningStep(10, 2),))
     whole = replace(job, folder=str(tmp_path / "whole"))
     run_stack(whole)
     began = save_at_every_step_and_stop_after(monkeypatch, steps)

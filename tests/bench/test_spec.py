@@ -46,6 +46,7 @@ OTHER = {  # another valid value of every field
     "base.tied": True,
     "base.bias": False,
     "parametrization": "sp",
+    "optimizer": "lion",
     "hyper.lr": 2**-7,
     "hyper.init_std": 0.2,
     "hyper.weight_decay": 0.2,

@@ -15,7 +15,7 @@ from mugrow.bench.growth import During, method
 from mugrow.bench.model import Decoder, cross_entropy
 from mugrow.bench.parametrization import parametrization
 from mugrow.bench.spec import RunSpec, ScheduleSpec, llama
-from mugrow.bench.stack import Rung, Stack, StackState, begin, carried_state, model_weights
+from mugrow.bench.stack import PruningStep, Stack, StackState, begin, carried_state, model_weights
 from mugrow.bench.train import advance, train
 
 DATA = skewed_tokens()
@@ -68,7 +68,7 @@ def test_members_taken_in_groups_equal_members_taken_at_once(monkeypatch, thread
     for in_groups, at_once in zip(groups.curves, whole.curves, strict=True):
         assert_same_curves(in_groups, at_once, tolerance=1e-5)
     assert groups.curves == again.curves
-    assert torch.equal(groups.adam.weights_KP, again.adam.weights_KP)
+    assert torch.equal(groups.optimizer.weights_KP, again.optimizer.weights_KP)
 
 
 def test_members_of_a_stack_equal_their_own_runs():
@@ -87,7 +87,7 @@ def test_members_of_a_stack_equal_their_own_runs_in_double_precision(model):
     together = trained(specs)
     for member, spec in enumerate(specs):
         alone = trained([spec])
-        difference = together.adam.weights_KP[member] - alone.adam.weights_KP[0]
+        difference = together.optimizer.weights_KP[member] - alone.optimizer.weights_KP[0]
         assert difference.abs().max() < 1e-9
         assert_same_curves(together.curves[member], alone.curves[0], tolerance=1e-9)
 
@@ -101,7 +101,9 @@ def test_a_diverging_member_ends_alone(bad, last_step):
     assert mixed.curves[2][-1]["step"] == last_step
     for member, curve in zip(mixed.alive, healthy.curves, strict=True):
         assert_same_curves(mixed.curves[member], curve, tolerance=1e-6)
-    assert torch.allclose(mixed.adam.weights_KP, healthy.adam.weights_KP, rtol=0, atol=1e-5)
+    assert torch.allclose(
+        mixed.optimizer.weights_KP, healthy.optimizer.weights_KP, rtol=0, atol=1e-5
+    )
 
 
 def test_the_record_of_a_diverged_run_stops_at_the_row_that_shows_it():
@@ -133,7 +135,7 @@ def test_a_stack_whose_members_have_all_diverged_ends():
 
 @pytest.mark.parametrize("stop", [1, 4, 5, 7, 12, 19, 20])
 def test_a_stack_that_is_stopped_and_goes_on_ends_bit_for_bit_the_same(stop):
-    stack = Stack([HUGE, *MEMBERS], rungs=[Rung(10, 4)])
+    stack = Stack([HUGE, *MEMBERS], rungs=[PruningStep(10, 4)])
     starts = [start_of(spec) for spec in stack.specs]
     whole = train(stack, starts, DATA)
     stopped = next(islice(advance(stack, begin(stack, starts), DATA), stop - 1, None))
@@ -142,14 +144,17 @@ def test_a_stack_that_is_stopped_and_goes_on_ends_bit_for_bit_the_same(stop):
     assert resumed.curves == whole.curves
     assert resumed.status == whole.status
     assert resumed.alive == whole.alive
-    for name in ("weights_KP", "m_KP", "v_KP", "updates_K1"):
-        assert torch.equal(getattr(resumed.adam, name), getattr(whole.adam, name))
+    ours, theirs = resumed.optimizer, whole.optimizer
+    assert torch.equal(ours.weights_KP, theirs.weights_KP)
+    assert torch.equal(ours.updates_K1, theirs.updates_K1)
+    assert ours.buffers.keys() == theirs.buffers.keys() == {"m", "v"}
+    assert all(torch.equal(ours.buffers[name], theirs.buffers[name]) for name in ours.buffers)
 
 
 def test_the_same_stack_again_is_the_same_to_the_last_bit():
     first, second = trained(MEMBERS), trained(MEMBERS)
     assert first.curves == second.curves
-    assert torch.equal(first.adam.weights_KP, second.adam.weights_KP)
+    assert torch.equal(first.optimizer.weights_KP, second.optimizer.weights_KP)
 
 
 def test_rungs_keep_the_best_trials_with_all_their_seeds():
@@ -158,7 +163,7 @@ def test_rungs_keep_the_best_trials_with_all_their_seeds():
     rates = (2**-6, 0.0, 2**-9)
     specs = [vary(lr=lr, seed=seed, data_seed=seed) for lr in rates for seed in (0, 1)]
     trials = [0, 0, 1, 1, 2, 2]
-    pruned = trained(specs, trials=trials, rungs=[Rung(8, 2), Rung(15, 1)])
+    pruned = trained(specs, trials=trials, rungs=[PruningStep(8, 2), PruningStep(15, 1)])
     whole = trained(specs)
     assert pruned.status == ["finished"] * 2 + ["pruned"] * 4
     ends = [column(curve, "step")[-1] for curve in pruned.curves]
@@ -170,7 +175,7 @@ def test_rungs_keep_the_best_trials_with_all_their_seeds():
 def test_a_trial_is_judged_by_the_mean_over_its_seeds():
     """Trial 0 has the best member and, through a seed that learns nothing, the worse mean."""
     specs = [vary(lr=2**-5), vary(lr=0), vary(lr=2**-7), vary(lr=2**-7, seed=1)]
-    state = trained(specs, trials=[0, 0, 1, 1], rungs=[Rung(10, 1)])
+    state = trained(specs, trials=[0, 0, 1, 1], rungs=[PruningStep(10, 1)])
     at_rung = [curve[2]["val_loss"] for curve in state.curves]
     assert at_rung[0] == min(at_rung)
     assert at_rung[2] + at_rung[3] < at_rung[0] + at_rung[1]
@@ -179,12 +184,12 @@ def test_a_trial_is_judged_by_the_mean_over_its_seeds():
 
 def test_a_diverged_member_is_not_pruned_and_drags_its_trial_down():
     specs = [RUN, HUGE, vary(lr=0), vary(lr=0, seed=1)]
-    state = trained(specs, trials=[0, 0, 1, 1], rungs=[Rung(5, 1)])
+    state = trained(specs, trials=[0, 0, 1, 1], rungs=[PruningStep(5, 1)])
     assert state.status == ["pruned", "diverged", "finished", "finished"]
 
 
 def test_a_rung_at_the_end_prunes_nobody():
-    assert trained([RUN, vary(lr=0)], rungs=[Rung(20, 1)]).status == ["finished", "finished"]
+    assert trained([RUN, vary(lr=0)], rungs=[PruningStep(20, 1)]).status == ["finished", "finished"]
 
 
 def test_rows_of_a_curve():
@@ -307,7 +312,7 @@ def test_what_is_trained_may_be_of_another_shape_than_the_model():
     }
     stack = Stack([RUN], during=During(**lift))
     state = train(stack, [start_of(RUN)], DATA)
-    assert state.adam.weights_KP.shape[1] == 3 * trained([RUN]).adam.weights_KP.shape[1]
+    assert state.optimizer.weights_KP.shape[1] == 3 * trained([RUN]).optimizer.weights_KP.shape[1]
     assert model_weights(stack, state, 0).keys() == start_of(RUN).keys()
     assert carried_state(stack, state, 0) is None
     losses = column(state.curves[0], "val_loss")

@@ -4,6 +4,7 @@ The strictest oracle of a parametrization in width: rates, decays, eps and forwa
 all be right, in every tensor, for two curves of 25 steps to agree to a billionth of a nat.
 """
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -14,10 +15,10 @@ from torch import Tensor
 
 from mugrow.bench.data.batches import TokenData
 from mugrow.bench.model import flatten, parameters, unflatten
-from mugrow.bench.optim import AdamState
 from mugrow.bench.parametrization import initial_weights, rules_of
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.bench.stack import Stack, StackState, begin
+from mugrow.bench.stacked_optimizer import OptimizerState
 from mugrow.bench.train import advance, train
 
 STEPS, TIMES = 25, 3
@@ -56,12 +57,12 @@ def train_losses(state: StackState) -> list[float]:
     return [float(row["train_loss"]) for row in state.curves[0][1:]]  # type: ignore[arg-type]
 
 
-def widened(spec: ModelSpec, weights: dict[str, Tensor], how: str) -> dict[str, Tensor]:
+def widened(spec: ModelSpec, weights: dict[str, Tensor], copied: str) -> dict[str, Tensor]:
     """Every unit ``TIMES`` times; what sums over inputs is divided by it, but for the readout,
-    whose forward multiplier does it. ``how``: whole heads are repeated, or the units in each."""
+    whose forward multiplier does it. ``copied``: whole heads are repeated, or the units in each."""
 
     def heads(w: Tensor, dim: int) -> Tensor:
-        if how == "head size":
+        if copied == "head size":
             return w.repeat_interleave(TIMES, dim)
         grouped = w.unflatten(dim, (-1, spec.head_size)).repeat_interleave(TIMES, dim)
         return grouped.flatten(dim, dim + 1)
@@ -95,58 +96,57 @@ def preserving(run: RunSpec, wide: ModelSpec) -> dict[str, float]:
     return factors
 
 
-def continued(spec: RunSpec, adam: AdamState) -> list[float]:
+def continued(spec: RunSpec, optimizer: OptimizerState) -> list[float]:
     """The losses of a run that goes on from a state, its batches those of its first steps."""
     rules = rules_of(spec.parametrization, spec.model, spec.base)
     state = begin(Stack([spec]), [initial_weights(spec.model, rules, 1.0, 0, torch.float64)])
-    state.adam = adam
+    state.optimizer = optimizer
     for _ in advance(Stack([spec]), state, tokens()):
         pass
     return train_losses(state)
 
 
 @cache
-def source_of(run: RunSpec) -> tuple[AdamState, list[float]]:
+def source_of(run: RunSpec) -> tuple[OptimizerState, list[float]]:
     """The state after a source's training, and the losses with which it goes on."""
     rules = rules_of(run.parametrization, run.model, run.base)
     init_std = run.hyper.init_std
     weights = initial_weights(run.model, rules, init_std, run.seed, torch.float64)
-    adam = train(Stack([run]), [weights], tokens()).adam
-    expected = continued(run, AdamState(*(t.clone() for t in vars(adam).values())))
+    optimizer = train(Stack([run]), [weights], tokens()).optimizer
+    expected = continued(run, deepcopy(optimizer))
     assert expected[0] - expected[-1] > 0.05  # it learns, so that there is something to get wrong
-    return adam, expected
+    return optimizer, expected
 
 
-def difference(run: RunSpec, how: str, m: float = TIMES, v: float = TIMES**2) -> float:
+def difference(run: RunSpec, copied: str, m: float = TIMES, v: float = TIMES**2) -> float:
     """The largest difference in nats of the wide model's losses from its source's. Gradients of
     all copies are alike, whatever the tensor's role; moments are divided by ``m`` and ``v``."""
     source, expected = source_of(run)
     spec = run.model
-    head_size = spec.head_size * (TIMES if how == "head size" else 1)
+    head_size = spec.head_size * (TIMES if copied == "head size" else 1)
     wide = replace(spec, width=TIMES * spec.width, head_size=head_size)
     factors = preserving(run, wide)
 
     def grown(flat_KP: Tensor, power: int, divided_by: float) -> Tensor:
         """Weights at power 1; moments, the gradient's first and second power, at -1 and -2."""
-        named = widened(spec, unflatten(spec, flat_KP[0]), how)
+        named = widened(spec, unflatten(spec, flat_KP[0]), copied)
         for name, tensor in named.items():
             if power < 0 and parameters(spec)[name].kind == "matrix":
                 tensor *= TIMES
             tensor *= factors.get(name, 1.0) ** power
         return flatten(wide, named)[None] / divided_by
 
-    adam = AdamState(
-        grown(source.weights_KP, 1, 1),
-        grown(source.m_KP, -1, m),
-        grown(source.v_KP, -2, v),
-        source.updates_K1.clone(),
-    )
-    losses = continued(replace(run, model=wide), adam)
+    buffers = {"m": grown(source.buffers["m"], -1, m)}
+    if "v" in source.buffers:
+        buffers["v"] = grown(source.buffers["v"], -2, v)
+    weights = grown(source.weights_KP, 1, 1)
+    optimizer = OptimizerState(weights, buffers, source.updates_K1.clone())
+    losses = continued(replace(run, model=wide), optimizer)
     assert abs(losses[0] - expected[0]) < EXACT  # the same function to begin with
     return float(np.abs(np.subtract(losses, expected)).max())
 
 
-HOW = ("head count", "head size")
+COPIED = ("head count", "head size")
 UMUP = "umup:embedding=constant"
 
 
@@ -156,17 +156,33 @@ def own_scale(parametrization: str, **hyper: object) -> RunSpec:
     return run_of(parametrization, **unit | hyper)
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("copied", COPIED)
 @pytest.mark.parametrize("parametrization", ["mup", "completep:alpha=0.5", "spectral", UMUP])
-def test_a_widened_model_trains_as_its_source_does(parametrization: str, how: str) -> None:
+def test_a_widened_model_trains_as_its_source_does(parametrization: str, copied: str) -> None:
     run = own_scale(parametrization)
-    assert difference(run, how) < EXACT
-    assert difference(run, how, m=1, v=1) > 1e-4  # the moments of the source are not the model's
+    assert difference(run, copied) < EXACT
+    assert difference(run, copied, m=1, v=1) > 1e-4  # the moments of the source are not the model's
 
 
-@pytest.mark.parametrize("how", HOW)
-def test_so_does_the_other_flavour(how: str) -> None:
-    assert difference(run_of("mup", LLAMA), how) < EXACT
+@pytest.mark.parametrize("copied", COPIED)
+@pytest.mark.parametrize("parametrization", ["mup", "completep:alpha=0.5", "spectral", UMUP])
+def test_so_it_does_under_lion(parametrization: str, copied: str) -> None:
+    lr = 0.05 if parametrization.startswith("umup") else 0.003
+    run = replace(own_scale(parametrization, lr=lr), optimizer="lion")
+    assert difference(run, copied) < EXACT
+    assert difference(run, copied, m=1) > 1e-4
+
+
+def test_under_lion_there_is_no_eps_to_forget_and_sp_is_as_wrong() -> None:
+    assert (
+        difference(replace(run_of("mup_package", lr=0.003), optimizer="lion"), "head count") < EXACT
+    )
+    assert difference(replace(run_of("sp", lr=0.003), optimizer="lion"), "head count") > 0.05
+
+
+@pytest.mark.parametrize("copied", COPIED)
+def test_so_does_the_other_flavour(copied: str) -> None:
+    assert difference(run_of("mup", LLAMA), copied) < EXACT
 
 
 @pytest.mark.parametrize("parametrization", ["mup:decay=unscaled", "spectral", UMUP])

@@ -141,6 +141,15 @@ def test_a_dry_run_for_people(tiny, mugrow, tmp_path):
     assert last.endswith("with 2 workers")
 
 
+def test_a_dry_run_with_another_optimizer_is_of_other_runs(tiny, mugrow, tmp_path):
+    words = ("--dry-run", "--json", "--out", tmp_path / "study")
+    lion = mugrow(*tiny, "optimizer=lion:beta2=0.98", *words)
+    assert (lion.code, lion.err) == (0, "")
+    runs = json.loads(lion.out)["runs"]
+    assert len(runs) == len(json.loads(mugrow(*tiny, *words).out)["runs"]) == 30
+    assert {run["cached"] for run in runs} == {"no"}
+
+
 def test_a_dry_run_says_what_is_skipped(tiny, mugrow, tmp_path):
     both = ("ladder=16:1:32:1,16:1:16:2", "methods=scratch,szp,stack")
     ended = mugrow(*tiny, *both, "--dry-run", "--json", "--out", tmp_path / "study")
@@ -177,6 +186,13 @@ def refused(ended, message):
         (["methods=scratch,stack"], "method 'stack' grows depth only"),
         (["sampler=tpo"], "unknown sampler 'tpo'; did you mean 'tpe'?"),
         (["parametrizations=mupp"], "unknown parametrization 'mupp'; did you mean 'mup'?"),
+        (["optimizer=lyon"], "unknown optimizer 'lyon'; did you mean 'lion'?"),
+        (
+            ["optimizer=lion:beta3=1"],
+            "parameter of optimizer 'lion': 'beta3'; did you mean",
+        ),
+        (["optimizer=muon"], "parametrization 'mup' has no rule for optimizer 'muon'"),
+        (["optimizer=lion", "hyper.eps=1e-6"], "'lion' does not read hyper.eps"),
         (["modle.width=3"], "unknown setting 'modle.width'; did you mean 'model.width'?"),
         (["proxy_widths"], "'proxy_widths' is not of the form key=value"),
         (["proxy_steps=many"], "proxy_steps must be a whole number, not 'many'"),
@@ -275,6 +291,7 @@ def test_another_study_is_not_overwritten(tiny, copy, mugrow):
         ("studies", mugrow.sweeps.recipes.RECIPES),
         ("methods", mugrow.bench.growth.names()),
         ("parametrizations", ("sp", "mup")),
+        ("optimizers", ("adamw", "lion", "muon")),
         ("corpora", corpora()),
         ("samplers", SAMPLERS),
         ("figures", ("main", "transfer")),

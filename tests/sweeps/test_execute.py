@@ -206,6 +206,15 @@ def test_a_truncated_configuration_is_named_and_written_again(run, copy, finishe
     assert json.loads((copy / "study.json").read_text()) == whole
 
 
+def test_a_study_from_before_a_setting_was_added_goes_on(run, copy, finished, assert_same_study):
+    path = copy / "study.json"
+    older = json.loads(path.read_text())
+    assert older.pop("optimizer") == "adamw"
+    path.write_text(json.dumps(older))
+    run(copy)
+    assert_same_study(finished.folder, copy)
+
+
 def test_truncated_tables_are_collected_again(run, copy, finished, assert_same_study):
     for name in ("runs", "curves", "trials"):
         truncate(copy / f"{name}.parquet")

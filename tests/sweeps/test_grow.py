@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mugrow.bench import checkpoint
-from mugrow.bench.growth import method
+from mugrow.bench.growth import Moments, method
 from mugrow.bench.model import parameters
 from mugrow.bench.parametrization import generator, initial_weights, parametrization
 from mugrow.bench.spec import run_spec_from_json
@@ -83,9 +83,12 @@ def test_the_optimizers_state_is_grown_too(mugrow, source, tmp_path):
     state, _ = checkpoint.load(tmp_path / "g" / "state.safetensors")
     before, run = read_source(source / "checkpoint.safetensors", "float32", carry=True)
     after, spec = read_source(tmp_path / "g" / "checkpoint.safetensors", "float32", carry=True)
-    assert after.updates == before.updates == run.last_step
+    assert after.carried.updates == before.carried.updates == run.last_step
     want = method("hypercloning").grow_moments(
-        before.moments, before.decoder, after.decoder, generator("growth", spec.seed)
+        Moments(**before.carried.buffers),
+        before.decoder,
+        after.decoder,
+        generator("growth", spec.seed),
     )
     for name in parameters(spec.model):
         assert torch.equal(state[f"v.{name}"], want.v[name]), name

@@ -6,6 +6,7 @@ import optuna
 import pytest
 from fake_runs import ALONE, DATA, STUDY, ended, run_all
 
+from mugrow.bench.spec import UserError
 from mugrow.sweeps.sampling import Space, Told, ask
 from mugrow.sweeps.search import Search, replay, searches
 from mugrow.sweeps.study import Proxy, Variant
@@ -47,6 +48,23 @@ def test_a_variant_is_every_width_with_its_changes():
             schedule=replace(one.schedule, warmup=0),
         )
         assert not after.is_main
+
+
+def test_an_optimizer_and_its_parameters_are_searched_as_variants():
+    """Every value has sweeps of its own over the learning rate, and runs of its own."""
+    momenta = (0.8, 0.9)
+    changes = [(f"optimizer=muon:steps=5:momentum={momentum}",) for momentum in momenta]
+    variants = tuple(Variant(f"momentum {m}", c) for m, c in zip(momenta, changes, strict=True))
+    study = replace(ALONE, parametrizations=("sp",), variants=variants)
+    base, *others = [sweep.specs(-7.0, 0.04)[0] for sweep in searches(study, DATA)]
+    assert others == [replace(base, optimizer=f"muon:momentum={m}") for m in momenta]
+    assert len({spec.run_id for spec in (base, *others)}) == 3
+
+
+def test_an_optimizer_without_a_rule_is_refused_before_anything_is_planned():
+    study = replace(ALONE, optimizer="muon")
+    with pytest.raises(UserError, match="parametrization 'mup' has no rule for optimizer 'muon'"):
+        searches(study, DATA)
 
 
 def test_only_the_main_sweep_searches_the_initial_scale():

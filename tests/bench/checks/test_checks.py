@@ -207,7 +207,7 @@ def test_a_method_that_learns_does_so_for_a_few_steps_but_in_the_smoke_test(monk
 
     entry = replace(method("ligo"), grow=learned, learning_steps="rounds", choices={})
     assert found(entry, "shapes") == []
-    assert set(asked) == {cases_module.OWN_STEPS}
+    assert set(asked) == {cases_module.LEARNING_STEPS}
     list(CHECKS["shapes"](entry, {"rounds": 7}, False))
     assert asked[-1] == 7
     monkeypatch.setattr("mugrow.bench.checks.smoke.STEPS", 1)

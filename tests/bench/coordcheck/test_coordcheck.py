@@ -9,9 +9,9 @@ import torch
 
 import mugrow.bench.parametrization.mup as mup
 from mugrow.bench.checks.cases import flavours, random_weights, some_tokens
-from mugrow.bench.coordcheck import Ladder, coordcheck
+from mugrow.bench.coordcheck import ModelSeries, coordcheck
 from mugrow.bench.coordcheck.activations import activations
-from mugrow.bench.coordcheck.ladder import SOURCE_STEPS, measured_ladder
+from mugrow.bench.coordcheck.series import SOURCE_STEPS, measured_series
 from mugrow.bench.data.batches import resolve
 from mugrow.bench.model import Decoder, Multipliers, flatten
 from mugrow.bench.parametrization import Rules, initial_weights, rules_of
@@ -27,7 +27,7 @@ def ladder(parametrization, widths=(32, 64, 128), **changes):
         "seeds": (0, 1, 2),
         "data": resolve("synthetic", val_tokens=32),
     }
-    return Ladder(parametrization=parametrization, axis="width", **settings | changes)
+    return ModelSeries(parametrization=parametrization, axis="width", **settings | changes)
 
 
 def hidden(rows, kind="x"):
@@ -108,7 +108,7 @@ def test_growth_is_measured_from_where_the_source_left():
     """A method that preserves the logits begins with its source's, on the batch that comes next."""
     grown = ladder("mup", (64, 128), start=Start(method="hypercloning"), seeds=(0, 1), steps=1)
     longer = ladder("mup", (32, 64), seeds=(0, 1), steps=SOURCE_STEPS)
-    first, after = measured_ladder(grown)[0], measured_ladder(longer)[0]
+    first, after = measured_series(grown)[0], measured_series(longer)[0]
     assert first["x", "head", 0] == pytest.approx(after["x", "head", SOURCE_STEPS], rel=0.1)
     assert first["x", "head", 0] != pytest.approx(after["x", "head", 0], rel=0.1)
     assert {row.method for row in coordcheck(grown)} == {"hypercloning"}
@@ -176,7 +176,7 @@ def test_the_first_size_is_that_of_the_initial_weights():
     own = ladder("mup", (32, 64), seeds=(0, 1), steps=1)
     rules = rules_of("mup", own.models[0], own.base)
     weights = initial_weights(own.models[0], rules, own.hyper.init_std, 1, torch.float32)
-    sizes = measured_ladder(own)[0]
+    sizes = measured_series(own)[0]
     tall = weights["embed.weight"].abs().mean(1)
     assert tall.min() <= sizes["x", "embed", 0][1] <= tall.max()
     assert set(sizes) == {

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mugrow.bench.coordcheck import Ladder
+from mugrow.bench.coordcheck import ModelSeries
 from mugrow.bench.coordcheck.slopes import blocks_together, rows, t_interval
 from mugrow.bench.spec import DataSpec, llama
 
 WIDTHS = (32, 64, 128)
 SHAPE = {"depth": 2, "context": 8, "vocab_size": 64}
-IN_WIDTH = Ladder(
+IN_WIDTH = ModelSeries(
     parametrization="mup",
     axis="width",
     models=tuple(llama(width=width, **SHAPE) for width in WIDTHS),

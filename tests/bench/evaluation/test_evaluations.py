@@ -150,12 +150,13 @@ def test_rank_counts_the_singular_values_that_hold_the_share():
 
 def test_an_evaluations_id_is_of_everything_that_decides_it():
     data = DataSpec(corpus="a", corpus_sha256="0")
-    spec = EvaluationSpec(how="loss", run_ids=("a",), data=data)
+    spec = EvaluationSpec(kind="loss", run_ids=("a",), data=data)
     others = [
-        replace(spec, how="compress"),
+        replace(spec, kind="compress"),
         replace(spec, run_ids=("b",)),
         replace(spec, data=replace(data, val_tokens=64)),
         replace(spec, params=(("share", 0.5),)),
     ]
     assert len({one.evaluation_id for one in (spec, *others)}) == 5
+    assert spec.evaluation_id == "782bb231cfde478f"  # as ever: committed tables have it
     assert set(names()) >= {"loss", "interpolate", "emulate", "compress", "observe"}

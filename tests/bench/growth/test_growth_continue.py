@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from growth_runs import MODEL, RUN, start_of, train
 
-from mugrow.bench.growth import method
+from mugrow.bench.growth import Moments, method
 from mugrow.bench.model import Decoder
 from mugrow.bench.stack import Carried
 
@@ -26,9 +26,9 @@ def test_the_second_part_is_the_sources_own_continuation_to_the_bit():
     half = train(replace(RUN, stop_step=10), start_of(RUN))
     rng = torch.Generator()
     grown = ENTRY.grow(half.weights, DECODER, DECODER, {}, rng)
-    moments = ENTRY.grow_moments(half.carried.moments, DECODER, DECODER, rng)
+    moments = ENTRY.grow_moments(Moments(**half.carried.buffers), DECODER, DECODER, rng)
     rest = replace(RUN, first_step=10, first_batch=10)
-    resumed = train(rest, grown, carried=Carried(moments, half.carried.updates))
+    resumed = train(rest, grown, carried=Carried(moments._asdict(), half.carried.updates))
     assert all(torch.equal(resumed.weights[n], whole.weights[n]) for n in whole.weights)
     losses = [[row["val_loss"] for row in curve] for curve in (resumed.curve[1:], whole.curve[3:])]
     assert losses[0] == losses[1]

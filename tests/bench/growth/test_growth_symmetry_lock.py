@@ -35,13 +35,13 @@ def moments(flavour: str, name: str) -> Moments:
     small, big = growth.decoder(growth.small), growth.decoder(growth.big)
     grow_moments = method(name).grow_moments
     assert grow_moments is not None
-    return Moments(*grow_moments(state.moments, small, big, generator("growth", 0)))
+    return Moments(*grow_moments(Moments(**state.buffers), small, big, generator("growth", 0)))
 
 
 def after_training(flavour: str, weights: Weights, carried: Moments | None = None) -> float:
     """The asymmetry, without what a method does to learning rates."""
     growth, _, source = twice_as_wide(flavour)
-    state = Carried(carried, source.updates) if carried else None
+    state = Carried(carried._asdict(), source.updates) if carried else None
     stack, end = train(run_spec(growth, growth.big, STEPS), Grown(weights, None), state)
     big = growth.decoder(growth.big)
     return asymmetry(big, model_weights(stack, end, 0), some_tokens(), growth.small.width)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from mugrow.bench.model import Multipliers, flatten, offsets, parameters, shapes, unflatten
-from mugrow.bench.optim import fresh_state, stacked_adamw
+from mugrow.bench.optim import Trainer, optimizer
 from mugrow.bench.parametrization import Rule, Rules
 from mugrow.bench.spec import HyperSpec, ModelSpec, UserError
+from mugrow.bench.stacked_optimizer import StackedOptimizer, fresh_state, stacked_optimizer
 
 MODEL = ModelSpec(width=8, depth=1, head_size=4, context=4, vocab_size=8)
 HYPERS = [
@@ -33,6 +34,11 @@ def uneven_rules() -> Rules:
     )
 
 
+def stacked_adamw(hypers: list[HyperSpec], like: Tensor) -> StackedOptimizer:
+    trainers = dict.fromkeys(parameters(MODEL), Trainer(optimizer("adamw"), {}))
+    return stacked_optimizer(shapes(MODEL), uneven_rules(), trainers, hypers, like)
+
+
 def normal_KP(seed: int, members: int = 3) -> Tensor:
     P = sum(where.stop - where.start for where in offsets(MODEL).values())
     rng = torch.Generator().manual_seed(seed)
@@ -47,12 +53,12 @@ def gradients(scale: float) -> list[Tensor]:
 def stacked(hypers: list[HyperSpec], grads: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """Weights ``(K, P)`` after all steps, and the norms ``(K,)`` that each step reported."""
     start_KP = normal_KP(0)
-    optimizer = stacked_adamw(shapes(MODEL), uneven_rules(), hypers, like=start_KP)
-    state = fresh_state(start_KP)
+    adamw = stacked_adamw(hypers, like=start_KP)
+    state = fresh_state(start_KP, "mv")
     norms = []
     for grad_KP, factor in zip(grads, FACTORS, strict=True):
         factor_K1 = torch.full((len(hypers), 1), factor, dtype=torch.float64)
-        norms.append(optimizer.update(state, grad_KP.clone(), factor_K1))
+        norms.append(adamw.update(state, grad_KP.clone(), factor_K1))
     return state.weights_KP, norms
 
 
@@ -138,17 +144,14 @@ def test_members_that_stay_go_on_as_if_nobody_had_left():
     grads = gradients(scale=0.01)
     expected, _ = stacked(HYPERS, grads)
     start_KP = normal_KP(0)
-    optimizer, state = (
-        stacked_adamw(shapes(MODEL), uneven_rules(), HYPERS, like=start_KP),
-        fresh_state(start_KP),
-    )
+    adamw, state = stacked_adamw(HYPERS, like=start_KP), fresh_state(start_KP, "mv")
     stay = torch.tensor([0, 2])
     for step, (grad_KP, factor) in enumerate(zip(grads, FACTORS, strict=True)):
         if step == 4:
-            optimizer, state = optimizer.keep(stay), state.keep(stay)
+            adamw, state = adamw.keep(stay), state.keep(stay)
         rows_KP = grad_KP if step < 4 else grad_KP[stay]
         factor_K1 = torch.full((len(rows_KP), 1), factor, dtype=torch.float64)
-        optimizer.update(state, rows_KP.clone(), factor_K1)
+        adamw.update(state, rows_KP.clone(), factor_K1)
     assert torch.equal(state.weights_KP, expected[stay])
 
 

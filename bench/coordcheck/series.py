@@ -32,7 +32,7 @@ from mugrow.bench.spec import (
     UserError,
 )
 from mugrow.bench.stack import Stack, begin
-from mugrow.bench.start import Source, batch, begun
+from mugrow.bench.start import Source, batch, beginning_from
 from mugrow.bench.train import train
 
 Axis = Literal["width", "depth"]
@@ -41,7 +41,7 @@ HYPER = HyperSpec(lr=0.01, init_std=0.08, weight_decay=0.0, clip=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ladder:
+class ModelSeries:
     """``models`` from small to large along ``axis``; hyperparameters are meant at ``base``.
 
     With a growth method in ``start`` each model is grown from one of half its size. Raises
@@ -120,20 +120,20 @@ def _check_growth(small: ModelSpec, big: ModelSpec, start: Start) -> None:
         )
 
 
-def measured_ladder(ladder: Ladder, path: str | None = None) -> list[Sizes]:
+def measured_series(series: ModelSeries, path: str | None = None) -> list[Sizes]:
     """What each model's activations are while it trains."""
-    data = load(ladder.data, path)
-    return [_measured(ladder, model, data) for model in ladder.models]
+    data = load(series.data, path)
+    return [_measured(series, model, data) for model in series.models]
 
 
-def _measured(ladder: Ladder, model: ModelSpec, data: TokenData) -> Sizes:
-    specs = [ladder.run(model, ladder.steps, seed) for seed in ladder.seeds]
+def _measured(series: ModelSeries, model: ModelSpec, data: TokenData) -> Sizes:
+    specs = [series.run(model, series.steps, seed) for seed in series.seeds]
     sources: list[Source] | list[None] = [None] * len(specs)
-    if ladder.start is not None:
-        sources = _sources(ladder, halved(model, ladder.axis), data)
-        specs = [replace(spec, start=ladder.start, first_batch=SOURCE_STEPS) for spec in specs]
+    if series.start is not None:
+        sources = _sources(series, halved(model, series.axis), data)
+        specs = [replace(spec, start=series.start, first_batch=SOURCE_STEPS) for spec in specs]
     starts = [
-        begun(spec, source, _batches(data, spec))
+        beginning_from(spec, source, _batches(data, spec))
         for spec, source in zip(specs, sources, strict=True)
     ]
     stack = Stack(specs, during=starts[0].during)
@@ -144,11 +144,11 @@ def _batches(data: TokenData, spec: RunSpec) -> Callable[[int], Tensor]:
     return partial(batch, data, spec)
 
 
-def _sources(ladder: Ladder, small: ModelSpec, data: TokenData) -> list[Source]:
+def _sources(series: ModelSeries, small: ModelSpec, data: TokenData) -> list[Source]:
     """One for each seed, trained."""
-    specs = [ladder.run(small, SOURCE_STEPS, seed) for seed in ladder.seeds]
+    specs = [series.run(small, SOURCE_STEPS, seed) for seed in series.seeds]
     stack = Stack(specs)
-    starts = [begun(spec, None, _batches(data, spec)).weights for spec in specs]
+    starts = [beginning_from(spec, None, _batches(data, spec)).weights for spec in specs]
     decoder, flat_KP = running(stack, train(stack, starts, data))
     assert len(flat_KP) == len(specs)
     return [Source(decoder, unflatten(small, flat_P)) for flat_P in flat_KP]
