@@ -16,6 +16,7 @@ from mugrow.sweeps.commands.advise import Advise
 from mugrow.sweeps.commands.bench import Bench
 from mugrow.sweeps.commands.check import Check
 from mugrow.sweeps.commands.coordcheck import Coordcheck
+from mugrow.sweeps.commands.docs import DocsCommand
 from mugrow.sweeps.commands.figure import Figure
 from mugrow.sweeps.commands.fit import Fit
 from mugrow.sweeps.commands.grow import Grow
@@ -44,6 +45,7 @@ Command = (
     | Annotated[Transfer, subcommand("transfer")]
     | Annotated[Advise, subcommand("advise")]
     | Annotated[Bench, subcommand("bench")]
+    | Annotated[DocsCommand, subcommand("docs")]
 )
 
 
