@@ -12,6 +12,9 @@ from mugrow.analysis.summary import summarize
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "reference"
 ACCOUNTINGS = ("target", "source", "full")
+KINDS = {"study.json", "summary.json", "ledger.json"}
+PICTURES = ROOT / "docs" / "pictures"
+MEGABYTES = 8
 STUDIES = (
     "quick",
     "small",
@@ -75,3 +78,20 @@ def _assert_close(left: object, right: object) -> None:
             _assert_close(one, other)
     else:
         assert left == (pytest.approx(right, rel=1e-9) if isinstance(left, float) else right)
+
+
+def test_the_evidence_is_rows_and_claims_and_small() -> None:
+    files = [path for path in RESULTS.rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        assert path.suffix == ".parquet" or path.name in KINDS, path.relative_to(ROOT)
+    shown = [path for path in PICTURES.iterdir() if path.is_file()]
+    assert {path.suffix for path in shown} <= {".png", ".svg"}
+    assert sum(path.stat().st_size for path in files + shown) < MEGABYTES * 1e6
+
+
+def test_every_picture_is_shown() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    text = "".join(path.read_text(encoding="utf-8") for path in pages)
+    for path in PICTURES.iterdir():
+        assert f"pictures/{path.name}" in text

@@ -22,6 +22,7 @@ Every study and paper whose rows are committed, rendered from those rows when th
 A claim is a quantity with a range that was fixed before the runs; its verdict follows from the
 interval over seeds ([how to read a report](how-to/reading-a-report.md)).
 """
+BACK = '<body>\n<p class="note"><a href="../../../gallery.html">mugrow: gallery</a></p>'
 
 
 class Ends(TypedDict):
@@ -101,13 +102,16 @@ class Card:
 
 
 def write(rendered: Sequence[Rendered], docs: Path) -> None:
-    """Write ``docs/gallery.md`` and the pictures of its cards."""
+    """Write ``docs/gallery.md`` and the pictures of its cards; pages get a way back to it."""
     sections = [INTRODUCTION]
     for kind, title in (("study", "Studies"), ("paper", "Papers")):
         cards = [card(one, docs) for one in rendered if one.evidence.kind == kind]
         if cards:
             sections.append(section(title, cards))
     (docs / "gallery.md").write_text("\n".join(sections), encoding="utf-8")
+    for one in rendered:
+        page = one.page.read_text(encoding="utf-8")
+        one.page.write_text(page.replace("<body>", BACK, 1), encoding="utf-8")
 
 
 def section(title: str, cards: Sequence[Card]) -> str:
