@@ -25,37 +25,12 @@ PAGES = sorted((ROOT / "docs").rglob("*.md")) + [
 ]
 MADE = {ROOT / "docs" / name.lower() for name in ROOT_PAGES} | {ROOT / "docs" / "gallery.md"}
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-WORDS = set(
-    [
-        "accounting",
-        "arm",
-        "budget",
-        "claim",
-        "drift",
-        "factor",
-        "growth-method",
-        "ladder",
-        "ledger",
-        "member",
-        "operator",
-        "proxy",
-        "recipe",
-        "regret",
-        "run",
-        "rung",
-        "search",
-        "source",
-        "stack",
-        "start",
-        "store",
-        "study",
-        "sweep",
-        "target",
-        "transfer",
-        "trial",
-        "verdict",
-    ]
-)
+WORDS = {
+    "accounting", "arm", "budget", "claim", "drift", "factor", "growth-method",
+    "ladder", "ledger", "member", "operator", "proxy", "recipe", "regret",
+    "run", "rung", "search", "source", "stack", "start", "store",
+    "study", "sweep", "target", "transfer", "trial", "verdict",
+}  # fmt: skip
 
 
 def of_repository(path: Path) -> str:
