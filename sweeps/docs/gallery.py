@@ -15,6 +15,7 @@ from mugrow.sweeps.docs.render import Rendered
 
 WIDTH = 720  # of a picture, pixels
 COLOURS = {"reproduced": "good", "transfers": "good", "contradicted": "bad", "drifts": "bad"}
+ORDER = ("reproduced", "contradicted", "transfers", "drifts", "censored")  # then the undecided
 INTRODUCTION = """\
 # Gallery
 
@@ -96,9 +97,11 @@ class Card:
 
     @property
     def verdicts(self) -> Mapping[str, int]:
-        """How many claims have each."""
+        """How many claims have each, the decided ones first."""
         words = [word for _, word in self.claims]
-        return {word: words.count(word) for word in dict.fromkeys(words)}
+        found = [word for word in ORDER if word in words]
+        found += sorted(set(words) - set(ORDER))
+        return {word: words.count(word) for word in found}
 
 
 def write(rendered: Sequence[Rendered], docs: Path) -> None:

@@ -1,6 +1,7 @@
 """Pages are made from committed rows, and a study that breaks stops the build."""
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -51,7 +52,13 @@ def test_a_page_and_a_card_are_made_from_committed_rows(name, said, claims, tmp_
     assert done.error is None
     assert "<svg" in done.page.read_text(encoding="utf-8")
     assert contents(REFERENCE) == before
+    gallery.write([done], tmp_path)
+    back = re.search(r'href="([^"]+)">mugrow: gallery', done.page.read_text(encoding="utf-8"))
+    assert back
+    assert (done.page.parent / back[1]).resolve() == (tmp_path / "gallery.html").resolve()
+    shown = (tmp_path / "gallery.md").read_text(encoding="utf-8")
     card = gallery.card(done, tmp_path)
+    assert gallery.markdown(card) in shown
     assert card.page == f"reports/{name}/report/index.html"
     assert card.picture is not None
     assert (tmp_path / card.picture).is_file()
@@ -72,6 +79,16 @@ def test_all_that_is_committed_is_found_and_a_wrong_name_is_not():
     assert len(found) == len(list(REFERENCE.rglob("study.json")))
     with pytest.raises(UserError, match=r"gstak.*gstack"):
         committed(REFERENCE, ["gstak"])
+
+
+def test_decided_claims_come_first():
+    claims = tuple((word, word) for word in ("not testable here", "contradicted", "reproduced"))
+    card = gallery.Card("name", "title", (), (*claims, claims[1]), "page", None)
+    assert list(card.verdicts.items()) == [
+        ("reproduced", 1),
+        ("contradicted", 2),
+        ("not testable here", 1),
+    ]
 
 
 def test_text_of_a_claim_is_no_markup():
@@ -150,5 +167,6 @@ def test_the_menu_has_every_page_and_each_exists():
 def test_nothing_is_fetched():
     found = configuration(ROOT, reference.pages(ROOT))
     assert found["theme"]["font"] is False
-    assert "://" not in str(found.get("extra_css")) + str(found.get("extra_javascript"))
-    assert "://" not in (ROOT / "docs" / "stylesheets" / "mugrow.css").read_text(encoding="utf-8")
+    assert "://" not in str(found["extra_css"]) + str(found["extra"])
+    for name in ("stylesheets/mugrow.css", "javascripts/iframe-worker.js"):
+        assert "://" not in (ROOT / "docs" / name).read_text(encoding="utf-8")
