@@ -27,14 +27,13 @@ def contents(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def checkout(tmp_path) -> Path:
-    """A checkout with one study, whose runs are damaged, and no paper."""
+    """A checkout with one paper, of which there is no recipe, and no study."""
     root = tmp_path / "checkout"
     shutil.copytree(ROOT / "docs", root / "docs")
     shutil.copy(ROOT / "mkdocs.yml", root)
-    broken = root / "results" / "reference" / "broken"
+    broken = root / "results" / "reference" / "papers" / "broken"
     broken.mkdir(parents=True)
-    shutil.copy(REFERENCE / "quick" / "study.json", broken)
-    (broken / "runs.parquet").write_bytes(b"PAR1")
+    shutil.copy(REFERENCE / "papers" / "gstack" / "study.json", broken)
     return root
 
 
@@ -100,10 +99,21 @@ def test_a_study_that_breaks_stops_the_build(checkout, tmp_path):
     out.mkdir()
     said: list[str] = []
     (line,) = build(checkout, out, (), 1, said.append)
-    assert line.startswith("broken: UserError: ")
-    assert "runs.parquet" in line
+    assert line.startswith("broken: UserError: unknown paper 'broken'")
     assert list(out.iterdir()) == []
     assert len(said) == 1
+
+
+def test_damaged_rows_are_told_in_one_line(tmp_path):
+    damaged = tmp_path / "reference" / "damaged"
+    damaged.mkdir(parents=True)
+    shutil.copy(REFERENCE / "quick" / "study.json", damaged)
+    (damaged / "runs.parquet").write_bytes(b"PAR1")
+    (evidence,) = committed(tmp_path / "reference")
+    error = render(evidence, tmp_path / "reports").error
+    assert error is not None
+    assert "runs.parquet" in error
+    assert "\n" not in error
 
 
 def test_the_command_ends_with_the_lines_of_what_broke(checkout, monkeypatch, mugrow):
