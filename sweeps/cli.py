@@ -16,6 +16,7 @@ from mugrow.sweeps.commands.advise import AdviseCommand
 from mugrow.sweeps.commands.bench import BenchCommand
 from mugrow.sweeps.commands.check import CheckCommand
 from mugrow.sweeps.commands.coordcheck import CoordcheckCommand
+from mugrow.sweeps.commands.docs import DocsCommand
 from mugrow.sweeps.commands.figure import FigureCommand
 from mugrow.sweeps.commands.fit import FitCommand
 from mugrow.sweeps.commands.grow import GrowCommand
@@ -44,6 +45,7 @@ Command = (
     | Annotated[TransferCommand, subcommand("transfer")]
     | Annotated[AdviseCommand, subcommand("advise")]
     | Annotated[BenchCommand, subcommand("bench")]
+    | Annotated[DocsCommand, subcommand("docs")]
 )
 
 

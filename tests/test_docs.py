@@ -1,18 +1,50 @@
-"""A page of docs/ says what the program does, and the README's table what is measured."""
+"""What the pages say is so: links and paths resolve, commands parse, numbers are measured."""
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
+import tyro
+import yaml
 
 from mugrow.bench.checks import CHECKS
 from mugrow.bench.checks.table import BEGIN, COLUMNS, END, row
 from mugrow.bench.growth import method, names
+from mugrow.sweeps.cli import Command
+from mugrow.sweeps.docs.build import ROOT_PAGES
+from mugrow.sweeps.docs.reference import pages
+from mugrow.sweeps.study import Study
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "adding-a-method.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "own-method.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted((ROOT / "docs").rglob("*.md")) + [
+    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+]
+MADE = {ROOT / "docs" / name.lower() for name in ROOT_PAGES} | {ROOT / "docs" / "gallery.md"}
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+WORDS = {
+    "accounting", "arm", "budget", "claim", "drift", "factor", "growth-method",
+    "ladder", "ledger", "member", "operator", "proxy", "recipe", "regret",
+    "run", "rung", "search", "source", "stack", "start", "store",
+    "study", "sweep", "target", "transfer", "trial", "verdict",
+}  # fmt: skip
+
+
+def of_repository(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def mugrow_commands(page: Path) -> list[list[str]]:
+    """The arguments of every call of the program in a page's blocks."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(?:bash)?\n(.*?)^```$", text, flags=re.M | re.S)
+    lines = [line for line in "".join(blocks).splitlines() if "mugrow " in line]
+    calls = [call.split("#")[0] for line in lines for call in line.split(" && ")]
+    words = [shlex.split(call) for call in calls]
+    return [call[1:] for call in words if call and Path(call[0]).name == "mugrow"]
 
 
 def commands():
@@ -68,3 +100,87 @@ def test_a_row_is_what_the_method_says_and_what_is_measured(name):
     assert len(numbers) == len(expected)
     for ours, theirs in zip(map(float, numbers), map(float, expected), strict=True):
         assert theirs / 10.5 <= ours <= 10.5 * theirs
+
+
+@pytest.mark.parametrize("page", PAGES, ids=of_repository)
+def test_every_relative_link_resolves(page):
+    made = MADE | {ROOT / "docs" / "reference" / name for name in pages(ROOT)}
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
+        target = (page.parent / link).resolve()
+        assert target.exists() or target in made, link
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if mugrow_commands(page)], ids=of_repository
+)
+def test_every_command_parses(page, monkeypatch):
+    """The program's own parser takes it: flags, numbers, the number of words."""
+    for words in mugrow_commands(page):
+        tyro.cli(Command, prog="mugrow", args=words, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=of_repository)
+def test_files_that_are_named_exist(page):
+    """The log and the changelog tell of files that were."""
+    if page.name in ("log.md", "CHANGELOG.md"):
+        return
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:bench|sweeps|analysis|docs|tests|results)/[\w./-]+)`", text):
+        if "NAME" not in name and not name.startswith("results/my-"):
+            assert (ROOT / name).exists(), name
+
+
+def test_the_files_in_the_picture_exist():
+    picture = (ROOT / "docs" / "pictures" / "a-runs-way.svg").read_text(encoding="utf-8")
+    named = re.findall(r"(?:bench|sweeps|analysis)/[\w/]+(?:\.py)?", picture)
+    assert len(named) >= 8
+    for name in named:
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=of_repository)
+def test_python_blocks_are_python(page):
+    for block in re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), flags=re.M | re.S):
+        compile(block, str(page), "exec")
+
+
+def test_the_study_of_the_page_is_one():
+    page = (ROOT / "docs" / "how-to" / "own-study.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, flags=re.M | re.S)
+    scope: dict[str, object] = {}
+    exec(block, scope)
+    assert isinstance(scope["study"](), Study)
+
+
+def test_the_quick_starts_python_runs(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "quick-start.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, flags=re.M | re.S)
+    exec(block, {})
+    assert "final_val_loss" in capsys.readouterr().out
+
+
+def test_the_glossary_has_one_meaning_a_word():
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    words = re.findall(r"^(\S.*)\n:   \S", text, flags=re.M)
+    assert len(words) == len(set(words)) == text.count("\n:   ")
+    assert {word.replace(" ", "-") for word in words} >= WORDS
+    sections = text.split("\n## ")[1:]
+    for section in sections:
+        own = re.findall(r"^(\S.*)\n:   ", section, flags=re.M)
+        assert own == sorted(own)
+
+
+def test_the_version_is_said_once():
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\S+)", changelog, flags=re.M)[0] == VERSION
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == VERSION
+
+
+def test_hooks_need_no_network():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    for repository in hooks["repos"]:
+        assert repository["repo"] == "local"
+        assert {hook["language"] for hook in repository["hooks"]} == {"system"}

@@ -16,6 +16,9 @@ from mugrow.bench.spec import run_spec_from_json
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "reference"
 ACCOUNTINGS = ("target", "source", "full")
+KINDS = {"study.json", "summary.json", "ledger.json"}
+PICTURES = ROOT / "docs" / "pictures"
+MEGABYTES = 8
 STUDIES = (
     "quick",
     "small",
@@ -98,3 +101,20 @@ def test_every_committed_run_has_the_id_that_its_spec_gives_it() -> None:
                 assert run_spec_from_json(text).optimizer == "adamw"
             else:
                 assert run_spec_from_json(text).run_id == run_id, path
+
+
+def test_the_evidence_is_rows_and_claims_and_small() -> None:
+    files = [path for path in RESULTS.rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        assert path.suffix == ".parquet" or path.name in KINDS, path.relative_to(ROOT)
+    shown = [path for path in PICTURES.iterdir() if path.is_file()]
+    assert {path.suffix for path in shown} <= {".png", ".svg"}
+    assert sum(path.stat().st_size for path in files + shown) < MEGABYTES * 1e6
+
+
+def test_every_picture_is_shown() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    text = "".join(path.read_text(encoding="utf-8") for path in pages)
+    for path in PICTURES.iterdir():
+        assert f"pictures/{path.name}" in text

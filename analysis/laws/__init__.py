@@ -6,7 +6,7 @@
 What a file is for, besides the forms named below:
 
 * ``form`` what a law is, ``fit`` fits it to rows, ``result`` is what comes back; inside, ``points``
-  checks, ``problem`` and ``objective`` state, ``separable`` starts, ``minimise`` goes on, ``status``
+  checks, ``problem`` and ``objective`` state, ``separable`` starts, ``minimise`` ends, ``status``
   judges, ``resample`` resamples, ``decisions`` predicts and allocates.
 * ``rows`` which rows of a table enter, ``selection`` which form to believe.
 * ``scaling`` the laws of a set of runs (``law``), ``growing`` what growing changes by them,

@@ -1,0 +1,1 @@
+"""The documentation: evidence rendered from its rows, and the site around it."""
