@@ -1,16 +1,131 @@
-"""Does growing a trained model save compute, once the small model and the tuning are paid for?"""
+"""Does growing a trained model save compute, once the small model and the tuning are paid for?
+
+Everything that the program ``mugrow`` prints, these functions return, as typed objects and data
+frames. A name is imported when it is first used, so ``import mugrow`` is quick and brings no torch.
+
+>>> import mugrow
+>>> store = mugrow.load("results/reference/quick")
+>>> mugrow.transfer(store).ladders[0].verdict.word
+'inconclusive'
+>>> figure = mugrow.draw("costs", store)
+>>> type(figure)
+<class 'matplotlib.figure.Figure'>
+"""
 
 import os
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mugrow.analysis.advice.advise import Question, advise
+    from mugrow.analysis.laws.families import extrapolate
+    from mugrow.analysis.laws.table_fit import fit
+    from mugrow.analysis.measure.claims import Claim
+    from mugrow.analysis.measure.logs import savings
+    from mugrow.analysis.read.store import Store, load
+    from mugrow.analysis.report.build import build as report
+    from mugrow.analysis.stats import Interval
+    from mugrow.analysis.summary import Summary, summarize
+    from mugrow.analysis.transfer.results import transfer
+    from mugrow.bench.coordcheck import coordcheck
+    from mugrow.bench.growth import GrowthMethod
+    from mugrow.bench.optim import Optimizer
+    from mugrow.bench.parametrization import Parametrization
+    from mugrow.bench.spec import RunSpec, UserError
+    from mugrow.sweeps.check import check
+    from mugrow.sweeps.draw import draw
+    from mugrow.sweeps.grow import grow
+    from mugrow.sweeps.listing import listing
+    from mugrow.sweeps.paper import Paper
+    from mugrow.sweeps.recipes import configured as recipe
+    from mugrow.sweeps.reproduce import reproduce
+    from mugrow.sweeps.run import bill, run
+    from mugrow.sweeps.study import Method, Study
+
+    __version__: str
 
 # Where links were not made (an unpacked sdist, a clone without them), the parts lie beside this.
 if not os.path.isdir(os.path.join(os.path.dirname(__file__), "bench")):
     __path__.append(os.path.dirname(os.path.dirname(__file__)))
-__version__: str
+
+_HOMES = {  # of every public name: its module, and what it is called there, if otherwise
+    "Claim": "analysis.measure.claims",
+    "GrowthMethod": "bench.growth",
+    "Interval": "analysis.stats",
+    "Method": "sweeps.study",
+    "Optimizer": "bench.optim",
+    "Paper": "sweeps.paper",
+    "Parametrization": "bench.parametrization",
+    "Question": "analysis.advice.advise",
+    "RunSpec": "bench.spec",
+    "Store": "analysis.read.store",
+    "Study": "sweeps.study",
+    "Summary": "analysis.summary",
+    "UserError": "bench.spec",
+    "advise": "analysis.advice.advise",
+    "bill": "sweeps.run",
+    "check": "sweeps.check",
+    "coordcheck": "bench.coordcheck",
+    "draw": "sweeps.draw",
+    "extrapolate": "analysis.laws.families",
+    "fit": "analysis.laws.table_fit",
+    "grow": "sweeps.grow",
+    "listing": "sweeps.listing",
+    "load": "analysis.read.store",
+    "recipe": "sweeps.recipes:configured",
+    "report": "analysis.report.build:build",
+    "reproduce": "sweeps.reproduce",
+    "run": "sweeps.run",
+    "savings": "analysis.measure.logs",
+    "summarize": "analysis.summary",
+    "transfer": "analysis.transfer.results",
+}
+
+__all__ = [
+    "Claim",
+    "GrowthMethod",
+    "Interval",
+    "Method",
+    "Optimizer",
+    "Paper",
+    "Parametrization",
+    "Question",
+    "RunSpec",
+    "Store",
+    "Study",
+    "Summary",
+    "UserError",
+    "advise",
+    "bill",
+    "check",
+    "coordcheck",
+    "draw",
+    "extrapolate",
+    "fit",
+    "grow",
+    "listing",
+    "load",
+    "recipe",
+    "report",
+    "reproduce",
+    "run",
+    "savings",
+    "summarize",
+    "transfer",
+]
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> object:
     if name == "__version__":
-        from importlib.metadata import version
-
         return version("mugrow")
-    raise AttributeError(f"module 'mugrow' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mugrow' has no attribute {name!r}")
+    module, _, there = _HOMES[name].partition(":")
+    found = getattr(import_module(f"mugrow.{module}"), there or name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__", "analysis", "bench", "sweeps"])

@@ -45,9 +45,9 @@ class GrownModel:
 
 
 def grow(
-    source: Path,
-    out: Path,
-    start: Start,
+    source: str | Path,
+    out: str | Path,
+    start: Start | str,
     *,
     width: int | None = None,
     depth: int | None = None,
@@ -58,12 +58,14 @@ def grow(
 ) -> GrownModel:
     """Grow a stored model and write it to the new folder ``out``.
 
-    ``source`` is a run's folder, STUDY/RUN_ID, or a checkpoint; ``start`` is the method with its
-    parameters, and what becomes of the optimizer's state and the symmetry: the run and step that it
-    lacks are filled in. The target has the source's shape where none is given. ``seed`` draws what
-    is random, the source's by default; ``corpus`` is where the source's lies, for a method that
+    ``source`` is a run's folder, STUDY/RUN_ID, or a checkpoint; ``start`` is a growth method by
+    name, or with its parameters and what becomes of the optimizer's state and the symmetry: the run
+    and step that it lacks are filled in. The target has the source's shape where none is given.
+    ``seed`` draws what is random, the source's by default; ``corpus`` is where the source's lies, for a method that
     learns. Raises ``UserError``, with nothing written, for what cannot be found, read or grown.
     """
+    source, out = Path(source), Path(out)
+    start = Start(method=start) if isinstance(start, str) else start
     if out.exists():
         raise UserError(f"{out} exists already")
     entry, params = method(start.method), dict(start.params)

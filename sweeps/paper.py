@@ -19,7 +19,7 @@ from mugrow.bench.spec import DataSpec, RunSpec, UserError, unknown
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from mugrow.analysis.measure.claims import Claim
+    from mugrow.analysis.measure.claims import Claim, JudgedClaim
     from mugrow.analysis.read.store import Store
     from mugrow.sweeps.evaluate import Judged
     from mugrow.sweeps.execute import Experiment
@@ -202,9 +202,18 @@ def experiment(paper: Paper, given: Setting, figures: Mapping[str, PaperFigure])
     )
 
 
-def report(paper: Paper, folder: Path, figures: Mapping[str, PaperFigure]) -> Path:
-    """Write a paper's figures, its ledger and their page from the tables in ``folder``; returns
-    the page."""
+@dataclass(frozen=True)
+class ReproducedPaper:
+    """What a paper's runs say: the folder of its tables, the page of its report, and its claims,
+    each with our number and a verdict."""
+
+    folder: Path
+    page: Path
+    ledger: "list[JudgedClaim]"
+
+
+def report(paper: Paper, folder: Path, figures: Mapping[str, PaperFigure]) -> ReproducedPaper:
+    """Write a paper's figures, its ledger and their page from the tables in ``folder``."""
     from mugrow.analysis.measure.claims import ledger
     from mugrow.analysis.read.store import load
     from mugrow.analysis.report.paper import Drawn, build
@@ -214,6 +223,7 @@ def report(paper: Paper, folder: Path, figures: Mapping[str, PaperFigure]) -> Pa
         Drawn(name, figure.title, figure.caption, figure.draw) for name, figure in figures.items()
     ]
     rows = ledger(paper.claims(figures), store)
-    return build(
+    page = build(
         paper.title, paper.arxiv, f"mugrow reproduce {paper.name}", store, drawn, rows, folder
     )
+    return ReproducedPaper(folder, page, rows)

@@ -19,6 +19,7 @@ from mugrow.sweeps.execute import Where, execute, of_study
 from mugrow.sweeps.machine import check_device, check_positive, worker_count
 from mugrow.sweeps.plan import Plan
 from mugrow.sweeps.price import Bill
+from mugrow.sweeps.recipes import recipe
 from mugrow.sweeps.study import Study
 
 OUT = Path("results")
@@ -53,8 +54,8 @@ def pinned(study: Study) -> tuple[Study, DataSpec]:
 
 
 def run(
-    study: Study,
-    out: Path | None = None,
+    study: Study | str,
+    out: str | Path | None = None,
     *,
     workers: int | None = None,
     threads: int = 1,
@@ -62,15 +63,17 @@ def run(
 ) -> FinishedStudy:
     """Run a study to its end, or go on where it was stopped, and write its report.
 
-    ``out`` is its folder, ``results/NAME`` by default; ``workers`` processes of ``threads`` CPU
+    ``study`` is a ``Study``, a name of `mugrow list studies` or the path of a Python file. ``out``
+    is its folder, ``results/NAME`` by default; ``workers`` processes of ``threads`` CPU
     threads each train at the same time on ``device``, by default one a CPU core, or one on a GPU.
     The processes are spawned, so a script calls this under ``if __name__ == "__main__":``. Raises
     ``UserError`` for a study, corpus, folder or machine that cannot be, before anything trains.
     """
     check_device(device)
     check_positive("threads", threads)
+    study = recipe(study) if isinstance(study, str) else study
     fixed, data = pinned(study)
-    folder = out or OUT / study.name
+    folder = Path(out) if out is not None else OUT / study.name
     paths = {data.corpus_sha256: study.corpus}
     where = Where(worker_count(workers, device), threads, device, paths)
     plan = execute(of_study(fixed, data), folder, where)
@@ -78,11 +81,16 @@ def run(
 
 
 def bill(
-    study: Study, out: Path | None = None, *, workers: int | None = None, device: str = "cpu"
+    study: Study | str,
+    out: str | Path | None = None,
+    *,
+    workers: int | None = None,
+    device: str = "cpu",
 ) -> Bill:
     """What ``run`` would train and cost, given what is in its folder; trains and writes nothing.
     Raises ``UserError`` as ``run`` does."""
     check_device(device)
+    study = recipe(study) if isinstance(study, str) else study
     fixed, data = pinned(study)
-    experiment = of_study(fixed, data)
-    return price.bill(experiment, out or OUT / study.name, worker_count(workers, device))
+    folder = Path(out) if out is not None else OUT / study.name
+    return price.bill(of_study(fixed, data), folder, worker_count(workers, device))

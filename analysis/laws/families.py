@@ -94,6 +94,20 @@ class ExtrapolationError:
         return {"fitted": self.fitted, **self.by_family, **ends}
 
 
+def extrapolate(
+    table: str | Path,
+    *,
+    n: str,
+    d: str,
+    loss: str,
+    family: str | None = None,
+    run: str | None = None,
+) -> list[ExtrapolationError]:
+    """How well a law through the small models of each family in a table predicts its largest, by
+    what is fitted: what `mugrow ladder` prints. Arguments as of ``read_families``."""
+    return errors(read_families(Path(table), n=n, d=d, loss=loss, family=family, run=run))
+
+
 def errors(families: Families) -> list[ExtrapolationError]:
     """The errors of everything that can be fitted; of final losses alone where a row is a run."""
     finals = all((rows["share"] == 1).all() for rows in families.values())

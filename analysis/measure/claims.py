@@ -102,31 +102,47 @@ def needed(claim: Claim[Any], found: Interval) -> float:
     return math.ceil(found.n * (reach / distance) ** 2)
 
 
-def ledger(claims: Iterable[Claim[Tables]], tables: Tables) -> list[dict[str, Any]]:
-    """A row for each claim, of JSON's own types; what is not a number is None."""
-    return [_row(claim, tables) for claim in claims]
+@dataclass(frozen=True)
+class JudgedClaim:
+    """A line of a ledger: the claim, our ``value`` with the interval ``low`` to ``high`` over
+    ``seeds``, the range it ``holds_if`` in, and the verdict. nan where there is no number;
+    ``seeds_needed`` is of inconclusive claims, ``why`` of untestable ones."""
+
+    claim: str
+    says: str
+    where: str
+    quantity: str
+    value: float
+    low: float
+    high: float
+    seeds: int
+    holds_if: str
+    verdict: Verdict
+    seeds_needed: float
+    why: str | None
 
 
-def _row(claim: Claim[Tables], tables: Tables) -> dict[str, Any]:
+def ledger(claims: Iterable[Claim[Tables]], tables: Tables) -> list[JudgedClaim]:
+    """Every claim, judged by what ``tables`` say."""
+    return [_judged(claim, tables) for claim in claims]
+
+
+def _judged(claim: Claim[Tables], tables: Tables) -> JudgedClaim:
     none = Interval(math.nan, math.nan, math.nan, 0)
     found = claim.measure(tables) if claim.measure else none
     says = verdict(claim, found)
     inconclusive = says == "inconclusive at this scale"
-    return {
-        "claim": claim.name,
-        "says": claim.says,
-        "where": claim.where,
-        "quantity": claim.quantity,
-        "value": _number(found.value),
-        "low": _number(found.lo),
-        "high": _number(found.hi),
-        "seeds": found.n,
-        "holds_if": claim.rule,
-        "verdict": says,
-        "seeds_needed": _number(needed(claim, found)) if inconclusive else None,
-        "why": claim.untestable,
-    }
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return JudgedClaim(
+        claim=claim.name,
+        says=claim.says,
+        where=claim.where,
+        quantity=claim.quantity,
+        value=found.value,
+        low=found.lo,
+        high=found.hi,
+        seeds=found.n,
+        holds_if=claim.rule,
+        verdict=says,
+        seeds_needed=needed(claim, found) if inconclusive else math.nan,
+        why=claim.untestable,
+    )

@@ -111,7 +111,7 @@ def read_arms(
     )
 
 
-def savings(arms: Arms, at: Sequence[float] = ()) -> list[MethodSaving]:
+def savings_of(arms: Arms, at: Sequence[float] = ()) -> list[MethodSaving]:
     """One for each (method, loss, accounting), at the losses ``at`` or the baseline's last.
 
     Without several seeds there is no interval. Raises ``UserError`` for a loss that is not finite.
@@ -126,6 +126,39 @@ def savings(arms: Arms, at: Sequence[float] = ()) -> list[MethodSaving]:
         for saving in compare(arms.baseline, method, rule, paired=_paired(arms.baseline, method))
         if saving.accounting in arms.accountings
     ]
+
+
+def savings(
+    table: str | Path,
+    *,
+    run: str,
+    x: str,
+    loss: str,
+    baseline: str,
+    methods: Sequence[str] = (),
+    at: Sequence[float] = (),
+    source_cost: Cost = 0.0,
+    tuning_cost: Cost = 0.0,
+    seeds: str | None = None,
+    smooth: int = 1,
+) -> list[MethodSaving]:
+    """Compute saved, on a table of loss curves (CSV, Parquet or JSON lines) with a row a logged
+    point: what `mugrow savings` prints, one for each method, loss and accounting. Arguments are
+    those of ``read_arms``, and the losses ``at`` which to compare, by default the baseline's last.
+
+    >>> import mugrow
+    >>> found = mugrow.savings(
+    ...     "results/reference/quick/curves.parquet",
+    ...     run="run_id", x="flops", loss="val_loss",
+    ...     baseline="0cf4f4f0d9ab7d6a", methods=["1c2e6f0f57c1e3c1"],
+    ... )  # doctest: +SKIP
+    """
+    path = Path(table)
+    arms = read_arms(
+        path, run=run, x=x, loss=loss, baseline=baseline, methods=methods, source_cost=source_cost,
+        tuning_cost=tuning_cost, seeds=seeds, smooth=smooth,
+    )  # fmt: skip
+    return savings_of(arms, at)
 
 
 def savings_curves(arms: Arms) -> list[SavingsCurve]:

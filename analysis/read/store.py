@@ -42,11 +42,17 @@ class Store:
     evaluations: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
-def load(directory: Path) -> Store:
+def load(directory: str | Path) -> Store:
     """Read a study directory. ``UserError`` names the file that is missing or unreadable.
 
     ``curves`` holds ``CURVE_COLUMNS`` only: those are what analysis needs of the large table.
+
+    >>> import mugrow
+    >>> store = mugrow.load("results/reference/quick")
+    >>> len(store.runs), store.study["name"]
+    (92, 'quick')
     """
+    directory = Path(directory)
     if not directory.is_dir():
         raise UserError(f"{directory} is not a directory; expected one that `mugrow run` wrote")
     return Store(

@@ -32,12 +32,13 @@ QUESTION = (
 )
 
 
-def build(directory: Path) -> Path:
+def build(directory: str | Path) -> Path:
     """Write the report of the study in ``directory``; returns the path of its HTML page.
 
     Raises ``UserError`` when the directory's tables are missing or unreadable. A study that has
     not finished gives a report that says what it does not have yet.
     """
+    directory = Path(directory)
     store = load(directory)
     summary = summarize(store)
     report = directory / "report"

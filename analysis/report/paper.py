@@ -1,6 +1,7 @@
 """The page of a paper: its figures drawn from our runs, and the ledger of its claims."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import style
-from mugrow.analysis.measure.claims import VERDICTS
+from mugrow.analysis.measure.claims import VERDICTS, JudgedClaim
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.report import build as page_of
 from mugrow.analysis.report import tables
@@ -36,12 +38,12 @@ def build(
     command: str,
     store: Store,
     figures: Sequence[Drawn],
-    rows: list[dict[str, Any]],
+    rows: Sequence[JudgedClaim],
     folder: Path,
 ) -> Path:
     """Write ``ledger.json`` and everything under ``report/``; returns the path of the page."""
     report = folder / "report"
-    write_json(folder / LEDGER, {"title": title, "arxiv": arxiv, "claims": rows})
+    write_json(folder / LEDGER, {"title": title, "arxiv": arxiv, "claims": to_json(rows)})
     shown = [_show(figure, store, report / "figures") for figure in figures]
     table = claims_table(rows)
     page_of.write_tables([table], report / "tables")
@@ -49,7 +51,7 @@ def build(
         title=title,
         arxiv=arxiv,
         command=command,
-        counts=counts(rows),
+        counts=counts([row.verdict for row in rows]),
         table=table,
         figures=shown,
         circumstances=page_of.circumstances(store.runs),
@@ -71,13 +73,12 @@ def _show(figure: Drawn, store: Store, folder: Path) -> dict[str, Any]:
     return shown | {"svg": page_of.inline(svg, figure.name, figure.title), "reason": None}
 
 
-def counts(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+def counts(verdicts: Sequence[str]) -> dict[str, int]:
     """How many claims have each verdict."""
-    found = [row["verdict"] for row in rows]
-    return {verdict: found.count(verdict) for verdict in dict.fromkeys(found)}
+    return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
 
 
-def claims_table(rows: Sequence[dict[str, Any]]) -> tables.Table:
+def claims_table(rows: Sequence[JudgedClaim]) -> tables.Table:
     return tables.Table(
         "claims",
         "Claims and verdicts",
@@ -86,34 +87,34 @@ def claims_table(rows: Sequence[dict[str, Any]]) -> tables.Table:
         "are over seeds.",
         ("claim", "where", "our quantity", "ours", "holds if", "verdict"),
         tuple(
-            (row["says"], row["where"], row["quantity"] or MISSING, _ours(row),
-             row["holds_if"] or MISSING, _verdict(row))
+            (row.says, row.where, row.quantity or MISSING, _ours(row), row.holds_if or MISSING,
+             _verdict(row))
             for row in rows
         ),
     )  # fmt: skip
 
 
-def _ours(row: dict[str, Any]) -> str:
-    if row["value"] is None:
+def _ours(row: JudgedClaim) -> str:
+    if not math.isfinite(row.value):
         return MISSING
-    if row["low"] is None and row["high"] is None:
-        return f"{row['value']:.3g} [no interval]"
-    ends = ("open" if end is None else f"{end:.3g}" for end in (row["low"], row["high"]))
-    return f"{row['value']:.3g} [{', '.join(ends)}]"
+    if not (math.isfinite(row.low) or math.isfinite(row.high)):
+        return f"{row.value:.3g} [no interval]"
+    ends = (f"{end:.3g}" if math.isfinite(end) else "open" for end in (row.low, row.high))
+    return f"{row.value:.3g} [{', '.join(ends)}]"
 
 
-def _verdict(row: dict[str, Any]) -> str:
-    if row["why"]:
-        return f"{row['verdict']}: {row['why']}"
-    if row["seeds_needed"]:
-        return f"{row['verdict']} ({row['seeds']} seeds; about {row['seeds_needed']:.0f} would do)"
-    return str(row["verdict"])
+def _verdict(row: JudgedClaim) -> str:
+    if row.why:
+        return f"{row.verdict}: {row.why}"
+    if not math.isnan(row.seeds_needed):
+        return f"{row.verdict} ({row.seeds} seeds; about {row.seeds_needed:.0f} would do)"
+    return row.verdict
 
 
 def summary_line(folder: Path) -> str:
     """A paper's row of a Markdown table: name, title, and how many claims have each verdict."""
     found = json.loads((folder / LEDGER).read_text(encoding="utf-8"))
-    by_verdict = counts(found["claims"])
+    by_verdict = counts([row["verdict"] for row in found["claims"]])
     cells = [str(by_verdict.get(verdict, 0)) for verdict in VERDICTS]
     link = f"[{found['arxiv']}](https://arxiv.org/abs/{found['arxiv']})"
     return f"| `{folder.name}` | {found['title']} ({link}) | {' | '.join(cells)} |"

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mugrow.analysis.read.store import Store
 from mugrow.analysis.transfer.asymptote import Asymptote, asymptotes
 from mugrow.analysis.transfer.label import variants
 from mugrow.analysis.transfer.ladder import SCRATCH, Ladder, SkippedSweeps, ladders
@@ -32,7 +33,7 @@ from mugrow.analysis.transfer.operator_setting import (
     comparisons,
 )
 from mugrow.analysis.transfer.optimum import Array, Edge, Optimum
-from mugrow.analysis.transfer.sweep import Setting, Sweep
+from mugrow.analysis.transfer.sweep import Setting, Sweep, by_setting
 from mugrow.analysis.transfer.verdict import (
     RULE,
     SETTING_RULE,
@@ -200,6 +201,19 @@ class TransferResults:
     operator_settings: OperatorSettings
     rule: str = RULE
     intervals: str = INTERVALS
+
+
+def transfer(store: Store) -> TransferResults:
+    """Whether a study's learning rates transfer along width, depth, tokens, batch and growth, and
+    operators' own settings along growth: what `mugrow transfer` prints. Empty where the study has
+    nothing to compare.
+
+    >>> import mugrow
+    >>> found = mugrow.transfer(mugrow.load("results/reference/transfer-width"))
+    >>> {ladder.parametrization: ladder.verdict.word for ladder in found.ladders}
+    {'completep': 'transfers', 'mup': 'transfers', 'sp': 'drifts', 'sp_embedding': 'drifts'}
+    """
+    return transfer_results(by_setting(store.runs))
 
 
 def transfer_results(every: Sequence[Sweep]) -> TransferResults:

@@ -22,13 +22,48 @@ to 256.
 A pass does not prove that hyperparameters transfer: a wrong eps or weight decay does not show here.
 """
 
+from collections.abc import Sequence
+
 from mugrow.bench.coordcheck.series import ModelSeries, measured_series
 from mugrow.bench.coordcheck.slopes import Row, rows
+from mugrow.bench.coordcheck.small import Flavour, small_series
 
-__all__ = ["ModelSeries", "Row", "coordcheck"]
+__all__ = ["ModelSeries", "Row", "check_series", "coordcheck"]
 
 
-def coordcheck(series: ModelSeries, path: str | None = None) -> list[Row]:
+def coordcheck(
+    *parametrizations: str,
+    widths: Sequence[int] = (),
+    depths: Sequence[int] = (),
+    method: str | None = None,
+    base: int | None = None,
+    heads: int | None = None,
+    flavour: Flavour = "llama",
+    lr: float = 0.01,
+    init_std: float = 0.08,
+    steps: int | None = None,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    corpus: str = "synthetic",
+) -> list[Row]:
+    """Whether activations keep their size as models grow, under each parametrization: what `mugrow
+    coordcheck` prints, a row a module and step. Arguments are those of ``small_series``.
+
+    >>> import mugrow
+    >>> rows = mugrow.coordcheck("mup", widths=[16, 32], base=16, seeds=[0], steps=1)
+    >>> sorted({row.module for row in rows})[:2]
+    ['block 0', 'block 0 attention']
+    """
+    every = [
+        small_series(
+            name, widths=widths, depths=depths, method=method, base=base, heads=heads,
+            flavour=flavour, lr=lr, init_std=init_std, steps=steps, seeds=seeds, corpus=corpus,
+        )
+        for name in parametrizations
+    ]  # fmt: skip
+    return [row for series in every for row in check_series(series, corpus)]
+
+
+def check_series(series: ModelSeries, path: str | None = None) -> list[Row]:
     """Every module and step of a series's models, measured and judged.
 
     ``path`` is where the corpus lies, if it is a file. Raises ``UserError`` for what cannot be

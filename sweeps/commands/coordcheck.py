@@ -5,22 +5,16 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from mugrow.bench.spec import ModelSpec, Start, UserError, llama
 from mugrow.sweeps.commands.output import check_figure, print_table, write_figure
 
 if TYPE_CHECKING:
-    from mugrow.bench.coordcheck import ModelSeries, Row
+    from mugrow.bench.coordcheck import Row
 
-WIDTHS, GROWN_WIDTHS, WIDTH, DEPTH = (32, 64, 128), (64, 128, 256), 64, 2
-BASE = {"width": 32, "depth": 2}
-HEAD_SIZE, CONTEXT = 16, 32
-STEPS = {"width": 4, "depth": 10}
 LABELS = {"x": "|x|", "dx": "|x-x0|"}
 
 
@@ -67,9 +61,20 @@ class CoordcheckCommand:
         from mugrow.bench.coordcheck import coordcheck
 
         check_figure(self.figure)
-        rows: list[Row] = []
-        for series in self._all_series():
-            rows += coordcheck(series, self.corpus)
+        rows = coordcheck(
+            *self.parametrization,
+            widths=self.widths,
+            depths=self.depths,
+            method=self.method,
+            base=self.base,
+            heads=self.heads,
+            flavour=self.flavour,
+            lr=self.lr,
+            init_std=self.init_std,
+            steps=self.steps,
+            seeds=self.seeds,
+            corpus=self.corpus,
+        )
         if self.figure is not None:
             from mugrow.analysis.figures.coordcheck import of_rows
 
@@ -80,65 +85,6 @@ class CoordcheckCommand:
             _print(rows)
         if any(row.verdict == "fail" for row in rows):
             sys.exit(1)
-
-    def _all_series(self) -> list["ModelSeries"]:
-        """One for each parametrization; all are checked before any is trained."""
-        from dataclasses import replace
-
-        from mugrow.bench.coordcheck.series import HYPER, Axis, ModelSeries
-        from mugrow.bench.data.batches import load, resolve
-        from mugrow.bench.parametrization import canonical
-
-        axis: Axis = "depth" if len(self.depths) > 1 else "width"
-        start = self._start()
-        widths, depths = self._sizes(axis, grown=start is not None)
-        base = BASE | ({} if self.base is None else {axis: self.base})
-        data = resolve(self.corpus, val_tokens=CONTEXT)
-        vocabulary = load(data, self.corpus).vocab_size
-        return [
-            ModelSeries(
-                parametrization=canonical(parametrization),
-                axis=axis,
-                models=tuple(self._model(*size, vocabulary) for size in product(widths, depths)),
-                base=self._model(base["width"], base["depth"], vocabulary),
-                data=data,
-                hyper=replace(HYPER, lr=self.lr, init_std=self.init_std),
-                steps=STEPS[axis] if self.steps is None else self.steps,
-                seeds=self.seeds,
-                start=start,
-            )
-            for parametrization in self.parametrization
-        ]
-
-    def _sizes(self, axis: str, grown: bool) -> tuple[list[int], list[int]]:
-        """Widths and depths, from small to large; one of one of them."""
-        default = (WIDTH,) if axis == "depth" else GROWN_WIDTHS if grown else WIDTHS
-        widths, depths = (sorted(set(s)) for s in (self.widths or default, self.depths or (DEPTH,)))
-        if axis == "depth" and len(widths) > 1:
-            given = " ".join(map(str, widths))
-            raise UserError(f"several --depths take one of the --widths, not {given}")
-        return widths, depths
-
-    def _model(self, width: int, depth: int, vocabulary: int) -> ModelSpec:
-        if self.heads is not None and (self.heads < 1 or width % self.heads):
-            raise UserError(f"width {width} is not a multiple of --heads {self.heads}")
-        make = llama if self.flavour == "llama" else ModelSpec
-        return make(
-            width=width,
-            depth=depth,
-            head_size=HEAD_SIZE if self.heads is None else width // self.heads,
-            context=CONTEXT,
-            vocab_size=vocabulary,
-        )
-
-    def _start(self) -> Start | None:
-        """How every model is grown, if it is."""
-        from mugrow.bench.entries import with_params
-
-        if self.method is None:
-            return None
-        name, params = with_params("method", self.method)
-        return Start(method=name, params=tuple(sorted(params.items())))
 
 
 def _print(rows: Sequence["Row"]) -> None:

@@ -2,18 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from mugrow.bench.spec import unknown
+from mugrow.bench.spec import UserError, unknown
 from mugrow.sweeps.commands.output import check_figure, write_figure
 from mugrow.sweeps.commands.reproduce import OUT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from matplotlib.figure import Figure as Drawing
 
 
 @dataclass(frozen=True)
@@ -31,31 +26,22 @@ class FigureCommand:
     """The file, .svg or .png; the figure's name in .svg by default."""
 
     def __call__(self) -> None:
-        path = self.out or Path(f"{self.id.rpartition('/')[2]}.svg")
-        check_figure(path, "--out")
-        draw = self._of_paper() if "/" in self.id else self._of_study()
-        write_figure(path, draw)
-        print(path)
-
-    def _of_paper(self) -> "Callable[[], Drawing]":
+        from mugrow.analysis.figures import FIGURES
         from mugrow.analysis.read.store import load
+        from mugrow.sweeps.draw import draw
         from mugrow.sweeps.recipes.papers import paper
 
-        name, _, figure = self.id.partition("/")
-        entry = paper(name)
-        draw = entry.only(figure)[figure].draw
-        store = load(self.directory or OUT / "cpu" / entry.name)
-        return lambda: draw(store)
-
-    def _of_study(self) -> "Callable[[], Drawing]":
-        from mugrow.analysis.figures import FIGURES, draw
-        from mugrow.analysis.read.store import load
-        from mugrow.analysis.summary import summarize
-        from mugrow.bench.spec import UserError
-
-        if self.id not in FIGURES:
-            raise unknown("figure", self.id, FIGURES)
-        if self.directory is None:
-            raise UserError(f"figure {self.id!r} is drawn from a study: name its folder")
-        store = load(self.directory)
-        return lambda: draw(self.id, summarize(store), store)
+        name, slash, figure = self.id.partition("/")
+        path = self.out or Path(f"{figure or name}.svg")
+        check_figure(path, "--out")
+        directory = self.directory
+        if slash:
+            paper(name).only(figure)
+            directory = directory or OUT / "cpu" / paper(name).name
+        elif name not in FIGURES:
+            raise unknown("figure", name, FIGURES)
+        elif directory is None:
+            raise UserError(f"figure {name!r} is drawn from a study: name its folder")
+        store = load(directory)
+        write_figure(path, lambda: draw(self.id, store))
+        print(path)

@@ -13,7 +13,7 @@ from mugrow.sweeps.commands.output import print_table
 if TYPE_CHECKING:
     from mugrow.analysis.laws.result import Allocation, Ends, FitResult
     from mugrow.analysis.laws.selection import FormComparison
-    from mugrow.sweeps.commands.fit import TableFit
+    from mugrow.analysis.laws.table_fit import TableFit
 
 Cell = str | float | None
 Line = dict[str, Cell]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from mugrow.sweeps.commands.output import check_device, check_positive, worker_count
+from mugrow.sweeps.commands.output import print_table
 
 OUT = Path("results/papers")
 
@@ -43,44 +43,36 @@ class ReproduceCommand:
     """Print the ledger (or the dry run) as JSON."""
 
     def __call__(self) -> None:
-        from mugrow.analysis.report.paper import LEDGER
+        from mugrow.analysis.report.paper import LEDGER, claims_table
         from mugrow.bench.entries import assigned
-        from mugrow.sweeps.evaluate import evaluate_all
-        from mugrow.sweeps.execute import Where, execute
-        from mugrow.sweeps.paper import experiment, judged, report, setting
-        from mugrow.sweeps.recipes.papers import paper
+        from mugrow.sweeps.dry_run import print_bill
+        from mugrow.sweeps.reproduce import bill_of, reproduce
 
-        entry = paper(self.paper)
-        figures = entry.only(self.only)
-        check_positive("threads", self.threads)
-        check_device(self.device)
-        workers = worker_count(self.workers, self.device)
         corpora = assigned(chain(*self.corpus), "--corpus takes NAME=PATH")
-        given, paths = setting(entry, self.scale, corpora, priced=self.dry_run)
-        work = experiment(entry, given, figures)
-        pool = self.out or OUT / self.scale
         if self.dry_run:
-            from mugrow.sweeps.dry_run import dry_run
-
-            return dry_run(work, pool, workers, as_json=self.json)
-        folder = pool / entry.name
-        execute(work, folder, Where(workers, self.threads, self.device, paths), pool)
-        evaluate_all(judged(given, figures), pool, folder, paths)
-        page = report(entry, folder, figures)
+            bill = bill_of(
+                self.paper,
+                self.out,
+                scale=self.scale,
+                only=self.only,
+                corpora=corpora,
+                workers=self.workers,
+                device=self.device,
+            )
+            return print_bill(bill, as_json=self.json)
+        done = reproduce(
+            self.paper,
+            self.out,
+            scale=self.scale,
+            only=self.only,
+            corpora=corpora,
+            workers=self.workers,
+            threads=self.threads,
+            device=self.device,
+        )
         if self.json:
-            print((folder / LEDGER).read_text(encoding="utf-8"), end="")
-        else:
-            _print(folder)
-            print(f"report: {page}")
-
-
-def _print(folder: Path) -> None:
-    """The ledger, a line a claim."""
-    import json
-
-    from mugrow.analysis.report.paper import LEDGER, claims_table
-    from mugrow.sweeps.commands.output import print_table
-
-    rows = json.loads((folder / LEDGER).read_text(encoding="utf-8"))["claims"]
-    table = claims_table(rows)
-    print_table([dict(zip(table.columns, row, strict=True)) for row in table.rows])
+            print((done.folder / LEDGER).read_text(encoding="utf-8"), end="")
+            return
+        table = claims_table(done.ledger)
+        print_table([dict(zip(table.columns, row, strict=True)) for row in table.rows])
+        print(f"report: {done.page}")

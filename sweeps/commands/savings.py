@@ -46,7 +46,7 @@ class SavingsCommand:
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from mugrow.analysis.measure.logs import read_arms, savings
+        from mugrow.analysis.measure.logs import read_arms, savings_of
         from mugrow.analysis.read.plain import to_json
 
         check_figure(self.figure)
@@ -62,7 +62,7 @@ class SavingsCommand:
             seeds=self.seeds,
             smooth=self.smooth,
         )
-        rows = savings(arms, self.at)
+        rows = savings_of(arms, self.at)
         if self.figure is not None:
             from mugrow.analysis.figures.savings import of_table
             from mugrow.analysis.measure.logs import savings_curves

@@ -35,7 +35,7 @@ def log() -> pd.DataFrame:
 
 def rows_of(arms: Arms, at: Sequence[float] = ()) -> list[dict[str, Any]]:
     """As `mugrow savings --json` prints them."""
-    return [to_json(row) for row in logs.savings(arms, at)]
+    return [to_json(row) for row in logs.savings_of(arms, at)]
 
 
 def savings_curves(arms: Arms) -> list[dict[str, Any]]:

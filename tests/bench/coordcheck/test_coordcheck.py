@@ -9,7 +9,7 @@ import torch
 
 import mugrow.bench.parametrization.mup as mup
 from mugrow.bench.checks.cases import flavours, random_weights, some_tokens
-from mugrow.bench.coordcheck import ModelSeries, coordcheck
+from mugrow.bench.coordcheck import ModelSeries, check_series
 from mugrow.bench.coordcheck.activations import activations
 from mugrow.bench.coordcheck.series import SOURCE_STEPS, measured_series
 from mugrow.bench.data.batches import resolve
@@ -35,8 +35,8 @@ def hidden(rows, kind="x"):
 
 
 def test_sp_grows_and_mup_does_not():
-    sp = coordcheck(ladder("sp"))
-    right = coordcheck(ladder("mup", seeds=range(5)))  # with 64 seeds the largest is 0.09
+    sp = check_series(ladder("sp"))
+    right = check_series(ladder("mup", seeds=range(5)))  # with 64 seeds the largest is 0.09
     assert len(hidden(sp)) == 2 * 8 * 5
     assert all(row.slope >= 0.4 for row in hidden(sp))
     assert {row.verdict for row in hidden(sp, "x") + hidden(sp, "dx")} == {"fail"}
@@ -74,7 +74,7 @@ def moved(rows):
 
 def test_hidden_rates_that_do_not_fall_with_the_width_fail(with_hidden_rates):
     with_hidden_rates(1)
-    rows = coordcheck(ladder("mup", steps=2, seeds=range(5)))
+    rows = check_series(ladder("mup", steps=2, seeds=range(5)))
     assert {row.verdict for row in rows if row.step == 0} == {"pass"}
     right = [module for module, row in moved(rows).items() if row.verdict == "pass"]
     assert right == ["embed", "head"]
@@ -82,7 +82,7 @@ def test_hidden_rates_that_do_not_fall_with_the_width_fail(with_hidden_rates):
 
 def test_updates_that_vanish_show_in_the_movement(with_hidden_rates):
     with_hidden_rates(-1)
-    rows = coordcheck(ladder("mup", steps=2, seeds=range(5)))
+    rows = check_series(ladder("mup", steps=2, seeds=range(5)))
     flat = [row for row in hidden(rows) if row.module.endswith((".q", ".k", ".v", ".up"))]
     assert {row.verdict for row in flat} == {"pass"}
     for module in ("attention.q", "attention.k", "attention.logits", "mlp.down"):
@@ -95,7 +95,7 @@ def test_depth_is_carried_by_completep_and_not_by_mup():
     changes = {"models": models, "axis": "depth", "steps": 6}
     found = {}
     for name in ("mup", "completep"):
-        rows = coordcheck(replace(ladder(name), **changes))
+        rows = check_series(replace(ladder(name), **changes))
         judged = {row.module: row for row in rows if row.verdict != "exempt"}
         assert {row.step for row in judged.values()} == {6}
         found[name] = judged["blocks.last"]
@@ -111,7 +111,7 @@ def test_growth_is_measured_from_where_the_source_left():
     first, after = measured_series(grown)[0], measured_series(longer)[0]
     assert first["x", "head", 0] == pytest.approx(after["x", "head", SOURCE_STEPS], rel=0.1)
     assert first["x", "head", 0] != pytest.approx(after["x", "head", 0], rel=0.1)
-    assert {row.method for row in coordcheck(grown)} == {"hypercloning"}
+    assert {row.method for row in check_series(grown)} == {"hypercloning"}
     assert first["x", "embed", 0] != pytest.approx(after["x", "embed", SOURCE_STEPS], rel=1e-6)
 
 
@@ -226,4 +226,4 @@ def test_an_odd_depth_has_no_half():
 def test_a_run_that_diverges_is_no_row():
     own = ladder("sp", (32, 64), seeds=(0, 1))
     with pytest.raises(UserError, match="width 32 and depth 2 diverged within"):
-        coordcheck(replace(own, hyper=replace(own.hyper, lr=1e30)))
+        check_series(replace(own, hyper=replace(own.hyper, lr=1e30)))
