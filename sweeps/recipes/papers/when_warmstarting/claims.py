@@ -57,26 +57,23 @@ def sized(choose: Callable[[Sizes], Quantity]) -> Quantity:
 
 def gain(horizon: int) -> Quantity:
     """Of SZP over scratch, mean of the sizes that have runs at every horizon, nats."""
-    return sized(
-        lambda sizes: mean(
-            *(
-                final(named(SCRATCH, width, 0, horizon)) - final(named(SZP, width, source, horizon))
-                for width, (source, horizons) in sizes.ladder.items()
-                if horizons == HORIZONS
-            )
-        )
-    )
+
+    def of(sizes: Sizes) -> Quantity:
+        whole = [(n, small) for n, (small, at) in sizes.ladder.items() if at == HORIZONS]
+        scratch = mean(*(named(SCRATCH, width, 0, horizon) for width, _ in whole))
+        return scratch - mean(*(named(SZP, width, small, horizon) for width, small in whole))
+
+    return sized(of)
 
 
 def sooner(accounting: Accounting) -> Quantity:
     """Of the larger target grown by about two."""
-    return sized(
-        lambda sizes: speedup(
-            named(SCRATCH, sizes.larger),
-            named(SZP, sizes.larger, sizes.ladder[sizes.larger][0]),
-            accounting,
-        )
-    )
+
+    def of(sizes: Sizes) -> Quantity:
+        szp = named(SZP, sizes.larger, sizes.ladder[sizes.larger][0])
+        return speedup(named(SCRATCH, sizes.larger), szp, accounting)
+
+    return sized(of)
 
 
 def best_factor(
@@ -94,8 +91,8 @@ def best_factor(
 
 def furthest(sizes: Sizes) -> Quantity:
     """Final loss grown from the smallest source minus that of scratch."""
-    width = sizes.larger
-    return final(named(SZP, width, min(sizes.factors[width]))) - final(named(SCRATCH, width))
+    scratch, smallest, *_ = sizes.varied(SZP, sizes.larger)
+    return final(smallest) - final(scratch)
 
 
 def best_gain(sizes: Sizes) -> Quantity:
@@ -105,8 +102,7 @@ def best_gain(sizes: Sizes) -> Quantity:
 
 
 def net2net_minus_szp(sizes: Sizes) -> Quantity:
-    both = (sizes.varied(method, sizes.larger)[1:] for method in (NET2NET, SZP))
-    net2net, szp = (mean(*grown) for grown in both)
+    net2net, szp = (mean(*sizes.varied(one, sizes.larger)[1:]) for one in (NET2NET, SZP))
     return net2net - szp
 
 
@@ -160,26 +156,16 @@ def transferred(name: ArmName, kind: str = "Spearman") -> Quantity:
     )
 
 
-def correlations(
-    store: Store, name: ArmName, shares: Array, kind: str = "Spearman"
-) -> dict[int, list[float]]:
-    """By seed, of a map's losses at these shares of each run's tokens with its final ones."""
-    runs = arm(store.runs, map_of(name))
-    losses = tables.along(store, runs.assign(d=runs["tokens"]), np.append(shares, 1.0))
-    found = {}
-    for seed in sorted(set(runs["seed"].astype(int))):
-        *early, end = losses[runs["seed"] == seed].T
-        found[seed] = [correlation(one, end, kind) for one in early]
-    return found
+def foretold(name: ArmName, share: float, kind: str = "Spearman") -> Quantity:
+    """Of a map's losses at a share of each run's tokens with its final ones, mean over seeds."""
 
+    def by_seed(store: Store) -> dict[int, float]:
+        runs = arm(store.runs, map_of(name))
+        early, end = tables.along(store, runs.assign(d=runs["tokens"]), np.array([share, 1.0])).T
+        cells = {seed: (runs["seed"] == seed).to_numpy() for seed in set(runs["seed"].astype(int))}
+        return {seed: correlation(early[at], end[at], kind) for seed, at in cells.items()}
 
-def foretold(name: ArmName, share: float) -> Quantity:
-    """Of a map's losses at a share of its tokens with its final ones: mean over seeds."""
-    return PerSeed(
-        lambda store: {
-            seed: found for seed, (found,) in correlations(store, name, np.array([share])).items()
-        }
-    )
+    return PerSeed(by_seed)
 
 
 FITS = "the fits of loss, size and tokens against compute in the authors' notebooks"
@@ -201,19 +187,18 @@ F1 = (
         "of the sizes fitted, nats",
         gain(20) > 0.0,
     ),
-    claim(
-        "slope-scratch",
-        "from scratch L falls as C^-0.067",
-        FITS,
-        "exponent of loss against 6 N D along the front of scratch",
-        exponent(SCRATCH, "loss").within(-0.08, -0.055),
-    ),
-    claim(
-        "slope-szp",
-        "grown by about two it falls as C^-0.070",
-        FITS,
-        "exponent of loss against 6 N D along the front of SZP",
-        exponent(SZP, "loss").within(-0.083, -0.058),
+    *(
+        claim(
+            f"slope-{method}",
+            f"{words} falls as C^{says}",
+            FITS,
+            f"exponent of loss against 6 N D along the front of {name}",
+            exponent(method, "loss").within(low, high),
+        )
+        for method, name, words, says, low, high in (
+            (SCRATCH, "scratch", "from scratch L", "-0.067", -0.08, -0.055),
+            (SZP, "SZP", "grown by about two it", "-0.070", -0.083, -0.058),
+        )
     ),
     claim(
         "steeper",

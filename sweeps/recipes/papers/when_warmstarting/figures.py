@@ -62,13 +62,10 @@ def frontier(axis: Axes, store: Store) -> None:
 
 
 def growth_factors(store: Store) -> Figure:
-    cells = [(method, width) for width in tables.sizes(store).factors for method in (SZP, NET2NET)]
-    net2net = [
-        named(NET2NET, width, source, horizon)
-        for width, sources in tables.sizes(store).factors.items()
-        for source in sources
-        for horizon in tables.HORIZONS
-    ]
+    sizes = tables.sizes(store)
+    cells = [(method, width) for width in sizes.factors for method in (SZP, NET2NET)]
+    every = [(width, at) for width in sizes.factors for at in tables.HORIZONS]
+    net2net = [arm for cell in every for arm in sizes.varied(NET2NET, *cell)[1:]]
     horizons = sorted(set(tables.of_arms(store, net2net)["horizon"].tolist()))
     figure, axes = style.panels(len(cells), len(horizons))
     figure.set_figheight(2.3 * len(cells) + 0.6)
@@ -80,9 +77,8 @@ def growth_factors(store: Store) -> Figure:
                 continue
             growing.draw_levels(axis, found)
             axis.get_legend().remove()
-            axis.set_title(
-                f"{LABELS[method]}, N = {si(found['n'], '')}, D = {horizon} N", loc="left"
-            )
+            size = si(found["n"], "")
+            axis.set_title(f"{LABELS[method]}, N = {size}, D = {horizon} N", loc="left")
         panels[0].set_ylabel("loss (nats per token)")
     shades = style.shades((level, 0) for level in range(len(LEVELS)))
     handles = [
@@ -97,23 +93,25 @@ def growth_factors(store: Store) -> Figure:
 
 def level_panel(rows: pd.DataFrame, method: str) -> growing.Row | None:
     """None where the method has no runs to this horizon, or too few factors."""
-    marked = rows.assign(
-        variant=method, parametrization="", cluster=rows["seed"], scratch=rows["g"] == 1
-    )
-    panels = parabolas(marked, resamples=0)["panels"]
+    rows = rows.assign(variant=method, parametrization="", cluster=rows["seed"])
+    panels = parabolas(rows.assign(scratch=rows["g"] == 1), resamples=0)["panels"]
     return panels[0] if panels else None
 
 
 def contour(store: Store) -> Figure:
     figure, ((left, right),) = style.panels(1, 2)
-    rows = pd.concat([law_rows(tables.ladder(store, method), method) for method in (SCRATCH, SZP)])
+    both = {method: tables.ladder(store, method) for method in (SCRATCH, SZP)}
+    rows = pd.concat([
+        of.assign(law=method, variant=method, parametrization="", cluster=of["run_id"],
+                  scratch=method == SCRATCH) for method, of in both.items()
+    ])  # fmt: skip
     forms = [get_form("chinchilla")]
     laws = [chosen_law(of, forms, RESAMPLES) for _, of in rows.groupby("law", sort=False)]
     (panel,) = contours(rows, laws)
+    ladders = [tables.means(of) for of in both.values()]
     if panel["reason"]:
-        panel = without_intervals(store, panel)
-    scratch, szp = (mean.pivot_table(index="horizon", columns="n", values="loss")
-                    for mean in ladders(store))  # fmt: skip
+        panel = without_intervals(ladders, panel)
+    scratch, szp = (of.pivot_table(index="horizon", columns="n", values="loss") for of in ladders)
     difference = szp - scratch
     limit = float(np.nanmax(np.abs(difference.to_numpy())))
     if panel["reason"]:
@@ -131,15 +129,9 @@ def contour(store: Store) -> Figure:
     return figure
 
 
-def ladders(store: Store) -> list[pd.DataFrame]:
-    """Mean losses of the ladders of scratch and of SZP."""
-    return [tables.means(tables.ladder(store, method)) for method in (SCRATCH, SZP)]
-
-
-def without_intervals(store: Store, panel: growing.Row) -> growing.Row:
+def without_intervals(both: Sequence[pd.DataFrame], panel: growing.Row) -> growing.Row:
     """The difference of laws at a bound: with a floor of 0 they hold on these sizes and no further,
     and nothing is said of how sure they are. Unchanged where there is no law."""
-    both = ladders(store)
     params = [tables.law(rows).params for rows in both]
     if not all(params):
         return panel
@@ -155,11 +147,6 @@ def without_intervals(store: Store, panel: growing.Row) -> growing.Row:
     nothing = np.full_like(difference, np.nan)
     drawn = {"n": n, "d": d, "difference": difference, "gap": nothing, "runs": runs}
     return panel | drawn | {"reason": ""}
-
-
-def law_rows(rows: pd.DataFrame, method: str) -> pd.DataFrame:
-    return rows.assign(law=method, variant=method, parametrization="", cluster=rows["run_id"],
-                       scratch=method == SCRATCH)  # fmt: skip
 
 
 def draw_cells(axis: Axes, table: pd.DataFrame, limit: float) -> None:
@@ -254,7 +241,9 @@ def coefficients(store: Store) -> Figure:
         for row, (method, (found, values)) in enumerate(laws.items()):
             numbers = np.array([values.get(name, math.nan), *found.intervals.get(name, ())])
             labels.append(f"{LABELS[method]}\n{in_words(numbers)}")
-            draw_coefficient(axis, row, method, in_logs(numbers) if name in "AB" else numbers)
+            with np.errstate(divide="ignore"):  # logs: what nothing ties down spans decades
+                drawn = np.log10(numbers) if name in "AB" else numbers
+            draw_coefficient(axis, row, method, drawn)
         axis.set_yticks(range(len(laws)), labels)
         axis.set_ylim(len(laws) - 0.4, -0.6)
         axis.set_title(TITLES.get(name, name))
@@ -286,12 +275,6 @@ def in_words(numbers: Array) -> str:
     return f"{value:.4g}{interval}".replace("-", "−")
 
 
-def in_logs(numbers: Array) -> Array:
-    """Of base 10, since what nothing ties down spans hundreds of decades."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log10(numbers), dtype=np.float64)
-
-
 def draw_coefficient(axis: Axes, row: int, method: str, numbers: Array) -> None:
     look = style.look(method)
     value, *ends = np.where(np.isfinite(numbers), numbers, math.nan)
@@ -303,8 +286,8 @@ def early_ranks(name: ArmName) -> arms.AnyPanel:
     def draw(axis: Axes, store: Store) -> None:
         flops = SHARES * arm(store.runs, maps.map_of(name))["flops_6nd"].max()
         for kind, dashes in zip(claims.CORRELATIONS, ("-", "--"), strict=True):
-            found = claims.correlations(store, name, SHARES, kind)
-            axis.plot(flops, np.mean(list(found.values()), axis=0), dashes, marker="o", ms=3,
+            found = [claims.foretold(name, share, kind)(store).value for share in SHARES]
+            axis.plot(flops, found, dashes, marker="o", ms=3,
                       color=style.OKABE_ITO[0], label=kind)  # fmt: skip
         axis.set(xlabel="FLOPs of a run", ylim=(-0.1, 1.05), title=name)
         style.flops_axis(axis.xaxis)
