@@ -174,7 +174,8 @@ def at_levels(store: Store, method: str, width: int, horizon: int = USUAL) -> pd
 
 def along(store: Store, rows: pd.DataFrame, shares: Array) -> Array:
     """Validation losses (rows, shares) of runs at these shares of their tokens, the column d."""
-    curves = dict(list(store.curves.dropna(subset="val_loss").groupby("run_id")))
+    logged = store.curves[store.curves["run_id"].isin(rows["run_id"])].dropna(subset="val_loss")
+    curves = dict(list(logged.groupby("run_id")))
     found = np.empty((len(rows), len(shares)))
     for place, (run_id, d) in enumerate(zip(rows["run_id"], rows["d"], strict=True)):
         curve = curves[run_id]
