@@ -140,6 +140,9 @@ class AtScale(Quantity):
     def of(self, store: Store) -> Sample:
         return self.choose(store.study["scale"]).of(store)
 
+    def __call__(self, store: Store) -> Interval:
+        return self.choose(store.study["scale"])(store)
+
 
 @dataclass(frozen=True)
 class Function(Quantity):
@@ -306,3 +309,25 @@ def speedup(baseline: str, method: str, accounting: Accounting) -> Quantity:
 
 def _over(values: Sequence[float]) -> float:
     return values[0] / values[1] if values[1] else math.nan
+
+
+@dataclass(frozen=True)
+class OfRows(Quantity):
+    """A statistic of a table that has a column ``seed``."""
+
+    read: Callable[[Store], pd.DataFrame]
+    statistic: Callable[[pd.DataFrame], float]
+
+    def of(self, store: Store) -> Sample:
+        rows = self.read(store)
+        return Sample(
+            frozenset(map(int, rows["seed"])),
+            lambda drawn: float(self.statistic(rows[rows["seed"].isin(list(drawn))])),
+        )
+
+
+def of_rows(
+    read: Callable[[Store], pd.DataFrame], statistic: Callable[[pd.DataFrame], float]
+) -> Quantity:
+    """A statistic, such as a fit's, of the rows of any seeds in a table with a column ``seed``."""
+    return OfRows(read, statistic)

@@ -9,6 +9,15 @@ import pytest
 from unread import planned, setting
 
 from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.measure.maps import (
+    Compared,
+    Plane,
+    batch_shift,
+    given_up,
+    map_of,
+    rate_shift,
+    read,
+)
 from mugrow.analysis.read.store import Store
 from mugrow.bench.spec import ModelSpec, canonical_json
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
@@ -22,26 +31,15 @@ from mugrow.sweeps.recipes.papers.warmstarting.claims import (
     peak_ratio,
     scratch,
     shrunk,
-    spectra,
-    unshrunk_minus_worst,
+    steps_of,
     warm,
-    watched,
-)
-from mugrow.sweeps.recipes.papers.warmstarting.maps import (
-    Plane,
-    batch_shift,
-    given_up,
-    map_of,
-    over_pairs,
-    rate_shift,
-    read,
 )
 from mugrow.sweeps.recipes.papers.warmstarting.paper import PAPER
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     for seeds in ("SEEDS", "MAP_SEEDS", "WATCHED_SEEDS"):
-        monkeypatch.setattr(warmstarting, seeds, range(1))
+        monkeypatch.setitem(getattr(warmstarting, seeds), "cpu", range(1))
     monkeypatch.setitem(warmstarting.LOG2_LR, "cpu", (0, 1))
     monkeypatch.setitem(warmstarting.BATCHES, "cpu", (0.5, 1))
     model = ModelSpec(width=32, depth=2, head_size=16, context=16, positions="rope")
@@ -55,11 +53,12 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
         map_of(warm((1, 2))): 64,
     }
     for name in (scratch(1), warm(ABLATED)):
-        assert list(watched(store, name, "spectral")["step"]) == [1, 4, 10, 20]
+        assert list(steps_of(store, name, "spectral")["step"]) == [1, 4, 10, 20]
         assert list(gradients(store, name)["step"]) == [10, 20]
         assert (gradients(store, name)["value"] > 0).all()
     # one step of warm-up after the start, scratch's largest singular value is the smaller
-    first = {name: spectra(store, name)["value"].iloc[0] for name in (scratch(1), warm(ABLATED))}
+    names = (scratch(1), warm(ABLATED))
+    first = {name: steps_of(store, name, "spectral")["value"].iloc[0] for name in names}
     assert first[scratch(1)] < first[warm(ABLATED)] < 3 * first[scratch(1)]
 
 
@@ -69,7 +68,7 @@ def test_every_scale_can_be_planned_sources_first(scale, runs):
 
 
 def test_cells_of_a_map_have_equal_tokens_and_a_source_of_the_same_budget():
-    nodes = list(warmstarting.map_runs(setting(PAPER)))
+    nodes = list(PAPER.figures["W1"].runs(setting(PAPER)))
     assert {node.role for node in nodes} == {"proxy"}
     assert {node.spec.tokens for node in nodes} == {64 * 512}
     sources = {node.source.spec for node in nodes if node.source}
@@ -80,7 +79,7 @@ def test_cells_of_a_map_have_equal_tokens_and_a_source_of_the_same_budget():
 
 def test_baselines_are_runs_of_nanolm_and_what_is_watched_begins_like_the_whole_run():
     given = setting(PAPER)
-    ours = {n.spec.run_id for n in warmstarting.pair_runs(given) if n.source is None}
+    ours = {n.spec.run_id for n in PAPER.figures["W2"].runs(given) if n.source is None}
     assert ours <= {node.spec.run_id for node in nanolm.law_runs(given)}
     whole = {node.spec for node in warmstarting.watched_runs(given)}
     seen = [node.spec for one in warmstarting.observed(given) for node in one.nodes]
@@ -175,19 +174,25 @@ def test_maps_are_read_by_batch_and_rate():
     found = read(planted(shift=1.0), scratch(1))
     assert found.loss.shape == (3, 3, 7)
     np.testing.assert_allclose(found.loss[0], plane(-6.0, 256).loss)
-    pairs = [(scratch(0.5), scratch(1)), (scratch(1), scratch(2))]
-    assert over_pairs(planted(shift=0.5), pairs, rate_shift).value == pytest.approx(0.5)
+    shifts = [
+        Compared(scratch(small), scratch(large), rate_shift)(planted(shift=0.5))
+        for small, large in ((0.5, 1), (1, 2))
+    ]
+    assert [one.value for one in shifts] == pytest.approx([0.5, 0.5])
+    assert [one.n for one in shifts] == [3, 3]
 
 
 def test_gradients_count_from_the_end_of_the_warm_up():
     store = planted(restless=1.1)
-    assert peak_ratio(store, gradients).value == pytest.approx(1.1)
-    assert peak_ratio(store, spectra).value == pytest.approx(1.1)
+    assert peak_ratio("gradient")(store).value == pytest.approx(1.1)
+    assert peak_ratio("spectral")(store).value == pytest.approx(1.1)
     assert len(gradients(store, from_scratch(ABLATED))) == 3 * 19
 
 
 def test_the_unshrunk_is_compared_with_the_worst_of_the_others():
-    assert unshrunk_minus_worst(planted(unshrunk=0.1)).value == pytest.approx(0.1 - 0.02)
+    claims = [one for one in PAPER.figures["W3"].claims if one.name == "unshrunk-worst"]
+    (row,) = ledger(claims, planted(unshrunk=0.1))
+    assert row["value"] == pytest.approx(0.1 - 0.02)
 
 
 GOOD = planted()

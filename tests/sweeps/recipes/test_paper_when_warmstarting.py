@@ -1,6 +1,7 @@
 """Growth factors and tokens per parameter end to end on tiny models, and measures on planted losses
 whose best factor, break-even and exponents are known."""
 
+import json
 import math
 from dataclasses import replace
 from functools import cache
@@ -12,41 +13,40 @@ import pytest
 from mugrow.analysis.figures import style
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.store import Store
+from mugrow.bench.arm import factors_json
 from mugrow.bench.model import count
 from mugrow.bench.spec import DataSpec, canonical_json
 from mugrow.sweeps.paper import Setting, experiment
 from mugrow.sweeps.plan import depends
 from mugrow.sweeps.recipes.papers import paper
-from mugrow.sweeps.recipes.papers.when_warmstarting import figures as when_warmstarting_figures
-from mugrow.sweeps.recipes.papers.when_warmstarting import runs as when_warmstarting_runs
+from mugrow.sweeps.recipes.papers.when_warmstarting import claims, figures, tables
+from mugrow.sweeps.recipes.papers.when_warmstarting import paper as recipe
 from mugrow.sweeps.recipes.papers.when_warmstarting.claims import (
     GROWN,
-    TARGET,
+    LARGE,
+    best_factor,
+    exponent,
     foretold,
+    gain,
+    sized,
     transferred,
 )
-from mugrow.sweeps.recipes.papers.when_warmstarting.horizons import (
+from mugrow.sweeps.recipes.papers.when_warmstarting.paper import PAPER
+from mugrow.sweeps.recipes.papers.when_warmstarting.tables import (
     CLONE,
+    HORIZONS,
     NET2NET,
     SCRATCH,
+    SIZES,
     SZP,
-    best_factor,
-    by_shrink,
-    exponent,
-    fall,
     finals,
     front,
-    furthest,
-    gain,
-    gains,
     ladder,
     law,
     means,
-    minus,
-    targets,
+    named,
+    of_arms,
 )
-from mugrow.sweeps.recipes.papers.when_warmstarting.paper import PAPER
-from mugrow.sweeps.recipes.papers.when_warmstarting.runs import SIZES
 
 DATA = DataSpec(corpus="words", corpus_sha256="0")
 
@@ -89,22 +89,36 @@ def test_the_recipe_runs_end_to_end(monkeypatch, reproduced):
     """One seed, one rate in the grid, on runs of one to forty steps."""
     few = replace(
         SIZES["cpu"], factors={16: (4, 8)}, held_out=(12, 8), shrunk=(16, (8,)),
-        ladder={8: (4, (5, 20)), 16: (8, (5, 20))},
+        ladder={8: (4, HORIZONS), 16: (8, (5, 20))},
     )  # fmt: skip
-    monkeypatch.setattr(when_warmstarting_runs, "SIZES", {"cpu": few})
-    monkeypatch.setattr(when_warmstarting_runs, "FACTORS_AT", {"cpu": (20,)})
-    for seeds in ("SEEDS", "FEWER_SEEDS"):
-        monkeypatch.setattr(when_warmstarting_runs, seeds, range(1))
-    monkeypatch.setattr(when_warmstarting_figures, "RESAMPLES", 30)
-    monkeypatch.setattr(when_warmstarting_runs, "LOG2_LR", (0, 1))
-    monkeypatch.setattr(when_warmstarting_runs, "BATCHES", (1,))
+    monkeypatch.setitem(SIZES, "cpu", few)
+    monkeypatch.setitem(recipe.FACTORS_AT, "cpu", (20,))
+    for seeds in (recipe.SEEDS, recipe.FEWER_SEEDS):
+        monkeypatch.setitem(seeds, "cpu", range(1))
+    monkeypatch.setattr(figures, "RESAMPLES", 30)
+    monkeypatch.setattr(recipe, "LOG2_LR", (0, 1))
+    monkeypatch.setattr(recipe, "BATCHES", (1,))
     assert paper("when-warmstarting") is PAPER
     model = replace(PAPER.bases["cpu"](DATA, 256).model, context=16)
     ran = reproduced(PAPER, model=model, base=model, steps=30)
     rows = finals(ran)
-    assert set(rows["method"]) == {SCRATCH, SZP, NET2NET, CLONE}
-    assert len(targets(ran)) == 1
-    assert rows.loc[rows["method"] == SCRATCH, "g"].eq(1).all()
+    said = rows["factors"].map(json.loads)
+    assert {one["method"] for one in said} == {SCRATCH, SZP, NET2NET, CLONE}
+    assert [one["method"] == SCRATCH for one in said] == rows["g"].eq(1).tolist()
+
+
+@pytest.mark.parametrize("scale", SIZES)
+def test_a_rung_of_the_ladder_is_grown_by_the_factor_nearest_to_two(scale):
+    model = PAPER.bases[scale](DATA, {"paper": 50_688}.get(scale, 256)).model
+
+    def away(width, source):
+        g = count(replace(model, width=width))[0] / count(replace(model, width=source))[0]
+        return abs(math.log(g / 2))
+
+    sizes = SIZES[scale]
+    for width, (source, _) in sizes.ladder.items():
+        others = {*sizes.factors.get(width, ()), *dict([sizes.shrunk]).get(width, ())}
+        assert all(away(width, source) <= away(width, other) for other in others)
 
 
 # --- planted losses ----------------------------------------------------------------------------
@@ -135,9 +149,10 @@ def facts():
         log_g = math.log(n / sizes[source]) if source else 0.0
         loss = scratch_loss(n, step * spec.batch_tokens) + 1e-3 * spec.seed
         row = {
-            "run_id": run_id, "arm": run.arm, "role": run.role, "seed": spec.seed,
-            "status": "finished", "width": spec.model.width, "params": n, "tokens": spec.tokens,
-            "lr": spec.hyper.lr, "batch_tokens": spec.batch_tokens, "spec": canonical_json(spec),
+            "run_id": run_id, "arm": run.arm, "factors": factors_json(run.arm),
+            "role": run.role, "seed": spec.seed, "status": "finished",
+            "width": spec.model.width, "params": n, "tokens": spec.tokens, "lr": spec.hyper.lr,
+            "batch_tokens": spec.batch_tokens, "spec": canonical_json(spec),
             "source_run_id": source, "flops_tuning": 0.0, "flops_6nd": 6.0 * n * spec.tokens,
         }  # fmt: skip
         found.append((run, log_g, step, loss, row))
@@ -186,51 +201,65 @@ def good():
 
 
 def verdicts(store, *names):
-    claims = {claim.name: claim for claim in PAPER.claims(PAPER.figures)}
-    return {row["claim"]: row for row in ledger([claims[name] for name in names], store)}
+    every = {claim.name: claim for claim in PAPER.claims(PAPER.figures)}
+    return {row["claim"]: row for row in ledger([every[name] for name in names], store)}
 
 
 def test_the_parabola_of_a_target_is_found():
     store = good()
-    small, large = targets(store)
-    assert (small, large) == (14_784, 26_784)
-    assert best_factor(store, SZP, large).value == pytest.approx(2, rel=1e-3)
-    assert best_factor(store, SZP, large, "break_even_g").value == pytest.approx(4, rel=1e-3)
-    assert (best_factor(store, SZP, large).n, best_factor(store, NET2NET, large).n) == (4, 3)
+    small, large = SIZES["cpu"].factors
+    assert (small, large) == (16, 24)
+    assert best_factor(large)(store).value == pytest.approx(2, rel=1e-3)
+    even = best_factor(large, quantity="break_even_g")(store)
+    assert even.value == pytest.approx(4, rel=1e-3)
+    assert (best_factor(large)(store).n, best_factor(large, NET2NET)(store).n) == (4, 3)
     early = 2 ** (1 + 0.5 * 5 / 6)
-    assert fall(store, SZP, large).value == pytest.approx(early - 2, rel=0.01)
-    assert best_factor(planted(best=math.log(1.5)), SZP, small).value == pytest.approx(1.5, 1e-3)
-    other = math.log(3)
-    open_end = best_factor(planted(best=other), SZP, small, "break_even_g")
+    fall = best_factor(large, level=0) - best_factor(large)
+    assert fall(store).value == pytest.approx(early - 2, rel=0.01)
+    assert best_factor(small)(planted(best=math.log(1.5))).value == pytest.approx(1.5, 1e-3)
+    open_end = best_factor(small, quantity="break_even_g")(planted(best=math.log(3)))
     assert math.isinf(open_end.value)  # 9, and its smallest source is 5.8 times smaller
 
 
 def test_methods_and_shrink_factors_are_compared_at_common_sources():
     store = good()
-    small, large = targets(store)
+    small, large = 14_784, 26_784
     log_g = np.log(large / np.array([2_544, 5_856, 9_936, 14_784]))
     from_smallest = szp(log_g[0], 20, 1.0, BEST, 0, 0.1)
-    assert furthest(store, SZP, large).value == pytest.approx(from_smallest)
+    assert sized(claims.furthest)(store).value == pytest.approx(from_smallest)
     want = np.mean(0.05 * log_g - szp(log_g, 20, 1.0, BEST, 0, 0.1))
-    assert minus(store, NET2NET, SZP, large).value == pytest.approx(want)
+    minus = sized(claims.net2net_minus_szp)(store)
+    assert (minus.value, minus.n) == (pytest.approx(want), 3)
     twice = math.log(small / 5_856)
     want = szp(twice, 20, 1.0, BEST, 0, 0.1) - 0.05
-    assert minus(store, SZP, CLONE, small).value == pytest.approx(want)
-    found = by_shrink(store)
-    assert [round(g, 2) for g in found] == [1.49, 2.52]
-    assert {tuple(of) for of in found.values()} == {(0.2, 0.4, 0.6, 0.8, 1.0)}
+    assert sized(claims.szp_minus_clone)(store).value == pytest.approx(want)
+    titles = [axis.get_title() for axis in PAPER.figures["F4"].draw(store).axes]
+    assert titles == ["g = 1.49", "g = 2.52"]
     worst = verdicts(store, "unshrunk-worst")["unshrunk-worst"]
     assert worst["value"] == pytest.approx(0.1 * (0.36 - 0.16))
 
 
 def test_the_ladder_is_of_sources_near_one_half():
     rows = ladder(good(), SZP)
-    assert rows.groupby("n")["source"].unique().map(list).tolist() == [[4], [8], [8], [16], [20]]
-    assert sorted(gains(good(), 30).index) == [5_856, 9_936, 14_784]
+    sources = rows["factors"].map(lambda text: json.loads(text)["source"])
+    assert sources.groupby(rows["n"]).unique().map(list).tolist() == [[4], [8], [8], [16], [20]]
+    assert len(ladder(good(), SZP, held_out=True)) == 4
+    assert len(ladder(good(), SZP, held_out=False)) == 4 * 15
     want = [
         -szp(math.log(g), 10, 1.0, BEST, 0, 0.1) for g in (5856 / 2544, 9936 / 5856, 14784 / 5856)
     ]
-    assert gain(good(), 10) == pytest.approx(dict.fromkeys(range(4), np.mean(want)))
+    found = gain(10)(good())
+    assert (found.value, found.n) == (pytest.approx(np.mean(want)), 4)
+
+
+def test_losses_along_training_are_of_seeds_that_have_every_source():
+    store = good()
+    rows = tables.at_levels(store, NET2NET, 24)
+    assert set(rows["seed"]) == {0, 1, 2}
+    assert (rows["g"].nunique(), len(rows)) == (5, 3 * 5 * 8)
+    last = rows[rows["g"] == 1].groupby("seed")["loss"].last()
+    scratch = of_arms(store, [named(SCRATCH, 24)]).set_index("seed")["loss"]
+    assert last.tolist() == pytest.approx(scratch[last.index].tolist())
 
 
 def test_fronts_and_laws():
@@ -249,18 +278,18 @@ def test_exponents_are_of_the_front():
     store = good()
     loss = 30 * (store.runs["flops_6nd"]) ** -0.067
     sloped = replace(store, runs=store.runs.assign(final_val_loss=loss))
-    assert exponent(sloped, SCRATCH, "loss").value == pytest.approx(-0.067)
-    n, d = (exponent(sloped, SCRATCH, quantity).value for quantity in "nd")
+    assert exponent(SCRATCH, "loss")(sloped).value == pytest.approx(-0.067)
+    n, d = (exponent(SCRATCH, quantity)(sloped).value for quantity in "nd")
     assert n + d == pytest.approx(1)
 
 
 def test_rank_correlations():
-    assert transferred(good(), TARGET).value == pytest.approx(1)
-    assert foretold(good(), GROWN, 0.5).value == pytest.approx(1)
+    assert transferred(LARGE)(good()).value == pytest.approx(1)
+    assert foretold(GROWN, 0.5)(good()).value == pytest.approx(1)
     odd = planted(reverse=True)
-    assert transferred(odd, TARGET).value == pytest.approx(-1)
-    assert transferred(odd, TARGET, "Kendall").value == pytest.approx(-1)
-    assert foretold(odd, GROWN, 0.5).value == pytest.approx(-1)
+    assert transferred(LARGE)(odd).value == pytest.approx(-1)
+    assert transferred(LARGE, "Kendall")(odd).value == pytest.approx(-1)
+    assert foretold(GROWN, 0.5)(odd).value == pytest.approx(-1)
 
 
 def test_verdicts_come_out_both_ways():
@@ -285,7 +314,7 @@ def test_verdicts_come_out_both_ways():
 
 @pytest.mark.parametrize("name", PAPER.figures)
 def test_figures_draw_what_was_planted(name, monkeypatch):
-    monkeypatch.setattr(when_warmstarting_figures, "RESAMPLES", 30)
+    monkeypatch.setattr(figures, "RESAMPLES", 30)
     figure = style.drawn(lambda: PAPER.figures[name].draw(good()))
     titles = " ".join(axes.get_title(loc) for axes in figure.axes for loc in ("left", "center"))
     if name == "F2":

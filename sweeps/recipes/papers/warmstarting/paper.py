@@ -22,18 +22,19 @@ seeds at ``paper`` are ours, as are context, head size and tokens; widths, batch
 schedule are those of the authors' repository.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
+from mugrow.analysis.measure.maps import map_of
+from mugrow.bench.arm import ArmName
 from mugrow.bench.schedule import cooldown_start
-from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.bench.spec import ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
-from mugrow.sweeps.plan import SOURCE_DATA_SEEDS
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.warmstarting import claims, figures
 from mugrow.sweeps.recipes.papers.warmstarting.claims import (
@@ -42,142 +43,108 @@ from mugrow.sweeps.recipes.papers.warmstarting.claims import (
     SERIES,
     SHRINK,
     SHRINKS,
+    WARMUP,
     Pair,
     scratch,
     shrunk,
     warm,
 )
-from mugrow.sweeps.recipes.papers.warmstarting.maps import map_of
 
-SEEDS, MAP_SEEDS, WATCHED_SEEDS = range(5), range(3), range(3)
+SEEDS, MAP_SEEDS, WATCHED_SEEDS = (
+    dict.fromkeys(("cpu", "gpu", "paper"), range(count)) for count in (5, 3, 3)
+)
 MAP_STEPS = {"cpu": 0.16, "gpu": 0.16, "paper": 1.0}  # of the run's, at its batch
+SMALL_BATCHES, SMALL_LOG2_LR = (0.5, 1, 2), (-2, -1, 0, 1, 2, 3)
 BATCHES = {  # over the run's
-    "cpu": (0.5, 1, 2),
-    "gpu": (0.5, 1, 2),
+    "cpu": SMALL_BATCHES,
+    "gpu": SMALL_BATCHES,
     "paper": (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8),
 }
 PAPER_LR = 3e-3
 LOG2_LR = {  # around the run's
-    "cpu": (-2, -1, 0, 1, 2, 3),
-    "gpu": (-2, -1, 0, 1, 2, 3),
+    "cpu": SMALL_LOG2_LR,
+    "gpu": SMALL_LOG2_LR,
     "paper": tuple(np.log2([1e-4 / PAPER_LR, 3e-4 / PAPER_LR, 1 / 3, 1, 10 / 3, 10])),
 }
 WATCHED_AT = (0.0, 0.05, 0.2, 0.5)  # of the steps, beside the end; the first step at least
-SLIMPAJAMA = Text(
-    "hf:cerebras/SlimPajama-627B", "hf:gpt2", val_tokens=2**20, vocab_size=50_257
+SLIMPAJAMA = Text("hf:cerebras/SlimPajama-627B", "hf:gpt2", 2**20, 50_257)
+
+# the second of the authors' smallest ladder, three layers of width 64, at 20 tokens a parameter;
+# the batch is the middle one of theirs
+paper_scale = bases.published(
+    ModelSpec(width=64, depth=3, head_size=16, context=1024, positions="rope"),
+    lr=PAPER_LR, parametrization="mup", batch_sequences=128, steps=1024, log_every=32,
+    schedule=ScheduleSpec(warmup=WARMUP["paper"], cooldown=0.2),
 )  # fmt: skip
 
 
-def paper_scale(data: DataSpec, vocabulary: int) -> RunSpec:
-    """The second of the authors' smallest ladder, three layers of width 64, at 20 tokens a
-    parameter; the batch is the middle one of theirs."""
-    model = ModelSpec(
-        width=64, depth=3, head_size=16, context=1024, positions="rope", vocab_size=vocabulary
-    )
-    return RunSpec(
-        model=model,
-        base=model,
-        parametrization="mup",
-        hyper=HyperSpec(lr=PAPER_LR, init_std=0.02),
-        schedule=ScheduleSpec(warmup=0.01, cooldown=0.2),
-        data=data,
-        batch_sequences=128,
-        steps=1024,
-        seed=0,
-        data_seed=0,
-        log_every=32,
-    )
-
-
-def sized(run: RunSpec, times: float, seed: int) -> RunSpec:
-    model = replace(run.model, width=round(run.model.width * times))
-    return replace(run, model=model, seed=seed, data_seed=seed)
-
-
-def source(run: RunSpec, times: float, seed: int, arm: str = "source") -> Node:
+def source(small: RunSpec, arm: ArmName | None = None) -> Node:
     """A small model before its cool-down."""
-    spec = sized(run, times, seed)
-    stop = cooldown_start(spec.schedule, spec.steps)
-    return Node(replace(spec, data_seed=seed + SOURCE_DATA_SEEDS, stop_step=stop), arm)
+    node = source_of(small, stop_step=cooldown_start(small.schedule, small.steps))
+    return replace(node, arm=arm or node.arm)
 
 
-def begun(run: RunSpec, pair: Pair, seed: int, shrink: float = SHRINK) -> Node:
-    """A model warmstarted."""
+def from_random(setting: Setting, seed: int, times: float = ABLATED[1]) -> Node:
+    return Node(setting.spec(seed, times), scratch(times))
+
+
+def warmstarted(setting: Setting, seed: int, pair: Pair = ABLATED, shrink: float = SHRINK) -> Node:
     arm = shrunk(shrink) if pair == ABLATED else warm(pair)
-    target = sized(run, pair[1], seed)
-    return grown(source(run, pair[0], seed), target, arm, "szp", shrink=shrink)
-
-
-def drawn(run: RunSpec, times: float, seed: int) -> Node:
-    """A model from scratch."""
-    return Node(sized(run, times, seed), scratch(times))
+    small = source(setting.spec(seed, pair[0]))
+    return grown(small, setting.spec(seed, pair[1]), arm, "szp", shrink=shrink)
 
 
 def map_cells(setting: Setting, run: RunSpec) -> Iterator[RunSpec]:
     """A run at every batch and rate, all on as many tokens."""
     for size in BATCHES[setting.scale]:
         steps = round(run.steps / size)
+        sequences = round(run.batch_sequences * size)
         for away in LOG2_LR[setting.scale]:
-            yield replace(
-                run,
-                hyper=replace(run.hyper, lr=run.hyper.lr * 2.0**away),
-                batch_sequences=round(run.batch_sequences * size),
-                steps=steps,
-                log_every=steps,
-            )
+            hyper = replace(run.hyper, lr=run.hyper.lr * 2.0**away)
+            yield replace(run, hyper=hyper, batch_sequences=sequences, steps=steps, log_every=steps)
 
 
-def map_runs(setting: Setting) -> Iterator[Node]:
-    run = replace(setting.run, steps=round(setting.run.steps * MAP_STEPS[setting.scale]))
-    series = SERIES[setting.scale]
-    for seed in MAP_SEEDS:
-        for times in series:
-            for spec in map_cells(setting, sized(run, times, seed)):
-                yield Node(spec, map_of(scratch(times)), role="proxy")
-        for pair in pairwise(series):
-            small = source(run, pair[0], seed, "source of a map")
-            for spec in map_cells(setting, sized(run, pair[1], seed)):
-                node = grown(small, spec, map_of(warm(pair)), "szp", shrink=SHRINK)
-                yield replace(node, role="proxy")
+def map_runs(setting: Setting, seed: int) -> Iterator[Node]:
+    steps = round(setting.run.steps * MAP_STEPS[setting.scale])
+    sized = {times: setting.spec(seed, times, steps=steps) for times in SERIES[setting.scale]}
+    for times, run in sized.items():
+        for spec in map_cells(setting, run):
+            yield Node(spec, map_of(scratch(times)), role="proxy")
+    for pair in pairwise(sized):
+        small = source(sized[pair[0]], ArmName("source of a map", part="source", of="map"))
+        for spec in map_cells(setting, sized[pair[1]]):
+            node = grown(small, spec, map_of(warm(pair)), "szp", shrink=SHRINK)
+            yield replace(node, role="proxy")
 
 
-def pair_runs(setting: Setting) -> Iterator[Node]:
-    for seed in SEEDS:
-        for times in sorted({pair[1] for pair in PAIRS}):
-            yield drawn(setting.run, times, seed)
-        for pair in PAIRS:
-            yield begun(setting.run, pair, seed)
+def pair_runs(setting: Setting, seed: int) -> Iterator[Node]:
+    for times in sorted({pair[1] for pair in PAIRS}):
+        yield from_random(setting, seed, times)
+    for pair in PAIRS:
+        yield warmstarted(setting, seed, pair)
 
 
-def shrink_runs(setting: Setting) -> Iterator[Node]:
-    for seed in SEEDS:
-        yield drawn(setting.run, ABLATED[1], seed)
-        for shrink in SHRINKS:
-            yield begun(setting.run, ABLATED, seed, shrink)
+def shrink_runs(setting: Setting, seed: int) -> Iterable[Node]:
+    varied = (warmstarted(setting, seed, shrink=shrink) for shrink in SHRINKS)
+    return (from_random(setting, seed), *varied)
 
 
 def watched_runs(setting: Setting) -> Iterator[Node]:
-    for seed in WATCHED_SEEDS:
-        yield drawn(setting.run, ABLATED[1], seed)
-        yield begun(setting.run, ABLATED, seed)
+    for seed in WATCHED_SEEDS[setting.scale]:
+        yield from (from_random(setting, seed), warmstarted(setting, seed))
 
 
 def observed(setting: Setting) -> Iterator[Judged]:
     for node in watched_runs(setting):
-        steps = node.spec.steps
-        for step in sorted({max(1, round(share * steps)) for share in WATCHED_AT}):
-            yield judged(stopped(node, step), node.arm)
-        yield judged(node, node.arm)
+        stops = sorted({max(1, round(share * node.spec.steps)) for share in WATCHED_AT})
+        for seen in (*(stopped(node, step) for step in stops), node):
+            yield Judged(node.arm, (seen,), node.spec.data, "observe")
 
 
 def stopped(node: Node, step: int) -> Node:
     """The beginning of a run."""
-    spec = replace(node.spec, stop_step=step)
-    return replace(node, spec=spec, arm=f"{node.arm}, stopped", role="branch")
-
-
-def judged(node: Node, arm: str) -> Judged:
-    return Judged(arm, (node,), node.spec.data, "observe")
+    arm = ArmName(f"{node.arm}, stopped", **node.factors, part="stopped")
+    return replace(node, spec=replace(node.spec, stop_step=step), arm=arm, role="branch")
 
 
 PAPER = Paper(
@@ -185,15 +152,15 @@ PAPER = Paper(
     arxiv="2411.07340",
     title="Warmstarting for Scaling Language Models",
     summary="rate and batch retained, speed-up and stability of shrink, zero-pad and perturb",
-    bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": paper_scale},
-    corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": SLIMPAJAMA}},
+    bases=bases.scales(paper_scale),
+    corpora=bases.one_text(SLIMPAJAMA),
     figures={
         "W1": PaperFigure(
             "Loss over learning rate and batch, from scratch and warmstarted",
             "Mean final validation loss above the lowest of the same map, all cells on equal "
             "tokens. A star marks the lowest; a circle, the small model’s, which the larger should "
             "keep. Above from scratch, below warmstarted from the width before; darker is worse.",
-            map_runs,
+            each_seed(MAP_SEEDS, map_runs),
             figures.draw_maps,
             claims.W1,
         ),
@@ -202,7 +169,7 @@ PAPER = Paper(
             "Mean validation loss with a band from the lowest to the highest seed, against tokens "
             "(left; with the source for free, FLOPs would look the same) and FLOPs with the "
             "source’s added (right). A row for each target.",
-            pair_runs,
+            each_seed(SEEDS, pair_runs),
             figures.draw_pairs,
             claims.W2,
         ),
@@ -210,7 +177,7 @@ PAPER = Paper(
             "The shrink factor",
             f"Warmstarted {warm(ABLATED)}. Left, validation loss against tokens; right, what the "
             "end differs from scratch’s by, whiskers are intervals over seeds, the lowest starred.",
-            shrink_runs,
+            each_seed(SEEDS, shrink_runs),
             figures.draw_shrinks,
             claims.W3,
         ),

@@ -5,49 +5,141 @@ is the largest grown from several sources. Numbers are those of the authors' ana
 sections and figure numbers are not at hand.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+import math
+from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 from scipy.stats import kendalltau, spearmanr
 
-from mugrow.analysis.measure.claims import Claim
-from mugrow.analysis.measure.measured import arm, difference, over_seeds
+from mugrow.analysis.laws.fit import fit
+from mugrow.analysis.laws.growth_factor import FORM as GROWTH_FACTOR
+from mugrow.analysis.laws.growth_factor import levels_of
+from mugrow.analysis.measure.claims import claim, untestable
+from mugrow.analysis.measure.maps import Compared, map_of
+from mugrow.analysis.measure.measured import arm
+from mugrow.analysis.measure.quantity import (
+    PerSeed,
+    Quantity,
+    at_scale,
+    final,
+    highest,
+    lowest,
+    mean,
+    of_rows,
+    speedup,
+)
 from mugrow.analysis.measure.savings import Accounting
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Array, Interval, student_interval
-from mugrow.sweeps.recipes.papers.warmstarting.maps import map_of, read
-from mugrow.sweeps.recipes.papers.when_warmstarting.horizons import (
+from mugrow.analysis.stats import Array
+from mugrow.bench.arm import ArmName
+from mugrow.sweeps.recipes.papers.when_warmstarting import tables
+from mugrow.sweeps.recipes.papers.when_warmstarting.tables import (
     CLONE,
+    HORIZONS,
     NET2NET,
     SCRATCH,
+    SHRINKS,
     SZP,
-    best_factor,
-    best_gain,
-    error_percent,
-    exponent,
-    fall,
-    furthest,
-    gain,
-    minus,
-    sooner,
-    steeper,
-    targets,
-    unshrunk,
+    Sizes,
+    named,
 )
 
-Claims = tuple[Claim[Store], ...]
-BASE, TARGET, GROWN = "small, scratch", "large, scratch", "large, SZP"
+SMALL = ArmName("small, scratch", method=SCRATCH, size="small")
+LARGE = ArmName("large, scratch", method=SCRATCH, size="large")
+GROWN = ArmName("large, SZP", method=SZP, size="large")
 CORRELATIONS = {"Spearman": spearmanr, "Kendall": kendalltau}
 HALFWAY = 0.5
 
 
-def larger(store: Store) -> int:
-    """The parameters of the larger target."""
-    return targets(store)[-1]
+def sized(choose: Callable[[Sizes], Quantity]) -> Quantity:
+    return at_scale(lambda scale: choose(tables.SIZES[scale]))
 
 
-# --- rank correlations -------------------------------------------------------------------------
+def gain(horizon: int) -> Quantity:
+    """Of SZP over scratch, mean of the sizes that have runs at every horizon, nats."""
+
+    def of(sizes: Sizes) -> Quantity:
+        whole = [(n, small) for n, (small, at) in sizes.ladder.items() if at == HORIZONS]
+        scratch = mean(*(named(SCRATCH, width, 0, horizon) for width, _ in whole))
+        return scratch - mean(*(named(SZP, width, small, horizon) for width, small in whole))
+
+    return sized(of)
+
+
+def sooner(accounting: Accounting) -> Quantity:
+    """Of the larger target grown by about two."""
+
+    def of(sizes: Sizes) -> Quantity:
+        szp = named(SZP, sizes.larger, sizes.ladder[sizes.larger][0])
+        return speedup(named(SCRATCH, sizes.larger), szp, accounting)
+
+    return sized(of)
+
+
+def best_factor(
+    width: int, method: str = SZP, level: int = -1, quantity: str = "optimum_g"
+) -> Quantity:
+    """``optimum_g`` or ``break_even_g`` at one of the levels of compute, 0 the first and -1 the
+    last; nan where the parabola has none, infinite above the largest factor."""
+
+    def of_level(rows: pd.DataFrame) -> float:
+        points = {name: rows[name].to_numpy(float) for name in ("g", "c", "loss")}
+        return float(getattr(levels_of(fit(GROWTH_FACTOR, points))[level], quantity))
+
+    return of_rows(lambda store: tables.at_levels(store, method, width), of_level)
+
+
+def furthest(sizes: Sizes) -> Quantity:
+    """Final loss grown from the smallest source minus that of scratch."""
+    scratch, smallest, *_ = sizes.varied(SZP, sizes.larger)
+    return final(smallest) - final(scratch)
+
+
+def best_gain(sizes: Sizes) -> Quantity:
+    """The lowest loss of Net2Net over growth factors minus that of scratch."""
+    scratch, *grown = sizes.varied(NET2NET, sizes.larger)
+    return lowest(*grown) - final(scratch)
+
+
+def net2net_minus_szp(sizes: Sizes) -> Quantity:
+    net2net, szp = (mean(*sizes.varied(one, sizes.larger)[1:]) for one in (NET2NET, SZP))
+    return net2net - szp
+
+
+def szp_minus_clone(sizes: Sizes) -> Quantity:
+    width, (half, *_) = sizes.shrunk
+    return final(named(SZP, width, half)) - final(named(CLONE, width, half))
+
+
+def unshrunk(sizes: Sizes) -> Quantity:
+    """Final loss at a shrink factor of 1 minus the highest at any other, mean over sources."""
+    width, sources = sizes.shrunk
+    *others, whole = (
+        mean(*(named(SZP, width, source, shrink=shrink) for source in sources))
+        for shrink in SHRINKS
+    )
+    return whole - highest(*others)
+
+
+def exponent(method: str, quantity: str) -> Quantity:
+    """Of ``loss``, ``n`` or ``d`` against compute along the front, without the largest size."""
+    return of_rows(
+        lambda store: tables.ladder(store, method, held_out=False),
+        lambda rows: tables.line(tables.means(rows), quantity).exponent,
+    )
+
+
+def error_percent(method: str) -> Quantity:
+    """Of the law's prediction for the size held out; positive where it says too much."""
+
+    def error(rows: pd.DataFrame) -> float:
+        largest = tables.largest(rows)
+        end = tables.means(rows[largest]).iloc[0]
+        found = tables.law(tables.means(rows[~largest]), predict=[[end["n"], end["d"]]]).predictions
+        return 100 * (found[0].loss / end["loss"] - 1) if found else math.nan
+
+    return of_rows(lambda store: tables.ladder(store, method), error)
 
 
 def correlation(one: Array, other: Array, kind: str = "Spearman") -> float:
@@ -58,213 +150,178 @@ def correlation(one: Array, other: Array, kind: str = "Spearman") -> float:
     return float(CORRELATIONS[kind](one[both], other[both]).statistic)
 
 
-def transferred(store: Store, name: str, kind: str = "Spearman") -> Interval:
+def transferred(name: ArmName, kind: str = "Spearman") -> Quantity:
     """Of the small model's map with another's, of mean losses over seeds."""
-    maps = [read(store, one) for one in (BASE, name)]
-
-    def of(seeds: Sequence[int]) -> float:
-        one, other = (found.mean(seeds).loss.ravel() for found in maps)
-        return correlation(one, other, kind)
-
-    return over_seeds(sorted(set(maps[0].seeds) & set(maps[1].seeds)), of)
+    return Compared(
+        SMALL, name, lambda one, other: correlation(one.loss.ravel(), other.loss.ravel(), kind)
+    )
 
 
-def partial_losses(store: Store, name: str, shares: Array) -> dict[int, Array]:
-    """By seed, the losses (cells, shares) of a map at these shares of each run's tokens."""
-    runs = arm(store.runs, map_of(name))
-    curves = dict(list(store.curves.dropna(subset="val_loss").groupby("run_id")))
-    found: dict[int, list[Array]] = {}
-    for run in runs.to_dict("records"):
-        curve = curves[run["run_id"]]
-        at = np.interp(shares * run["tokens"], curve["tokens"], curve["val_loss"])
-        found.setdefault(int(run["seed"]), []).append(at)
-    return {seed: np.array(rows) for seed, rows in found.items()}
+def foretold(name: ArmName, share: float, kind: str = "Spearman") -> Quantity:
+    """Of a map's losses at a share of each run's tokens with its final ones, mean over seeds."""
 
+    def by_seed(store: Store) -> dict[int, float]:
+        runs = arm(store.runs, map_of(name))
+        early, end = tables.along(store, runs.assign(d=runs["tokens"]), np.array([share, 1.0])).T
+        cells = {seed: (runs["seed"] == seed).to_numpy() for seed in set(runs["seed"].astype(int))}
+        return {seed: correlation(early[at], end[at], kind) for seed, at in cells.items()}
 
-def foretold(store: Store, name: str, share: float, kind: str = "Spearman") -> Interval:
-    """Of a map's losses at a share of its tokens with its final ones: mean over seeds."""
-    losses = partial_losses(store, name, np.array([share, 1.0]))
-    return student_interval([correlation(rows[:, 0], rows[:, 1], kind) for rows in losses.values()])
+    return PerSeed(by_seed)
 
-
-# --- claims ------------------------------------------------------------------------------------
 
 FITS = "the fits of loss, size and tokens against compute in the authors' notebooks"
 NOTEBOOKS = "growth-factor panels of the authors' notebooks"
 ABSTRACT = "abstract"
 
-ACCOUNTED: Mapping[Accounting, tuple[str, str, str, str]] = {
+ACCOUNTED: dict[Accounting, tuple[str, str, str, str]] = {
     "target": ("free", "for free", "alone", "the paper's own accounting by default"),
     "source": ("charged", "charged", "and its source", "our question to the paper, whose code has "
                "it as an option"),
 }  # fmt: skip
 
-F1: Claims = (
-    Claim(
+F1 = (
+    claim(
         "gain-at-two",
         "warmstarted by about two, the model ends lower than from scratch",
         f"{ABSTRACT}; 1.816 for 1.836 at 134.6M",
         "final loss of scratch minus that of SZP from g nearest 2 at 20 tokens per parameter, mean "
         "of the sizes fitted, nats",
-        lambda store: student_interval(list(gain(store, 20).values())),
-        low=0.0,
+        gain(20) > 0.0,
     ),
-    Claim(
-        "slope-scratch",
-        "from scratch L falls as C^-0.067",
-        FITS,
-        "exponent of loss against 6 N D along the front of scratch",
-        lambda store: exponent(store, SCRATCH, "loss"),
-        low=-0.08,
-        high=-0.055,
+    *(
+        claim(
+            f"slope-{method}",
+            f"{words} falls as C^{says}",
+            FITS,
+            f"exponent of loss against 6 N D along the front of {name}",
+            exponent(method, "loss").within(low, high),
+        )
+        for method, name, words, says, low, high in (
+            (SCRATCH, "scratch", "from scratch L", "-0.067", -0.08, -0.055),
+            (SZP, "SZP", "grown by about two it", "-0.070", -0.083, -0.058),
+        )
     ),
-    Claim(
-        "slope-szp",
-        "grown by about two it falls as C^-0.070",
-        FITS,
-        "exponent of loss against 6 N D along the front of SZP",
-        lambda store: exponent(store, SZP, "loss"),
-        low=-0.083,
-        high=-0.058,
-    ),
-    Claim(
+    claim(
         "steeper",
         "warmstarting has the steeper line: -0.070 for -0.067",
         FITS,
         "exponent of SZP minus that of scratch",
-        steeper,
-        high=0.0,
+        exponent(SZP, "loss") - exponent(SCRATCH, "loss") < 0.0,
     ),
     *(
-        Claim(
+        claim(
             f"sooner-{name}",
             f"a warmstarted model reaches scratch's final loss sooner, its source {words}",
             where,
             f"FLOPs of scratch over those of SZP from g nearest 2 {what} to scratch’s final loss, "
             "the larger target at 20 tokens per parameter",
-            partial(sooner, accounting=accounting),
-            low=1.0,
+            sooner(accounting) > 1.0,
         )
         for accounting, (name, words, what, where) in ACCOUNTED.items()
     ),
 )  # fmt: skip
 
-F2: Claims = (
-    Claim(
+BEST = sized(lambda sizes: best_factor(sizes.larger))
+F2 = (
+    claim(
         "best-factor",
         "a growth factor of 2 is the most reliable: best at 2.1 to 2.5",
         f"{ABSTRACT}; {NOTEBOOKS}",
         "best g of SZP for the larger target, at the end of 20 tokens per parameter",
-        lambda store: best_factor(store, SZP, larger(store)),
-        low=1.5,
-        high=3.0,
+        BEST.within(1.5, 3.0),
     ),
-    Claim(
+    claim(
         "break-even-factor",
         "above a growth factor of 4.5 to 6 scratch wins",
         NOTEBOOKS,
         "g of SZP at which the parabola is back at scratch's loss, the larger target, 20 tokens "
         "per parameter",
-        lambda store: best_factor(store, SZP, larger(store), "break_even_g"),
-        low=3.5,
-        high=6.5,
+        sized(lambda s: best_factor(s.larger, quantity="break_even_g")).within(3.5, 6.5),
     ),
-    Claim(
+    claim(
         "upper-bound",
         "there is an upper bound on growth, beyond which scratch wins",
         ABSTRACT,
         "final loss of the larger target grown from the smallest source minus scratch, nats",
-        lambda store: furthest(store, SZP, larger(store)),
-        low=0.0,
+        sized(furthest) > 0.0,
     ),
-    Claim(
+    claim(
         "best-factor-falls",
         "the best growth factor falls as training goes on: from 2.6 to 2.1, from 3.5 to 2.3",
         NOTEBOOKS,
         "best g of SZP for the larger target at a sixth of the compute minus that at its end",
-        lambda store: fall(store, SZP, larger(store)),
-        low=0.0,
+        sized(lambda s: best_factor(s.larger, level=0)) - BEST > 0.0,
     ),
-    Claim(
+    claim(
         "net2net-no-gain",
         "Net2Net gains nothing at the end of 20 tokens per parameter",
         f"{NOTEBOOKS}: its best g goes to 1 at 134.6M and 287M",
         "lowest final loss over growth factors minus scratch, the larger target, nats",
-        lambda store: best_gain(store, NET2NET, larger(store)),
-        low=-0.01,
+        sized(best_gain) > -0.01,
     ),
-    Claim(
+    claim(
         "simple-beats-complex",
         "the simple method is better than the complex one",
         ABSTRACT,
         "final loss of Net2Net minus that of SZP, mean over sources, the larger target, nats",
-        lambda store: minus(store, NET2NET, SZP, larger(store)),
-        low=0.0,
+        sized(net2net_minus_szp) > 0.0,
     ),
 )
 
-F3: Claims = (
-    Claim(
+F3 = (
+    claim(
         "gains-shrink",
         "gains are largest below 20 tokens per parameter",
         ABSTRACT,
         "gain of SZP over scratch at 10 tokens per parameter minus that at 30, mean of the sizes "
         "fitted, nats",
-        lambda store: difference(gain(store, 10), gain(store, 30)),
-        low=0.0,
+        gain(10) - gain(30) > 0.0,
     ),
-    Claim(
+    claim(
         "scratch-wins-late",
         "beyond slightly more than 20 tokens per parameter scratch wins",
         "the contour of the loss difference over N and D, up to 6B parameters",
         "gain of SZP over scratch at 30 tokens per parameter, mean of the sizes fitted, nats",
-        lambda store: student_interval(list(gain(store, 30).values())),
-        high=0.0,
+        gain(30) < 0.0,
     ),
 )
 
-F4: Claims = (
-    Claim(
+F4 = (
+    claim(
         "unshrunk-worst",
         "shrinking by nothing is the worst of the sweep",
         "the authors' sweep over λ in 0.2, 0.4, 0.6, 0.8 and 1",
         "final loss at λ = 1 minus the highest at another λ, mean over sources, nats",
-        unshrunk,
-        low=0.0,
+        sized(unshrunk) > 0.0,
     ),
-    Claim(
+    claim(
         "preservation-unnecessary",
         "the source's function need not be preserved",
         f"{ABSTRACT}; our test of it against an exact clone of twice the width",
         "final loss of SZP at λ = 0.4 minus that of the noisy clone, nats",
-        lambda store: minus(store, SZP, CLONE, targets(store)[0]),
-        high=0.01,
+        sized(szp_minus_clone) < 0.01,
     ),
 )
 
-F5: Claims = tuple(
-    Claim(
+F5 = tuple(
+    claim(
         f"{quantity}-exponent-{name}",
         f"{what} of the best runs grow as C^{value}",
         f"{FITS}; {name}",
         f"exponent of {what} against 6 N D along the front of {name}",
-        partial(exponent, method=name, quantity=quantity),
-        low=value - 0.1,
-        high=value + 0.1,
+        exponent(name, quantity).within(value - 0.1, value + 0.1),
     )
     for name, size, tokens in ((SCRATCH, 0.426, 0.574), (SZP, 0.435, 0.565))
     for quantity, what, value in (("n", "parameters", size), ("d", "tokens", tokens))
 )
 
-F6: Claims = tuple(
-    Claim(
+F6 = tuple(
+    claim(
         f"held-out-{name}",
         f"the law predicts the largest model, held out, to {percent} %",
         f"{said} predicted and {true} measured at 1.2B parameters and 10 tokens per parameter",
         f"error of the law of {name} at the size held out, %",
-        partial(error_percent, method=name),
-        low=-percent,
-        high=percent,
+        error_percent(name).within(-percent, percent),
     )
     for name, percent, said, true in (
         (SCRATCH, 6.8, 1.620, 1.517),
@@ -272,45 +329,43 @@ F6: Claims = tuple(
     )
 )
 
-F7: Claims = (
+F7 = (
     *(
-        Claim(
+        claim(
             f"ranks-transfer-{name}",
             "learning rates and batches rank alike at the small model and the larger one",
             f"the figure of rank correlations, whose numbers are not at hand; here {words}",
             "Spearman's correlation of final losses over rates and batches, small with large",
-            partial(transferred, name=which),
-            low=0.7,
+            transferred(which) > 0.7,
         )
         for name, words, which in (
-            ("scratch", "from scratch", TARGET),
+            ("scratch", "from scratch", LARGE),
             ("szp", "grown by SZP", GROWN),
         )
     ),
-    Claim(
+    claim(
         "ranks-early",
         "partial losses tell final ones",
         "the figure of rank correlations against FLOPs, whose numbers are not at hand",
         "Spearman's correlation of losses at half the tokens with final ones over rates and "
         "batches, the large model grown by SZP",
-        lambda store: foretold(store, GROWN, HALFWAY),
-        low=0.7,
+        foretold(GROWN, HALFWAY) > 0.7,
     ),
 )
 
-UNTESTABLE: Claims = (
-    Claim(
+UNTESTABLE = (
+    untestable(
         "dense-mlp",
         "dense MLPs are grown as profitably: Net2Net's best g is about 2, its break-even 3.7 to "
         "5.5",
         f"{ABSTRACT}; {NOTEBOOKS}",
-        untestable="regression on synthetic data with MLPs; language models alone are trained here",
+        "regression on synthetic data with MLPs; language models alone are trained here",
     ),
-    Claim(
+    untestable(
         "held-out-gain",
         "at 1.2B parameters and 10 tokens per parameter warmstarting ends at 1.4965, scratch at "
         "1.5174",
         "the held-out point of the loss-compute lines",
-        untestable="losses of 1.2B parameters on SlimPajama; the size held out here stands for it",
+        "losses of 1.2B parameters on SlimPajama; the size held out here stands for it",
     ),
 )

@@ -1,7 +1,7 @@
 """The figures of "When is Warmstarting Effective"."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,46 +11,30 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from mugrow.analysis.figures import arms, growing, style
+from mugrow.analysis.figures import maps as pictures
 from mugrow.analysis.figures.laws import loss_axis, size_ticks
 from mugrow.analysis.laws import get_form
 from mugrow.analysis.laws.growing import GRID, contours
 from mugrow.analysis.laws.growing import growth_factors as parabolas
 from mugrow.analysis.laws.law import GrowthPanel, LawDifference
+from mugrow.analysis.laws.result import FitResult
 from mugrow.analysis.laws.scaling import law as chosen_law
+from mugrow.analysis.measure import maps
 from mugrow.analysis.measure.measured import arm
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array
 from mugrow.analysis.words import si
-from mugrow.sweeps.recipes.papers.warmstarting import maps
-from mugrow.sweeps.recipes.papers.when_warmstarting.claims import (
-    BASE,
-    CORRELATIONS,
-    GROWN,
-    TARGET,
-    correlation,
-    partial_losses,
-    transferred,
-)
-from mugrow.sweeps.recipes.papers.when_warmstarting.horizons import (
+from mugrow.bench.arm import ArmName
+from mugrow.sweeps.recipes.papers.when_warmstarting import claims, tables
+from mugrow.sweeps.recipes.papers.when_warmstarting.claims import GROWN, LARGE, SMALL, transferred
+from mugrow.sweeps.recipes.papers.when_warmstarting.tables import (
     CLONE,
     LEVELS,
     NET2NET,
     SCRATCH,
+    SHRINKS,
     SZP,
-    USUAL,
-    at_levels,
-    by_shrink,
-    factors,
-    finals,
-    fitted,
-    front,
-    held_out,
-    ladder,
-    law,
-    line,
-    means,
-    r_squared,
-    targets,
+    named,
 )
 
 RESAMPLES = 300
@@ -61,42 +45,41 @@ TITLES = {"A": "log₁₀ A", "B": "log₁₀ B", "alpha": "α", "beta": "β"}
 QUANTITIES = {"n": "parameters N*", "d": "tokens D*", "m": "tokens per parameter D* / N*"}
 
 
-def frontier(store: Store) -> Figure:
-    figure, ((axis,),) = style.panels(1, 1)
+def frontier(axis: Axes, store: Store) -> None:
     for method in (SCRATCH, SZP):
-        rows, look = ladder(store, method), style.look(method)
-        mean, end = means(fitted(rows)), means(held_out(rows))
-        best, power = front(mean), line(mean, "loss")
+        mean, end = (tables.means(tables.ladder(store, method, out)) for out in (False, True))
+        best, power, look = tables.front(mean), tables.line(mean, "loss"), style.look(method)
         axis.plot(mean["c"], mean["loss"], look.marker, color=look.colour, mfc="white", ms=4)
         axis.plot(best["c"], best["loss"], look.marker, color=look.colour, ms=4)
         reach = np.geomspace(mean["c"].min(), 10 * end["c"].max(), 50)
         label = f"{LABELS[method]}, exponent {power.exponent:.3f}".replace("-", "−")
         axis.plot(reach, [power(c) for c in reach], color=look.colour, lw=1, label=label)
         axis.plot(end["c"], end["loss"], "*", color=look.colour, ms=13, mec="white")
-    axis.set(xscale="log", xlabel=COMPUTE, ylabel="final validation loss (nats per token)")
+    axis.set(xscale="log", xlabel=COMPUTE, ylabel=arms.FINAL)
     loss_axis(axis)
     style.flops_axis(axis.xaxis, (1,))
     star = Line2D([], [], color=style.GREY, marker="*", ls="none", ms=11, label="held out")
     axis.legend(handles=[*axis.get_legend_handles_labels()[0], star])
-    return figure
 
 
 def growth_factors(store: Store) -> Figure:
-    sizes, rows = targets(store), finals(store)
-    own = rows[rows["n"].isin(sizes) & (rows["method"] == NET2NET)]
-    horizons = sorted(own["horizon"].unique())
-    cells = [(method, n) for n in sizes for method in (SZP, NET2NET)]
+    sizes = tables.sizes(store)
+    cells = [(method, width) for width in sizes.factors for method in (SZP, NET2NET)]
+    every = [(width, at) for width in sizes.factors for at in tables.HORIZONS]
+    net2net = [arm for cell in every for arm in sizes.varied(NET2NET, *cell)[1:]]
+    horizons = sorted(set(tables.of_arms(store, net2net)["horizon"].tolist()))
     figure, axes = style.panels(len(cells), len(horizons))
     figure.set_figheight(2.3 * len(cells) + 0.6)
-    for panels, (method, n) in zip(axes, cells, strict=True):
+    for panels, (method, width) in zip(axes, cells, strict=True):
         for axis, horizon in zip(panels, horizons, strict=True):
-            found = level_panel(at_levels(store, method, n, horizon), method, n)
+            found = level_panel(tables.at_levels(store, method, width, horizon), method)
             if found is None:
                 axis.remove()
                 continue
             growing.draw_levels(axis, found)
             axis.get_legend().remove()
-            axis.set_title(f"{LABELS[method]}, N = {si(n, '')}, D = {horizon} N", loc="left")
+            size = si(found.n, "")
+            axis.set_title(f"{LABELS[method]}, N = {size}, D = {horizon} N", loc="left")
         panels[0].set_ylabel("loss (nats per token)")
     shades = style.shades((level, 0) for level in range(len(LEVELS)))
     handles = [
@@ -109,24 +92,27 @@ def growth_factors(store: Store) -> Figure:
     return figure
 
 
-def level_panel(rows: pd.DataFrame, method: str, n: int) -> GrowthPanel | None:
+def level_panel(rows: pd.DataFrame, method: str) -> GrowthPanel | None:
     """None where the method has no runs to this horizon, or too few factors."""
-    if rows.empty:
-        return None
-    scratch = rows["g"] == 1
-    named = rows.assign(variant=method, parametrization="", n=n, cluster=rows["seed"])
-    panels = parabolas(named.assign(scratch=scratch), resamples=0).panels
+    rows = rows.assign(variant=method, parametrization="", cluster=rows["seed"])
+    panels = parabolas(rows.assign(scratch=rows["g"] == 1), resamples=0).panels
     return panels[0] if panels else None
 
 
 def contour(store: Store) -> Figure:
     figure, ((left, right),) = style.panels(1, 2)
-    rows = pd.concat([law_rows(ladder(store, method), method) for method in (SCRATCH, SZP)])
+    both = {method: tables.ladder(store, method) for method in (SCRATCH, SZP)}
+    rows = pd.concat([
+        of.assign(law=method, variant=method, parametrization="", cluster=of["run_id"],
+                  scratch=method == SCRATCH) for method, of in both.items()
+    ])  # fmt: skip
     forms = [get_form("chinchilla")]
-    laws = [chosen_law(own, forms, RESAMPLES) for _, own in rows.groupby("law", sort=False)]
+    laws = [chosen_law(of, forms, RESAMPLES) for _, of in rows.groupby("law", sort=False)]
     (panel,) = contours(rows, laws)
-    drawn = panel.drawn or without_intervals(store)
-    difference = measured_difference(store)
+    ladders = [tables.means(of) for of in both.values()]
+    drawn = panel.drawn or without_intervals(ladders)
+    scratch, szp = (of.pivot_table(index="horizon", columns="n", values="loss") for of in ladders)
+    difference = szp - scratch
     limit = float(np.nanmax(np.abs(difference.to_numpy())))
     if drawn is None:
         left.text(0.5, 0.5, style.wrapped(panel.reason), transform=left.transAxes, ha="center")
@@ -143,11 +129,10 @@ def contour(store: Store) -> Figure:
     return figure
 
 
-def without_intervals(store: Store) -> LawDifference | None:
+def without_intervals(both: Sequence[pd.DataFrame]) -> LawDifference | None:
     """The difference of laws at a bound: with a floor of 0 they hold on these sizes and no further,
     and nothing is said of how sure they are. None where there is no law."""
-    both = [means(ladder(store, method)) for method in (SCRATCH, SZP)]
-    params = [law(rows).params for rows in both]
+    params = [tables.law(rows).params for rows in both]
     if not all(params):
         return None
     n, d = (
@@ -160,20 +145,6 @@ def without_intervals(store: Store) -> LawDifference | None:
     difference = szp - scratch  # (n, d)
     runs = {name: both[1][name].to_numpy() for name in ("n", "d")}
     return LawDifference(SCRATCH, n, d, difference, np.full_like(difference, np.nan), runs)
-
-
-def law_rows(rows: pd.DataFrame, method: str) -> pd.DataFrame:
-    named = rows.assign(law=method, variant=method, parametrization="", cluster=rows["run_id"])
-    return named.assign(scratch=method == SCRATCH)
-
-
-def measured_difference(store: Store) -> pd.DataFrame:
-    """SZP minus scratch, nats: a row for each horizon, a column for each size."""
-    tables = [
-        means(ladder(store, method)).pivot_table(index="horizon", columns="n", values="loss")
-        for method in (SZP, SCRATCH)
-    ]
-    return tables[0] - tables[1]
 
 
 def draw_cells(axis: Axes, table: pd.DataFrame, limit: float) -> None:
@@ -191,23 +162,20 @@ def draw_cells(axis: Axes, table: pd.DataFrame, limit: float) -> None:
 
 
 def shrinks(store: Store) -> Figure:
-    found = by_shrink(store)
-    figure, (axes,) = style.panels(1, len(found), sharey=True)
-    rows = finals(store)
-    for axis, (g, by_factor) in zip(axes, sorted(found.items()), strict=True):
-        beside = rows[(rows["n"] == next(iter(by_factor.values()))["n"].iloc[0])
-                      & (rows["horizon"] == USUAL)]  # fmt: skip
-        colours = style.shades((place, 0) for place in range(len(by_factor)))
-        lines = [
-            (own, f"λ = {shrink:g}", style.Look(colours[place, 0], style.MARKERS[place]))
-            for place, (shrink, own) in enumerate(by_factor.items())
-        ]
-        for method in (SCRATCH, CLONE):
-            own = beside[(beside["method"] == method) & beside["g"].isin([1.0, g])]
-            if len(own):
-                lines.append((own, LABELS[method], style.look(method)))
+    width, sources = tables.sizes(store).shrunk
+    figure, (axes,) = style.panels(1, len(sources), sharey=True)
+    colours = style.shades((place, 0) for place in range(len(SHRINKS)))
+    for axis, source in zip(axes, sorted(sources, reverse=True), strict=True):
+        shown = [
+            (named(SZP, width, source, shrink=shrink), f"λ = {shrink:g}",
+             style.Look(colours[place, 0], style.MARKERS[place]))
+            for place, shrink in enumerate(SHRINKS)
+        ]  # fmt: skip
+        beside = {SCRATCH: named(SCRATCH, width), CLONE: named(CLONE, width, source)}
+        shown += [(name, LABELS[method], style.look(method)) for method, name in beside.items()]
+        lines = [(tables.of_arms(store, [name]), label, look) for name, label, look in shown]
         draw_curves(axis, store, lines)
-        axis.set_title(f"g = {g:.3g}")
+        axis.set_title(f"g = {lines[0][0]['g'].iloc[0]:.3g}")
         axis.legend()
     axes[0].set_ylabel(arms.LOSS)
     return figure
@@ -216,9 +184,12 @@ def shrinks(store: Store) -> Figure:
 def draw_curves(
     axis: Axes, store: Store, lines: Sequence[tuple[pd.DataFrame, str, style.Look]]
 ) -> None:
-    """Mean curves over seeds against compute, of the later five sixths of training."""
-    for own, label, look in lines:
-        points = own[["run_id", "n", "d"]].merge(store.curves, on="run_id")
+    """Mean curves over seeds against compute, of the later five sixths of training; of runs that
+    there are."""
+    for rows, label, look in lines:
+        if rows.empty:
+            continue
+        points = rows[["run_id", "n", "d"]].merge(store.curves, on="run_id")
         points = points[points["tokens"] > points["d"] / 6].dropna(subset="val_loss")
         mean = points.assign(c=6 * points["n"] * points["tokens"]).groupby("c")["val_loss"].mean()
         axis.plot(mean.index, mean, marker=look.marker, ms=3.5, markevery=0.15, lw=1.2,
@@ -230,16 +201,17 @@ def draw_curves(
 def allocation(store: Store) -> Figure:
     figure, (axes,) = style.panels(1, 3)
     for method in (SCRATCH, SZP):
-        rows, look = fitted(ladder(store, method)), style.look(method)
-        mean = means(rows)
-        best = front(mean)
+        rows, look = tables.ladder(store, method, held_out=False), style.look(method)
+        mean = tables.means(rows)
+        best = tables.front(mean)
         ends = np.geomspace(best["c"].min(), best["c"].max(), 20)
-        lowest = pd.DataFrame(law(rows, optimal=ends.tolist()).optimal, columns=["c", "n", "d"])
-        best, lowest = (own.assign(m=own["d"] / own["n"]) for own in (best, lowest))
+        allotted = tables.law(rows, optimal=ends.tolist()).optimal
+        lowest = pd.DataFrame(allotted, columns=["c", "n", "d"])
+        best, lowest = (of.assign(m=of["d"] / of["n"]) for of in (best, lowest))
         for axis, (quantity, words) in zip(axes, QUANTITIES.items(), strict=True):
             label = LABELS[method]
             if quantity != "m":
-                power = line(mean, quantity)
+                power = tables.line(mean, quantity)
                 label += f", exponent {power.exponent:.2f}"
                 axis.plot(ends, [power(c) for c in ends], color=look.colour, lw=1)
             axis.plot(best["c"], best[quantity], look.marker, color=look.colour, label=label)
@@ -259,15 +231,17 @@ def coefficients(store: Store) -> Figure:
     figure.set_figheight(3.6)
     laws = {}
     for method in (SCRATCH, SZP):
-        rows = fitted(ladder(store, method))
-        found = law(rows, groups=rows["run_id"].tolist(), bootstrap=RESAMPLES)
+        rows = tables.ladder(store, method, held_out=False)
+        found = tables.law(rows, groups=rows["run_id"].tolist(), bootstrap=RESAMPLES)
         laws[method] = found, {**found.params, "R²": r_squared(found, rows)}
     for axis, name in zip(axes.flat, ("A", "alpha", "R²", "B", "beta", "E"), strict=True):
         labels = []
         for row, (method, (found, values)) in enumerate(laws.items()):
             numbers = np.array([values.get(name, math.nan), *found.intervals.get(name, ())])
             labels.append(f"{LABELS[method]}\n{in_words(numbers)}")
-            draw_coefficient(axis, row, method, in_logs(numbers) if name in "AB" else numbers)
+            with np.errstate(divide="ignore"):  # logs: what nothing ties down spans decades
+                drawn = np.log10(numbers) if name in "AB" else numbers
+            draw_coefficient(axis, row, method, drawn)
         axis.set_yticks(range(len(laws)), labels)
         axis.set_ylim(len(laws) - 0.4, -0.6)
         axis.set_title(TITLES.get(name, name))
@@ -278,6 +252,14 @@ def coefficients(store: Store) -> Figure:
     ]
     style.legend_below(figure, handles)
     return figure
+
+
+def r_squared(found: FitResult, rows: pd.DataFrame) -> float:
+    """Of log loss; nan without a fit."""
+    if not found.params:
+        return math.nan
+    log = np.log(rows["loss"].to_numpy(float))
+    return float(1 - np.sum(np.square(found.residuals)) / np.sum((log - log.mean()) ** 2))
 
 
 def in_words(numbers: Array) -> str:
@@ -291,12 +273,6 @@ def in_words(numbers: Array) -> str:
     return f"{value:.4g}{interval}".replace("-", "−")
 
 
-def in_logs(numbers: Array) -> Array:
-    """Of base 10, since what nothing ties down spans hundreds of decades."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log10(numbers), dtype=np.float64)
-
-
 def draw_coefficient(axis: Axes, row: int, method: str, numbers: Array) -> None:
     look = style.look(method)
     value, *ends = np.where(np.isfinite(numbers), numbers, math.nan)
@@ -304,65 +280,66 @@ def draw_coefficient(axis: Axes, row: int, method: str, numbers: Array) -> None:
     axis.plot(ends, [row] * len(ends), color=look.colour, lw=1.3)
 
 
-def ranks(store: Store) -> Figure:
-    figure, (axes,) = style.panels(1, 4, width_ratios=(4, 3, 3, 3))
-    draw_transferred(axes[0], store)
-    for axis, name in zip(axes[1:], (BASE, TARGET, GROWN), strict=True):
-        flops = arm(store.runs, maps.map_of(name))["flops_6nd"].max()
-        losses = partial_losses(store, name, SHARES)
-        for kind, dashes in zip(CORRELATIONS, ("-", "--"), strict=True):
-            each = [[correlation(rows[:, at], rows[:, -1], kind) for at in range(len(SHARES))]
-                    for rows in losses.values()]  # fmt: skip
-            axis.plot(SHARES * flops, np.mean(each, axis=0), dashes, marker="o", ms=3,
+def early_ranks(name: ArmName) -> arms.AnyPanel:
+    def draw(axis: Axes, store: Store) -> None:
+        flops = SHARES * arm(store.runs, maps.map_of(name))["flops_6nd"].max()
+        for kind, dashes in zip(claims.CORRELATIONS, ("-", "--"), strict=True):
+            found = [claims.foretold(name, share, kind)(store).value for share in SHARES]
+            axis.plot(flops, found, dashes, marker="o", ms=3,
                       color=style.OKABE_ITO[0], label=kind)  # fmt: skip
         axis.set(xlabel="FLOPs of a run", ylim=(-0.1, 1.05), title=name)
         style.flops_axis(axis.xaxis)
         axis.tick_params(axis="x", labelrotation=45)
-    axes[1].set_ylabel("correlation with the final loss")
-    axes[1].legend()
-    return figure
+        if name == SMALL:
+            axis.set_ylabel("correlation with the final loss")
+            axis.legend()
+
+    return arms.AnyPanel(draw)
 
 
 def draw_transferred(axis: Axes, store: Store) -> None:
-    labels, found, looks = [], [], {}
-    for name, method in ((TARGET, SCRATCH), (GROWN, SZP)):
-        for kind in CORRELATIONS:
+    found, looks = {}, {}
+    for name, method in ((LARGE, SCRATCH), (GROWN, SZP)):
+        for kind in claims.CORRELATIONS:
             label = f"{LABELS[method]}, {kind}"
-            labels.append(label)
-            found.append(transferred(store, name, kind))
-            looks[label] = style.look(method)
-    arms.dots(axis, labels, found, looks)
-    axis.set(xlabel="correlation, small with large", xlim=(-0.1, 1.1))
+            found[label], looks[label] = transferred(name, kind), style.look(method)
+    arms.DotPanel(found, "correlation, small with large", looks).draw(axis, store)
+    axis.set_xlim(-0.1, 1.1)
 
 
 def heat_maps(store: Store) -> Figure:
-    planes: Mapping[str, maps.Plane] = {
-        name: (own := maps.read(store, name)).mean(own.seeds) for name in (BASE, TARGET, GROWN)
-    }
-    best = planes[BASE].best
-    return maps.draw([{name: (plane, None if name == BASE else best)
-                       for name, plane in planes.items()}])  # fmt: skip
+    planes = {name: maps.read(store, name).mean() for name in (SMALL, LARGE, GROWN)}
+    best = planes[SMALL].best
+    return pictures.draw([{name: (plane, None if name == SMALL else best)
+                           for name, plane in planes.items()}])  # fmt: skip
 
 
-def curves(store: Store) -> Figure:
-    figure, ((left, right),) = style.panels(1, 2)
-    rows = finals(store)
-    cells = rows[["n", "horizon", "c", "d"]].drop_duplicates()
+def tokens(axis: Axes, store: Store) -> None:
+    cells = tables.finals(store)[["n", "horizon", "c", "d"]].drop_duplicates()
     colours = style.shades((int(horizon), 0) for horizon in cells["horizon"])
     for (horizon, _), colour in colours.items():
-        own = cells[cells["horizon"] == horizon].sort_values("c")
-        left.plot(own["c"], own["d"], "o-", ms=3.5, lw=1, color=colour, label=f"D = {horizon} N")
-    left.set(xscale="log", yscale="log", xlabel=COMPUTE, ylabel="training tokens D")
-    left.legend()
-    style.flops_axis(left.xaxis, (1,))
-    style.flops_axis(left.yaxis, (1, 3))
-    n = targets(store)[-1]
+        at = cells[cells["horizon"] == horizon].sort_values("c")
+        axis.plot(at["c"], at["d"], "o-", ms=3.5, lw=1, color=colour, label=f"D = {horizon} N")
+    axis.set(xscale="log", yscale="log", xlabel=COMPUTE, ylabel="training tokens D")
+    axis.legend()
+    style.flops_axis(axis.xaxis, (1,))
+    style.flops_axis(axis.yaxis, (1, 3))
+
+
+def training(axis: Axes, store: Store) -> None:
+    rows = tables.varied(store, SZP, tables.sizes(store).larger)
     lines = [
-        (own, LABELS[SCRATCH] if g == 1 else f"SZP, g = {g:.3g}",
+        (of, LABELS[SCRATCH] if g == 1 else f"SZP, g = {g:.3g}",
          style.look(SCRATCH) if g == 1 else style.Look(style.OKABE_ITO[place % 6], "s"))
-        for place, (g, own) in enumerate(factors(store, SZP, n, USUAL).groupby("g"))
+        for place, (g, of) in enumerate(rows.groupby("g"))
     ]  # fmt: skip
-    draw_curves(right, store, lines)
-    right.set(ylabel=arms.LOSS, title=f"N = {si(n, '')}")
-    right.legend()
-    return figure
+    draw_curves(axis, store, lines)
+    axis.set(ylabel=arms.LOSS, title=f"N = {si(rows['n'].iloc[0], '')}")
+    axis.legend()
+
+
+draw_frontier = arms.row(arms.AnyPanel(frontier))
+draw_ranks = arms.row(
+    arms.AnyPanel(draw_transferred), *map(early_ranks, (SMALL, LARGE, GROWN)), widths=(4, 3, 3, 3)
+)
+draw_tokens = arms.row(arms.AnyPanel(tokens), arms.AnyPanel(training))

@@ -26,61 +26,144 @@ searched by a grid at 10 tokens per parameter, not by Hyperband. Four seeds; thr
 other shrink factors, and of the grid.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
+from mugrow.analysis.measure.maps import map_of
 from mugrow.bench.model import count
-from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
-from mugrow.sweeps.paper import Paper, PaperFigure, Text
+from mugrow.bench.schedule import cooldown_start
+from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec
+from mugrow.sweeps.graph import FRESH, Node, grown
+from mugrow.sweeps.paper import Base, Paper, PaperFigure, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
-from mugrow.sweeps.recipes.papers.when_warmstarting import claims, figures
-from mugrow.sweeps.recipes.papers.when_warmstarting.horizons import USUAL
-from mugrow.sweeps.recipes.papers.when_warmstarting.runs import (
-    factor_runs,
-    grid_runs,
-    ladder_runs,
-    shrink_runs,
+from mugrow.sweeps.recipes.papers.when_warmstarting import claims, figures, tables
+from mugrow.sweeps.recipes.papers.when_warmstarting.tables import (
+    CLONE,
+    NET2NET,
+    SCRATCH,
+    SHRINK,
+    SHRINKS,
+    SZP,
+    USUAL,
+    named,
 )
 
-SLIMPAJAMA = Text(
-    "hf:cerebras/SlimPajama-627B", "hf:gpt2", val_tokens=25 * 2**14, vocab_size=50_257
-)
+FACTORS_AT = {"cpu": (10, 20), "gpu": (10, 20, 30), "paper": (10, 20, 30)}
+GRID_AT = 10
+LOG2_LR = (-2, -1, 0, 1, 2)  # around the run's
+BATCHES = (0.5, 1, 2)  # over the run's
+# fewer of Net2Net, shrink factors, rates and batches
+SEEDS, FEWER_SEEDS = (dict.fromkeys(("cpu", "gpu", "paper"), range(count)) for count in (4, 3))
+LOGGED = 16  # rows of a curve; half as many in the grid
+SLIMPAJAMA = Text("hf:cerebras/SlimPajama-627B", "hf:gpt2", 25 * 2**14, 50_257)
 
 
-def cpu(data: DataSpec, vocabulary: int) -> RunSpec:
-    return at_usual(bases.cpu(data, vocabulary), head_size=4)
+def at_usual(base: Base, head_size: int, batch: int | None = None) -> Base:
+    """Its run with heads of this size and no weight decay, for 20 tokens per parameter."""
+
+    def usual(data: DataSpec, vocabulary: int) -> RunSpec:
+        run = base(data, vocabulary)
+        model = replace(run.model, head_size=head_size)
+        hyper = replace(run.hyper, weight_decay=0.0)
+        batch_sequences = batch or run.batch_sequences
+        run = replace(run, model=model, base=model, hyper=hyper, batch_sequences=batch_sequences)
+        return replace(run, steps=round(USUAL * count(model)[0] / run.batch_tokens))
+
+    return usual
 
 
-def gpu(data: DataSpec, vocabulary: int) -> RunSpec:
-    return at_usual(bases.gpu(data, vocabulary), head_size=16, batch=8)
+# eight layers with heads of 64, tuned at width 128; the batch is among those searched
+paper_scale = bases.published(
+    ModelSpec(width=128, depth=8, head_size=64, context=1024, positions="rope"),
+    lr=3e-3, parametrization="mup", batch_sequences=64, steps=1, log_every=10,
+    schedule=ScheduleSpec(warmup=0.01, cooldown=0.2),
+)  # fmt: skip
 
 
-def at_usual(run: RunSpec, head_size: int, batch: int | None = None) -> RunSpec:
-    """Its model with heads of this size and no weight decay, for 20 tokens per parameter."""
-    model = replace(run.model, head_size=head_size)
-    hyper = replace(run.hyper, weight_decay=0.0)
-    run = replace(run, model=model, base=model, hyper=hyper)
-    run = replace(run, batch_sequences=batch or run.batch_sequences)
-    return replace(run, steps=round(USUAL * count(model)[0] / run.batch_tokens))
+def sized(setting: Setting, width: int, horizon: int, seed: int, batch: float = 1) -> RunSpec:
+    """A run of this width to a horizon in tokens per parameter."""
+    run = setting.run
+    spec = setting.spec(seed, width / run.model.width)
+    parameters = count(spec.model)[0] / count(run.model)[0]
+    steps = max(1, round(run.steps * parameters * horizon / USUAL / batch))
+    sequences = round(run.batch_sequences * batch)
+    log_every = max(1, round(steps / LOGGED))
+    return replace(spec, batch_sequences=sequences, steps=steps, log_every=log_every)
 
 
-def paper_scale(data: DataSpec, vocabulary: int) -> RunSpec:
-    """Eight layers with heads of 64, tuned at width 128; the batch is among those searched."""
-    model = ModelSpec(
-        width=128, depth=8, head_size=64, context=1024, positions="rope", vocab_size=vocabulary
-    )
-    run = RunSpec(
-        model=model,
-        base=model,
-        parametrization="mup",
-        hyper=HyperSpec(lr=3e-3, init_std=0.02, weight_decay=0.0),
-        schedule=ScheduleSpec(warmup=0.01, cooldown=0.2),
-        data=data,
-        batch_sequences=64,
-        steps=1,
-        seed=0,
-        data_seed=0,
-    )
-    return at_usual(run, head_size=64)
+def scratch(setting: Setting, seed: int, width: int, horizon: int = USUAL) -> Node:
+    return Node(sized(setting, width, horizon, seed), named(SCRATCH, width, 0, horizon))
+
+
+def source(setting: Setting, width: int, seed: int) -> Node:
+    """Before its cool-down."""
+    spec = sized(setting, width, USUAL, seed)
+    return source_of(spec, stop_step=cooldown_start(spec.schedule, spec.steps))
+
+
+def warmstarted(
+    setting: Setting,
+    seed: int,
+    method: str,
+    width: int,
+    small: int,
+    horizon: int = USUAL,
+    shrink: float = SHRINK,
+) -> Node:
+    """A model grown from one of width ``small``."""
+    params: dict[str, dict[str, Scalar]] = {SZP: {"shrink": shrink}, CLONE: {"mode": "noisy"}}
+    target = sized(setting, width, horizon, seed)
+    arm = named(method, width, small, horizon, shrink)
+    start = source(setting, small, seed)
+    return grown(start, target, arm, method, FRESH, **params.get(method, {}))
+
+
+def ladder_runs(setting: Setting) -> Iterator[Node]:
+    for width, small, horizon in tables.SIZES[setting.scale].rungs():
+        for seed in SEEDS[setting.scale]:
+            yield scratch(setting, seed, width, horizon)
+            yield warmstarted(setting, seed, SZP, width, small, horizon)
+
+
+def factor_runs(setting: Setting) -> Iterator[Node]:
+    for width, sources in tables.SIZES[setting.scale].factors.items():
+        for horizon in FACTORS_AT[setting.scale]:
+            for seed in SEEDS[setting.scale]:
+                yield scratch(setting, seed, width, horizon)
+                for small in sources:
+                    yield warmstarted(setting, seed, SZP, width, small, horizon)
+                    if seed in FEWER_SEEDS[setting.scale]:
+                        yield warmstarted(setting, seed, NET2NET, width, small, horizon)
+
+
+def shrink_runs(setting: Setting, seed: int) -> Iterator[Node]:
+    width, sources = tables.SIZES[setting.scale].shrunk
+    yield scratch(setting, seed, width)
+    yield warmstarted(setting, seed, CLONE, width, sources[0])
+    for small in sources:
+        for shrink in SHRINKS:
+            yield warmstarted(setting, seed, SZP, width, small, shrink=shrink)
+
+
+def grid_runs(setting: Setting, seed: int) -> Iterator[Node]:
+    """Every learning rate and batch, on as many tokens; logged at other steps, so that no cell is a
+    run of another arm."""
+    small, width = tables.SIZES[setting.scale].grid
+    for batch in BATCHES:
+        for away in LOG2_LR:
+            base, target = (
+                replace(
+                    run,
+                    hyper=replace(run.hyper, lr=run.hyper.lr * 2.0**away),
+                    log_every=2 * run.log_every,
+                )
+                for run in (sized(setting, one, GRID_AT, seed, batch) for one in (small, width))
+            )
+            yield Node(base, map_of(claims.SMALL), role="proxy")
+            yield Node(target, map_of(claims.LARGE), role="proxy")
+            arm = map_of(claims.GROWN)
+            node = grown(source(setting, small, seed), target, arm, SZP, shrink=SHRINK)
+            yield replace(node, role="proxy")
 
 
 FREE = "Compute is 6 N D of the target."
@@ -89,15 +172,19 @@ PAPER = Paper(
     arxiv="2605.13405",
     title="When is Warmstarting Effective for Scaling Language Models?",
     summary="the best growth factor, break-even with scratch, and laws of grown models",
-    bases={"cpu": cpu, "gpu": gpu, "paper": paper_scale},
-    corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": SLIMPAJAMA}},
+    bases={
+        "cpu": at_usual(bases.cpu, head_size=4),
+        "gpu": at_usual(bases.gpu, head_size=16, batch=8),
+        "paper": at_usual(paper_scale, head_size=64),
+    },
+    corpora=bases.one_text(SLIMPAJAMA),
     figures={
         "F1": PaperFigure(
             "Loss against compute, scratch and grown by about two",
             "Means over seeds of every size and horizon, those on the front filled, with the power "
             f"law through them drawn on. The largest size, starred, was held out. {FREE}",
             ladder_runs,
-            figures.frontier,
+            figures.draw_frontier,
             claims.F1,
         ),
         "F2": PaperFigure(
@@ -122,7 +209,7 @@ PAPER = Paper(
             "The shrink factor",
             "A panel for each source. Mean validation loss at 20 tokens per parameter; the clone "
             f"preserves the source’s function, and is at twice the width alone. {FREE}",
-            shrink_runs,
+            each_seed(FEWER_SEEDS, shrink_runs),
             figures.shrinks,
             claims.F4,
         ),
@@ -145,15 +232,15 @@ PAPER = Paper(
             "Rank correlation of losses over learning rates and batches",
             "Left, of the small model’s final losses with the larger one’s. Right, of losses along "
             "training with the final ones, means over seeds of one grid at each model.",
-            grid_runs,
-            figures.ranks,
+            each_seed(FEWER_SEEDS, grid_runs),
+            figures.draw_ranks,
             claims.F7,
         ),
         "F8": PaperFigure(
             "Loss over learning rate and batch",
             "Mean final validation loss above the lowest of the same map, all cells on equal "
             "tokens. A star marks the lowest, a circle the small model’s.",
-            grid_runs,
+            each_seed(FEWER_SEEDS, grid_runs),
             figures.heat_maps,
         ),
         "F9": PaperFigure(
@@ -161,7 +248,7 @@ PAPER = Paper(
             "Left, a point for each size and horizon. Right, mean validation loss of the largest "
             "target with several sources, at 20 tokens per parameter.",
             factor_runs,
-            figures.curves,
+            figures.draw_tokens,
         ),
     },
     untestable=claims.UNTESTABLE,
