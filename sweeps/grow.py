@@ -62,7 +62,8 @@ def grow(
     name, or with its parameters and what becomes of the optimizer's state and the symmetry: the run
     and step that it lacks are filled in. The target has the source's shape where none is given.
     ``seed`` draws what is random, the source's by default; ``corpus`` is where the source's lies,
-    for a method that learns. Raises ``UserError``, with nothing written, for what cannot be found, read or grown.
+    for a method that learns. Raises ``UserError``, with nothing written, for what cannot be found,
+    read or grown.
     """
     source, out = Path(source), Path(out)
     start = Start(method=start) if isinstance(start, str) else start

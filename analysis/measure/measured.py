@@ -1,4 +1,4 @@
-"""What a claim is about, from a study's tables: losses of arms, differences, predictions, drifts.
+"""What a claim is about, from a study's tables: losses of arms and their differences.
 
 The arms of a study written out run by run are in the columns ``factors`` and ``arm``. Of runs that
 share a seed the batches and initial draws are the same, so arms are compared seed by seed. Every
@@ -100,21 +100,3 @@ def over_seeds(seeds: Sequence[int], statistic: Callable[[Sequence[int]], float]
 
 def common_seeds(tables: Sequence[Mapping[int, float]]) -> list[int]:
     return sorted(set.intersection(*(set(table) for table in tables)))
-
-
-def drift(store: Store, parametrization: str) -> Interval:
-    """Of the best learning rate along width, in log2 per doubling; nan where no ladder has it."""
-    from mugrow.analysis.transfer.ladder import ladders
-    from mugrow.analysis.transfer.metrics import drift as of_ladder
-    from mugrow.analysis.transfer.metrics import measured
-    from mugrow.analysis.transfer.sweep import sweeps
-
-    found, _ = ladders(sweeps(store.runs))
-    own = [
-        one
-        for one in found
-        if one.axis.name == "width" and one.rungs[0].parametrization == parametrization
-    ]
-    if not own:
-        return Interval(math.nan, math.nan, math.nan, 0)
-    return of_ladder(measured(own[0])).slope

@@ -132,13 +132,16 @@ class Each(Quantity):
 
 
 @dataclass(frozen=True)
-class AtScale(Quantity):
-    """A quantity whose arms depend on the scale that the study was run at."""
+class Chosen(Quantity):
+    """A quantity whose arms depend on the study."""
 
-    choose: Callable[[str], Quantity]
+    choose: Callable[[Store], Quantity]
 
     def of(self, store: Store) -> Sample:
-        return self.choose(store.study["scale"]).of(store)
+        return self.choose(store).of(store)
+
+    def __call__(self, store: Store) -> Interval:
+        return self.choose(store)(store)
 
     def __call__(self, store: Store) -> Interval:
         return self.choose(store.study["scale"])(store)
@@ -199,6 +202,20 @@ def final(arm: str) -> Quantity:
     return PerSeed(lambda store: measured.finals(store.runs, arm))
 
 
+def by_seed(values: BySeed) -> Quantity:
+    """Numbers known for each seed."""
+    return PerSeed(lambda _: values)
+
+
+def recorded(arm: str, column: str) -> Quantity:
+    """A column of ``runs.parquet``, as ``params``, of an arm's runs."""
+    return PerSeed(lambda store: _recorded(measured.arm(store.runs, arm), column))
+
+
+def _recorded(runs: pd.DataFrame, column: str) -> BySeed:
+    return dict(zip(runs["seed"].astype(int), runs[column].astype(float), strict=True))
+
+
 def paid(arm: str) -> Quantity:
     """The FLOPs of an arm's runs, those of their sources added."""
     return PerSeed(lambda store: _paid(measured.arm(store.runs, arm)))
@@ -237,11 +254,11 @@ def _folded(store: Store, arm: str, column: str, fold: Fold) -> BySeed:
 
 def lowest(*parts: Quantity | str) -> Quantity:
     """The lowest of quantities; of an arm, its final loss."""
-    return Combined(_finals(parts), min)
+    return Combined(_finals(parts), lambda values: float(np.min(values)))
 
 
 def highest(*parts: Quantity | str) -> Quantity:
-    return Combined(_finals(parts), max)
+    return Combined(_finals(parts), lambda values: float(np.max(values)))
 
 
 def mean(*parts: Quantity | str) -> Quantity:
@@ -293,7 +310,13 @@ def rank_correlation(one: Sequence[Quantity], other: Sequence[Quantity]) -> Quan
 
 def at_scale(choose: Callable[[str], Quantity]) -> Quantity:
     """A quantity whose arms differ from scale to scale: cpu, gpu or paper."""
-    return AtScale(choose)
+    return Chosen(lambda store: choose(store.study["scale"]))
+
+
+def chosen(choose: Callable[[Store], Quantity]) -> Quantity:
+    """A quantity whose arms the study's own results choose, all seeds together: no interval counts
+    that they might have been others."""
+    return Chosen(choose)
 
 
 def function(own: Callable[[Store], Interval]) -> Quantity:

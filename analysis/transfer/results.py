@@ -10,7 +10,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from mugrow.analysis.read.store import Store
+from mugrow.analysis.stats import NOTHING, Interval
 from mugrow.analysis.transfer.asymptote import Asymptote, asymptotes
 from mugrow.analysis.transfer.label import variants
 from mugrow.analysis.transfer.ladder import SCRATCH, Ladder, SkippedSweeps, ladders
@@ -33,7 +36,7 @@ from mugrow.analysis.transfer.operator_setting import (
     comparisons,
 )
 from mugrow.analysis.transfer.optimum import Array, Edge, Optimum
-from mugrow.analysis.transfer.sweep import Setting, Sweep, by_setting
+from mugrow.analysis.transfer.sweep import Setting, Sweep, by_setting, sweeps
 from mugrow.analysis.transfer.verdict import (
     RULE,
     SETTING_RULE,
@@ -328,6 +331,15 @@ def _ladder(
         asymptote=limit,
         verdict=verdict(sizes, slope, widest(every)),
     )
+
+
+def width_drift(runs: pd.DataFrame, parametrization: str) -> Interval:
+    """Of the best learning rate along width, in log2 per doubling, on the first ladder of a
+    parametrization; nan where none has it. ``runs`` has the columns of ``runs.parquet``."""
+    for ladder in ladders(sweeps(runs))[0]:
+        if (ladder.axis.name, ladder.rungs[0].parametrization) == ("width", parametrization):
+            return drift(measured(ladder)).slope
+    return NOTHING
 
 
 def widest(every: Iterable[Pair]) -> Pair:

@@ -89,7 +89,7 @@ def test_a_study_of_another_package_is_listed_and_planned(install, mugrow, code)
 @pytest.mark.parametrize(
     ("code", "line"),
     [
-        ("import bench.spec", "it imports bench; import mugrow.bench instead"),
+        ("import bench.spec", "it imports bench.spec; import mugrow.bench.spec instead"),
         ("study = 3", "their_studies:study is not a Study of the name 'theirs'"),
         (FUNCTION.replace('"theirs"', '"mine"'), "is not a Study of the name 'theirs'"),
         ("def study(): raise KeyError('x')", "cannot be loaded: KeyError: 'x'"),

@@ -11,8 +11,11 @@ from mugrow.analysis.read.store import Store
 from mugrow.bench.spec import ModelSpec
 from mugrow.sweeps.recipes.papers.inheritune import paper as inheritune
 from mugrow.sweeps.recipes.papers.inheritune.claims import (
+    FROM_SCRATCH,
     FULL,
     HYBRID,
+    INHERITED,
+    MATCHING_SHARE,
     NARROW,
     NEW,
     OLD,
@@ -21,11 +24,7 @@ from mugrow.sweeps.recipes.papers.inheritune.claims import (
     STACKED,
     TWICE,
     by_block,
-    inherited,
     late_minus_early,
-    matching_share,
-    of_part,
-    scratch,
 )
 from mugrow.sweeps.recipes.papers.inheritune.paper import PAPER
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
@@ -43,7 +42,7 @@ def test_every_scale_can_be_planned_sources_first(scale, vocabulary, depths):
 
 def test_heirs_are_of_a_reference_on_other_batches():
     runs = {run.spec.run_id: run for run in PLANNED()}
-    arms = [inherited(share) for share in (0.25, 0.5, 0.75)] + [of_part(part) for part in PARTS]
+    arms = [*INHERITED.values(), *PARTS.values()]
     for run in runs.values():
         if run.arm in arms:
             source = runs[run.spec.start.source_run_id]
@@ -54,7 +53,7 @@ def test_heirs_are_of_a_reference_on_other_batches():
 
 
 def test_a_quarter_of_the_depth_is_a_run_of_nanolm_too():
-    own = {run.spec.run_id for run in PLANNED() if run.arm == scratch(0.25)}
+    own = {run.spec.run_id for run in PLANNED() if run.arm == FROM_SCRATCH[0.25]}
     assert len(own) == 3
     assert own < {node.spec.run_id for node in nanolm.law_runs(setting(PAPER))}
 
@@ -75,8 +74,8 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
 def planted(ahead, slope=-0.1, full=2e9):
     """Final losses 2.0 minus what an arm is ``ahead``, and attention whose rank moves by ``slope``
     a block, its mass the other way. The full model costs ``full`` FLOPs, a half 1e9."""
-    names = {FULL, OLD, TWICE, NEW, STACKED, HYBRID, NARROW, *map(of_part, PARTS),
-             *(how(share) for how in (scratch, inherited) for share in (0.25, 0.75))}  # fmt: skip
+    names = {FULL, OLD, TWICE, NEW, STACKED, HYBRID, NARROW, *PARTS.values(),
+             FROM_SCRATCH[0.25], FROM_SCRATCH[0.75], *INHERITED.values()}  # fmt: skip
     rows, curves = [], []
     for name in sorted(names):
         for seed in range(5):
@@ -105,7 +104,7 @@ def planted(ahead, slope=-0.1, full=2e9):
 def test_blocks_are_in_the_order_of_their_numbers():
     # blocks 9, 10, 11 against 0, 1, 2: 9 blocks further
     assert list(by_block(planted({}), "rank").columns) == list(range(12))
-    found = late_minus_early(planted({}, slope=-0.1), "rank")
+    found = late_minus_early("rank")(planted({}, slope=-0.1))
     assert found.value == pytest.approx(-0.1 * 9 / 8)
     assert found.hi < 0
 
@@ -113,24 +112,24 @@ def test_blocks_are_in_the_order_of_their_numbers():
 @pytest.mark.parametrize(
     ("ahead", "share"),
     [
-        ({inherited(0.75): 0.1}, 0.75),
-        ({NEW: 0.1, inherited(0.75): 0.1}, 0.5),
+        ({INHERITED[0.75]: 0.1}, 0.75),
+        ({NEW: 0.1, INHERITED[0.75]: 0.1}, 0.5),
         ({FULL: 0.1}, 1.0),
     ],
 )
 def test_the_smallest_depth_that_matches(ahead, share):
-    others = {inherited(one): -0.1 for one in (0.25, 0.5, 0.75)}
-    found = matching_share(planted({**others, **ahead}))
+    others = dict.fromkeys(INHERITED.values(), -0.1)
+    found = MATCHING_SHARE(planted({**others, **ahead}))
     assert (found.value, found.lo, found.hi) == (share, share, share)
 
 
 REPRODUCED = {
-    NEW: 0.3, FULL: 0.2, TWICE: 0.4, STACKED: 0.1, HYBRID: 0.1, inherited(0.75): 0.4,
-    inherited(0.25): 0.1, **{of_part(part): 0.2 for part in PARTS}, of_part("both"): 0.3,
+    NEW: 0.3, FULL: 0.2, TWICE: 0.4, STACKED: 0.1, HYBRID: 0.1, INHERITED[0.75]: 0.4,
+    INHERITED[0.25]: 0.1, **dict.fromkeys(PARTS.values(), 0.2), PARTS["both"]: 0.3,
 }  # fmt: skip
 OPPOSITE = {
-    NEW: -0.3, FULL: 0.2, TWICE: -0.4, inherited(0.75): -0.2, inherited(0.25): -0.1,
-    **{of_part(part): -0.2 for part in PARTS},
+    NEW: -0.3, FULL: 0.2, TWICE: -0.4, INHERITED[0.75]: -0.2, INHERITED[0.25]: -0.1,
+    **dict.fromkeys(PARTS.values(), -0.2),
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from mugrow.sweeps.recipes.papers.majority_kernels.paper import (
     at,
     gain,
     overhead_percent,
-    specs,
+    spec_of,
 )
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
@@ -49,7 +49,7 @@ def test_every_scale_can_be_planned(scale, runs):
 def test_scratch_is_a_run_of_nanolm_and_wider_models_cost_as_much():
     given = setting(PAPER)
     theirs = {node.spec.run_id for node in nanolm.law_runs(given)}
-    ours = specs(given.run)
+    ours = {arm: spec_of(given.run, arm) for arm in COST_ARMS}
     assert ours[SCRATCH].run_id in theirs
     cost = {name: per_token(spec.model) * spec.tokens for name, spec in ours.items()}
     for label in WIDE.values():
@@ -68,7 +68,7 @@ def planted(best):
     random = np.random.default_rng(0)
     rows = []
     for place, label in enumerate(COST_ARMS):
-        spec = specs(given.run)[label]
+        spec = spec_of(given.run, label)
         for away in LOG2_RATES:
             for seed in range(5):
                 off = abs(away - best.get(f"rate of {label}", place % 2))
@@ -79,14 +79,14 @@ def planted(best):
 
 
 def test_arms_are_compared_at_their_own_best_rates():
-    found = gain(planted({MIXED[2]: 2.4}), MIXED[2], SCRATCH)
+    found = gain(MIXED[2], SCRATCH)(planted({MIXED[2]: 2.4}))
     assert found.value == pytest.approx(-0.1, abs=0.003)
     assert found.lo < found.value < found.hi < -0.09
     assert found.n == 5
 
 
 def test_a_best_rate_at_the_edge_leaves_the_verdict_open():
-    found = gain(planted({f"rate of {SCRATCH}": 2}), MIXED[2], SCRATCH)
+    found = gain(MIXED[2], SCRATCH)(planted({f"rate of {SCRATCH}": 2}))
     assert abs(found.value) < 0.003
     assert np.isnan([found.lo, found.hi]).all()
 
@@ -97,7 +97,7 @@ def test_the_overhead_is_that_of_three_operations_a_kernel_and_entry():
     entries = 2 * 12 * width**2
     a_token = 6 * (entries + 256 * width + 2 * 2 * width * (context + 1) / 2)
     expected = 100 * 3 * 3 * entries / (a_token * 8 * context)
-    assert overhead_percent(store, MIXED[3]).value == pytest.approx(expected)
+    assert overhead_percent(MIXED[3])(store).value == pytest.approx(expected)
     assert expected < 1
 
 

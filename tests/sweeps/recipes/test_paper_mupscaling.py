@@ -12,6 +12,7 @@ from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.transfer.ladder import SCRATCH
 from mugrow.bench.spec import ModelSpec, canonical_json
+from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.mupscaling import paper as mupscaling
 from mugrow.sweeps.recipes.papers.mupscaling.claims import (
     BARS,
@@ -81,8 +82,8 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setattr(mupscaling, "LOG2_LR", (0.0, 0.5, 1.0))
     monkeypatch.setattr(mupscaling, "FEW_LOG2_LR", (0.0, 0.5, 1.0))
     monkeypatch.setattr(mupscaling, "NOISES", (0.5, 1.5, 3.0))
-    monkeypatch.setattr(nanolm, "BASIN_SEEDS", range(1))
-    monkeypatch.setattr(nanolm, "LOG2_LR", np.array([-0.5, 0.0, 0.5]))
+    monkeypatch.setattr(bases, "BASIN_SEEDS", range(1))
+    monkeypatch.setattr(bases, "BASIN_LOG2_LR", (-0.5, 0.0, 0.5))
     model = ModelSpec(width=32, depth=1, head_size=16, context=16)
     store = reproduced(PAPER, model=model, base=model)
     scratch, sources, rates, noises = 2 * 3, 2, 2 * 3, 3 + 2

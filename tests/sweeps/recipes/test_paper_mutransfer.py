@@ -7,15 +7,17 @@ from unread import setting
 
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.store import Store
+from mugrow.bench.arm import ArmName, factors_json
+from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.mutransfer import paper as mutransfer
 from mugrow.sweeps.recipes.papers.mutransfer.paper import PAPER, widest_gain, worst_step
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
-    monkeypatch.setattr(nanolm, "BASIN_SEEDS", range(2))
-    monkeypatch.setattr(nanolm, "LOG2_LR", np.arange(-2.0, 2.5, 0.5))
-    monkeypatch.setitem(nanolm.BASINS, "cpu", (1, 2))
+    monkeypatch.setattr(bases, "BASIN_SEEDS", range(2))
+    monkeypatch.setattr(bases, "BASIN_LOG2_LR", tuple(np.arange(-2.0, 2.5, 0.5)))
+    monkeypatch.setitem(bases.BASIN_WIDTHS, "cpu", (1, 2))
     assert len(reproduced(PAPER, steps=12, log_every=6).runs) == 2 * 2 * 2 * 9
 
 
@@ -44,24 +46,27 @@ def bowls(drift, gain=0.1, noise=0.0):
                 for log2_lr in np.arange(-10, -3.5, 0.5):
                     away = log2_lr - (-7 + slope * doublings)
                     loss = 2 - gain * doublings + 0.1 * away**2 + 0.02 * seed
+                    arm = ArmName(f"{name} basins", parametrization=name, width=2**doublings,
+                                  log2_lr=log2_lr)  # fmt: skip
                     rows.append({
-                        "arm": f"{name} basins", "seed": seed, "width": 32 * 2**doublings,
-                        "lr": 2.0**log2_lr, "final_val_loss": loss + draw.normal(0, noise),
+                        "arm": arm, "factors": factors_json(arm), "seed": seed,
+                        "final_val_loss": loss + draw.normal(0, noise),
                     })  # fmt: skip
     return Store(pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame(), {})
 
 
 def test_at_the_narrow_ones_rate_what_the_widest_gains():
     store = bowls({"mup": 0.0, "sp": -1.0})
-    assert widest_gain(store, "mup").value == pytest.approx(-0.1)
-    assert widest_gain(store, "sp").value == pytest.approx(-0.1 + 0.1 * (4 - 1))
+    assert widest_gain(store, "mup")(store).value == pytest.approx(-0.1)
+    assert widest_gain(store, "sp")(store).value == pytest.approx(-0.1 + 0.1 * (4 - 1))
 
 
 def test_the_worst_step_is_over_rates_and_widths():
-    assert worst_step(bowls({"mup": 0.0}), "mup").value == pytest.approx(-0.1)
+    store = bowls({"mup": 0.0})
+    assert worst_step(store)(store).value == pytest.approx(-0.1)
     # bests at -7, -7.5 and -8: at -6, the widest loses 0.1 (2^2 - 1.5^2) and gains 0.1
-    found = worst_step(bowls({"mup": -0.5}), "mup")
-    assert found.value == pytest.approx(0.1 * (4 - 2.25) - 0.1)
+    store = bowls({"mup": -0.5})
+    assert worst_step(store)(store).value == pytest.approx(0.1 * (4 - 2.25) - 0.1)
 
 
 @pytest.mark.parametrize(("drift", "verdict"), [(-1.0, "reproduced"), (0.0, "contradicted")])

@@ -9,22 +9,27 @@ from unread import setting
 
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.store import Store
+from mugrow.bench.arm import factors_json
 from mugrow.bench.model import count
+from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 from mugrow.sweeps.recipes.papers.nanolm.paper import (
     PAPER,
     error_percent,
+    of_width,
     predicted,
-    widest_minus_base,
+    widest_minus_narrower,
 )
 
 SIZES = (8.53, 21.56, 39.09, 61.12, 87.65, 118.68, 154.21)  # in millions: muScaling's models
+HELD_OUT = (200.0, 676.48, 1446.72)
+WIDTHS = (*nanolm.FITTED["paper"], *nanolm.HELD_OUT["paper"])
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
-    monkeypatch.setattr(nanolm, "BASIN_SEEDS", range(2))
+    monkeypatch.setattr(bases, "BASIN_SEEDS", range(2))
     monkeypatch.setattr(nanolm, "LAW_SEEDS", range(2))
-    monkeypatch.setattr(nanolm, "LOG2_LR", np.array([-1.0, 0.0, 1.0]))
+    monkeypatch.setattr(bases, "BASIN_LOG2_LR", (-1.0, 0.0, 1.0))
     monkeypatch.setitem(nanolm.BASINS, "cpu", (1, 2))
     monkeypatch.setitem(nanolm.FITTED, "cpu", (1, 2, 3, 4))
     monkeypatch.setitem(nanolm.HELD_OUT, "cpu", (5, 6))
@@ -49,14 +54,15 @@ def law_store(loss, noise=0.0, seeds=range(3)):
     draw = np.random.default_rng(0)
     rows = [
         {
-            "arm": name, "seed": seed, "status": "finished", "params": round(size * 1e6),
+            "arm": name, "factors": factors_json(of_width(name, width)), "seed": seed,
+            "status": "finished", "params": round(size * 1e6),
             "final_val_loss": loss(size, name) + draw.normal(0, noise),
         }
         for name in ("mup", "sp")
-        for size in (*SIZES, 676.48, 1446.72)
+        for width, size in zip(WIDTHS, (*SIZES, *HELD_OUT), strict=True)
         for seed in seeds
     ]  # fmt: skip
-    return Store(pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame(), {"scale": "cpu"})
+    return Store(pd.DataFrame(rows), pd.DataFrame(), pd.DataFrame(), {"scale": "paper"})
 
 
 def law(size, name="mup"):
@@ -73,22 +79,24 @@ def test_an_error_is_of_the_prediction_over_the_truth(bend, largest):
     """The law holds but at the held-out model in question."""
     off = (1446.72, 676.48)[largest - 1]
     store = law_store(lambda size, name: law(size) * (bend if size == off else 1))
-    found = error_percent(store, "mup", largest)
+    found = error_percent("mup", largest)(store)
     assert found.value == pytest.approx(100 * (1 / bend - 1), abs=1e-3)
     assert found.hi - found.lo < 1e-3
 
 
 def test_what_no_model_was_held_out_from_is_no_prediction():
     """A bend at the held-out models moves nothing that is fitted."""
-    straight = error_percent(law_store(lambda size, name: law(size)), "mup", 1)
-    bent = error_percent(law_store(lambda size, name: law(size) + (size > 600)), "mup", 1)
+    straight = error_percent("mup", 1)(law_store(lambda size, name: law(size)))
+    bent = error_percent("mup", 1)(law_store(lambda size, name: law(size) + (size > 600)))
     assert straight.value == pytest.approx(0, abs=1e-3)
     assert bent.value < -20
 
 
 def test_a_rise_is_over_the_best_of_the_narrower():
     store = law_store(lambda size, name: law(size) + 0.5 * (size > 100))
-    assert widest_minus_base(store, "sp").value == pytest.approx(law(1446.72) + 0.5 - law(87.65))
+    assert widest_minus_narrower("sp")(store).value == pytest.approx(
+        law(1446.72) + 0.5 - law(87.65)
+    )
 
 
 def test_verdicts_come_out_both_ways():

@@ -22,41 +22,54 @@ a decoder of BERT-base's shape is ours.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.figures.sweeps import mark_edge
-from mugrow.analysis.measure.claims import Claim
-from mugrow.analysis.measure.measured import arm, common_seeds, finals, over_seeds
+from mugrow.analysis.measure.claims import Claim, claim, untestable
+from mugrow.analysis.measure.measured import arm as runs_of
+from mugrow.analysis.measure.quantity import (
+    Quantity,
+    best_at,
+    by_seed,
+    chosen,
+    combined,
+    final,
+    function,
+    lowest,
+)
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import NOTHING, Interval
+from mugrow.analysis.stats import Interval
+from mugrow.bench.arm import ArmName
 from mugrow.bench.flops import per_token
 from mugrow.bench.growth import check_start, method
 from mugrow.bench.model import parameters
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Start, run_spec_from_json
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed
 from mugrow.sweeps.plan import all_params
 from mugrow.sweeps.recipes.papers import bases
 
-KERNELS = (2, 3)
-WIDER = (1.5, 2)
 LOG2_RATES = (-1, 0, 1, 2)  # around the run's
 SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(1)}
-SCRATCH = "scratch"
-MIXED = {kernels: f"K = {kernels}" for kernels in KERNELS}
-WIDE = {times: f"{times:g}× width at equal compute" for times in WIDER}
+SCRATCH = ArmName("scratch", method="scratch")
+MIXED = {kernels: ArmName(f"K = {kernels}", method="majority_kernels", kernels=kernels)
+         for kernels in (2, 3)}  # fmt: skip
+WIDE = {times: ArmName(f"{times:g}× width at equal compute", method="scratch", width=times)
+        for times in (1.5, 2)}  # fmt: skip
 STEPS_ARMS, COST_ARMS = (SCRATCH, *MIXED.values()), (SCRATCH, *MIXED.values(), *WIDE.values())
-LOOKS = dict(zip(COST_ARMS, (style.look(SCRATCH), style.Look(style.OKABE_ITO[4], "8"),
-                             style.Look(style.OKABE_ITO[1], "^"),
-                             style.Look(style.OKABE_ITO[0], "s"),
-                             style.Look(style.OKABE_ITO[2], "D")), strict=True))  # fmt: skip
+LOOKS: arms.Looks = {
+    SCRATCH: style.look(SCRATCH),
+    MIXED[2]: style.Look(style.OKABE_ITO[4], "8"),
+    MIXED[3]: style.Look(style.OKABE_ITO[1], "^"),
+    WIDE[1.5]: style.Look(style.OKABE_ITO[0], "s"),
+    WIDE[2]: style.Look(style.OKABE_ITO[2], "D"),
+}
 C4 = Text("hf:allenai/c4:en", "hf:gpt2", val_tokens=2**20, vocab_size=50_257)
 
 
@@ -70,112 +83,90 @@ def paper_scale(data: DataSpec, vocabulary: int) -> RunSpec:
     )  # fmt: skip
 
 
-def at(label: str, away: float) -> str:
+def at(arm: ArmName, away: float) -> ArmName:
     """The arm at a learning rate ``away`` from the run's, in log2."""
-    return label if away == 0 else f"{label}, log₂ rate {away:+g}"
+    return arm if away == 0 else arm.varied(f"log₂ rate {away:+g}", log2_rate=away)
 
 
-def mixed(run: RunSpec, kernels: int) -> RunSpec:
-    entry = method("majority_kernels")
-    start = Start(method=entry.name, params=all_params(entry.name, {"kernels": kernels}))
-    check_start(entry, start)
-    return replace(run, start=start)
-
-
-def widened(run: RunSpec, times: float) -> RunSpec:
-    """A wider model for as many FLOPs."""
-    model = replace(run.model, width=round(run.model.width * times))
+def spec_of(run: RunSpec, arm: ArmName) -> RunSpec:
+    """``run`` with kernels mixed, or a wider model for as many FLOPs."""
+    if "kernels" in arm.factors:
+        entry = method("majority_kernels")
+        given = {"kernels": arm.factors["kernels"]}
+        start = Start(method=entry.name, params=all_params(entry.name, given))
+        check_start(entry, start)
+        return replace(run, start=start)
+    model = replace(run.model, width=round(run.model.width * float(arm.factors.get("width", 1))))
     steps = round(run.steps * per_token(run.model) / per_token(model))
     return replace(run, model=model, steps=steps)
 
 
-def specs(run: RunSpec) -> dict[str, RunSpec]:
-    return {
-        SCRATCH: run,
-        **{label: mixed(run, kernels) for kernels, label in MIXED.items()},
-        **{label: widened(run, times) for times, label in WIDE.items()},
-    }
+def nodes(setting: Setting, seed: int, compared: Sequence[ArmName]) -> Iterator[Node]:
+    for arm in compared:
+        spec = spec_of(setting.spec(seed), arm)
+        for away in LOG2_RATES:
+            rate = replace(spec.hyper, lr=spec.hyper.lr * 2.0**away)
+            yield Node(replace(spec, hyper=rate), at(arm, away))
 
 
-def runs(setting: Setting, labels: Sequence[str]) -> Iterator[Node]:
-    for seed in SEEDS[setting.scale]:
-        seeded = replace(setting.run, seed=seed, data_seed=seed)
-        for label in labels:
-            spec = specs(seeded)[label]
-            for away in LOG2_RATES:
-                rate = replace(spec.hyper, lr=spec.hyper.lr * 2.0**away)
-                yield Node(replace(spec, hyper=rate), at(label, away))
-
-
-def by_rate(store: Store, label: str) -> list[dict[int, float]]:
-    """Final losses by seed at each rate, in nats."""
-    return [finals(store.runs, at(label, away)) for away in LOG2_RATES]
-
-
-def gain(store: Store, one: str, other: str) -> Interval:
+def gain(one: ArmName, other: ArmName) -> Quantity:
     """The final loss of ``one`` minus that of ``other``, each at its best rate, nats. There is no
     interval where either's is at the edge of those tried: the best may lie beyond."""
-    losses = [by_rate(store, label) for label in (one, other)]
-    seeds = common_seeds([at_rate for own in losses for at_rate in own])
+    losses = [final(at(arm, away)) for arm in (one, other) for away in LOG2_RATES]
 
-    def difference(drawn: Sequence[int]) -> float:
-        ours, theirs = (min(means(own, drawn)) for own in losses)
-        return ours - theirs
+    def inside(values: Sequence[float]) -> float:
+        best = np.argmin(np.reshape(values, (2, -1)), axis=1)
+        return float(((best > 0) & (best < len(LOG2_RATES) - 1)).all())
 
-    found = over_seeds(seeds, difference)
-    inside = all(0 < int(np.argmin(means(own, seeds))) < len(own) - 1 for own in losses)
-    return found if inside else replace(found, lo=math.nan, hi=math.nan)
+    def at_best(store: Store) -> Interval:
+        found = (lowest(*losses[: len(LOG2_RATES)]) - lowest(*losses[len(LOG2_RATES) :]))(store)
+        known = combined(inside, *losses)(store).value
+        return found if known else replace(found, lo=math.nan, hi=math.nan)
 
-
-def means(by_rate: Sequence[Mapping[int, float]], seeds: Sequence[int]) -> list[float]:
-    return [float(np.mean([losses[seed] for seed in seeds])) for losses in by_rate]
+    return function(at_best)
 
 
-def overhead_percent(store: Store, label: str) -> Interval:
+def overhead_percent(arm: ArmName) -> Quantity:
     """FLOPs of mixing the kernels and of handing their gradients back, over a step's. Counted, not
     timed: it has no spread."""
-    own = arm(store.runs, label)
-    run = run_spec_from_json(own["spec"].iloc[0])
-    entries = [shape for shape, kind in parameters(run.model).values() if kind == "matrix"]
-    kernels = dict(run.start.params)["kernels"]
-    mixing = 3 * float(kernels) * float(sum(np.prod(shape) for shape in entries))
-    share = 100 * mixing / (per_token(run.model) * run.batch_tokens)
-    return replace(NOTHING, value=share, lo=share, hi=share, n=len(own))
+
+    def counted(store: Store) -> Quantity:
+        rows = runs_of(store.runs, arm)
+        run = run_spec_from_json(rows["spec"].iloc[0])
+        entries = [shape for shape, kind in parameters(run.model).values() if kind == "matrix"]
+        mixing = 3 * float(arm.factors["kernels"]) * float(sum(np.prod(shape) for shape in entries))
+        share = 100 * mixing / (per_token(run.model) * run.batch_tokens)
+        return by_seed(dict.fromkeys(rows["seed"].astype(int), share))
+
+    return chosen(counted)
 
 
-def draw(store: Store, labels: Sequence[str], x: str) -> Figure:
-    """Curves at the run's rate, and ends at every rate."""
-    figure, ((left, right),) = style.panels(1, 2)
-    figure.set_figheight(style.PANEL + 0.6)
-    looks = {label: LOOKS[label] for label in labels}
-    arms.curves(left, store, labels, "tokens" if x == "tokens" else "flops", looks=looks)
-    for label in labels:
-        draw_rates(right, store, label)
-    right.set(xlabel="log₂ learning rate", ylabel="final validation loss (nats per token)")
-    style.legend_below(figure, [style.handle(label, mine=LOOKS[label]) for label in labels], 3)
-    return figure
-
-
-def draw_rates(axis: Axes, store: Store, label: str) -> None:
-    look, ends = LOOKS[label], [list(own.values()) for own in by_rate(store, label)]
-    lr = [float(arm(store.runs, at(label, away))["lr"].iloc[0]) for away in LOG2_RATES]
-    places, heights = np.log2(lr), [float(np.mean(own)) for own in ends]
-    axis.fill_between(places, [min(own) for own in ends], [max(own) for own in ends],
-                      color=look.colour, alpha=0.15, lw=0)  # fmt: skip
-    axis.plot(places, heights, look.line, marker=look.marker, color=look.colour)
-    best = int(np.argmin(heights))
-    lowest = float(places[best]), heights[best]
-    style.mark_minimum(axis, *lowest, look.colour)
-    if best in (0, len(ends) - 1):
-        mark_edge(axis, lowest, "high" if best else "low")
-    axis.set_xticks(places, [f"{place:g}" for place in places])
+def draw_rates(axis: Axes, store: Store, compared: Sequence[ArmName]) -> None:
+    """Ends at every rate; an arrow says where the best is at the edge."""
+    for arm in compared:
+        places = {bases.LOG2_LR + away: at(arm, away) for away in LOG2_RATES}
+        panel = arms.SweepPanel(places, "log₂ learning rate", LOOKS[arm], arm, log=False)
+        panel.draw(axis, store)
+        losses = {place: final(name) for place, name in places.items()}
+        best, ends = best_at(losses)(store).value, (min(places), max(places))
+        if best in ends:
+            edge = "low" if best == ends[0] else "high"
+            mark_edge(axis, (best, losses[best](store).value), edge)
 
 
 def figure(
-    title: str, caption: str, labels: Sequence[str], x: str, *own: Claim[Store]
+    title: str,
+    caption: str,
+    compared: Sequence[ArmName],
+    panel: arms.CurvePanel,
+    *claims: Claim[Store],
 ) -> PaperFigure:
-    given: Callable[[Setting], Iterator[Node]] = partial(runs, labels=labels)
-    return PaperFigure(title, caption, given, partial(draw, labels=labels, x=x), own)
+    """Curves at the run's rate, and ends at every rate."""
+    rates = arms.AnyPanel(partial(draw_rates, compared=compared))
+    below: arms.Looks = {arm: LOOKS[arm] for arm in compared}
+    draw = arms.row(panel, rates, below=below, columns=3)
+    runs = each_seed(SEEDS, partial(nodes, compared=compared))
+    return PaperFigure(title, caption, runs, draw, claims)
 
 
 BEST = "each at its best rate, nats"
@@ -185,8 +176,8 @@ PAPER = Paper(
     title="Majority Kernels: An Approach to Leverage Big Model Dynamics for Efficient Small Model "
     "Training",
     summary="kernels mixed in training, beside scratch and wider models at equal cost",
-    bases={"cpu": bases.cpu, "gpu": bases.gpu, "paper": paper_scale},
-    corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": C4}},
+    bases=bases.scales(paper_scale),
+    corpora=bases.one_text(C4),
     figures={
         "K1": figure(
             "Majority kernels beside scratch, at equal steps",
@@ -194,26 +185,24 @@ PAPER = Paper(
             "learning rate; right, the loss at the end for several, the lowest starred. All are of "
             "one shape when used.",
             STEPS_ARMS,
-            "tokens",
+            arms.CurvePanel(STEPS_ARMS, LOOKS, legend=False),
             *(
-                Claim(
+                claim(
                     f"gains-{kernels}",
                     "majority kernels bring performance gains at the same cost of inference",
                     f"abstract; here {kernels} kernels",
                     f"final loss with {kernels} kernels minus that of scratch at equal steps, "
                     f"{BEST}",
-                    partial(gain, one=label, other=SCRATCH),
-                    high=0.0,
+                    gain(arm, SCRATCH) < 0,
                 )
-                for kernels, label in MIXED.items()
+                for kernels, arm in MIXED.items()
             ),
-            Claim(
+            claim(
                 "overhead",
                 "they add minimal overhead to the cost of training",
                 "abstract, of wall-clock time; here of FLOPs, 5 % being minimal",
-                f"FLOPs of mixing {KERNELS[-1]} kernels, forward and backward, over a step’s, %",
-                partial(overhead_percent, label=MIXED[KERNELS[-1]]),
-                high=5.0,
+                "FLOPs of mixing 3 kernels, forward and backward, over a step’s, %",
+                overhead_percent(MIXED[3]) < 5,
             ),
         ),
         "K2": figure(
@@ -221,40 +210,39 @@ PAPER = Paper(
             "As K1, against FLOPs. The wider models have fewer steps, and a whole schedule over "
             "them; when used they cost more than the others.",
             COST_ARMS,
-            "flops",
+            arms.CurvePanel(COST_ARMS, LOOKS, "flops", legend=False),
             *(
-                Claim(
+                claim(
                     f"as-good-as-{times:g}-width",
                     "a small model so trained is as good as a larger one (the paper compares with "
                     "what is derived from larger ones, not with these)",
                     "our question to the abstract",
-                    f"final loss with {KERNELS[-1]} kernels minus that of {label}, {BEST}",
-                    partial(gain, one=MIXED[KERNELS[-1]], other=label),
-                    high=0.0,
+                    f"final loss with 3 kernels minus that of {arm}, {BEST}",
+                    gain(MIXED[3], arm) < 0,
                 )
-                for times, label in WIDE.items()
+                for times, arm in WIDE.items()
             ),
         ),
     },
     untestable=(
-        Claim(
+        untestable(
             "baselines",
             "they outperform distilled ensembles and submodular optimization",
             "abstract",
-            untestable="neither baseline is in the suite",
+            "neither baseline is in the suite",
         ),
-        Claim(
+        untestable(
             "wall-clock",
             "they add minimal overhead in wall-clock time",
             "abstract",
-            untestable="runs share cores with others, so their times measure the load; FLOPs are "
+            "runs share cores with others, so their times measure the load; FLOPs are "
             "counted instead",
         ),
-        Claim(
+        untestable(
             "architectures",
             "the gains are there for perceptrons, ResNets and Transformers, on many tasks",
             "abstract",
-            untestable="decoders on text alone",
+            "decoders on text alone",
         ),
     ),
 )

@@ -57,7 +57,6 @@ from mugrow.sweeps.recipes.papers.mupscaling.claims import (
     settings,
     widths,
 )
-from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
 BASES = {"cpu": (0.5, 1, 2), "gpu": (0.5, 1, 2, 4), "paper": (0.25, 0.5, 1)}  # over the run's width
 LOG2_LR = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)  # of upscaled training, around the run's
@@ -92,25 +91,22 @@ def paper_scale(data: DataSpec, vocabulary: int) -> RunSpec:
     )
 
 
-def shortened(setting: Setting) -> RunSpec:
-    """As long as the basins of ``nanolm``."""
-    return replace(setting.run, steps=round(setting.run.steps * nanolm.BASIN_STEPS))
-
-
 def base(setting: Setting, seed: int, times: float) -> Node:
     """Trained up to its cool-down, on batches that no wide model sees."""
-    run = shortened(setting)
-    spec = replace(
-        nanolm.at_width(run, times, "mup", seed),
+    setting = bases.halved(setting)
+    spec = setting.spec(
+        seed,
+        times,
+        parametrization="mup",
         data_seed=seed + SOURCE_DATA_SEEDS,
-        stop_step=cooldown_start(run.schedule, run.steps),
+        stop_step=cooldown_start(setting.run.schedule, setting.run.steps),
     )
     return Node(spec, BASE)
 
 
 def upscaled(setting: Setting, seed: int, times: float, log2_lr: float, noise: float) -> Node:
     """Twice the width of its base, at its own rate."""
-    target = nanolm.at_width(shortened(setting), 2 * times, "mup", seed)
+    target = bases.halved(setting).spec(seed, 2 * times, parametrization="mup")
     rate = replace(target.hyper, lr=target.hyper.lr * 2.0**log2_lr)
     target = replace(target, hyper=rate)
     node = grown(base(setting, seed, times), target, UPSCALED, METHOD, CARRY, noise=noise)
@@ -119,8 +115,8 @@ def upscaled(setting: Setting, seed: int, times: float, log2_lr: float, noise: f
 
 def scratch_runs(setting: Setting) -> Iterator[Node]:
     for times in BASES[setting.scale]:
-        for seed in nanolm.BASIN_SEEDS:
-            yield from nanolm.basin(shortened(setting), 2 * times, "mup", seed)
+        for seed in bases.BASIN_SEEDS:
+            yield from bases.basin(setting, 2 * times, "mup", seed)
 
 
 def rate_runs(setting: Setting) -> Iterator[Node]:
