@@ -307,3 +307,14 @@ def speedup(baseline: str, method: str, accounting: Accounting) -> Quantity:
 
 def _over(values: Sequence[float]) -> float:
     return values[0] / values[1] if values[1] else math.nan
+
+
+def logged_at(arm: str, column: str, share: float) -> Quantity:
+    """A column of an arm's curves, where this share of its steps is trained."""
+    return PerSeed(lambda store: _at_share(store, arm, column, share))
+
+
+def _at_share(store: Store, arm: str, column: str, share: float) -> BySeed:
+    rows = measured.arm(store.runs, arm)[["run_id", "seed"]].merge(store.curves, on="run_id")
+    rows = rows[rows["step"] == round(share * rows["step"].max())]
+    return dict(zip(rows["seed"].astype(int), rows[column].astype(float), strict=True))
