@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.figures.arms import band, whiskers
 from mugrow.analysis.measure.dynamics import trace
-from mugrow.analysis.measure.measured import arm
+from mugrow.analysis.measure.measured import arm, factor_table
 from mugrow.analysis.measure.quantity import final, logged, percent
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
@@ -60,7 +60,9 @@ def frame(axis: Axes, first: pd.DataFrame, last: pd.DataFrame, *names: str) -> N
 
 
 def runs_panel(axis: Axes, store: Store) -> None:
-    band(axis, line(store, claims.trunk_of(HORIZONS[-1])), LOOKS[TRUNK])
+    factors = factor_table(store.runs)
+    segments = factors[(factors["schedule"] == "constant") & (factors["lr"] == 1)]
+    band(axis, line(store, to(segments["steps"].max(), TRUNK)), LOOKS[TRUNK])
     cosines = [line(store, to(steps, COSINE)) for steps in HORIZONS]
     branches = [line(store, to(steps, COOLED), 1 - LENGTH) for steps in HORIZONS]
     for name, tables in ((COSINE, cosines), (COOLED, branches)):
