@@ -36,8 +36,8 @@ SHAPES = {"linear": "linear", "sqrt": "1 − sqrt"}
 def line(store: Store, name: ArmName, since: float = 0.0) -> pd.DataFrame:
     """An arm's losses, its trunk's before them, against the tokens of both from ``since`` on, a
     share of all: min, mean and max over seeds."""
-    table = trace(store, name).band("step")
-    table = table[table.index >= since * table.index[-1]]
+    whole = trace(store, name).band("step")
+    table: pd.DataFrame = whole[whole.index >= since * whole.index[-1]]
     table.index = table.index * arm(store.runs, name)["batch_tokens"].iloc[0]
     return table
 
