@@ -213,3 +213,23 @@ def row(
         return figure
 
     return draw
+
+
+def band(
+    axis: Axes, line: pd.DataFrame, look: style.Look, marker: str = "", label: str = "_band"
+) -> None:
+    """A line through the column ``mean`` of a table, by its index, with a band from ``min`` to
+    ``max``."""
+    axis.fill_between(line.index, line["min"], line["max"], color=look.colour, alpha=0.2, lw=0)
+    axis.plot(line.index, line["mean"], look.line, marker=marker, ms=3, color=look.colour,
+              label=label)  # fmt: skip
+
+
+def whiskers(
+    axis: Axes, x: Sequence[float], found: Sequence[Interval], look: style.Look, label: str
+) -> None:
+    """A line through values with their intervals as whiskers."""
+    values = [one.value for one in found]
+    axis.plot(x, values, look.line, marker=look.marker, color=look.colour, label=label)
+    for at, one in zip(x, found, strict=True):
+        axis.plot([at, at], [one.lo, one.hi], color=look.colour, lw=1, label="_ends")

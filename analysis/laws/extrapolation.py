@@ -16,6 +16,7 @@ models that others trained.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -23,9 +24,10 @@ import pandas as pd
 
 from mugrow.analysis.laws import get_form
 from mugrow.analysis.laws.fit import fit
-from mugrow.analysis.measure.measured import arm, over_seeds
+from mugrow.analysis.measure.measured import arm
+from mugrow.analysis.measure.quantity import Quantity, Sample
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Array, Interval
+from mugrow.analysis.stats import Array
 
 Rule = Callable[[pd.DataFrame, pd.DataFrame], float]
 LAST = 0.3  # of the target's tokens, over which a prediction is scored
@@ -44,9 +46,9 @@ def checkpoints(store: Store, name: str) -> pd.DataFrame:
     return rows.assign(share=rows["d"] / rows["horizon"]).drop(columns="run_id")
 
 
-def means(rows: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
-    """Of the loss over these seeds, sizes and checkpoints ascending."""
-    drawn = rows[rows["seed"].isin(list(seeds))]
+def means(rows: pd.DataFrame, seeds: Sequence[int] | None = None) -> pd.DataFrame:
+    """Of the loss over these seeds or all, sizes and checkpoints ascending."""
+    drawn = rows if seeds is None else rows[rows["seed"].isin(list(seeds))]
     keys = ["n", "horizon", "d", "share"]
     return drawn.groupby(keys)["loss"].mean().reset_index()  # sorted by the keys
 
@@ -143,11 +145,13 @@ def error_of_rule(store: Store, name: str, rule: Rule, seeds: tuple[int, ...]) -
     return rule(mean[mean["n"].isin(sizes(mean))], target(mean))
 
 
-def measured(store: Store, name: str, rule: Rule, less: Rule | None = None) -> Interval:
-    """Over seeds, a rule's error or how far it is above another's."""
+@dataclass(frozen=True)
+class ErrorOfRule(Quantity):
+    """A rule's error of an arm, in percent, over its seeds."""
 
-    def of_seeds(seeds: Sequence[int]) -> float:
-        error = error_of_rule(store, name, rule, tuple(seeds))
-        return error - (error_of_rule(store, name, less, tuple(seeds)) if less else 0.0)
+    arm: str
+    rule: Rule
 
-    return over_seeds(sorted(int(seed) for seed in set(arm(store.runs, name)["seed"])), of_seeds)
+    def of(self, store: Store) -> Sample:
+        seeds = frozenset(arm(store.runs, self.arm)["seed"].astype(int))
+        return Sample(seeds, lambda drawn: error_of_rule(store, self.arm, self.rule, tuple(drawn)))

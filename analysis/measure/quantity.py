@@ -143,9 +143,6 @@ class Chosen(Quantity):
     def __call__(self, store: Store) -> Interval:
         return self.choose(store)(store)
 
-    def __call__(self, store: Store) -> Interval:
-        return self.choose(store.study["scale"])(store)
-
 
 @dataclass(frozen=True)
 class Function(Quantity):
@@ -166,7 +163,7 @@ class Evaluated(Quantity):
 
     arm: str
     quantity: str = ""  # all that begin so
-    params: Mapping[str, Scalar] = field(default_factory=dict)
+    params: Mapping[str, Scalar | None] = field(default_factory=dict)
 
     def of(self, store: Store) -> Sample:
         rows = evaluations(store, self.arm, self.quantity, self.params)
@@ -175,15 +172,16 @@ class Evaluated(Quantity):
 
 
 def evaluations(
-    store: Store, arm: str, quantity: str = "", params: Mapping[str, Scalar] | None = None
+    store: Store, arm: str, quantity: str = "", params: Mapping[str, Scalar | None] | None = None
 ) -> pd.DataFrame:
     """The rows of an arm's evaluations whose quantity begins so, and whose parameters are among
-    others these. Raises ``UserError`` where there is none."""
+    others these; ``None`` is a parameter not given. Raises ``UserError`` where there is none."""
     rows = store.evaluations[store.evaluations["arm"] == arm]
     if quantity:
         rows = rows[rows["quantity"].str.startswith(quantity)]
     if params:
-        rows = rows[[params.items() <= json.loads(text).items() for text in rows["params"]]]
+        said = [json.loads(text) for text in rows["params"]]
+        rows = rows[[all(one.get(n) == v for n, v in params.items()) for one in said]]
     if rows.empty:
         raise UserError(f"arm {arm!r} has no evaluation {quantity}".rstrip())
     return rows
@@ -231,9 +229,9 @@ def combined(function: Callable[[Sequence[float]], float], *parts: Quantity) -> 
     return Combined(parts, function)
 
 
-def evaluated(arm: str, quantity: str = "", **params: Scalar) -> Quantity:
+def evaluated(arm: str, quantity: str = "", **params: Scalar | None) -> Quantity:
     """What was evaluated of an arm: the mean of all numbers whose name begins with ``quantity``,
-    where the evaluation had these parameters."""
+    where the evaluation had these parameters; ``None`` is one that it was not given."""
     return Evaluated(arm, quantity, params)
 
 
@@ -354,3 +352,12 @@ def of_rows(
 ) -> Quantity:
     """A statistic, such as a fit's, of the rows of any seeds in a table with a column ``seed``."""
     return OfRows(read, statistic)
+def logged_at(arm: str, column: str, share: float) -> Quantity:
+    """A column of an arm's curves, where this share of its steps is trained."""
+    return PerSeed(lambda store: _at_share(store, arm, column, share))
+
+
+def _at_share(store: Store, arm: str, column: str, share: float) -> BySeed:
+    rows = measured.arm(store.runs, arm)[["run_id", "seed"]].merge(store.curves, on="run_id")
+    rows = rows[rows["step"] == round(share * rows["step"].max())]
+    return dict(zip(rows["seed"].astype(int), rows[column].astype(float), strict=True))

@@ -18,6 +18,7 @@ from mugrow.analysis.measure.quantity import (
     highest,
     log2,
     logged,
+    logged_at,
     lowest,
     mean,
     paid,
@@ -108,11 +109,14 @@ def test_curves_seed_by_seed():
     assert value(logged(A, "val_loss", "highest")) == 12
     assert value(logged(A, "val_loss", "last")) == pytest.approx(4)
     assert value(logged(A, "val_loss", "lowest")) == pytest.approx(4)
+    assert value(logged_at(A, "val_loss", 0.5)) == 12
+    assert value(logged_at(A, "val_loss", 1.0)) == pytest.approx(4)
 
 
 def test_evaluations_by_the_beginning_of_their_name_and_by_their_parameters():
     assert value(evaluated("a", "rank/")) == pytest.approx(3)
     assert value(evaluated("a", "rank/1", bits=4)) == pytest.approx(4)
+    assert value(evaluated("a", bits=None)) == pytest.approx(8)
     with pytest.raises(UserError, match="'a' has no evaluation loss"):
         evaluated("a", "loss", bits=4)(STORE)
 

@@ -11,7 +11,9 @@ from unread import planned, setting
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.measure.measured import factor_table
 from mugrow.analysis.read.store import Store
+from mugrow.bench.arm import factors_json, factors_of
 from mugrow.bench.flops import per_token
 from mugrow.bench.schedule import run_factor
 from mugrow.bench.spec import canonical_json
@@ -19,11 +21,13 @@ from mugrow.sweeps.recipes.papers.beyond_fixed_durations import paper as recipe
 from mugrow.sweeps.recipes.papers.beyond_fixed_durations.claims import (
     COSINE,
     COSINE_0,
+    EMA,
+    HORIZONS,
     TRUNK,
+    branches_cost,
     closed,
     cooled,
-    ends,
-    ladder_costs,
+    cosines_cost,
 )
 from mugrow.sweeps.recipes.papers.beyond_fixed_durations.paper import PAPER
 
@@ -48,6 +52,9 @@ def test_every_scale_can_be_planned_sources_first(scale):
     assert arms[cooled(0.2, "sqrt")] == seeds * horizons
     assert arms[cooled(0.05)] == arms[cooled(0.4, "sqrt")] == seeds * 2
     assert arms["SWA"] == arms["EMA"] == seeds
+    cosines = [factors_of(run.arm) for run in plan.runs if run.arm == COSINE]
+    assert {run["steps"] for run in cosines} == {0.5, 1, 2, 3}
+    assert {run["lr"] for run in cosines} == {0.5, 1, 2, 4}
     assert {run.role for run in plan.runs if run.arm == TRUNK} == {"source"}
     assert {run.role for run in plan.runs if run.arm.startswith("cool-down")} == {"branch"}
 
@@ -81,15 +88,14 @@ def test_the_trunk_and_a_branch_are_one_warm_up_a_constant_rate_and_a_cool_down(
 
 
 def test_the_recipe_runs_end_to_end(monkeypatch, reproduced):
-    """One seed and one rate, on horizons of 10 to 60 steps."""
-    monkeypatch.setattr(recipe, "SEEDS", range(1))
-    monkeypatch.setattr(recipe, "LOG2_RATES", (0,))
+    """One seed, on horizons of 10 to 60 steps."""
+    monkeypatch.setitem(recipe.SEEDS, "cpu", range(1))
     ran = reproduced(PAPER, log_every=1)
     rows = {row["claim"]: row for row in ledger(PAPER.claims(PAPER.figures), ran)}
     assert rows.pop("gpu-hours")["verdict"] == "not testable here"
     assert all(np.isfinite(row["value"]) for row in rows.values())
     assert rows["ladder-cost"]["value"] == pytest.approx((3 + 0.2 * 3.5) / 6.5)
-    segments = ran.runs[ran.runs["arm"] == TRUNK]
+    segments = ran.runs[(ran.runs["arm"] == TRUNK) & (factor_table(ran.runs)["lr"] == 1)]
     (whole,) = ran.runs.loc[ran.runs["arm"] == "SWA", "run_id"]
     expected = ran.curves[ran.curves["run_id"] == whole].set_index("step")["val_loss"]
     stops = [json.loads(text)["stop_step"] for text in segments["spec"]]
@@ -103,10 +109,21 @@ def test_the_recipe_runs_end_to_end(monkeypatch, reproduced):
 GAP, SQRT, LONG, SHARE = -1.0, -0.3, 0.2, 0.8  # percent; percent; percent; share that SWA closes
 
 
+def flops_of(spec):
+    return spec.tokens * per_token(spec.model)
+
+
 def planted(gap=GAP, sqrt=SQRT, longer=LONG, share=SHARE, slope=0.0):
     """A cosine is best at twice the base rate, a cool-down at the base rate."""
     given = setting(PAPER)
-    horizons = recipe.horizons(given)
+    horizons = [round(steps * given.run.steps) for steps in HORIZONS]
+    flops = {run.spec.run_id: flops_of(run.spec) for run in runs_at_cpu_scale()}
+    sources = {run.spec.run_id: run.spec.start.source_run_id for run in runs_at_cpu_scale()}
+
+    def before(run_id):
+        source = sources[run_id]
+        return 0.0 if source is None else flops[source] + before(source)
+
     rows, curves = [], []
 
     def loss(name, spec):
@@ -126,7 +143,9 @@ def planted(gap=GAP, sqrt=SQRT, longer=LONG, share=SHARE, slope=0.0):
         rows.append({
             "run_id": spec.run_id, "arm": run.arm, "seed": spec.seed, "lr": spec.hyper.lr,
             "status": "finished", "final_val_loss": end, "spec": text_of(spec),
-            "flops": spec.tokens * per_token(spec.model), "batch_tokens": spec.batch_tokens,
+            "flops": flops[spec.run_id], "batch_tokens": spec.batch_tokens,
+            "factors": factors_json(run.arm), "method": spec.start.method,
+            "source_run_id": spec.start.source_run_id, "flops_source": before(spec.run_id),
         })  # fmt: skip
         if spec.average.kind == "none":
             points = [(step, end + 1 / (1 + step), None) for step in range(0, spec.train_steps, 40)]
@@ -138,9 +157,12 @@ def planted(gap=GAP, sqrt=SQRT, longer=LONG, share=SHARE, slope=0.0):
                 gain = 0.4 + 0.1 * spec.seed
                 points.append((step, down + gain, down + gain * (1 - share)))
         curves += [
-            {"run_id": spec.run_id, "step": s, "val_loss": v, "val_loss_averaged": a}
+            {
+                "run_id": spec.run_id, "step": s, "val_loss": v, "val_loss_averaged": a,
+                "tokens": s * spec.batch_tokens, "flops": s / spec.train_steps * flops[spec.run_id],
+            }
             for s, v, a in points
-        ]
+        ]  # fmt: skip
     curves = pd.DataFrame(curves).astype({"val_loss_averaged": float})
     return Store(pd.DataFrame(rows), curves, pd.DataFrame(), {"name": "x", "scale": "cpu"})
 
@@ -159,15 +181,12 @@ def test_measures_give_what_was_planted():
     assert rows["20-percent-enough"]["value"] == pytest.approx(100 * (99 / 98.8 - 1))
     assert rows["sqrt-beats-linear"]["value"] == pytest.approx(100 * (98.7 / 99 - 1))
     assert rows["swa-most-not-all"]["value"] == pytest.approx(SHARE)
-    assert closed(store, "ema", 1200).value == pytest.approx(SHARE)
+    assert closed(EMA, 3.0)(store).value == pytest.approx(SHARE)
     assert rows["swa-improves"]["value"] == pytest.approx(-12, abs=3)
     assert rows["ladder-cost"]["value"] == pytest.approx((3 + 0.2 * 3.5) / 6.5)
     assert {row["seeds"] for row in rows.values()} == {0, 5}
-    assert set(ends(store, COSINE)) == {200, 400, 800, 1200}
-    assert len(ends(store, COSINE)[200]) == 4
-    assert len(ends(store, cooled(0.2), at_base=True)[200]) == 1
-    ours, theirs = ladder_costs(store)[200]
-    assert ours == theirs  # one horizon alone is the same run
+    one = [cost((0.5,))(store).value for cost in (branches_cost, cosines_cost)]
+    assert one[0] == pytest.approx(one[1])  # one horizon alone is the same run
     slanted = verdicts(planted(slope=0.4), "scales-alike")
     assert slanted["scales-alike"]["value"] == pytest.approx(1.2)
 

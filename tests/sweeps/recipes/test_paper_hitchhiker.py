@@ -27,7 +27,7 @@ def test_a_scale_is_a_family_at_three_horizons(scale, models):
 
 def test_it_runs_and_judges(monkeypatch, reproduced):
     monkeypatch.setattr(hitchhiker, "WIDTHS", (1, 2, 3, 4))
-    monkeypatch.setattr(hitchhiker, "SEEDS", range(1))
+    monkeypatch.setitem(hitchhiker.SEEDS, "cpu", range(1))
     ran = reproduced(paper("hitchhiker"), log_every=1)
     assert len(ran.runs) == 12
     rows = checkpoints(ran, ARM)
@@ -42,7 +42,8 @@ def test_it_runs_and_judges(monkeypatch, reproduced):
 
 @pytest.fixture(autouse=True)
 def two_seeds(monkeypatch):
-    monkeypatch.setattr(hitchhiker, "SEEDS", range(2))
+    for scale in hitchhiker.SEEDS:
+        monkeypatch.setitem(hitchhiker.SEEDS, scale, range(2))
 
 
 def planted(early=0.0, small_only=0.0, noise=0.0, seed_scale=1e-4):
@@ -77,23 +78,23 @@ def test_what_is_fitted_and_what_is_scored_are_apart():
 
 def test_a_law_that_holds_is_found_and_the_baseline_is_not():
     store = planted()
-    found = error(store, "checkpoints after 10 %")
+    found = error("checkpoints after 10 %")(store)
     assert found.value < 0.02
     assert found.n == 2
     mean = means(checkpoints(store, ARM), [0, 1])
     end = target(mean)[lambda rows: rows["share"] > 0.7]
     best = mean[mean["n"].isin(sizes(mean))]["loss"].min()
     want = 100 * np.mean(np.abs(best - end["loss"]) / end["loss"])
-    assert error(store, "as good as the best fitted").value == pytest.approx(want)
+    assert error("as good as the best fitted")(store).value == pytest.approx(want)
     assert want > 0.5
 
 
 def test_a_spoiled_beginning_is_worth_dropping_and_an_odd_small_model_worth_leaving_out():
-    kept = error(planted(early=1.0), "all checkpoints", "checkpoints after 10 %")
-    assert kept.lo > 0
-    odd = error(planted(small_only=0.3), "of the 3 smallest models", "of the 3 largest models")
-    assert odd.lo > 0
-    assert abs(error(planted(), "all checkpoints", "checkpoints after 10 %").value) < 0.02
+    keeping = error("all checkpoints") - error("checkpoints after 10 %")
+    assert keeping(planted(early=1.0)).lo > 0
+    small = error("of the 3 smallest models") - error("of the 3 largest models")
+    assert small(planted(small_only=0.3)).lo > 0
+    assert abs(keeping(planted()).value) < 0.02
 
 
 def test_the_spread_over_seeds():

@@ -12,18 +12,21 @@ from mugrow.analysis.figures import style
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.measure.dynamics import (
     constant_steps,
-    jump,
     kept_slope,
+    of_curves,
     saved,
     slopes,
     step_ratio,
     trace,
 )
+from mugrow.analysis.measure.quantity import final, logged
 from mugrow.analysis.read.store import Store
+from mugrow.bench.arm import factors_json
 from mugrow.bench.spec import Start, UserError, canonical_json
 from mugrow.sweeps.recipes.papers import paper
 from mugrow.sweeps.recipes.papers.staged_training import paper as staged_training
-from mugrow.sweeps.recipes.papers.staged_training.paper import PAPER, WAYS
+from mugrow.sweeps.recipes.papers.staged_training.claims import WAYS, spike
+from mugrow.sweeps.recipes.papers.staged_training.paper import PAPER
 
 
 @pytest.mark.parametrize("scale", ["cpu", "gpu", "paper"])
@@ -65,7 +68,7 @@ def test_at_paper_scale_each_size_has_the_authors_learning_rate():
 
 def test_it_runs_and_judges(monkeypatch, reproduced):
     for name in ("SEEDS", "FEW_SEEDS"):
-        monkeypatch.setattr(staged_training, name, range(1))
+        monkeypatch.setitem(getattr(staged_training, name), "cpu", range(1))
     figures = {name: PAPER.figures[name] for name in ("S1", "S6")}
     some = replace(paper("staged-training"), figures=figures)
     ran = reproduced(some, steps=5, log_every=1)
@@ -121,13 +124,25 @@ def planted(rho, kept=1.0, noise=0.0):
 
 def test_jump_and_step_ratio_of_planted_curves():
     store = planted(rho=2.0)
-    assert jump(store, "grown").value == pytest.approx(0, abs=1e-9)
-    assert step_ratio(store, "small", "scratch", 600).value == pytest.approx(2, rel=0.02)
+    jump = logged("grown", "val_loss", "first") - final("small")
+    assert jump(store).value == pytest.approx(0, abs=1e-9)
+    ratio = of_curves(lambda one, other: step_ratio(one, other, 600), "small", "scratch")
+    assert ratio(store).value == pytest.approx(2, rel=0.02)
+    assert trace(store, "scratch").constant == 800
+
+
+def test_a_spike_is_above_the_loss_at_growth_and_0_where_there_is_none():
+    store = planted(rho=2.0)
+    assert spike("grown")(store).value == 0
+    rise = 0.5 * (store.curves["step"] == 40)
+    risen = replace(store, curves=store.curves.assign(val_loss=store.curves["val_loss"] + rise))
+    assert spike("grown")(risen).value == pytest.approx(loss(340) + 0.5 - loss(300))
 
 
 @pytest.mark.parametrize("kept", [1.0, 0.5])
 def test_a_slope_that_is_kept_is_told_from_one_that_is_not(kept):
-    ratio = kept_slope(planted(2.0, kept, noise=1e-4), "grown", "scratch", 160)
+    quantity = of_curves(lambda one, other: kept_slope(one, other, 160), "grown", "scratch")
+    ratio = quantity(planted(2.0, kept, noise=1e-4))
     at = 300 + 160 * np.array([kept, 1.0])
     want = (loss(300) - loss(at[0])) / (loss(300) - loss(at[1]))
     assert ratio.value == pytest.approx(want, rel=0.05)
@@ -138,13 +153,15 @@ def test_a_slope_that_is_kept_is_told_from_one_that_is_not(kept):
 @pytest.mark.parametrize("rho", [1.0, 2.0, 3.0])
 def test_the_saving_is_what_was_skipped_less_what_the_small_model_cost(rho):
     aimed = 780
-    share = saved(planted(rho), "grown", "scratch", aimed, 800, range(5))
+    store = planted(rho)
+    share = saved(trace(store, "grown"), trace(store, "scratch"), aimed, 800)
     skipped = 600 / rho * BIG_COST - 600 * SMALL_COST
     assert share == pytest.approx(skipped / (aimed * BIG_COST), abs=0.01)
 
 
 def test_what_is_never_reached_saves_at_most_what_its_whole_run_leaves():
-    share = saved(planted(2.0, kept=0.1), "grown", "scratch", 780, 800, range(5))
+    store = planted(2.0, kept=0.1)
+    share = saved(trace(store, "grown"), trace(store, "scratch"), 780, 800)
     assert share == pytest.approx(1 - (600 * SMALL_COST + 500 * BIG_COST) / (780 * BIG_COST))
 
 
@@ -205,6 +222,7 @@ def everything(kept=1.0, noise=0.003):
         curves.append(pd.DataFrame(table))
         rows.append({
             "run_id": spec.run_id, "arm": run.arm, "seed": spec.seed, "status": "finished",
+            "factors": factors_json(run.arm),
             "flops_source": before(spec.run_id), "method": spec.start.method,
             "source_run_id": spec.start.source_run_id, "final_val_loss": values[-1],
             "spec": canonical_json(spec),

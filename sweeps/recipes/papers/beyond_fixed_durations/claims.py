@@ -1,157 +1,178 @@
-"""One trunk with cool-downs against a cosine for each horizon: what a study of both says.
+"""What one trunk with cool-downs says against a cosine for each horizon.
 
-The arms are the trunk's segments, branches off it by the length and shape of their cool-down,
-cosines, and the trunk whole with an average of its weights. Runs of an arm differ in horizon,
-learning rate and seed. A schedule is judged at the best of its rates, since a constant rate's best
-is no cosine's; an average and a cool-down's length at the base rate, where all else is equal.
+Runs have, beside what their arm is called by, a horizon and a learning rate, both in multiples of
+the base run's. A schedule is judged at the best of its rates, since a constant rate's best is no
+cosine's; an average and a cool-down's length at the base rate, where all else is equal.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
-import pandas as pd
+from mugrow.analysis.measure.claims import claim, untestable
+from mugrow.analysis.measure.quantity import (
+    Quantity,
+    each,
+    final,
+    logged_at,
+    lowest,
+    mean,
+    paid,
+    percent,
+    quantity,
+)  # fmt: skip
+from mugrow.bench.arm import ArmName
 
-from mugrow.analysis.measure.measured import arm, common_seeds, finals, over_seeds
-from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval, student_interval
-from mugrow.bench.schedule import cooldown_start
-from mugrow.bench.spec import ScheduleSpec
-
+HORIZONS = (0.5, 1.0, 2.0, 3.0)
+AT_LENGTHS = (1.0, 3.0)  # the horizons at which cool-downs of several lengths are compared
+RATES = (0.5, 1.0, 2.0, 4.0)
 LENGTHS = (0.05, 0.1, 0.2, 0.4)  # of cool-downs, as shares of the horizon
 LENGTH = 0.2
-LOG2_RATES = (-1, 0, 1, 2)  # around the base run's
-TRUNK, COSINE, COSINE_0 = "trunk", "cosine to 10 %", "cosine to 0"
-AVERAGED = {"swa": "SWA", "ema": "EMA"}  # arms
-
-Finals = Mapping[float, Mapping[int, float]]  # by rate, then by seed
-
-
-def cooled(share: float, shape: str = "linear") -> str:
-    """The name of an arm of branches."""
-    return f"cool-down {100 * share:g} %" + (", 1-sqrt" if shape == "sqrt" else "")
+MARGIN = 0.5  # percent of the loss, within which two schedules match
+COST = 0.6
+TRUNK = ArmName("trunk", schedule="constant")
+COSINE = ArmName("cosine to 10 %", schedule="cosine", final=0.1)
+COSINE_0 = ArmName("cosine to 0", schedule="cosine", final=0.0)
+SWA, EMA = (ArmName(name.upper(), schedule="constant", average=name) for name in ("swa", "ema"))
 
 
-def left_at(steps: int, share: float) -> int:
-    """The step at which the branch to a horizon leaves the trunk."""
-    return cooldown_start(ScheduleSpec(warmup=0, cooldown=share), steps)
+def cooled(length: float, shape: str = "linear") -> ArmName:
+    """Branches that leave the trunk so early."""
+    name = f"cool-down {100 * length:g} %" + (", 1-sqrt" if shape == "sqrt" else "")
+    return ArmName(name, schedule="cool-down", length=length, shape=shape)
 
 
-def base_rate(rates: pd.Series) -> float:
-    """Of an arm that has all rates, or that one alone."""
-    found = sorted(rates.unique())
-    return float(found[LOG2_RATES.index(0) if len(found) > 1 else 0])
+COOLED = cooled(LENGTH)
 
 
-def ends(store: Store, name: str, at_base: bool = False) -> dict[int, Finals]:
-    """Final losses of an arm by horizon, in nats per token; of all rates, or of the base one."""
-    own = arm(store.runs, name)
-    if at_base:
-        own = own[own["lr"] == base_rate(own["lr"])]
-    own = own.assign(horizon=[json.loads(text)["steps"] for text in own["spec"]])
-    found: dict[int, Finals] = {}
-    for steps in sorted(own["horizon"].unique()):
-        here = own[own["horizon"] == steps]
-        rates = sorted(here["lr"].unique())
-        found[int(steps)] = {float(lr): finals(here[here["lr"] == lr], name) for lr in rates}
-    return found
+def to(steps: float, arm: ArmName, lr: float = 1.0) -> ArmName:
+    """The runs of an arm that end there, at one learning rate. A trunk's is its segment."""
+    return ArmName(arm, **arm.factors, steps=steps, lr=lr)
 
 
-def best(by_rate: Finals, seeds: Sequence[int]) -> float:
-    """The mean loss over seeds at the best of the rates."""
-    return min(float(np.mean([losses[seed] for seed in seeds])) for losses in by_rate.values())
+def trunk_of(steps: float) -> ArmName:
+    """The segment that ends where the branch of the usual length to a horizon begins."""
+    return to(round(steps * (1 - LENGTH), 6), TRUNK)
 
 
-def gap(
-    one: Mapping[int, Finals],
-    other: Mapping[int, Finals],
-    of_gaps: Callable[[Sequence[float]], float] = lambda gaps: float(np.mean(gaps)),
-) -> Interval:
-    """How far the losses of ``one`` lie above those of ``other``, in percent: ``of_gaps`` of the
-    horizons that both have, in their order."""
-    both = sorted(one.keys() & other.keys())
-    seeds = common_seeds([losses for of in (one, other) for h in both for losses in of[h].values()])
-
-    def statistic(drawn: Sequence[int]) -> float:
-        return of_gaps([100 * (best(one[h], drawn) / best(other[h], drawn) - 1) for h in both])
-
-    return over_seeds(seeds, statistic)
+def best(steps: float, arm: ArmName) -> Quantity:
+    """The loss at a horizon, at the best of the rates."""
+    return lowest(*(to(steps, arm, lr) for lr in RATES))
 
 
-def against(store: Store, cosine: str) -> Interval:
-    return gap(ends(store, cooled(LENGTH)), ends(store, cosine))
+def gap(steps: float, cosine: ArmName) -> Quantity:
+    """Loss of the usual cool-down over that of a cosine to the same horizon, %."""
+    return percent(best(steps, COOLED), best(steps, cosine))
 
 
-def widening(store: Store) -> Interval:
-    """By how much the gap to the cosine is larger at the longest horizon than at the shortest."""
-    one, other = ends(store, cooled(LENGTH)), ends(store, COSINE)
-    return gap(one, other, lambda gaps: gaps[-1] - gaps[0])
+def at_base(one: ArmName, other: ArmName, horizons: Sequence[float]) -> Quantity:
+    """Loss of one arm over that of another at the base rate, mean over horizons, %."""
+    return mean(*(percent(final(to(h, one)), final(to(h, other))) for h in horizons))
 
 
-def not_enough(store: Store) -> Interval:
-    """The loss after a cool-down of the usual length over that after the longest."""
-    usual, longest = (ends(store, cooled(share), True) for share in (LENGTH, LENGTHS[-1]))
-    return gap(usual, longest)
+def along(arm: ArmName, steps: float, column: str) -> Quantity:
+    """Of the whole trunk that an arm averages, a column where a horizon ends."""
+    return logged_at(arm, column, steps / HORIZONS[-1])
 
 
-def sqrt_over_linear(store: Store) -> Interval:
-    sqrt, linear = (ends(store, cooled(LENGTH, shape), True) for shape in ("sqrt", "linear"))
-    return gap(sqrt, linear)
+def averaging(arm: ArmName, steps: float) -> Quantity:
+    """Loss of averaged weights over that of the trunk's last, %."""
+    return percent(along(arm, steps, "val_loss_averaged"), along(arm, steps, "val_loss"))
 
 
-def along(store: Store, kind: str) -> dict[str, dict[int, dict[int, float]]]:
-    """By horizon and seed, the losses of the trunk there, of its average, and of its cool-down."""
-    rows = arm(store.runs, AVERAGED[kind])[["run_id", "seed"]].merge(store.curves, on="run_id")
-    down = ends(store, cooled(LENGTH), at_base=True)
-    found: dict[str, dict[int, dict[int, float]]] = {TRUNK: {}, kind: {}, "cooled": {}}
-    for steps, by_rate in down.items():
-        found["cooled"][steps] = dict(*by_rate.values())
-        here = rows[rows["step"] == steps]
-        seeds = here["seed"].astype(int)
-        found[TRUNK][steps] = dict(zip(seeds, here["val_loss"], strict=True))
-        found[kind][steps] = dict(zip(seeds, here["val_loss_averaged"], strict=True))
-    return found
+def closed(arm: ArmName, *horizons: float) -> Quantity:
+    """The share of the way from the trunk down to its cool-downs that its average goes."""
+    trunk = mean(*(along(arm, steps, "val_loss") for steps in horizons))
+    average = mean(*(along(arm, steps, "val_loss_averaged") for steps in horizons))
+    return (trunk - average) / (trunk - mean(*(to(steps, COOLED) for steps in horizons)))
 
 
-def closed(store: Store, kind: str, only: int | None = None) -> Interval:
-    """The share of the way from the trunk down to its cool-downs that its average goes, over all
-    horizons or at one."""
-    table = along(store, kind)
-    steps = sorted(table["cooled"]) if only is None else [only]
-
-    def share(seeds: Sequence[int]) -> float:
-        total = {
-            name: sum(by_horizon[h][seed] for h in steps for seed in seeds)
-            for name, by_horizon in table.items()
-        }
-        return (total[TRUNK] - total[kind]) / (total[TRUNK] - total["cooled"])
-
-    return over_seeds(common_seeds([of[h] for of in table.values() for h in steps]), share)
+def cosines_cost(horizons: Sequence[float]) -> Quantity:
+    """FLOPs of a cosine to each of these, at the base rate."""
+    return sum((paid(to(steps, COSINE)) for steps in horizons), quantity(0.0))
 
 
-def averaged_minus_trunk(store: Store) -> Interval:
-    table = along(store, "swa")
-    one, other = ({h: {0.0: of} for h, of in table[name].items()} for name in ("swa", TRUNK))
-    return gap(one, other)
+def branches_cost(horizons: Sequence[float]) -> Quantity:
+    """FLOPs of a branch to each, ascending, and of the trunk once, with the last of them."""
+    *others, longest = horizons
+    branches = (paid(to(steps, COOLED)) - paid(trunk_of(steps)) for steps in others)
+    return sum(branches, paid(to(longest, COOLED)))
 
 
-def ladder_costs(store: Store) -> dict[int, tuple[list[float], list[float]]]:
-    """By horizon, the FLOPs of all horizons up to it at the base rate, for each seed: of trunk and
-    branches, and of cosines."""
-    parts = {name: arm(store.runs, name) for name in (TRUNK, cooled(LENGTH), COSINE)}
-    rate = base_rate(parts[COSINE]["lr"])
-    rows = pd.concat([own[own["lr"] == rate] for own in parts.values()])
-    specs = [json.loads(text) for text in rows["spec"]]
-    rows["end"] = [spec["stop_step"] or spec["steps"] for spec in specs]
-    costs = {}
-    for steps in sorted(ends(store, COSINE)):
-        needed = rows["arm"].map({TRUNK: left_at(steps, LENGTH)}).fillna(steps)
-        spent = rows[rows["end"] <= needed].groupby(["arm", "seed"])["flops"].sum()
-        branched = spent[TRUNK] + spent[cooled(LENGTH)]
-        costs[steps] = (list(branched), list(spent[COSINE]))
-    return costs
+def cost_ratio(horizons: Sequence[float]) -> Quantity:
+    return each(branches_cost(horizons) / cosines_cost(horizons))
 
 
-def cost_ratio(store: Store) -> Interval:
-    ours, theirs = list(ladder_costs(store).values())[-1]
-    return student_interval([one / other for one, other in zip(ours, theirs, strict=True)])
+D1 = (
+    claim(
+        "matches-cosine",
+        "a constant rate with a cool-down matches the cosine or beats it",
+        "abstract, and the README’s figure of cosine against cool-down",
+        "loss of the 20 % cool-down over that of the cosine to a tenth, mean of four horizons, "
+        "each at its best rate, %",
+        mean(*(gap(steps, COSINE) for steps in HORIZONS)) < MARGIN,
+    ),
+    claim(
+        "matches-cosine-to-0",
+        "a constant rate with a cool-down matches the cosine",
+        "abstract; here the cosine falls to 0, as the cool-down does",
+        "loss of the 20 % cool-down over that of the cosine to 0, mean of four horizons, each at "
+        "its best rate, %",
+        mean(*(gap(steps, COSINE_0) for steps in HORIZONS)).within(-MARGIN, MARGIN),
+    ),
+    claim(
+        "scales-alike",
+        "it scales predictably and reliably similar to cosine",
+        "abstract",
+        "the gap to the cosine to a tenth at the longest horizon minus that at the shortest, "
+        "points of percent",
+        (gap(HORIZONS[-1], COSINE) - gap(HORIZONS[0], COSINE)).within(-MARGIN, MARGIN),
+    ),
+)
+D2 = (
+    claim(
+        "20-percent-enough",
+        "a cool-down over 20 % of the steps is enough",
+        "the paper’s recipe, as its code’s README runs it",
+        "loss after a cool-down of 20 % over that after one of 40 %, mean of two horizons, %",
+        at_base(COOLED, cooled(LENGTHS[-1]), AT_LENGTHS) < MARGIN,
+    ),
+    claim(
+        "sqrt-beats-linear",
+        "a cool-down of the form 1 - sqrt ends lower than a linear one",
+        "the comparison of cool-down forms; decay-type sqrt in its code",
+        "loss after 1 - sqrt over that after linear, both of 20 %, mean of four horizons, %",
+        at_base(cooled(LENGTH, "sqrt"), COOLED, HORIZONS) < 0,
+    ),
+)
+D3 = (
+    claim(
+        "swa-improves",
+        "weight averaging improves the model along the trajectory at no cost",
+        "abstract",
+        "loss of the averaged weights over that of the trunk, mean of four horizons, %",
+        mean(*(averaging(SWA, steps) for steps in HORIZONS)) < 0,
+    ),
+    claim(
+        "swa-most-not-all",
+        "averaging closes most of the gap to a cool-down, but not all of it",
+        "the paper’s section on weight averaging; its number is not in our notes",
+        "share of the cool-down’s gain over the trunk that SWA has too, four horizons",
+        closed(SWA, *HORIZONS).within(0.5, 1.0),
+    ),
+)
+D4 = (
+    claim(
+        "ladder-cost",
+        "a ladder of horizons costs 0.6 of what separate runs cost, or less",
+        "its savings, as (the last run + 0.2 of the others) / all",
+        "FLOPs of trunk and branches over those of the cosines, four horizons",
+        cost_ratio(HORIZONS) < COST,
+    ),
+)
+UNTESTABLE = (
+    untestable(
+        "gpu-hours",
+        "scaling experiments take significantly fewer GPU hours",
+        "abstract",
+        "hours on the paper’s GPUs; FLOPs are counted in their place",
+    ),
+)

@@ -1,169 +1,159 @@
 """Figures of one trunk with cool-downs against a cosine for each horizon."""
 
-import json
-from collections.abc import Iterator, Sequence
+from functools import partial
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from mugrow.analysis.figures import style
-from mugrow.analysis.figures.arms import LOSS
-from mugrow.analysis.measure.measured import arm
+from mugrow.analysis.figures import arms, style
+from mugrow.analysis.figures.arms import band, whiskers
+from mugrow.analysis.measure.dynamics import trace
+from mugrow.analysis.measure.measured import arm, factor_table
+from mugrow.analysis.measure.quantity import final, logged, percent
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval
+from mugrow.bench.arm import ArmName
+from mugrow.sweeps.recipes.papers.beyond_fixed_durations import claims
 from mugrow.sweeps.recipes.papers.beyond_fixed_durations.claims import (
-    AVERAGED,
+    COOLED,
     COSINE,
     COSINE_0,
+    EMA,
+    HORIZONS,
     LENGTH,
     LENGTHS,
+    MARGIN,
+    SWA,
     TRUNK,
-    along,
-    base_rate,
-    closed,
-    cooled,
-    ends,
-    gap,
-    ladder_costs,
-)
+    to,
+)  # fmt: skip
 
 BRANCH = "cool-down"
-LOOKS = style.dealt((TRUNK, COSINE, BRANCH, *AVERAGED.values(), COSINE_0))
+LOOKS = style.dealt((TRUNK, COSINE, BRANCH, SWA, EMA, COSINE_0))
+LOOKS[COOLED] = LOOKS[BRANCH]
 SHAPES = {"linear": "linear", "sqrt": "1 − sqrt"}
 
 
-def lines(store: Store, name: str) -> Iterator[pd.DataFrame]:
-    """For each horizon, an arm's losses at the base rate against tokens since the first step of
-    its trunk: min, mean and max over seeds."""
-    own = arm(store.runs, name)
-    own = own[own["lr"] == base_rate(own["lr"])]
-    specs = [json.loads(text) for text in own["spec"]]
-    own = own.assign(horizon=[s["steps"] for s in specs], first=[s["first_step"] for s in specs])
-    rows = own[["run_id", "horizon", "first", "batch_tokens"]].merge(store.curves, on="run_id")
-    for _, of_steps in rows.groupby("horizon"):
-        yield over_seeds(
-            (of_steps["first"] + of_steps["step"]) * of_steps["batch_tokens"], of_steps["val_loss"]
-        )
+def line(store: Store, name: ArmName, since: float = 0.0) -> pd.DataFrame:
+    """An arm's losses, its trunk's before them, against the tokens of both from ``since`` on, a
+    share of all: min, mean and max over seeds."""
+    whole = trace(store, name).band("step")
+    table: pd.DataFrame = whole[whole.index >= since * whole.index[-1]]
+    table.index = table.index * arm(store.runs, name)["batch_tokens"].iloc[0]
+    return table
 
 
-def over_seeds(at: pd.Series, losses: pd.Series) -> pd.DataFrame:
-    shown = losses[(at > 0) & losses.notna()]
-    return shown.groupby(at).agg(["min", "mean", "max"])
+def end(axis: Axes, table: pd.DataFrame, name: str) -> None:
+    look, last = LOOKS[name], table["mean"].iloc[-1:]
+    axis.plot(last.index, last, look.marker, color=look.colour, zorder=4, label="_end")
 
 
-def band(axis: Axes, line: pd.DataFrame, look: style.Look, marker: str = "") -> None:
-    axis.fill_between(line.index, line["min"], line["max"], color=look.colour, alpha=0.15, lw=0)
-    axis.plot(line.index, line["mean"], color=look.colour, lw=1.1, marker=marker, ms=3)
-
-
-def whiskers(
-    axis: Axes,
-    at: Sequence[float],
-    found: Sequence[Interval],
-    look: style.Look,
-    label: str,
-    times: float = 1,
-) -> None:
-    """Values with their intervals."""
-    values = [times * one.value for one in found]
-    axis.plot(at, values, look.line, marker=look.marker, color=look.colour, label=label)
-    for x, one in zip(at, found, strict=True):
-        axis.plot([x, x], [times * one.lo, times * one.hi], color=look.colour, lw=1, label="_ends")
-
-
-def ladder(store: Store, margin: float) -> Figure:
-    figure, ((left, right),) = style.panels(1, 2)
-    for name, label in ((TRUNK, TRUNK), (COSINE, COSINE), (cooled(LENGTH), BRANCH)):
-        for line in lines(store, name):
-            band(left, line, LOOKS[label])
-            if name != TRUNK:
-                end = line["mean"].iloc[-1:]
-                left.plot(end.index, end, LOOKS[label].marker, color=LOOKS[label].colour)
-    first, *_, last = (line["mean"] for line in lines(store, COSINE))
-    frame(left, first.index[-1], first.iloc[-1], last.iloc[-1])
-    legend(left, (TRUNK, COSINE, BRANCH))
-    ours = ends(store, cooled(LENGTH))
-    for cosine in (COSINE, COSINE_0):
-        theirs = ends(store, cosine)
-        gaps = [gap({steps: ours[steps]}, {steps: theirs[steps]}) for steps in ours]
-        whiskers(right, list(ours), gaps, LOOKS[cosine], f"against {cosine}")
-    right.axhspan(-margin, margin, color=style.FAINT, alpha=0.4, lw=0)
-    right.set(xlabel="horizon (steps)", ylabel="cool-down’s loss minus cosine’s (%)")
-    right.legend()
-    return figure
-
-
-def frame(axis: Axes, first_tokens: float, highest: float, lowest: float) -> None:
-    """Losses against tokens from a little before the first horizon on."""
+def frame(axis: Axes, first: pd.DataFrame, last: pd.DataFrame, *names: str) -> None:
+    """Losses against tokens from a little before the first horizon on, which ``first`` ends at."""
+    highest, lowest = first["mean"].iloc[-1], last["mean"].iloc[-1]
     reach = highest - lowest
-    axis.set(xlim=(0.6 * first_tokens, None), ylim=(lowest - 0.25 * reach, highest + 0.5 * reach))
-    axis.set(xlabel="tokens trained on", ylabel=LOSS)
+    axis.set(
+        ylim=(lowest - 0.25 * reach, highest + 0.5 * reach), xlim=(0.6 * first.index[-1], None)
+    )
+    axis.set(xlabel="tokens trained on", ylabel=arms.LOSS)
     style.flops_axis(axis.xaxis)
-
-
-def legend(axis: Axes, names: tuple[str, ...]) -> None:
     axis.legend(handles=[style.handle(name, mine=LOOKS[name]) for name in names])
 
 
-def lengths(store: Store) -> Figure:
-    cosine, looks = ends(store, COSINE), style.dealt(tuple(SHAPES))
-    horizons = sorted(ends(store, cooled(LENGTHS[0])))
-    figure, (axes,) = style.panels(1, len(horizons), sharey=True)
-    for axis, steps in zip(axes, horizons, strict=True):
-        for shape, label in SHAPES.items():
-            arms = [ends(store, cooled(share, shape), at_base=True) for share in LENGTHS]
-            gaps = [gap({steps: own[steps]}, {steps: cosine[steps]}) for own in arms]
-            percent = [100 * share for share in LENGTHS]
-            whiskers(axis, percent, gaps, looks[shape], label)
-            lowest, share = min((one.value, at) for one, at in zip(gaps, percent, strict=True))
-            style.mark_minimum(axis, share, lowest, looks[shape].colour)
-        axis.axhline(0, color=style.GREY, lw=1, ls="--")
-        axis.set(xlabel="cool-down (% of the horizon)", title=f"{steps} steps")
-    axes[0].set_ylabel(f"loss minus that of a {COSINE} (%)")
-    axes[0].legend()
-    return figure
+def runs_panel(axis: Axes, store: Store) -> None:
+    factors = factor_table(store.runs)
+    segments = factors[(factors["schedule"] == "constant") & (factors["lr"] == 1)]
+    band(axis, line(store, to(segments["steps"].max(), TRUNK)), LOOKS[TRUNK])
+    cosines = [line(store, to(steps, COSINE)) for steps in HORIZONS]
+    branches = [line(store, to(steps, COOLED), 1 - LENGTH) for steps in HORIZONS]
+    for name, tables in ((COSINE, cosines), (COOLED, branches)):
+        for table in tables:
+            band(axis, table, LOOKS[name])
+            end(axis, table, name)
+    frame(axis, cosines[0], cosines[-1], TRUNK, COSINE, BRANCH)
 
 
-def averages(store: Store) -> Figure:
-    figure, ((left, right),) = style.panels(1, 2)
-    for kind, name in AVERAGED.items():
-        rows = arm(store.runs, name)[["run_id", "batch_tokens"]].merge(store.curves, on="run_id")
-        at = rows["step"] * rows["batch_tokens"]
-        band(left, over_seeds(at, rows["val_loss"]), LOOKS[TRUNK])
-        band(left, over_seeds(at, rows["val_loss_averaged"]), LOOKS[name], LOOKS[name].marker)
-        horizons = list(along(store, kind)["cooled"])
-        shares = [closed(store, kind, steps) for steps in horizons]
-        whiskers(right, horizons, shares, LOOKS[name], name, times=100)
-    down = [line["mean"].iloc[-1:] for line in lines(store, cooled(LENGTH))]
-    for end in down:
-        left.plot(end.index, end, LOOKS[BRANCH].marker, color=LOOKS[BRANCH].colour, zorder=4)
-    frame(left, down[0].index[-1], down[0].iloc[-1], down[-1].iloc[-1])
-    legend(left, (TRUNK, *AVERAGED.values(), BRANCH))
-    right.axhline(100, color=LOOKS[BRANCH].colour, lw=1, ls="--")
-    right.set(xlabel="horizon (steps)", ylabel="of the cool-down’s gain (%)")
-    right.legend()
-    return figure
+def steps_of(store: Store, name: ArmName) -> float:
+    return logged(name, "step", "last")(store).value
 
 
-def costs(store: Store, claimed: float) -> Figure:
-    """Of one seed, which all cost the same."""
-    figure, ((left, right),) = style.panels(1, 2)
-    spent = ladder_costs(store)
-    count = range(1, len(spent) + 1)
-    ours, theirs = (np.array([of[which][0] for of in spent.values()]) for which in (0, 1))
-    for label, values, look in (
-        ("a cosine for each", theirs, LOOKS[COSINE]),
-        ("trunk and branches", ours, LOOKS[BRANCH]),
-    ):
-        left.plot(count, values, look.line, marker=look.marker, color=look.colour, label=label)
-    style.flops_axis(left.yaxis)
-    left.set(xlabel="horizons", ylabel="compute of all of them (FLOPs)", xticks=count)
-    left.set_ylim(0, None)
-    left.legend()
-    right.plot(count, ours / theirs, marker=LOOKS[BRANCH].marker, color=LOOKS[BRANCH].colour)
-    right.axhline(claimed, color=style.GREY, ls="--", lw=1)
-    right.set(xlabel="horizons", ylabel="trunk and branches over cosines", ylim=(0, 1.05))
-    right.set_xticks(count)
-    return figure
+def gaps_panel(axis: Axes, store: Store) -> None:
+    steps = [steps_of(store, to(horizon, COSINE)) for horizon in HORIZONS]
+    for cosine in (COSINE, COSINE_0):
+        found = [claims.gap(horizon, cosine)(store) for horizon in HORIZONS]
+        whiskers(axis, steps, found, LOOKS[cosine], f"against {cosine}")
+    axis.axhspan(-MARGIN, MARGIN, color=style.FAINT, alpha=0.4, lw=0)
+    axis.set(xlabel="horizon (steps)", ylabel="cool-down’s loss minus cosine’s (%)")
+    axis.legend()
+
+
+def lengths_panel(horizon: float, axis: Axes, store: Store) -> None:
+    best = claims.best(horizon, COSINE)
+    share = [100 * length for length in LENGTHS]
+    for shape, look in style.dealt(tuple(SHAPES)).items():
+        ends = (final(to(horizon, claims.cooled(length, shape))) for length in LENGTHS)
+        found = [percent(loss, best)(store) for loss in ends]
+        whiskers(axis, share, found, look, SHAPES[shape])
+        lowest, at = min((one.value, x) for one, x in zip(found, share, strict=True))
+        style.mark_minimum(axis, at, lowest, look.colour)
+    axis.axhline(0, color=style.GREY, lw=1, ls="--")
+    axis.set(xlabel="cool-down (% of the horizon)", ylabel=f"loss minus that of a {COSINE} (%)")
+    axis.set_title(f"{steps_of(store, to(horizon, COSINE)):g} steps")
+    if horizon == claims.AT_LENGTHS[0]:
+        axis.legend()
+
+
+def averages_panel(axis: Axes, store: Store) -> None:
+    for name in (SWA, EMA):
+        rows = arms.points(store, name).groupby("tokens")
+        for column, look, marker in (
+            ("val_loss", LOOKS[TRUNK], ""), ("val_loss_averaged", LOOKS[name], LOOKS[name].marker),
+        ):  # fmt: skip
+            table = rows[column].agg(["min", "mean", "max"]).dropna()
+            band(axis, table, look, marker)
+    down = [line(store, to(horizon, COOLED)) for horizon in HORIZONS]
+    for table in down:
+        end(axis, table, BRANCH)
+    frame(axis, down[0], down[-1], TRUNK, SWA, EMA, BRANCH)
+
+
+def closed_panel(axis: Axes, store: Store) -> None:
+    steps = [steps_of(store, SWA) * horizon / HORIZONS[-1] for horizon in HORIZONS]
+    for name in (SWA, EMA):
+        found = [(100 * claims.closed(name, horizon))(store) for horizon in HORIZONS]
+        whiskers(axis, steps, found, LOOKS[name], name)
+    axis.axhline(100, color=LOOKS[BRANCH].colour, lw=1, ls="--")
+    axis.set(xlabel="horizon (steps)", ylabel="of the cool-down’s gain (%)")
+    axis.legend()
+
+
+UP_TO = {count: HORIZONS[:count] for count in range(1, len(HORIZONS) + 1)}
+COSTS = {
+    "a cosine for each": (claims.cosines_cost, LOOKS[COSINE]),
+    "trunk and branches": (claims.branches_cost, LOOKS[BRANCH]),
+}
+
+
+def costs_panel(axis: Axes, store: Store) -> None:
+    for label, (cost, look) in COSTS.items():
+        flops = [cost(horizons)(store).value for horizons in UP_TO.values()]
+        axis.plot(list(UP_TO), flops, look.line, marker=look.marker, color=look.colour, label=label)
+    style.flops_axis(axis.yaxis)
+    axis.set(xlabel="horizons", ylabel="compute of all of them (FLOPs)", xticks=list(UP_TO))
+    axis.set_ylim(0, None)
+    axis.legend()
+
+
+def ratio_panel(axis: Axes, store: Store) -> None:
+    ratios = [claims.cost_ratio(horizons)(store).value for horizons in UP_TO.values()]
+    axis.plot(list(UP_TO), ratios, marker=LOOKS[BRANCH].marker, color=LOOKS[BRANCH].colour)
+    axis.axhline(claims.COST, color=style.GREY, ls="--", lw=1)
+    axis.set(xlabel="horizons", ylabel="trunk and branches over cosines", ylim=(0, 1.05))
+    axis.set_xticks(list(UP_TO))
+
+
+draw_ladder = arms.row(arms.AnyPanel(runs_panel), arms.AnyPanel(gaps_panel))
+draw_lengths = arms.row(
+    *(arms.AnyPanel(partial(lengths_panel, steps)) for steps in claims.AT_LENGTHS), share_y=True
+)
+draw_averages = arms.row(arms.AnyPanel(averages_panel), arms.AnyPanel(closed_panel))
+draw_costs = arms.row(arms.AnyPanel(costs_panel), arms.AnyPanel(ratio_panel))

@@ -20,33 +20,21 @@ here. ``mugrow ladder`` asks the same of published tables, with intervals over f
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from mugrow.analysis.figures import arms, style
-from mugrow.analysis.laws.extrapolation import (
-    DROPPED,
-    FEWEST,
-    RULES,
-    between,
-    checkpoints,
-    error_percent,
-    finals,
-    means,
-    measured,
-    sizes,
-    smallest,
-    target,
-)  # fmt: skip
-from mugrow.analysis.measure.claims import Claim
+from mugrow.analysis.laws import extrapolation as law
+from mugrow.analysis.measure.claims import claim, untestable
 from mugrow.analysis.measure.measured import over_seeds
+from mugrow.analysis.measure.quantity import Quantity, function
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array, Interval
+from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed
 from mugrow.sweeps.recipes.papers import bases
 
 ARM = "family"
@@ -57,7 +45,7 @@ PYTHIA = {  # width: depth, head size and rate by size
     "6.9B": (4096, 32, 128, 1.2e-4),
 }  # fmt: skip
 HORIZONS = (0.25, 0.5, 1.0)  # of the run's steps
-SEEDS = range(3)
+SEEDS = {"cpu": range(3), "gpu": range(3), "paper": range(3)}
 TRAINED = (0.15, 0.2, 0.3, 0.5, 0.7, 1.0)  # how much of each small model's training is fitted
 PILE = Text("hf:EleutherAI/the_pile_deduplicated", "hf:EleutherAI/pythia-70m")
 COSINE = ScheduleSpec(kind="cosine", warmup=0.05, final=0.1)
@@ -71,24 +59,12 @@ def gpu(data: DataSpec, vocabulary: int) -> RunSpec:
     return replace(bases.gpu(data, vocabulary), steps=1600, log_every=40, schedule=COSINE)
 
 
-def paper_scale(data: DataSpec, vocabulary: int) -> RunSpec:
-    """Pythia's smallest: 143,000 steps of 1024 x 2048 tokens."""
-    model = ModelSpec(
-        width=512, depth=6, head_size=64, context=2048, positions="rope", vocab_size=vocabulary
-    )
-    return RunSpec(
-        model=model,
-        base=model,
-        parametrization="sp",
-        hyper=HyperSpec(lr=1e-3, init_std=0.02, weight_decay=0.01),
-        schedule=replace(COSINE, warmup=0.01),
-        data=data,
-        batch_sequences=1024,
-        steps=143_000,
-        seed=0,
-        data_seed=0,
-        log_every=1000,
-    )
+# Pythia's smallest: 143,000 steps of 1024 x 2048 tokens
+paper_scale = bases.published(
+    ModelSpec(width=512, depth=6, head_size=64, context=2048, positions="rope"),
+    lr=1e-3, hyper=HyperSpec(lr=1e-3, init_std=0.02, weight_decay=0.01),
+    schedule=replace(COSINE, warmup=0.01), batch_sequences=1024, steps=143_000, log_every=1000,
+)  # fmt: skip
 
 
 def family(setting: Setting) -> Iterator[RunSpec]:
@@ -99,58 +75,72 @@ def family(setting: Setting) -> Iterator[RunSpec]:
             model = replace(run.model, width=width, depth=depth, head_size=head_size)
             yield replace(run, model=model, hyper=replace(run.hyper, lr=lr))
     else:
-        for times in WIDTHS:
-            yield replace(run, model=replace(run.model, width=round(run.model.width * times)))
+        yield from (setting.spec(0, width) for width in WIDTHS)
 
 
-def runs(setting: Setting) -> Iterator[Node]:
+def every_size(setting: Setting, seed: int) -> Iterator[Node]:
     for spec in family(setting):
+        width, depth = spec.model.width, spec.model.depth
         for horizon in HORIZONS:
-            for seed in SEEDS:
-                steps = round(spec.steps * horizon)
-                yield Node(replace(spec, steps=steps, seed=seed, data_seed=seed), ARM)
+            arm = ArmName(ARM, width=width, depth=depth, horizon=horizon)
+            steps = round(spec.steps * horizon)
+            yield Node(replace(spec, steps=steps, seed=seed, data_seed=seed), arm)
 
 
-def error(store: Store, rule: str, less: str | None = None) -> Interval:
-    """ARE in percent of a rule, or how far it is above another's."""
-    return measured(store, ARM, RULES[rule], RULES[less] if less else None)
+runs = each_seed(SEEDS, every_size)
+
+
+def error(rule: str) -> Quantity:
+    """ARE in percent of a rule."""
+    return law.ErrorOfRule(ARM, law.RULES[rule])
 
 
 def seed_spread(store: Store) -> Interval:
     """The spread of one model's final loss over seeds, in percent: the largest of any size."""
-    own = finals(checkpoints(store, ARM))
+    ends = law.finals(law.checkpoints(store, ARM))
 
     def spread(seeds: Sequence[int]) -> float:
-        losses = own[own["seed"].isin(list(seeds))].groupby(["n", "horizon"])["loss"]
+        losses = ends[ends["seed"].isin(list(seeds))].groupby(["n", "horizon"])["loss"]
         return float(100 * ((losses.max() - losses.min()) / losses.mean()).max())
 
-    return over_seeds(sorted(int(seed) for seed in set(own["seed"])), spread)
+    return over_seeds(sorted(int(seed) for seed in set(ends["seed"])), spread)
 
 
-def draw_checkpoints(store: Store) -> Figure:
-    figure, ((axis,),) = style.panels(1, 1)
-    looks = {name: style.Look(style.OKABE_ITO[0], "o") for name in RULES}
-    arms.dots(axis, list(RULES), [error(store, rule) for rule in RULES], looks)
-    axis.axvline(4, color=style.GREY, ls="--", lw=0.9)
+def family_panel(axis: Axes, store: Store) -> None:
+    mean = law.means(law.checkpoints(store, ARM))
+    for (size, _), colour in style.shades((int(n), 0) for n in set(mean["n"])).items():
+        rows = mean[mean["n"] == size]
+        path, ends = law.between(rows, 0.0), law.finals(rows)
+        axis.plot(path["d"], path["loss"], color=colour, label=f"{size / 1e6:.3g} M")
+        axis.plot(ends["d"], ends["loss"], "o", color=colour)
+    axis.axvspan(0, law.DROPPED * mean["d"].max(), color=style.FAINT, alpha=0.4, lw=0)
+    axis.set(xscale="log", xlabel="tokens trained on", ylabel=arms.LOSS)
+    axis.set_xlim(mean["d"].min(), 1.1 * mean["d"].max())
+    style.flops_axis(axis.xaxis)
+    axis.legend(title="parameters")
+
+
+def errors_panel(axis: Axes, store: Store) -> None:
+    looks = dict.fromkeys(law.RULES, style.Look(style.OKABE_ITO[0], "o"))
+    found = [error(rule)(store) for rule in law.RULES]
+    arms.dots(axis, list(law.RULES), found, looks)
     axis.set_xlabel("ARE of the largest model’s loss (%)")
-    return figure
+    axis.axvline(4, color=style.GREY, ls="--", lw=0.9)
 
 
 def errors(store: Store) -> tuple[list[int], Array]:
     """Numbers of models, and the errors (numbers, parts of training) with that many smallest."""
-    rows = checkpoints(store, ARM)
-    mean = means(rows, sorted(set(rows["seed"])))
-    small, big = mean[mean["n"].isin(sizes(mean))], target(mean)
-    counts = list(range(FEWEST, len(sizes(mean)) + 1))
-    table = [
-        [error_percent(between(smallest(small, count), last=part), big) for part in TRAINED]
-        for count in counts
+    mean = law.means(law.checkpoints(store, ARM))
+    sizes, target = law.sizes(mean), law.target(mean)
+    small = mean[mean["n"].isin(sizes)]
+    counts = list(range(law.FEWEST, len(sizes) + 1))
+    fitted = [
+        [law.between(law.smallest(small, count), last=part) for part in TRAINED] for count in counts
     ]
-    return counts, np.array(table)
+    return counts, np.array([[law.error_percent(one, target) for one in row] for row in fitted])
 
 
-def draw_map(store: Store) -> Figure:
-    figure, ((axis,),) = style.panels(1, 1)
+def map_panel(axis: Axes, store: Store) -> None:
     counts, table = errors(store)
     shown = axis.imshow(np.minimum(table, 20), cmap="viridis_r", vmin=0, vmax=20, aspect="auto")
     for (row, column), value in np.ndenumerate(table):
@@ -162,121 +152,79 @@ def draw_map(store: Store) -> Figure:
     axis.set(xlabel="training of each model that is fitted (%)",
              ylabel="models fitted, the smallest first")  # fmt: skip
     axis.grid(visible=False)
-    figure.colorbar(shown, ax=axis, label="ARE (%), 20 or more", shrink=0.9)
-    return figure
+    axis.figure.colorbar(shown, ax=axis, label="ARE (%), 20 or more", shrink=0.9)
 
 
-def draw_family(store: Store) -> Figure:
-    figure, ((axis,),) = style.panels(1, 1)
-    rows = checkpoints(store, ARM)
-    mean = means(rows, sorted(set(rows["seed"])))
-    colours = style.shades((int(n), 0) for n in set(mean["n"]))
-    for (size, _), colour in colours.items():
-        own = mean[mean["n"] == size]
-        path = between(own, 0.0)
-        axis.plot(path["d"], path["loss"], color=colour, label=f"{size / 1e6:.3g} M")
-        axis.plot(finals(own)["d"], finals(own)["loss"], "o", color=colour)
-    axis.axvspan(0, DROPPED * mean["d"].max(), color=style.FAINT, alpha=0.4, lw=0)
-    axis.set(xscale="log", xlabel="tokens trained on", ylabel=arms.LOSS)
-    axis.set_xlim(mean["d"].min(), 1.1 * mean["d"].max())
-    style.flops_axis(axis.xaxis)
-    axis.legend(title="parameters")
-    return figure
-
-
-def claim(
-    name: str,
-    says: str,
-    quantity: str,
-    low: float = -np.inf,
-    high: float = np.inf,
-    rule: str = "checkpoints after 10 %",
-    less: str | None = None,
-) -> Claim[Store]:
-    where = "the paper's findings; the section is not at hand"
-    return Claim(name, says, where, quantity, partial(error, rule=rule, less=less), low, high)
-
-
+CHECKPOINTS, SMALLEST = "checkpoints after 10 %", "of the 3 smallest models"
 OVER = "ARE of {} minus that of checkpoints after 10 %, percentage points"
+WHERE = "the paper's findings; the section is not at hand"
+CLAIMS = (
+    claim("reachable", "an error of 4 % can be reached", WHERE,
+          "ARE from all small models' checkpoints after 10 %", error(CHECKPOINTS) < 4),
+    claim("checkpoints-help", "intermediate checkpoints improve on final losses alone", WHERE,
+          OVER.format("final losses alone"), error("final losses alone") - error(CHECKPOINTS) > 0),
+    claim("drop-the-start", "the first tenth of training should be dropped", WHERE,
+          OVER.format("all checkpoints"), error("all checkpoints") - error(CHECKPOINTS) > 0),
+    claim("larger-is-better", "models nearer the target's size predict it better", WHERE,
+          "ARE from the 3 smallest models minus that from the 3 largest, points",
+          error(SMALLEST) - error("of the 3 largest models") > 0),
+    claim("more-models", "five models are better than three", WHERE,
+          OVER.format("the 3 smallest models"), error(SMALLEST) - error(CHECKPOINTS) > 0),
+    claim("own-beginning", "30 % of its training predict the rest of the target's", WHERE,
+          "ARE from the target's own first 30 %", error("target’s own 10 to 30 %") < 4),
+    claim("beats-baseline", "a law beats saying 'as good as the best small model'", WHERE,
+          "ARE of the baseline minus the law's, percentage points",
+          error("as good as the best fitted") - error(CHECKPOINTS) > 0),
+)  # fmt: skip
+SPREAD = claim(
+    "seed-spread",
+    "seeds move a model's loss by up to 3.5 %",
+    "the paper's discussion of what error to expect",
+    "largest spread of a final loss over seeds, %",
+    function(seed_spread) < 3.5,
+)
+UNTESTABLE = (
+    untestable("parameters-transfer",
+               "a family's exponents serve another, of which one run is then enough", WHERE,
+               "one family is trained here, and one would be no sample"),
+    untestable("cross-validation",
+               "cross-validation among small models does not tell bad laws from good ones", WHERE,
+               "a rate over many families"),
+    untestable("averages", "the baseline errs by 18 % on average, laws by 4 to 10 %", WHERE,
+               "averages over many published families, whose losses are not at hand"),
+)  # fmt: skip
+
+
 PAPER = Paper(
     name="hitchhiker",
     arxiv="2410.11840",
     title="A Hitchhiker's Guide to Scaling Law Estimation",
     summary="which checkpoints and how many models a law needs to predict the largest",
     bases={"cpu": cpu, "gpu": gpu, "paper": paper_scale},
-    corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": PILE}},
+    corpora=bases.one_text(PILE),
     figures={
         "C1": PaperFigure(
             "The family: losses along training at each size",
             "Lines are the longest runs, whose checkpoints are fitted; circles are final losses "
             "at each horizon; shaded, the first tenth, which is dropped. Means over seeds.",
             runs,
-            draw_family,
-            (
-                Claim(
-                    "seed-spread",
-                    "seeds move a model's loss by up to 3.5 %",
-                    "the paper's discussion of what error to expect",
-                    "largest spread of a final loss over seeds, %",
-                    seed_spread,
-                    high=3.5,
-                ),
-            ),
+            arms.row(arms.AnyPanel(family_panel)),
+            (SPREAD,),
         ),
         "C2": PaperFigure(
             "Error of the prediction, by what is fitted",
             "Over the last 30 % of the largest model's tokens; dashed: 4 %, the paper's best.",
             runs,
-            draw_checkpoints,
-            (
-                claim("reachable", "an error of 4 % can be reached",
-                      "ARE from all small models' checkpoints after 10 %", high=4.0),
-                claim("checkpoints-help", "intermediate checkpoints improve on final losses alone",
-                      OVER.format("final losses alone"), low=0.0,
-                      rule="final losses alone", less="checkpoints after 10 %"),
-                claim("drop-the-start", "the first tenth of training should be dropped",
-                      OVER.format("all checkpoints"), low=0.0,
-                      rule="all checkpoints", less="checkpoints after 10 %"),
-                claim("larger-is-better", "models nearer the target's size predict it better",
-                      "ARE from the 3 smallest models minus that from the 3 largest, points",
-                      low=0.0, rule="of the 3 smallest models", less="of the 3 largest models"),
-                claim("more-models", "five models are better than three",
-                      OVER.format("the 3 smallest models"), low=0.0,
-                      rule="of the 3 smallest models", less="checkpoints after 10 %"),
-                claim("own-beginning", "30 % of its training predict the rest of the target's",
-                      "ARE from the target's own first 30 %", high=4.0,
-                      rule="target’s own 10 to 30 %"),
-                claim("beats-baseline", "a law beats saying 'as good as the best small model'",
-                      "ARE of the baseline minus the law's, percentage points", low=0.0,
-                      rule="as good as the best fitted", less="checkpoints after 10 %"),
-            ),
+            arms.row(arms.AnyPanel(errors_panel)),
+            CLAIMS,
         ),
         "C3": PaperFigure(
             "Error against the number of models and how far each was trained",
             "Each cell is one fit to the smallest models' checkpoints, from 10 % of their "
             "training to the part given.",
             runs,
-            draw_map,
+            arms.row(arms.AnyPanel(map_panel)),
         ),
     },
-    untestable=(
-        Claim(
-            "parameters-transfer",
-            "a family's exponents serve another, of which one run is then enough",
-            "the paper's findings; the section is not at hand",
-            untestable="one family is trained here, and one would be no sample",
-        ),
-        Claim(
-            "cross-validation",
-            "cross-validation among small models does not tell bad laws from good ones",
-            "the paper's findings; the section is not at hand",
-            untestable="a rate over many families",
-        ),
-        Claim(
-            "averages",
-            "the baseline errs by 18 % on average, laws by 4 to 10 %",
-            "the paper's findings; the section is not at hand",
-            untestable="averages over many published families, whose losses are not at hand",
-        ),
-    ),
-)  # fmt: skip
+    untestable=UNTESTABLE,
+)

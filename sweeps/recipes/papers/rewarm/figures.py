@@ -6,10 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import style
-from mugrow.analysis.figures.arms import LOSS
+from mugrow.analysis.figures.arms import LOSS, band, whiskers
 from mugrow.analysis.measure.measured import finals
 from mugrow.analysis.read.store import Store
-from mugrow.sweeps.recipes.papers.beyond_fixed_durations.figures import band, whiskers
 from mugrow.sweeps.recipes.papers.rewarm.claims import (
     CONSTANT,
     DIRECTIONS,

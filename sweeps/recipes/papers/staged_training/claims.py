@@ -6,200 +6,247 @@ a small scale, that is far beyond the end of training.
 """
 
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 
-from mugrow.analysis.figures import style
+import numpy as np
+
 from mugrow.analysis.measure import dynamics
-from mugrow.analysis.measure.claims import Claim
-from mugrow.analysis.measure.dynamics import constant_part, kept_slope, seeds_of
-from mugrow.analysis.measure.measured import minus, over_seeds
+from mugrow.analysis.measure.claims import Claim, claim, untestable
+from mugrow.analysis.measure.dynamics import Trace, of_curves
+from mugrow.analysis.measure.quantity import Quantity, combined, each, final, highest, logged
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval
-from mugrow.sweeps.recipes.papers.staged_training.figures import Way
+from mugrow.bench.arm import ArmName
 
 GROW_AT = (0.25, 0.5, 0.75, 1.0)  # of the steps at a constant rate
 MAIN = 0.75  # about the paper's own: 0.75 in width and 0.58 in depth at BASE, 0.81, 0.88 at LARGE
 AIMED_AT = 0.8  # of the same steps
 JUDGED_OVER = 0.2  # of them: how far after growth the slope is compared
+SCRATCH = ArmName("scratch", stage="scratch")
 
 
-def source_arm(way: str, part: float) -> str:
-    return f"{way} small {part:g}"
+@dataclass(frozen=True)
+class Way:
+    """A way to grow: by what factors in width and depth, the ratio ``rho`` of steps at equal loss,
+    and the slope to grow at; the last two are constants of the authors' released code."""
+
+    name: str
+    title: str
+    width: int
+    depth: int
+    rho: float
+    threshold: float
+
+    def source(self, at: float = GROW_AT[-1]) -> ArmName:
+        """The small model, trained for so much of the steps at a constant rate."""
+        return ArmName(f"{self.name} small {at:g}", way=self.name, stage="small", at=at)
+
+    def grown(self, at: float = MAIN) -> ArmName:
+        return ArmName(f"{self.name} {at:g}", way=self.name, stage="grown", at=at)
+
+    def changed(self, change: str) -> ArmName:
+        """Grown as usual but for an ablation."""
+        return ArmName(f"{self.name}, {change}", **self.grown().factors, change=change)
 
 
-def grown_arm(way: str, part: float) -> str:
-    return f"{way} {part:g}"
-
-
-def _way(name: str, title: str, factor: int, rho: float, threshold: float, look: style.Look) -> Way:
-    """Ratios of steps and thresholds are the constants of the authors' released code."""
-    small, big = source_arm(name, GROW_AT[-1]), grown_arm(name, MAIN)
-    return Way(name, title, factor, rho, threshold, look, small, big)
-
-
-WIDTH = _way("width", "twice the width", 4, 1.776, -0.0475, style.look("staged"))
-DEPTH = _way("depth", "twice the depth", 2, 1.412, -0.0575, style.Look("#0072B2", "s"))
-BOTH = _way("both", "twice both", 8, 2.455, -0.03, style.Look("#D55E00", "^"))
+WIDTH = Way("width", "twice the width", 2, 1, 1.776, -0.0475)
+DEPTH = Way("depth", "twice the depth", 1, 2, 1.412, -0.0575)
+BOTH = Way("both", "twice both", 2, 2, 2.455, -0.03)
 WAYS = (WIDTH, DEPTH, BOTH)
+EARLIER = {name: ArmName(name, method=name) for name in ("bert2bert", "stack", "gong")}
+NO_NOISE, NO_MOMENTS = WIDTH.changed("no noise"), "no moments"
+RESTARTED, MOVED = "restarted", "not re-positioned"
 
 
-def share(store: Store, name: str, seeds: Sequence[int]) -> float:
+def saving(arm: str) -> Quantity:
     """Percent of scratch's compute that an arm saves."""
-    last = constant_part(store, "scratch")
-    return 100 * dynamics.saved(store, name, "scratch", AIMED_AT * last, last, seeds)
+
+    def share(grown: Trace, scratch: Trace) -> float:
+        last = scratch.constant
+        return dynamics.saved(grown, scratch, AIMED_AT * last, last)
+
+    return 100 * of_curves(share, arm, SCRATCH)
 
 
-def saved(store: Store, name: str) -> Interval:
-    return over_seeds(seeds_of(store, "scratch", name), partial(share, store, name))
+def jump(way: Way) -> Quantity:
+    """The loss right after growth minus the source's last, in nats."""
+    return logged(way.grown(), "val_loss", "first") - final(way.source(MAIN))
 
 
-def saves_more(store: Store, one: str, other: str) -> Interval:
-    """Percentage points between the savings of two arms."""
-    return over_seeds(
-        seeds_of(store, "scratch", one, other),
-        lambda seeds: share(store, one, seeds) - share(store, other, seeds),
+def spike(arm: str) -> Quantity:
+    """The highest loss after growth minus the loss at growth, in nats; 0 where it only falls."""
+    first = logged(arm, "val_loss", "first")
+    return each(highest(logged(arm, "val_loss", "highest"), first)) - first
+
+
+def slope_kept(arm: str) -> Quantity:
+    return of_curves(
+        lambda grown, scratch: dynamics.kept_slope(grown, scratch, JUDGED_OVER * scratch.constant),
+        *(arm, SCRATCH),
     )
 
 
-def slope_kept(store: Store, name: str) -> Interval:
-    return kept_slope(store, name, "scratch", JUDGED_OVER * constant_part(store, "scratch"))
+def step_ratio(way: Way) -> Quantity:
+    return of_curves(
+        lambda small, scratch: dynamics.step_ratio(small, scratch, MAIN * scratch.constant),
+        *(way.source(), SCRATCH),
+    )
 
 
-def step_ratio(store: Store, way: Way) -> Interval:
-    at = MAIN * constant_part(store, "scratch")
-    return dynamics.step_ratio(store, way.small, "scratch", at)
+def slope(way: Way, at: float) -> Quantity:
+    """tau of the small model."""
+    return of_curves(lambda small: dynamics.slope(small, at * small.constant), way.source())
 
 
-def slope_of_best(store: Store, way: Way) -> Interval:
+def slope_of_best(way: Way) -> Quantity:
     """tau of the small model at the growth point that saves most."""
-    last = constant_part(store, "scratch")
 
-    def slope(seeds: Sequence[int]) -> float:
-        found = {part: share(store, grown_arm(way.name, part), seeds) for part in GROW_AT}
-        best = max(found, key=found.__getitem__)
-        return dynamics.slope(dynamics.trace(store, way.small, seeds), best * last)
+    def of_best(values: Sequence[float]) -> float:
+        savings, slopes = np.split(np.array(values), 2)
+        return float(slopes[np.argmax(savings)])
 
-    return over_seeds(seeds_of(store, *(grown_arm(way.name, part) for part in GROW_AT)), slope)
+    savings = (saving(way.grown(at)) for at in GROW_AT)
+    return combined(of_best, *savings, *(slope(way, at) for at in GROW_AT))
 
 
-NOTEBOOKS = "numbers of the authors' released notebooks"
-CONSTANTS = "constants of the authors' released code"
 ABSTRACT = "abstract"
+CONSTANTS = "constants of the authors' released code"
+NOTEBOOKS = "numbers of the authors' released notebooks"
 ABLATIONS = "the authors' ablations, for which no number is at hand"
 
 
-def claims_of_growth(way: Way) -> tuple[Claim[Store], ...]:
-    return (
-        Claim(
-            f"loss-preserved-{way.name}",
-            f"growing to {way.title} leaves the loss as it was",
-            ABSTRACT,
-            "loss right after growth minus the small model's, nats",
-            lambda store: dynamics.jump(store, way.grown),
-            low=-0.01,
-            high=0.01,
-        ),
-        Claim(
-            f"final-{way.name}",
-            f"grown to {way.title}, the model ends with the loss of one from scratch",
-            ABSTRACT,
-            "final loss minus that from scratch, at the end of the same schedule, nats",
-            lambda store: minus(store, way.grown, "scratch"),
-            high=0.01,
-        ),
-    )
-
-
-def claim_of_steps(way: Way) -> Claim[Store]:
-    return Claim(
-        f"rho-{way.name}",
-        f"a model of {way.title} needs {way.rho} times fewer steps for the same loss",
-        CONSTANTS,
-        f"steps of the small over those of the large, at the small one's loss at {MAIN:g}",
-        lambda store: step_ratio(store, way),
-        low=0.75 * way.rho,
-        high=1.25 * way.rho,
-    )
-
-
-def claim_of_slope(way: Way, name: str = "", arm: str = "") -> Claim[Store]:
-    return Claim(
-        name or f"dynamics-{way.name}",
+def of_slope(way: Way, name: str, where: str, arm: ArmName) -> Claim[Store]:
+    return claim(
+        name,
         f"grown to {way.title}, the loss falls as it does from scratch at the same loss",
-        ABSTRACT if not name else "the exact operator; there, dropout parts the copies",
+        where,
         "fall in the next fifth of the steps over scratch's from the same loss, ratio",
-        lambda store: slope_kept(store, arm or way.grown),
-        low=0.8,
-        high=1.25,
+        slope_kept(arm).within(0.8, 1.25),
     )
 
 
-def claims_of_timing(way: Way, paper: str, where: str, low: float) -> tuple[Claim[Store], ...]:
+def of_timing(way: Way, paper: str, where: str, low: float) -> tuple[Claim[Store], ...]:
     return (
-        Claim(
+        claim(
             f"saving-{way.name}",
             f"growing to {way.title} saves {paper} of the compute, earlier stages counted",
             where,
             f"compute saved at the loss of scratch at {AIMED_AT:g} of its steps, %",
-            lambda store: saved(store, way.grown),
-            low=low,
+            saving(way.grown()) > low,
         ),
-        Claim(
+        claim(
             f"grow-when-{way.name}",
             f"the slope at which to grow to {way.title} is {way.threshold}",
             CONSTANTS,
             "small model's slope tau at the growth point that saves most",
-            lambda store: slope_of_best(store, way),
-            low=1.5 * way.threshold,
-            high=0.5 * way.threshold,
+            slope_of_best(way).within(1.5 * way.threshold, 0.5 * way.threshold),
         ),
     )
 
 
-def claims_of_ablations(way: Way) -> tuple[Claim[Store], ...]:
+def of_ablations(way: Way) -> tuple[Claim[Store], ...]:
     saves_less = {
-        "no moments": "without the grown moments less is saved",
-        "restarted": "with the schedule begun anew, its warm-up too, less is saved",
+        NO_MOMENTS: "without the grown moments less is saved",
+        RESTARTED: "with the schedule begun anew, its warm-up too, less is saved",
     }
-    moved = f"{way.name}, not re-positioned"
     return (
         *(
-            Claim(
-                f"{name.replace(' ', '-')}-{way.name}",
+            claim(
+                f"{change.replace(' ', '-')}-{way.name}",
                 f"{says} ({way.title})",
                 ABLATIONS,
                 "compute saved by the whole method minus that by the ablation, percentage points",
-                partial(saves_more, one=way.grown, other=f"{way.name}, {name}"),
-                low=0.0,
+                saving(way.grown()) - saving(way.changed(change)) > 0,
             )
-            for name, says in saves_less.items()
+            for change, says in saves_less.items()
         ),
-        Claim(
+        claim(
             f"position-{way.name}",
             f"left at the small model's step of the schedule, it ends worse ({way.title})",
             ABLATIONS,
             "final loss minus that of the re-positioned, which has more steps left, nats",
-            lambda store: minus(store, moved, way.grown),
-            low=0.0,
+            final(way.changed(MOVED)) - final(way.grown()) > 0,
         ),
-        Claim(
+        claim(
             f"no-spike-{way.name}",
             f"with its moments and at its place in the schedule the loss has no spike "
             f"({way.title})",
             ABLATIONS,
             "highest loss after growth minus the loss at growth, nats",
-            lambda store: dynamics.spike(store, way.grown),
-            high=0.02,
+            spike(way.grown()) < 0.02,
         ),
     )
 
 
-def claim_against(other: str, way: Way, named: str) -> Claim[Store]:
-    return Claim(
+def against(other: str, way: Way, named: str) -> Claim[Store]:
+    return claim(
         f"beats-{other}",
         f"staged growth to {way.title} saves more than {named}",
         "comparison with earlier operators and schedules, for which no number is at hand",
         "compute saved minus the other's, percentage points",
-        lambda store: saves_more(store, way.grown, other),
-        low=0.0,
+        saving(way.grown()) - saving(EARLIER[other]) > 0,
     )
+
+
+S1 = tuple(
+    one
+    for way in WAYS
+    for one in (
+        claim(
+            f"loss-preserved-{way.name}",
+            f"growing to {way.title} leaves the loss as it was",
+            ABSTRACT,
+            "loss right after growth minus the small model's, nats",
+            (logged(way.grown(), "val_loss", "first") - final(way.source(MAIN))).within(
+                -0.01, 0.01
+            ),
+        ),
+        claim(
+            f"final-{way.name}",
+            f"grown to {way.title}, the model ends with the loss of one from scratch",
+            ABSTRACT,
+            "final loss minus that from scratch, at the end of the same schedule, nats",
+            final(way.grown()) - final(SCRATCH) < 0.01,
+        ),
+    )
+)
+S2 = tuple(
+    claim(
+        f"rho-{way.name}",
+        f"a model of {way.title} needs {way.rho} times fewer steps for the same loss",
+        CONSTANTS,
+        f"steps of the small over those of the large, at the small one's loss at {MAIN:g}",
+        step_ratio(way).within(0.75 * way.rho, 1.25 * way.rho),
+    )
+    for way in WAYS
+)
+S3 = tuple(of_slope(way, f"dynamics-{way.name}", ABSTRACT, way.grown()) for way in WAYS)
+S4 = (
+    *of_timing(WIDTH, "22 to 25 %", NOTEBOOKS, 11.0),
+    *of_timing(DEPTH, "13 to 15 %", NOTEBOOKS, 6.5),
+    *of_timing(BOTH, "up to 22 %", ABSTRACT, 0.0),
+)
+EXACT = "the exact operator; there, dropout parts the copies"
+S5 = (
+    *of_ablations(WIDTH),
+    *of_ablations(DEPTH),
+    of_slope(WIDTH, "symmetry-width", EXACT, NO_NOISE),
+)
+S6 = (
+    against("bert2bert", WIDTH, "bert2BERT's operator"),
+    against("stack", DEPTH, "stacked copies"),
+    against("gong", DEPTH, "Gong et al.'s progressive stacking"),
+)
+UNTESTABLE = (
+    untestable(
+        "zero-shot",
+        "the perplexities of Wikitext-103 and LAMBADA are preserved too",
+        "the paper's evaluation",
+        "needs corpora and a tokenizer that are not at hand; the loss on held-out text stands in",
+    ),
+    untestable(
+        "gpt2-large",
+        "22 % of the compute of GPT-2 LARGE, 768M parameters, is saved",
+        "abstract",
+        "its size: the recipe is there at --scale paper",
+    ),
+)

@@ -5,148 +5,129 @@ grown. Against compute a grown curve begins where its small one's was left; agai
 the large model's schedule it is taken up; for slopes it is laid over scratch at equal loss.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mugrow.analysis.advice.staged import KaplanSteps, optimal_growth_point
-from mugrow.analysis.figures import style
-from mugrow.analysis.figures.arms import LOSS, dots
-from mugrow.analysis.measure.dynamics import Trace, slope_at, slopes, trace
+from mugrow.analysis.figures import arms, style
+from mugrow.analysis.measure.dynamics import Trace, slopes, trace
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval
+from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import UserError
+from mugrow.sweeps.recipes.papers.staged_training import claims
+from mugrow.sweeps.recipes.papers.staged_training.claims import GROW_AT, SCRATCH, WAYS, Way
 
-SCRATCH = "scratch"
 SAVED = "compute saved (%), all stages counted"
 SLOPES_FROM = 0.1  # of the steps; before, warm-up is what a slope would show
+LOOKS = {"width": style.look("staged"), "depth": style.Look("#0072B2", "s"),
+         "both": style.Look("#D55E00", "^")}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Way:
-    """A way to grow. ``small`` and ``grown`` are its arms, ``growth_factor`` the ratio of their
-    parameters, ``rho`` that of their steps at equal loss, ``threshold`` the slope to grow at."""
-
-    name: str
-    title: str
-    growth_factor: int
-    rho: float
-    threshold: float
-    look: style.Look
-    small: str
-    grown: str
+def draw_losses(axis: Axes, way: Way, x: Literal["step", "flops"], *curves: Trace) -> None:
+    """Of the small model, the large one from scratch and the grown one."""
+    labels = ("small", "large, from scratch", "grown")
+    for curve, label, dash in zip(curves, labels, (":", "-", "-"), strict=True):
+        look = style.look(SCRATCH) if curve is curves[1] else LOOKS[way.name]
+        arms.band(axis, curve.band(x), replace(look, line=dash), label=label)
+    scratch = curves[1]
+    low, high = scratch.loss.min(), scratch.loss_at(scratch.step[-1] / 10)
+    axis.set(ylabel=arms.LOSS, title=way.title, ylim=(low - 0.05 * (high - low), high))
+    axis.legend()
 
 
-def line(axis: Axes, curve: Trace, x: str, look: style.Look, label: str, dash: str = "-") -> None:
-    """A mean curve with a band from the lowest to the highest seed."""
-    used = curve.step > 0
-    at, seeds = getattr(curve, x)[used], curve.losses[:, used]
-    band = seeds.min(axis=0), seeds.max(axis=0)
-    axis.fill_between(at, *band, color=look.colour, alpha=0.2, lw=0)
-    axis.plot(at, curve.loss[used], dash, color=look.colour, label=label)
+def compute_panel(way: Way, axis: Axes, store: Store) -> None:
+    names = (way.source(), SCRATCH, way.grown())
+    axis.set(xscale="log", xlabel="compute (FLOPs, all stages)")
+    draw_losses(axis, way, "flops", *(trace(store, name) for name in names))
+    style.flops_axis(axis.xaxis, (1, 3))
 
 
-def compute(store: Store, ways: Sequence[Way]) -> Figure:
-    figure, panels = _panels(ways, LOSS)
+def jump_panel(way: Way, axis: Axes, store: Store) -> None:
+    """Steps at a constant rate alone."""
+    small, scratch = trace(store, way.source()), trace(store, SCRATCH)
+    last, at = scratch.constant, claims.MAIN * scratch.constant
+    scratch, grown = scratch.until(last), trace(store, way.grown()).until(last)
+    draw_losses(axis, way, "step", small, scratch, grown)
+    loss = small.loss_at(at)
+    axis.annotate("", (grown.step[0], loss), (at, loss), arrowprops={"arrowstyle": "->"})
+    rho = f"ρ {at / scratch.step_at(loss):.2f} measured, {way.rho:.2f} used"
+    axis.set(title=f"{way.title}\n{rho}", xlabel="step of the schedule")
+
+
+def slope_panel(way: Way, axis: Axes, store: Store) -> None:
     scratch = trace(store, SCRATCH)
-    for axis, way in panels:
-        line(axis, trace(store, way.small), "flops", way.look, "small", ":")
-        line(axis, scratch, "flops", style.look(SCRATCH), "large, from scratch")
-        line(axis, trace(store, way.grown), "flops", way.look, "grown")
-        axis.set(xscale="log", xlabel="compute (FLOPs, all stages)", ylim=_shown(scratch))
-        style.flops_axis(axis.xaxis, (1, 3))
-        axis.legend()
-    return figure
-
-
-def jump(store: Store, ways: Sequence[Way], at: float, last: float) -> Figure:
-    """The small models are grown at step ``at``; steps after ``last`` are not shown."""
-    figure, panels = _panels(ways, LOSS)
-    scratch = trace(store, SCRATCH).until(last)
-    for axis, way in panels:
-        small, grown = trace(store, way.small), trace(store, way.grown).until(last)
-        line(axis, small, "step", way.look, "small", ":")
-        line(axis, scratch, "step", style.look(SCRATCH), "large, from scratch")
-        line(axis, grown, "step", way.look, "grown")
-        loss = small.loss_at(at)
-        axis.annotate("", (grown.step[0], loss), (at, loss), arrowprops={"arrowstyle": "->"})
-        rho = f"ρ {at / scratch.step_at(loss):.2f} measured, {way.rho:.2f} used"
-        axis.set(title=f"{way.title}\n{rho}", xlabel="step of the schedule", ylim=_shown(scratch))
-        axis.legend()
-    return figure
-
-
-def kept(store: Store, ways: Sequence[Way], last: float) -> Figure:
-    figure, panels = _panels(ways, "slope τ of ln loss against ln FLOPs")
-    scratch = trace(store, SCRATCH).until(last)
+    last = scratch.constant
+    scratch, grown = scratch.until(last), trace(store, way.grown()).until(last)
     if not len(slopes(scratch)[0]):
         raise UserError("the runs log too few points before the cool-down for a slope")
-    for axis, way in panels:
-        grown = trace(store, way.grown).until(last)
-        skipped = scratch.flops_at(grown.loss[0]) - grown.flops[0]
-        for curve, label, look, dash in (
-            (trace(store, way.small), "small", way.look, ":"),
-            (scratch, "large, from scratch", style.look(SCRATCH), "-"),
-            (replace(grown, flops=grown.flops + skipped), "grown", way.look, "-"),
-        ):
-            steps, flops, tau = slopes(curve)
-            late = steps > SLOPES_FROM * last
-            axis.plot(flops[late], tau[late], dash, color=look.colour, label=label)
-        axis.axhline(way.threshold, color=style.GREY, ls="--", lw=0.9, label="grow here (paper)")
-        axis.set(xscale="log", xlabel="compute (FLOPs, from equal loss)")
-        style.flops_axis(axis.xaxis, (1, 3))
-        axis.legend()
-    return figure
+    skipped = scratch.flops_at(grown.loss[0]) - grown.flops[0]
+    for curve, label, look, dash in (
+        (trace(store, way.source()), "small", LOOKS[way.name], ":"),
+        (scratch, "large, from scratch", style.look(SCRATCH), "-"),
+        (replace(grown, flops=grown.flops + skipped), "grown", LOOKS[way.name], "-"),
+    ):
+        steps, flops, tau = slopes(curve)
+        late = steps > SLOPES_FROM * last
+        axis.plot(flops[late], tau[late], dash, color=look.colour, label=label)
+    axis.axhline(way.threshold, color=style.GREY, ls="--", lw=0.9, label="grow here (paper)")
+    axis.set(xscale="log", xlabel="compute (FLOPs, from equal loss)", title=way.title)
+    axis.set_ylabel("slope τ of ln loss against ln FLOPs")
+    style.flops_axis(axis.xaxis, (1, 3))
+    axis.legend()
 
 
-def timing(
-    store: Store, ways: Sequence[Way], parts: Sequence[float], last: float,
-    saved: Callable[[Way, float], Interval],
-) -> Figure:  # fmt: skip
-    """What is saved when growing after each of ``parts`` of ``last`` steps."""
-    figure, ((left, right),) = style.panels(1, 2, sharey=True)
-    for way in ways:
-        found = [saved(way, part) for part in parts]
+def timing_panel(against: Literal["steps", "slope"], axis: Axes, store: Store) -> None:
+    """What is saved when growing after each of ``GROW_AT`` of the steps."""
+    for way in WAYS:
+        look = LOOKS[way.name]
+        found = [claims.saving(way.grown(at))(store) for at in GROW_AT]
         values = np.array([one.value for one in found])
         reach = np.nan_to_num([[one.value - one.lo, one.hi - one.value] for one in found]).T
-        tau = [slope_at(store, way.small, part * last).value for part in parts]
+        if against == "steps":
+            x = list(GROW_AT)
+            growth_factor = way.width**2 * way.depth  # of parameters
+            law = optimal_growth_point(growth_factor, KaplanSteps(critical_batch=False)).saving
+            axis.axhline(100 * law, color=look.colour, ls=":", lw=0.9)
+        else:
+            x = [claims.slope(way, at)(store).value for at in GROW_AT]
+            axis.axvline(way.threshold, color=look.colour, ls="--", lw=0.9)
+        axis.errorbar(x, values, reach, color=look.colour, marker=look.marker, lw=1.3,
+                      elinewidth=0.8, label=way.title)  # fmt: skip
         best = int(np.argmax(values))
-        law = optimal_growth_point(way.growth_factor, KaplanSteps(critical_batch=False)).saving
-        for axis, x in ((left, parts), (right, tau)):
-            axis.errorbar(x, values, reach, color=way.look.colour, marker=way.look.marker,
-                          lw=1.3, elinewidth=0.8, label=way.title)  # fmt: skip
-            style.mark_minimum(axis, x[best], values[best], way.look.colour)
-        left.axhline(100 * law, color=way.look.colour, ls=":", lw=0.9)
-        right.axvline(way.threshold, color=way.look.colour, ls="--", lw=0.9)
-    for axis in (left, right):
-        axis.axhline(0, color=style.GREY, lw=0.8)
-    left.set(xlabel="small model’s steps / steps at a constant rate", ylabel=SAVED)
-    right.set_xlabel("small model’s slope τ when it is grown")
-    left.legend()
-    return figure
+        style.mark_minimum(axis, x[best], values[best], look.colour)
+    axis.axhline(0, color=style.GREY, lw=0.8)
+    axis.set(xlabel="small model’s slope τ when it is grown", ylabel=SAVED)
+    if against == "steps":
+        axis.set_xlabel("small model’s steps / steps at a constant rate")
+        axis.legend()
 
 
-def savings(found: Mapping[str, Interval], looks: Mapping[str, style.Look]) -> Figure:
+def savings_of(*names: ArmName) -> Callable[[Store], Figure]:
     """A row for each arm."""
-    figure, ((axis,),) = style.panels(1, 1)
-    dots(axis, list(found), list(found.values()), looks)
-    axis.axvline(0, color=style.GREY, lw=0.8)
-    axis.set_xlabel(SAVED)
-    return figure
+    looks: arms.Looks = {
+        name: LOOKS[str(name.factors["way"])] for name in names if "way" in name.factors
+    }
+    return arms.row(arms.DotPanel({n: claims.saving(n) for n in names}, SAVED, looks, zero=True))
 
 
-def _panels(ways: Sequence[Way], ylabel: str) -> tuple[Figure, list[tuple[Axes, Way]]]:
-    figure, (row,) = style.panels(1, len(ways), sharey=True)
-    row[0].set_ylabel(ylabel)
-    for axis, way in zip(row, ways, strict=True):
-        axis.set_title(way.title)
-    return figure, list(zip(row, ways, strict=True))
+def by_way(panel: Callable[[Way, Axes, Store], None]) -> Callable[[Store], Figure]:
+    return arms.row(*(arms.AnyPanel(partial(panel, way)) for way in WAYS), share_y=True)
 
 
-def _shown(scratch: Trace) -> tuple[float, float]:
-    """From the end to the loss after a tenth of the steps."""
-    low, high = scratch.loss.min(), scratch.loss_at(scratch.step[-1] / 10)
-    return low - 0.05 * (high - low), high
+draw_compute, draw_jump, draw_slopes = map(by_way, (compute_panel, jump_panel, slope_panel))
+draw_timing = arms.row(
+    arms.AnyPanel(partial(timing_panel, "steps")), arms.AnyPanel(partial(timing_panel, "slope")),
+    share_y=True,
+)  # fmt: skip
+draw_ablations = savings_of(
+    *(claims.WIDTH.grown(), claims.WIDTH.changed("no moments"), claims.WIDTH.changed("restarted")),
+    *(claims.NO_NOISE, claims.DEPTH.grown(), claims.DEPTH.changed("no moments")),
+    claims.DEPTH.changed("restarted"),
+)
+draw_earlier = savings_of(*(way.grown() for way in WAYS), *claims.EARLIER.values())

@@ -14,57 +14,40 @@ Expected: losses preserved to rounding in depth; savings of 10 to 25 % with the 
 Choices. As there, curves are compared where the rate is constant: before the WSD cool-down, or on
 the first steps of a linear schedule over 250,000. Savings are at the loss that scratch has after
 AIMED_AT of those steps. The ratios rho are the authors' measured ones. They train with dropout,
-which alone parts the copies of a widened model; there is none here, so BREAKER does that, and the
+which alone parts the copies of a widened model; there is none here, so noise does that, and the
 exact operator is one of the ablations. Under WSD the position in the schedule decides when the
 cool-down comes and nothing before it, so that ablation is judged by its final loss. The earlier
 operators are given fresh moments, as in their papers, and the same place in the schedule.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from matplotlib.figure import Figure
-
 from mugrow.analysis.advice.staged import learning_rate
-from mugrow.analysis.measure.claims import Claim
-from mugrow.analysis.measure.dynamics import constant_part, constant_steps
-from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval
+from mugrow.analysis.measure.dynamics import constant_steps
+from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start
-from mugrow.sweeps.graph import Node, continued, grown
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
-from mugrow.sweeps.plan import SOURCE_DATA_SEEDS
+from mugrow.sweeps.graph import FRESH, Node, continued, grown
+from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
-from mugrow.sweeps.recipes.papers.staged_training import figures
+from mugrow.sweeps.recipes.papers.staged_training import claims, figures
 from mugrow.sweeps.recipes.papers.staged_training.claims import (
-    ABSTRACT,
-    BOTH,
     DEPTH,
+    EARLIER,
     GROW_AT,
     MAIN,
-    NOTEBOOKS,
+    MOVED,
+    RESTARTED,
+    SCRATCH,
     WAYS,
     WIDTH,
-    claim_against,
-    claim_of_slope,
-    claim_of_steps,
-    claims_of_ablations,
-    claims_of_growth,
-    claims_of_timing,
-    grown_arm,
-    saved,
-    source_arm,
-)
-from mugrow.sweeps.recipes.papers.staged_training.figures import Way
+    Way,
+)  # fmt: skip
 
-SEEDS, FEW_SEEDS = range(5), range(3)
-BREAKER = 0.1  # times the target's initial weights, added to what is grown
-POLICY = Start(optimizer="carry", noise=BREAKER)
-FRESH = replace(POLICY, optimizer="fresh")
+SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(5)}
+FEW_SEEDS = {"cpu": range(3), "gpu": range(3), "paper": range(3)}
+POLICY = Start(optimizer="carry", noise=0.1)  # of the target's initial weights
 C4 = Text("hf:allenai/c4:en", "hf:gpt2")
-
-
-SMALLER_BY = {"width": (2, 1), "depth": (1, 2), "both": (2, 2)}  # the source's width, depth
 
 
 def cpu(data: DataSpec, vocabulary: int) -> RunSpec:
@@ -75,50 +58,32 @@ def gpu(data: DataSpec, vocabulary: int) -> RunSpec:
     return replace(bases.gpu(data, vocabulary), steps=2000, log_every=50)
 
 
-def paper_scale(data: DataSpec, vocabulary: int) -> RunSpec:
-    """GPT-2 BASE, of which LARGE is grown: 8000 of 250,000 steps of 512 x 1024 tokens."""
-    model = ModelSpec(
-        width=768, depth=12, head_size=96, context=1024, tied=True, vocab_size=vocabulary
-    )
-    return RunSpec(
-        model=model,
-        base=model,
-        parametrization="sp",
-        hyper=HyperSpec(lr=learning_rate(12, 768), init_std=0.02, weight_decay=0.01,
-                        beta2=0.98, eps=1e-6),
-        schedule=ScheduleSpec(kind="linear", warmup=3000 / 250_000),
-        data=data,
-        batch_sequences=512,
-        steps=250_000,
-        stop_step=8000,
-        seed=0,
-        data_seed=0,
-        log_every=200,
-    )  # fmt: skip
+# GPT-2 BASE, of which LARGE is grown: 8000 of 250,000 steps of 512 x 1024 tokens
+paper_scale = bases.published(
+    ModelSpec(width=768, depth=12, head_size=96, context=1024, tied=True),
+    lr=0.0, hyper=HyperSpec(lr=learning_rate(12, 768), init_std=0.02, weight_decay=0.01,
+                            beta2=0.98, eps=1e-6),
+    schedule=ScheduleSpec(kind="linear", warmup=3000 / 250_000), batch_sequences=512,
+    steps=250_000, stop_step=8000, log_every=200,
+)  # fmt: skip
 
 
-def shaped(setting: Setting, width: int, depth: int, seed: int) -> RunSpec:
-    """The run of a model so many times as wide and deep; at ``paper`` with the rate of its size."""
-    run = setting.run
-    model = replace(run.model, width=run.model.width * width, depth=run.model.depth * depth)
-    if setting.scale == "paper":
-        run = replace(run, hyper=replace(run.hyper, lr=learning_rate(model.depth, model.width)))
-    return replace(run, model=model, seed=seed, data_seed=seed)
-
-
-def large(setting: Setting, seed: int) -> RunSpec:
-    return shaped(setting, 2, 2, seed)
+def large(setting: Setting, seed: int, width: float = 2, depth: float = 2) -> RunSpec:
+    """A model so many times as wide and deep as the base; at ``paper`` with its size's rate."""
+    spec = setting.spec(seed, width, depth)
+    if setting.scale != "paper":
+        return spec
+    rate = learning_rate(spec.model.depth, spec.model.width)
+    return replace(spec, hyper=replace(spec.hyper, lr=rate))
 
 
 def sources(setting: Setting, way: Way, seed: int) -> dict[float, Node]:
     """One small run, stopped at every point to grow at; each goes on from the one before."""
-    by_width, by_depth = SMALLER_BY[way.name]
-    run = shaped(setting, 2 // by_width, 2 // by_depth, seed)
-    run = replace(run, data_seed=seed + SOURCE_DATA_SEEDS)
+    run = source_of(large(setting, seed, 2 / way.width, 2 / way.depth)).spec
     found: dict[float, Node] = {}
-    for part in GROW_AT:
-        stop, arm = round(part * constant_steps(run)), source_arm(way.name, part)
-        found[part] = (
+    for at in GROW_AT:
+        stop, arm = round(at * constant_steps(run)), way.source(at)
+        found[at] = (
             continued(found[max(found)], arm, stop_step=stop)
             if found
             else Node(replace(run, stop_step=stop), arm)
@@ -127,89 +92,66 @@ def sources(setting: Setting, way: Way, seed: int) -> dict[float, Node]:
 
 
 def staged(
-    setting: Setting, way: Way, seed: int, part: float, arm: str = "", policy: Start = POLICY,
-    how: str = "staged", schedule: str = "re-positioned",
+    setting: Setting, way: Way, seed: int, arm: ArmName | None = None, at: float = MAIN,
+    policy: Start = POLICY, method: str = "staged",
 ) -> Node:  # fmt: skip
-    """The large model, grown when a part of the steps has been trained."""
-    source = sources(setting, way, seed)[part]
+    """The large model, grown when a part of the steps has been trained. It takes the schedule up
+    where scratch has that loss, unless the change that the arm is of says otherwise."""
+    source, arm = sources(setting, way, seed)[at], arm or way.grown(at)
     stopped = source.spec.last_step
-    first = {
-        "re-positioned": round(stopped / way.rho), "restarted": 0, "not re-positioned": stopped
-    }  # fmt: skip
-    target = replace(large(setting, seed), first_step=first[schedule])
-    return grown(source, target, arm or grown_arm(way.name, part), how, policy)
+    change = arm.factors.get("change")
+    first = {RESTARTED: 0, MOVED: stopped}.get(str(change), round(stopped / way.rho))
+    return grown(source, replace(large(setting, seed), first_step=first), arm, method, policy)
 
 
-def scratch_runs(setting: Setting) -> Iterator[Node]:
-    for seed in SEEDS:
-        yield Node(large(setting, seed), "scratch")
-
-
-def main_runs(setting: Setting) -> Iterator[Node]:
-    yield from scratch_runs(setting)
+def main(setting: Setting, seed: int) -> Iterator[Node]:
+    yield Node(large(setting, seed), SCRATCH)
     for way in WAYS:
-        for seed in SEEDS:
-            yield sources(setting, way, seed)[GROW_AT[-1]]  # the small model's own curve
-            yield staged(setting, way, seed, MAIN)
+        yield sources(setting, way, seed)[GROW_AT[-1]]  # the small model's own curve
+        yield staged(setting, way, seed)
 
 
-def timing_runs(setting: Setting) -> Iterator[Node]:
-    yield from main_runs(setting)
+def timing(setting: Setting, seed: int) -> Iterator[Node]:
     for way in WAYS:
-        for part in GROW_AT:
-            for seed in FEW_SEEDS:
-                yield staged(setting, way, seed, part)
+        yield from (staged(setting, way, seed, at=at) for at in GROW_AT)
 
 
-def ablation_runs(setting: Setting) -> Iterator[Node]:
-    yield from main_runs(setting)
-    exact = replace(POLICY, noise=0.0)
-    for seed in FEW_SEEDS:
-        yield staged(setting, WIDTH, seed, MAIN, "width, no noise", exact)
-        for way in (WIDTH, DEPTH):
-            yield staged(setting, way, seed, MAIN, f"{way.name}, no moments", FRESH)
-            for schedule in ("restarted", "not re-positioned"):
-                arm = f"{way.name}, {schedule}"
-                yield staged(setting, way, seed, MAIN, arm, schedule=schedule)
+def ablations(setting: Setting, seed: int) -> Iterator[Node]:
+    yield staged(setting, WIDTH, seed, claims.NO_NOISE, policy=replace(POLICY, noise=0.0))
+    fresh = replace(POLICY, optimizer="fresh")
+    for way in (WIDTH, DEPTH):
+        yield staged(setting, way, seed, way.changed(claims.NO_MOMENTS), policy=fresh)
+        yield from (staged(setting, way, seed, way.changed(one)) for one in (RESTARTED, MOVED))
 
 
 def gong(setting: Setting, seed: int) -> Node:
     """Progressive stacking (Gong et al. 2019): 50,000 steps at a quarter of the depth, 70,000 at
     half of it, 280,000 at all of it, with one schedule throughout."""
-    target = large(setting, seed)
+    target, arm = large(setting, seed), EARLIER["gong"]
     quarter, half = (replace(target.model, depth=max(1, target.model.depth // by)) for by in (4, 2))
     first, second = (round(share * target.last_step) for share in (50 / 400, 120 / 400))
-    source = replace(target, data_seed=seed + SOURCE_DATA_SEEDS)
-    small = Node(replace(source, model=quarter, stop_step=first), "gong, quarter")
-    middle = replace(source, model=half, first_step=first, first_batch=first, stop_step=second)
-    stacked = grown(small, middle, "gong, half", "stack")
-    return grown(stacked, replace(target, first_step=second), "gong", "stack")
+    small = source_of(target, model=quarter, stop_step=first)
+    small = replace(small, arm=arm.varied("quarter", depth=0.25))
+    middle = source_of(target, model=half, first_step=first, first_batch=first, stop_step=second)
+    stacked = grown(small, middle.spec, arm.varied("half", depth=0.5), "stack")
+    return grown(stacked, replace(target, first_step=second), arm, "stack")
 
 
-def earlier_runs(setting: Setting) -> Iterator[Node]:
-    yield from main_runs(setting)
-    fresh = Start()
-    for seed in FEW_SEEDS:
-        yield staged(setting, WIDTH, seed, MAIN, "bert2bert", fresh, "bert2bert")
-        yield staged(setting, DEPTH, seed, MAIN, "stack", fresh, "stack")
-        yield gong(setting, seed)
+def earlier(setting: Setting, seed: int) -> Iterator[Node]:
+    for way, name in ((WIDTH, "bert2bert"), (DEPTH, "stack")):
+        yield staged(setting, way, seed, EARLIER[name], policy=FRESH, method=name)
+    yield gong(setting, seed)
 
 
-def savings_of(*names: str) -> Callable[[Store], Figure]:
-    looks = {name: way.look for way in WAYS for name in names if name.startswith(way.name)}
-    return lambda store: figures.savings({name: saved(store, name) for name in names}, looks)
+main_runs = each_seed(SEEDS, main)
 
 
-def draw_jump(store: Store) -> Figure:
-    last = constant_part(store, "scratch")
-    return figures.jump(store, WAYS, MAIN * last, last)
-
-
-def draw_timing(store: Store) -> Figure:
-    def saving(way: Way, part: float) -> Interval:
-        return saved(store, grown_arm(way.name, part))
-
-    return figures.timing(store, WAYS, GROW_AT, constant_part(store, "scratch"), saving)
+def beside(
+    nodes: Callable[[Setting, int], Iterable[Node]],
+) -> Callable[[Setting], Iterable[Node]]:
+    """The main runs and, for fewer seeds, others."""
+    others = each_seed(FEW_SEEDS, nodes)
+    return lambda setting: [*main_runs(setting), *others(setting)]
 
 
 PAPER = Paper(
@@ -218,86 +160,57 @@ PAPER = Paper(
     title="Staged Training for Transformer Language Models",
     summary="grown when the loss flattens, keeping loss and slope; compute saved, stages counted",
     bases={"cpu": cpu, "gpu": gpu, "paper": paper_scale},
-    corpora={"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": C4}},
+    corpora=bases.one_text(C4),
     figures={
         "S1": PaperFigure(
             "Loss against compute: small, large from scratch, and grown",
             "Means over seeds with a band from the lowest to the highest. A grown model's curve "
             "begins where its small one's was left, whose compute it has paid for.",
             main_runs,
-            lambda store: figures.compute(store, WAYS),
-            tuple(claim for way in WAYS for claim in claims_of_growth(way)),
+            figures.draw_compute,
+            claims.S1,
         ),
         "S2": PaperFigure(
             "The jump: from the small model's curve to the large one's, at equal loss",
             "The arrow goes from where the small model is grown to the step of the schedule at "
             "which the grown one begins.",
             main_runs,
-            draw_jump,
-            tuple(claim_of_steps(way) for way in WAYS),
+            figures.draw_jump,
+            claims.S2,
         ),
         "S3": PaperFigure(
             "The slope of the loss curve, and whether growth keeps it",
             "Slopes of the mean curves by the paper's procedure: spikes left out, running means "
             "of five. The grown run is moved to where scratch has its loss.",
             main_runs,
-            lambda store: figures.kept(store, WAYS, constant_part(store, "scratch")),
-            tuple(claim_of_slope(way) for way in WAYS),
+            figures.draw_slopes,
+            claims.S3,
         ),
         "S4": PaperFigure(
             "Compute saved against the time of growth",
             "Left against the small model's steps, right against its slope then; stars are the "
             "best. Dotted: the most that Kaplan's law allows at a fixed batch; dashed: the "
             "paper's thresholds.",
-            timing_runs,
-            draw_timing,
-            (
-                *claims_of_timing(WIDTH, "22 to 25 %", NOTEBOOKS, 11.0),
-                *claims_of_timing(DEPTH, "13 to 15 %", NOTEBOOKS, 6.5),
-                *claims_of_timing(BOTH, "up to 22 %", ABSTRACT, 0.0),
-            ),
+            beside(timing),
+            figures.draw_timing,
+            claims.S4,
         ),
         "S5": PaperFigure(
             "Ablations: moments, place in the schedule, symmetry",
             "Compute saved at the same loss. What never reached it is where its whole run, paid "
             "for, leaves it.",
-            ablation_runs,
-            savings_of(
-                *(WIDTH.grown, "width, no moments", "width, restarted", "width, no noise"),
-                *(DEPTH.grown, "depth, no moments", "depth, restarted"),
-            ),
-            (
-                *claims_of_ablations(WIDTH),
-                *claims_of_ablations(DEPTH),
-                claim_of_slope(WIDTH, "symmetry-width", "width, no noise"),
-            ),
+            beside(ablations),
+            figures.draw_ablations,
+            claims.S5,
         ),
         "S6": PaperFigure(
             "Against earlier operators and schedules",
             "Compute saved at the same loss. Gong: stacked twice, after 50,000 and 70,000 of "
             "400,000 steps, scaled to this horizon.",
-            earlier_runs,
-            savings_of(*(way.grown for way in WAYS), "bert2bert", "stack", "gong"),
-            (
-                claim_against("bert2bert", WIDTH, "bert2BERT's operator"),
-                claim_against("stack", DEPTH, "stacked copies"),
-                claim_against("gong", DEPTH, "Gong et al.'s progressive stacking"),
-            ),
+            beside(earlier),
+            figures.draw_earlier,
+            claims.S6,
         ),
     },
-    untestable=(
-        Claim(
-            "zero-shot",
-            "the perplexities of Wikitext-103 and LAMBADA are preserved too",
-            "the paper's evaluation",
-            untestable="needs corpora and a tokenizer that are not at hand; the loss on held-out "
-            "text stands in",
-        ),
-        Claim(
-            "gpt2-large",
-            "22 % of the compute of GPT-2 LARGE, 768M parameters, is saved",
-            "abstract",
-            untestable="its size: the recipe is there at --scale paper",
-        ),
-    ),
+    untestable=claims.UNTESTABLE,
 )
