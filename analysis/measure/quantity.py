@@ -90,6 +90,11 @@ class Quantity(ABC):
     def within(self, low: float, high: float) -> Condition[Store]:
         return Condition(self, low, high)
 
+    def by_seed(self, store: Store) -> dict[int, float]:
+        """Its value at each seed alone, as figures show it."""
+        sample = self.of(store)
+        return {seed: sample.value([seed]) for seed in sorted(sample.seeds or ())}
+
 
 @dataclass(frozen=True)
 class Combined(Quantity):
@@ -132,13 +137,16 @@ class Each(Quantity):
 
 
 @dataclass(frozen=True)
-class AtScale(Quantity):
-    """A quantity whose arms depend on the scale that the study was run at."""
+class Chosen(Quantity):
+    """A quantity whose arms depend on the study."""
 
-    choose: Callable[[str], Quantity]
+    choose: Callable[[Store], Quantity]
 
     def of(self, store: Store) -> Sample:
-        return self.choose(store.study["scale"]).of(store)
+        return self.choose(store).of(store)
+
+    def __call__(self, store: Store) -> Interval:
+        return self.choose(store)(store)
 
 
 @dataclass(frozen=True)
@@ -172,8 +180,11 @@ def evaluations(
     store: Store, arm: str, quantity: str = "", params: Mapping[str, Scalar] | None = None
 ) -> pd.DataFrame:
     """The rows of an arm's evaluations whose quantity begins so, and whose parameters are among
-    others these. Raises ``UserError`` where there is none."""
+    others these; where several arms of runs have its name, of runs with its factors. Raises
+    ``UserError`` where there is none."""
     rows = store.evaluations[store.evaluations["arm"] == arm]
+    if own := measured.run_ids(store.runs, arm):
+        rows = rows[[not own.isdisjoint(run_ids) for run_ids in rows["run_ids"]]]
     if quantity:
         rows = rows[rows["quantity"].str.startswith(quantity)]
     if params:
@@ -290,7 +301,13 @@ def rank_correlation(one: Sequence[Quantity], other: Sequence[Quantity]) -> Quan
 
 def at_scale(choose: Callable[[str], Quantity]) -> Quantity:
     """A quantity whose arms differ from scale to scale: cpu, gpu or paper."""
-    return AtScale(choose)
+    return Chosen(lambda store: choose(store.study["scale"]))
+
+
+def chosen(choose: Callable[[Store], Quantity]) -> Quantity:
+    """A quantity whose arms the study's own results choose, all seeds together: no interval counts
+    that they might have been others."""
+    return Chosen(choose)
 
 
 def function(own: Callable[[Store], Interval]) -> Quantity:

@@ -5,12 +5,14 @@ The learning rate is the one that the study ``transfer-width`` finds at width 32
 transfers it to, a half step costs less than 0.1 % of the loss.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
-from mugrow.sweeps.paper import Base, Scale, Text
+from mugrow.sweeps.graph import Node
+from mugrow.sweeps.paper import Base, Scale, Setting, Text
 
 LOG2_LR = -7.5
 
@@ -73,3 +75,22 @@ def scales(paper: Base) -> Mapping[Scale, Base]:
 def one_text(paper: Text) -> Mapping[str, Mapping[Scale, Text]]:
     """The one corpus ``text``: Python's sources at the small scales, beside a paper's own."""
     return {"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": paper}}
+
+
+BASIN_SEEDS = range(3)
+BASIN_LOG2_LR = tuple(0.5 * half for half in range(-6, 5))  # around the run's
+
+
+def halved(setting: Setting) -> Setting:
+    """Runs of half the steps, as long as basins are."""
+    return replace(setting, run=replace(setting.run, steps=round(0.5 * setting.run.steps)))
+
+
+def basin(setting: Setting, width: float, parametrization: str, seed: int) -> Iterator[Node]:
+    """A model from scratch, at a multiple of the width, at every learning rate."""
+    spec = halved(setting).spec(seed, width, parametrization=parametrization)
+    for away in BASIN_LOG2_LR:
+        arm = ArmName(f"{parametrization} basins", parametrization=parametrization, width=width,
+                      log2_lr=away)  # fmt: skip
+        rate = replace(spec.hyper, lr=spec.hyper.lr * 2.0**away)
+        yield Node(replace(spec, hyper=rate), arm, role="proxy")
