@@ -8,9 +8,9 @@ A paper's figure is ``row(CurvePanel(...), DotPanel(...), ...)``: panels as data
 the store alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -218,12 +218,6 @@ def row(
     return draw
 
 
-def band(axis: Axes, line: pd.DataFrame, look: style.Look, marker: str = "") -> None:
-    """A line of ``mean`` from ``min`` to ``max``, columns by place."""
-    axis.fill_between(line.index, line["min"], line["max"], color=look.colour, alpha=0.15, lw=0)
-    axis.plot(line.index, line["mean"], color=look.colour, lw=1.1, marker=marker, ms=3)
-
-
 def whiskers(
     axis: Axes,
     at: Sequence[float],
@@ -246,9 +240,26 @@ def table(store: Store, places: Mapping[float, Quantity]) -> pd.DataFrame:
     )
 
 
-def line(axis: Axes, values: pd.DataFrame, look: style.Look, label: str = "_line") -> pd.Series:
-    """A ``table`` as a line through the means over seeds with the band of seeds; the means."""
+def line(
+    axis: Axes, store: Store, places: Mapping[float, Quantity], look: style.Look, label: str = "_"
+) -> "pd.Series[float]":
+    """Quantities by place as a line through the means over seeds with their band; the means."""
+    values = table(store, places)
     means, ends = values.mean(axis=1), (values.min(axis=1), values.max(axis=1))
     axis.fill_between(values.index, *ends, color=look.colour, alpha=0.2, lw=0)
     axis.plot(means.index, means, look.line, marker=look.marker, color=look.colour, label=label)
     return means
+
+
+Value = TypeVar("Value")
+
+
+def for_each(
+    draw: Callable[[Axes, Store, Value], None], values: Iterable[Value], share_y: bool = False
+) -> Callable[[Store], Figure]:
+    """A ``row`` with a panel for each value, which ``draw`` draws."""
+
+    def panel(value: Value) -> AnyPanel:
+        return AnyPanel(lambda axis, store: draw(axis, store, value))
+
+    return row(*map(panel, values), share_y=share_y)

@@ -9,7 +9,6 @@ Student's interval of the paired differences.
 Compared with a number a quantity is a ``Condition``, which a claim holds under.
 """
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from mugrow.analysis.measure.claims import Condition
 from mugrow.analysis.measure.savings import Accounting
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
+from mugrow.bench.arm import factors_from_json
 from mugrow.bench.spec import Scalar, UserError
 
 BySeed = Mapping[int, float]
@@ -184,11 +184,12 @@ def evaluations(
     ``UserError`` where there is none."""
     rows = store.evaluations[store.evaluations["arm"] == arm]
     if own := measured.run_ids(store.runs, arm):
-        rows = rows[[not own.isdisjoint(run_ids) for run_ids in rows["run_ids"]]]
+        rows = rows[rows["run_ids"].map(lambda run_ids: not own.isdisjoint(run_ids)).astype(bool)]
     if quantity:
         rows = rows[rows["quantity"].str.startswith(quantity)]
     if params:
-        rows = rows[[params.items() <= json.loads(text).items() for text in rows["params"]]]
+        had = rows["params"].map(factors_from_json)
+        rows = rows[had.map(lambda given: params.items() <= given.items()).astype(bool)]
     if rows.empty:
         raise UserError(f"arm {arm!r} has no evaluation {quantity}".rstrip())
     return rows
@@ -323,3 +324,14 @@ def speedup(baseline: str, method: str, accounting: Accounting) -> Quantity:
 
 def _over(values: Sequence[float]) -> float:
     return values[0] / values[1] if values[1] else math.nan
+
+
+def rows(table: pd.DataFrame) -> dict[float, Quantity]:
+    """The rows of a table, a column each seed, as quantities by the table's index."""
+    seeds, values = table.columns.astype(int), table.to_numpy(dtype=np.float64)
+    losses = (dict(zip(seeds, row, strict=True)) for row in values)
+    return {float(at): _known(one) for at, one in zip(table.index, losses, strict=True)}
+
+
+def _known(values: BySeed) -> Quantity:
+    return PerSeed(lambda _: values)

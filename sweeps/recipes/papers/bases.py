@@ -77,7 +77,6 @@ def one_text(paper: Text) -> Mapping[str, Mapping[Scale, Text]]:
     return {"text": {"cpu": Text("stdlib"), "gpu": Text("stdlib"), "paper": paper}}
 
 
-BASIN_SEEDS = range(3)
 BASIN_LOG2_LR = tuple(0.5 * half for half in range(-6, 5))  # around the run's
 
 

@@ -62,9 +62,22 @@ def pretrained(setting: Setting, text: str, seed: int) -> Node:
     return replace(source_of(run_on(setting, text, seed)), arm=trained(text))
 
 
-def segments(source: Node, run: RunSpec, arm: ArmName, stops: Sequence[float]) -> list[Node]:
-    """``run`` from the weights and moments of ``source``, in segments that end at ``stops``."""
-    nodes: list[Node] = []
+def adapted(
+    setting: Setting,
+    seed: int,
+    way: Direction,
+    arm: ArmName | None = None,
+    rate: float = 1,
+    schedule: ScheduleSpec | None = None,
+    stops: Sequence[float] = STOPS,
+) -> list[Node]:
+    """A model pre-trained upstream, and its weights and moments trained on downstream: re-warmed,
+    or as an ``arm`` of ``rate`` times the base run's and another schedule; in segments that end at
+    ``stops``."""
+    run, arm = run_on(setting, way[1], seed), arm or rewarmed(way)
+    hyper = replace(run.hyper, lr=rate * run.hyper.lr)
+    run = replace(run, hyper=hyper, schedule=schedule or run.schedule)
+    source, nodes = pretrained(setting, way[0], seed), list[Node]()
     for until in stops:
         stop, name = round(until * run.steps), segment(arm, until)
         if nodes:
@@ -72,9 +85,3 @@ def segments(source: Node, run: RunSpec, arm: ArmName, stops: Sequence[float]) -
         else:
             nodes.append(grown(source, replace(run, stop_step=stop), name, "continue", CARRY))
     return nodes
-
-
-def adapted(setting: Setting, way: Direction, seed: int) -> list[Node]:
-    """The segments of a model pre-trained upstream and re-warmed downstream."""
-    run = run_on(setting, way[1], seed)
-    return segments(pretrained(setting, way[0], seed), run, rewarmed(way), STOPS)

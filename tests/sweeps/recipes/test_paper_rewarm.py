@@ -25,7 +25,7 @@ from mugrow.sweeps.recipes.papers.rewarm.claims import (
     again,
     constant,
     downstream,
-    rise,
+    raised,
     scratch,
     upstream,
 )
@@ -57,13 +57,13 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
         assert list(kept.index) == [0, *STOPS]
         assert kept.nunique(axis=0).to_list() == [6, 6]
         assert kept.loc[0].to_dict() == before
-        assert {0, 1, 2, 5, 10, 15, 20} <= set(downstream(store, arm).index)
+        assert {0, 1, 2, 5, 10, 15, 20} <= set(downstream(store, arm))
     home = store.runs.set_index("arm")["corpus"]
     asked = store.evaluations.drop_duplicates("arm").set_index("arm")["corpus"]
     for up, down in DIRECTIONS:
         assert asked[rewarmed((up, down))] == home[trained(up)].iloc[0]
     for text, _ in DIRECTIONS:  # on the same text a run begins where its source ended
-        begins = downstream(store, again(text)).loc[0].to_dict()
+        begins = downstream(store, again(text))[0].by_seed(store)
         assert begins == pytest.approx(finals(store.runs, trained(text)), rel=1e-6)
 
 
@@ -95,7 +95,7 @@ def test_what_each_arm_does_with_its_rate():
     here, way = given(), DIRECTIONS[0]
     peak, steps = here.run.hyper.lr, here.run.steps
     before = rates([pretrained(here, "novels", 0)])
-    again = rates(adapted(here, way, 0))
+    again = rates(adapted(here, 0, way))
     assert before == pytest.approx(again)
     assert (max(again), again[-1]) == pytest.approx((peak, 0.1 * peak), rel=1e-3)
     flat = rates(rewarm.unwarmed(here, 0, way))
@@ -190,8 +190,8 @@ def planted(sign=1.0, noise=1e-4, longer=0.001):
 def test_a_rise_is_the_highest_of_the_first_quarter_over_what_was_before():
     store = planted()
     way = DIRECTIONS[0]
-    assert rise(downstream(store, rewarmed(way))).value == pytest.approx(0.2, abs=1e-3)
-    assert rise(downstream(store, again("novels"))).value == pytest.approx(0.05, abs=1e-3)
+    assert raised(rewarmed(way))(store).value == pytest.approx(0.2, abs=1e-3)
+    assert raised(again("novels"))(store).value == pytest.approx(0.05, abs=1e-3)
     claim = next(one for one in claims.R1 if one.name == f"raises-upstream-{way[0]}")
     assert claim.measure(store).value == pytest.approx(0.3, abs=1e-3)
 

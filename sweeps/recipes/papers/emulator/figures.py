@@ -52,7 +52,7 @@ def draw_strengths(store: Store) -> Figure:
 def draw_width(axis: Axes, store: Store, width: int, text: str, look: style.Look) -> None:
     """The lowest strength is starred; at 0 is the base, dashed the model tuned."""
     places = {0.0: loss("base", width, text)} | claims.emulated(width, text)
-    means = arms.line(axis, arms.table(store, places), look)
-    style.mark_minimum(axis, means.index[means.argmin()], means.min(), look.colour)
+    means = arms.line(axis, store, places, look)
+    style.mark_minimum(axis, list(places)[int(means.argmin())], means.min(), look.colour)
     tuned = loss("tuned", width, text)(store).value
     axis.axhline(tuned, color=look.colour, ls=LARGE_TUNED.line, lw=1)

@@ -51,7 +51,7 @@ def pair(setting: Setting, seed: int, width: int, depth: float = 1) -> tuple[Nod
     """A model of multiples of the small one's width and depth, before and after tuning."""
     sized = replace(setting, run=replace(setting.run, model=setting.spec(0, width, depth).model))
     first = shift.pretrained(sized, BASE, seed)
-    last = shift.adapted(sized, (BASE, TUNED), seed)[-1]
+    last = shift.adapted(sized, seed, (BASE, TUNED))[-1]
     return replace(first, arm=model("base", width)), replace(last, arm=model("tuned", width))
 
 

@@ -11,20 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from mugrow.analysis.measure import quantity
 from mugrow.analysis.measure.claims import claim, untestable
 from mugrow.analysis.measure.measured import arm, factor_table
-from mugrow.analysis.measure.quantity import (
-    PerSeed,
-    Quantity,
-    chosen,
-    combined,
-    final,
-    function,
-    lowest,
-    percent,
-    quantity,
-    speedup,
-)
+from mugrow.analysis.measure.quantity import Quantity, chosen, final, function, lowest
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
 from mugrow.analysis.transfer.ladder import FEWEST_RATES, SCRATCH, WIDTH, Ladder
@@ -48,6 +38,11 @@ Point = tuple[float, float]  # log2 of the rate over the run's, noise
 def upscaled(width: float, point: Point, text: str = UPSCALED) -> ArmName:
     """Upscaled to a width, over the run's."""
     return ArmName(text, method=METHOD, width=width, log2_lr=point[0], noise=point[1])
+
+
+def clipped(name: ArmName, clip: float) -> ArmName:
+    """The arm whose gradients are clipped at that norm, or not at 0."""
+    return name.varied(CLIPPED, clip=clip) if clip else name
 
 
 def settings(store: Store) -> list[Sweep]:
@@ -98,7 +93,8 @@ def crosses(store: Store) -> list[dict[Point, ArmName]]:
             (lr, noise): upscaled(width, (lr, noise))
             for lr, noise in rows[["log2_lr", "noise"]].values
         }
-        for width, rows in tried.groupby("width")
+        for width in tried["width"].unique()
+        for rows in [tried[tried["width"] == width]]
     ]
 
 
@@ -111,10 +107,10 @@ def regret_percent(store: Store) -> Quantity:
         small, large = np.split(np.array(losses), 2)
         return float(large[small.argmin()])
 
-    there = combined(
+    there = quantity.combined(
         at_tuned, *(final(cross[point]) for cross in (narrow, wide) for point in shared)
     )
-    return percent(there, lowest(*wide.values()))
+    return quantity.percent(there, lowest(*wide.values()))
 
 
 def without_noise(store: Store) -> Quantity:
@@ -142,15 +138,14 @@ def at_tuned(store: Store) -> tuple[ArmName, ArmName, ArmName]:
     )
 
 
-def gaps(store: Store, clipped: bool = False) -> pd.DataFrame:
+def gaps(store: Store, clip: float = 0) -> pd.DataFrame:
     """|loss of the wide model without noise - that of its base trained on| by step, a column for
-    each seed; where gradients were ``clipped`` or not."""
-    names = (WITHOUT_NOISE, CONTINUED)
+    each seed; with gradients clipped at a norm, or not."""
     tables = [
-        arm(store.runs, name.varied(CLIPPED, clip=1) if clipped else name)[["run_id", "seed"]]
+        arm(store.runs, clipped(name, clip))[["run_id", "seed"]]
         .merge(store.curves, on="run_id")
         .pivot_table(index="step", columns="seed", values="val_loss")
-        for name in names
+        for name in (WITHOUT_NOISE, CONTINUED)
     ]
     return (tables[0] - tables[1]).abs().dropna()
 
@@ -230,14 +225,14 @@ U4 = (
         "it is also cheaper with the base paid for (the paper does not charge it)",
         "our question to its curves",
         "FLOPs from scratch over those of the upscaled model and its base, to scratch's final loss",
-        chosen(lambda store: speedup(*at_tuned(store)[1:], "source")) > 1,
+        chosen(lambda store: quantity.speedup(*at_tuned(store)[1:], "source")) > 1,
     ),
     claim(
         "exact",
         "without noise, with the optimizer's state carried, the wide model trains as its base",
         "the paper's equivalence of upscaled and base models under muP",
         "largest difference of losses along the curves in double precision, no clipping, nats",
-        PerSeed(lambda store: gaps(store).max().to_dict()) < 1e-9,
+        chosen(lambda store: quantity.rows(gaps(store).max().to_frame().T)[0]) < 1e-9,
     ),
 )
 
@@ -248,7 +243,8 @@ U5 = (
         "8, 16, 32 and 64",
         "the paper's bars, from 6N + 12LHQT FLOPs a token",
         "largest distance of this suite's count, attention to all positions, from the seven bars",
-        quantity(max(abs(cheaper(r, causal=False) - bar) for r, bar in BARS.items())) < 0.5,
+        quantity.quantity(max(abs(cheaper(r, causal=False) - bar) for r, bar in BARS.items()))
+        < 0.5,
     ),
 )
 

@@ -42,6 +42,7 @@ FEW_LOG2_LR = LOG2_LR[1:-1]
 NOISES = (0.5, 1.0, 1.5, 2.0, 3.0)
 NOISE, NOISY_LOG2_LR = 1.5, 0.5  # where rates are swept, and where noises are
 SEEDS = {"cpu": range(3), "gpu": range(5), "paper": range(1)}
+BASIN_SEEDS = {"cpu": range(3), "gpu": range(3), "paper": range(3)}  # those of nanolm
 WEB = Text("hf:HuggingFaceFW/fineweb-edu:sample-10BT", "bpe:8192", 2**20, vocab_size=8192)
 
 # GPT-2 of 8 layers and width 512; twice the 10,000 steps that are taken of it, at a constant rate
@@ -91,18 +92,15 @@ def equivalent(setting: Setting, seed: int) -> Iterator[Node]:
     small = base(setting, seed, times)
     double = ArmName(claims.BASE, width=times, dtype="float64")
     small = replace(small, spec=replace(small.spec, dtype="float64"), arm=double)
-    for clip in (0.0, 1.0):
+    for clip in (0, 1):
         wide = upscaled(setting, seed, times, (NOISY_LOG2_LR, 0.0)).spec
         wide = replace(wide, dtype="float64", hyper=replace(wide.hyper, clip=clip))
         narrow = replace(wide, model=small.spec.model)
-        names = (WITHOUT_NOISE, CONTINUED)
-        if clip:
-            names = tuple(name.varied(claims.CLIPPED, clip=1) for name in names)
-        yield grown(small, wide, names[0], METHOD, CARRY)
-        yield grown(small, narrow, names[1], "continue", CARRY)
+        yield grown(small, wide, claims.clipped(WITHOUT_NOISE, clip), METHOD, CARRY)
+        yield grown(small, narrow, claims.clipped(CONTINUED, clip), "continue", CARRY)
 
 
-scratch_runs = each_seed(bases.BASIN_SEEDS, swept)
+scratch_runs = each_seed(BASIN_SEEDS, swept)
 rate_runs, noise_runs = each_seed(SEEDS, of_rates), each_seed(SEEDS, of_noises)
 
 

@@ -4,16 +4,13 @@ Of arms that share a seed the batches are the same. A run is kept at several ste
 left of the upstream text is evaluated.
 """
 
-from collections.abc import Iterator, Sequence
-
-import pandas as pd
+from collections.abc import Iterator, Mapping
 
 from mugrow.analysis.measure import quantity
 from mugrow.analysis.measure.claims import Claim, claim, untestable
-from mugrow.analysis.measure.measured import arm, factor_table, over_seeds
-from mugrow.analysis.measure.quantity import each, evaluated, final, function, highest, percent
+from mugrow.analysis.measure.measured import arm, factor_table
+from mugrow.analysis.measure.quantity import Quantity, chosen, each, evaluated, final, percent
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval
 from mugrow.bench.arm import ArmName
 from mugrow.sweeps.recipes.papers import shift
 from mugrow.sweeps.recipes.papers.shift import DIRECTIONS, Direction, rewarmed
@@ -39,45 +36,43 @@ def constant(way: Direction) -> ArmName:
     return shift.named(way, CONSTANT, schedule="constant", until=1)
 
 
-def downstream(store: Store, name: ArmName) -> pd.DataFrame:
-    """Losses on the text that an arm trains on, a row a step and a column a seed, of all segments:
-    where one begins as another ends, their mean."""
+def downstream(store: Store, name: ArmName) -> dict[float, Quantity]:
+    """Losses on the text that an arm trains on, by step, of all segments; where one begins as
+    another ends, their mean."""
     runs = arm(store.runs, str(name))
     runs = runs.assign(
         until=factor_table(runs)["until"], steps=runs["tokens"] / runs["batch_tokens"]
     )
     runs = runs.sort_values("until")
     begin = runs.groupby("seed")["steps"].cumsum() - runs["steps"]
-    rows = runs[["run_id", "seed"]].assign(begin=begin).merge(store.curves, on="run_id")
-    rows["at"] = rows["begin"] + rows["step"]
-    return rows.pivot_table(index="at", columns="seed", values="val_loss")
+    points = runs[["run_id", "seed"]].assign(begin=begin).merge(store.curves, on="run_id")
+    points["at"] = points["begin"] + points["step"]
+    return quantity.rows(points.pivot_table(index="at", columns="seed", values="val_loss"))
 
 
-def upstream(name: ArmName) -> dict[float, quantity.Quantity]:
+def upstream(name: ArmName) -> dict[float, Quantity]:
     """Losses on the upstream text by the share of the steps; at 0 the one before."""
-    kept: dict[float, quantity.Quantity] = {
-        until: evaluated(shift.segment(name, until)) for until in shift.STOPS
-    }
+    kept = {until: evaluated(shift.segment(name, until)) for until in shift.STOPS}
     return {0: final(shift.trained(str(name.factors["upstream"])))} | kept
 
 
-def rise(losses: pd.DataFrame) -> Interval:
+def rise(losses: Mapping[float, Quantity]) -> Quantity:
     """The highest loss in the first quarter of the steps minus the one before them, in nats."""
-    early = losses.iloc[1:].loc[: EARLY * losses.index[-1]]
-
-    def statistic(drawn: Sequence[int]) -> float:
-        seeds = list(drawn)
-        return float(early[seeds].mean(axis=1).max() - losses[seeds].iloc[0].mean())
-
-    return over_seeds(losses.columns.astype(int).to_list(), statistic)
+    early = [loss for at, loss in losses.items() if 0 < at <= EARLY * max(losses)]
+    return quantity.highest(*early) - losses[0]
 
 
-def ends(name: ArmName) -> tuple[quantity.Quantity, quantity.Quantity]:
+def raised(name: ArmName) -> Quantity:
+    """What the loss rises by on the text that an arm trains on."""
+    return chosen(lambda store: rise(downstream(store, name)))
+
+
+def ends(name: ArmName) -> tuple[Quantity, Quantity]:
     """Final losses of an arm: downstream, upstream."""
     return final(name), evaluated(name)
 
 
-def over_none(way: Direction, length: float, side: int) -> quantity.Quantity:
+def over_none(way: Direction, length: float, side: int) -> Quantity:
     """The final loss after a warm-up over that after none, %; ``side`` as in ``ends``."""
     some, none = (ends(rewarmed(way, one))[side] for one in (length, LENGTHS[0]))
     return each(percent(some, none))
@@ -86,14 +81,13 @@ def over_none(way: Direction, length: float, side: int) -> quantity.Quantity:
 def of_shift(way: Direction) -> Iterator[Claim[Store]]:
     """Of re-warming as such."""
     up, down = way
-    ours, (before, *kept) = rewarmed(way), upstream(rewarmed(way)).items()
-    early = [loss for until, loss in kept if until <= EARLY]
+    ours = rewarmed(way)
     yield claim(
         f"raises-upstream-{up}",
         "re-warming first increases the loss on upstream data",
         "abstract",
         f"highest loss on {up} in the first quarter of training on {down}, minus before, nats",
-        highest(*early) - before[1] > 0,
+        rise(upstream(ours)) > 0,
     )
     yield claim(
         f"raises-downstream-{down}",
@@ -118,10 +112,6 @@ def of_shift(way: Direction) -> Iterator[Claim[Store]]:
         "nats",
         final(ours) - final(scratch(down)) < 0,
     )
-
-
-def raised(name: ArmName) -> quantity.Quantity:
-    return function(lambda store: rise(downstream(store, name)))
 
 
 def of_rate(way: Direction) -> Iterator[Claim[Store]]:

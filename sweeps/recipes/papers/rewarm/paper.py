@@ -51,26 +51,18 @@ paper_scale = bases.published(
 def varied(
     setting: Setting, seed: int, way: Direction, length: float = 1, rate: float = 1
 ) -> list[Node]:
-    """Re-warmed over another length or to another rate, in one piece."""
-    if (length, rate) == (1, 1):
-        return shift.adapted(setting, way, seed)
-    run = shift.run_on(setting, way[1], seed)
-    run = replace(
-        run,
-        hyper=replace(run.hyper, lr=rate * run.hyper.lr),
-        schedule=replace(run.schedule, warmup=length * run.schedule.warmup),
-    )
-    source = shift.pretrained(setting, way[0], seed)
-    return shift.segments(source, run, shift.rewarmed(way, length, rate), (1,))
+    """Re-warmed over another length or to another rate, then in one piece."""
+    usual = shift.run_on(setting, way[1], seed).schedule
+    schedule = replace(usual, warmup=length * usual.warmup)
+    stops = STOPS if length == rate == 1 else (1,)
+    arm = shift.rewarmed(way, length, rate)
+    return shift.adapted(setting, seed, way, arm, rate, schedule, stops)
 
 
 def unwarmed(setting: Setting, seed: int, way: Direction) -> list[Node]:
     """Constant where the pre-training's rate ended."""
-    run = shift.run_on(setting, way[1], seed)
-    low = replace(run.hyper, lr=LOW * run.hyper.lr)
-    run = replace(run, hyper=low, schedule=ScheduleSpec(kind="constant", warmup=0))
-    source = shift.pretrained(setting, way[0], seed)
-    return shift.segments(source, run, claims.constant(way), STOPS)
+    constant = ScheduleSpec(kind="constant", warmup=0)
+    return shift.adapted(setting, seed, way, claims.constant(way), LOW, constant)
 
 
 def shifted(setting: Setting, seed: int) -> Iterator[Node]:
@@ -95,8 +87,7 @@ def of_rates(setting: Setting, seed: int) -> Iterator[Node]:
 
 def on_the_same(setting: Setting, seed: int) -> Iterator[Node]:
     for text, _ in DIRECTIONS:
-        run, source = shift.run_on(setting, text, seed), shift.pretrained(setting, text, seed)
-        yield from shift.segments(source, run, claims.again(text), (1,))
+        yield from shift.adapted(setting, seed, (text, text), claims.again(text), stops=(1,))
 
 
 def on_upstream(runs: Callable[[Setting], Iterable[Node]]) -> Callable[[Setting], Iterator[Judged]]:

@@ -4,13 +4,14 @@ The line is of eleven *shares* of the adapted model, its *chord* the losses of t
 the same shares.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from mugrow.analysis.measure.claims import Claim, claim, untestable
-from mugrow.analysis.measure.quantity import Quantity, combined, evaluated, highest, lowest, mean
+from mugrow.analysis.measure.quantity import Quantity, combined, evaluated, lowest
 from mugrow.analysis.read.store import Store
+from mugrow.analysis.stats import Array
 from mugrow.bench.arm import ArmName
 from mugrow.sweeps.recipes.papers.shift import DIRECTIONS, Direction, named
 
@@ -30,14 +31,15 @@ def along(way: Direction, where: str) -> dict[float, Quantity]:
     return {share: evaluated(name, share=share) for share in SHARES}
 
 
-def above_chord(way: Direction, where: str) -> list[Quantity]:
-    """Losses between the ends minus those of the ends mixed in the same shares."""
-    losses = along(way, where)
-    return [
-        loss - (1 - share) * losses[0.0] - share * losses[1.0]
-        for share, loss in losses.items()
-        if 0 < share < 1
-    ]
+def above_chord(way: Direction, where: str, fold: Callable[[Array], float]) -> Quantity:
+    """Losses between the ends minus those of the ends mixed in the same shares, folded into one."""
+    share = np.array(SHARES)
+
+    def above(values: Sequence[float]) -> float:
+        losses = np.array(values)
+        return float(fold((losses - (1 - share) * losses[0] - share * losses[-1])[1:-1]))
+
+    return combined(above, *along(way, where).values())
 
 
 def regained(way: Direction) -> Quantity:
@@ -82,14 +84,14 @@ def claims_of(way: Direction) -> Iterator[Claim[Store]]:
         "a model of mixed weights is better than its two ends are, mixed",
         "what makes WiSE-FT worth its while; our rule",
         f"loss above the chord, mean of {up} and {down} and of nine mixtures, nats",
-        mean(*above_chord(way, HOME), *above_chord(way, SHIFT)) < 0,
+        (above_chord(way, HOME, np.mean) + above_chord(way, SHIFT, np.mean)) / 2 < 0,
     )
     yield claim(
         f"no-barrier-{up}-to-{down}",
         "a fine-tuned model stays connected to its start without a barrier",
         "what WiSE-FT rests on; our rule",
         f"highest rise of the loss on {down} above the chord, nats",
-        highest(*above_chord(way, HOME)) < 0,
+        above_chord(way, HOME, np.max) < 0,
     )
 
 

@@ -39,7 +39,7 @@ SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(5)}
 def evaluations(setting: Setting) -> Iterator[Judged]:
     for way in shift.DIRECTIONS:
         for seed in SEEDS[setting.scale]:
-            ends = shift.pretrained(setting, way[0], seed), shift.adapted(setting, way, seed)[-1]
+            ends = shift.pretrained(setting, way[0], seed), shift.adapted(setting, seed, way)[-1]
             for text, where in zip(way, (SHIFT, HOME), strict=True):
                 for share in SHARES:
                     name, given = claims.judged(way, where), (("share", share),)
