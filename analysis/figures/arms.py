@@ -8,9 +8,9 @@ A paper's figure is ``row(CurvePanel(...), DotPanel(...), ...)``: panels as data
 the store alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from mugrow.analysis.figures import style
 from mugrow.analysis.figures.curves import COMPUTE, seed_means, shown_range
 from mugrow.analysis.measure.measured import arm, finals
+from mugrow.analysis.measure.quantity import Quantity
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
 
@@ -118,16 +119,18 @@ class CurvePanel:
 
 @dataclass(frozen=True)
 class DotPanel:
-    """``dots`` of quantities by label; ``zero`` marks where one is 0."""
+    """``dots`` of quantities by label, which may depend on the store; ``zero`` marks where one is
+    0."""
 
-    quantities: Quantities
+    quantities: Quantities | Callable[[Store], Quantities]
     xlabel: str
     looks: Looks | None = None
     zero: bool = False
 
     def draw(self, axis: Axes, store: Store) -> None:
-        found = [quantity(store) for quantity in self.quantities.values()]
-        dots(axis, list(self.quantities), found, self.looks)
+        quantities = self.quantities(store) if callable(self.quantities) else self.quantities
+        found = [quantity(store) for quantity in quantities.values()]
+        dots(axis, list(quantities), found, self.looks)
         axis.set_xlabel(self.xlabel)
         if self.zero:
             axis.axvline(0, color="black", lw=0.8)
@@ -201,7 +204,7 @@ def row(
         for axis, panel in zip(axes[0], panels, strict=True):
             panel.draw(axis, store)
             ends += axis.get_ylim()
-        if share_y:
+        if share_y and not axes[0, 0].yaxis_inverted():
             axes[0, 0].set_ylim(min(ends), max(ends))
         for axis in axes[0, 1:]:
             if axis.get_ylabel() == axes[0, 0].get_ylabel():
@@ -226,10 +229,47 @@ def band(
 
 
 def whiskers(
-    axis: Axes, x: Sequence[float], found: Sequence[Interval], look: style.Look, label: str
+    axis: Axes,
+    at: Sequence[float],
+    found: Sequence[Interval],
+    look: style.Look,
+    label: str,
+    times: float = 1,
 ) -> None:
-    """A line through values with their intervals as whiskers."""
-    values = [one.value for one in found]
-    axis.plot(x, values, look.line, marker=look.marker, color=look.colour, label=label)
-    for at, one in zip(x, found, strict=True):
-        axis.plot([at, at], [one.lo, one.hi], color=look.colour, lw=1, label="_ends")
+    """Values with their intervals."""
+    values = [times * one.value for one in found]
+    axis.plot(at, values, look.line, marker=look.marker, color=look.colour, label=label)
+    for x, one in zip(at, found, strict=True):
+        axis.plot([x, x], [times * one.lo, times * one.hi], color=look.colour, lw=1, label="_ends")
+
+
+def table(store: Store, places: Mapping[float, Quantity]) -> pd.DataFrame:
+    """Quantities by place, a row each, and by seed, a column each."""
+    return pd.DataFrame.from_dict(
+        {at: quantity.by_seed(store) for at, quantity in places.items()}, orient="index"
+    )
+
+
+def line(
+    axis: Axes, store: Store, places: Mapping[float, Quantity], look: style.Look, label: str = "_"
+) -> "pd.Series[float]":
+    """Quantities by place as a line through the means over seeds with their band; the means."""
+    values = table(store, places)
+    means, ends = values.mean(axis=1), (values.min(axis=1), values.max(axis=1))
+    axis.fill_between(values.index, *ends, color=look.colour, alpha=0.2, lw=0)
+    axis.plot(means.index, means, look.line, marker=look.marker, color=look.colour, label=label)
+    return means
+
+
+Value = TypeVar("Value")
+
+
+def for_each(
+    draw: Callable[[Axes, Store, Value], None], values: Iterable[Value], share_y: bool = False
+) -> Callable[[Store], Figure]:
+    """A ``row`` with a panel for each value, which ``draw`` draws."""
+
+    def panel(value: Value) -> AnyPanel:
+        return AnyPanel(lambda axis, store: draw(axis, store, value))
+
+    return row(*map(panel, values), share_y=share_y)

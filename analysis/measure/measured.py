@@ -30,6 +30,13 @@ def arm(runs: pd.DataFrame, name: str) -> pd.DataFrame:
     return found.sort_values("seed")
 
 
+def run_ids(runs: pd.DataFrame, name: str) -> frozenset[str]:
+    """Of the runs that an arm's factors select; none where it or the table has no factors."""
+    if not factors_of(name) or "factors" not in runs:
+        return frozenset()
+    return frozenset(runs["run_id"][_named(runs, name)])
+
+
 def _named(runs: pd.DataFrame, name: str) -> "pd.Series[bool]":
     """Which rows are an arm's: by its factors, or by its name where it or the table has none."""
     factors = factors_of(name)

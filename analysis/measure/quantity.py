@@ -9,7 +9,6 @@ Student's interval of the paired differences.
 Compared with a number a quantity is a ``Condition``, which a claim holds under.
 """
 
-import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -89,6 +88,11 @@ class Quantity(ABC):
 
     def within(self, low: float, high: float) -> Condition[Store]:
         return Condition(self, low, high)
+
+    def by_seed(self, store: Store) -> dict[int, float]:
+        """Its value at each seed alone, as figures show it."""
+        sample = self.of(store)
+        return {seed: sample.value([seed]) for seed in sorted(sample.seeds or ())}
 
 
 @dataclass(frozen=True)
@@ -175,12 +179,17 @@ def evaluations(
     store: Store, arm: str, quantity: str = "", params: Mapping[str, Scalar | None] | None = None
 ) -> pd.DataFrame:
     """The rows of an arm's evaluations whose quantity begins so, and whose parameters are among
-    others these; ``None`` is a parameter not given. Raises ``UserError`` where there is none."""
+    others these, ``None`` being a parameter not given; where several arms of runs have its name, of
+    runs with its factors. Raises ``UserError`` where there is none."""
     rows = store.evaluations[store.evaluations["arm"] == arm]
+    if of_arm := measured.run_ids(store.runs, arm):
+        rows = rows[
+            rows["run_ids"].map(lambda run_ids: not of_arm.isdisjoint(run_ids)).astype(bool)
+        ]
     if quantity:
         rows = rows[rows["quantity"].str.startswith(quantity)]
     if params:
-        said = [json.loads(text) for text in rows["params"]]
+        said = map(factors_from_json, rows["params"])
         rows = rows[[all(one.get(n) == v for n, v in params.items()) for one in said]]
     if rows.empty:
         raise UserError(f"arm {arm!r} has no evaluation {quantity}".rstrip())
@@ -352,6 +361,8 @@ def of_rows(
 ) -> Quantity:
     """A statistic, such as a fit's, of the rows of any seeds in a table with a column ``seed``."""
     return OfRows(read, statistic)
+
+
 def logged_at(arm: str, column: str, share: float) -> Quantity:
     """A column of an arm's curves, where this share of its steps is trained."""
     return PerSeed(lambda store: _at_share(store, arm, column, share))
@@ -361,3 +372,14 @@ def _at_share(store: Store, arm: str, column: str, share: float) -> BySeed:
     rows = measured.arm(store.runs, arm)[["run_id", "seed"]].merge(store.curves, on="run_id")
     rows = rows[rows["step"] == round(share * rows["step"].max())]
     return dict(zip(rows["seed"].astype(int), rows[column].astype(float), strict=True))
+
+
+def rows(table: pd.DataFrame) -> dict[float, Quantity]:
+    """The rows of a table, a column each seed, as quantities by the table's index."""
+    seeds, values = table.columns.astype(int), table.to_numpy(dtype=np.float64)
+    losses = (dict(zip(seeds, row, strict=True)) for row in values)
+    return {float(at): _known(one) for at, one in zip(table.index, losses, strict=True)}
+
+
+def _known(values: BySeed) -> Quantity:
+    return PerSeed(lambda _: values)

@@ -14,20 +14,18 @@ from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps.paper import Setting, experiment
 from mugrow.sweeps.recipes.papers.emulator import paper as emulator
 from mugrow.sweeps.recipes.papers.emulator.claims import (
-    SMALL_BASE,
-    SMALL_TUNED,
     STRENGTHS,
     TEXTS,
-    base_of,
     closed,
     emulated,
-    losses,
+    loss,
+    model,
     on,
     over_best,
-    tuned_of,
 )
 from mugrow.sweeps.recipes.papers.emulator.paper import PAPER
 from mugrow.sweeps.recipes.papers.rewarm import paper as rewarm
+from mugrow.sweeps.recipes.papers.shift import STOPS
 
 DATA = {name: DataSpec(corpus=name, corpus_sha256=name) for name in PAPER.corpora}
 
@@ -37,16 +35,16 @@ def given(scale="cpu", vocabulary=256):
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
-    monkeypatch.setattr(emulator, "SEEDS", range(2))
+    monkeypatch.setitem(emulator.SEEDS, "cpu", range(2))
     store = reproduced(PAPER)
-    assert len(store.runs) == 2 * 3 * (1 + len(rewarm.STOPS))
+    assert len(store.runs) == 2 * 3 * (1 + len(STOPS))
     ends = store.runs.assign(width=store.runs["width"] // 16).set_index(["arm", "seed"])
     for times in (2, 4):
-        own = losses(store, tuned_of(times))
-        trained = ends.loc[tuned_of(times)]
+        tuned = loss("tuned", times).by_seed(store)
+        trained = ends.loc[model("tuned", times)]
         assert set(trained["width"]) == {times}
-        assert own == pytest.approx(trained["final_val_loss"].to_dict(), rel=1e-5)
-        assert losses(store, emulated(times), strength=0.5) != losses(store, base_of(times))
+        assert tuned == pytest.approx(trained["final_val_loss"].to_dict(), rel=1e-5)
+        assert emulated(times)[0.5].by_seed(store) != loss("base", times).by_seed(store)
 
 
 def test_the_small_tuning_is_added_to_the_large_base():
@@ -54,9 +52,12 @@ def test_the_small_tuning_is_added_to_the_large_base():
     assert len(asked) == 5 * 2 * 2 * len(STRENGTHS)
     for one in asked:
         large, *small = [node.arm for node in one.nodes]
-        assert small == [SMALL_BASE, SMALL_TUNED]
-        times = 2 if large == base_of(2) else 4
-        assert (large, one.arm) == (base_of(times), on(one.data.corpus, emulated(times)))
+        assert small == [model("base", 1), model("tuned", 1)] == ["small base", "small tuned"]
+        times = 2 if large == model("base", 2) else 4
+        assert (large, one.arm) == (
+            model("base", times),
+            on(one.data.corpus, model("emulated", times)),
+        )
 
 
 def test_the_small_models_are_runs_of_rewarm():
@@ -79,7 +80,8 @@ def test_the_paper_scale_is_llamas():
 
 AT_1 = {"code": 2.2, "novels": 2.5}  # of the stand-in
 PLAIN = {  # on code, on novels
-    SMALL_BASE: (4.0, 2.6), SMALL_TUNED: (2.4, 3.0), base_of(4): (3.9, 2.3), tuned_of(4): (2.0, 2.8)
+    model("base", 1): (4.0, 2.6), model("tuned", 1): (2.4, 3.0),
+    model("base", 4): (3.9, 2.3), model("tuned", 4): (2.0, 2.8),
 }  # fmt: skip
 
 
@@ -97,19 +99,19 @@ def planted(at_1=AT_1, best=1.0, noise=1e-4, plain=PLAIN):
             add(on(text, name), both[side])
         for strength in STRENGTHS:
             away = (strength - best) ** 2 - (1 - best) ** 2
-            add(on(text, emulated(4)), at_1[text] + away, strength=strength)
+            add(on(text, model("emulated", 4)), at_1[text] + away, strength=strength)
     study = {"scale": "cpu"}
     return Store(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), study, pd.DataFrame(rows))
 
 
 def test_the_share_of_the_gap_is_of_the_large_models():
-    assert closed(planted()).value == pytest.approx((3.9 - 2.2) / (3.9 - 2.0), abs=1e-3)
-    assert closed(planted({**AT_1, "code": 3.9})).value == pytest.approx(0, abs=1e-3)
+    assert closed(4)(planted()).value == pytest.approx((3.9 - 2.2) / (3.9 - 2.0), abs=1e-3)
+    assert closed(4)(planted({**AT_1, "code": 3.9})).value == pytest.approx(0, abs=1e-3)
 
 
 def test_the_best_strength_is_that_of_the_means():
-    assert over_best(planted()).value == 0
-    found = over_best(planted(best=1.5))
+    assert over_best(4)(planted()).value == 0
+    found = over_best(4)(planted(best=1.5))
     assert found.value == pytest.approx(100 * (2.35 / 2.1 - 1), abs=0.01)
 
 
@@ -131,5 +133,5 @@ def test_both_verdicts():
 def test_what_is_not_there_is_named():
     store = planted()
     empty = replace(store, evaluations=store.evaluations.iloc[:0])
-    with pytest.raises(UserError, match="no evaluation of 'small tuned, on code'"):
-        losses(empty, SMALL_TUNED)
+    with pytest.raises(UserError, match="'small tuned, on code' has no evaluation"):
+        loss("tuned", 1)(empty)

@@ -9,14 +9,16 @@ import pytest
 from unread import planned, setting
 
 from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.measure.measured import arm
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.transfer.ladder import SCRATCH
+from mugrow.bench.arm import factors_json
 from mugrow.bench.spec import ModelSpec, canonical_json
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.mupscaling import paper as mupscaling
 from mugrow.sweeps.recipes.papers.mupscaling.claims import (
     BARS,
-    CLIPPED,
+    BASE,
     CONTINUED,
     METHOD,
     SWEPT,
@@ -31,7 +33,6 @@ from mugrow.sweeps.recipes.papers.mupscaling.claims import (
     gaps,
     noise_bowls,
     regret_percent,
-    tuned,
     without_noise,
 )
 from mugrow.sweeps.recipes.papers.mupscaling.paper import PAPER
@@ -82,7 +83,7 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setattr(mupscaling, "LOG2_LR", (0.0, 0.5, 1.0))
     monkeypatch.setattr(mupscaling, "FEW_LOG2_LR", (0.0, 0.5, 1.0))
     monkeypatch.setattr(mupscaling, "NOISES", (0.5, 1.5, 3.0))
-    monkeypatch.setattr(bases, "BASIN_SEEDS", range(1))
+    monkeypatch.setitem(mupscaling.BASIN_SEEDS, "cpu", range(1))
     monkeypatch.setattr(bases, "BASIN_LOG2_LR", (-0.5, 0.0, 0.5))
     model = ModelSpec(width=32, depth=1, head_size=16, context=16)
     store = reproduced(PAPER, model=model, base=model)
@@ -90,8 +91,12 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     assert len(store.runs) == scratch + sources + rates + noises + 1 + 4
     assert gaps(store).shape == (2, 1)
     assert gaps(store).max().max() < 1e-12
-    assert gaps(store, CLIPPED).max().max() > 1e-3
-    assert set(at_tuned(store).runs["width"]) == {32, 64}
+    assert gaps(store, clip=1).max().max() > 1e-3
+    assert [arm(store.runs, one)["width"].to_list() for one in at_tuned(store)] == [
+        [32],
+        [64],
+        [64],
+    ]
 
 
 # --- bowls that are known ----------------------------------------------------------------------
@@ -114,7 +119,8 @@ def planted(rate=0.0, noise=0.0, gain=0.3, worse=0.2, apart=1e-13, shaken=1e-5):
             loss += 0.1 * distance**2 - gain + (0 if added else worse)
         flops = spec.tokens * spec.model.width**2
         rows.append({
-            "run_id": spec.run_id, "arm": run.arm, "role": run.role, "status": "finished",
+            "run_id": spec.run_id, "arm": run.arm, "factors": factors_json(run.arm),
+            "role": run.role, "status": "finished",
             "seed": spec.seed, "width": spec.model.width, "depth": spec.model.depth,
             "lr": spec.hyper.lr, "flops": flops, "flops_tuning": 0.0,
             "flops_source": 0.1 * flops if start.method == METHOD else 0.0,
@@ -140,27 +146,34 @@ def test_drifts_are_those_planted(slope):
 
 def test_tuning_on_the_narrowest_is_judged_at_the_widest():
     store = planted()
-    log2_lr, noise = np.log2(tuned(store, [0, 1, 2])[0]), tuned(store, [0, 1, 2])[1]
-    assert (log2_lr, noise) == (pytest.approx(-7.0), 1.5)
-    assert regret_percent(store).value == pytest.approx(0.0, abs=0.01)
+    tuned = at_tuned(store)[-1].factors
+    assert (tuned["log2_lr"], tuned["noise"]) == (0.5, 1.5)  # over the run's, 2^-7.5
+    assert regret_percent(store)(store).value == pytest.approx(0.0, abs=0.01)
     # its best moves from -7 to -6.2, of which -6 is the next tried
-    lost = regret_percent(planted(rate=0.4)).value
+    moved = planted(rate=0.4)
+    lost = regret_percent(moved)(moved).value
     lowest = 3 + 0.02 - 0.2 + 0.1 * (0.2**2 + (np.log2(1.5) - 0.5) ** 2) - 0.3
     assert lost == pytest.approx(100 * 0.1 * (0.8**2 - 0.2**2) / lowest, rel=0.01)
 
 
 def test_curves_are_of_the_widest_pair_as_tuned():
-    runs = at_tuned(planted()).runs
-    assert runs["arm"].value_counts().to_dict() == {"base": 3, WIDE: 3, TUNED: 3}
-    assert np.log2(runs.loc[runs["arm"] != "base", "lr"]).to_list() == [pytest.approx(-7)] * 6
-    assert runs.groupby("arm")["width"].first().to_dict() == {"base": 64, WIDE: 128, TUNED: 128}
-    assert {json.loads(text)["dtype"] for text in runs["spec"]} == {"float32"}
+    store = planted()
+    runs = {one: arm(store.runs, one) for one in at_tuned(store)}
+    assert {name: len(rows) for name, rows in runs.items()} == {BASE: 3, WIDE: 3, TUNED: 3}
+    for name, width in ((BASE, 64), (WIDE, 128), (TUNED, 128)):
+        assert set(runs[name]["width"]) == {width}
+        assert {json.loads(text)["dtype"] for text in runs[name]["spec"]} == {"float32"}
+        if name != BASE:
+            assert np.log2(runs[name]["lr"]).to_list() == [pytest.approx(-7)] * 3
+    sources = store.runs[store.runs["run_id"].isin(runs[TUNED]["source_run_id"])]
+    assert set(sources["run_id"]) == set(runs[BASE]["run_id"])
 
 
 def test_noise_is_compared_at_one_rate():
     # with the planted bowl at 2^0.5, a noise of 1.5 is the best tried
     expected = 0.2 - 0.1 * (np.log2(1.5) - 0.5) ** 2
-    assert without_noise(planted(worse=0.2)).value == pytest.approx(expected, abs=1e-4)
+    store = planted(worse=0.2)
+    assert without_noise(store)(store).value == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_papers_bars_are_this_suites_count_of_all_attention():

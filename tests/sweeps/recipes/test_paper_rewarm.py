@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mugrow.analysis.figures.arms import table
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.measure.measured import finals
 from mugrow.analysis.read.store import Store
+from mugrow.bench.arm import factors_json
 from mugrow.bench.schedule import run_factor
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps.paper import Setting, experiment, setting
@@ -18,19 +20,25 @@ from mugrow.sweeps.recipes.papers.beyond_fixed_durations import paper as beyond_
 from mugrow.sweeps.recipes.papers.rewarm import claims
 from mugrow.sweeps.recipes.papers.rewarm import paper as rewarm
 from mugrow.sweeps.recipes.papers.rewarm.claims import (
-    DIRECTIONS,
     LENGTHS,
     RATES,
     again,
     constant,
-    on_own,
-    on_upstream,
-    rewarmed,
-    rise,
+    downstream,
+    raised,
     scratch,
-    trained,
+    upstream,
 )
 from mugrow.sweeps.recipes.papers.rewarm.paper import PAPER
+from mugrow.sweeps.recipes.papers.shift import (
+    DIRECTIONS,
+    STOPS,
+    adapted,
+    pretrained,
+    rewarmed,
+    segment,
+    trained,
+)
 
 DATA = {name: DataSpec(corpus=name, corpus_sha256=name) for name in PAPER.corpora}
 
@@ -40,20 +48,22 @@ def given(scale="cpu"):
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
-    monkeypatch.setattr(rewarm, "SEEDS", range(2))
+    monkeypatch.setitem(rewarm.SEEDS, "cpu", range(2))
     store = reproduced(PAPER, log_every=5)
     way = DIRECTIONS[0]
     before = finals(store.runs, trained("novels"))
     for arm in (rewarmed(way), constant(way)):
-        assert list(on_upstream(store, way, arm).index) == [0, 1, 2, 5, 10, 20]
-        assert on_upstream(store, way, arm).loc[0].to_dict() == before
-        assert {0, 1, 2, 5, 10, 15, 20} <= set(on_own(store, arm).index)
+        kept = table(store, upstream(arm))
+        assert list(kept.index) == [0, *STOPS]
+        assert kept.nunique(axis=0).to_list() == [6, 6]
+        assert kept.loc[0].to_dict() == before
+        assert {0, 1, 2, 5, 10, 15, 20} <= set(downstream(store, arm))
     home = store.runs.set_index("arm")["corpus"]
     asked = store.evaluations.drop_duplicates("arm").set_index("arm")["corpus"]
     for up, down in DIRECTIONS:
         assert asked[rewarmed((up, down))] == home[trained(up)].iloc[0]
     for text, _ in DIRECTIONS:  # on the same text a run begins where its source ended
-        begins = on_own(store, again(text)).loc[0].to_dict()
+        begins = downstream(store, again(text))[0].by_seed(store)
         assert begins == pytest.approx(finals(store.runs, trained(text)), rel=1e-6)
 
 
@@ -65,7 +75,7 @@ def test_every_scale_can_be_planned_sources_first(scale, vocabulary):
     for stack in plan.stacks:
         assert depends(stack) <= done
         done |= {run.spec.run_id for run in stack.runs}
-    assert len(plan.runs) == 5 * 2 * (1 + 2 * len(rewarm.STOPS) + 3 + 2 + 1 + 1)
+    assert len(plan.runs) == 5 * 2 * (1 + 2 * len(STOPS) + 3 + 2 + 1 + 1)
 
 
 def test_from_scratch_is_a_cosine_of_beyond_fixed_durations():
@@ -77,22 +87,22 @@ def test_from_scratch_is_a_cosine_of_beyond_fixed_durations():
 
 
 def test_what_each_arm_does_with_its_rate():
-    def rates(nodes, seed=0):
-        specs = [node.spec for node in nodes if node.spec.seed == seed]
+    def rates(nodes):
+        specs = [node.spec for node in nodes]
         return [spec.hyper.lr * run_factor(spec, step)
                 for spec in specs for step in range(spec.train_steps)]  # fmt: skip
 
     here, way = given(), DIRECTIONS[0]
     peak, steps = here.run.hyper.lr, here.run.steps
-    before = rates([rewarm.pretrained(here, "novels", 0)])
-    again = rates(rewarm.adapted(here, way, 0))
+    before = rates([pretrained(here, "novels", 0)])
+    again = rates(adapted(here, 0, way))
     assert before == pytest.approx(again)
     assert (max(again), again[-1]) == pytest.approx((peak, 0.1 * peak), rel=1e-3)
-    flat = rates(rewarm.unwarmed(here, way))
+    flat = rates(rewarm.unwarmed(here, 0, way))
     assert flat == pytest.approx([0.1 * peak] * steps)
-    assert rates(rewarm.varied(here, way, 0, 1))[0] == pytest.approx(peak)
-    assert np.argmax(rates(rewarm.varied(here, way, 2, 1))) == 2 * np.argmax(again) + 1
-    assert max(rates(rewarm.varied(here, way, 1, 2))) == pytest.approx(2 * peak)
+    assert rates(rewarm.varied(here, 0, way, length=0))[0] == pytest.approx(peak)
+    assert np.argmax(rates(rewarm.varied(here, 0, way, length=2))) == 2 * np.argmax(again) + 1
+    assert max(rates(rewarm.varied(here, 0, way, rate=2))) == pytest.approx(2 * peak)
 
 
 def test_downstream_all_arms_see_the_same_batches_and_none_of_upstreams():
@@ -104,7 +114,7 @@ def test_downstream_all_arms_see_the_same_batches_and_none_of_upstreams():
 
 
 def test_novels_must_be_given_but_not_to_be_priced(mugrow, corpus, capitals, tmp_path, monkeypatch):
-    monkeypatch.setattr(rewarm, "SEEDS", range(1))
+    monkeypatch.setitem(rewarm.SEEDS, "cpu", range(1))
     here = ("--corpus", f"code={corpus}", "--out", tmp_path / "papers")
     ended = mugrow("reproduce", "rewarm", *here)
     assert ended.code == 2
@@ -139,10 +149,9 @@ class Tables:
         for seed in range(4):
             run_id = f"{name} {first} {seed}"
             shift = 0.1 * seed + self.draw.normal(0, self.noise)
-            spec = {"first_step": first, "stop_step": last, "steps": STEPS}
             row = {"run_id": run_id, "arm": name, "seed": seed, "status": "finished"}
-            end = {"final_val_loss": own[last] + shift, "spec": json.dumps(spec)}
-            self.runs.append(row | end)
+            end = {"final_val_loss": own[last] + shift, "factors": factors_json(name)}
+            self.runs.append(row | end | {"tokens": 512 * (last - first), "batch_tokens": 512})
             for step, loss in own.items():
                 row = {"run_id": run_id, "step": step - first, "val_loss": loss + shift}
                 self.curves.append(row)
@@ -164,9 +173,11 @@ def planted(sign=1.0, noise=1e-4, longer=0.001):
         tables.arm(again(up), {0: 2.0, 40: 2.0 + 0.05 * sign, 200: 2.3, STEPS: 1.9})
         tables.arm(scratch(down), {0: 6.0, STEPS: 2.4 + 0.2 * sign})
         tables.arm(constant(way), {0: 3.0, STEPS: 2.4 + 0.1 * sign}, 2.1)
-        early = {0: 3.0, 20: 2.7, 100: 3.0 + 0.2 * sign}
-        tables.arm(rewarmed(way), early, 2.0 + 0.3 * sign)
-        tables.arm(rewarmed(way), {100: early[100], STEPS: 2.4 - 0.05 * sign}, 2.5, first=100)
+        ours = {0: 3.0, 20: 2.7, 40: 2.8, 100: 3.0 + 0.2 * sign, 200: 3.4, STEPS: 2.4 - 0.05 * sign}
+        kept = (2.0 + 0.1 * sign, 2.0 + 0.2 * sign, 2.0 + 0.3 * sign, 2.6, 2.5)
+        for first, last, loss in zip(ours, list(ours)[1:], kept, strict=False):
+            name = segment(rewarmed(way), last / STEPS)
+            tables.arm(name, {first: ours[first], last: ours[last]}, loss, first)
         for length in (0, 0.5, 2):
             off = longer * (length == LENGTHS[-1])
             tables.arm(rewarmed(way, length), {0: 3.0, STEPS: 2.4 + off}, 2.6 + off)
@@ -179,9 +190,10 @@ def planted(sign=1.0, noise=1e-4, longer=0.001):
 def test_a_rise_is_the_highest_of_the_first_quarter_over_what_was_before():
     store = planted()
     way = DIRECTIONS[0]
-    assert rise(on_own(store, rewarmed(way))).value == pytest.approx(0.2, abs=1e-3)
-    assert rise(on_own(store, again("novels"))).value == pytest.approx(0.05, abs=1e-3)
-    assert rise(on_upstream(store, way, rewarmed(way))).value == pytest.approx(0.3, abs=1e-3)
+    assert raised(rewarmed(way))(store).value == pytest.approx(0.2, abs=1e-3)
+    assert raised(again("novels"))(store).value == pytest.approx(0.05, abs=1e-3)
+    claim = next(one for one in claims.R1 if one.name == f"raises-upstream-{way[0]}")
+    assert claim.measure(store).value == pytest.approx(0.3, abs=1e-3)
 
 
 def test_both_verdicts():
@@ -202,7 +214,7 @@ def test_a_claim_on_a_text_is_about_that_text():
             longer = 0.1 * (length == LENGTHS[-1])
             name = rewarmed((up, down), length)
             tables.arm(name, {0: 3.0, STEPS: 2.0 + longer}, 2.0 + 2 * longer)
-    found = {claim.name: claim.measure(tables.store()).value for claim in claims.length_claims()}
+    found = {claim.name: claim.measure(tables.store()).value for claim in claims.R2}
     assert found["length-novels-to-code-on-code"] == pytest.approx(5, rel=0.1)
     assert found["length-novels-to-code-on-novels"] == pytest.approx(10, rel=0.1)
 
@@ -210,5 +222,5 @@ def test_a_claim_on_a_text_is_about_that_text():
 def test_what_is_not_there_is_named():
     store = planted()
     bare = replace(store, evaluations=store.evaluations.iloc[:0])
-    with pytest.raises(UserError, match="was not evaluated"):
-        claims.ends(bare, DIRECTIONS[0], rewarmed(DIRECTIONS[0]))
+    with pytest.raises(UserError, match="1× rate' has no evaluation"):
+        claims.ends(rewarmed(DIRECTIONS[0]))[1](bare)

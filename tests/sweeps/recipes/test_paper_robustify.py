@@ -9,40 +9,38 @@ import pytest
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.measure.measured import finals
 from mugrow.analysis.read.store import Store
+from mugrow.bench.arm import factors_json
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps.paper import Setting
 from mugrow.sweeps.recipes.papers.rewarm import paper as rewarm
-from mugrow.sweeps.recipes.papers.rewarm.claims import DIRECTIONS, named, rewarmed, trained
+from mugrow.sweeps.recipes.papers.robustify import claims
 from mugrow.sweeps.recipes.papers.robustify import paper as robustify
-from mugrow.sweeps.recipes.papers.robustify.paper import (
+from mugrow.sweeps.recipes.papers.robustify.claims import (
     HOME,
-    PAPER,
     SHARES,
     SHIFT,
     above_chord,
     along,
-    barrier,
-    gained_at_home,
+    judged,
     regained,
-    sag,
 )
+from mugrow.sweeps.recipes.papers.robustify.paper import PAPER
+from mugrow.sweeps.recipes.papers.shift import DIRECTIONS, rewarmed, trained
 
 DATA = {name: DataSpec(corpus=name, corpus_sha256=name) for name in PAPER.corpora}
 WAY = DIRECTIONS[0]
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
-    monkeypatch.setattr(robustify, "SEEDS", range(2))
+    monkeypatch.setitem(robustify.SEEDS, "cpu", range(2))
     store = reproduced(PAPER)
     assert len(store.evaluations) == 2 * 2 * 2 * len(SHARES)
     for way in DIRECTIONS:
-        before = along(store, way, SHIFT)[0]
-        assert before == pytest.approx(list(finals(store.runs, trained(way[0])).values()), rel=1e-5)
-        ends = along(store, way, HOME)[-1]
-        adapted = store.runs[store.runs["arm"] == rewarmed(way)]
-        last = adapted[['"stop_step":20' in spec for spec in adapted["spec"]]]
-        expected = last.sort_values("seed")["final_val_loss"].to_list()
-        assert ends == pytest.approx(expected, rel=1e-5)
+        for share, where, arm in ((0.0, SHIFT, trained(way[0])), (1.0, HOME, rewarmed(way))):
+            found = along(way, where)[share].by_seed(store)
+            assert found == pytest.approx(finals(store.runs, arm), rel=1e-5)
+        adapted = store.runs[store.runs["factors"] == factors_json(rewarmed(way))]
+        assert all('"stop_step":20' in spec for spec in adapted["spec"])
 
 
 def test_all_runs_are_those_of_rewarm():
@@ -61,7 +59,7 @@ def planted(home, shift, noise=1e-4):
     draw = np.random.default_rng(0)
     rows = [
         {
-            "arm": named(way, where), "seed": seed, "params": json.dumps({"share": share}),
+            "arm": judged(way, where), "seed": seed, "params": json.dumps({"share": share}),
             "value": loss(share) + 0.1 * seed + draw.normal(0, noise),
         }
         for way in DIRECTIONS
@@ -82,30 +80,36 @@ def forgetting(share):
     return 1.5 + share**3
 
 
+def measured(name, store):
+    return next(one for one in claims.W1 if one.name == name).measure(store).value
+
+
 def test_mixtures_of_a_bowl():
     store = planted(bowl, forgetting, noise=0)
-    assert gained_at_home(store, WAY).value == pytest.approx(-0.04 / 3)
+    assert measured("gains-code", store) == pytest.approx(-0.04 / 3)
     # adapted is at 2.163 in the mean: 2.180 at a share of 0.5 costs less than 1 %, 2.203 more
-    assert regained(store, WAY).value == pytest.approx(1 - 0.5**3)
+    assert regained(WAY)(store).value == pytest.approx(1 - 0.5**3)
     ends = bowl(0), bowl(1)
     chords = [ends[0] + share * (ends[1] - ends[0]) + 1.5 + share for share in SHARES[1:-1]]
     lines = [bowl(share) + forgetting(share) for share in SHARES[1:-1]]
     expected = (np.mean(lines) - np.mean(chords)) / 2
-    assert sag(store, WAY).value == pytest.approx(expected)
-    assert barrier(store, WAY).value == pytest.approx(-0.1 * 0.9 / 3)
+    assert measured("bends-novels-to-code", store) == pytest.approx(expected)
+    assert measured("no-barrier-novels-to-code", store) == pytest.approx(-0.1 * 0.9 / 3)
 
 
 def test_a_straight_line_is_its_chord():
-    line = np.array(SHARES)[:, None] * [[1.0, 2.0]] + 3
-    assert above_chord(line) == pytest.approx(np.zeros((9, 2)))
+    store = planted(lambda share: 3 + share, lambda share: 3 + 2 * share, noise=0)
+    for where in (HOME, SHIFT):
+        for fold in (np.min, np.max):
+            assert above_chord(WAY, where, fold)(store).value == pytest.approx(0, abs=1e-12)
 
 
 def test_a_hill_is_a_barrier_and_nothing_is_regained():
     store = planted(lambda share: 2 + share * (1 - share), forgetting, noise=0)
-    assert barrier(store, WAY).value == pytest.approx(0.25)
-    assert regained(store, WAY).value == pytest.approx(1.0)  # the pre-trained one costs nothing
+    assert measured("no-barrier-novels-to-code", store) == pytest.approx(0.25)
+    assert regained(WAY)(store).value == pytest.approx(1.0)  # the pre-trained one costs nothing
     steep = planted(lambda share: 3 - share + share * (1 - share), forgetting, noise=0)
-    assert regained(steep, WAY).value == 0
+    assert regained(WAY)(steep).value == 0
 
 
 def test_both_verdicts():
@@ -129,6 +133,6 @@ def test_both_verdicts():
 
 
 def test_what_is_not_there_is_named():
-    empty = Store(*[pd.DataFrame()] * 3, {}, pd.DataFrame(columns=["arm"]))
-    with pytest.raises(UserError, match="no evaluation of 'novels to code: at home'"):
-        along(empty, WAY, HOME)
+    empty = Store(*[pd.DataFrame()] * 3, {}, pd.DataFrame(columns=["arm", "params"]))
+    with pytest.raises(UserError, match="'novels to code: at home' has no evaluation"):
+        along(WAY, HOME)[0.0](empty)

@@ -1,63 +1,53 @@
 """The figures of ``rewarm``."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mugrow.analysis.figures import style
-from mugrow.analysis.figures.arms import LOSS, band, whiskers
-from mugrow.analysis.measure.measured import finals
+from mugrow.analysis.figures import arms, style
+from mugrow.analysis.measure.quantity import Quantity
 from mugrow.analysis.read.store import Store
-from mugrow.sweeps.recipes.papers.rewarm.claims import (
-    CONSTANT,
-    DIRECTIONS,
-    LENGTHS,
-    LOW,
-    MARGIN,
-    RATES,
-    SCRATCH,
-    again,
-    constant,
-    ends,
-    on_own,
-    on_upstream,
-    percent,
-    rewarmed,
-    scratch,
-    trained,
-)
+from mugrow.sweeps.recipes.papers.rewarm import claims
+from mugrow.sweeps.recipes.papers.rewarm.claims import CONSTANT, SCRATCH, constant
+from mugrow.sweeps.recipes.papers.shift import DIRECTIONS, LOW, Direction, rewarmed
 
 REWARMED = "re-warmed"
 LOOKS = style.dealt((REWARMED, CONSTANT, SCRATCH))
-SIDES = ("downstream", "upstream")
+SIDES = style.dealt(("downstream", "upstream"))
 
 
-def drawn(axis: Axes, losses: pd.DataFrame, look: style.Look, marker: str = "") -> None:
-    band(axis, losses.agg(["min", "mean", "max"], axis=1), look, marker)
+def draw_downstream(axis: Axes, store: Store, losses: Mapping[float, Quantity], label: str) -> None:
+    arms.line(axis, store, losses, replace(LOOKS[label], marker=""))
 
 
-def level(axis: Axes, loss: float, text: str) -> None:
+def level(axis: Axes, loss: float) -> None:
     axis.axhline(loss, color=style.GREY, ls="--", lw=1)
-    axis.annotate(text, (0.99, loss), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-                  fontsize=7.5, color=style.GREY)  # fmt: skip
+    axis.annotate("before", (0.99, loss), xycoords=("axes fraction", "data"), ha="right",
+                  va="bottom", fontsize=7.5, color=style.GREY)  # fmt: skip
 
 
-def shift(store: Store) -> Figure:
+def draw_shift(store: Store) -> Figure:
     figure, axes = style.panels(len(DIRECTIONS), 2, sharex=True)
     for way, (left, right) in zip(DIRECTIONS, axes, strict=True):
-        own = {name: on_own(store, arm) for name, arm in (
-            (REWARMED, rewarmed(way)), (CONSTANT, constant(way)), (SCRATCH, scratch(way[1])),
-        )}  # fmt: skip
-        for name, losses in own.items():
-            drawn(left, losses, LOOKS[name])
-        low = min(losses.min().min() for losses in own.values())
-        high = max(own[name].loc[0].max() for name in (REWARMED, CONSTANT))
-        left.set(title=f"downstream: {way[1]}", ylabel=LOSS)
-        left.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-        for name, arm in ((REWARMED, rewarmed(way)), (CONSTANT, constant(way))):
-            drawn(right, on_upstream(store, way, arm), LOOKS[name], LOOKS[name].marker)
-        level(right, float(np.mean(list(finals(store.runs, trained(way[0])).values()))), "before")
+        names = {REWARMED: rewarmed(way), CONSTANT: constant(way), SCRATCH: claims.scratch(way[1])}
+        losses = {label: claims.downstream(store, name) for label, name in names.items()}
+        tables = {label: arms.table(store, places) for label, places in losses.items()}
+        for label in names:
+            draw_downstream(left, store, losses[label], label)
+        low = min(table.min().min() for table in tables.values())
+        high = max(tables[label].loc[0].max() for label in (REWARMED, CONSTANT))
+        margin = 0.05 * (high - low)
+        left.set(
+            title=f"downstream: {way[1]}", ylabel=arms.LOSS, ylim=(low - margin, high + margin)
+        )
+        steps = max(losses[REWARMED])
+        for label in (REWARMED, CONSTANT):
+            kept = {steps * at: loss for at, loss in claims.upstream(names[label]).items()}
+            means = arms.line(right, store, kept, LOOKS[label])
+        level(right, means.iloc[0])
         right.set(title=f"upstream: {way[0]}")
     for axis in axes[-1]:
         axis.set_xlabel("steps on the downstream text")
@@ -65,47 +55,38 @@ def shift(store: Store) -> Figure:
     return figure
 
 
-def lengths(store: Store) -> Figure:
-    figure, (axes,) = style.panels(1, len(DIRECTIONS), sharey=True)
-    looks = style.dealt(SIDES)
-    for axis, way in zip(axes, DIRECTIONS, strict=True):
-        by_length = [ends(store, way, rewarmed(way, length=length)) for length in LENGTHS]
-        for side, name in enumerate(SIDES):
-            found = [percent(one[side], by_length[0][side]) for one in by_length]
-            text = way[1 - side]
-            whiskers(axis, LENGTHS, found, looks[name], f"{name}: {text}")
-        axis.axhspan(-MARGIN, MARGIN, color=style.FAINT, alpha=0.4, lw=0)
-        axis.set(xlabel="warm-up (times that of pre-training)", title=f"{way[0]} to {way[1]}")
-        axis.set_xticks(LENGTHS)
-        axis.legend()
-    axes[0].set_ylabel("final loss against no warm-up (%)")
-    return figure
+def length_panel(axis: Axes, store: Store, way: Direction) -> None:
+    for side, (name, look) in enumerate(SIDES.items()):
+        found = [claims.over_none(way, length, side)(store) for length in claims.LENGTHS]
+        arms.whiskers(axis, claims.LENGTHS, found, look, f"{name}: {way[1 - side]}")
+    axis.axhspan(-claims.MARGIN, claims.MARGIN, color=style.FAINT, alpha=0.4, lw=0)
+    axis.set(xlabel="warm-up (times that of pre-training)", title=f"{way[0]} to {way[1]}",
+             ylabel="final loss against no warm-up (%)", xticks=claims.LENGTHS)  # fmt: skip
+    axis.legend()
 
 
-def rates(store: Store) -> Figure:
-    figure, (axes,) = style.panels(1, len(DIRECTIONS))
-    for axis, way in zip(axes, DIRECTIONS, strict=True):
-        arms = {f"{LOW:g}×, constant": constant(way)}
-        arms |= {f"{rate:g}×": rewarmed(way, rate=rate) for rate in RATES}
-        means = []
-        for label, arm in arms.items():
-            points = [list(losses.values()) for losses in ends(store, way, arm)]
-            axis.plot(*points, ".", color=style.FAINT, ms=4)
-            means.append([float(np.mean(losses)) for losses in points])
-            axis.annotate(label, tuple(means[-1]), xytext=(5, 4), textcoords="offset points")
-        axis.plot(*zip(*means, strict=True), "-o", color=style.OKABE_ITO[0])
-        axis.margins(x=0.25, y=0.12)
-        axis.set(xlabel=f"final loss downstream, {way[1]}", ylabel=f"upstream, {way[0]}",
-                 title=f"{way[0]} to {way[1]}")  # fmt: skip
-    return figure
+def rate_panel(axis: Axes, store: Store, way: Direction) -> None:
+    names = {f"{LOW:g}×, constant": constant(way)}
+    names |= {f"{rate:g}×": rewarmed(way, rate=rate) for rate in claims.RATES}
+    means = []
+    for label, name in names.items():
+        down, up = (list(loss.by_seed(store).values()) for loss in claims.ends(name))
+        axis.plot(down, up, ".", color=style.FAINT, ms=4)
+        means.append((float(np.mean(down)), float(np.mean(up))))
+        axis.annotate(label, means[-1], xytext=(5, 4), textcoords="offset points")
+    axis.plot(*zip(*means, strict=True), "-o", color=style.OKABE_ITO[0])
+    axis.margins(x=0.25, y=0.12)
+    axis.set(xlabel=f"final loss downstream, {way[1]}", ylabel=f"upstream, {way[0]}",
+             title=f"{way[0]} to {way[1]}")  # fmt: skip
 
 
-def same(store: Store) -> Figure:
-    figure, (axes,) = style.panels(1, len(DIRECTIONS))
-    for axis, (text, _) in zip(axes, DIRECTIONS, strict=True):
-        losses = on_own(store, again(text))
-        drawn(axis, losses, LOOKS[REWARMED])
-        level(axis, float(np.mean(losses.loc[0])), "before")
-        axis.set(title=text, xlabel="more steps on the same text")
-    axes[0].set_ylabel(LOSS)
-    return figure
+def same_panel(axis: Axes, store: Store, way: Direction) -> None:
+    losses = claims.downstream(store, claims.again(way[0]))
+    draw_downstream(axis, store, losses, REWARMED)
+    level(axis, losses[0](store).value)
+    axis.set(title=way[0], xlabel="more steps on the same text", ylabel=arms.LOSS)
+
+
+draw_lengths = arms.for_each(length_panel, DIRECTIONS, share_y=True)
+draw_rates = arms.for_each(rate_panel, DIRECTIONS)
+draw_same = arms.for_each(same_panel, DIRECTIONS)
