@@ -6,7 +6,7 @@ from mugrow.analysis import figures
 from mugrow.analysis.figures import style
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.summary import summarize
-from mugrow.sweeps.recipes.papers import paper
+from mugrow.sweeps.recipes import papers
 
 
 def draw(name: str, store: Store) -> Figure:
@@ -21,5 +21,5 @@ def draw(name: str, store: Store) -> Figure:
     of_paper, slash, figure = name.partition("/")
     if not slash:
         return figures.draw(name, summarize(store), store)
-    entry = paper(of_paper).only(figure)[figure]
+    entry = papers.paper(of_paper).only(figure)[figure]
     return style.drawn(lambda: entry.draw(store))

@@ -9,7 +9,7 @@ from mugrow.sweeps.execute import Where, execute
 from mugrow.sweeps.machine import check_device, check_positive, worker_count
 from mugrow.sweeps.paper import Paper, ReproducedPaper, Scale, experiment, judged, report, setting
 from mugrow.sweeps.price import Bill
-from mugrow.sweeps.recipes.papers import paper as paper_called
+from mugrow.sweeps.recipes import papers
 
 OUT = Path("results/papers")
 
@@ -33,7 +33,7 @@ def reproduce(
     ``corpora`` replace the recipe's, by its own names for them. Machine and processes are as in
     ``mugrow.run``. Raises ``UserError`` before anything trains.
     """
-    entry = paper if isinstance(paper, Paper) else paper_called(paper)
+    entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)
     check_positive("threads", threads)
     check_device(device)
@@ -57,7 +57,7 @@ def bill_of(
     device: str = "cpu",
 ) -> Bill:
     """What ``reproduce`` would train and cost; reads no corpus whose vocabulary is known."""
-    entry = paper if isinstance(paper, Paper) else paper_called(paper)
+    entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)
     given, _ = setting(entry, scale, corpora or {}, priced=True)
     pool = Path(out) if out is not None else OUT / scale

@@ -24,6 +24,7 @@ from mugrow.analysis.measure.claims import Condition
 from mugrow.analysis.measure.savings import Accounting
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
+from mugrow.bench.arm import factors_from_json
 from mugrow.bench.spec import Scalar, UserError
 
 BySeed = Mapping[int, float]

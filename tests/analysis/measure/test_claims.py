@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mugrow.analysis.measure.claims import Claim, ledger, needed, verdict
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.stats import NOTHING, Interval
 
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
@@ -47,19 +48,20 @@ def test_no_interval_is_both_within_and_outside(value, reach, low):
 
 
 def test_a_row_says_everything_in_words_that_json_has():
-    (row,) = ledger([claim(low=0, found=Interval(0.5, -0.5, 1.5, 4))], None)
+    (row,) = to_json(ledger([claim(low=0, found=Interval(0.5, -0.5, 1.5, 4))], None))
     assert row == {
         "claim": "one", "says": "says", "where": "where", "quantity": "quantity",
         "value": 0.5, "low": -0.5, "high": 1.5, "seeds": 4, "holds_if": "above 0",
         "verdict": INCONCLUSIVE, "seeds_needed": 16.0, "why": None,
     }  # fmt: skip
-    (row,) = ledger([claim(low=0)], None)
+    (row,) = to_json(ledger([claim(low=0)], None))
     assert (row["value"], row["low"], row["seeds_needed"]) == (None, None, None)
 
 
 def test_a_claim_that_cannot_be_measured_says_why():
     (row,) = ledger([Claim("one", "says", "where", untestable="no such model")], None)
-    assert (row["verdict"], row["why"], row["value"]) == (UNTESTABLE, "no such model", None)
+    assert (row.verdict, row.why) == (UNTESTABLE, "no such model")
+    assert math.isnan(row.value)
     with pytest.raises(AssertionError):
         Claim("one", "says", "where")
     with pytest.raises(AssertionError):

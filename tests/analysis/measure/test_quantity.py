@@ -160,5 +160,5 @@ def test_a_claim_holds_under_a_condition():
         ],
         STORE,
     )
-    assert [row["holds_if"] for row in rows] == ["below 3", "above -9", "-30 to 30"]
-    assert [row["value"] for row in rows] == [pytest.approx(-1.5)] * 3
+    assert [row.holds_if for row in rows] == ["below 3", "above -9", "-30 to 30"]
+    assert [row.value for row in rows] == [pytest.approx(-1.5)] * 3

@@ -49,7 +49,7 @@ def reproduced(corpus, capitals, in_threads, tmp_path: Path) -> Callable[..., St
             drawn = style.drawn(lambda figure=figure: figure.draw(store))
             assert style.svg_bytes(drawn, "x")
         for row in ledger(paper.claims(paper.figures), store):
-            assert row["verdict"]
+            assert row.verdict
         return store
 
     return run

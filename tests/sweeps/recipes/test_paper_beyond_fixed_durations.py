@@ -91,10 +91,10 @@ def test_the_recipe_runs_end_to_end(monkeypatch, reproduced):
     """One seed, on horizons of 10 to 60 steps."""
     monkeypatch.setitem(recipe.SEEDS, "cpu", range(1))
     ran = reproduced(PAPER, log_every=1)
-    rows = {row["claim"]: row for row in ledger(PAPER.claims(PAPER.figures), ran)}
-    assert rows.pop("gpu-hours")["verdict"] == "not testable here"
-    assert all(np.isfinite(row["value"]) for row in rows.values())
-    assert rows["ladder-cost"]["value"] == pytest.approx((3 + 0.2 * 3.5) / 6.5)
+    rows = {row.claim: row for row in ledger(PAPER.claims(PAPER.figures), ran)}
+    assert rows.pop("gpu-hours").verdict == "not testable here"
+    assert all(np.isfinite(row.value) for row in rows.values())
+    assert rows["ladder-cost"].value == pytest.approx((3 + 0.2 * 3.5) / 6.5)
     segments = ran.runs[(ran.runs["arm"] == TRUNK) & (factor_table(ran.runs)["lr"] == 1)]
     (whole,) = ran.runs.loc[ran.runs["arm"] == "SWA", "run_id"]
     expected = ran.curves[ran.curves["run_id"] == whole].set_index("step")["val_loss"]
@@ -169,41 +169,41 @@ def planted(gap=GAP, sqrt=SQRT, longer=LONG, share=SHARE, slope=0.0):
 
 def verdicts(store, *names):
     claims = [c for c in PAPER.claims(PAPER.figures) if not names or c.name in names]
-    return {row["claim"]: row for row in ledger(claims, store)}
+    return {row.claim: row for row in ledger(claims, store)}
 
 
 def test_measures_give_what_was_planted():
     store = planted()
     rows = verdicts(store)
-    assert rows["matches-cosine"]["value"] == pytest.approx(GAP)
-    assert rows["matches-cosine-to-0"]["value"] == pytest.approx(GAP)
-    assert rows["scales-alike"]["value"] == pytest.approx(0, abs=1e-9)
-    assert rows["20-percent-enough"]["value"] == pytest.approx(100 * (99 / 98.8 - 1))
-    assert rows["sqrt-beats-linear"]["value"] == pytest.approx(100 * (98.7 / 99 - 1))
-    assert rows["swa-most-not-all"]["value"] == pytest.approx(SHARE)
+    assert rows["matches-cosine"].value == pytest.approx(GAP)
+    assert rows["matches-cosine-to-0"].value == pytest.approx(GAP)
+    assert rows["scales-alike"].value == pytest.approx(0, abs=1e-9)
+    assert rows["20-percent-enough"].value == pytest.approx(100 * (99 / 98.8 - 1))
+    assert rows["sqrt-beats-linear"].value == pytest.approx(100 * (98.7 / 99 - 1))
+    assert rows["swa-most-not-all"].value == pytest.approx(SHARE)
     assert closed(EMA, 3.0)(store).value == pytest.approx(SHARE)
-    assert rows["swa-improves"]["value"] == pytest.approx(-12, abs=3)
-    assert rows["ladder-cost"]["value"] == pytest.approx((3 + 0.2 * 3.5) / 6.5)
-    assert {row["seeds"] for row in rows.values()} == {0, 5}
+    assert rows["swa-improves"].value == pytest.approx(-12, abs=3)
+    assert rows["ladder-cost"].value == pytest.approx((3 + 0.2 * 3.5) / 6.5)
+    assert {row.seeds for row in rows.values()} == {0, 5}
     one = [cost((0.5,))(store).value for cost in (branches_cost, cosines_cost)]
     assert one[0] == pytest.approx(one[1])  # one horizon alone is the same run
     slanted = verdicts(planted(slope=0.4), "scales-alike")
-    assert slanted["scales-alike"]["value"] == pytest.approx(1.2)
+    assert slanted["scales-alike"].value == pytest.approx(1.2)
 
 
 def test_verdicts_come_out_both_ways():
     decided = {"reproduced", "not testable here"}
     good = planted(gap=-0.1)
-    assert {row["verdict"] for row in verdicts(good).values()} == decided
+    assert {row.verdict for row in verdicts(good).values()} == decided
     bad = verdicts(planted(gap=2.0, sqrt=1.0, longer=3.0, share=-0.2, slope=0.5))
-    found = {name: row["verdict"] for name, row in bad.items()}
+    found = {name: row.verdict for name, row in bad.items()}
     assert found.pop("gpu-hours") == "not testable here"
     assert found.pop("ladder-cost") == "reproduced"  # it hangs on nothing but the steps
     assert set(found.values()) == {"contradicted"}
     above = verdicts(planted(share=1.1), "swa-most-not-all")
-    assert above["swa-most-not-all"]["verdict"] == "contradicted"
+    assert above["swa-most-not-all"].verdict == "contradicted"
     below = verdicts(planted(gap=-1.0), "matches-cosine", "matches-cosine-to-0")
-    assert [row["verdict"] for row in below.values()] == ["reproduced", "contradicted"]
+    assert [row.verdict for row in below.values()] == ["reproduced", "contradicted"]
 
 
 @pytest.mark.parametrize("name", PAPER.figures)

@@ -117,7 +117,7 @@ def test_the_best_strength_is_that_of_the_means():
 
 def test_both_verdicts():
     def verdicts(store):
-        return {row["claim"]: row["verdict"] for row in ledger(PAPER.claims(figures), store)}
+        return {row.claim: row.verdict for row in ledger(PAPER.claims(figures), store)}
 
     figures = dict(PAPER.figures)
     good = verdicts(planted())

@@ -68,7 +68,7 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(gstack.SEEDS, "cpu", range(1))
     ran = reproduced(paper("gstack"), log_every=20)
     rows = ledger(PAPER.claims(PAPER.figures), ran)
-    assert all(row["value"] is not None or row["why"] for row in rows)
+    assert all(math.isfinite(row.value) or row.why for row in rows)
     assert len(rows) == 3 + 8 + 2 + 4
     targets = ran.runs[(ran.runs["role"] == "target") & ~ran.runs["arm"].str.contains("times")]
     totals = targets["flops"] + targets["flops_source"].fillna(0.0)
@@ -120,7 +120,7 @@ def test_the_papers_own_speedups_reproduce_every_claim():
         f"{STACK}, g = 2": 1.3,
     }  # fmt: skip
     rows = ledger(PAPER.claims(PAPER.figures), planted(speedups, noise=0.001))
-    assert {row["verdict"] for row in rows if not row["why"]} == {"reproduced"}
+    assert {row.verdict for row in rows if not row.why} == {"reproduced"}
 
 
 def test_the_opposite_contradicts_every_claim():
@@ -128,10 +128,10 @@ def test_the_opposite_contradicts_every_claim():
     speedups |= {f"{STACK}, g = 8": 1.2, f"{STACK}, g = 2": 0.8}
     speedups |= {f"{STACK}, d = {d:g}": 0.9 for d in (0.125, 0.5)}
     rows = ledger(PAPER.claims(PAPER.figures), planted(speedups, noise=0.001))
-    assert {row["verdict"] for row in rows if not row["why"]} == {"contradicted"}
+    assert {row.verdict for row in rows if not row.why} == {"contradicted"}
 
 
 def test_noise_as_large_as_the_effect_is_inconclusive():
     rows = ledger(PAPER.claims(PAPER.figures), planted({STACK: 1.02}, noise=0.1))
-    verdicts = {row["claim"]: row["verdict"] for row in rows}
+    verdicts = {row.claim: row.verdict for row in rows}
     assert verdicts["stack-beats-scratch"] == "inconclusive at this scale"

@@ -33,7 +33,7 @@ def test_it_runs_and_judges(monkeypatch, reproduced):
     rows = checkpoints(ran, ARM)
     assert rows["share"].max() == 1
     assert len(finals(rows)) == 12
-    verdicts = {row["verdict"] for row in ledger(PAPER.claims(PAPER.figures), ran)}
+    verdicts = {row.verdict for row in ledger(PAPER.claims(PAPER.figures), ran)}
     assert verdicts <= {"inconclusive at this scale", "not testable here"}  # of one seed
 
 
@@ -121,7 +121,7 @@ def test_figures_and_verdicts_of_planted_stores(monkeypatch):
 
     def verdicts(store, *names):
         rows = ledger([claims[name] for name in names], store)
-        return [row["verdict"] for row in rows]
+        return [row.verdict for row in rows]
 
     assert verdicts(store, "drop-the-start", "larger-is-better") == ["reproduced"] * 2
     names = ("reachable", "beats-baseline", "seed-spread")

@@ -135,6 +135,6 @@ OPPOSITE = {
     ],
 )
 def test_verdicts_come_out_both_ways(store, verdict):
-    rows = {row["claim"]: row for row in ledger(PAPER.claims(PAPER.figures), store)}
-    found = {name: row["verdict"] for name, row in rows.items() if not row["why"]}
+    rows = {row.claim: row for row in ledger(PAPER.claims(PAPER.figures), store)}
+    found = {name: row.verdict for name, row in rows.items() if not row.why}
     assert set(found.values()) == {verdict}, found

@@ -142,7 +142,7 @@ OPPOSITE = {
 )
 def test_verdicts_come_out_both_ways(store, verdict):
     claims = [one for one in PAPER.claims(PAPER.figures) if one.measure is not None]
-    rows = {row["claim"]: row["verdict"] for row in ledger(claims, store)}
+    rows = {row.claim: row.verdict for row in ledger(claims, store)}
     # a half and its reference together cost more than the full model
     assert rows.pop("reference-charged") == "contradicted"
     assert set(rows.values()) == {verdict}, rows

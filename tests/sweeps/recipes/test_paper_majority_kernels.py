@@ -104,7 +104,7 @@ def test_the_overhead_is_that_of_three_operations_a_kernel_and_entry():
 @pytest.mark.parametrize(("ours", "verdict"), [(2.4, "reproduced"), (2.6, "contradicted")])
 def test_verdicts_come_out_both_ways(ours, verdict):
     store = planted(dict.fromkeys(MIXED.values(), ours))
-    rows = {row["claim"]: row for row in ledger(PAPER.claims(PAPER.figures), store)}
-    found = {name: row["verdict"] for name, row in rows.items() if not row["why"]}
+    rows = {row.claim: row for row in ledger(PAPER.claims(PAPER.figures), store)}
+    found = {name: row.verdict for name, row in rows.items() if not row.why}
     assert found.pop("overhead") == "reproduced"  # counted: no run could change it
     assert set(found.values()) == {verdict}, found

@@ -191,6 +191,6 @@ def test_the_papers_bars_are_this_suites_count_of_all_attention():
 )
 def test_verdicts_come_out_both_ways(store, verdict):
     claims = [one for one in PAPER.claims(PAPER.figures) if one.measure is not None]
-    rows = {row["claim"]: row["verdict"] for row in ledger(claims, store)}
+    rows = {row.claim: row.verdict for row in ledger(claims, store)}
     assert rows.pop("speedup-bars") == "reproduced"  # no run decides it
     assert set(rows.values()) == {verdict}, rows

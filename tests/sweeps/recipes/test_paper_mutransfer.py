@@ -73,4 +73,4 @@ def test_the_worst_step_is_over_rates_and_widths():
 def test_verdicts_come_out_both_ways(drift, verdict):
     store = bowls({"mup": 0.0 if drift else -1.0, "sp": drift}, noise=1e-4)
     claims = [one for one in PAPER.figures["1"].claims if "wider" in one.name]
-    assert {row["verdict"] for row in ledger(claims, store)} == {verdict}
+    assert {row.verdict for row in ledger(claims, store)} == {verdict}

@@ -102,7 +102,7 @@ def test_a_rise_is_over_the_best_of_the_narrower():
 def test_verdicts_come_out_both_ways():
     def verdicts(store):
         claims = PAPER.figures["M2"].claims
-        return {row["claim"]: row["verdict"] for row in ledger(claims, store)}
+        return {row.claim: row.verdict for row in ledger(claims, store)}
 
     def sp_rises(size, name):
         return law(size) + (0.3 if name == "sp" and size > 1000 else 0)

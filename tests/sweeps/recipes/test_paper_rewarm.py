@@ -198,11 +198,11 @@ def test_a_rise_is_the_highest_of_the_first_quarter_over_what_was_before():
 
 def test_both_verdicts():
     all_claims = list(PAPER.claims(PAPER.figures))
-    said = {row["claim"]: row["verdict"] for row in ledger(all_claims, planted())}
+    said = {row.claim: row.verdict for row in ledger(all_claims, planted())}
     assert said.pop("at-410M") == "not testable here"
     assert len(said) == 8 + 4 + 4 + 2
     assert set(said.values()) == {"reproduced"}
-    opposite = {row["claim"]: row["verdict"] for row in ledger(all_claims, planted(-1, longer=0.1))}
+    opposite = {row.claim: row.verdict for row in ledger(all_claims, planted(-1, longer=0.1))}
     assert set(opposite.values()) == {"contradicted", "not testable here"}
 
 

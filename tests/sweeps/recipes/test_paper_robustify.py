@@ -114,7 +114,7 @@ def test_a_hill_is_a_barrier_and_nothing_is_regained():
 
 def test_both_verdicts():
     def verdicts(store):
-        return {row["claim"]: row["verdict"] for row in ledger(PAPER.claims(PAPER.figures), store)}
+        return {row.claim: row.verdict for row in ledger(PAPER.claims(PAPER.figures), store)}
 
     good = verdicts(planted(bowl, forgetting))
     assert [good.pop(name) for name in ("small-teachers", "benchmarks")] == [

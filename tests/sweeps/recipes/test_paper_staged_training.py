@@ -1,6 +1,7 @@
 """Staged training end to end on tiny models, and its measures on curves whose answers are known."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from mugrow.analysis.measure.dynamics import (
     trace,
 )
 from mugrow.analysis.measure.quantity import final, logged
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import factors_json
 from mugrow.bench.spec import Start, UserError, canonical_json
@@ -72,10 +74,10 @@ def test_it_runs_and_judges(monkeypatch, reproduced):
     figures = {name: PAPER.figures[name] for name in ("S1", "S6")}
     some = replace(paper("staged-training"), figures=figures)
     ran = reproduced(some, steps=5, log_every=1)
-    rows = {row["claim"]: row for row in ledger(PAPER.claims(figures), ran)}
+    rows = {row.claim: row for row in ledger(PAPER.claims(figures), ran)}
     assert len(rows) == 9
-    assert rows["loss-preserved-depth"]["value"] == pytest.approx(0, abs=0.05)  # noise alone
-    assert all(row["value"] is not None and row["low"] is None for row in rows.values())
+    assert rows["loss-preserved-depth"].value == pytest.approx(0, abs=0.05)  # noise alone
+    assert all(math.isfinite(row.value) and math.isnan(row.low) for row in rows.values())
     path = trace(ran, "width small 1")
     assert path.step.tolist() == [*range(5)]  # four runs, one curve
     assert np.all(np.diff(path.flops) > 0)
@@ -186,8 +188,9 @@ def test_verdicts_come_out_both_ways():
             if claim.name in ("dynamics-width", "final-width", "rho-width", "saving-width")
         ]
         rows = ledger(claims, replace(store, runs=runs))
-        assert json.loads(json.dumps(rows)) == rows
-        return {row["claim"]: row["verdict"] for row in rows}
+        plain = to_json(rows)
+        assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+        return {row.claim: row.verdict for row in rows}
 
     good = verdicts(planted(1.776, noise=1e-4))
     assert set(good.values()) == {"reproduced"}
@@ -235,14 +238,14 @@ def test_every_figure_is_drawn_and_every_claim_measured():
     for figure in PAPER.figures.values():
         drawn = style.drawn(lambda figure=figure: figure.draw(store))
         assert style.svg_bytes(drawn, "x")
-    rows = {row["claim"]: row for row in ledger(PAPER.claims(PAPER.figures), store)}
-    measured = [row for row in rows.values() if row["why"] is None]
+    rows = {row.claim: row for row in ledger(PAPER.claims(PAPER.figures), store)}
+    measured = [row for row in rows.values() if row.why is None]
     assert len(measured) == 30
-    assert all(row["low"] is not None for row in measured)
+    assert all(math.isfinite(row.low) for row in measured)
     for way in WAYS:
-        assert rows[f"rho-{way.name}"]["verdict"] == "reproduced"
-    assert rows["no-moments-width"]["verdict"] == "reproduced"
-    assert rows["zero-shot"]["verdict"] == "not testable here"
+        assert rows[f"rho-{way.name}"].verdict == "reproduced"
+    assert rows["no-moments-width"].verdict == "reproduced"
+    assert rows["zero-shot"].verdict == "not testable here"
     few = replace(store, curves=store.curves[store.curves["step"] % 400 == 0])
     with pytest.raises(UserError, match="too few points"):
         PAPER.figures["S3"].draw(few)

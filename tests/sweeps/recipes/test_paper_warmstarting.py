@@ -18,6 +18,7 @@ from mugrow.analysis.measure.maps import (
     rate_shift,
     read,
 )
+from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
 from mugrow.bench.spec import ModelSpec, canonical_json
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
@@ -192,7 +193,7 @@ def test_gradients_count_from_the_end_of_the_warm_up():
 def test_the_unshrunk_is_compared_with_the_worst_of_the_others():
     claims = [one for one in PAPER.figures["W3"].claims if one.name == "unshrunk-worst"]
     (row,) = ledger(claims, planted(unshrunk=0.1))
-    assert row["value"] == pytest.approx(0.1 - 0.02)
+    assert row.value == pytest.approx(0.1 - 0.02)
 
 
 GOOD = planted()
@@ -202,9 +203,9 @@ UNKNOWN = {"batch-warmstarted"}  # the best is at the edge
 
 @pytest.mark.parametrize(("store", "verdict"), [(GOOD, "reproduced"), (BAD, "contradicted")])
 def test_verdicts_come_out_both_ways(store, verdict):
-    rows = {row["claim"]: row for row in ledger(PAPER.claims(PAPER.figures), store)}
-    assert json.dumps(rows)
-    found = {name: row["verdict"] for name, row in rows.items() if not row["why"]}
+    rows = {row.claim: row for row in ledger(PAPER.claims(PAPER.figures), store)}
+    assert json.dumps(to_json(rows), allow_nan=False)
+    found = {name: row.verdict for name, row in rows.items() if not row.why}
     if store is BAD:
         assert {found.pop(name) for name in UNKNOWN} == {"inconclusive at this scale"}
     assert set(found.values()) == {verdict}, found

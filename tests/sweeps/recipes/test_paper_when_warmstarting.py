@@ -202,7 +202,7 @@ def good():
 
 def verdicts(store, *names):
     every = {claim.name: claim for claim in PAPER.claims(PAPER.figures)}
-    return {row["claim"]: row for row in ledger([every[name] for name in names], store)}
+    return {row.claim: row for row in ledger([every[name] for name in names], store)}
 
 
 def test_the_parabola_of_a_target_is_found():
@@ -236,7 +236,7 @@ def test_methods_and_shrink_factors_are_compared_at_common_sources():
     titles = [axis.get_title() for axis in PAPER.figures["F4"].draw(store).axes]
     assert titles == ["g = 1.49", "g = 2.52"]
     worst = verdicts(store, "unshrunk-worst")["unshrunk-worst"]
-    assert worst["value"] == pytest.approx(0.1 * (0.36 - 0.16))
+    assert worst.value == pytest.approx(0.1 * (0.36 - 0.16))
 
 
 def test_the_ladder_is_of_sources_near_one_half():
@@ -297,19 +297,19 @@ def test_verdicts_come_out_both_ways():
             "net2net-no-gain", "simple-beats-complex", "gains-shrink", "scratch-wins-late",
             "unshrunk-worst", "preservation-unnecessary", "sooner-free", "sooner-charged",
             "ranks-transfer-szp", "ranks-early", "held-out-scratch", "held-out-szp")  # fmt: skip
-    found = {name: row["verdict"] for name, row in verdicts(good(), *ours).items()}
+    found = {name: row.verdict for name, row in verdicts(good(), *ours).items()}
     assert set(found.values()) == {"reproduced"}, found
     small_best = planted(best=math.log(1.2), falls=-0.5, unshrunk=-0.1, net2net=-0.05)
     names = ("best-factor", "break-even-factor", "best-factor-falls", "unshrunk-worst",
              "net2net-no-gain", "simple-beats-complex", "preservation-unnecessary")  # fmt: skip
-    found = {name: row["verdict"] for name, row in verdicts(small_best, *names).items()}
+    found = {name: row.verdict for name, row in verdicts(small_best, *names).items()}
     assert set(found.values()) == {"contradicted"}, found
     great = planted(best=3.0, k=-0.3, source=1e13, reverse=True)
     names = ("gain-at-two", "gains-shrink", "scratch-wins-late", "sooner-charged",
              "ranks-transfer-scratch", "ranks-early")  # fmt: skip
-    found = {name: row["verdict"] for name, row in verdicts(great, *names).items()}
+    found = {name: row.verdict for name, row in verdicts(great, *names).items()}
     assert set(found.values()) == {"contradicted"}, found
-    assert verdicts(planted(best=3.0), "upper-bound")["upper-bound"]["verdict"] == "contradicted"
+    assert verdicts(planted(best=3.0), "upper-bound")["upper-bound"].verdict == "contradicted"
 
 
 @pytest.mark.parametrize("name", PAPER.figures)

@@ -88,7 +88,7 @@ def gradients(store: Store, name: ArmName) -> pd.DataFrame:
 def watched(store: Store, name: ArmName, quantity: str) -> pd.DataFrame:
     """What an arm's models showed: step, seed, value. Of activations the geometric mean over
     modules, of logits and singular values the largest."""
-    rows = evaluations(store, name, f"{quantity}/")
+    rows = evaluations(store, str(name), f"{quantity}/")  # of all runs of the name, stopped or not
     rows = rows.assign(run_id=rows["run_ids"].str[0])[["run_id", "value"]]
     rows = rows.merge(store.runs[["run_id", "seed", "tokens", "batch_tokens"]], on="run_id")
     at = rows.assign(step=rows["tokens"] // rows["batch_tokens"]).groupby(["step", "seed"])["value"]
