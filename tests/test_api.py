@@ -25,12 +25,8 @@ REFERENCE = ROOT / "results" / "reference"
 EXAMPLE = ROOT / "docs" / "examples" / "from_python.py"
 PAGE = ROOT / "docs" / "how-to" / "python.md"
 HEAVY = {"torch", "pandas", "numpy", "matplotlib", "scipy", "pyarrow", "optuna"}
-SLOW = (
-    "smoke",
-    "coordinates",
-    "equivalence",
-    "noise",
-)  # of the contract kit; its own tests run them
+SLOW = ("smoke", "coordinates", "equivalence", "noise")
+"""Checks of the contract kit that train; tests of their own run them."""
 
 
 @pytest.fixture
@@ -196,7 +192,11 @@ def test_fit_prints_what_it_returns(mugrow_program, table: Path) -> None:
 
 
 def test_the_page_is_a_program_that_runs(
-    few_checks, in_threads, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    few_checks,
+    few_figures,
+    in_threads,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Begun at the checkout's root; training threads stand for its processes."""
     matplotlib.use("svg")
@@ -205,7 +205,7 @@ def test_the_page_is_a_program_that_runs(
     out = capsys.readouterr().out
     assert "unknown study 'quikc'; did you mean 'quick'?" in out
     assert ended["finished"].page == ended["page"]
-    assert (ended["folder"] / "costs.pdf").stat().st_size > 1000
+    assert (ended["folder"] / "savings.pdf").stat().st_size > 1000
     assert {line.claim for line in ended["reproduced"].ledger} == {"longer-is-better"}
     assert ended["grown"].breaks is None
     assert ended["grown"].logit_error < 1e-6

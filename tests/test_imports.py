@@ -12,7 +12,8 @@ PACKAGES = ("bench", "analysis", "sweeps")
 """The three packages: each may import those before it."""
 PARTS = (
     ("stats",),
-    ("read", "transfer"),
+    ("read",),
+    ("transfer",),
     ("measure",),
     ("words", "laws"),
     ("advice",),

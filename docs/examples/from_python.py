@@ -77,9 +77,9 @@ print(nearby.verdict, "by", [one.name for one in nearby.evidence if one.decides]
 # --8<-- [end:advise]
 
 # --8<-- [start:draw]
-figure = mugrow.draw("costs", store)  # a matplotlib.figure.Figure
-figure.axes[0].set_title("What each part cost")
-figure.savefig(folder / "costs.pdf")
+figure = mugrow.draw("savings", store)  # a matplotlib.figure.Figure
+figure.set_size_inches(8, 4)
+figure.savefig(folder / "savings.pdf")
 print([row["name"] for row in mugrow.listing("figures")][:5])
 # --8<-- [end:draw]
 
