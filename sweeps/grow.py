@@ -64,6 +64,12 @@ def grow(
     ``seed`` draws what is random, the source's by default; ``corpus`` is where the source's lies,
     for a method that learns. Raises ``UserError``, with nothing written, for what cannot be found,
     read or grown.
+
+    >>> import mugrow
+    >>> source = "results/quick/e9430cb212463235"  # of `mugrow run quick`
+    >>> grown = mugrow.grow(source, "wide", "hypercloning", width=128)  # doctest: +SKIP
+    >>> grown.target_shape, grown.breaks  # doctest: +SKIP
+    ('w128-d2', None)
     """
     source, out = Path(source), Path(out)
     start = Start(method=start) if isinstance(start, str) else start

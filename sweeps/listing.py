@@ -25,7 +25,12 @@ Row = dict[str, str]
 
 def listing(kind: Kind) -> list[Row]:
     """A row for each entry of a kind, ours before the plug-ins. Every row has the same columns,
-    ``name`` and ``summary`` among them; which others depends on the kind."""
+    ``name`` and ``summary`` among them; which others depends on the kind.
+
+    >>> import mugrow
+    >>> [row["name"] for row in mugrow.listing("optimizers")]
+    ['adamw', 'lion', 'muon']
+    """
     return LISTS[kind]()
 
 

@@ -101,7 +101,20 @@ class PaperFigure:
 class Paper:
     """``bases`` are the runs that a setting is made from, of each scale; ``corpora`` the texts by
     the recipe's own name for them, the first of them the one trained on first, and by scale.
-    ``untestable`` are claims that no figure here could decide."""
+    ``untestable`` are claims that no figure here could decide.
+
+    >>> import mugrow
+    >>> from mugrow.sweeps.paper import Text
+    >>> from mugrow.sweeps.recipes.papers import bases
+    >>> huge = mugrow.Claim("huge", "at 7B too", "table 1", untestable="7B parameters")
+    >>> paper = mugrow.Paper(
+    ...     name="own", arxiv="0000.00000", title="On growing", summary="two arms",
+    ...     bases={"cpu": bases.cpu}, corpora={"text": {"cpu": Text("stdlib")}}, figures={},
+    ...     untestable=(huge,),
+    ... )
+    >>> [claim.name for claim in paper.claims(paper.figures)]
+    ['huge']
+    """
 
     name: str
     arxiv: str

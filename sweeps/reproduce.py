@@ -32,6 +32,10 @@ def reproduce(
     ``results/papers/SCALE`` by default: what two of them compare against is trained once.
     ``corpora`` replace the recipe's, by its own names for them. Machine and processes are as in
     ``mugrow.run``. Raises ``UserError`` before anything trains.
+
+    >>> import mugrow
+    >>> found = mugrow.reproduce("gstack", only="G1")  # doctest: +SKIP
+    >>> {line.claim: line.verdict for line in found.ledger}  # doctest: +SKIP
     """
     entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)

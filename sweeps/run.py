@@ -68,6 +68,11 @@ def run(
     threads each train at the same time on ``device``, by default one a CPU core, or one on a GPU.
     The processes are spawned, so a script calls this under ``if __name__ == "__main__":``. Raises
     ``UserError`` for a study, corpus, folder or machine that cannot be, before anything trains.
+
+    >>> import mugrow
+    >>> finished = mugrow.run("quick")  # doctest: +SKIP
+    >>> len(finished.store().runs)  # doctest: +SKIP
+    92
     """
     check_device(device)
     check_positive("threads", threads)
@@ -88,7 +93,19 @@ def bill(
     device: str = "cpu",
 ) -> Bill:
     """What ``run`` would train and cost, given what is in its folder; trains and writes nothing.
-    Raises ``UserError`` as ``run`` does."""
+    Raises ``UserError`` as ``run`` does.
+
+    >>> import mugrow, tempfile
+    >>> from pathlib import Path
+    >>> settings = ["parametrizations=mup", "seeds=0", "methods=scratch", "proxy_widths=32"]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     text = Path(folder) / "words.txt"
+    ...     _ = text.write_text("\\n\\n".join(f"{n} squared is {n * n}" for n in range(3000)))
+    ...     study = mugrow.recipe("quick", [*settings, "val_tokens=64"], corpus=str(text))
+    ...     bill = mugrow.bill(study, folder, workers=1)
+    >>> len(bill.runs), bill.runs[-1].role, f"{bill.flops:.1e} FLOPs"
+    (22, 'target', '1.5e+12 FLOPs')
+    """
     check_device(device)
     study = recipe(study) if isinstance(study, str) else study
     fixed, data = pinned(study)

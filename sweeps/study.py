@@ -91,6 +91,10 @@ class Method:
 
     and a re-positioned one may rise too. With ``sweep`` its targets are also trained at the
     learning rates of the study's ``target_log2_lr``.
+
+    >>> import mugrow
+    >>> str(mugrow.Method("szp", params=(("shrink", 0.4),), optimizer="carry"))
+    'szp(shrink=0.4, optimizer=carry)'
     """
 
     name: str
@@ -167,6 +171,18 @@ class Study:
     ``proxy_depths``, ``token_factors`` and ``batch_factors`` add proxies that differ from the
     smallest in that alone. With ``growing_heads`` the head size grows with the width and their
     number stays. ``target_log2_lr`` are log2 distances from the transferred learning rate.
+
+    >>> import mugrow
+    >>> from mugrow.bench.spec import ModelSpec
+    >>> from mugrow.sweeps.study import Step
+    >>> study = mugrow.Study(
+    ...     name="own", title="Widening", question="Does it pay?", proxy_steps=300,
+    ...     model=ModelSpec(width=32, depth=2, head_size=16), proxy_widths=(32, 64),
+    ...     log2_lr=(-9.0, -8.0, -7.0, -6.0), init_std=(0.1,), ladder=(Step(64, 2, 128, 2),),
+    ...     methods=(mugrow.Method("scratch"), mugrow.Method("szp")),
+    ... )
+    >>> len(study.proxies)
+    2
     """
 
     name: str

@@ -40,7 +40,8 @@ def of_repository(path: Path) -> str:
 def mugrow_commands(page: Path) -> list[list[str]]:
     """The arguments of every call of the program in a page's blocks."""
     text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(?:bash)?\n(.*?)^```$", text, flags=re.M | re.S)
+    every = re.findall(r"^```(.*?)\n(.*?)^```$", text, flags=re.M | re.S)
+    blocks = [block for language, block in every if language in ("", "bash")]
     lines = [line for line in "".join(blocks).splitlines() if "mugrow " in line]
     calls = [call.split("#")[0] for line in lines for call in line.split(" && ")]
     words = [shlex.split(call) for call in calls]

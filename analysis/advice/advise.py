@@ -50,7 +50,16 @@ WORTH = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is asked. Without a source one is proposed."""
+    """What is asked: a target of so many parameters and tokens. Without a source one is proposed.
+
+    ``tuning_flops`` are FLOPs, and ``source_sunk`` says that the source's do not count. Raises
+    ``UserError`` for a count that is not above 0.
+
+    >>> import mugrow
+    >>> question = mugrow.Question(params=1e9, tokens=20e9, source_params=1e8, source_tokens=2e9)
+    >>> mugrow.advise(question).verdict
+    'cannot say'
+    """
 
     params: float
     tokens: float
@@ -183,6 +192,11 @@ def advise(question: Question, store: Store | None = None) -> Advice:
     """Advice from published laws, and a store's own runs where one is given.
 
     ``UserError`` for an impossible question, or a store without a grown target beside scratch.
+
+    >>> import mugrow
+    >>> store = mugrow.load("results/reference/quick")
+    >>> mugrow.advise(mugrow.Question(params=4e5, tokens=3e5), store).verdict
+    'scratch'
     """
     arms, rows = _of_store(store) if store else ([], None)
     sources = starting_points(question.params, question.tokens, arms)

@@ -104,7 +104,17 @@ def extrapolate(
     run: str | None = None,
 ) -> list[ExtrapolationError]:
     """How well a law through the small models of each family in a table predicts its largest, by
-    what is fitted: what `mugrow ladder` prints. Arguments as of ``read_families``."""
+    what is fitted: what `mugrow ladder` prints. Arguments and errors as of ``read_families``.
+
+    >>> import mugrow, tempfile
+    >>> sizes = [(n, 20 * n, 1.7 + 40 / n**0.3) for n in (1e6, 4e6, 16e6, 64e6)]
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as table:
+    ...     _ = table.write("n,d,loss\\n" + "".join(f"{n},{d},{x}\\n" for n, d, x in sizes))
+    ...     _ = table.flush()
+    ...     errors = mugrow.extrapolate(table.name, n="n", d="d", loss="loss")
+    >>> errors[-1].fitted, round(errors[-1].mean.value, 1)  # percent
+    ('as good as the best fitted', 5.0)
+    """
     return errors(read_families(Path(table), n=n, d=d, loss=loss, family=family, run=run))
 
 

@@ -33,6 +33,14 @@ class Claim(Generic[Tables]):
     what is measured, in words and with its unit, by ``measure`` of a study's tables; the claim
     holds where it lies within ``low`` and ``high``. ``untestable`` is the reason why there is no
     measurement.
+
+    >>> import mugrow
+    >>> helps = mugrow.Claim(
+    ...     "ahead", "growing helps", "abstract", "grown minus scratch, nats",
+    ...     lambda store: mugrow.Interval(-0.1, -0.2, -0.05, n=5), high=0.0,
+    ... )
+    >>> helps.rule
+    'below 0'
     """
 
     name: str

@@ -146,12 +146,17 @@ def savings(
     point: what `mugrow savings` prints, one for each method, loss and accounting. Arguments are
     those of ``read_arms``, and the losses ``at`` which to compare, by default the baseline's last.
 
-    >>> import mugrow
-    >>> found = mugrow.savings(
-    ...     "results/reference/quick/curves.parquet",
-    ...     run="run_id", x="flops", loss="val_loss",
-    ...     baseline="0cf4f4f0d9ab7d6a", methods=["1c2e6f0f57c1e3c1"],
-    ... )  # doctest: +SKIP
+    >>> import mugrow, tempfile
+    >>> logs = "arm,tokens,loss\\n" + "".join(
+    ...     f"scratch,{t},{8 / t**0.5}\\ngrown,{t},{6 / t**0.5}\\n" for t in range(1, 101)
+    ... )
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as table:
+    ...     _ = table.write(logs), table.flush()
+    ...     (found,) = mugrow.savings(
+    ...         table.name, run="arm", x="tokens", loss="loss", baseline="scratch"
+    ...     )
+    >>> found.method, found.accounting, round(found.speedup, 2)  # (8 / 6)**2
+    ('grown', 'target', 1.78)
     """
     path = Path(table)
     arms = read_arms(

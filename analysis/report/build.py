@@ -37,6 +37,10 @@ def build(directory: str | Path) -> Path:
 
     Raises ``UserError`` when the directory's tables are missing or unreadable. A study that has
     not finished gives a report that says what it does not have yet.
+
+    >>> import mugrow
+    >>> mugrow.report("results/quick")  # doctest: +SKIP
+    PosixPath('results/quick/report/index.html')
     """
     directory = Path(directory)
     store = load(directory)

@@ -49,9 +49,9 @@ def coordcheck(
     coordcheck` prints, a row a module and step. Arguments are those of ``small_series``.
 
     >>> import mugrow
-    >>> rows = mugrow.coordcheck("mup", widths=[16, 32], base=16, seeds=[0], steps=1)
-    >>> sorted({row.module for row in rows})[:2]
-    ['block 0', 'block 0 attention']
+    >>> rows = mugrow.coordcheck("mup", widths=[16, 32], base=16, seeds=[0, 1], steps=1)
+    >>> rows[0].module, rows[0].sizes, rows[0].verdict
+    ('embed', [16, 32], 'pass')
     """
     every = [
         small_series(

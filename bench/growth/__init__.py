@@ -115,6 +115,16 @@ class GrowthMethod:
     ``learning_steps`` its parameter for the number of batches that takes, which are charged to the
     run: it is given ``batches``, a function of a step to tokens ``(B, T + 1)``. ``choices`` are the
     values of those parameters that are one of a few words.
+
+    >>> import mugrow
+    >>> def grow(weights, small, big, init, rng, *, scale=1.0):
+    ...     return {name: scale * tensor for name, tensor in init.items()}
+    >>> entry = mugrow.GrowthMethod(
+    ...     name="forget", summary="begins anew", paper="", axes=("width", "depth"),
+    ...     preserves="nothing", supports=lambda small, big: None, grow=grow,
+    ... )
+    >>> entry.params
+    {'scale': 1.0}
     """
 
     name: str

@@ -30,7 +30,7 @@ def of_names(packages: Iterable[str]) -> str:
     if names:
         parts += ["```python", f"from mugrow import {names[0]}", "```", ""]
     for name in names:
-        parts += [f"## {name}", "", _block(_path(getattr(mugrow, name), name), root=False), ""]
+        parts += [_block(f"mugrow.{name}", root=True), ""]
     parts += ["## By package", ""]
     parts += [f"- [mugrow.{page.removesuffix('.md')}]({page})" for page in packages]
     return "\n".join([*parts, ""])
@@ -55,12 +55,6 @@ def navigation(names: Iterable[str]) -> list[dict[str, object]]:
         own = [name for name in names if name.split(".")[0] == part]
         menu.append({part: [{name.removesuffix(".md"): f"reference/{name}"} for name in own]})
     return menu
-
-
-def _path(value: object, name: str) -> str:
-    """Where it is defined; a constant has no place of its own."""
-    module, own = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-    return f"{module}.{own}" if module and own else f"mugrow.{name}"
 
 
 def _block(path: str, *, root: bool) -> str:

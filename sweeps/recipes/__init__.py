@@ -31,9 +31,15 @@ def recipe(word: str) -> Study:
 
 
 def configured(word: str, settings: Iterable[str] = (), corpus: str | None = None) -> Study:
-    """The study of ``recipe`` with settings changed, as in ``--set KEY=VALUE``, and on another
-    corpus if one is given, by name or path. Raises ``UserError`` as ``recipe`` and ``override`` do,
-    and for a vocabulary, which follows from the corpus."""
+    """A study by its name in `mugrow list studies`, or by its Python file's path, with settings
+    changed, as in ``--set KEY=VALUE``, and on another corpus if one is given, by name or path.
+    Raises ``UserError``, in one line, for what is not there or cannot be, and for a vocabulary,
+    which follows from the corpus.
+
+    >>> import mugrow
+    >>> mugrow.recipe("quick", ["seeds=0,1,2", "methods=scratch,stack"]).seeds
+    (0, 1, 2)
+    """
     study = recipe(word)
     changed = override(study, settings)
     if changed.model.vocab_size != study.model.vocab_size:
