@@ -53,10 +53,10 @@ def write_factors(paper: Paper, folder: Path) -> int:
     otherwise than the table."""
     path = folder / "runs.parquet"
     table, runs = pq.read_table(path), planned(paper, folder)
-    own = [runs[run_id] for run_id in table["run_id"].to_pylist()]
-    assert [run.arm for run in own] == table["arm"].to_pylist(), f"{paper.name}: names of arms"
+    selected = [runs[run_id] for run_id in table["run_id"].to_pylist()]
+    assert [run.arm for run in selected] == table["arm"].to_pylist(), f"{paper.name}: names of arms"
     kept = table.drop_columns(["factors"]) if "factors" in table.column_names else table
-    factors = [factors_json(run.arm) for run in own]
+    factors = [factors_json(run.arm) for run in selected]
     column = RUN_SCHEMA.field("factors")
     filled = kept.append_column(column, pa.array(factors, column.type))
     write_atomically(path, lambda there: pq.write_table(filled, there, compression="zstd"))

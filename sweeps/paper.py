@@ -154,7 +154,9 @@ def setting(
         if name not in paper.corpora:
             raise unknown(f"corpus of {paper.name}:", name, paper.corpora)
     texts = {name: by_scale[scale] for name, by_scale in paper.corpora.items()}
-    texts |= {n: replace(texts[n], corpus=own, vocab_size=None) for n, own in corpora.items()}
+    texts |= {
+        n: replace(texts[n], corpus=selected, vocab_size=None) for n, selected in corpora.items()
+    }
     for name, text in texts.items():
         if text.corpus is None and not priced:
             raise UserError(
@@ -177,13 +179,13 @@ def _pinned(text: Text, priced: bool) -> tuple[DataSpec, int]:
     from mugrow.bench.data.batches import load, resolve
 
     if priced and text.vocab_size is not None:
-        unread = DataSpec(
+        unresolved = DataSpec(
             corpus=text.corpus or "not given",
             corpus_sha256="not read",
             tokenizer=text.tokenizer,
             val_tokens=text.val_tokens,
         )
-        return unread, text.vocab_size
+        return unresolved, text.vocab_size
     assert text.corpus is not None, "without its vocabulary it cannot be priced"
     data = resolve(text.corpus, text.tokenizer, text.val_tokens)
     return data, load(data, text.corpus).vocab_size

@@ -23,7 +23,7 @@ import pandas as pd
 
 from mugrow.analysis.advice import timing
 from mugrow.analysis.advice.evidence import Evidence, Reach, ideal_growth, published_warmstart
-from mugrow.analysis.advice.experiment import Experiment, settle
+from mugrow.analysis.advice.experiment import SettlingExperiment, settle
 from mugrow.analysis.advice.fitted import finals, law_evidence
 from mugrow.analysis.advice.measured import MeasuredGrowth, measure, target_runs
 from mugrow.analysis.advice.plan import GrowthPlan, check_count
@@ -185,7 +185,7 @@ class Advice:
     starting_points: Sequence[ProposedStart]
     scratch_law: ScratchLaw
     assumptions: Sequence[str]
-    experiment: Experiment
+    experiment: SettlingExperiment
 
 
 def advise(question: Question, store: Store | None = None) -> Advice:

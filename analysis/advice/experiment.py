@@ -20,7 +20,7 @@ WITHIN = 0.9  # of the law's reach
 
 
 @dataclass(frozen=True)
-class Experiment:
+class SettlingExperiment:
     """Targets of these parameters, each at these tokens a parameter, from scratch and grown.
 
     ``runs`` counts those of all ``seeds`` with their sources; ``flops`` is what they cost, and
@@ -37,7 +37,7 @@ class Experiment:
     share_of_target: float
 
 
-def settle(plan: GrowthPlan) -> Experiment:
+def settle(plan: GrowthPlan) -> SettlingExperiment:
     """The experiment for a plan."""
     ratio = plan.target_tokens / plan.target_params
     source_ratio = plan.source_tokens / plan.source_params
@@ -46,7 +46,7 @@ def settle(plan: GrowthPlan) -> Experiment:
     targets = sum(2 * 6 * params**2 * each for params in sizes for each in ratios)
     sources = sum(6 * (params / plan.growth_factor) ** 2 * source_ratio for params in sizes)
     flops = SEEDS * (targets + sources)
-    return Experiment(
+    return SettlingExperiment(
         target_params=sizes,
         tokens_per_param=ratios,
         growth_factor=plan.growth_factor,

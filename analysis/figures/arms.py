@@ -24,7 +24,7 @@ from mugrow.analysis.measure.quantity import Quantity
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
 
-Looks = Mapping[str, style.Look]
+LineStyles = Mapping[str, style.LineStyle]
 Quantities = Mapping[str, Callable[[Store], Interval]]
 Places = Mapping[float, str] | Mapping[int, str]
 LOSS = "validation loss (nats per token)"
@@ -46,7 +46,7 @@ def curves(
     arms: Sequence[str],
     x: Literal["flops", "tokens"] = "flops",
     charge_source: bool = False,
-    looks: Looks | None = None,
+    line_styles: LineStyles | None = None,
 ) -> None:
     """Validation loss against FLOPs or tokens. ``looks`` are by arm, by default those of methods
     of these names; the legend is left to the caller."""
@@ -59,13 +59,19 @@ def curves(
         at = rows.groupby("step")[x].mean()[means.index]
         at = at + (means["source"] if charge_source else 0.0)
         shown += list(at[means["mean"] <= high])
-        look = (looks or {}).get(name) or style.look(name)
-        axis.fill_between(at, means["low"], means["high"], color=look.colour, alpha=0.2, lw=0)
+        line_style = (line_styles or {}).get(name) or style.line_style(name)
+        axis.fill_between(at, means["low"], means["high"], color=line_style.colour, alpha=0.2, lw=0)
         axis.plot(
-            at, means["mean"], look.line, marker=look.marker, ms=3.5, markevery=0.12,
-            color=look.colour, label=style.plain(name),
+            at, means["mean"], line_style.line, marker=line_style.marker, ms=3.5, markevery=0.12,
+            color=line_style.colour, label=style.plain(name),
         )  # fmt: skip
-        axis.plot(at.iloc[-1:], means["mean"].iloc[-1:], look.marker, color=look.colour, label="_")
+        axis.plot(
+            at.iloc[-1:],
+            means["mean"].iloc[-1:],
+            line_style.marker,
+            color=line_style.colour,
+            label="_",
+        )
     axis.set(xscale="log", xlim=(0.8 * min(shown), 1.2 * max(shown)), ylabel=LOSS)
     axis.set_ylim(low, high)
     axis.set_xlabel(tokens_or_compute(x, charge_source))
@@ -79,7 +85,10 @@ def tokens_or_compute(x: str, charge_source: bool) -> str:
 
 
 def dots(
-    axis: Axes, labels: Sequence[str], intervals: Sequence[Interval], looks: Looks | None = None
+    axis: Axes,
+    labels: Sequence[str],
+    intervals: Sequence[Interval],
+    line_styles: LineStyles | None = None,
 ) -> None:
     """A row for each label, the first on top: its value, and its interval as a whisker. An open
     end is drawn as far as the value goes; a row without a value is left empty."""
@@ -87,10 +96,10 @@ def dots(
     axis.set_ylim(len(labels) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     for row, (label, found) in enumerate(zip(labels, intervals, strict=True)):
-        look = (looks or {}).get(label) or style.look(label)
+        line_style = (line_styles or {}).get(label) or style.line_style(label)
         ends = [end if np.isfinite(end) else found.value for end in (found.lo, found.hi)]
-        axis.plot(ends, [row, row], color=look.colour, lw=1.3, label="_whisker")
-        axis.plot([found.value], [row], look.marker, color=look.colour, label="_value")
+        axis.plot(ends, [row, row], color=line_style.colour, lw=1.3, label="_whisker")
+        axis.plot([found.value], [row], line_style.marker, color=line_style.colour, label="_value")
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,7 @@ class CurvePanel:
     the panel's own. ``names`` may depend on the store."""
 
     names: Sequence[str] | Callable[[Store], Sequence[str]]
-    looks: Looks | None = None
+    line_styles: LineStyles | None = None
     x: Literal["flops", "tokens"] = "tokens"
     charge_source: bool = False
     title: str = ""
@@ -108,7 +117,7 @@ class CurvePanel:
 
     def draw(self, axis: Axes, store: Store) -> None:
         names = self.names(store) if callable(self.names) else self.names
-        curves(axis, store, names, self.x, self.charge_source, self.looks)
+        curves(axis, store, names, self.x, self.charge_source, self.line_styles)
         axis.set_title(self.title)
         if self.level is not None:
             loss = float(np.mean(list(finals(store.runs, self.level).values())))
@@ -124,13 +133,13 @@ class DotPanel:
 
     quantities: Quantities | Callable[[Store], Quantities]
     xlabel: str
-    looks: Looks | None = None
+    line_styles: LineStyles | None = None
     zero: bool = False
 
     def draw(self, axis: Axes, store: Store) -> None:
         quantities = self.quantities(store) if callable(self.quantities) else self.quantities
         found = [quantity(store) for quantity in quantities.values()]
-        dots(axis, list(quantities), found, self.looks)
+        dots(axis, list(quantities), found, self.line_styles)
         axis.set_xlabel(self.xlabel)
         if self.zero:
             axis.axvline(0, color="black", lw=0.8)
@@ -144,7 +153,7 @@ class SweepPanel:
 
     places: Places | Callable[[Store], Places]
     xlabel: str
-    look: style.Look
+    line_style: style.LineStyle
     label: str
     level: str | None = None
     log: bool = True
@@ -153,12 +162,12 @@ class SweepPanel:
     def draw(self, axis: Axes, store: Store) -> None:
         places = self.places(store) if callable(self.places) else self.places
         arms: dict[float, str] = dict(sorted(places.items()))
-        x, colour = list(arms), self.look.colour
+        x, colour = list(arms), self.line_style.colour
         losses = [list(finals(store.runs, name).values()) for name in arms.values()]
         means = [float(np.mean(values)) for values in losses]
         low, high = ([end(values) for values in losses] for end in (min, max))
         axis.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
-        axis.plot(x, means, self.look.marker + "-", color=colour, label=self.label)
+        axis.plot(x, means, self.line_style.marker + "-", color=colour, label=self.label)
         best = int(np.argmin(means))
         style.mark_minimum(axis, x[best], means[best], colour)
         if self.level is not None:
@@ -190,7 +199,7 @@ def row(
     widths: Sequence[float] | None = None,
     share_x: bool = False,
     share_y: bool = False,
-    below: Looks | None = None,
+    below: LineStyles | None = None,
     columns: int = 4,
 ) -> Callable[[Store], Figure]:
     """A figure of panels beside each other; a label that the loss axes have in common is given
@@ -211,7 +220,7 @@ def row(
                 axis.set_ylabel("")
         if below is not None:
             figure.set_figheight(style.PANEL + 0.7)
-            handles = [style.handle(name, mine=look) for name, look in below.items()]
+            handles = [style.handle(name, mine=line_style) for name, line_style in below.items()]
             style.legend_below(figure, handles, columns)
         return figure
 
@@ -219,28 +228,40 @@ def row(
 
 
 def band(
-    axis: Axes, line: pd.DataFrame, look: style.Look, marker: str = "", label: str = "_band"
+    axis: Axes,
+    line: pd.DataFrame,
+    line_style: style.LineStyle,
+    marker: str = "",
+    label: str = "_band",
 ) -> None:
     """A line through the column ``mean`` of a table, by its index, with a band from ``min`` to
     ``max``."""
-    axis.fill_between(line.index, line["min"], line["max"], color=look.colour, alpha=0.2, lw=0)
-    axis.plot(line.index, line["mean"], look.line, marker=marker, ms=3, color=look.colour,
-              label=label)  # fmt: skip
+    axis.fill_between(
+        line.index, line["min"], line["max"], color=line_style.colour, alpha=0.2, lw=0
+    )
+    axis.plot(
+        line.index, line["mean"], line_style.line, marker=marker, ms=3,
+        color=line_style.colour, label=label,
+    )  # fmt: skip
 
 
 def whiskers(
     axis: Axes,
     at: Sequence[float],
     found: Sequence[Interval],
-    look: style.Look,
+    line_style: style.LineStyle,
     label: str,
     times: float = 1,
 ) -> None:
     """Values with their intervals."""
     values = [times * one.value for one in found]
-    axis.plot(at, values, look.line, marker=look.marker, color=look.colour, label=label)
+    axis.plot(
+        at, values, line_style.line, marker=line_style.marker, color=line_style.colour, label=label
+    )
     for x, one in zip(at, found, strict=True):
-        axis.plot([x, x], [times * one.lo, times * one.hi], color=look.colour, lw=1, label="_ends")
+        axis.plot(
+            [x, x], [times * one.lo, times * one.hi], color=line_style.colour, lw=1, label="_ends"
+        )
 
 
 def table(store: Store, places: Mapping[float, Quantity]) -> pd.DataFrame:
@@ -251,13 +272,24 @@ def table(store: Store, places: Mapping[float, Quantity]) -> pd.DataFrame:
 
 
 def line(
-    axis: Axes, store: Store, places: Mapping[float, Quantity], look: style.Look, label: str = "_"
+    axis: Axes,
+    store: Store,
+    places: Mapping[float, Quantity],
+    line_style: style.LineStyle,
+    label: str = "_",
 ) -> "pd.Series[float]":
     """Quantities by place as a line through the means over seeds with their band; the means."""
     values = table(store, places)
     means, ends = values.mean(axis=1), (values.min(axis=1), values.max(axis=1))
-    axis.fill_between(values.index, *ends, color=look.colour, alpha=0.2, lw=0)
-    axis.plot(means.index, means, look.line, marker=look.marker, color=look.colour, label=label)
+    axis.fill_between(values.index, *ends, color=line_style.colour, alpha=0.2, lw=0)
+    axis.plot(
+        means.index,
+        means,
+        line_style.line,
+        marker=line_style.marker,
+        color=line_style.colour,
+        label=label,
+    )
     return means
 
 

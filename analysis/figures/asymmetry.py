@@ -47,10 +47,10 @@ def draw_panel(axis: Axes, rows: pd.DataFrame) -> None:
     ends = {label: float(mean.iloc[-1]) for label, mean in means.items()}
     handles = []
     for label in sorted(means, key=lambda label: (-ends[label], label)):
-        look, mean = style.look(label), means[label]
+        line_style, mean = style.line_style(label), means[label]
         axis.plot(
-            mean.index, mean.clip(lower=FLOOR), look.line, color=look.colour, marker=look.marker,
-            ms=3.5, markevery=0.15, lw=1.2, label=f"_{label}",
+            mean.index, mean.clip(lower=FLOOR), line_style.line, color=line_style.colour,
+            marker=line_style.marker, ms=3.5, markevery=0.15, lw=1.2, label=f"_{label}",
         )  # fmt: skip
         handles.append(style.handle(label, f"{style.wrapped(label, 36)}: {ending(ends[label])}"))
     axis.set(xscale="log", yscale="log")

@@ -85,13 +85,15 @@ def draw_method(
     if not coloured:
         axis.plot(x, means["mean"], color=style.FAINT, lw=0.8, zorder=1, label=f"_{label}")
         return
-    look = style.look(label)
-    axis.fill_between(x, means["low"], means["high"], color=look.colour, alpha=0.2, lw=0)
+    line_style = style.line_style(label)
+    axis.fill_between(x, means["low"], means["high"], color=line_style.colour, alpha=0.2, lw=0)
     axis.plot(
-        x, means["mean"], look.line, marker=look.marker, ms=3.5, markevery=0.12,
-        color=look.colour, label=f"_{label}",
+        x, means["mean"], line_style.line, marker=line_style.marker, ms=3.5, markevery=0.12,
+        color=line_style.colour, label=f"_{label}",
     )  # fmt: skip
-    axis.plot(x.iloc[-1:], means["mean"].iloc[-1:], look.marker, color=look.colour, label="_")
+    axis.plot(
+        x.iloc[-1:], means["mean"].iloc[-1:], line_style.marker, color=line_style.colour, label="_"
+    )
 
 
 def seed_means(rows: pd.DataFrame) -> pd.DataFrame:

@@ -132,9 +132,15 @@ def draw_differences(axis: Axes, rows: Sequence[Final]) -> None:
     for place, row in enumerate(rows):
         difference = row.minus_scratch
         if difference is not None:
-            look = style.look(row.label)
-            axis.plot([difference.value], [place], look.marker, color=look.colour, label="_loss")
-            draw_whisker(axis, place, difference, look.colour)
+            line_style = style.line_style(row.label)
+            axis.plot(
+                [difference.value],
+                [place],
+                line_style.marker,
+                color=line_style.colour,
+                label="_loss",
+            )
+            draw_whisker(axis, place, difference, line_style.colour)
 
 
 def legend() -> list[Line2D]:

@@ -17,8 +17,8 @@ def draw(errors: Sequence[ExtrapolationError]) -> Figure:
     """A row for what is fitted; errors are in percent."""
     figure, ((axis,),) = style.panels(1, 1)
     labels = [one.fitted for one in errors]
-    looks = dict.fromkeys(labels, style.Look(style.OKABE_ITO[0], "o"))
-    arms.dots(axis, labels, [one.mean for one in errors], looks)
+    line_styles = dict.fromkeys(labels, style.LineStyle(style.OKABE_ITO[0], "o"))
+    arms.dots(axis, labels, [one.mean for one in errors], line_styles)
     for place, one in enumerate(errors):
         found = list(one.by_family.values())
         axis.plot(found, [place] * len(found), ".", color=style.GREY, ms=4, label="_family")

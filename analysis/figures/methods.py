@@ -47,7 +47,7 @@ def draw_panel(axis: Axes, label: str, mine: pd.DataFrame, scratch: pd.DataFrame
         means = curves.seed_means(scratch)
         axis.plot(means["flops"], means["mean"], color="black", lw=1, label="_scratch")
         axis.axhline(means["mean"].iloc[-1], color=style.GREY, ls=":", lw=0.8, label="_final")
-    means, colour = curves.seed_means(mine), style.look(label).colour
+    means, colour = curves.seed_means(mine), style.line_style(label).colour
     for accounting, line in LINES.items():
         x = means["flops"] + (means["source"] if accounting == "source" else 0.0)
         axis.fill_between(x, means["low"], means["high"], color=colour, alpha=0.2, lw=0)

@@ -45,18 +45,18 @@ def draw_panel(axis: Axes, label: str, rows: pd.DataFrame) -> None:
         tokens=("tokens", "mean"), mean=("val_loss", "mean"),
         low=("val_loss", "min"), high=("val_loss", "max"),
     )  # fmt: skip
-    look, top = style.look(label), axis.get_ylim()[1]
+    line_style, top = style.line_style(label), axis.get_ylim()[1]
     after = steps[steps.index > 0]
     axis.fill_between(
-        after["tokens"], after["low"], after["high"], color=look.colour, alpha=0.2, lw=0
+        after["tokens"], after["low"], after["high"], color=line_style.colour, alpha=0.2, lw=0
     )
-    axis.plot(after["tokens"], after["mean"], color=look.colour, lw=1.2, label="_mean")
+    axis.plot(after["tokens"], after["mean"], color=line_style.colour, lw=1.2, label="_mean")
     axis.axhline(rows["source_loss"].mean(), color=style.GREY, ls=":", lw=1, label="_source")
     if 0 in steps.index:
         tokens, loss = float(steps["tokens"][0]), float(steps["mean"][0])
         x = max(tokens, axis.get_xlim()[0])
         y, marker = (top, "^") if loss > top else (loss, "o")
-        axis.plot([x], [y], marker, color=look.colour, ms=5, clip_on=False, label="_start")
+        axis.plot([x], [y], marker, color=line_style.colour, ms=5, clip_on=False, label="_start")
 
 
 def set_range(axis: Axes, points: pd.DataFrame) -> None:

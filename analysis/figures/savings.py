@@ -63,28 +63,32 @@ def of_table(curves: Sequence[SavingsCurve], baseline: str) -> Figure:
     """
     accountings = list(dict.fromkeys(curve.accounting for curve in curves))
     labels = list(dict.fromkeys(curve.label for curve in curves))
-    looks = style.dealt(labels)
+    line_styles = style.distinct(labels)
     figure, axes = style.panels(1, len(accountings), sharex=True, sharey=True)
     for axis, accounting in zip(axes[0], accountings, strict=True):
-        draw_panel(axis, [c for c in curves if c.accounting == accounting], looks)
+        draw_panel(axis, [c for c in curves if c.accounting == accounting], line_styles)
         axis.set_title(ACCOUNTINGS[accounting])
         axis.set_xlabel("loss, falling to the right")
     axes[0, 0].set_ylabel("speed-up")
     figure.suptitle(f"baseline:{style.plain(' ' + baseline)}", fontsize=9)
     axes[0, 0].invert_xaxis()
-    handles = [style.handle(label, style.plain(label), looks[label]) for label in labels]
+    handles = [style.handle(label, style.plain(label), line_styles[label]) for label in labels]
     style.legend_below(figure, handles + censored_handles(curves), columns=2)
     return figure
 
 
 def draw_panel(
-    axis: Axes, curves: Sequence[SavingsCurve], looks: Mapping[str, style.Look] | None = None
+    axis: Axes,
+    curves: Sequence[SavingsCurve],
+    line_styles: Mapping[str, style.LineStyle] | None = None,
 ) -> None:
     """Speed-ups over the loss with the line where nothing is saved; looks by label, if not ours."""
     axis.axhline(1, color=style.GREY, lw=1, label="_one")
     for curve in curves:
         label = curve.label
-        draw_curve(axis, curve, style.look(label) if looks is None else looks[label])
+        draw_curve(
+            axis, curve, style.line_style(label) if line_styles is None else line_styles[label]
+        )
     axis.set_yscale("log", base=2)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axis.yaxis.set_minor_locator(NullLocator())
@@ -96,25 +100,25 @@ def draw_faint(axis: Axes, curves: Sequence[SavingsCurve]) -> None:
         axis.plot(curve.loss, curve.speedup, color=style.FAINT, lw=0.8, zorder=1, label="_faint")
 
 
-def draw_curve(axis: Axes, curve: SavingsCurve, look: style.Look) -> None:
+def draw_curve(axis: Axes, curve: SavingsCurve, line_style: style.LineStyle) -> None:
     """The curve where both arms reached the loss, its band, and arrows at the bounds elsewhere."""
     columns = zip(curve.loss, curve.speedup, curve.lo, curve.hi, strict=True)
     reached = [column for column in columns if math.isfinite(column[1])]
     if reached:
         x, y, _, _ = zip(*reached, strict=True)
-        axis.plot(x, y, look.line, color=look.colour, label="_speedup")
-        axis.plot(x[-1:], y[-1:], look.marker, color=look.colour, label="_last")
+        axis.plot(x, y, line_style.line, color=line_style.colour, label="_speedup")
+        axis.plot(x[-1:], y[-1:], line_style.marker, color=line_style.colour, label="_last")
     banded = [column for column in reached if all(map(math.isfinite, column))]
     if banded:
         x, _, low, high = zip(*banded, strict=True)
-        axis.fill_between(x, low, high, color=look.colour, alpha=0.2, lw=0)
+        axis.fill_between(x, low, high, color=line_style.colour, alpha=0.2, lw=0)
     for state, (arrow, _) in CENSORED.items():
         bounded = zip(curve.loss, curve.bound, curve.state, strict=True)
         bounds = [(x, bound) for x, bound, found in bounded if found == state]
         if bounds:
             at_loss, bound = zip(*bounds, strict=True)
             axis.plot(
-                at_loss, bound, ":", marker=arrow, ms=7, color=look.colour, lw=1, mew=0.3,
+                at_loss, bound, ":", marker=arrow, ms=7, color=line_style.colour, lw=1, mew=0.3,
                 markevery=slice(len(bounds) - 1, None, -4), label=f"_{state}",
             )  # fmt: skip
 

@@ -61,38 +61,38 @@ Shape = tuple[int, int]  # width, depth
 
 
 @dataclass(frozen=True)
-class Look:
+class LineStyle:
     colour: str
     marker: str
     line: str = "-"
 
 
 METHODS = {  # no two share both colour and marker
-    "scratch": Look("#000000", "o"),
-    "szp": Look("#0072B2", "s"),
-    "hypercloning": Look("#D55E00", "^"),
-    "zero_pad": Look("#009E73", "D"),
-    "stack": Look("#CC79A7", "v"),
-    "mup_upscale": Look("#E69F00", "P"),
-    "net2net": Look("#56B4E9", "X"),
-    "bert2bert": Look("#0072B2", "<"),
-    "lemon": Look("#D55E00", ">"),
-    "staged": Look("#009E73", "p"),
-    "sparkling": Look("#CC79A7", "h"),
-    "composable": Look("#E69F00", "d"),
-    "interleave": Look("#56B4E9", "v"),
-    "gradual_stack": Look("#0072B2", "d"),
-    "llama_pro": Look("#D55E00", "s"),
-    "ligo": Look("#009E73", "^"),
-    "msg": Look("#CC79A7", "D"),
-    "majority_kernels": Look("#E69F00", "8"),
-    "inheritune": Look("#56B4E9", "h"),
-    "prune": Look("#0072B2", "X"),
-    "continue": Look("#009E73", ">"),
+    "scratch": LineStyle("#000000", "o"),
+    "szp": LineStyle("#0072B2", "s"),
+    "hypercloning": LineStyle("#D55E00", "^"),
+    "zero_pad": LineStyle("#009E73", "D"),
+    "stack": LineStyle("#CC79A7", "v"),
+    "mup_upscale": LineStyle("#E69F00", "P"),
+    "net2net": LineStyle("#56B4E9", "X"),
+    "bert2bert": LineStyle("#0072B2", "<"),
+    "lemon": LineStyle("#D55E00", ">"),
+    "staged": LineStyle("#009E73", "p"),
+    "sparkling": LineStyle("#CC79A7", "h"),
+    "composable": LineStyle("#E69F00", "d"),
+    "interleave": LineStyle("#56B4E9", "v"),
+    "gradual_stack": LineStyle("#0072B2", "d"),
+    "llama_pro": LineStyle("#D55E00", "s"),
+    "ligo": LineStyle("#009E73", "^"),
+    "msg": LineStyle("#CC79A7", "D"),
+    "majority_kernels": LineStyle("#E69F00", "8"),
+    "inheritune": LineStyle("#56B4E9", "h"),
+    "prune": LineStyle("#0072B2", "X"),
+    "continue": LineStyle("#009E73", ">"),
 }
 
 
-def look(label: str) -> Look:
+def line_style(label: str) -> LineStyle:
     """The look of a method by its label; a variant, ``szp(shrink=0.2)``, keeps its method's colour.
 
     A name not in the table hashes to a look, so which other methods a study has cannot change it.
@@ -101,17 +101,17 @@ def look(label: str) -> Look:
     known = METHODS.get(method)
     if known is None:
         name = zlib.crc32(method.encode())
-        known = Look(OKABE_ITO[name % len(OKABE_ITO)], MARKERS[name % len(MARKERS)], "--")
+        known = LineStyle(OKABE_ITO[name % len(OKABE_ITO)], MARKERS[name % len(MARKERS)], "--")
     if not variant:
         return known
     seed = zlib.crc32(variant.encode())
-    return Look(known.colour, MARKERS[seed % len(MARKERS)], DASHES[seed % len(DASHES)])
+    return LineStyle(known.colour, MARKERS[seed % len(MARKERS)], DASHES[seed % len(DASHES)])
 
 
-def dealt(labels: Sequence[str]) -> dict[str, Look]:
+def distinct(labels: Sequence[str]) -> dict[str, LineStyle]:
     """A look for each label, in their order: all differ up to 24 labels."""
     return {
-        label: Look(OKABE_ITO[index % len(OKABE_ITO)], MARKERS[index % len(MARKERS)])
+        label: LineStyle(OKABE_ITO[index % len(OKABE_ITO)], MARKERS[index % len(MARKERS)])
         for index, label in enumerate(labels)
     }
 
@@ -163,9 +163,9 @@ def mark_minimum(axes: Axes, x: float, y: float, colour: Any) -> None:
     )  # fmt: skip
 
 
-def handle(label: str, text: str | None = None, mine: Look | None = None) -> Line2D:
+def handle(label: str, text: str | None = None, mine: LineStyle | None = None) -> Line2D:
     """The legend's entry for a method, under its label unless ``text`` says more."""
-    mine = mine or look(label)
+    mine = mine or line_style(label)
     return Line2D([], [], color=mine.colour, marker=mine.marker, ls=mine.line, label=text or label)
 
 

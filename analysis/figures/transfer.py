@@ -38,9 +38,9 @@ def optima(found: TransferResults) -> Figure:
         raise UserError("figure 'optima' needs a ladder of sweeps, and the study has none")
     figure, axes = style.panels(len(groups), 1)
     for axis, (name, group) in zip(axes[:, 0], groups.items(), strict=True):
-        looks = style.dealt([words.name(ladder) for ladder in group])
+        line_styles = style.distinct([words.name(ladder) for ladder in group])
         for place, ladder in enumerate(group):
-            draw_optima(axis, ladder, looks[words.name(ladder)], nudge(place, len(group)))
+            draw_optima(axis, ladder, line_styles[words.name(ladder)], nudge(place, len(group)))
         size_axis(axis, group)
         axis.set(xlabel=name, ylabel=BEST)
         axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7)
@@ -65,7 +65,7 @@ def nudge(place: int, count: int) -> float:
     return 0.05 * (place - (count - 1) / 2)
 
 
-def draw_optima(axis: Axes, ladder: LadderResult, mine: style.Look, aside: float) -> None:
+def draw_optima(axis: Axes, ladder: LadderResult, mine: style.LineStyle, aside: float) -> None:
     """Whiskers are intervals; an arrow says towards which side an optimum at the edge may lie."""
     x = np.log2([rung.size for rung in ladder.rungs]) + aside
     y = np.array([rung.best_log2_lr.value for rung in ladder.rungs])
@@ -109,12 +109,12 @@ def tolerance(found: TransferResults) -> Figure:
     ]
     if not measured:
         raise UserError("figure 'tolerance' needs two sizes with a regret, and the study has none")
-    looks = style.dealt(list(dict.fromkeys(name for name, _, _ in measured)))
+    line_styles = style.distinct(list(dict.fromkeys(name for name, _, _ in measured)))
     figure, axes = style.panels(1, 1)
     axis = axes[0][0]
     axis.plot(*zip(*STEP_LAW.items(), strict=True), color=style.GREY, lw=5, alpha=0.35,
               label="_step law")  # fmt: skip
-    for name, mine in looks.items():
+    for name, mine in line_styles.items():
         x, y = zip(*[(s, r) for label, s, r in measured if label == name], strict=True)
         axis.plot(x, y, mine.marker, color=mine.colour, label="_pairs", alpha=0.8, clip_on=False)
     axis.set_yscale("symlog", linthresh=0.1)
@@ -127,7 +127,7 @@ def tolerance(found: TransferResults) -> Figure:
     band = Line2D([], [], color=style.GREY, lw=5, alpha=0.35, label="public sweeps (step law)")
     handles = [
         Line2D([], [], color=mine.colour, marker=mine.marker, ls="none", label=style.plain(name))
-        for name, mine in looks.items()
+        for name, mine in line_styles.items()
     ]
     style.legend_below(figure, [band, *handles])
     return figure

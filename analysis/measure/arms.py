@@ -63,11 +63,11 @@ def _labels(targets: pd.DataFrame, shapes: dict[str, str] | None) -> list[str]:
     details = [_details(run, shapes) for run in targets.to_dict("records")]
     groups = list(zip(targets["target"], targets["method"], strict=True))
     labels = []
-    for own, group in zip(details, groups, strict=True):
+    for selected, group in zip(details, groups, strict=True):
         rivals = [other for other, its in zip(details, groups, strict=True) if its == group]
         shown = [
             f"{name}={value}"
-            for name, value in sorted(own.items())
+            for name, value in sorted(selected.items())
             if any(other.get(name) != value for other in rivals)
         ]
         labels.append(f"{group[1]}({', '.join(shown)})" if shown else group[1])

@@ -78,8 +78,10 @@ def speedup(store: Store, baseline: str, method: str, accounting: Accounting) ->
     that seeds leave open is 0 below, and infinite above.
     """
     rows = [arm(store.runs, name) for name in (baseline, method)]
-    curves = curves_by_run(store.curves, {run_id for own in rows for run_id in own["run_id"]})
-    arms = [arm_of(own, curves) for own in rows]
+    curves = curves_by_run(
+        store.curves, {run_id for selected in rows for run_id in selected["run_id"]}
+    )
+    arms = [arm_of(selected, curves) for selected in rows]
     found = compare(arms[0], arms[1], baseline_final)
     for saving in found:
         if saving.accounting != accounting:

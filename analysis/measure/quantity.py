@@ -224,7 +224,7 @@ def _recorded(runs: pd.DataFrame, column: str) -> BySeed:
     return dict(zip(runs["seed"].astype(int), runs[column].astype(float), strict=True))
 
 
-def paid(arm: str) -> Quantity:
+def total_flops(arm: str) -> Quantity:
     """The FLOPs of an arm's runs, those of their sources added."""
     return PerSeed(lambda store: _paid(measured.arm(store.runs, arm)))
 
@@ -327,9 +327,9 @@ def chosen(choose: Callable[[Store], Quantity]) -> Quantity:
     return Chosen(choose)
 
 
-def function(own: Callable[[Store], Interval]) -> Quantity:
+def function(selected: Callable[[Store], Interval]) -> Quantity:
     """A function that finds an interval itself, as a quantity that can be compared alone."""
-    return Function(own)
+    return Function(selected)
 
 
 def speedup(baseline: str, method: str, accounting: Accounting) -> Quantity:

@@ -95,10 +95,10 @@ def _trained_steps(spec: str, source_spec: str) -> int:
 def _logged(curves: pd.DataFrame, run_ids: set[str]) -> dict[str, pd.Series]:
     """Validation losses by step, ascending, of the runs named: one pass over a table of millions
     of rows, in place of one for every run."""
-    own = curves.loc[curves["run_id"].isin(run_ids) & curves["val_loss"].notna()]
+    selected = curves.loc[curves["run_id"].isin(run_ids) & curves["val_loss"].notna()]
     return {
         str(run_id): rows.set_index("step")["val_loss"].sort_index()
-        for run_id, rows in own.groupby("run_id", sort=False)
+        for run_id, rows in selected.groupby("run_id", sort=False)
     }
 
 
@@ -109,19 +109,25 @@ def _loss_at(logged: pd.Series | None, step: int) -> float:
 
 
 def _recovery(rows: pd.DataFrame) -> Recovery:
-    seeds = {int(str(seed)): own.sort_values("step") for seed, own in rows.groupby("seed")}
-    above = {seed: (own["val_loss"] - own["source_loss"]) for seed, own in seeds.items()}
+    seeds = {
+        int(str(seed)): selected.sort_values("step") for seed, selected in rows.groupby("seed")
+    }
+    above = {
+        seed: (selected["val_loss"] - selected["source_loss"]) for seed, selected in seeds.items()
+    }
     tokens = {
-        seed: tokens_until_back(own["tokens"].to_numpy(float), above[seed].to_numpy(float))
-        for seed, own in seeds.items()
+        seed: tokens_until_back(selected["tokens"].to_numpy(float), above[seed].to_numpy(float))
+        for seed, selected in seeds.items()
     }
     back = {seed: found for seed, found in tokens.items() if found is not None}
     first = rows.iloc[0]
     return Recovery(
         **{name: str(first[name]) for name in ("target", "label", "method", "source")},
-        source_loss=mean_interval({s: own["source_loss"].iloc[0] for s, own in seeds.items()}),
-        spike=mean_interval({seed: own.iloc[0] for seed, own in above.items()}),
-        peak=mean_interval({seed: own.max() for seed, own in above.items()}),
+        source_loss=mean_interval(
+            {s: selected["source_loss"].iloc[0] for s, selected in seeds.items()}
+        ),
+        spike=mean_interval({seed: selected.iloc[0] for seed, selected in above.items()}),
+        peak=mean_interval({seed: selected.max() for seed, selected in above.items()}),
         tokens=mean_interval(back) if len(back) == len(seeds) else None,
         back=len(back),
         seeds=len(seeds),

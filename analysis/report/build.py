@@ -7,6 +7,7 @@ mailed, printed and opened without a network. Everything that came from a file i
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,25 +73,32 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure as the page shows it: ``svg`` inline, or the ``reason`` why there is none."""
+
+    name: str
+    title: str
+    caption: str
+    section: str
+    svg: Markup | None = None
+    reason: str | None = None
+
+
 def draw_figures(
     entries: Mapping[str, figures.Entry], summary: Summary, store: Store, folder: Path
-) -> list[dict[str, Any]]:
+) -> list[DrawnFigure]:
     """Save every figure that the study has the rows for; the others give the reason instead."""
     drawn = []
     for name, entry in entries.items():
-        shown: dict[str, Any] = {
-            "name": name,
-            "title": entry.title,
-            "caption": entry.caption,
-            "section": entry.section,
-        }
+        shown = DrawnFigure(name, entry.title, entry.caption, entry.section)
         try:
             svg = style.save(figures.draw(name, summary, store), folder, name)
-            drawn.append(shown | {"svg": inline(svg, name, entry.title), "reason": None})
+            drawn.append(replace(shown, svg=inline(svg, name, entry.title)))
         except UserError as reason:
             for stale in (folder / f"{name}.svg", folder / f"{name}.png"):
                 stale.unlink(missing_ok=True)
-            drawn.append(shown | {"svg": None, "reason": str(reason)})
+            drawn.append(replace(shown, reason=str(reason)))
     return drawn
 
 
@@ -107,11 +115,11 @@ def inline(svg: bytes, name: str, title: str) -> Markup:
 
 
 def scaling(
-    found: ScalingLaws, drawn: Iterable[dict[str, Any]], listed: Iterable[tables.Table]
+    found: ScalingLaws, drawn: Iterable[DrawnFigure], listed: Iterable[tables.Table]
 ) -> dict[str, Any]:
     """What the page says on scaling laws; a reason that several figures share is said once."""
-    shown = [figure for figure in drawn if figure["section"] == figures.LAWS]
-    reasons = (figure["reason"] for figure in shown if figure["reason"])
+    shown = [figure for figure in drawn if figure.section == figures.LAWS]
+    reasons = (figure.reason for figure in shown if figure.reason)
     return {
         "sentences": laws.sentences(found),
         "figures": shown,
@@ -121,17 +129,17 @@ def scaling(
 
 
 def moving(
-    found: TransferResults, drawn: Iterable[dict[str, Any]], listed: Iterable[tables.Table]
+    found: TransferResults, drawn: Iterable[DrawnFigure], listed: Iterable[tables.Table]
 ) -> dict[str, Any]:
     """What the page says on transfer; figures of axes that the study has no ladder along are left
     out, and where it has none at all, ``nothing`` says why."""
-    own = [figure for figure in drawn if figure["section"] == figures.TRANSFER]
+    selected = [figure for figure in drawn if figure.section == figures.TRANSFER]
     return {
         "sentences": list(transfer.sentences(found)),
         "nothing": "" if found.ladders else transfer.nothing(found),
         "rule": found.rule,
         "intervals": found.intervals,
-        "figures": [figure for figure in own if figure["svg"]],
+        "figures": [figure for figure in selected if figure.svg],
         "tables": tables.nonempty(listed),
     }
 
@@ -139,7 +147,7 @@ def moving(
 def render(
     summary: Summary,
     store: Store,
-    drawn: list[dict[str, Any]],
+    drawn: list[DrawnFigure],
     parts: dict[str, Any],
 ) -> str:
     return template("template.html.j2").render(
@@ -151,7 +159,7 @@ def render(
         intervals=words.intervals(summary),
         missing=words.missing(summary, store.runs),
         warnings=words.warnings(summary, store.runs),
-        figures=[figure for figure in drawn if figure["section"] == "study"],
+        figures=[figure for figure in drawn if figure.section == "study"],
         **parts,
         runs=tables.runs(store.runs),
         circumstances=circumstances(store.runs),

@@ -3,9 +3,8 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -62,15 +61,14 @@ def build(
     return page
 
 
-def _show(figure: Drawn, store: Store, folder: Path) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "name": figure.name, "title": f"{figure.name}. {figure.title}", "caption": figure.caption,
-    }  # fmt: skip
+def _show(figure: Drawn, store: Store, folder: Path) -> page_of.DrawnFigure:
+    title = f"{figure.name}. {figure.title}"
+    shown = page_of.DrawnFigure(figure.name, title, figure.caption, section="paper")
     try:
         svg = style.save(style.drawn(lambda: figure.draw(store)), folder, figure.name)
     except UserError as reason:
-        return shown | {"svg": None, "reason": str(reason)}
-    return shown | {"svg": page_of.inline(svg, figure.name, figure.title), "reason": None}
+        return replace(shown, reason=str(reason))
+    return replace(shown, svg=page_of.inline(svg, figure.name, figure.title))
 
 
 def counts(verdicts: Sequence[str]) -> dict[str, int]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         Timing,
         WeighedEvidence,
     )
-    from mugrow.analysis.advice.experiment import Experiment
+    from mugrow.analysis.advice.experiment import SettlingExperiment
     from mugrow.analysis.stats import Interval
 
 
@@ -119,7 +119,7 @@ def _scratch(law: "ScratchLaw") -> str:
     )
 
 
-def _experiment(one: "Experiment") -> str:
+def _experiment(one: "SettlingExperiment") -> str:
     return (
         f"To settle it: targets of {', '.join(map(_amount, one.target_params))} parameters "
         f"at {', '.join(f'{ratio:.3g}' for ratio in one.tokens_per_param)} tokens a "

@@ -31,7 +31,7 @@ class Ends(TypedDict):
     hi: float | None
 
 
-class Final(TypedDict):
+class FinalJson(TypedDict):
     """What is read here of an arm's final loss in ``summary.json``."""
 
     minus_scratch: Ends | None
@@ -64,8 +64,8 @@ class Kepts(TypedDict):
     ladders: list[Kept]
 
 
-class Summary(TypedDict):
-    finals: list[Final]
+class SummaryJson(TypedDict):
+    finals: list[FinalJson]
     savings: list[Saved]
     transfer: Kepts
 
@@ -140,7 +140,7 @@ def of_paper(folder: Path, page: str, picture: str | None) -> Card:
 
 def of_study(folder: Path, page: str, picture: str | None) -> Card:
     """Its claims are the verdicts on its ladders; of grown models, how many end lower and pay."""
-    summary: Summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary: SummaryJson = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     study: dict[str, object] = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     ladders = summary["transfer"]["ladders"]
     claims = tuple((_kept(one), one["verdict"]["word"]) for one in ladders)
@@ -155,7 +155,7 @@ def _kept(one: Kept) -> str:
     return f"the learning rate along {one['axis']}, {of}{grown}"
 
 
-def _growth(summary: Summary) -> Iterator[str]:
+def _growth(summary: SummaryJson) -> Iterator[str]:
     differences = [row["minus_scratch"] for row in summary["finals"] if row["minus_scratch"]]
     if not differences:
         return

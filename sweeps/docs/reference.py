@@ -52,8 +52,8 @@ def navigation(names: Iterable[str]) -> list[dict[str, object]]:
     names = list(names)
     menu: list[dict[str, object]] = [{"mugrow": "reference/mugrow.md"}]
     for part in PARTS:
-        own = [name for name in names if name.split(".")[0] == part]
-        menu.append({part: [{name.removesuffix(".md"): f"reference/{name}"} for name in own]})
+        selected = [name for name in names if name.split(".")[0] == part]
+        menu.append({part: [{name.removesuffix(".md"): f"reference/{name}"} for name in selected]})
     return menu
 
 

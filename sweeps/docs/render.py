@@ -22,7 +22,7 @@ TABLES = ("*.parquet", "*.json")
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CommittedEvidence:
     """A committed study or paper, and the folder of its tables."""
 
     kind: Literal["study", "paper"]
@@ -43,7 +43,7 @@ class Rendered:
     """What became of it: the folder with its page in ``report/index.html``, or a line that says
     why there is none."""
 
-    evidence: Evidence
+    evidence: CommittedEvidence
     folder: Path
     error: str | None
     seconds: float
@@ -53,11 +53,14 @@ class Rendered:
         return self.folder / "report" / "index.html"
 
 
-def committed(reference: Path, only: Sequence[str] = ()) -> list[Evidence]:
+def committed(reference: Path, only: Sequence[str] = ()) -> list[CommittedEvidence]:
     """The studies and papers in ``reference``, or those of them named. Raises ``UserError``."""
-    found = [Evidence("study", path.parent) for path in sorted(reference.glob("*/study.json"))]
+    found = [
+        CommittedEvidence("study", path.parent) for path in sorted(reference.glob("*/study.json"))
+    ]
     found += [
-        Evidence("paper", path.parent) for path in sorted(reference.glob("papers/*/study.json"))
+        CommittedEvidence("paper", path.parent)
+        for path in sorted(reference.glob("papers/*/study.json"))
     ]
     if not found:
         raise UserError(f"no study.json below {reference}: run it at the root of a checkout")
@@ -67,7 +70,7 @@ def committed(reference: Path, only: Sequence[str] = ()) -> list[Evidence]:
     return [one for one in found if not only or one.name in only]
 
 
-def render(evidence: Evidence, out: Path) -> Rendered:
+def render(evidence: CommittedEvidence, out: Path) -> Rendered:
     """Copy the tables to ``out/NAME`` and write the report beside them. What goes wrong is told
     in the result, never raised."""
     folder, began = out / evidence.name, time.monotonic()
@@ -101,7 +104,9 @@ def _paper(folder: Path) -> None:
             raise UserError(f"figure {name} is not drawn")
 
 
-def render_all(evidence: Sequence[Evidence], out: Path, workers: int) -> Iterator[Rendered]:
+def render_all(
+    evidence: Sequence[CommittedEvidence], out: Path, workers: int
+) -> Iterator[Rendered]:
     """Each as it is done, the longest begun first, in ``workers`` processes."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core a process, which inherits it
     ordered = sorted(evidence, key=lambda one: one.bytes, reverse=True)

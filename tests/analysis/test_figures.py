@@ -257,13 +257,13 @@ def test_drawing_leaves_the_global_settings_alone(summary: Summary, store: Store
 
 @given(st.text(min_size=1, max_size=20))
 def test_a_method_keeps_its_look_and_never_borrows_a_known_one(name: str) -> None:
-    assert style.look(name) == style.look(name)
+    assert style.line_style(name) == style.line_style(name)
     if name.partition("(")[0] not in style.METHODS:
-        assert style.look(name) not in style.METHODS.values()
+        assert style.line_style(name) not in style.METHODS.values()
 
 
 def test_a_variant_keeps_the_colour_of_its_method() -> None:
-    plain, variant = style.look("szp"), style.look("szp(shrink=0.2)")
+    plain, variant = style.line_style("szp"), style.line_style("szp(shrink=0.2)")
     assert variant.colour == plain.colour
     assert variant != plain
 

@@ -142,7 +142,7 @@ def test_a_panel_holds_both_accountings_and_scratch(many: tuple[Store, Summary])
         final = next(final for final in summary.finals if final.label == label)
         solid, dashed = lines(axes, "_target")[0], lines(axes, "_source")[0]
         assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
-        assert to_hex(solid.get_color()) == style.look(label).colour.lower()
+        assert to_hex(solid.get_color()) == style.line_style(label).colour.lower()
         shift = np.subtract(dashed.get_xdata(), solid.get_xdata())
         np.testing.assert_allclose(shift, final.flops_source)
         assert solid.get_ydata()[-1] == pytest.approx(final.loss.value)
@@ -293,5 +293,5 @@ def test_the_answer_counts_many_methods_and_sorts_them(many: tuple[Store, Summar
 
 
 def test_no_two_methods_share_their_look() -> None:
-    looks = [(look.colour, look.marker) for look in style.METHODS.values()]
-    assert len(set(looks)) == len(looks)
+    line_styles = [(line_style.colour, line_style.marker) for line_style in style.METHODS.values()]
+    assert len(set(line_styles)) == len(line_styles)

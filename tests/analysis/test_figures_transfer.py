@@ -143,12 +143,12 @@ def test_tolerance_has_a_point_for_every_pair_and_the_public_band(found):
 
 def test_ladders_of_one_figure_do_not_share_a_look(found):
     axes = drawn("optima", found).axes[0]
-    looks = {
+    line_styles = {
         (to_hex(line.get_color()), line.get_marker())
         for line in axes.get_lines()
         if not str(line.get_label()).startswith("_")
     }
-    assert len(looks) == 3
+    assert len(line_styles) == 3
 
 
 def test_contours_join_equal_losses_of_a_grid():

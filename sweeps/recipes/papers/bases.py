@@ -56,10 +56,10 @@ def published(
     ``model`` gives way to that text's; ``fields`` are others of ``RunSpec``."""
 
     def run(data: DataSpec, vocabulary: int) -> RunSpec:
-        own = replace(model, vocab_size=vocabulary)
-        usual: dict[str, Any] = {"base": own, "hyper": HyperSpec(lr=lr, init_std=init_std)}
+        selected = replace(model, vocab_size=vocabulary)
+        usual: dict[str, Any] = {"base": selected, "hyper": HyperSpec(lr=lr, init_std=init_std)}
         return RunSpec(
-            model=own, parametrization=parametrization, schedule=schedule, data=data, seed=0,
+            model=selected, parametrization=parametrization, schedule=schedule, data=data, seed=0,
             data_seed=0, batch_sequences=batch_sequences, steps=steps, log_every=log_every,
             **(usual | fields),
         )  # fmt: skip

@@ -21,11 +21,11 @@ from mugrow.analysis.measure.quantity import (
     logged_at,
     lowest,
     mean,
-    paid,
     percent,
     quantity,
     rank_correlation,
     slope,
+    total_flops,
 )
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
@@ -83,7 +83,7 @@ def test_values_are_of_means_over_those_seeds():
     assert value(abs(-final(C))) == pytest.approx(3)
     assert value(12 / final(C)) == pytest.approx(4)
     assert value(log2(final(C) + 5)) == pytest.approx(3)
-    assert value(paid(A)) == 10
+    assert value(total_flops(A)) == 10
 
 
 def test_each_is_a_mean_of_ratios():

@@ -48,8 +48,8 @@ def test_all_grown_arms_cost_what_scratch_does_with_their_source(scale):
     for spec in grown.values():
         source = specs[spec.start.source_run_id]
         learned = dict(spec.start.params)["steps"] if spec.start.method == "ligo" else 0
-        paid = cost(spec) + cost(source) + learned * step
-        assert budget - step < paid <= budget
+        total_flops = cost(spec) + cost(source) + learned * step
+        assert budget - step < total_flops <= budget
         assert (spec.seed, spec.data_seed, source.data_seed) == (0, 0, 1_000_000)
         assert spec.model == arms[SCRATCH].model
 
@@ -85,10 +85,10 @@ def planted(speedups, noise=0.0):
     """
     names = [*OPERATORS, *(f"{STACK}, d = {d:g}" for d in SOURCES["cpu"])]
     names += [f"{STACK}, g = {g}" for g in gstack.FACTORS]
-    paid = dict.fromkeys(names, 1.0) | {SCRATCH: 1.0}
-    paid |= {f"{SCRATCH} at {b:g} times the compute": b for b in BUDGETS}
+    total_flops = dict.fromkeys(names, 1.0) | {SCRATCH: 1.0}
+    total_flops |= {f"{SCRATCH} at {b:g} times the compute": b for b in BUDGETS}
     draw, rows = np.random.default_rng(0), []
-    for name, flops in paid.items():
+    for name, flops in total_flops.items():
         for seed in range(5):
             loss = 2.0 - 0.2 * math.log2(flops * speedups.get(name, 1.0)) + 0.03 * seed
             source = 0.25 if name in names else 0.0

@@ -15,9 +15,9 @@ from mugrow.analysis.measure.quantity import (
     logged_at,
     lowest,
     mean,
-    paid,
     percent,
     quantity,
+    total_flops,
 )  # fmt: skip
 from mugrow.bench.arm import ArmName
 
@@ -87,14 +87,14 @@ def closed(arm: ArmName, *horizons: float) -> Quantity:
 
 def cosines_cost(horizons: Sequence[float]) -> Quantity:
     """FLOPs of a cosine to each of these, at the base rate."""
-    return sum((paid(to(steps, COSINE)) for steps in horizons), quantity(0.0))
+    return sum((total_flops(to(steps, COSINE)) for steps in horizons), quantity(0.0))
 
 
 def branches_cost(horizons: Sequence[float]) -> Quantity:
     """FLOPs of a branch to each, ascending, and of the trunk once, with the last of them."""
     *others, longest = horizons
-    branches = (paid(to(steps, COOLED)) - paid(trunk_of(steps)) for steps in others)
-    return sum(branches, paid(to(longest, COOLED)))
+    branches = (total_flops(to(steps, COOLED)) - total_flops(trunk_of(steps)) for steps in others)
+    return sum(branches, total_flops(to(longest, COOLED)))
 
 
 def cost_ratio(horizons: Sequence[float]) -> Quantity:

@@ -14,7 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from mugrow.analysis.measure.claims import Claim, claim, untestable
-from mugrow.analysis.measure.quantity import Quantity, at_scale, combined, final, lowest, paid
+from mugrow.analysis.measure.quantity import (
+    Quantity,
+    at_scale,
+    combined,
+    final,
+    lowest,
+    total_flops,
+)
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 
@@ -53,7 +60,9 @@ def speedup_percent(arm: ArmName) -> Quantity:
         log_flops = np.interp(loss, falling, np.log(flops)[::-1])
         return 100 * float(np.exp(log_flops) / cost - 1)
 
-    return combined(read_off, final(arm), paid(arm), *map(paid, LADDER), *map(final, LADDER))
+    return combined(
+        read_off, final(arm), total_flops(arm), *map(total_flops, LADDER), *map(final, LADDER)
+    )
 
 
 def by_speedup(name: str, percent: float, loss: float) -> Claim[Store]:

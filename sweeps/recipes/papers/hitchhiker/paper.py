@@ -121,9 +121,9 @@ def family_panel(axis: Axes, store: Store) -> None:
 
 
 def errors_panel(axis: Axes, store: Store) -> None:
-    looks = dict.fromkeys(law.RULES, style.Look(style.OKABE_ITO[0], "o"))
+    line_styles = dict.fromkeys(law.RULES, style.LineStyle(style.OKABE_ITO[0], "o"))
     found = [error(rule)(store) for rule in law.RULES]
-    arms.dots(axis, list(law.RULES), found, looks)
+    arms.dots(axis, list(law.RULES), found, line_styles)
     axis.set_xlabel("ARE of the largest model’s loss (%)")
     axis.axvline(4, color=style.GREY, ls="--", lw=0.9)
 

@@ -44,15 +44,15 @@ DEEPER = 4  # the reference's depth over the run's
 SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(1)}
 FEWER = {"cpu": range(3), "gpu": range(5), "paper": range(1)}  # where arms are many
 METHOD = "inheritune"
-LOOKS: Mapping[str, style.Look] = {
-    FULL: style.look("scratch"),
-    OLD: style.Look(style.GREY, "s"),
-    TWICE: style.Look(style.GREY, "D", "--"),
-    NEW: style.look(METHOD),
-    claims.STACKED: style.look("stack"),
-    claims.HYBRID: style.Look(style.OKABE_ITO[4], "v"),
-    claims.NARROW: style.Look(style.OKABE_ITO[0], "<"),
-    **{one: style.Look(style.OKABE_ITO[5], style.MARKERS[place])
+LINE_STYLES: Mapping[str, style.LineStyle] = {
+    FULL: style.line_style("scratch"),
+    OLD: style.LineStyle(style.GREY, "s"),
+    TWICE: style.LineStyle(style.GREY, "D", "--"),
+    NEW: style.line_style(METHOD),
+    claims.STACKED: style.line_style("stack"),
+    claims.HYBRID: style.LineStyle(style.OKABE_ITO[4], "v"),
+    claims.NARROW: style.LineStyle(style.OKABE_ITO[0], "<"),
+    **{one: style.LineStyle(style.OKABE_ITO[5], style.MARKERS[place])
        for place, one in enumerate(PARTS.values())},
 }  # fmt: skip
 OPENWEBTEXT = Text("hf:Skylion007/openwebtext", "hf:gpt2", 2**20, vocab_size=50257)
@@ -136,26 +136,33 @@ def observed(setting: Setting) -> Iterator[Judged]:
 def differences(baseline: str, names: Sequence[str]) -> Callable[[Store], Figure]:
     quantities: arms.Quantities = {name: final(name) - final(baseline) for name in names}
     xlabel = f"final loss − that of the arm “{baseline}” (nats)"
-    return arms.row(arms.DotPanel(quantities, xlabel, LOOKS, zero=True))
+    return arms.row(arms.DotPanel(quantities, xlabel, LINE_STYLES, zero=True))
 
 
 def band(
-    axis: Axes, values: Mapping[int, Sequence[float]], look: style.Look, text: str | None
+    axis: Axes, values: Mapping[int, Sequence[float]], line_style: style.LineStyle, text: str | None
 ) -> None:
     """Means at each x, and the band of seeds."""
     low, mean, high = ([float(end(one)) for one in values.values()] for end in (min, np.mean, max))
-    axis.fill_between(list(values), low, high, color=look.colour, alpha=0.2, lw=0)
-    axis.plot(list(values), mean, look.line, marker=look.marker, color=look.colour, label=text)
+    axis.fill_between(list(values), low, high, color=line_style.colour, alpha=0.2, lw=0)
+    axis.plot(
+        list(values),
+        mean,
+        line_style.line,
+        marker=line_style.marker,
+        color=line_style.colour,
+        label=text,
+    )
 
 
 def draw_depths(axis: Axes, store: Store) -> None:
-    for names, look, text in (
-        (claims.FROM_SCRATCH, LOOKS[OLD], "from scratch"),
-        (INHERITED, LOOKS[NEW], "inherited"),
+    for names, line_style, text in (
+        (claims.FROM_SCRATCH, LINE_STYLES[OLD], "from scratch"),
+        (INHERITED, LINE_STYLES[NEW], "inherited"),
     ):
         depths = {int(arm(store.runs, one)["depth"].iloc[0]): one for one in names.values()}
         losses = {n: list(finals(store.runs, depths[n]).values()) for n in sorted(depths)}
-        band(axis, losses, look, text)
+        band(axis, losses, line_style, text)
     full = final(FULL)(store).value
     axis.axhline(full, color=style.GREY, ls="--", lw=1, label="the full model")
     axis.set_xticks(sorted(set(store.runs["depth"])))
@@ -169,7 +176,7 @@ def attention(observed: str, title: str) -> arms.AnyPanel:
         band(
             axis,
             {1 + place: list(table[block]) for place, block in enumerate(table)},
-            LOOKS[FULL],
+            LINE_STYLES[FULL],
             None,
         )
         axis.set(xlabel="block", ylabel=title)
@@ -179,9 +186,9 @@ def attention(observed: str, title: str) -> arms.AnyPanel:
 
 MAIN = (FULL, OLD, TWICE, NEW)
 draw_main = arms.row(
-    arms.CurvePanel(MAIN, LOOKS, legend=False),
-    arms.CurvePanel(MAIN, LOOKS, "flops", charge_source=True, legend=False),
-    share_y=True, below={name: LOOKS[name] for name in MAIN},
+    arms.CurvePanel(MAIN, LINE_STYLES, legend=False),
+    arms.CurvePanel(MAIN, LINE_STYLES, "flops", charge_source=True, legend=False),
+    share_y=True, below={name: LINE_STYLES[name] for name in MAIN},
 )  # fmt: skip
 draw_attention = arms.row(
     attention("rank", "rank of attention (share of the context)"),

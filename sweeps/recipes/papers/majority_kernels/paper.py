@@ -63,12 +63,12 @@ MIXED = {kernels: ArmName(f"K = {kernels}", method="majority_kernels", kernels=k
 WIDE = {times: ArmName(f"{times:g}× width at equal compute", method="scratch", width=times)
         for times in (1.5, 2)}  # fmt: skip
 STEPS_ARMS, COST_ARMS = (SCRATCH, *MIXED.values()), (SCRATCH, *MIXED.values(), *WIDE.values())
-LOOKS: arms.Looks = {
-    SCRATCH: style.look(SCRATCH),
-    MIXED[2]: style.Look(style.OKABE_ITO[4], "8"),
-    MIXED[3]: style.Look(style.OKABE_ITO[1], "^"),
-    WIDE[1.5]: style.Look(style.OKABE_ITO[0], "s"),
-    WIDE[2]: style.Look(style.OKABE_ITO[2], "D"),
+LINE_STYLES: arms.LineStyles = {
+    SCRATCH: style.line_style(SCRATCH),
+    MIXED[2]: style.LineStyle(style.OKABE_ITO[4], "8"),
+    MIXED[3]: style.LineStyle(style.OKABE_ITO[1], "^"),
+    WIDE[1.5]: style.LineStyle(style.OKABE_ITO[0], "s"),
+    WIDE[2]: style.LineStyle(style.OKABE_ITO[2], "D"),
 }
 C4 = Text("hf:allenai/c4:en", "hf:gpt2", val_tokens=2**20, vocab_size=50_257)
 
@@ -145,7 +145,7 @@ def draw_rates(axis: Axes, store: Store, compared: Sequence[ArmName]) -> None:
     """Ends at every rate; an arrow says where the best is at the edge."""
     for arm in compared:
         places = {bases.LOG2_LR + away: at(arm, away) for away in LOG2_RATES}
-        panel = arms.SweepPanel(places, "log₂ learning rate", LOOKS[arm], arm, log=False)
+        panel = arms.SweepPanel(places, "log₂ learning rate", LINE_STYLES[arm], arm, log=False)
         panel.draw(axis, store)
         losses = {place: final(name) for place, name in places.items()}
         best, ends = best_at(losses)(store).value, (min(places), max(places))
@@ -163,7 +163,7 @@ def figure(
 ) -> PaperFigure:
     """Curves at the run's rate, and ends at every rate."""
     rates = arms.AnyPanel(partial(draw_rates, compared=compared))
-    below: arms.Looks = {arm: LOOKS[arm] for arm in compared}
+    below: arms.LineStyles = {arm: LINE_STYLES[arm] for arm in compared}
     draw = arms.row(panel, rates, below=below, columns=3)
     runs = each_seed(SEEDS, partial(nodes, compared=compared))
     return PaperFigure(title, caption, runs, draw, claims)
@@ -185,7 +185,7 @@ PAPER = Paper(
             "learning rate; right, the loss at the end for several, the lowest starred. All are of "
             "one shape when used.",
             STEPS_ARMS,
-            arms.CurvePanel(STEPS_ARMS, LOOKS, legend=False),
+            arms.CurvePanel(STEPS_ARMS, LINE_STYLES, legend=False),
             *(
                 claim(
                     f"gains-{kernels}",
@@ -210,7 +210,7 @@ PAPER = Paper(
             "As K1, against FLOPs. The wider models have fewer steps, and a whole schedule over "
             "them; when used they cost more than the others.",
             COST_ARMS,
-            arms.CurvePanel(COST_ARMS, LOOKS, "flops", legend=False),
+            arms.CurvePanel(COST_ARMS, LINE_STYLES, "flops", legend=False),
             *(
                 claim(
                     f"as-good-as-{times:g}-width",

@@ -11,12 +11,12 @@ from mugrow.analysis.transfer.results import transfer_results
 from mugrow.sweeps.recipes.papers.mupscaling import claims
 from mugrow.sweeps.recipes.papers.mupscaling.claims import BARS, METHOD, cheaper
 
-LOOKS: arms.Looks = {
-    claims.BASE: style.Look(style.GREY, "s"),
-    claims.WIDE: style.look(SCRATCH),
-    claims.TUNED: style.look(METHOD),
+LINE_STYLES: arms.LineStyles = {
+    claims.BASE: style.LineStyle(style.GREY, "s"),
+    claims.WIDE: style.line_style(SCRATCH),
+    claims.TUNED: style.line_style(METHOD),
 }
-COLOUR = style.look(METHOD).colour
+COLOUR = style.line_style(METHOD).colour
 
 
 def draw_bowls(store: Store, method: str) -> Figure:
@@ -70,5 +70,5 @@ def draw_ours(axis: Axes, store: Store) -> None:
     axis.set(xlabel="width after upscaling", ylabel="times cheaper than the widest, a run")
 
 
-draw_curves = arms.row(arms.CurvePanel(claims.at_tuned, LOOKS), arms.AnyPanel(draw_gaps))
+draw_curves = arms.row(arms.CurvePanel(claims.at_tuned, LINE_STYLES), arms.AnyPanel(draw_gaps))
 draw_costs = arms.row(arms.AnyPanel(draw_bars), arms.AnyPanel(draw_ours), widths=(3, 2))

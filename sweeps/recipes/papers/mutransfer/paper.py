@@ -57,13 +57,13 @@ def by_width(store: Store, parametrization: str) -> dict[float, list[Quantity]]:
     table = factor_table(store.runs).assign(
         seed=store.runs["seed"].astype(int), loss=store.runs["final_val_loss"].astype(float)
     )
-    own = table[table["parametrization"] == parametrization]
-    narrowest = own[own["width"] == own["width"].min()]
+    selected = table[table["parametrization"] == parametrization]
+    narrowest = selected[selected["width"] == selected["width"].min()]
     best = float(narrowest.groupby("log2_lr")["loss"].mean().idxmin())
     found: dict[float, list[Quantity]] = {}
-    for rate in sorted(own["log2_lr"].unique()):
-        for width in sorted(own["width"].unique()):
-            rows = own[(own["log2_lr"] == rate) & (own["width"] == width)]
+    for rate in sorted(selected["log2_lr"].unique()):
+        for width in sorted(selected["width"].unique()):
+            rows = selected[(selected["log2_lr"] == rate) & (selected["width"] == width)]
             losses = dict(zip(rows["seed"], rows["loss"], strict=True))
             found.setdefault(float(rate) - best, []).append(by_seed(losses))
     return found

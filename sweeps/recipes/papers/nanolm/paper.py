@@ -145,15 +145,15 @@ def draw_law(axis: Axes, store: Store, parametrization: str) -> None:
 
 
 def draw_errors(axis: Axes, store: Store) -> None:
-    looks, found = {}, []
+    line_styles, found = {}, []
     held_out = HELD_OUT[store.study["scale"]]
     for (name, shown), colour in zip(NAMES.items(), style.OKABE_ITO, strict=False):
         for largest in range(len(held_out), 0, -1):
             size = recorded(of_width(name, held_out[-largest]), "params")(store).value
             found.append(error_percent(name, largest)(store))
             label = f"{shown}, {size / 1e6:.3g} M parameters: {found[-1].value:+.2f} %"
-            looks[label] = style.Look(colour, "o" if name == "mup" else "s")
-    arms.dots(axis, list(looks), found, looks)
+            line_styles[label] = style.LineStyle(colour, "o" if name == "mup" else "s")
+    arms.dots(axis, list(line_styles), found, line_styles)
     axis.axvline(0, color=style.GREY, lw=0.9)
     axis.set_xlabel("predicted loss over the real one, minus 1 (%)")
 

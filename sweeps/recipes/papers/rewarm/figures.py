@@ -15,12 +15,12 @@ from mugrow.sweeps.recipes.papers.rewarm.claims import CONSTANT, SCRATCH, consta
 from mugrow.sweeps.recipes.papers.shift import DIRECTIONS, LOW, Direction, rewarmed
 
 REWARMED = "re-warmed"
-LOOKS = style.dealt((REWARMED, CONSTANT, SCRATCH))
-SIDES = style.dealt(("downstream", "upstream"))
+LINE_STYLES = style.distinct((REWARMED, CONSTANT, SCRATCH))
+SIDES = style.distinct(("downstream", "upstream"))
 
 
 def draw_downstream(axis: Axes, store: Store, losses: Mapping[float, Quantity], label: str) -> None:
-    arms.line(axis, store, losses, replace(LOOKS[label], marker=""))
+    arms.line(axis, store, losses, replace(LINE_STYLES[label], marker=""))
 
 
 def level(axis: Axes, loss: float) -> None:
@@ -46,19 +46,21 @@ def draw_shift(store: Store) -> Figure:
         steps = max(losses[REWARMED])
         for label in (REWARMED, CONSTANT):
             kept = {steps * at: loss for at, loss in claims.upstream(names[label]).items()}
-            means = arms.line(right, store, kept, LOOKS[label])
+            means = arms.line(right, store, kept, LINE_STYLES[label])
         level(right, means.iloc[0])
         right.set(title=f"upstream: {way[0]}")
     for axis in axes[-1]:
         axis.set_xlabel("steps on the downstream text")
-    style.legend_below(figure, [style.handle(name, mine=look) for name, look in LOOKS.items()])
+    style.legend_below(
+        figure, [style.handle(name, mine=line_style) for name, line_style in LINE_STYLES.items()]
+    )
     return figure
 
 
 def length_panel(axis: Axes, store: Store, way: Direction) -> None:
-    for side, (name, look) in enumerate(SIDES.items()):
+    for side, (name, line_style) in enumerate(SIDES.items()):
         found = [claims.over_none(way, length, side)(store) for length in claims.LENGTHS]
-        arms.whiskers(axis, claims.LENGTHS, found, look, f"{name}: {way[1 - side]}")
+        arms.whiskers(axis, claims.LENGTHS, found, line_style, f"{name}: {way[1 - side]}")
     axis.axhspan(-claims.MARGIN, claims.MARGIN, color=style.FAINT, alpha=0.4, lw=0)
     axis.set(xlabel="warm-up (times that of pre-training)", title=f"{way[0]} to {way[1]}",
              ylabel="final loss against no warm-up (%)", xticks=claims.LENGTHS)  # fmt: skip

@@ -7,20 +7,20 @@ from mugrow.analysis.read.store import Store
 from mugrow.sweeps.recipes.papers.robustify.claims import HOME, SHARES, SHIFT, along
 from mugrow.sweeps.recipes.papers.shift import DIRECTIONS, Direction
 
-LOOKS = style.dealt((HOME, SHIFT))
+LINE_STYLES = style.distinct((HOME, SHIFT))
 
 
 def line_panel(axis: Axes, store: Store, way: Direction) -> None:
-    for (where, look), text in zip(LOOKS.items(), reversed(way), strict=True):
-        means = arms.line(axis, store, along(way, where), look, f"{where}: {text}")
-        axis.plot([0, 1], means.iloc[[0, -1]], color=look.colour, ls="--", lw=1)
+    for (where, line_style), text in zip(LINE_STYLES.items(), reversed(way), strict=True):
+        means = arms.line(axis, store, along(way, where), line_style, f"{where}: {text}")
+        axis.plot([0, 1], means.iloc[[0, -1]], color=line_style.colour, ls="--", lw=1)
     axis.set(xlabel="share of the adapted model", title=f"{way[0]} to {way[1]}", ylabel=arms.LOSS)
     axis.legend()
 
 
 def trade_panel(axis: Axes, store: Store, way: Direction) -> None:
     """One direction's mixtures, with the best mean of both texts."""
-    home, shift = (arms.table(store, along(way, where)).mean(axis=1) for where in LOOKS)
+    home, shift = (arms.table(store, along(way, where)).mean(axis=1) for where in LINE_STYLES)
     colour, best = style.OKABE_ITO[0], SHARES[int((home + shift).argmin())]
     axis.plot(shift, home, "-o", color=colour, ms=3.5)
     axis.plot(shift.iloc[[0, -1]], home.iloc[[0, -1]], color=style.GREY, ls="--", lw=1)

@@ -25,16 +25,16 @@ from mugrow.sweeps.recipes.papers.staged_training.claims import GROW_AT, SCRATCH
 
 SAVED = "compute saved (%), all stages counted"
 SLOPES_FROM = 0.1  # of the steps; before, warm-up is what a slope would show
-LOOKS = {"width": style.look("staged"), "depth": style.Look("#0072B2", "s"),
-         "both": style.Look("#D55E00", "^")}  # fmt: skip
+LINE_STYLES = {"width": style.line_style("staged"), "depth": style.LineStyle("#0072B2", "s"),
+         "both": style.LineStyle("#D55E00", "^")}  # fmt: skip
 
 
 def draw_losses(axis: Axes, way: Way, x: Literal["step", "flops"], *curves: Trace) -> None:
     """Of the small model, the large one from scratch and the grown one."""
     labels = ("small", "large, from scratch", "grown")
     for curve, label, dash in zip(curves, labels, (":", "-", "-"), strict=True):
-        look = style.look(SCRATCH) if curve is curves[1] else LOOKS[way.name]
-        arms.band(axis, curve.band(x), replace(look, line=dash), label=label)
+        line_style = style.line_style(SCRATCH) if curve is curves[1] else LINE_STYLES[way.name]
+        arms.band(axis, curve.band(x), replace(line_style, line=dash), label=label)
     scratch = curves[1]
     low, high = scratch.loss.min(), scratch.loss_at(scratch.step[-1] / 10)
     axis.set(ylabel=arms.LOSS, title=way.title, ylim=(low - 0.05 * (high - low), high))
@@ -67,14 +67,14 @@ def slope_panel(way: Way, axis: Axes, store: Store) -> None:
     if not len(slopes(scratch)[0]):
         raise UserError("the runs log too few points before the cool-down for a slope")
     skipped = scratch.flops_at(grown.loss[0]) - grown.flops[0]
-    for curve, label, look, dash in (
-        (trace(store, way.source()), "small", LOOKS[way.name], ":"),
-        (scratch, "large, from scratch", style.look(SCRATCH), "-"),
-        (replace(grown, flops=grown.flops + skipped), "grown", LOOKS[way.name], "-"),
+    for curve, label, line_style, dash in (
+        (trace(store, way.source()), "small", LINE_STYLES[way.name], ":"),
+        (scratch, "large, from scratch", style.line_style(SCRATCH), "-"),
+        (replace(grown, flops=grown.flops + skipped), "grown", LINE_STYLES[way.name], "-"),
     ):
         steps, flops, tau = slopes(curve)
         late = steps > SLOPES_FROM * last
-        axis.plot(flops[late], tau[late], dash, color=look.colour, label=label)
+        axis.plot(flops[late], tau[late], dash, color=line_style.colour, label=label)
     axis.axhline(way.threshold, color=style.GREY, ls="--", lw=0.9, label="grow here (paper)")
     axis.set(xscale="log", xlabel="compute (FLOPs, from equal loss)", title=way.title)
     axis.set_ylabel("slope τ of ln loss against ln FLOPs")
@@ -85,7 +85,7 @@ def slope_panel(way: Way, axis: Axes, store: Store) -> None:
 def timing_panel(against: Literal["steps", "slope"], axis: Axes, store: Store) -> None:
     """What is saved when growing after each of ``GROW_AT`` of the steps."""
     for way in WAYS:
-        look = LOOKS[way.name]
+        line_style = LINE_STYLES[way.name]
         found = [claims.saving(way.grown(at))(store) for at in GROW_AT]
         values = np.array([one.value for one in found])
         reach = np.nan_to_num([[one.value - one.lo, one.hi - one.value] for one in found]).T
@@ -93,14 +93,14 @@ def timing_panel(against: Literal["steps", "slope"], axis: Axes, store: Store) -
             x = list(GROW_AT)
             growth_factor = way.width**2 * way.depth  # of parameters
             law = optimal_growth_point(growth_factor, KaplanSteps(critical_batch=False)).saving
-            axis.axhline(100 * law, color=look.colour, ls=":", lw=0.9)
+            axis.axhline(100 * law, color=line_style.colour, ls=":", lw=0.9)
         else:
             x = [claims.slope(way, at)(store).value for at in GROW_AT]
-            axis.axvline(way.threshold, color=look.colour, ls="--", lw=0.9)
-        axis.errorbar(x, values, reach, color=look.colour, marker=look.marker, lw=1.3,
+            axis.axvline(way.threshold, color=line_style.colour, ls="--", lw=0.9)
+        axis.errorbar(x, values, reach, color=line_style.colour, marker=line_style.marker, lw=1.3,
                       elinewidth=0.8, label=way.title)  # fmt: skip
         best = int(np.argmax(values))
-        style.mark_minimum(axis, x[best], values[best], look.colour)
+        style.mark_minimum(axis, x[best], values[best], line_style.colour)
     axis.axhline(0, color=style.GREY, lw=0.8)
     axis.set(xlabel="small model’s slope τ when it is grown", ylabel=SAVED)
     if against == "steps":
@@ -110,10 +110,12 @@ def timing_panel(against: Literal["steps", "slope"], axis: Axes, store: Store) -
 
 def savings_of(*names: ArmName) -> Callable[[Store], Figure]:
     """A row for each arm."""
-    looks: arms.Looks = {
-        name: LOOKS[str(name.factors["way"])] for name in names if "way" in name.factors
+    line_styles: arms.LineStyles = {
+        name: LINE_STYLES[str(name.factors["way"])] for name in names if "way" in name.factors
     }
-    return arms.row(arms.DotPanel({n: claims.saving(n) for n in names}, SAVED, looks, zero=True))
+    return arms.row(
+        arms.DotPanel({n: claims.saving(n) for n in names}, SAVED, line_styles, zero=True)
+    )
 
 
 def by_way(panel: Callable[[Way, Axes, Store], None]) -> Callable[[Store], Figure]:

@@ -112,7 +112,7 @@ def given_up(arm: str, **compressed: float) -> Quantity:
 
 
 def draw_curves(names: Sequence[str]) -> Callable[[Store], Figure]:
-    against = partial(arms.CurvePanel, names, style.dealt(names))
+    against = partial(arms.CurvePanel, names, style.distinct(names))
     return arms.row(against("tokens"), against("flops", legend=False), share_y=True)
 
 
@@ -120,13 +120,20 @@ def draw_compressed(parameter: str, axis: Axes, store: Store) -> None:
     """Losses against bytes of each size, compressed more and more; as it is, a star."""
     asked = [AS_IT_IS, *(AS_IT_IS | {parameter: value} for value in COMPRESSED[parameter])]
     lowest = math.inf
-    for arm, look in style.dealt(WIDE).items():
+    for arm, line_style in style.distinct(WIDE).items():
         sizes = [evaluated(arm, "bytes", **params)(store).value for params in asked]
         rows = [quantity.evaluations(store, arm, "loss", params)["value"] for params in asked]
         low, mean, high = np.array([(one.min(), one.mean(), one.max()) for one in rows]).T
-        axis.fill_between(sizes, low, high, color=look.colour, alpha=0.2, lw=0)
-        axis.plot(sizes, mean, look.line, marker=look.marker, color=look.colour, label=arm)
-        axis.plot(sizes[0], mean[0], "*", ms=12, mfc=look.colour, mec="white")
+        axis.fill_between(sizes, low, high, color=line_style.colour, alpha=0.2, lw=0)
+        axis.plot(
+            sizes,
+            mean,
+            line_style.line,
+            marker=line_style.marker,
+            color=line_style.colour,
+            label=arm,
+        )
+        axis.plot(sizes[0], mean[0], "*", ms=12, mfc=line_style.colour, mec="white")
         lowest = min(lowest, low.min())
     axis.set(xscale="log", xlabel="bytes of the model", ylabel=arms.LOSS)
     axis.set_ylim(lowest - 0.03, lowest + 0.8)

@@ -15,15 +15,15 @@ from mugrow.bench.spec import Scalar
 from mugrow.sweeps.recipes.papers.warmstarting import claims
 from mugrow.sweeps.recipes.papers.warmstarting.claims import ABLATED, PAIRS, scratch, warm
 
-LOOKS: arms.Looks = {
-    **{scratch(times): style.look("scratch") for _, times in PAIRS},
-    **{warm(pair): style.look("szp") for pair in PAIRS},
-    warm((0.5, 2)): style.Look(style.OKABE_ITO[1], "D"),
+LINE_STYLES: arms.LineStyles = {
+    **{scratch(times): style.line_style("scratch") for _, times in PAIRS},
+    **{warm(pair): style.line_style("szp") for pair in PAIRS},
+    warm((0.5, 2)): style.LineStyle(style.OKABE_ITO[1], "D"),
 }
 BASE = scratch(ABLATED[1])
 SHADES = style.shades([(place, 0) for place in range(len(claims.SHRINKS))])
 SHRUNK = {
-    claims.shrunk(shrink): (shrink, style.Look(SHADES[place, 0], style.MARKERS[place]))
+    claims.shrunk(shrink): (shrink, style.LineStyle(SHADES[place, 0], style.MARKERS[place]))
     for place, shrink in enumerate(claims.SHRINKS)
 }
 
@@ -47,29 +47,38 @@ def draw_pairs(store: Store) -> Figure:
     figure, axes = style.panels(len(targets), 2, sharey="row")
     for row, times in zip(axes, targets, strict=True):
         names = [scratch(times), *(warm(pair) for pair in PAIRS if pair[1] == times)]
-        arms.CurvePanel(names, LOOKS).draw(row[0], store)
-        arms.CurvePanel(names, LOOKS, "flops", True, legend=False).draw(row[1], store)
+        arms.CurvePanel(names, LINE_STYLES).draw(row[0], store)
+        arms.CurvePanel(names, LINE_STYLES, "flops", True, legend=False).draw(row[1], store)
         row[1].set_ylabel("")
     return figure
 
 
 def shrink_curves(axis: Axes, store: Store) -> None:
-    looks: dict[str, style.Look] = {name: look for name, (_, look) in SHRUNK.items()}
-    arms.curves(axis, store, [BASE, *looks], "tokens", looks={BASE: LOOKS[BASE], **looks})
+    line_styles: dict[str, style.LineStyle] = {
+        name: line_style for name, (_, line_style) in SHRUNK.items()
+    }
+    arms.curves(
+        axis,
+        store,
+        [BASE, *line_styles],
+        "tokens",
+        line_styles={BASE: LINE_STYLES[BASE], **line_styles},
+    )
     handles = [
-        style.handle(name, f"λ = {shrink:g}", look) for name, (shrink, look) in SHRUNK.items()
+        style.handle(name, f"λ = {shrink:g}", line_style)
+        for name, (shrink, line_style) in SHRUNK.items()
     ]
-    axis.legend(handles=[style.handle(BASE, mine=LOOKS[BASE]), *handles])
+    axis.legend(handles=[style.handle(BASE, mine=LINE_STYLES[BASE]), *handles])
 
 
 def shrink_ends(axis: Axes, store: Store) -> None:
     """Final losses minus that of scratch, with their intervals."""
     found = {name: (final(name) - final(BASE))(store) for name in SHRUNK}
     axis.plot(claims.SHRINKS, [one.value for one in found.values()], "-", color=style.GREY)
-    for name, (shrink, look) in SHRUNK.items():
+    for name, (shrink, line_style) in SHRUNK.items():
         one = found[name]
-        axis.plot([shrink] * 2, [one.lo, one.hi], color=look.colour, label="_whisker")
-        axis.plot([shrink], [one.value], look.marker, color=look.colour)
+        axis.plot([shrink] * 2, [one.lo, one.hi], color=line_style.colour, label="_whisker")
+        axis.plot([shrink], [one.value], line_style.marker, color=line_style.colour)
     best = min(found, key=lambda name: found[name].value)
     style.mark_minimum(axis, SHRUNK[best][0], found[best].value, SHRUNK[best][1].colour)
     axis.axhline(0, color="black", lw=0.8)
@@ -94,8 +103,10 @@ def draw_watched(store: Store) -> Figure:
 
 def draw_steps(axis: Axes, store: Store, name: ArmName, quantity: str) -> None:
     """The mean over seeds, with a band from the lowest to the highest."""
-    look, rows = LOOKS[name], claims.steps_of(store, name, quantity)
+    line_style, rows = LINE_STYLES[name], claims.steps_of(store, name, quantity)
     at = rows.groupby("step")["value"].agg(["min", "mean", "max"])
-    axis.fill_between(at.index, at["min"], at["max"], color=look.colour, alpha=0.2, lw=0)
-    axis.plot(at.index, at["mean"], look.line, marker=look.marker, ms=3.5, color=look.colour,
-              label=name)  # fmt: skip
+    axis.fill_between(at.index, at["min"], at["max"], color=line_style.colour, alpha=0.2, lw=0)
+    axis.plot(
+        at.index, at["mean"], line_style.line, marker=line_style.marker, ms=3.5,
+        color=line_style.colour, label=name,
+    )  # fmt: skip

@@ -48,13 +48,19 @@ QUANTITIES = {"n": "parameters N*", "d": "tokens D*", "m": "tokens per parameter
 def frontier(axis: Axes, store: Store) -> None:
     for method in (SCRATCH, SZP):
         mean, end = (tables.means(tables.ladder(store, method, out)) for out in (False, True))
-        best, power, look = tables.front(mean), tables.line(mean, "loss"), style.look(method)
-        axis.plot(mean["c"], mean["loss"], look.marker, color=look.colour, mfc="white", ms=4)
-        axis.plot(best["c"], best["loss"], look.marker, color=look.colour, ms=4)
+        best, power, line_style = (
+            tables.front(mean),
+            tables.line(mean, "loss"),
+            style.line_style(method),
+        )
+        axis.plot(
+            mean["c"], mean["loss"], line_style.marker, color=line_style.colour, mfc="white", ms=4
+        )
+        axis.plot(best["c"], best["loss"], line_style.marker, color=line_style.colour, ms=4)
         reach = np.geomspace(mean["c"].min(), 10 * end["c"].max(), 50)
         label = f"{LABELS[method]}, exponent {power.exponent:.3f}".replace("-", "−")
-        axis.plot(reach, [power(c) for c in reach], color=look.colour, lw=1, label=label)
-        axis.plot(end["c"], end["loss"], "*", color=look.colour, ms=13, mec="white")
+        axis.plot(reach, [power(c) for c in reach], color=line_style.colour, lw=1, label=label)
+        axis.plot(end["c"], end["loss"], "*", color=line_style.colour, ms=13, mec="white")
     axis.set(xscale="log", xlabel=COMPUTE, ylabel=arms.FINAL)
     loss_axis(axis)
     style.flops_axis(axis.xaxis, (1,))
@@ -168,12 +174,16 @@ def shrinks(store: Store) -> Figure:
     for axis, source in zip(axes, sorted(sources, reverse=True), strict=True):
         shown = [
             (named(SZP, width, source, shrink=shrink), f"λ = {shrink:g}",
-             style.Look(colours[place, 0], style.MARKERS[place]))
+             style.LineStyle(colours[place, 0], style.MARKERS[place]))
             for place, shrink in enumerate(SHRINKS)
         ]  # fmt: skip
         beside = {SCRATCH: named(SCRATCH, width), CLONE: named(CLONE, width, source)}
-        shown += [(name, LABELS[method], style.look(method)) for method, name in beside.items()]
-        lines = [(tables.of_arms(store, [name]), label, look) for name, label, look in shown]
+        shown += [
+            (name, LABELS[method], style.line_style(method)) for method, name in beside.items()
+        ]
+        lines = [
+            (tables.of_arms(store, [name]), label, line_style) for name, label, line_style in shown
+        ]
         draw_curves(axis, store, lines)
         axis.set_title(f"g = {lines[0][0]['g'].iloc[0]:.3g}")
         axis.legend()
@@ -182,18 +192,18 @@ def shrinks(store: Store) -> Figure:
 
 
 def draw_curves(
-    axis: Axes, store: Store, lines: Sequence[tuple[pd.DataFrame, str, style.Look]]
+    axis: Axes, store: Store, lines: Sequence[tuple[pd.DataFrame, str, style.LineStyle]]
 ) -> None:
     """Mean curves over seeds against compute, of the later five sixths of training; of runs that
     there are."""
-    for rows, label, look in lines:
+    for rows, label, line_style in lines:
         if rows.empty:
             continue
         points = rows[["run_id", "n", "d"]].merge(store.curves, on="run_id")
         points = points[points["tokens"] > points["d"] / 6].dropna(subset="val_loss")
         mean = points.assign(c=6 * points["n"] * points["tokens"]).groupby("c")["val_loss"].mean()
-        axis.plot(mean.index, mean, marker=look.marker, ms=3.5, markevery=0.15, lw=1.2,
-                  color=look.colour, label=label)  # fmt: skip
+        axis.plot(mean.index, mean, marker=line_style.marker, ms=3.5, markevery=0.15, lw=1.2,
+                  color=line_style.colour, label=label)  # fmt: skip
     axis.set(xscale="log", xlabel=COMPUTE)
     style.flops_axis(axis.xaxis)
 
@@ -201,7 +211,7 @@ def draw_curves(
 def allocation(store: Store) -> Figure:
     figure, (axes,) = style.panels(1, 3)
     for method in (SCRATCH, SZP):
-        rows, look = tables.ladder(store, method, held_out=False), style.look(method)
+        rows, line_style = tables.ladder(store, method, held_out=False), style.line_style(method)
         mean = tables.means(rows)
         best = tables.front(mean)
         ends = np.geomspace(best["c"].min(), best["c"].max(), 20)
@@ -213,9 +223,11 @@ def allocation(store: Store) -> Figure:
             if quantity != "m":
                 power = tables.line(mean, quantity)
                 label += f", exponent {power.exponent:.2f}"
-                axis.plot(ends, [power(c) for c in ends], color=look.colour, lw=1)
-            axis.plot(best["c"], best[quantity], look.marker, color=look.colour, label=label)
-            axis.plot(lowest["c"], lowest[quantity], "--", color=look.colour, lw=1)
+                axis.plot(ends, [power(c) for c in ends], color=line_style.colour, lw=1)
+            axis.plot(
+                best["c"], best[quantity], line_style.marker, color=line_style.colour, label=label
+            )
+            axis.plot(lowest["c"], lowest[quantity], "--", color=line_style.colour, lw=1)
             axis.set(ylabel=words, yscale="log")
             axis.legend(fontsize=7)
     for axis in axes:
@@ -274,10 +286,10 @@ def in_words(numbers: Array) -> str:
 
 
 def draw_coefficient(axis: Axes, row: int, method: str, numbers: Array) -> None:
-    look = style.look(method)
+    line_style = style.line_style(method)
     value, *ends = np.where(np.isfinite(numbers), numbers, math.nan)
-    axis.plot([value], [row], look.marker, color=look.colour)
-    axis.plot(ends, [row] * len(ends), color=look.colour, lw=1.3)
+    axis.plot([value], [row], line_style.marker, color=line_style.colour)
+    axis.plot(ends, [row] * len(ends), color=line_style.colour, lw=1.3)
 
 
 def early_ranks(name: ArmName) -> arms.AnyPanel:
@@ -298,12 +310,12 @@ def early_ranks(name: ArmName) -> arms.AnyPanel:
 
 
 def draw_transferred(axis: Axes, store: Store) -> None:
-    found, looks = {}, {}
+    found, line_styles = {}, {}
     for name, method in ((LARGE, SCRATCH), (GROWN, SZP)):
         for kind in claims.CORRELATIONS:
             label = f"{LABELS[method]}, {kind}"
-            found[label], looks[label] = transferred(name, kind), style.look(method)
-    arms.DotPanel(found, "correlation, small with large", looks).draw(axis, store)
+            found[label], line_styles[label] = transferred(name, kind), style.line_style(method)
+    arms.DotPanel(found, "correlation, small with large", line_styles).draw(axis, store)
     axis.set_xlim(-0.1, 1.1)
 
 
@@ -330,7 +342,7 @@ def training(axis: Axes, store: Store) -> None:
     rows = tables.varied(store, SZP, tables.sizes(store).larger)
     lines = [
         (of, LABELS[SCRATCH] if g == 1 else f"SZP, g = {g:.3g}",
-         style.look(SCRATCH) if g == 1 else style.Look(style.OKABE_ITO[place % 6], "s"))
+         style.line_style(SCRATCH) if g == 1 else style.LineStyle(style.OKABE_ITO[place % 6], "s"))
         for place, (g, of) in enumerate(rows.groupby("g"))
     ]  # fmt: skip
     draw_curves(axis, store, lines)
