@@ -62,6 +62,9 @@ def main() -> None:
     except UserError as error:
         print(f"mugrow: {error}", file=sys.stderr)
         sys.exit(2)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        print(f"mugrow: {error.filename} cannot be used: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("mugrow: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

@@ -6,7 +6,7 @@ A plug-in that cannot be loaded is a row too, whose summary is the reason.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
-from mugrow.bench.spec import Scalar, UserError
+from mugrow.bench.spec import Scalar, UserError, unknown
 
 Kind = Literal[
     "studies",
@@ -31,6 +31,8 @@ def listing(kind: Kind) -> list[Row]:
     >>> [row["name"] for row in mugrow.listing("optimizers")]
     ['adamw', 'lion', 'muon']
     """
+    if kind not in LISTS:
+        raise unknown("list", kind, LISTS)
     return LISTS[kind]()
 
 

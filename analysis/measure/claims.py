@@ -151,6 +151,6 @@ def _judged(claim: Claim[Tables], tables: Tables) -> JudgedClaim:
         seeds=found.n,
         holds_if=claim.rule,
         verdict=says,
-        seeds_needed=needed(claim, found) if inconclusive else math.nan,
+        seeds_needed=float(needed(claim, found)) if inconclusive else math.nan,
         why=claim.untestable,
     )

@@ -21,6 +21,8 @@ from mugrow.sweeps.study import SAMPLERS
 
 HEAVY = ("torch", "pandas", "matplotlib", "numpy", "pyarrow", "optuna", "scipy")
 
+QUICK = Path(__file__).parents[2] / "results" / "reference" / "quick"
+
 
 @pytest.fixture
 def copy(finished, tmp_path):
@@ -387,3 +389,10 @@ def test_the_default_folder_is_named_after_the_study(tiny, mugrow, tmp_path, mon
     assert mugrow(*tiny, "--dry-run").code == 0
     assert found == [Path("results") / "quick"]
     assert not os.listdir(tmp_path)
+
+
+def test_a_path_below_a_file_is_one_line(mugrow, tmp_path):
+    (tmp_path / "file").write_text("")
+    ended = mugrow("figure", "costs", QUICK, "-o", tmp_path / "file" / "costs.svg")
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert ended.err.startswith(f"mugrow: {tmp_path}/file cannot be used: ")
