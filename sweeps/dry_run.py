@@ -2,20 +2,13 @@
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from mugrow.sweeps.display import duration
-from mugrow.sweeps.execute import Experiment
 from mugrow.sweeps.plan import SkippedGrowth
-from mugrow.sweeps.price import Bill, PricedRun, bill
-
-
-def dry_run(experiment: Experiment, pool: Path, workers: int, *, as_json: bool) -> None:
-    """Print what running the experiment would do, given the runs in ``pool``; changes nothing."""
-    print_bill(bill(experiment, pool, workers), as_json=as_json)
+from mugrow.sweeps.price import Bill, PricedRun
 
 
 def print_bill(found: Bill, *, as_json: bool) -> None:

@@ -217,21 +217,21 @@ def by_seed(values: BySeed) -> Quantity:
 
 def recorded(arm: str, column: str) -> Quantity:
     """A column of ``runs.parquet``, as ``params``, of an arm's runs."""
-    return PerSeed(lambda store: _recorded(measured.arm(store.runs, arm), column))
+    return PerSeed(lambda store: _with_seeds(measured.arm(store.runs, arm), column))
 
 
-def _recorded(runs: pd.DataFrame, column: str) -> BySeed:
-    return dict(zip(runs["seed"].astype(int), runs[column].astype(float), strict=True))
+def _with_seeds(rows: pd.DataFrame, column: str) -> BySeed:
+    """A column by the seeds of its rows."""
+    return dict(zip(rows["seed"].astype(int), rows[column].astype(float), strict=True))
 
 
 def total_flops(arm: str) -> Quantity:
     """The FLOPs of an arm's runs, those of their sources added."""
-    return PerSeed(lambda store: _paid(measured.arm(store.runs, arm)))
+    return PerSeed(lambda store: _total_flops(measured.arm(store.runs, arm)))
 
 
-def _paid(runs: pd.DataFrame) -> BySeed:
-    flops = runs["flops"] + runs["flops_source"].fillna(0.0)
-    return dict(zip(runs["seed"].astype(int), flops, strict=True))
+def _total_flops(runs: pd.DataFrame) -> BySeed:
+    return _with_seeds(runs.assign(total=runs["flops"] + runs["flops_source"].fillna(0.0)), "total")
 
 
 def combined(function: Callable[[Sequence[float]], float], *parts: Quantity) -> Quantity:
@@ -372,15 +372,11 @@ def logged_at(arm: str, column: str, share: float) -> Quantity:
 def _at_share(store: Store, arm: str, column: str, share: float) -> BySeed:
     rows = measured.arm(store.runs, arm)[["run_id", "seed"]].merge(store.curves, on="run_id")
     rows = rows[rows["step"] == round(share * rows["step"].max())]
-    return dict(zip(rows["seed"].astype(int), rows[column].astype(float), strict=True))
+    return _with_seeds(rows, column)
 
 
 def rows(table: pd.DataFrame) -> dict[float, Quantity]:
     """The rows of a table, a column each seed, as quantities by the table's index."""
     seeds, values = table.columns.astype(int), table.to_numpy(dtype=np.float64)
     losses = (dict(zip(seeds, row, strict=True)) for row in values)
-    return {float(at): _known(one) for at, one in zip(table.index, losses, strict=True)}
-
-
-def _known(values: BySeed) -> Quantity:
-    return PerSeed(lambda _: values)
+    return {float(at): by_seed(one) for at, one in zip(table.index, losses, strict=True)}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from mugrow.sweeps.commands.output import worker_count
+from mugrow.sweeps.machine import worker_count
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from mugrow.bench.spec import UserError
 from mugrow.sweeps import machine
-from mugrow.sweeps.machine import check_device as check_device
-from mugrow.sweeps.machine import worker_count as worker_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
