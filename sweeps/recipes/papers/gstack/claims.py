@@ -13,15 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mugrow.analysis.measure import quantity
 from mugrow.analysis.measure.claims import Claim, no_rule, rule
-from mugrow.analysis.measure.quantity import (
-    Quantity,
-    at_scale,
-    combined,
-    final,
-    lowest,
-    total_flops,
-)
+from mugrow.analysis.measure.quantity import Quantity, combined, final, lowest, total_flops
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 
@@ -110,7 +104,7 @@ G3 = (
         "the best growth factor lies between 2 and 4",
         "lower loss of g = 2 and 4 minus that of g = 8 at equal compute, nats",
     ),
-    rule("best-source", SWEEP, at_scale(inside_minus_ends) < 0).decides(
+    rule("best-source", SWEEP, quantity.at_scale(inside_minus_ends) < 0).decides(
         "there is a best d: neither no source (scratch) nor the longest",
         "lowest loss inside the sweep minus the lower of its two ends, nats",
     ),

@@ -9,15 +9,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from mugrow.analysis.measure import quantity
 from mugrow.analysis.measure.claims import no_rule, rule
-from mugrow.analysis.measure.quantity import (
-    PerSeed,
-    Quantity,
-    combined,
-    evaluations,
-    final,
-    speedup,
-)
+from mugrow.analysis.measure.quantity import Quantity, combined, final, speedup
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 
@@ -60,7 +54,7 @@ def smallest_matching(losses: Sequence[float]) -> float:
 def by_block(store: Store, observed: str) -> pd.DataFrame:
     """``rank`` or ``mass`` of the reference's attention: a row a seed, a column a block in
     order. Raises ``UserError`` where it was not observed."""
-    rows = evaluations(store, REFERENCE, f"{observed}/")
+    rows = quantity.evaluations(store, REFERENCE, f"{observed}/")
     block = rows["quantity"].str.extract(r"\.(\d+)$", expand=False).astype(int)
     return rows.assign(block=block).pivot_table(index="seed", columns="block", values="value")
 
@@ -74,7 +68,7 @@ def late_minus_early(observed: str) -> Quantity:
         found = table.iloc[:, -count:].mean(axis=1) - table.iloc[:, :count].mean(axis=1)
         return dict(zip(table.index.astype(int), found.astype(float), strict=True))
 
-    return PerSeed(difference)
+    return quantity.PerSeed(difference)
 
 
 MATCHING_SHARE = combined(smallest_matching, final(FULL), *map(final, INHERITED.values()))

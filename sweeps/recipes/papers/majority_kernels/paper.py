@@ -31,18 +31,10 @@ from matplotlib.axes import Axes
 
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.figures.sweeps import mark_edge
+from mugrow.analysis.measure import quantity
 from mugrow.analysis.measure.claims import Claim, no_rule, rule
 from mugrow.analysis.measure.measured import arm as runs_of
-from mugrow.analysis.measure.quantity import (
-    Quantity,
-    best_at,
-    by_seed,
-    chosen,
-    combined,
-    final,
-    function,
-    lowest,
-)
+from mugrow.analysis.measure.quantity import Quantity, combined, final, lowest
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
 from mugrow.bench.arm import ArmName
@@ -123,7 +115,7 @@ def gain(one: ArmName, other: ArmName) -> Quantity:
         known = combined(inside, *losses)(store).value
         return found if known else replace(found, lo=math.nan, hi=math.nan)
 
-    return function(at_best)
+    return quantity.function(at_best)
 
 
 def overhead_percent(arm: ArmName) -> Quantity:
@@ -136,9 +128,9 @@ def overhead_percent(arm: ArmName) -> Quantity:
         entries = [shape for shape, kind in parameters(run.model).values() if kind == "matrix"]
         mixing = 3 * float(arm.factors["kernels"]) * float(sum(np.prod(shape) for shape in entries))
         share = 100 * mixing / (per_token(run.model) * run.batch_tokens)
-        return by_seed(dict.fromkeys(rows["seed"].astype(int), share))
+        return quantity.by_seed(dict.fromkeys(rows["seed"].astype(int), share))
 
-    return chosen(counted)
+    return quantity.chosen(counted)
 
 
 def draw_rates(axis: Axes, store: Store, compared: Sequence[ArmName]) -> None:
@@ -148,7 +140,7 @@ def draw_rates(axis: Axes, store: Store, compared: Sequence[ArmName]) -> None:
         panel = arms.SweepPanel(places, "log₂ learning rate", LINE_STYLES[arm], arm, log=False)
         panel.draw(axis, store)
         losses = {place: final(name) for place, name in places.items()}
-        best, ends = best_at(losses)(store).value, (min(places), max(places))
+        best, ends = quantity.best_at(losses)(store).value, (min(places), max(places))
         if best in ends:
             edge = "low" if best == ends[0] else "high"
             mark_edge(axis, (best, losses[best](store).value), edge)
