@@ -22,7 +22,7 @@ from mugrow.analysis.figures.curves import COMPUTE, seed_means, shown_range
 from mugrow.analysis.measure.measured import arm, finals
 from mugrow.analysis.measure.quantity import Quantity
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval
+from mugrow.analysis.stats import Array, Interval
 
 LineStyles = Mapping[str, style.LineStyle]
 Quantities = Mapping[str, Callable[[Store], Interval]]
@@ -246,14 +246,18 @@ def whiskers(
     line_style: style.LineStyle,
     label: str,
     times: float = 1,
+    star: Callable[[Array], np.intp] | None = None,
 ) -> None:
-    """Values with their intervals."""
+    """Values with their intervals; that at the place which ``star`` finds, an argmin, starred."""
     values = [times * one.value for one in found]
     axis.plot(at, values, **line_style.keywords, label=label)
     for x, one in zip(at, found, strict=True):
         axis.plot(
             [x, x], [times * one.lo, times * one.hi], color=line_style.colour, lw=1, label="_ends"
         )
+    if star is not None:
+        best = int(star(np.array(values)))
+        style.mark_minimum(axis, at[best], values[best], line_style.colour)
 
 
 def table(store: Store, places: Mapping[float, Quantity]) -> pd.DataFrame:
