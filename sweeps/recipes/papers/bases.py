@@ -73,9 +73,13 @@ def published(
     return run
 
 
-def scales(paper: Base) -> Mapping[Scale, Base]:
-    """The two small scales beside a paper's own."""
-    return {"cpu": cpu, "gpu": gpu, "paper": paper}
+def scales(paper: Base, **small: Mapping[str, Any]) -> Mapping[Scale, Base]:
+    """The two small scales beside a paper's own; ``small`` are fields of theirs that differ."""
+
+    def differing(scale: str, base: Base) -> Base:
+        return lambda data, vocabulary: replace(base(data, vocabulary), **small.get(scale, {}))
+
+    return {"cpu": differing("cpu", cpu), "gpu": differing("gpu", gpu), "paper": paper}
 
 
 def one_text(paper: Text) -> Mapping[str, Mapping[Scale, Text]]:
