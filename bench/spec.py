@@ -197,13 +197,15 @@ class DataSpec:
 
     ``tokenizer`` is ``bytes`` or ``bpe:VOCAB``. Validation is on ``val_tokens`` tokens, in windows
     spread evenly over the documents held out, which are a fixed share of the corpus and never
-    trained on.
+    trained on. With ``final_val_tokens`` a run's last loss is measured once more, on so many, for
+    what it is compared by: see ``mugrow.bench.final_evaluation``.
     """
 
     corpus: str
     corpus_sha256: str
     tokenizer: str = "bytes"
     val_tokens: int = 32768
+    final_val_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,11 @@ if TYPE_CHECKING:
 
 COLLECT_EVERY_S = 60.0
 
-ADDED_SETTINGS = {"optimizer": "adamw"}  # what a study had that was written without them
+ADDED_SETTINGS: dict[str, Any] = {  # what a study had that was written without them
+    "optimizer": "adamw",
+    "budgets": [],
+    "final_val_tokens": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,7 @@ def _ready(
         and depends(stack) <= rows.keys()
     ]
     main_sweep = current.stacks[0].runs[0].sweep
-    order = ("target", "branch", "source", "proxy")
+    order = ("target", "branch", "trunk", "source", "proxy")
 
     def urgency(stack: PlannedStack) -> tuple[int, bool, float]:
         first = stack.runs[0]

@@ -17,7 +17,7 @@ its source's first batches again, and its savings would be partly a second epoch
 import hashlib
 import json
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from mugrow.bench.growth import method as growth_method
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, UserError
 from mugrow.bench.stack import stack_key
+from mugrow.sweeps.baselines import Line, lines
 from mugrow.sweeps.search import (
     Finished,
     Search,
@@ -51,7 +52,7 @@ class PlannedRun:
     run calls it."""
 
     spec: RunSpec
-    role: Literal["proxy", "source", "target", "branch"]
+    role: Literal["proxy", "source", "target", "trunk", "branch"]
     sweep: str
     trial: int | None = None
     arm: str | None = None
@@ -135,7 +136,8 @@ def plan(study: Study, data: DataSpec, finished: Finished) -> Plan:
         reason = f"no trial of sweep {main.name} was completed, so there is no optimum to transfer"
         skipped += [SkippedGrowth(step, method, reason) for step, method in ladder]
     else:
-        (known if main.name in optima else provisional).extend(_grown(main, best, ladder))
+        grown = _grown(main, best, ladder, finished if main.name in optima else {})
+        (known if main.name in optima else provisional).extend(grown)
     billed = {search.name: (search, states[search.name].trials) for search in all_searches}
     if (found := optima.get(main.name)) is not None:
         billed |= {
@@ -224,16 +226,18 @@ def _stand_in(search: Search) -> Transferred:
 
 
 def _grown(
-    search: Search, best: Transferred, ladder: list[tuple[Step, Method]]
+    search: Search, best: Transferred, ladder: list[tuple[Step, Method]], finished: Finished
 ) -> list[PlannedStack]:
     """Stacks of all sources, of what is grown between them and the targets, and of all targets,
-    with the hyperparameters of ``best``. Runs of one shape are sorted by seed, so that those
-    compared with each other train together."""
+    with the hyperparameters of ``best``; then of the budget lines that they are compared with. Runs
+    of one shape are sorted by seed, so that those compared with each other train together."""
     levels: list[dict[str, PlannedRun]] = [{}]  # level 0 the sources, then one for each stage
     targets: dict[str, PlannedRun] = {}
-    for proxy in search.specs(best.log2_lr, best.init_std):
+    arms: dict[tuple[Step, Method], list[list[RunSpec]]] = {}
+    for proxy in _compared(search, best):
         for step, method in ladder:
             chain = _chain(search.study, proxy, step, method)
+            arms.setdefault((step, method), []).append(chain)
             for level, run in enumerate(chain[:-1]):
                 levels += [{}] * (level == len(levels))
                 levels[level][run.run_id] = PlannedRun(run, "source", search.name)
@@ -247,11 +251,36 @@ def _grown(
         if spec.run_id not in targets
     }
     runs = {run_id: run for level in (*levels, targets) for run_id, run in level.items()}
+    at_budgets = _at_budgets(lines(search.study, arms.values(), finished), search, {*runs, *others})
     return [
         stack
-        for level in (*levels, targets, others)
+        for level in (*levels, targets, others, *at_budgets)
         for stack in stacks_of(level.values(), runs, search.study.stack_width)
     ]
+
+
+def _compared(search: Search, best: Transferred) -> list[RunSpec]:
+    """A run of each seed at the transferred optimum, with a final evaluation."""
+    return [
+        replace(run, data=replace(run.data, final_val_tokens=search.study.final_val_tokens))
+        for run in search.specs(best.log2_lr, best.init_std)
+    ]
+
+
+def _at_budgets(
+    found: Iterable[Line], search: Search, planned: Container[str]
+) -> Iterator[dict[str, PlannedRun]]:
+    """The runs of budget lines that are not ``planned``: of each budget its trunk's segments, a
+    level each, and what ends its schedule."""
+    seen: set[str] = set()
+    for line in found:
+        for budgets in line.budgets:
+            segments = zip(*(budget.trunk for budget in budgets), strict=True)
+            finals = [budget.final for budget in budgets]
+            for role, runs in (*(("trunk", segment) for segment in segments), ("branch", finals)):
+                new = [r for r in runs if r.run_id not in planned and r.run_id not in seen]
+                seen |= {run.run_id for run in new}
+                yield {run.run_id: PlannedRun(run, role, search.name) for run in new}
 
 
 def _sweep_name(step: Step, method: Method) -> str:
@@ -267,8 +296,7 @@ def _target_trials(
     """A step's targets at the learning rates around the one transferred, a trial for each rate.
     Their source is the same: what was trained once, at the optimum, is grown for all."""
     targets = [
-        _chain(search.study, proxy, step, method)[-1]
-        for proxy in search.specs(best.log2_lr, best.init_std)
+        _chain(search.study, proxy, step, method)[-1] for proxy in _compared(search, best)
     ]
     return tuple(
         trial_of(

@@ -57,6 +57,14 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """A model by what makes it large."""
+
+    width: int
+    depth: int
+
+
+@dataclass(frozen=True)
 class Proxy:
     """A model that is swept: its shape, its tokens as a multiple of the study's, and its batch,
     likewise; a larger batch has as many tokens in fewer steps."""
@@ -172,6 +180,13 @@ class Study:
     smallest in that alone. With ``growing_heads`` the head size grows with the width and their
     number stays. ``target_log2_lr`` are log2 distances from the transferred learning rate.
 
+    ``budgets`` are multiples of ``target_steps`` at which scratch may have a whole schedule, for
+    comparisons at equal charged compute: from 1 on as many as cover what the grown arms have paid,
+    three at least, and others until their losses bracket those of all arms. The last is the cap;
+    without any nothing is compared so. ``front`` are shapes that are trained from scratch at the
+    same compute, beside targets and sources. What is compared is evaluated at its end on
+    ``final_val_tokens`` tokens of text, or as many as there are; 0 for no such evaluation.
+
     >>> import mugrow
     >>> from mugrow.bench.spec import ModelSpec
     >>> from mugrow.sweeps.study import Step
@@ -220,12 +235,16 @@ class Study:
     source_steps: int = 500
     target_steps: int = 500
     target_log2_lr: tuple[float, ...] = ()
+    budgets: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+    front: tuple[Shape, ...] = ()
+    final_val_tokens: int = 131072
     stack_width: int = 256
 
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_search()
         self._check_ladder()
+        self._check_budgets()
 
     @property
     def base_init_std(self) -> float:
@@ -264,7 +283,7 @@ class Study:
             _check_any(name, getattr(self, name))
         for name in (
             *("parametrizations", "proxy_widths", "proxy_depths", "token_factors"),
-            *("batch_factors", "log2_lr", "init_std", "seeds", "target_log2_lr"),
+            *("batch_factors", "log2_lr", "init_std", "seeds", "target_log2_lr", "front"),
         ):
             _check_distinct(name, getattr(self, name))
         _check_distinct("variants", [variant.name for variant in self.variants])
@@ -306,6 +325,19 @@ class Study:
                 f"proxy_steps {self.proxy_steps} times token factor {proxy.tokens:g} over batch "
                 f"factor {proxy.batch} is not a whole number of steps"
             )
+
+    def _check_budgets(self) -> None:
+        budgets = self.budgets
+        if budgets and (list(budgets) != sorted(set(budgets)) or not 0 < budgets[0] < math.inf):
+            raise UserError(f"budgets must ascend from above 0, unlike {_listed(budgets)}")
+        if budgets and 1 not in budgets:
+            raise UserError(
+                f"budgets are multiples of target_steps and must hold 1, unlike {_listed(budgets)}"
+            )
+        if not 0 <= self.final_val_tokens:
+            raise UserError(f"final_val_tokens must be at least 0, not {self.final_val_tokens}")
+        for shape in self.front:
+            self.shape(shape.width, shape.depth)
 
     def _check_ladder(self) -> None:
         for step in self.ladder:

@@ -123,8 +123,12 @@ class SweptRun:
 
     @cached_property
     def fields(self) -> Setting:
-        """The whole spec, flattened."""
-        return dict(flat(SINCE_ADDED | json.loads(self.spec)))
+        """The whole spec, flattened; without a final evaluation where there is none, as in rows
+        from before there was one."""
+        fields = dict(flat(SINCE_ADDED | json.loads(self.spec)))
+        if not fields.get("data.final_val_tokens", 0):
+            fields.pop("data.final_val_tokens", None)
+        return fields
 
     @property
     def seeds(self) -> Seed:
