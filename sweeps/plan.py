@@ -270,17 +270,18 @@ def _compared(search: Search, best: Transferred) -> list[RunSpec]:
 def _at_budgets(
     found: Iterable[Line], search: Search, planned: Container[str]
 ) -> Iterator[dict[str, PlannedRun]]:
-    """The runs of budget lines that are not ``planned``: of each budget its trunk's segments, a
-    level each, and what ends its schedule."""
+    """The runs of budget lines that are not ``planned``, the seeds of each a level: all segments
+    of trunks, then what ends each budget's schedule."""
+    budgets = [budget for line in found for budget in line.budgets]
+    segments = [
+        each for budget in budgets for each in zip(*(one.trunk for one in budget), strict=True)
+    ]
+    finals = [tuple(one.final for one in budget) for budget in budgets]
     seen: set[str] = set()
-    for line in found:
-        for budgets in line.budgets:
-            segments = zip(*(budget.trunk for budget in budgets), strict=True)
-            finals = [budget.final for budget in budgets]
-            for role, runs in (*(("trunk", segment) for segment in segments), ("branch", finals)):
-                new = [r for r in runs if r.run_id not in planned and r.run_id not in seen]
-                seen |= {run.run_id for run in new}
-                yield {run.run_id: PlannedRun(run, role, search.name) for run in new}
+    for role, each in (*(("trunk", s) for s in segments), *(("branch", f) for f in finals)):
+        new = [run for run in each if run.run_id not in planned and run.run_id not in seen]
+        seen |= {run.run_id for run in new}
+        yield {run.run_id: PlannedRun(run, role, search.name) for run in new}
 
 
 def _sweep_name(step: Step, method: Method) -> str:
@@ -295,9 +296,7 @@ def _target_trials(
 ) -> tuple[Trial, ...]:
     """A step's targets at the learning rates around the one transferred, a trial for each rate.
     Their source is the same: what was trained once, at the optimum, is grown for all."""
-    targets = [
-        _chain(search.study, proxy, step, method)[-1] for proxy in _compared(search, best)
-    ]
+    targets = [_chain(search.study, proxy, step, method)[-1] for proxy in _compared(search, best)]
     return tuple(
         trial_of(
             number,

@@ -51,9 +51,7 @@ def pinned(study: Study) -> tuple[Study, DataSpec]:
     tokens = batches.load(data, study.corpus)
     model = replace(study.model, vocab_size=tokens.vocab_size)
     final_val_tokens = min(study.final_val_tokens, len(tokens.val) - 1)
-    fixed = replace(
-        study, corpus=data.corpus, model=model, final_val_tokens=final_val_tokens
-    )
+    fixed = replace(study, corpus=data.corpus, model=model, final_val_tokens=final_val_tokens)
     return fixed, data
 
 

@@ -334,7 +334,7 @@ class Study:
             raise UserError(
                 f"budgets are multiples of target_steps and must hold 1, unlike {_listed(budgets)}"
             )
-        if not 0 <= self.final_val_tokens:
+        if self.final_val_tokens < 0:
             raise UserError(f"final_val_tokens must be at least 0, not {self.final_val_tokens}")
         for shape in self.front:
             self.shape(shape.width, shape.depth)
