@@ -41,7 +41,10 @@ class Budget:
     final: RunSpec
 
 
-def continued(source: RunSpec, policy: Start = Start(optimizer="carry"), **fields: Any) -> RunSpec:
+CARRY = Start(optimizer="carry")
+
+
+def continued(source: RunSpec, policy: Start = CARRY, **fields: Any) -> RunSpec:
     """``source`` trained on: its weights, its optimizer's state, its place in schedule and batches,
     unless ``fields`` of its spec say otherwise; ``steps`` is the new horizon."""
     resumed: dict[str, Any] = {
