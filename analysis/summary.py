@@ -20,6 +20,7 @@ from mugrow.analysis.advice.measured import with_origins
 from mugrow.analysis.laws.law import ScalingLaws
 from mugrow.analysis.laws.scaling import scaling_laws
 from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run
+from mugrow.analysis.measure.comparison import EqualCompute, compared
 from mugrow.analysis.measure.recovery import Recovery, labelled_targets, recoveries
 from mugrow.analysis.measure.savings import (
     ACCOUNTINGS,
@@ -149,6 +150,7 @@ class Summary:
     optima: tuple[TunedOptimum, ...]
     transfer: TransferResults
     finals: tuple[Final, ...]
+    equal_compute: tuple[EqualCompute, ...]
     savings: tuple[ArmSaving, ...]
     savings_curves: tuple[ArmCurve, ...]
     recovery: tuple[Recovery, ...]
@@ -201,6 +203,7 @@ def summarize(store: Store | str | Path) -> Summary:
         optima=tuple(_optima(searched, variants, runs, store.trials)),
         transfer=transfer,
         finals=tuple(_finals(targets)),
+        equal_compute=tuple(compared(runs, targets)),
         savings=tuple(savings),
         savings_curves=tuple(savings_curves),
         recovery=tuple(recoveries(store)),
@@ -218,6 +221,7 @@ def of_laws(laws: ScalingLaws) -> Summary:
         optima=(),
         transfer=transfer_results([]),
         finals=(),
+        equal_compute=(),
         savings=(),
         savings_curves=(),
         recovery=(),

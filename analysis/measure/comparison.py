@@ -33,7 +33,14 @@ from mugrow.analysis.measure.equal_compute import (
     difference,
     speedup,
 )
-from mugrow.analysis.stats import NOTHING, Interval, crossed_interval, holm, p_value, student_interval
+from mugrow.analysis.stats import (
+    NOTHING,
+    Interval,
+    crossed_interval,
+    holm,
+    p_value,
+    student_interval,
+)
 
 Baseline = Literal["scratch", "own source", "front"]
 Verdict = Literal["better", "worse", "undecided", "not measured"]
@@ -103,7 +110,9 @@ def compared(runs: pd.DataFrame, targets: pd.DataFrame) -> list[EqualCompute]:
         str(target): {str(label): list(rows["run_id"]) for label, rows in arms.groupby("label")}
         for target, arms in targets.groupby("target", sort=False)
     }
-    methods = dict(zip(zip(targets["target"], targets["label"], strict=True), targets["method"], strict=True))
+    methods = dict(
+        zip(zip(targets["target"], targets["label"], strict=True), targets["method"], strict=True)
+    )
     found: list[EqualCompute] = []
     for target in ids:
         grown = {
@@ -120,7 +129,10 @@ def compared(runs: pd.DataFrame, targets: pd.DataFrame) -> list[EqualCompute]:
 
 
 def _of_target(
-    whole: Comparisons, ids: dict[str, dict[str, list[str]]], target: str, grown: dict[str, list[str]]
+    whole: Comparisons,
+    ids: dict[str, dict[str, list[str]]],
+    target: str,
+    grown: dict[str, list[str]],
 ) -> list[EqualCompute]:
     arms = {label: arm for label, run_ids in grown.items() if (arm := whole.arm(run_ids))}
     lines = _lines(whole, ids, target, grown)
@@ -164,7 +176,10 @@ def _of_target(
 
 
 def _lines(
-    runs: Comparisons, ids: dict[str, dict[str, list[str]]], target: str, grown: dict[str, list[str]]
+    runs: Comparisons,
+    ids: dict[str, dict[str, list[str]]],
+    target: str,
+    grown: dict[str, list[str]],
 ) -> _Lines:
     by_shape: dict[str, BudgetLine] = {}
     for other, labels in ids.items():

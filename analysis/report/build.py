@@ -20,7 +20,7 @@ from mugrow.analysis.figures import style
 from mugrow.analysis.laws.law import ScalingLaws
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store, load
-from mugrow.analysis.report import latex, laws, tables, transfer, words
+from mugrow.analysis.report import equal_compute, latex, laws, tables, transfer, words
 from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.transfer.results import TransferResults
 from mugrow.analysis.words import ACCOUNTINGS
@@ -154,7 +154,11 @@ def render(
         title=store.study.get("title", summary.study),
         study=summary.study,
         question=QUESTION,
+        answers=list(equal_compute.answers(summary.equal_compute)),
+        no_budgets="" if equal_compute.measurable(store.runs) else equal_compute.NO_BUDGETS,
+        comparisons=equal_compute.intervals(summary.equal_compute),
         growth=words.growth(summary),
+        ceilings=words.ceilings(summary, store.runs),
         transferred=list(words.transferred(summary)),
         intervals=words.intervals(summary),
         missing=words.missing(summary, store.runs),

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from mugrow.analysis import words as fmt
 from mugrow.analysis.figures import transfer_words as words
 from mugrow.analysis.report import laws
-from mugrow.analysis.report.tables import Table
+from mugrow.analysis.report.table import Table
 from mugrow.analysis.stats import Interval
 from mugrow.analysis.summary import AT_FINAL, ArmSaving, Summary
 from mugrow.analysis.transfer.results import LadderResult, SettingResult

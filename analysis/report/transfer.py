@@ -17,7 +17,7 @@ from mugrow.analysis.figures.transfer_words import (
     size,
     value,
 )
-from mugrow.analysis.report.tables import Table
+from mugrow.analysis.report.table import Table
 from mugrow.analysis.transfer.asymptote import Useful
 from mugrow.analysis.transfer.metrics import Pair
 from mugrow.analysis.transfer.operator_regret import GrowthOptimum, KeptValue

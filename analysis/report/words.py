@@ -7,7 +7,8 @@ is said so; it never becomes a speed-up.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -44,6 +45,35 @@ def growth(summary: Summary) -> dict[str, list[str]]:
         ]
         for target, rows in reversed(groups.items())
     }
+
+
+def ceilings(summary: Summary, runs: pd.DataFrame) -> str:
+    """What the schedule allows a speed-up at a fixed loss. Scratch reaches its final loss at the
+    end of its cool-down; an arm that does so before its own begins has trained 1 - c of a schedule
+    at best, c being the share that is cool-down, and has paid for its source."""
+    targets = runs[runs["role"] == "target"]
+    shares = {_cooldown(json.loads(spec)) for spec in targets["spec"]}
+    sources = [final.flops_source / final.flops for final in summary.finals if final.flops_source]
+    if len(shares) != 1 or not sources:
+        return ""
+    (share,) = shares
+    source = min(sources)
+    return (
+        f"Scratch is read after its cool-down, the last {fmt.number(100 * share, 0)} % of its "
+        "steps, and a grown arm while its learning rate is still high. So an arm that is not ahead "
+        "by more than a whole cool-down is worth has a ceiling: "
+        f"{fmt.times(1 / (1 - share))} on the target alone, "
+        f"{fmt.times(1 / (1 - share + source))} with the cheapest source. A speed-up near its "
+        "ceiling says what the schedule allows, not what the method saves."
+    )
+
+
+def _cooldown(spec: Mapping[str, Any]) -> float:
+    schedule = spec["schedule"]
+    whole = spec["steps"] - spec.get("first_step", 0)
+    if schedule["kind"] != "wsd":
+        return 0.0
+    return round(schedule["cooldown"] * spec["steps"]) / whole
 
 
 def usual_loss(rows: list[ArmSaving]) -> str:
