@@ -129,14 +129,15 @@ def _scratch_line(
 
 
 def _source_line(study: Study, sources: Sequence[Chain], charges: Iterable[float]) -> Line:
-    """The source trained on until it has been charged as much."""
+    """The source trained on until it has been charged as much; first to the end of its own
+    schedule, where the line begins."""
     source = sources[0][-1]
     paid = charge(sources[0])
     horizons = {
         source.last_step + round((charged - paid) / _step_flops(source))
         for charged in charges
         if charged > paid
-    }
+    } | {source.steps}
     by_seed = []
     for chain in sources:
         run = chain[-1]
@@ -146,7 +147,9 @@ def _source_line(study: Study, sources: Sequence[Chain], charges: Iterable[float
 
 
 def _front_line(study: Study, first: Sequence[RunSpec], charges: Iterable[float]) -> Line:
-    horizons = {round(charged / _step_flops(first[0])) for charged in charges}
+    """From half of the lowest charge on."""
+    paid = [*charges]
+    horizons = {round(charged / _step_flops(first[0])) for charged in (*paid, min(paid) / 2)}
     by_seed = [_by_horizon(budget_line(run, horizons, study.final_val_tokens)) for run in first]
     return _zipped(by_seed, horizons)
 

@@ -105,9 +105,9 @@ class Comparisons:
         sources that were trained from scratch and on. None where there is but one shape."""
         others: dict[str, list[Ended]] = {}
         for run, before in self._branches:
-            if before and before[-1].method == BASELINE and run.shape not in scratch:
-                if all(one.shape == run.shape for one in before):
-                    others.setdefault(run.shape, []).append(run)
+            alone = all(one.shape == run.shape for one in before)
+            if before and alone and before[-1].method == BASELINE and run.shape not in scratch:
+                others.setdefault(run.shape, []).append(run)
         lines = dict(scratch) | {shape: self._line_of(runs) for shape, runs in others.items()}
         return front(lines) if len(lines) > 1 else None
 

@@ -1,7 +1,8 @@
 """The answer of a study that grows, in words: the best arm of each target against each baseline."""
 
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -77,7 +78,8 @@ def _line(row: EqualCompute, versus: Versus) -> AnswerRow:
 def speedup(row: EqualCompute) -> str:
     """The speed-up over scratch, or the bound that the budgets leave."""
     sign = {"above_budgets": "> ", "below_budgets": "< "}.get(row.speedup_state, "")
-    text = fmt.interval(row.speedup, fmt.times)
+    open_below = replace(row.speedup, lo=row.speedup.lo or -math.inf)
+    text = fmt.interval(open_below, fmt.times)
     return text if text == fmt.MISSING else sign + text
 
 
