@@ -181,6 +181,9 @@ class Difference:
     shape: str
 
 
+NO_DIFFERENCE = Difference("outside", NOTHING, {}, "")
+
+
 @dataclass(frozen=True)
 class EqualComputeSpeedup:
     """FLOPs at which a line reaches an arm's mean loss, over what the arm is charged.
@@ -199,19 +202,26 @@ class EqualComputeSpeedup:
 def difference(arm: ChargedArm, line: BudgetLine | Front, level: float = LEVEL) -> Difference:
     """The arm's loss minus the line's at the arm's charged compute, paired by seed.
 
-    The first and last piece are continued by up to ``ONE_STEP`` of the FLOPs, no farther.
+    The first and last piece are continued by up to ``ONE_STEP`` of the FLOPs, no farther. On a
+    front it is the shape whose line is the lowest there.
     """
+    if isinstance(line, Front):
+        each = [replace(difference(arm, one, level), shape=s) for s, one in line.lines.items()]
+        there = [one for one in each if one.state == "reached"]
+        if there:
+            return max(there, key=lambda one: one.difference.value)
+        return each[0] if len({one.state for one in each}) == 1 else NO_DIFFERENCE
     place = math.log(arm.flops)
     pieces = [piece for piece in line.pieces() if _common(arm, piece)]
     if not pieces:
-        return Difference("outside", NOTHING, {}, "")
+        return NO_DIFFERENCE
     start, end = pieces[0].start, max(piece.end for piece in pieces)
     if not start - ONE_STEP <= place <= end + ONE_STEP:
         beyond: State = "above_budgets" if place > end else "below_budgets"
         return Difference(beyond, NOTHING, {}, "")
     near = min(_distance(piece, place) for piece in pieces)
     if near > ONE_STEP:  # between pieces that no seed has in common with the arm
-        return Difference("outside", NOTHING, {}, "")
+        return NO_DIFFERENCE
     here = [piece for piece in pieces if _distance(piece, place) == near]
     piece = max(here, key=lambda piece: (len(_common(arm, piece)), -piece.mean(place)))
     by_seed = {s: float(arm.losses[s] - piece.at(place, s)) for s in _common(arm, piece)}
