@@ -334,7 +334,7 @@ def function(selected: Callable[[Store], Interval]) -> Quantity:
 
 def speedup(baseline: str, method: str, accounting: Accounting) -> Quantity:
     """FLOPs of ``baseline`` over those of ``method`` to the baseline's final loss; see
-    ``measured.speedup``, whose interval is of resampled curves."""
+    ``measured.speedup``, whose interval inverts the paired t test."""
     return Function(lambda store: measured.speedup(store, baseline, method, accounting))
 
 
