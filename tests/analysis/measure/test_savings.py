@@ -159,10 +159,10 @@ def test_a_method_that_may_never_get_there_opens_the_lower_end() -> None:
 def test_a_baseline_that_may_never_get_there_opens_the_upper_end() -> None:
     early = Curve(FLOPS, np.maximum(line().loss, 3.2))
     scratch = arm(line(), line(), early)
-    saving = at(2.9, scratch, arm(*3 * [line(speed=0.8)]))["target"]
+    saving = at(2.9, scratch, arm(*3 * [line(speed=0.6)]))["target"]
     assert saving.speedup is not None
     assert saving.saving is not None
-    assert saving.speedup.value == pytest.approx(512 / (2**8.4 / 0.8))  # later, so it is held
+    assert saving.speedup.value == pytest.approx(512 / (2**8.4 / 0.6))  # later, so it is held
     assert saving.speedup.hi == saving.saving.hi == math.inf
     assert 0 < saving.speedup.lo < saving.speedup.value
     assert saving.seeds_reached == 2
