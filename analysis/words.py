@@ -93,7 +93,7 @@ def interval(item: Interval | None, text: Callable[[float | None], str]) -> str:
 
 
 def brackets(lo: float, hi: float, text: Callable[[float | None], str]) -> str:
-    """`` [lo, hi]``; an end without a number is open: ``[1.10, ?]``. Nothing without an interval."""
+    """`` [lo, hi]``; an end without a number is open: ``[1.10, ?]``. Without both, nothing."""
     finite = [math.isfinite(end) for end in (lo, hi)]
     if math.isnan(lo) and math.isnan(hi):
         return ""
