@@ -328,16 +328,16 @@ def _counted(
     """A censored arm's cost is above what its whole curve cost, so that takes its place."""
     overheads = baseline.overhead(accounting), method.overhead(accounting)
     no_baseline, no_method = (math.isnan(arm[0]) for arm in (at.baseline, at.method))
-    paid = [
+    charged = [
         (end if math.isnan(arm[0]) else arm[0]) + overhead
         for arm, end, overhead in zip((at.baseline, at.method), at.ends, overheads, strict=True)
     ]
     state: State = "reached"
-    if at.above or (no_baseline and no_method) or 0 in paid:
+    if at.above or (no_baseline and no_method) or 0 in charged:
         state = "outside_range"
     elif no_baseline or no_method:
         state = "never_reached" if no_method else "baseline_never_reached"
-    ratio = paid[0] / paid[1] if paid[1] else math.nan
+    ratio = charged[0] / charged[1] if charged[1] else math.nan
     low = _ratio(at.baseline[1] + overheads[0], at.method[2] + overheads[1])
     high = _ratio(at.baseline[2] + overheads[0], at.method[1] + overheads[1])
     limit = {"never_reached": high, "baseline_never_reached": low}.get(state, math.nan)
