@@ -31,7 +31,7 @@ from mugrow.analysis.measure.savings import (
     headline_and_curve,
 )
 from mugrow.analysis.read.store import Store, opened
-from mugrow.analysis.stats import Interval, mean_interval, nominal_coverage
+from mugrow.analysis.stats import Interval, student_interval
 from mugrow.analysis.transfer import optimum
 from mugrow.analysis.transfer.optimum import Edge
 from mugrow.analysis.transfer.results import SweepResult, TransferResults, transfer_results
@@ -39,13 +39,14 @@ from mugrow.analysis.transfer.sweep import Sweep, by_setting
 from mugrow.bench.record import STATUSES
 
 LEVEL = 0.95
+METHOD = "paired t test over seeds"
 AT_FINAL = "scratch final"  # the loss at which the headline is taken
 
 
 @dataclass(frozen=True)
 class IntervalRule:
     """How the intervals over seeds of final losses and savings were made, at ``level``, and the
-    largest probability with which one of them can cover the median."""
+    probability with which one of them can at most cover: the level, and 0 with one seed."""
 
     level: float
     method: str
@@ -199,7 +200,7 @@ def summarize(store: Store | str | Path) -> Summary:
     return Summary(
         study=store.study["name"],
         n_seeds=n_seeds,
-        interval=IntervalRule(LEVEL, "paired bootstrap over seeds", nominal_coverage(n_seeds)),
+        interval=IntervalRule(LEVEL, METHOD, LEVEL if n_seeds > 1 else 0.0),
         optima=tuple(_optima(searched, variants, runs, store.trials)),
         transfer=transfer,
         finals=tuple(_finals(targets)),
@@ -322,7 +323,7 @@ def _final_losses(rows: pd.DataFrame, column: str) -> dict[int, float]:
 
 
 def _mean(by_seed: dict[int, float]) -> Interval:
-    return mean_interval(by_seed, LEVEL)
+    return student_interval(list(by_seed.values()), LEVEL)
 
 
 def _savings(

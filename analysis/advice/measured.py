@@ -17,7 +17,7 @@ from mugrow.analysis.advice.plan import GrowthPlan
 from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run, label_targets
 from mugrow.analysis.measure.savings import Saving, headline
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval, nominal_coverage
+from mugrow.analysis.stats import Interval
 from mugrow.bench.spec import UserError
 
 NEAR = 2.0
@@ -62,10 +62,8 @@ class MeasuredGrowth:
         ]
         limits = [f"beyond a factor {NEAR:g} of what was measured: {', '.join(far)}"] if far else []
         if math.isnan(self.cost_ratio.lo):
-            limits.append(
-                "1 seed: no interval" if seeds < 2 else "some seeds never reached scratch's loss"
-            )
-        ends = f"95 % bootstrap over {seeds} seeds, which covers at most {_coverage(seeds)}"
+            limits.append("1 seed: no interval")
+        ends = f"95 % of a paired t test over {seeds} seeds"
         return Evidence(
             name=f"{self.label} measured at {self.target}",
             citation=f"study {self.study}",
@@ -74,10 +72,6 @@ class MeasuredGrowth:
             reach=reach(plan, self.params, self.tokens, 6 * self.params * self.tokens),
             limit="; ".join(limits),
         )
-
-
-def _coverage(seeds: int) -> str:
-    return f"{math.floor(1000 * nominal_coverage(seeds)) / 10:g} %"
 
 
 def target_runs(store: Store) -> pd.DataFrame:
@@ -162,8 +156,7 @@ def measure(store: Store, targets: pd.DataFrame) -> list[MeasuredGrowth]:
 def _cost_ratio(savings: list[Saving], seeds: int) -> Interval | None:
     """1 / speed-up on the target alone, at the first loss of ``savings``.
 
-    Where the arm never got there, in any resample, its cost is above a bound, and the interval is
-    open; where it got there in some resamples there is no interval.
+    Where the arm never got there its cost is above a limit, and the interval is open.
     """
     for saving in savings:
         if saving.accounting != "target":
@@ -172,13 +165,12 @@ def _cost_ratio(savings: list[Saving], seeds: int) -> Interval | None:
             s = saving.speedup
             return Interval(1 / s.value, _inverse(s.hi), _inverse(s.lo), seeds)
         if saving.state == "never_reached" and saving.bound:
-            always = seeds > 1 and saving.resamples_reached == 0
-            ends = (1 / saving.bound, math.inf) if always else (math.nan, math.nan)
+            ends = (1 / saving.limit, math.inf) if saving.limit else (math.nan, math.nan)
             return Interval(math.inf, *ends, seeds)
         break
     return None
 
 
 def _inverse(speedup: float) -> float:
-    """Minus infinity is an end left open by a method that never got there."""
+    """Minus infinity is an end left open by a method that may never get there."""
     return math.inf if speedup == -math.inf else 1 / speedup

@@ -64,6 +64,7 @@ class Accepted:
         return np.where(self.before, -np.inf, lo), np.where(self.after, np.inf, hi)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # losses near the largest float have no interval
 def paired(differences: Array) -> MeanDifference:
     """The mean of paired differences (..., seeds, points), of at least two seeds."""
     n = differences.shape[-2]
@@ -78,6 +79,7 @@ def paired(differences: Array) -> MeanDifference:
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def unpaired(falling: Array, constant: Array) -> MeanDifference:
     """The mean of ``falling`` (..., n, points) minus that of ``constant`` (..., m): seeds of their
     own, at least two each, with the degrees of freedom of Welch (1947)."""
@@ -93,6 +95,7 @@ def unpaired(falling: Array, constant: Array) -> MeanDifference:
     )
 
 
+@np.errstate(all="ignore")
 def accepted(difference: MeanDifference, level: float = LEVEL) -> Accepted:
     """The places at which the mean difference may be 0."""
     mean, variance = difference.mean, difference.variance
@@ -128,7 +131,6 @@ def _borders(difference: MeanDifference, critical: Array) -> list[Array]:
     a, b, c = q**2 - t2 * vqq, p * q - t2 * vpq, p**2 - t2 * vpp
     determinant = np.maximum(vpp * vqq - vpq**2, 0.0)
     discriminant = t2 * (q**2 * vpp - 2 * p * q * vpq + p**2 * vqq - t2 * determinant)
-    with np.errstate(all="ignore"):
-        root = -(b + np.copysign(np.sqrt(discriminant), b))
-        places = [root / a, c / root, -p / q]
+    root = -(b + np.copysign(np.sqrt(discriminant), b))
+    places = [root / a, c / root, -p / q]
     return [np.where((place >= 0) & (place <= 1), place, np.nan) for place in places]

@@ -71,11 +71,11 @@ def savings(summary: Summary) -> Table:
         "Compute saved at matched loss",
         "Speed-up s = FLOPs of scratch / FLOPs of the method to reach the loss; saving = 1 − 1/s.",
         ("target", "method", "counted", "at loss", "which is", "speed-up", "saving",
-         "resamples reached"),
+         "seeds reached"),
         tuple(
             (row.target, row.label, fmt.ACCOUNTINGS[row.accounting], fmt.loss(row.at_loss), row.at,
              fmt.speedup(row), fmt.interval(row.saving, fmt.percent_of_one),
-             f"{row.resamples_reached} of {row.resamples}")
+             f"{row.seeds_reached} of {row.seeds}")
             for row in summary.savings
         ),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from mugrow.analysis import words as fmt
 from mugrow.analysis.report import transfer
 from mugrow.analysis.summary import AT_FINAL, ArmSaving, Summary
 
-FEW_SEEDS = 6  # below six, a percentile interval over seeds cannot cover 95 %
+FEW_SEEDS = 3  # fewer, and an interval is 12.7 standard errors on either side
 MANY = 8  # methods in one sentence; the table of methods has the numbers of more
 VERDICTS = {
     "saved": "saved compute",
@@ -141,7 +141,7 @@ TRANSFERRED = {
 
 
 def intervals(summary: Summary) -> str:
-    """How to read a bracket, with how much it can cover at this number of seeds."""
+    """How to read a bracket."""
     level, n = summary.interval.level, summary.n_seeds
     text = (
         f"Brackets hold the {fmt.number(100 * level, 0)} % interval of the "
@@ -149,10 +149,9 @@ def intervals(summary: Summary) -> str:
     )
     if n < 2:
         return text + "One seed gives no interval: nothing here says how much chance decided."
-    coverage = summary.interval.coverage_at_most
     return text + (
-        f"Such an interval cannot leave the range of the seeds, so with {n} of them it covers the "
-        f"median of all seeds with a probability of at most {fmt.number(100 * coverage, 1)} %."
+        "A speed-up’s holds every factor that the test does not reject; an end is open where the "
+        "curves stop before it can. Each covers on its own: of twenty one may be wrong."
     )
 
 
@@ -202,8 +201,8 @@ def on_runs(summary: Summary) -> Iterator[str]:
 def on_seeds(summary: Summary) -> Iterator[str]:
     if 1 < summary.n_seeds < FEW_SEEDS:
         yield (
-            f"{summary.n_seeds} seeds are few: the brackets are the range of the seeds, and "
-            "narrower than a 95 % interval would be."
+            f"{summary.n_seeds} seeds are few: a 95 % interval is 12.7 standard errors on either "
+            "side of the mean. With three seeds it is 4.3, with five 2.8."
         )
 
 
