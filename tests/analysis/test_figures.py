@@ -148,9 +148,9 @@ def test_curves_charge_the_source_to_grown_runs_alone(summary: Summary, store: S
     figure = drawn("curves", summary, store)
     plain, charged = figure.axes
     for final in summary.finals:
-        own = lines(plain, f"_{final.label}")[0].get_xdata()
+        without_source = lines(plain, f"_{final.label}")[0].get_xdata()
         shifted = lines(charged, f"_{final.label}")[0].get_xdata()
-        np.testing.assert_allclose(np.subtract(shifted, own), final.flops_source)
+        np.testing.assert_allclose(np.subtract(shifted, without_source), final.flops_source)
         mean = lines(plain, f"_{final.label}")[0].get_ydata()
         assert mean[-1] == pytest.approx(final.loss.value)
         assert plain.get_xlim()[1] > max(shifted)
@@ -256,7 +256,7 @@ def test_drawing_leaves_the_global_settings_alone(summary: Summary, store: Store
 
 
 @given(st.text(min_size=1, max_size=20))
-def test_a_method_keeps_its_look_and_never_borrows_a_known_one(name: str) -> None:
+def test_a_method_keeps_its_style_and_never_borrows_a_known_one(name: str) -> None:
     assert style.line_style(name) == style.line_style(name)
     if name.partition("(")[0] not in style.METHODS:
         assert style.line_style(name) not in style.METHODS.values()

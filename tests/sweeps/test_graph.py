@@ -67,9 +67,9 @@ def test_sources_come_first_and_are_planned_once():
         for seed in range(3)
     ]
     nodes = [
-        grown(source, replace(WIDE, seed=source.spec.seed), how, how)
+        grown(source, replace(WIDE, seed=source.spec.seed), name, name)
         for source in seeds
-        for how in ("szp", "hypercloning")
+        for name in ("szp", "hypercloning")
     ]
     plan = plan_graph(nodes, stack_width=128)
     ids = [run.spec.run_id for run in plan.runs]

@@ -260,7 +260,7 @@ def test_no_rows_give_no_laws() -> None:
 # --- anyone's table ----------------------------------------------------------------------------
 
 
-def own_table() -> pd.DataFrame:
+def users_table() -> pd.DataFrame:
     return pd.DataFrame(
         {"params": [10, 20, 40], "tokens": [5, 5, 5], "final_val_loss": [3.0, 2.5, 2.2],
          "arm": ["base", "grown", None], "cost": [1.0, 2.0, 3.0]}
@@ -268,24 +268,24 @@ def own_table() -> pd.DataFrame:
 
 
 def test_columns_of_a_store_are_found_and_compute_is_counted() -> None:
-    rows, selection = table_rows(own_table(), Columns())
+    rows, selection = table_rows(users_table(), Columns())
     np.testing.assert_allclose(rows["c"], [300, 600, 1200])
     assert set(rows["law"]) == {ALL}
     assert rows["scratch"].all()
     assert selection.reasons() == {}
-    given, _ = table_rows(own_table(), Columns(n="2 * params", c="cost"))
+    given, _ = table_rows(users_table(), Columns(n="2 * params", c="cost"))
     assert given["n"].tolist() == [20, 40, 80]
     assert given["c"].tolist() == [1, 2, 3]
 
 
 def test_methods_are_laws_and_one_of_them_is_the_baseline() -> None:
-    rows, _ = table_rows(own_table(), Columns(method="arm", baseline="base"))
+    rows, _ = table_rows(users_table(), Columns(method="arm", baseline="base"))
     assert rows["law"].tolist() == ["base", "grown", UNNAMED]
     assert rows["scratch"].tolist() == [True, False, False]
 
 
 def test_a_table_without_a_column_or_baseline_is_refused() -> None:
     with pytest.raises(UserError, match=r"--loss is missing, and the table has no column 'final"):
-        table_rows(own_table().drop(columns="final_val_loss"), Columns())
+        table_rows(users_table().drop(columns="final_val_loss"), Columns())
     with pytest.raises(UserError, match="unknown method 'basis'; did you mean 'base'"):
-        table_rows(own_table(), Columns(method="arm", baseline="basis"))
+        table_rows(users_table(), Columns(method="arm", baseline="basis"))

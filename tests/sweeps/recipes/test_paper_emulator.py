@@ -48,7 +48,7 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
 
 
 def test_the_small_tuning_is_added_to_the_large_base():
-    asked = [one for one in emulator.evaluations(given()) if one.how == "emulate"]
+    asked = [one for one in emulator.evaluations(given()) if one.kind == "emulate"]
     assert len(asked) == 5 * 2 * 2 * len(STRENGTHS)
     for one in asked:
         large, *small = [node.arm for node in one.nodes]

@@ -126,8 +126,8 @@ def test_both_verdicts():
         lambda share: 3 - share + 2 * share * (1 - share),
         lambda share: 2.5 - share + 2 * share * (1 - share),
     ))  # fmt: skip
-    own = {bad[name] for name in good if not name.startswith("regains")}
-    assert own == {"contradicted"}
+    others = {bad[name] for name in good if not name.startswith("regains")}
+    assert others == {"contradicted"}
     noisy = verdicts(planted(bowl, forgetting, noise=1.0))
     assert noisy["forgets-novels"] == "inconclusive at this scale"
 
