@@ -5,7 +5,7 @@ The same tables are on the terminal, on the page and in LaTeX. The table of verd
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.figures.transfer_words import (
@@ -18,6 +18,7 @@ from mugrow.analysis.figures.transfer_words import (
     value,
 )
 from mugrow.analysis.report.tables import Table
+from mugrow.analysis.stats import Interval
 from mugrow.analysis.transfer.asymptote import Useful
 from mugrow.analysis.transfer.metrics import Pair
 from mugrow.analysis.transfer.operator_regret import GrowthOptimum, KeptValue
@@ -64,7 +65,12 @@ def decisive(pair: Pair) -> str:
     """The regret that the verdict is given on."""
     if pair.regret_at == "diverged" or pair.regret_bowl_percent is None:
         return regret_percent(pair)
-    return fmt.interval(pair.regret_bowl_percent, fmt.percent)
+    return bounded(pair.regret_bowl_percent, fmt.percent)
+
+
+def bounded(regret: Interval, text: Callable[[float | None], str]) -> str:
+    """``at least 6.04 % [3.29, ?]`` where the rate was not finished at the target."""
+    return "at least " * math.isinf(regret.hi) + fmt.interval(regret, text)
 
 
 def regret_percent(one: Pair | KeptValue) -> str:
@@ -112,7 +118,7 @@ def pairs(found: TransferResults) -> Table:
             (name(ladder), axis(ladder), start(ladder, pair), size(ladder, pair.target),
              fmt.interval(pair.shift_argmin_log2, fmt.log2),
              fmt.interval(pair.shift_vertex_log2, fmt.log2),
-             fmt.interval(pair.decisive_nats, fmt.loss), decisive(pair), regret_percent(pair),
+             bounded(pair.decisive_nats, fmt.loss), decisive(pair), regret_percent(pair),
              fmt.interval(pair.compute, fmt.percent_of_one),
              fmt.times(pair.search_over_target), fmt.times(pair.total_over_scratch),
              edges(pair))
@@ -272,5 +278,5 @@ WORDS = {
 def regret(pair: Pair) -> str:
     if not math.isfinite(pair.decisive_nats.value) or pair.regret_at == "diverged":
         return f"{NO_LOSS[pair.regret_at]} there"
-    nats = fmt.interval(pair.decisive_nats, fmt.loss)
+    nats = bounded(pair.decisive_nats, fmt.loss)
     return f"costs {nats} nats ({fmt.interval(pair.decisive_percent, fmt.percent)})"

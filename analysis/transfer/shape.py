@@ -4,7 +4,7 @@
 
 A bowl is steeper above its optimum than below, by about 3 to 1 in public sweeps, where a parabola's
 vertex lies beside the optimum, on the flat side: the rate kept from the proxy then seems too good
-or too bad. Two families of one parameter each enclose what is known of f, and both hold the parabola:
+or too bad. Two families of one parameter each enclose what is known of f; a parabola is in both:
 
     kinked   d^2 above and d^2 / r below        the sides differ at once (step law, 2503.04715)
     smooth   2 (exp(g d) - 1 - g d) / g^2       they differ the more, the farther away: the loss
@@ -67,7 +67,9 @@ def places(bowls: Sequence[tuple[Array, Array] | None]) -> list[float]:
     """log2 of the best rate of each rung, from the log2 rates and the losses of ``near``, each
     (points,); nan for a rung without them, or whose loss no shape fits the right way up."""
     fits = [None if bowl is None else _fits(*bowl) for bowl in bowls]
-    errors = [error for fit in fits if fit is not None for error in [fit[0]] if error.min() < np.inf]
+    errors = [
+        error for fit in fits if fit is not None for error in [fit[0]] if error.min() < np.inf
+    ]
     if not errors:
         return [float("nan")] * len(bowls)
     total = np.sum(errors, axis=0)
