@@ -13,7 +13,8 @@ from mugrow.bench.model import count
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps.paper import Setting, experiment
 from mugrow.sweeps.recipes.papers.emulator import paper as emulator
-from mugrow.sweeps.recipes.papers.emulator.claims import (
+from mugrow.sweeps.recipes.papers.emulator.paper import (
+    PAPER,
     STRENGTHS,
     TEXTS,
     closed,
@@ -23,7 +24,6 @@ from mugrow.sweeps.recipes.papers.emulator.claims import (
     on,
     over_best,
 )
-from mugrow.sweeps.recipes.papers.emulator.paper import PAPER
 from mugrow.sweeps.recipes.papers.rewarm import paper as rewarm
 from mugrow.sweeps.recipes.papers.shift import STOPS
 
