@@ -2,8 +2,13 @@
 
 A measured cost ratio is one point: one target, one growth factor, one source. It is carried over
 to another plan unchanged, which is an assumption, so it decides only near by: within a factor
-``NEAR`` in parameters, tokens, growth factor and the source's tokens a parameter. Farther away a
-law has to carry it (``mugrow.analysis.advice.fitted``).
+``NEAR`` in parameters, tokens, compute, growth factor and the source's tokens a parameter. Farther
+away a law has to carry it (``mugrow.analysis.advice.fitted``).
+
+It is measured at a fixed loss, the one that scratch ends at after its cool-down, which the grown
+arm meets before or inside its own. So it is too high by what the cool-down was worth: a saving is
+*at least* what it says, which can show that growing pays and never that it does not. That would
+take both arms on whole schedules at equal compute, the source's charged.
 """
 
 import json
@@ -45,21 +50,27 @@ class MeasuredGrowth:
         """Tokens a parameter of the source."""
         return self.source_tokens / self.source_params
 
+    def is_near(self, params: float, tokens: float) -> bool:
+        """Whether a target is within ``NEAR`` in parameters, tokens and compute."""
+        return all(_near(ratio) for ratio in self._distances(params, tokens).values())
+
+    def _distances(self, params: float, tokens: float) -> dict[str, float]:
+        return {
+            "params": params / self.params,
+            "tokens": tokens / self.tokens,
+            "compute": params * tokens / (self.params * self.tokens),
+        }
+
     def evidence(self, plan: GrowthPlan) -> Evidence:
         distances = {
-            "params": plan.target_params / self.params,
-            "tokens": plan.target_tokens / self.tokens,
+            **self._distances(plan.target_params, plan.target_tokens),
             "growth factor": plan.growth_factor / self.growth_factor,
             "source tokens a parameter": plan.source_tokens
             / plan.source_params
             / self.source_ratio,
         }
         seeds = self.cost_ratio.n
-        far = [
-            f"{name} {ratio:.3g}"
-            for name, ratio in distances.items()
-            if not 1 / NEAR <= ratio <= NEAR
-        ]
+        far = [f"{name} {ratio:.3g}" for name, ratio in distances.items() if not _near(ratio)]
         limits = [f"beyond a factor {NEAR:g} of what was measured: {', '.join(far)}"] if far else []
         if math.isnan(self.cost_ratio.lo):
             limits.append("1 seed: no interval")
@@ -71,7 +82,12 @@ class MeasuredGrowth:
             ends=ends,
             reach=reach(plan, self.params, self.tokens, 6 * self.params * self.tokens),
             limit="; ".join(limits),
+            at_least=True,
         )
+
+
+def _near(ratio: float) -> bool:
+    return 1 / NEAR <= ratio <= NEAR
 
 
 def target_runs(store: Store) -> pd.DataFrame:

@@ -124,8 +124,8 @@ def transferred(study: str, ladder: LadderResult) -> Iterator[tuple[tuple[str, .
         jump = (*key, begin, "to", words.size(ladder, pair.target))
         yield from interval((*jump, "shift"), pair.shift_argmin_log2, 2)
         yield from interval((*jump, "vertex shift"), pair.shift_vertex_log2, 2)
-        yield from interval((*jump, "regret"), pair.regret_nats, 4)
-        yield from interval((*jump, "regret percent"), pair.regret_percent, 2)
+        yield from interval((*jump, "regret"), pair.decisive_nats, 4)
+        yield from interval((*jump, "regret percent"), pair.decisive_percent, 2)
 
 
 def kept(study: str, one: SettingResult) -> Iterator[tuple[tuple[str, ...], str]]:
