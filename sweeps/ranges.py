@@ -1,16 +1,16 @@
 """What a study's search means under each of its parametrizations.
 
-A study's ``log2_lr``, ``init_std`` and decay are meant for its first parametrization. Under one that
-is searched elsewhere (``mugrow.bench.parametrization.SearchRange``)
+A study's ``log2_lr`` and ``init_std`` are meant for its first parametrization. Under one that is
+searched elsewhere (``mugrow.bench.parametrization.SearchRange``), and decays otherwise, they are
 
     learning rates   the same grid, moved by the distance of the two ranges' middles
     initial scale    the middle of the other's own range
     weight decay     where the other's is independent of the learning rate, and the study's is not:
                      weight_decay * 2^-7.5, what AdamW decays by in the middle of its range
 
-so muP at 2^-10 to 2^-5.5 is beside unit-scaled muP at 2^-3.5 to 2^1, with an initial scale of 1. A
-study of one family alone, muP, SP, CompleteP, is what it says, number by number. So is one that asks
-for independent decay, or none.
+so muP at 2^-10 to 2^-5.5 is beside unit-scaled muP at 2^-3.5 to 2^1, with an initial scale of 1.
+SP and CompleteP have muP's range, so a study of these is what it says, number by number.
+Decay that a study itself sets to independent, or to none, is left alone.
 
 A grid whose middle is more than ``FAR`` outside the range is a mistake, and refused: all its models
 would train badly, and nothing would say why.

@@ -1,15 +1,15 @@
 """How many seeds a coordinate check takes: until every slope that is judged is known to ±0.05.
 
-Seeds 0 to 9 are trained, then up to 19, 39 and 79, and all are pooled. It ends at the first of these
-four looks after which every interval of a slope that counts is at most ±0.05, and at 80 in any case.
-Slopes differ between seeds by a standard deviation of up to 0.2, for what attention adds in the
-last block, so 40 or 80 are usual; they are small models, and take tens of seconds.
+Seeds 0 to 9 are trained, then up to 19, 39 and 79, all pooled. It ends at the first of these four
+looks after which the interval of every slope that counts is ±0.05 or less, and at 80 seeds in any
+case. Slopes differ between seeds by a standard deviation of up to 0.2, for what attention adds in
+the last block, so 40 or 80 are usual: tens of seconds for the small models.
 
-It stops for being precise, never for its verdict, so no verdict is waited for. Still these are fixed
-looks and not one: the intervals of a rule that stops when its own estimate of the noise is low cover
-a little less than they say. Drawn 20,000 times for normal slopes, 95 % intervals cover the truth in
-93.7 to 95 %, by the noise. And a table has some 160 slopes, of which one or other is always outside
-of its interval: what fails by a hair is to be asked again with other ``seeds``.
+It stops for being precise, never for its verdict: no verdict is waited for. Still there are four
+looks and not one, and a rule that stops when its own estimate of the noise is low covers a little
+less than it says. Of 20,000 draws of normal slopes, intervals of 95 % cover the truth in 93.7 to
+95 %, by the noise. And a table has some 160 slopes, so a few are always outside of their intervals:
+what fails by a hair is to be asked again, with other ``seeds``.
 """
 
 from collections.abc import Iterator, Sequence

@@ -15,11 +15,10 @@ order one, plus interference of the others, of order width^-1/2. Under muP that 
 over widths 32 to 128 (64 seeds); with hidden rates divided once more by the width it is -0.25 to
 -0.49 at step 2 (not -1: the embedding goes on moving), so the bound is between.
 
-It is the mean slope that is judged, by its interval and not by where it lies: a table has 160 slopes,
-whose standard deviation over seeds is up to 0.2. With five of 48 seeds muP has a mean out of bounds
+The mean slope is judged by its interval, not by where it lies: a table has 160 slopes, whose
+standard deviation over seeds is up to 0.2. With five of 48 seeds muP has a mean out of bounds
 somewhere in 75 % of draws, but an interval in 2 %; hidden rates wrong by width^1/2, either way, had
-one in every draw. With as few as five a slope is known to ±0.2 at worst, so that less is not seen:
-``pooling`` takes more.
+one in every draw. Five seeds know a slope to ±0.2 at worst, so ``pooling`` takes more.
 
 What moves less with the width by a rule of the parametrization's own is exempt, while it does not
 rise (``Rules.falling``): the embedding of ``umup``, and in the first block what reads it alone.
@@ -52,9 +51,10 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One module at one step. ``slope`` is the mean over ``seeds`` seeds of the log2-log2 slope of mean |x|
+    """One module at one step. ``slope`` is the mean over seeds of the log2-log2 slope of mean |x|
     (``x``) or mean |x_t - x_0| (``dx``), ``None`` where a size is zero or not finite; ``interval``
-    is its 95 % interval. ``sizes`` are widths or depths, ``means`` geometric means over seeds."""
+    is its 95 % interval. ``sizes`` are widths or depths, ``means`` geometric means over seeds,
+    ``seeds`` how many."""
 
     parametrization: str
     method: str

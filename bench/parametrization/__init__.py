@@ -83,8 +83,8 @@ class SearchRange:
 
 
 ADAMW = SearchRange(log2_lr=(-11.0, -4.0), init_std=(0.02, 0.5))
-"""SP's and muP's: the grids of this suite's studies lie in it, whose best rates are at 2^-9.5 (SP at
-width 256) to 2^-6 and most often at 2^-7.5, its middle; and so does GPT-2's scale of 0.02."""
+"""SP's and muP's. The best rates in this suite's studies are 2^-9.5 (SP at width 256) to 2^-6, and
+most often its middle, 2^-7.5; GPT-2's scale of 0.02 lies in it too."""
 
 
 @dataclass(frozen=True)
