@@ -55,7 +55,7 @@ def half(row):
     return (row.interval[1] - row.interval[0]) / 2
 
 
-@pytest.mark.parametrize(("sd", "seeds"), [(0.02, 10), (0.09, 20), (0.13, 40), (0.25, 80)])
+@pytest.mark.parametrize(("sd", "seeds"), [(0.02, 10), (0.09, 20), (0.13, 40), (0.21, 80)])
 def test_seeds_are_added_until_the_slope_is_known(planted, sd, seeds):
     slopes = drawn(sd)
     asked = planted(slopes)
