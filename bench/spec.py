@@ -23,6 +23,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 Scalar = int | float | str | bool
+Decay = Literal["scaled", "independent"]
+"""What a weight shrinks by in a step; see ``FixedHyper``."""
 
 
 class UserError(ValueError):
@@ -158,7 +160,7 @@ class FixedHyper:
     beta2: float = 0.95
     eps: float = 1e-8
     clip: float = 1.0
-    decay: Literal["scaled", "independent"] = "scaled"
+    decay: Decay = "scaled"
 
     def __post_init__(self) -> None:
         if self.decay not in DECAYS:

@@ -12,7 +12,9 @@ A study is a graph of runs written down as data:
 
 All initial scales are searched in the sweep that is transferred from. The other sweeps show how
 the best learning rate moves, so they vary it alone, at ``base_init_std``: along width, and where a
-study asks for it along depth, tokens and batch, and with one setting changed (``variants``).
+study asks for it along depth, tokens and batch, and with one setting changed (``variants``). Rates
+and scales are meant for the first parametrization; one that is searched elsewhere has its own
+(``mugrow.sweeps.ranges``).
 
 A study is checked when it is made: a mistake is a ``UserError``, one line, before anything trains.
 Whether a method can grow a step of the ladder is checked by ``mugrow.sweeps.plan``, which knows the

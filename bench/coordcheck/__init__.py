@@ -12,6 +12,7 @@ updates too large; those that vanish hardly change it and are seen in |x_t - x_0
     series        which models, and their training
     activations   mean |x| of every module of a stack while it trains
     slopes        slopes with their intervals, and the verdict
+    pooling       how many seeds it takes
 
 A narrow model can fail a right parametrization, beyond doubt. In the GPT-2 flavour what attention
 adds in the second block has under muP, over widths 32 to 128, a slope of 0.20 at step 1 (0.13 to
@@ -27,12 +28,13 @@ from dataclasses import replace
 from itertools import product
 from typing import Literal
 
+from mugrow.bench.coordcheck.pooling import pooled
 from mugrow.bench.coordcheck.series import HYPER, Axis, ModelSeries, measured_series
 from mugrow.bench.coordcheck.slopes import Row, rows
 from mugrow.bench.data.batches import load, resolve
 from mugrow.bench.entries import with_params
-from mugrow.bench.parametrization import canonical
-from mugrow.bench.spec import ModelSpec, Start, UserError, llama
+from mugrow.bench.parametrization import ADAMW, canonical, parse
+from mugrow.bench.spec import HyperSpec, ModelSpec, Start, UserError, llama
 
 __all__ = ["ModelSeries", "Row", "check_series", "coordcheck"]
 
@@ -51,10 +53,10 @@ def coordcheck(
     base: int | None = None,
     heads: int | None = None,
     flavour: Flavour = "llama",
-    lr: float = 0.01,
-    init_std: float = 0.08,
+    lr: float | None = None,
+    init_std: float | None = None,
     steps: int | None = None,
-    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    seeds: Sequence[int] = (),
     corpus: str = "synthetic",
 ) -> list[Row]:
     """Whether activations keep their size as models grow, under each parametrization: what `mugrow
@@ -63,9 +65,10 @@ def coordcheck(
     The models lie along width, or along depth where several ``depths`` are given, at one of the
     ``widths``. By default they have widths 32 to 128 at two blocks, or depths at width 64; after
     growth twice the widths, since ``method``, as ``szp:shrink=0.2``, grows every model from half
-    its size first. ``lr`` and ``init_std`` are at the ``base`` width or depth; with ``heads`` the
-    head size grows, else it is 16. ``steps`` updates are trained, 4 by default, in depth 10.
-    Raises ``UserError`` for what does not exist, for sizes that cannot be, and where a run
+    its size first. ``lr`` and ``init_std`` are at the ``base`` width or depth, by default the
+    parametrization's own (``own_hyper``); with ``heads`` the head size grows, else it is 16.
+    ``steps`` updates are trained, 4 by default, in depth 10. ``seeds`` are all that are used; by
+    default as many as it takes to know the slopes (``mugrow.bench.coordcheck.pooling``). Raises ``UserError`` for what does not exist, for sizes that cannot be, and where a run
     diverges.
 
     >>> import mugrow
@@ -102,7 +105,7 @@ def coordcheck(
             models=tuple(model(*size) for size in product(*chosen)),
             base=model(at_base["width"], at_base["depth"]),
             data=data,
-            hyper=replace(HYPER, lr=lr, init_std=init_std),
+            hyper=_hyper(name, lr, init_std),
             steps=STEPS[axis] if steps is None else steps,
             seeds=tuple(seeds),
             start=start,
@@ -118,7 +121,7 @@ def check_series(series: ModelSeries, path: str | None = None) -> list[Row]:
     ``path`` is where the corpus lies, if it is a file. Raises ``UserError`` for what cannot be
     grown, and where a run diverges.
     """
-    return rows(series, measured_series(series, path))
+    return rows(series, measured_series(series, path)) if series.seeds else pooled(series, path)
 
 
 def _start(method: str | None) -> Start | None:
@@ -127,3 +130,27 @@ def _start(method: str | None) -> Start | None:
         return None
     name, params = with_params("method", method)
     return Start(method=name, params=tuple(sorted(params.items())))
+
+
+def _hyper(parametrization: str, lr: float | None, init_std: float | None) -> HyperSpec:
+    own = own_hyper(parametrization)
+    return replace(
+        own,
+        lr=own.lr if lr is None else lr,
+        init_std=own.init_std if init_std is None else init_std,
+    )
+
+
+def own_hyper(text: str) -> HyperSpec:
+    """A rate of 0.01 and an initial scale of 0.08; for a parametrization that is searched elsewhere
+    than AdamW's SP and muP as far from the middle of its range, and the middle of its scales.
+
+    >>> own_hyper("mup").lr, own_hyper("mup").init_std
+    (0.01, 0.08)
+    >>> round(own_hyper("umup").lr, 2), own_hyper("umup").init_std
+    (0.91, 1.0)
+    """
+    own = parse(text)[0].search or ADAMW
+    away = own.middle_log2_lr - ADAMW.middle_log2_lr
+    init_std = HYPER.init_std if own.init_std == ADAMW.init_std else own.middle_init_std
+    return replace(HYPER, lr=HYPER.lr * 2**away, init_std=init_std)

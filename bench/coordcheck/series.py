@@ -5,6 +5,8 @@ two blocks, 64 tokens, 8 sequences of 32, Adam at 0.01 from the first step, noth
 clipped. The rate is above the best one of training (2^-7 in the studies of this suite) and without
 its warm-up. In depth ten steps are trained (arXiv 2505.01618, figure 7).
 
+The seeds are those that are given, or else as many as it takes (``pooling``).
+
 After growth: a source of half the width (or depth) trains for ``SOURCE_STEPS``, is grown, and step
 0 is the target before its first step. The seeds of a model are one stack. A seed has batches of its
 own, the same at every size.
@@ -55,7 +57,7 @@ class ModelSeries:
     data: DataSpec
     hyper: HyperSpec = HYPER
     steps: int = 4
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[int, ...] = ()
     batch_sequences: int = 8
     start: Start | None = None
 
@@ -66,8 +68,8 @@ class ModelSeries:
                 raise UserError(f"{name} must be above 0: nothing moves without")
         if len(set(self.sizes)) < 2:
             raise UserError(f"a slope takes at least two {self.axis}s, not {self.sizes[0]} alone")
-        if len(set(self.seeds)) < 2:
-            given = " ".join(map(str, self.seeds)) or "none"
+        if self.seeds and len(set(self.seeds)) < 2:
+            given = " ".join(map(str, self.seeds))
             raise UserError(f"an interval takes at least two different seeds, not {given}")
         if self.start is not None:
             for model in self.models:
@@ -121,7 +123,8 @@ def _check_growth(small: ModelSpec, big: ModelSpec, start: Start) -> None:
 
 
 def measured_series(series: ModelSeries, path: str | None = None) -> list[Sizes]:
-    """What each model's activations are while it trains."""
+    """What each model's activations are while it trains, for each of the ``seeds``."""
+    assert series.seeds, "which seeds?"
     data = load(series.data, path)
     return [_measured(series, model, data) for model in series.models]
 

@@ -172,6 +172,12 @@ def test_umup_takes_its_multipliers_and_choices():
     assert ratio == pytest.approx(0.5 * 3 * (2 / 1.25) ** 0.5)
 
 
+def test_umup_says_what_falls_by_its_own_rule():
+    assert "embed" in rules_of("umup", BIG, BASE).falling
+    for name in ("umup:embedding=constant", "mup", "completep", "spectral", "sp_embedding"):
+        assert not rules_of(name, BIG, BASE).falling
+
+
 def test_umups_multipliers_are_the_papers_running_rule():
     """b_l x + a_l f with its tau_l, the stream divided by the product of the b_l."""
     residual, ratio, blocks = 1.7, 0.6, 3
