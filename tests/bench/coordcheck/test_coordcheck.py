@@ -174,10 +174,10 @@ def test_observing_changes_nothing():
 
 
 def test_the_first_size_is_that_of_the_initial_weights():
-    series = ladder("mup", (32, 64), seeds=(0, 1), steps=1)
-    rules = rules_of("mup", series.models[0], series.base)
-    weights = initial_weights(series.models[0], rules, series.hyper.init_std, 1, torch.float32)
-    sizes = measured_series(series)[0]
+    own = ladder("mup", (32, 64), seeds=(0, 1), steps=1)
+    rules = rules_of("mup", own.models[0], own.base)
+    weights = initial_weights(own.models[0], rules, own.hyper.init_std, 1, torch.float32)
+    sizes = measured_series(own)[0]
     tall = weights["embed.weight"].abs().mean(1)
     assert tall.min() <= sizes["x", "embed", 0][1] <= tall.max()
     assert set(sizes) == {
@@ -212,9 +212,9 @@ def test_what_cannot_be_compared_is_refused(changes, message):
 
 @pytest.mark.parametrize("name", ["lr", "init_std"])
 def test_a_model_that_cannot_move_is_refused(name):
-    series = ladder("mup")
+    own = ladder("mup")
     with pytest.raises(UserError, match=f"{name} must be above 0"):
-        replace(series, hyper=replace(series.hyper, **{name: 0.0}))
+        replace(own, hyper=replace(own.hyper, **{name: 0.0}))
 
 
 def test_models_are_trained_at_the_parametrizations_own_rate_unless_one_is_given():
@@ -252,6 +252,6 @@ def test_an_odd_depth_has_no_half():
 
 
 def test_a_run_that_diverges_is_no_row():
-    series = ladder("sp", (32, 64), seeds=(0, 1))
+    own = ladder("sp", (32, 64), seeds=(0, 1))
     with pytest.raises(UserError, match="width 32 and depth 2 diverged within"):
-        check_series(replace(series, hyper=replace(series.hyper, lr=1e30)))
+        check_series(replace(own, hyper=replace(own.hyper, lr=1e30)))
