@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+from mugrow.analysis.measure.equal_compute import BudgetLine, ChargedArm, difference
+from mugrow.analysis.measure.equal_compute import budget_line as line_of
 from mugrow.bench.flops import per_token
 from mugrow.bench.growth import method as growth_method
 from mugrow.bench.spec import ModelSpec, RunSpec
@@ -33,9 +35,59 @@ LEAST_BUDGETS = 3
 
 @dataclass(frozen=True)
 class Line:
-    """A line of all seeds: for each of its budgets, in ascending order, one entry a seed."""
+    """A line of all seeds: for each of its budgets, in ascending order, one entry a seed, and what
+    it is charged. ``whole`` are runs that end a budget and are planned elsewhere: scratch's."""
 
     budgets: tuple[tuple[Budget, ...], ...]
+    flops: tuple[float, ...]
+    whole: tuple[RunSpec, ...] = ()
+
+    def losses(self, finished: Finished) -> BudgetLine | None:
+        """Its final losses; None until all of its runs have ended."""
+        ends = dict(zip(self.flops, self.budgets, strict=True))
+        runs = {flops: [budget.final for budget in budgets] for flops, budgets in ends.items()}
+        if self.whole:
+            runs[charge(self.whole[:1])] = list(self.whole)
+        every = [run.run_id for each in runs.values() for run in each]
+        if not all(run_id in finished for run_id in every):
+            return None
+        return line_of({flops: _by_seed(each, finished) for flops, each in runs.items()})
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """The lines of a study's targets: scratch by shape, sources by the run ids of their seeds, and
+    the front's other shapes."""
+
+    scratch: Mapping[ModelSpec, Line]
+    sources: Mapping[tuple[str, ...], Line]
+    front: tuple[Line, ...] = ()
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        return (*self.scratch.values(), *self.sources.values(), *self.front)
+
+    def of(self, arm: Sequence[Chain], against: str) -> Line | None:
+        """What an arm is compared with: ``scratch``, or its ``own source``."""
+        if against == "scratch":
+            return self.scratch.get(arm[0][-1].model)
+        return self.sources.get(_source_ids(arm)) if len(arm[0]) > 1 else None
+
+    def differences(
+        self, arm: Sequence[Chain], against: str, finished: Finished
+    ) -> dict[int, float] | None:
+        """By seed, an arm's final loss minus that of what it is compared with at its charge, in
+        nats per token; None until all of their runs have ended, and nothing where there is no
+        line."""
+        targets = [chain[-1] for chain in arm]
+        line = self.of(arm, against)
+        if line is None:
+            return {}
+        losses = line.losses(finished)
+        if losses is None or not all(run.run_id in finished for run in targets):
+            return None
+        charged = ChargedArm(_by_seed(targets, finished), charge(arm[0]))
+        return dict(difference(charged, losses).by_seed)
 
 
 def charge(chain: Chain) -> float:
@@ -55,7 +107,7 @@ def _learning_steps(run: RunSpec) -> int:
     return int((entry.params | dict(run.start.params))[entry.learning_steps])
 
 
-def lines(study: Study, chains: Iterable[Sequence[Chain]], finished: Finished) -> tuple[Line, ...]:
+def baselines(study: Study, chains: Iterable[Sequence[Chain]], finished: Finished) -> Baselines:
     """The lines that these arms need. An arm is its chains, one a seed; one of a single run that
     is not grown is scratch. Nothing for a target that nothing is grown into."""
     arms: dict[ModelSpec, list[Sequence[Chain]]] = {}
@@ -68,29 +120,40 @@ def lines(study: Study, chains: Iterable[Sequence[Chain]], finished: Finished) -
             arms.setdefault(target.model, []).append(arm)
     grown = {model: arms[model] for model in scratch if model in arms}
     if not study.budgets or not grown:
-        return ()
+        return Baselines({}, {})
     charges = sorted({charge(arm[0]) for of_target in grown.values() for arm in of_target})
     sources: dict[tuple[str, ...], Sequence[Chain]] = {}
     of_source: dict[tuple[str, ...], set[float]] = {}
     for of_target in grown.values():
         for arm in of_target:
             if len(arm[0]) > 1:
-                key = tuple(chain[-2].run_id for chain in arm)
+                key = _source_ids(arm)
                 sources[key] = [chain[:-1] for chain in arm]
                 of_source.setdefault(key, set()).add(charge(arm[0]))
     on_front = [study.shape(shape.width, shape.depth) for shape in study.front]
-    found = [_scratch_line(study, scratch[model], grown[model], finished) for model in grown]
-    for key, source in sources.items():
-        everywhere = source[0][-1].model in on_front
-        found.append(_source_line(study, source, charges if everywhere else of_source[key]))
     there = {source[0][-1].model for source in sources.values()} | grown.keys()
     any_scratch = next(iter(scratch.values()))
-    found += [
-        _front_line(study, [replace(run, model=model) for run in any_scratch], charges)
-        for model in on_front
-        if model not in there
-    ]
-    return tuple(found)
+    return Baselines(
+        scratch={
+            model: _scratch_line(study, scratch[model], arms_of, finished)
+            for model, arms_of in grown.items()
+        },
+        sources={
+            key: _source_line(
+                study, source, charges if source[0][-1].model in on_front else of_source[key]
+            )
+            for key, source in sources.items()
+        },
+        front=tuple(
+            _front_line(study, [replace(run, model=model) for run in any_scratch], charges)
+            for model in on_front
+            if model not in there
+        ),
+    )
+
+
+def _source_ids(arm: Sequence[Chain]) -> tuple[str, ...]:
+    return tuple(chain[-2].run_id for chain in arm)
 
 
 def _scratch_line(
@@ -125,7 +188,8 @@ def _scratch_line(
         lambda place: _mean_loss(final(place), finished),
         [_mean_loss([chain[-1] for chain in arm], finished) for arm in arms],
     )
-    return _zipped(by_seed, {horizons[place] for place in chosen})
+    line = _zipped(by_seed, {horizons[place] for place in chosen}, ())
+    return replace(line, whole=tuple(scratch))
 
 
 def _source_line(study: Study, sources: Sequence[Chain], charges: Iterable[float]) -> Line:
@@ -143,7 +207,7 @@ def _source_line(study: Study, sources: Sequence[Chain], charges: Iterable[float
         run = chain[-1]
         trunk = (run,) if run.schedule.kind == "wsd" else ()
         by_seed.append(_by_horizon(budget_line(run, horizons, study.final_val_tokens, trunk)))
-    return _zipped(by_seed, horizons)
+    return _zipped(by_seed, horizons, sources[0][:-1])
 
 
 def _front_line(study: Study, first: Sequence[RunSpec], charges: Iterable[float]) -> Line:
@@ -151,16 +215,29 @@ def _front_line(study: Study, first: Sequence[RunSpec], charges: Iterable[float]
     paid = [*charges]
     horizons = {round(charged / _step_flops(first[0])) for charged in (*paid, min(paid) / 2)}
     by_seed = [_by_horizon(budget_line(run, horizons, study.final_val_tokens)) for run in first]
-    return _zipped(by_seed, horizons)
+    return _zipped(by_seed, horizons, ())
 
 
 def _by_horizon(budgets: Iterable[Budget]) -> dict[int, Budget]:
     return {budget.horizon: budget for budget in budgets}
 
 
-def _zipped(by_seed: Sequence[Mapping[int, Budget]], horizons: Iterable[int]) -> Line:
+def _zipped(
+    by_seed: Sequence[Mapping[int, Budget]], horizons: Iterable[int], before: Chain
+) -> Line:
+    """The line at these horizons, each charged what came ``before`` its first run too."""
     there = sorted(set(horizons) & by_seed[0].keys())
-    return Line(tuple(tuple(of_seed[horizon] for of_seed in by_seed) for horizon in there))
+    first = [by_seed[0][horizon] for horizon in there]
+    return Line(
+        budgets=tuple(tuple(of_seed[horizon] for of_seed in by_seed) for horizon in there),
+        flops=tuple(charge([*before, *budget.trunk, budget.final]) for budget in first),
+    )
+
+
+def _by_seed(runs: Iterable[RunSpec], finished: Finished) -> dict[int, float]:
+    """Final losses of those that have one."""
+    losses = {run.seed: finished[run.run_id]["final_val_loss"] for run in runs}
+    return {seed: float(loss) for seed, loss in losses.items() if loss is not None}
 
 
 def _mean_loss(runs: Sequence[RunSpec], finished: Finished) -> float | None:

@@ -84,7 +84,7 @@ def budget_line(
         leaves = cooldown_start(schedule, horizon)
         if trunk and leaves < trunk[-1].last_step:
             continue
-        cut = {"steps": horizon, "stop_step": leaves, "schedule": schedule}
+        cut: dict[str, Any] = {"steps": horizon, "stop_step": leaves, "schedule": schedule}
         if not trunk:
             trunk = (_evaluated(replace(first, **cut), 0),)
         elif leaves > trunk[-1].last_step:

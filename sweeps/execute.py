@@ -46,6 +46,9 @@ ADDED_SETTINGS: dict[str, Any] = {  # what a study had that was written without 
     "budgets": [],
     "front": [],
     "final_val_tokens": 0,
+    "looks": [],
+    "against": "scratch",
+    "error_rate": 0.05,
 }
 
 

@@ -21,13 +21,14 @@ from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from mugrow.analysis.measure.sequential import Looks, decide
 from mugrow.bench.arm import factors_of
 from mugrow.bench.growth import check_growth, check_start, stages
 from mugrow.bench.growth import method as growth_method
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, UserError
 from mugrow.bench.stack import stack_key
-from mugrow.sweeps.baselines import Line, lines
+from mugrow.sweeps.baselines import Baselines, Line, baselines
 from mugrow.sweeps.search import (
     Finished,
     Search,
@@ -40,6 +41,8 @@ from mugrow.sweeps.search import (
 )
 from mugrow.sweeps.study import BASELINE, Method, Step, Study
 from mugrow.sweeps.transferred import Transferred, transferred
+
+Arm = tuple[Step, Method]
 
 SOURCE_DATA_SEEDS = 1_000_000
 STAGE_DATA_SEEDS = 10_000_000
@@ -136,7 +139,7 @@ def plan(study: Study, data: DataSpec, finished: Finished) -> Plan:
         reason = f"no trial of sweep {main.name} was completed, so there is no optimum to transfer"
         skipped += [SkippedGrowth(step, method, reason) for step, method in ladder]
     else:
-        grown = _grown(main, best, ladder, finished if main.name in optima else {})
+        grown = _until_decided(main, best, ladder, finished if main.name in optima else {})
         (known if main.name in optima else provisional).extend(grown)
     billed = {search.name: (search, states[search.name].trials) for search in all_searches}
     if (found := optima.get(main.name)) is not None:
@@ -225,15 +228,51 @@ def _stand_in(search: Search) -> Transferred:
     return Transferred(middle, init_std, loss=math.nan, edge=None, used="argmin")
 
 
-def _grown(
+def _until_decided(
     search: Search, best: Transferred, ladder: list[tuple[Step, Method]], finished: Finished
 ) -> list[PlannedStack]:
+    """The stacks of ``_grown``; with ``looks``, of more seeds too, look by look, for the arms that
+    are not decided yet and what they are compared with."""
+    study = search.study
+    looks = Looks(study.looks, study.error_rate) if study.looks else None
+    stacks: list[PlannedStack] = []
+    differences: dict[Arm, dict[int, float]] = {}
+    for seeds in study.seeds_by_look:
+        part = replace(search, study=replace(study, seeds=seeds, looks=()))
+        new, arms, compared = _grown(part, best, ladder, finished)
+        stacks += new
+        if looks is None:
+            break
+        for arm, chains in arms.items():
+            found = compared.differences(chains, study.against, finished)
+            if found is None:
+                return stacks
+            differences[arm] = differences.get(arm, {}) | found
+        undecided = {
+            arm
+            for arm in arms
+            if arm[1].name != BASELINE and decide(differences[arm], looks).state == "go on"
+        }
+        shapes = {_shapes(study, step)[1] for step, _ in undecided}
+        ladder = [
+            (step, method)
+            for step, method in ladder
+            if (step, method) in undecided
+            or (method.name == BASELINE and _shapes(study, step)[1] in shapes)
+        ]
+    return stacks
+
+
+def _grown(
+    search: Search, best: Transferred, ladder: list[tuple[Step, Method]], finished: Finished
+) -> tuple[list[PlannedStack], dict[Arm, list[list[RunSpec]]], Baselines]:
     """Stacks of all sources, of what is grown between them and the targets, and of all targets,
     with the hyperparameters of ``best``; then of the budget lines that they are compared with. Runs
-    of one shape are sorted by seed, so that those compared with each other train together."""
+    of one shape are sorted by seed, so that those compared with each other train together. Beside
+    them the arms, and what they are compared with."""
     levels: list[dict[str, PlannedRun]] = [{}]  # level 0 the sources, then one for each stage
     targets: dict[str, PlannedRun] = {}
-    arms: dict[tuple[Step, Method], list[list[RunSpec]]] = {}
+    arms: dict[Arm, list[list[RunSpec]]] = {}
     for proxy in _compared(search, best):
         for step, method in ladder:
             chain = _chain(search.study, proxy, step, method)
@@ -251,12 +290,14 @@ def _grown(
         if spec.run_id not in targets
     }
     runs = {run_id: run for level in (*levels, targets) for run_id, run in level.items()}
-    at_budgets = _at_budgets(lines(search.study, arms.values(), finished), search, {*runs, *others})
-    return [
+    compared = baselines(search.study, arms.values(), finished)
+    at_budgets = _at_budgets(compared.lines, search, {*runs, *others})
+    stacks = [
         stack
         for level in (*levels, targets, others, *at_budgets)
         for stack in stacks_of(level.values(), runs, search.study.stack_width)
     ]
+    return stacks, arms, compared
 
 
 def _compared(search: Search, best: Transferred) -> list[RunSpec]:

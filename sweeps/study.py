@@ -24,6 +24,7 @@ methods.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from mugrow.bench.spec import (
     FixedHyper,
@@ -42,6 +43,7 @@ SAMPLERS = {
     "gp": "a Gaussian process with expected improvement, after ten random trials",
 }
 BASELINE = "scratch"
+AGAINST = ("scratch", "own source")
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,11 @@ class Study:
     same compute, beside targets and sources. What is compared is evaluated at its end on
     ``final_val_tokens`` tokens of text, or as many as there are; 0 for no such evaluation.
 
+    With ``looks``, numbers of seeds of which the first is that of ``seeds``, each grown arm gets
+    more of them until its difference from what it is compared ``against`` at equal charged compute,
+    ``scratch`` or its ``own source``, is decided, or the last look is reached; ``error_rate`` is
+    that of all looks at an arm together (``mugrow.analysis.measure.sequential``).
+
     >>> import mugrow
     >>> from mugrow.bench.spec import ModelSpec
     >>> from mugrow.sweeps.study import Step
@@ -240,6 +247,9 @@ class Study:
     budgets: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
     front: tuple[Shape, ...] = ()
     final_val_tokens: int = 131072
+    looks: tuple[int, ...] = ()
+    against: str = "scratch"
+    error_rate: float = 0.05
     stack_width: int = 256
 
     def __post_init__(self) -> None:
@@ -263,6 +273,15 @@ class Study:
             *(Proxy(width, depth, tokens=factor) for factor in self.token_factors if factor != 1),
             *(Proxy(width, depth, batch=factor) for factor in self.batch_factors if factor != 1),
         )
+
+    @property
+    def seeds_by_look(self) -> tuple[tuple[int, ...], ...]:
+        """The seeds that each look adds; without looks all of them."""
+        if not self.looks:
+            return (self.seeds,)
+        further = range(max(self.seeds) + 1, max(self.seeds) + 1 + self.looks[-1])
+        every = (*self.seeds, *further)
+        return tuple(every[before:upto] for before, upto in pairwise((0, *self.looks)))
 
     def shape(self, width: int, depth: int) -> ModelSpec:
         """The model of that width and depth. Raises ``UserError`` for one that cannot be."""
@@ -340,6 +359,20 @@ class Study:
             raise UserError(f"final_val_tokens must be at least 0, not {self.final_val_tokens}")
         for shape in self.front:
             self.shape(shape.width, shape.depth)
+        looks = self.looks
+        if looks and (
+            list(looks) != sorted(set(looks)) or looks[0] != len(self.seeds) or looks[0] < 2
+        ):
+            raise UserError(
+                f"looks are numbers of seeds that ascend from those of seeds, "
+                f"{len(self.seeds)} and at least 2, unlike {_listed(looks)}"
+            )
+        if looks and not budgets:
+            raise UserError("looks are at comparisons at equal compute, which need budgets")
+        if self.against not in AGAINST:
+            raise unknown("comparison", self.against, AGAINST)
+        if not 0 < self.error_rate < 1:
+            raise UserError(f"error_rate must be between 0 and 1, not {self.error_rate}")
 
     def _check_ladder(self) -> None:
         for step in self.ladder:

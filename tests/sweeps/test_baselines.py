@@ -1,11 +1,13 @@
 """What a study's grown arms are compared with: lines at equal charged compute."""
 
+import math
 from dataclasses import replace
 
 import pytest
 from fake_runs import DATA, STUDY, ended, run_all
 
 from mugrow.bench.flops import per_token
+from mugrow.bench.spec import UserError
 from mugrow.sweeps.baselines import charge
 from mugrow.sweeps.plan import plan
 from mugrow.sweeps.study import Method, Shape, Step
@@ -133,3 +135,74 @@ def test_a_charge_counts_what_the_method_learns_on():
     learning = dict(ligo.start.params)["steps"]
     step = ligo.batch_tokens * per_token(ligo.model)
     assert charge([ligo]) == (ligo.train_steps + learning) * step
+
+
+# --- seeds until decided ------------------------------------------------------------------------
+
+
+def losses(arms):
+    """Rows whose final loss is 2, a little noise, and what ``arms`` say of a method at a seed."""
+
+    def row(spec):
+        noise = 0.001 * math.sin(7.0 * spec.seed + spec.model.width + spec.steps)
+        better = arms.get(spec.start.method, lambda seed: 0.0)(spec.seed)
+        return ended(spec) | {"status": "finished", "final_val_loss": 2.0 + noise - better}
+
+    return row
+
+
+def seeds_of(done):
+    found = {}
+    for spec in by_role(done, "target"):
+        found.setdefault(spec.start.method, []).append(spec.seed)
+    return {method: sorted(seeds) for method, seeds in found.items()}
+
+
+UNTIL = replace(ALONE, seeds=(0, 1, 2), looks=(3, 5, 8))
+
+
+def test_seeds_are_added_for_the_arms_that_are_undecided():
+    arms = {"szp": lambda seed: 0.1, "hypercloning": lambda seed: 0.05 * (-1) ** seed}
+    done, _ = run_all(UNTIL, row=losses(arms))
+    assert seeds_of(done) == {
+        "scratch": [*range(8)], "szp": [0, 1, 2], "hypercloning": [*range(8)]
+    }  # fmt: skip
+    branches = {spec.seed for spec in by_role(done, "branch")}
+    assert branches == {*range(8)}
+
+
+def test_a_look_that_decides_is_the_last():
+    arms = {"szp": lambda seed: 0.1, "hypercloning": lambda seed: 0.1 if seed > 2 else 0.02 * seed}
+    done, _ = run_all(UNTIL, row=losses(arms))
+    assert seeds_of(done)["szp"] == [0, 1, 2]
+    assert seeds_of(done)["hypercloning"] in ([*range(5)], [*range(8)])
+    all_decided, _ = run_all(
+        UNTIL, row=losses(dict.fromkeys(("szp", "hypercloning"), lambda _: 0.1))
+    )
+    assert {len(seeds) for seeds in seeds_of(all_decided).values()} == {3}
+
+
+def test_later_looks_change_no_stack_of_the_first():
+    arms = {"hypercloning": lambda seed: 0.05 * (-1) ** seed}
+    few, _ = run_all(replace(UNTIL, looks=()), row=losses(arms))
+    many, _ = run_all(UNTIL, row=losses(arms))
+    assert {stack.key for stack in few.stacks} <= {stack.key for stack in many.stacks}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"looks": (2, 5)}, "ascend from those of seeds, 3 and at least 2, unlike 2, 5"),
+        ({"looks": (3, 3)}, "unlike 3, 3"),
+        ({"budgets": ()}, "which need budgets"),
+        ({"against": "own sauce"}, "unknown comparison 'own sauce'; did you mean 'own source'"),
+        ({"error_rate": 1.0}, "error_rate must be between 0 and 1, not 1.0"),
+        ({"budgets": (0.5, 2.0)}, "must hold 1, unlike 0.5, 2.0"),
+        ({"budgets": (1.0, 0.5)}, "must ascend from above 0, unlike 1.0, 0.5"),
+        ({"final_val_tokens": -1}, "final_val_tokens must be at least 0, not -1"),
+        ({"front": (Shape(60, 2),)}, "width 60 is not a multiple of head_size 16"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        replace(UNTIL, **changes)
