@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,7 @@ from mugrow.analysis.measure.savings import (
     as_columns,
     headline_and_curve,
 )
-from mugrow.analysis.read.store import Store
+from mugrow.analysis.read.store import Store, opened
 from mugrow.analysis.stats import Interval, mean_interval, nominal_coverage
 from mugrow.analysis.transfer import optimum
 from mugrow.analysis.transfer.optimum import Edge
@@ -175,14 +176,15 @@ class Summary:
         return first | searched | {k: v for k, v in vars(self).items() if k not in searched}
 
 
-def summarize(store: Store) -> Summary:
-    """The summary of a study's tables.
+def summarize(store: Store | str | Path) -> Summary:
+    """The summary of a study's tables, or of those in a study's directory.
 
     >>> import mugrow
     >>> summary = mugrow.summarize(mugrow.load("results/reference/quick"))
     >>> [final.label for final in summary.finals]
     ['scratch', 'hypercloning', 'szp']
     """
+    store = opened(store)
     runs = store.runs
     every = by_setting(runs)
     searched = [sweep for sweep in every if sweep.searched]

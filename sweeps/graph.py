@@ -79,6 +79,17 @@ def continued(source: Node, arm: str, policy: Start = CARRY, **fields: Any) -> N
     return grown(source, replace(run, **(resumed | fields)), arm, "continue", policy)
 
 
+def segments(run: RunSpec, arms: Mapping[int, str]) -> dict[int, Node]:
+    """A run in segments by the step where each ends, all ``arms``: one goes on from the last."""
+    nodes: dict[int, Node] = {}
+    for stop, arm in sorted(arms.items()):
+        if nodes:
+            nodes[stop] = continued(nodes[max(nodes)], arm, stop_step=stop)
+        else:
+            nodes[stop] = Node(replace(run, stop_step=stop), arm)
+    return nodes
+
+
 def plan_graph(nodes: Iterable[Node], stack_width: int) -> Plan:
     """The plan of all runs: sources first, and runs of one shape in stacks of
     ``stack_width // width``. A run that several arms name is in the first of them."""

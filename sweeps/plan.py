@@ -38,7 +38,7 @@ from mugrow.sweeps.search import (
     trial_rows,
 )
 from mugrow.sweeps.study import BASELINE, Method, Step, Study
-from mugrow.sweeps.transfer import Transferred, transferred
+from mugrow.sweeps.transferred import Transferred, transferred
 
 SOURCE_DATA_SEEDS = 1_000_000
 STAGE_DATA_SEEDS = 10_000_000

@@ -17,6 +17,7 @@ A saving here is that of the source's accounting, or of the target's alone where
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -39,8 +40,9 @@ from mugrow.analysis.advice.published import (
 from mugrow.analysis.advice.sources import StartingPoint, starting_points
 from mugrow.analysis.advice.staged import growth_tokens, optimal_growth_point
 from mugrow.analysis.measure.savings import ACCOUNTINGS, Accounting
-from mugrow.analysis.read.store import Store
+from mugrow.analysis.read.store import Store, opened
 from mugrow.analysis.stats import Interval
+from mugrow.bench.spec import UserError
 
 Decision = Literal["grow", "scratch", "too close to call", "cannot say"]
 
@@ -53,7 +55,7 @@ class Question:
     """What is asked: a target of so many parameters and tokens. Without a source one is proposed.
 
     ``tuning_flops`` are FLOPs, and ``source_sunk`` says that the source's do not count. Raises
-    ``UserError`` for a count that is not above 0.
+    ``UserError`` for a count that is not above 0, and for a sunk source that is not described.
 
     >>> import mugrow
     >>> question = mugrow.Question(params=1e9, tokens=20e9, source_params=1e8, source_tokens=2e9)
@@ -71,6 +73,8 @@ class Question:
     def __post_init__(self) -> None:
         check_count("params", self.params)
         check_count("tokens", self.tokens)
+        if self.source_sunk and (self.source_params is None or self.source_tokens is None):
+            raise UserError("source_sunk needs source_params and source_tokens: which source?")
 
     def plan(self, source_params: float, source_tokens: float) -> GrowthPlan:
         """The plan with the source asked about, or with the one given here."""
@@ -188,8 +192,9 @@ class Advice:
     experiment: SettlingExperiment
 
 
-def advise(question: Question, store: Store | None = None) -> Advice:
-    """Advice from published laws, and a store's own runs where one is given.
+def advise(question: Question, store: Store | str | Path | None = None) -> Advice:
+    """Advice from published laws, and from the runs of a store or of a study's directory, where one
+    is given.
 
     ``UserError`` for an impossible question, or a store without a grown target beside scratch.
 
@@ -198,7 +203,8 @@ def advise(question: Question, store: Store | None = None) -> Advice:
     >>> mugrow.advise(mugrow.Question(params=4e5, tokens=3e5), store).verdict
     'scratch'
     """
-    arms, rows = _of_store(store) if store else ([], None)
+    store = store if store is None else opened(store)
+    arms, rows = _of_store(store) if store is not None else ([], None)
     sources = starting_points(question.params, question.tokens, arms)
     plan, rule_of_source = _plan(question, sources)
     tiers = [

@@ -43,7 +43,7 @@ class Entry:
 
 def of_transfer(name: str) -> Callable[[Summary, Store], Figure]:
     """A figure that is made of what is said on transfer alone."""
-    return lambda summary, store: transfer.FIGURES[name](summary.transfer)
+    return lambda summary, store: transfer.BY_NAME[name](summary.transfer)
 
 
 LAWS = "laws"

@@ -181,7 +181,8 @@ def draw_regrets(axis: Axes, ladder: LadderResult, top: float) -> AxesImage:
     return image
 
 
-FIGURES: dict[str, Callable[[TransferResults], Figure]] = {
+# Title and caption of each are in ``figures.FIGURES``.
+BY_NAME: dict[str, Callable[[TransferResults], Figure]] = {
     "transfer": sweeps.along("width"),
     "transfer_depth": sweeps.along("depth"),
     "transfer_tokens": sweeps.along("tokens"),

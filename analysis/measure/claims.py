@@ -81,6 +81,34 @@ def untestable(name: str, says: str, where: str, why: str) -> Claim[Any]:
 
 
 @dataclass(frozen=True)
+class Rule(Generic[Tables]):
+    """What decides the claim ``name``, which stands at ``where``: that ``holds``; ``None`` is a
+    claim that nothing here can decide."""
+
+    name: str
+    where: str
+    holds: "Condition[Tables] | None"
+
+    def decides(self, says: str, quantity: str) -> Claim[Tables]:
+        """The claim in words, and in words what is measured, or else why nothing is."""
+        if self.holds is None:
+            return untestable(self.name, says, self.where, quantity)
+        return claim(self.name, says, self.where, quantity, self.holds)
+
+
+def rule(name: str, where: str, holds: "Condition[Tables]") -> Rule[Tables]:
+    """``claim`` in two steps: ``rule("ahead", "table 1", gain > 0).decides("growing helps",
+    "scratch minus grown, nats")``."""
+    return Rule(name, where, holds)
+
+
+def no_rule(name: str, where: str) -> Rule[Any]:
+    """``untestable`` in two steps: ``no_rule("at-7B", "table 2").decides("growing helps at 7B",
+    "7B parameters")``."""
+    return Rule(name, where, None)
+
+
+@dataclass(frozen=True)
 class Condition(Generic[Tables]):
     """What is measured, and the range that it lies in where a claim holds."""
 

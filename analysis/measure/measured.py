@@ -1,4 +1,4 @@
-"""What a claim is about, from a study's tables: losses of arms and their differences.
+"""What a claim is about, from a study's tables: losses of arms, and their speed-ups.
 
 The arms of a study written out run by run are in the columns ``factors`` and ``arm``. Of runs that
 share a seed the batches and initial draws are the same, so arms are compared seed by seed. Every
@@ -7,7 +7,7 @@ of seeds.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from mugrow.analysis.measure.arms import arm as arm_of
 from mugrow.analysis.measure.arms import curves_by_run
 from mugrow.analysis.measure.savings import Accounting, baseline_final, compare
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import NOTHING, Interval, jackknife_interval, student_interval
+from mugrow.analysis.stats import NOTHING, Interval, jackknife_interval
 from mugrow.bench.arm import factors_from_json, factors_of
 from mugrow.bench.spec import UserError
 
@@ -61,16 +61,6 @@ def finals(runs: pd.DataFrame, name: str) -> dict[int, float]:
     return dict(zip(rows["seed"].astype(int), rows["final_val_loss"].astype(float), strict=True))
 
 
-def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Interval:
-    """The mean of ``one`` minus ``other`` over the seeds that both have."""
-    return student_interval([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
-
-
-def minus(store: Store, one: str, other: str) -> Interval:
-    """Final losses of one arm minus another's, nats, paired by seed."""
-    return difference(finals(store.runs, one), finals(store.runs, other))
-
-
 def speedup(store: Store, baseline: str, method: str, accounting: Accounting) -> Interval:
     """FLOPs of ``baseline`` over those of ``method`` to the baseline's final loss, paired by seed.
 
@@ -105,7 +95,3 @@ def over_seeds(seeds: Sequence[int], statistic: Callable[[Sequence[int]], float]
         return NOTHING
     left_out = [statistic([s for s in seeds if s != one]) for one in seeds] if seeds[1:] else []
     return jackknife_interval(statistic(seeds), np.array(left_out))
-
-
-def common_seeds(tables: Sequence[Mapping[int, float]]) -> list[int]:
-    return sorted(set.intersection(*(set(table) for table in tables)))

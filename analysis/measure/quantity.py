@@ -255,8 +255,8 @@ def _folded(store: Store, arm: str, column: str, fold: Fold) -> BySeed:
     runs = measured.arm(store.runs, arm)[["run_id", "seed"]]
     rows = runs.merge(store.curves, on="run_id").dropna(subset=column).sort_values("step")
     rows = rows[rows["step"] == 0] if fold == "first" else rows[rows["step"] > 0]
-    how = {"highest": "max", "lowest": "min"}.get(fold, fold)
-    values = rows.groupby("seed")[column].agg(how)
+    aggregation = {"highest": "max", "lowest": "min"}.get(fold, fold)
+    values = rows.groupby("seed")[column].agg(aggregation)
     return dict(zip(values.index.astype(int), values.astype(float), strict=True))
 
 

@@ -296,12 +296,14 @@ def _ratio(
     """
     _, above, baseline, method, end_baseline, end_method = measured
     no_baseline, no_method = np.isnan(baseline), np.isnan(method)
-    paid_baseline = np.where(no_baseline, end_baseline, baseline) + overhead_baseline
-    paid_method = np.where(no_method, end_method, method) + overhead_method
-    outside = (above > 0) | (no_baseline & no_method) | (paid_baseline == 0) | (paid_method == 0)
+    charged_baseline = np.where(no_baseline, end_baseline, baseline) + overhead_baseline
+    charged_method = np.where(no_method, end_method, method) + overhead_method
+    outside = (
+        (above > 0) | (no_baseline & no_method) | (charged_baseline == 0) | (charged_method == 0)
+    )
     state = np.select([outside, no_method, no_baseline], [3, 1, 2], 0)
     ratio = np.divide(
-        paid_baseline, paid_method, out=np.full_like(paid_method, np.nan), where=~outside
+        charged_baseline, charged_method, out=np.full_like(charged_method, np.nan), where=~outside
     )
     return state, ratio
 

@@ -43,7 +43,7 @@ def results(*rows):
 
 def drawn(name, found):
     with style.applied():
-        return transfer.FIGURES[name](found)
+        return transfer.BY_NAME[name](found)
 
 
 def ladder(found, label):
@@ -141,7 +141,7 @@ def test_tolerance_has_a_point_for_every_pair_and_the_public_band(found):
     assert all(regret == 0 for shift, regret in points if shift == 0)
 
 
-def test_ladders_of_one_figure_do_not_share_a_look(found):
+def test_ladders_of_one_figure_do_not_share_a_style(found):
     axes = drawn("optima", found).axes[0]
     line_styles = {
         (to_hex(line.get_color()), line.get_marker())
@@ -223,5 +223,5 @@ def test_a_store_without_varied_settings_has_no_figure_of_them(found):
 
 def test_all_figures_of_the_section_are_captioned():
     entries = {name: entry for name, entry in FIGURES.items() if entry.section == TRANSFER}
-    assert list(entries) == list(transfer.FIGURES)
+    assert list(entries) == list(transfer.BY_NAME)
     assert len({entry.title for entry in entries.values()}) == 10

@@ -76,15 +76,15 @@ def test_the_whole_report(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> N
     html = page.read_text(encoding="utf-8")
     report = study_dir / "report"
     assert page == report / "index.html"
-    own = {
+    of_study = {
         name: one for name, one in figures.FIGURES.items()
         if one.section != figures.LAWS and name not in NOT_SWEPT
     }  # fmt: skip
-    for name, entry in own.items():
+    for name, entry in of_study.items():
         assert (report / "figures" / f"{name}.svg").read_bytes().startswith(b"<?xml")
         assert (report / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert entry.caption in html
-    assert html.count('<svg role="img"') == len(own)
+    assert html.count('<svg role="img"') == len(of_study)
     assert html.count("unidentified. 2 runs of 1 size, 1 token count: ") == 1  # all three methods
     assert not re.search(r'(src|href)\s*=\s*"(?!#|data:)', html)
     assert not re.search(r"<script|<link|@import|url\((?!#)", html)

@@ -139,9 +139,11 @@ def test_savings_by_hand(store: Store) -> None:
     never = only(summary["savings"], label="hypercloning", accounting="target", at="scratch final")
     assert (never["state"], never["speedup"], never["saving"]) == ("never_reached", None, None)
     assert never["bound"] == pytest.approx(1.0)
-    own_end = only(summary["savings"], label="hypercloning", accounting="target", at="method final")
-    assert own_end["state"] == "reached"
-    assert own_end["speedup"]["value"] < 1
+    at_method_final = only(
+        summary["savings"], label="hypercloning", accounting="target", at="method final"
+    )
+    assert at_method_final["state"] == "reached"
+    assert at_method_final["speedup"]["value"] < 1
 
 
 def test_savings_curves(store: Store) -> None:

@@ -13,7 +13,7 @@ from mugrow.bench.spec import (
     Start,
     UserError,
 )
-from mugrow.sweeps.graph import Node, continued, grown, plan_graph
+from mugrow.sweeps.graph import Node, continued, grown, plan_graph, segments
 from mugrow.sweeps.plan import depends
 
 MODEL = ModelSpec(width=32, depth=2, head_size=16, context=16)
@@ -61,15 +61,24 @@ def test_a_continuation_takes_up_schedule_batches_and_moments():
     assert (other.spec.first_step, other.spec.first_batch, other.spec.data_seed) == (0, 0, 5)
 
 
+def test_segments_are_one_run_in_the_order_of_their_steps():
+    found = segments(RUN, {60: "late", 20: "early"})
+    assert [(stop, node.arm) for stop, node in found.items()] == [(20, "early"), (60, "late")]
+    assert found[60].line == (found[20], found[60])
+    assert [(one.spec.first_step, one.spec.last_step) for one in found.values()] == [
+        (0, 20), (20, 60),
+    ]  # fmt: skip
+
+
 def test_sources_come_first_and_are_planned_once():
     seeds = [
         Node(replace(SOURCE.spec, seed=seed, data_seed=1_000_000 + seed), "small")
         for seed in range(3)
     ]
     nodes = [
-        grown(source, replace(WIDE, seed=source.spec.seed), how, how)
+        grown(source, replace(WIDE, seed=source.spec.seed), name, name)
         for source in seeds
-        for how in ("szp", "hypercloning")
+        for name in ("szp", "hypercloning")
     ]
     plan = plan_graph(nodes, stack_width=128)
     ids = [run.spec.run_id for run in plan.runs]

@@ -173,7 +173,7 @@ def test_papers_are_found_by_name_and_by_arxiv_id(mugrow):
     assert {"savings", "nanolm/M1"} <= figures
 
 
-OWN = """
+A_FILE = """
 from dataclasses import replace
 from mugrow.sweeps.recipes.papers import paper
 PAPER = replace(paper("gstack"), name="mine")
@@ -183,7 +183,7 @@ PAPER = replace(paper("gstack"), name="mine")
 def test_a_paper_of_ones_own_is_a_file(mugrow, tmp_path):
     path = tmp_path / "mine.py"
     assert f"no such file: {path}" in mugrow("reproduce", path).err
-    path.write_text(OWN)
+    path.write_text(A_FILE)
     assert paper(str(path)).name == "mine"
     path.write_text("PAPER = 3")
     assert f"{path} has no PAPER that is a Paper" in mugrow("reproduce", path).err

@@ -161,6 +161,12 @@ def test_the_experiment_is_cheaper_than_the_target_and_adds_up():
     assert ladder.share_of_target < 1
 
 
+@pytest.mark.parametrize("source", [{}, {"source_params": 1e8}, {"source_tokens": 1e9}])
+def test_a_sunk_source_is_described(source):
+    with pytest.raises(UserError, match=r"^source_sunk needs source_params and source_tokens"):
+        Question(params=1e9, tokens=2e10, source_sunk=True, **source)
+
+
 sizes = st.floats(0, 30).map(lambda power: 10.0**power)
 
 

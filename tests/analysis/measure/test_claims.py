@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mugrow.analysis.measure.claims import Claim, ledger, needed, verdict
+from mugrow.analysis.measure.claims import Claim, Condition, ledger, needed, no_rule, rule, verdict
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.stats import NOTHING, Interval
 
@@ -80,3 +80,14 @@ def test_rules_in_words():
     assert claim(low=0.5).rule == "above 0.5"
     assert claim(high=2).rule == "below 2"
     assert claim(-0.2, 0.2).rule == "-0.2 to 0.2"
+
+
+def test_a_rule_decides_what_it_is_said_to():
+    holds = Condition(lambda tables: Interval(0.5, 0.4, 0.6, 3), low=0)
+    decided = rule("ahead", "table 1", holds).decides("growing helps", "gain, nats")
+    open_one = no_rule("at-7B", "table 2").decides("at 7B too", "7B parameters")
+    first, second = ledger([decided, open_one], None)
+    assert (first.claim, first.says, first.where) == ("ahead", "growing helps", "table 1")
+    assert (first.quantity, first.holds_if, first.verdict) == ("gain, nats", "above 0", REPRODUCED)
+    assert (second.claim, second.says, second.where) == ("at-7B", "at 7B too", "table 2")
+    assert (second.verdict, second.why) == (UNTESTABLE, "7B parameters")

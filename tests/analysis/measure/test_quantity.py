@@ -123,8 +123,8 @@ def test_evaluations_by_the_beginning_of_their_name_and_by_their_parameters():
 
 def test_a_scale_chooses_and_a_function_has_its_own_interval():
     assert value(at_scale(lambda scale: final(A if scale == "cpu" else B))) == pytest.approx(7 / 3)
-    own = Interval(1.0, 0.5, 1.5, 9)
-    assert function(lambda store: own)(STORE) == own
+    interval = Interval(1.0, 0.5, 1.5, 9)
+    assert function(lambda store: interval)(STORE) == interval
 
 
 @pytest.mark.parametrize("columns", [("arm", "factors"), ("arm",)])

@@ -89,8 +89,8 @@ def test_a_source_is_read_at_its_checkpoint(study_dir: Path) -> None:
     store = load(study_dir)
     sources = store.runs["role"] == "source"
     curves = store.curves
-    own = curves[curves["run_id"].isin(store.runs["run_id"][sources])]
-    losses = own.groupby(["run_id", "step"])["val_loss"].first()
+    of_sources = curves[curves["run_id"].isin(store.runs["run_id"][sources])]
+    losses = of_sources.groupby(["run_id", "step"])["val_loss"].first()
 
     def read(runs: object) -> dict[str, float]:
         points = grown_curves(Store(runs, curves, store.trials, store.study))  # type: ignore[arg-type]

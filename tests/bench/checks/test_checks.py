@@ -78,12 +78,12 @@ def test_a_method_that_shrinks_is_given_the_pairs_the_other_way_round():
     assert {(c.small.depth, c.big.depth) for c in cases(shrinking, {})} == {(4, 2), (3, 2)}
 
 
-def changed(how) -> GrowthMethod:
-    """``stack`` whose result is passed through ``how(grown, weights, init)``."""
+def changed(change) -> GrowthMethod:
+    """``stack`` whose result is passed through ``change(grown, weights, init)``."""
     stack = method("stack")
 
     def grow(weights, small, big, init, rng):
-        return how(stack.grow(weights, small, big, init, rng), weights, init)
+        return change(stack.grow(weights, small, big, init, rng), weights, init)
 
     return replace(stack, grow=grow)
 
@@ -113,7 +113,7 @@ def raising(grown, weights, init):
 
 
 @pytest.mark.parametrize(
-    ("check", "how", "reason"),
+    ("check", "change", "reason"),
     [
         ("shapes", without_the_last, "head.weight is missing"),
         ("shapes", lambda g, w, i: g | {"extra": g["norm.gain"]}, "extra is not a tensor of the"),
@@ -132,8 +132,8 @@ def raising(grown, weights, init):
         ),
     ],
 )
-def test_a_broken_method_is_found(check, how, reason, two_flavours):
-    (first, *_) = failures(CHECKS[check](changed(how), {}, False))
+def test_a_broken_method_is_found(check, change, reason, two_flavours):
+    (first, *_) = failures(CHECKS[check](changed(change), {}, False))
     assert re.search(reason, first.reason), first.reason
     assert first.method == "stack"
     assert first.check == check

@@ -159,9 +159,9 @@ def test_umups_multipliers_are_the_papers_running_rule():
     attention = ratio * mlp
     kept, weights = 1.0, []
     for layer in range(2 * blocks):
-        own = mlp if layer % 2 else attention
+        branch = mlp if layer % 2 else attention
         before = (layer + 1) // 2 * attention**2 + layer // 2 * mlp**2
-        tau = own / (blocks + before) ** 0.5
+        tau = branch / (blocks + before) ** 0.5
         kept /= (1 + tau**2) ** 0.5
         weights.append(tau / (1 + tau**2) ** 0.5 / kept)
     model = replace(BIG, depth=blocks, context=1)  # attention to one value only

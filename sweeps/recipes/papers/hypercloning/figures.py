@@ -22,36 +22,25 @@ LINE_STYLES: arms.LineStyles = {
 
 
 def family_panel(family: str) -> arms.CurvePanel:
-    line_styles: arms.LineStyles = {
-        claims.named(arm, family): LINE_STYLES[arm] for arm in (RANDOM, CLONE)
-    }
+    names = {str(arm): claims.named(arm, family) for arm in (RANDOM, CLONE)}
     title = f"{family}: twice the width"
-    return arms.CurvePanel([*line_styles], line_styles, title=title, legend=family == "GPT")
+    return arms.CurvePanel(names, LINE_STYLES, title=title, legend=family == "GPT")
 
 
 def quality_panel(axis: Axes, store: Store) -> None:
     """The longer a clone's source was trained, the darker."""
     scale = store.study["scale"]
-    names = {t: claims.after(t) for t in claims.LESS_TRAINED[scale]} | {TRAINED[scale]: CLONE}
-    shades = style.shades([(1, place) for place in range(len(names))])
-    line_styles: dict[str, style.LineStyle] = {
-        name: style.LineStyle(shades[1, place], style.MARKERS[place])
-        for place, name in enumerate(names.values())
-    }
-    line_styles[RANDOM] = LINE_STYLES[RANDOM]
-    arms.curves(axis, store, [RANDOM, *names.values()], "tokens", line_styles=line_styles)
-    words = {n: f"clone of a source trained for {t:g} times the steps" for t, n in names.items()}
-    shown = {RANDOM: None, **words}
-    axis.legend(
-        handles=[style.handle(name, text, line_styles[name]) for name, text in shown.items()]
-    )
+    clones = {t: claims.after(t) for t in claims.LESS_TRAINED[scale]} | {TRAINED[scale]: CLONE}
+    names = {f"clone of a source trained for {t:g} times the steps": n for t, n in clones.items()}
+    line_styles = {RANDOM: LINE_STYLES[RANDOM]} | style.shaded([*names])
+    arms.CurvePanel({str(RANDOM): RANDOM} | names, line_styles).draw(axis, store)
 
 
 def asymmetry_panel(axis: Axes, store: Store) -> None:
     for mode in MODES:
         rows = arms.points(store, mode).groupby("tokens")["asymmetry"]
-        means, line_style = rows.mean().clip(lower=FLOOR), LINE_STYLES[mode]
-        axis.plot(means.index, means, marker=line_style.marker, color=line_style.colour, label=mode)
+        means = rows.mean().clip(lower=FLOOR)
+        axis.plot(means.index, means, **LINE_STYLES[mode].keywords, label=mode)
     axis.axhline(LOCKED, color=style.GREY, ls=":", lw=1, label="_locked")
     axis.text(0.01, LOCKED, "locked below", transform=axis.get_yaxis_transform(), va="top")
     axis.set(xscale="log", yscale="log", xlabel="tokens trained on")

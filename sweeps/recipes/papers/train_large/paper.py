@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -116,25 +116,17 @@ def draw_curves(names: Sequence[str]) -> Callable[[Store], Figure]:
     return arms.row(against("tokens"), against("flops", legend=False), share_y=True)
 
 
-def draw_compressed(parameter: str, axis: Axes, store: Store) -> None:
+def draw_compressed(axis: Axes, store: Store, parameter: str) -> None:
     """Losses against bytes of each size, compressed more and more; as it is, a star."""
     asked = [AS_IT_IS, *(AS_IT_IS | {parameter: value} for value in COMPRESSED[parameter])]
     lowest = math.inf
     for arm, line_style in style.distinct(WIDE).items():
         sizes = [evaluated(arm, "bytes", **params)(store).value for params in asked]
         rows = [quantity.evaluations(store, arm, "loss", params)["value"] for params in asked]
-        low, mean, high = np.array([(one.min(), one.mean(), one.max()) for one in rows]).T
-        axis.fill_between(sizes, low, high, color=line_style.colour, alpha=0.2, lw=0)
-        axis.plot(
-            sizes,
-            mean,
-            line_style.line,
-            marker=line_style.marker,
-            color=line_style.colour,
-            label=arm,
-        )
-        axis.plot(sizes[0], mean[0], "*", ms=12, mfc=line_style.colour, mec="white")
-        lowest = min(lowest, low.min())
+        losses = pd.DataFrame([one.agg(["min", "mean", "max"]) for one in rows], index=sizes)
+        arms.band(axis, losses, line_style, line_style.marker, arm)
+        axis.plot(sizes[0], losses["mean"].iloc[0], "*", ms=12, mfc=line_style.colour, mec="white")
+        lowest = min(lowest, losses["min"].min())
     axis.set(xscale="log", xlabel="bytes of the model", ylabel=arms.LOSS)
     axis.set_ylim(lowest - 0.03, lowest + 0.8)
     axis.set_title("rounded to fewer bits" if parameter == "bits" else "pruned")
@@ -210,9 +202,7 @@ PAPER = Paper(
             "seven eighths of their entries zero (right). Bands span the seeds; losses far above "
             "the best are cut off.",
             wide,
-            arms.row(
-                *(arms.AnyPanel(partial(draw_compressed, p)) for p in COMPRESSED), share_y=True
-            ),
+            arms.for_each(draw_compressed, COMPRESSED, share_y=True),
             (
                 claim(
                     "equal-bytes",

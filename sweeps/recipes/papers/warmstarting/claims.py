@@ -14,8 +14,8 @@ scratch.
 from collections.abc import Callable
 from itertools import pairwise
 
-import numpy as np
 import pandas as pd
+from scipy.stats import gmean
 
 from mugrow.analysis.measure import maps
 from mugrow.analysis.measure.claims import claim, untestable
@@ -67,14 +67,11 @@ def shrunk(shrink: float) -> ArmName:
 def over_doublings(target: Callable[[Pair], ArmName], compare: maps.Compare) -> Quantity:
     """The mean, over neighbours in the series of widths, of what is said of the small model's map
     and its ``target``'s."""
-    return at_scale(
-        lambda scale: mean(
-            *(
-                maps.Compared(scratch(pair[0]), target(pair), compare)
-                for pair in pairwise(SERIES[scale])
-            )
-        )
-    )
+
+    def compared(pair: Pair) -> Quantity:
+        return maps.Compared(scratch(pair[0]), target(pair), compare)
+
+    return at_scale(lambda scale: mean(*map(compared, pairwise(SERIES[scale]))))
 
 
 def gradients(store: Store, name: ArmName) -> pd.DataFrame:
@@ -92,12 +89,7 @@ def watched(store: Store, name: ArmName, quantity: str) -> pd.DataFrame:
     rows = rows.assign(run_id=rows["run_ids"].str[0])[["run_id", "value"]]
     rows = rows.merge(store.runs[["run_id", "seed", "tokens", "batch_tokens"]], on="run_id")
     at = rows.assign(step=rows["tokens"] // rows["batch_tokens"]).groupby(["step", "seed"])["value"]
-    value = at.agg(_geometric) if quantity == "activation" else at.max()
-    return value.reset_index()
-
-
-def _geometric(values: pd.Series) -> float:
-    return float(np.exp(np.log(values).mean()))
+    return (at.agg(gmean) if quantity == "activation" else at.max()).reset_index()
 
 
 def steps_of(store: Store, name: ArmName, quantity: str) -> pd.DataFrame:

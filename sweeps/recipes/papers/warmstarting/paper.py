@@ -37,18 +37,7 @@ from mugrow.sweeps.graph import Node, grown
 from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.warmstarting import claims, figures
-from mugrow.sweeps.recipes.papers.warmstarting.claims import (
-    ABLATED,
-    PAIRS,
-    SERIES,
-    SHRINK,
-    SHRINKS,
-    WARMUP,
-    Pair,
-    scratch,
-    shrunk,
-    warm,
-)
+from mugrow.sweeps.recipes.papers.warmstarting.claims import ABLATED, SHRINK, scratch, warm
 
 SEEDS, MAP_SEEDS, WATCHED_SEEDS = (
     dict.fromkeys(("cpu", "gpu", "paper"), range(count)) for count in (5, 3, 3)
@@ -74,7 +63,7 @@ SLIMPAJAMA = Text("hf:cerebras/SlimPajama-627B", "hf:gpt2", 2**20, 50_257)
 paper_scale = bases.published(
     ModelSpec(width=64, depth=3, head_size=16, context=1024, positions="rope"),
     lr=PAPER_LR, parametrization="mup", batch_sequences=128, steps=1024, log_every=32,
-    schedule=ScheduleSpec(warmup=WARMUP["paper"], cooldown=0.2),
+    schedule=ScheduleSpec(warmup=claims.WARMUP["paper"], cooldown=0.2),
 )  # fmt: skip
 
 
@@ -88,8 +77,10 @@ def from_random(setting: Setting, seed: int, times: float = ABLATED[1]) -> Node:
     return Node(setting.spec(seed, times), scratch(times))
 
 
-def warmstarted(setting: Setting, seed: int, pair: Pair = ABLATED, shrink: float = SHRINK) -> Node:
-    arm = shrunk(shrink) if pair == ABLATED else warm(pair)
+def warmstarted(
+    setting: Setting, seed: int, pair: claims.Pair = ABLATED, shrink: float = SHRINK
+) -> Node:
+    arm = claims.shrunk(shrink) if pair == ABLATED else warm(pair)
     small = source(setting.spec(seed, pair[0]))
     return grown(small, setting.spec(seed, pair[1]), arm, "szp", shrink=shrink)
 
@@ -106,7 +97,9 @@ def map_cells(setting: Setting, run: RunSpec) -> Iterator[RunSpec]:
 
 def map_runs(setting: Setting, seed: int) -> Iterator[Node]:
     steps = round(setting.run.steps * MAP_STEPS[setting.scale])
-    sized = {times: setting.spec(seed, times, steps=steps) for times in SERIES[setting.scale]}
+    sized = {
+        times: setting.spec(seed, times, steps=steps) for times in claims.SERIES[setting.scale]
+    }
     for times, run in sized.items():
         for spec in map_cells(setting, run):
             yield Node(spec, map_of(scratch(times)), role="proxy")
@@ -118,14 +111,14 @@ def map_runs(setting: Setting, seed: int) -> Iterator[Node]:
 
 
 def pair_runs(setting: Setting, seed: int) -> Iterator[Node]:
-    for times in sorted({pair[1] for pair in PAIRS}):
+    for times in sorted({pair[1] for pair in claims.PAIRS}):
         yield from_random(setting, seed, times)
-    for pair in PAIRS:
+    for pair in claims.PAIRS:
         yield warmstarted(setting, seed, pair)
 
 
 def shrink_runs(setting: Setting, seed: int) -> Iterable[Node]:
-    varied = (warmstarted(setting, seed, shrink=shrink) for shrink in SHRINKS)
+    varied = (warmstarted(setting, seed, shrink=shrink) for shrink in claims.SHRINKS)
     return (from_random(setting, seed), *varied)
 
 
