@@ -23,7 +23,7 @@ from mugrow.bench.coordcheck.activations import Sizes, measured, running
 from mugrow.bench.data.batches import TokenData, load
 from mugrow.bench.growth import check_growth, method
 from mugrow.bench.model import unflatten
-from mugrow.bench.parametrization import rules_of
+from mugrow.bench.parametrization import ADAMW, parse, rules_of
 from mugrow.bench.spec import (
     DataSpec,
     HyperSpec,
@@ -40,6 +40,26 @@ from mugrow.bench.train import train
 Axis = Literal["width", "depth"]
 SOURCE_STEPS = 4
 HYPER = HyperSpec(lr=0.01, init_std=0.08, weight_decay=0.0, clip=0.0)
+
+
+def own_hyper(text: str, lr: float | None = None, init_std: float | None = None) -> HyperSpec:
+    """What is not given is the parametrization's own: a rate of 0.01 and an initial scale of 0.08;
+    for one that is searched elsewhere than SP and muP, a rate as far from the middle of its range,
+    and the middle of its scales.
+
+    >>> own_hyper("mup").lr, own_hyper("mup").init_std
+    (0.01, 0.08)
+    >>> round(own_hyper("umup").lr, 2), own_hyper("umup").init_std
+    (0.91, 1.0)
+    """
+    own = parse(text)[0].search or ADAMW
+    away = own.middle_log2_lr - ADAMW.middle_log2_lr
+    usual = HYPER.init_std if own.init_std == ADAMW.init_std else own.middle_init_std
+    return replace(
+        HYPER,
+        lr=HYPER.lr * 2**away if lr is None else lr,
+        init_std=usual if init_std is None else init_std,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
