@@ -108,7 +108,7 @@ class Decoder:
             w[block + "attention.qkv.weight"],
             w.get(block + "attention.qkv.bias"),
         )
-        parts = qkv.split((D, self.spec.kv_width, self.spec.kv_width), dim=-1)
+        parts = torch.split(qkv, [D, self.spec.kv_width, self.spec.kv_width], dim=-1)
         heads = (part.view(K * N // T, T, -1, S) for part in parts)
         q, k, v = (part.transpose(1, 2) for part in heads)  # (K*B, H, T, S), twice (K*B, G, T, S)
         if self.spec.positions == "rope":

@@ -9,12 +9,12 @@
                3   [ w31/2  w32  w33  w31/2 ]
                1'  [ w11/2  w12  w13  w11/2 ]        a copy's row; a copy's column, shared out
 
-Chen, Goodfellow and Shlens, arXiv 1511.05641. There are four kinds of units, each with a map: the
-residual stream's, heads of keys and values (drawn whole), heads (of queries and of o's columns; one
-each for a head of keys, or a group, whose heads are copied from one group, so that a copy reads
-copies of the keys its head read) and the MLP's. Net2DeeperNet's identity is, in a residual network,
-a block whose outputs are zero: ``llama_pro``. The paper adds a little noise so that copies part;
-here that is the run's own choice (``Start.noise``).
+Chen, Goodfellow and Shlens, arXiv 1511.05641. There are four kinds of units, each with a map of its
+own: the residual stream's, heads of queries (with the columns of o), heads of keys and values, and
+the MLP's. Heads are drawn whole, and a copy of a head reads a copy of its keys: where a group of
+heads reads the same, groups are drawn, and heads within them. Net2DeeperNet's identity is, in a
+residual network, a block whose outputs are zero: ``llama_pro``. The paper adds a little noise so
+that copies part; here that is the run's own choice (``Start.noise``).
 
 Every method of this folder that copies units is built on ``widen``. Three factors belong to the
 model and not to the map. Logits are ``output * head(x)``, so the head carries output_small /

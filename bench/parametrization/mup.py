@@ -14,12 +14,11 @@ the formulation the package implements (Yang et al., arXiv 2203.03466, Table 8):
     attention logits                                                     sqrt(S base)/S
     ================  ==========  =====  ============  ================  ===========
 
-S is the head size, and o the ratio of the rows of k and v: m unless ``kv_heads`` groups queries.
-With as many groups at every width o is 1 and a head of keys is to the growing model what a logit
-is: finite outputs of a growing input, whose initial weights shrink as 1/m (the paper's Table 3; the
-spectral condition, arXiv 2310.17813, gives the same). The package decides which dimension of which
-tensor grows (``set_base_shapes`` on meta-device tensors); this file writes its answer down as
-rules.
+S is the head size, and o the ratio of the rows of k and v: m unless ``kv_heads`` groups the heads.
+With as many groups at every width o is 1, and keys are finite outputs of a growing input, whose
+initial weights shrink as 1/m (the paper's Table 3; the spectral condition, arXiv 2310.17813, has
+the same). The package decides which dimension of which tensor grows (``set_base_shapes`` on
+meta-device tensors); this file writes its answer down as rules.
 
 An optimizer that steps as far in every coordinate whatever the gradient's scale, as Lion, has the
 same table but for eps, which it has not (Yang and Littwin, arXiv 2308.01814).
@@ -44,7 +43,7 @@ import torch
 from torch import nn
 
 from mugrow.bench.model import Multipliers, parameters
-from mugrow.bench.parametrization import ADAMW, Parametrization, Rule, Rules, decays
+from mugrow.bench.parametrization import Parametrization, Rule, Rules, decays
 from mugrow.bench.spec import ModelSpec
 
 
@@ -111,5 +110,4 @@ PARAMETRIZATION = Parametrization(
         "attention": ("inverse", "sqrt"),
         "decay": ("scaled", "unscaled"),
     },
-    search=ADAMW,
 )

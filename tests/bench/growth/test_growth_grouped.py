@@ -88,6 +88,12 @@ def test_other_modes_preserve_the_logits(name, params, big):
     assert logit_error(method(name), growth(big), method(name).params | params) <= 1e-12
 
 
+def test_whole_copies_of_heads_that_are_not_of_groups_preserve_nothing():
+    entry, case = method("sparkling"), growth(replace(SMALL, width=48, kv_heads=3))  # heads 4 to 12
+    assert "groups grows by no whole ratio" in str(entry.breaks(case.small, case.big, entry.params))
+    assert logit_error(entry, case, {}) > 1e-3
+
+
 def test_the_first_heads_of_each_group_are_the_sources():
     assert kept_heads(SMALL, MORE_HEADS).tolist() == [0, 1, 4, 5]
     assert kept_heads(SMALL, MORE_GROUPS).tolist() == [0, 1, 2, 3]
