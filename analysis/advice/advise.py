@@ -121,9 +121,9 @@ class WeighedEvidence:
     """One piece of evidence, and what it makes of the savings in each accounting.
 
     ``interval`` says what is behind the ends, ``limit`` what keeps it from deciding.
-    ``extrapolation`` is asked over the largest measured. ``at_least`` says that savings may be larger.
-    ``state`` is ``reached``,
-    ``never_reached`` (the cost ratio is infinite) or ``unknown`` (it is nan).
+    ``extrapolation`` is asked over the largest measured. ``state`` is ``reached``,
+    ``never_reached`` (the cost ratio is infinite) or ``unknown`` (it is nan). ``at_least`` says
+    that savings may be larger.
     """
 
     name: str
