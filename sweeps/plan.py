@@ -319,9 +319,10 @@ def _at_budgets(
     ]
     finals = [tuple(one.final for one in budget) for budget in budgets]
     seen: set[str] = set()
-    for role, each in (*(("trunk", s) for s in segments), *(("branch", f) for f in finals)):
+    for place, each in enumerate([*segments, *finals]):
         new = [run for run in each if run.run_id not in planned and run.run_id not in seen]
         seen |= {run.run_id for run in new}
+        role: Literal["trunk", "branch"] = "trunk" if place < len(segments) else "branch"
         yield {run.run_id: PlannedRun(run, role, search.name) for run in new}
 
 

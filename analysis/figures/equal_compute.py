@@ -8,6 +8,7 @@ it at equal compute; how far it is to the left of scratch's line is its speed-up
 import math
 from collections.abc import Mapping
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -74,9 +75,7 @@ def lines_of(store: Store, target: str) -> dict[str, BudgetLine]:
 
 
 def _same(one: BudgetLine, other: BudgetLine) -> bool:
-    return (
-        one.flops.tolist() == other.flops.tolist() and one.losses.tolist() == other.losses.tolist()
-    )
+    return np.array_equal(one.flops, other.flops) and np.array_equal(one.losses, other.losses)
 
 
 def draw_lines(axis: Axes, lines: Mapping[str, BudgetLine]) -> None:

@@ -73,7 +73,7 @@ def _cooldown(spec: Mapping[str, Any]) -> float:
     whole = spec["steps"] - spec.get("first_step", 0)
     if schedule["kind"] != "wsd":
         return 0.0
-    return round(schedule["cooldown"] * spec["steps"]) / whole
+    return round(float(schedule["cooldown"]) * int(spec["steps"])) / int(whole)
 
 
 def usual_loss(rows: list[ArmSaving]) -> str:
