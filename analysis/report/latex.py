@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from mugrow.analysis import words as fmt
 from mugrow.analysis.figures import transfer_words as words
 from mugrow.analysis.report import laws
-from mugrow.analysis.report.tables import Table
+from mugrow.analysis.report.table import Table
 from mugrow.analysis.stats import Interval
 from mugrow.analysis.summary import AT_FINAL, ArmSaving, Summary
 from mugrow.analysis.transfer.results import LadderResult, SettingResult
@@ -124,8 +124,8 @@ def transferred(study: str, ladder: LadderResult) -> Iterator[tuple[tuple[str, .
         jump = (*key, begin, "to", words.size(ladder, pair.target))
         yield from interval((*jump, "shift"), pair.shift_argmin_log2, 2)
         yield from interval((*jump, "vertex shift"), pair.shift_vertex_log2, 2)
-        yield from interval((*jump, "regret"), pair.regret_nats, 4)
-        yield from interval((*jump, "regret percent"), pair.regret_percent, 2)
+        yield from interval((*jump, "regret"), pair.decisive_nats, 4)
+        yield from interval((*jump, "regret percent"), pair.decisive_percent, 2)
 
 
 def kept(study: str, one: SettingResult) -> Iterator[tuple[tuple[str, ...], str]]:
