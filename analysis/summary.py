@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from mugrow.analysis.advice.measured import with_origins
 from mugrow.analysis.laws.law import ScalingLaws
 from mugrow.analysis.laws.scaling import scaling_laws
 from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run
-from mugrow.analysis.measure.comparison import EqualCompute, compared
+from mugrow.analysis.measure.comparison import ERROR_RATE, EqualCompute, compared
 from mugrow.analysis.measure.recovery import Recovery, labelled_targets, recoveries
 from mugrow.analysis.measure.savings import (
     ACCOUNTINGS,
@@ -30,6 +31,7 @@ from mugrow.analysis.measure.savings import (
     as_columns,
     headline_and_curve,
 )
+from mugrow.analysis.measure.sequential import Looks
 from mugrow.analysis.read.store import Store, opened
 from mugrow.analysis.stats import Interval, student_interval
 from mugrow.analysis.transfer import optimum
@@ -204,13 +206,20 @@ def summarize(store: Store | str | Path) -> Summary:
         optima=tuple(_optima(searched, variants, runs, store.trials)),
         transfer=transfer,
         finals=tuple(_finals(targets)),
-        equal_compute=tuple(compared(runs, targets)),
+        equal_compute=tuple(compared(runs, targets, _error_rate(store.study))),
         savings=tuple(savings),
         savings_curves=tuple(savings_curves),
         recovery=tuple(recoveries(store)),
         laws=scaling_laws(finals(runs, with_origins(runs, targets))),
         costs=_costs(runs),
     )
+
+
+def _error_rate(study: Mapping[str, Any]) -> float:
+    """Of a verdict at one look, where a study adds seeds until it is decided."""
+    error_rate = float(study.get("error_rate", ERROR_RATE))
+    looks = tuple(study.get("looks", ()))
+    return Looks(looks, error_rate).level if looks else error_rate
 
 
 def of_laws(laws: ScalingLaws) -> Summary:

@@ -63,7 +63,9 @@ FIGURES = {
         "Left: final loss of the proxies against learning rate at each width; a star marks the "
         "lowest mean, and stars above one another mean that the learning rate transfers. Right: "
         "validation loss of the widest target against compute with the source charged; the number "
-        "is the speed-up at scratch’s own final loss. Bands span the seeds." + emphasis.CAPTION,
+        "is the final loss minus scratch’s at equal charged compute or, in a study without "
+        "budgets, the speed-up at scratch’s own final loss. Bands span the seeds."
+        + emphasis.CAPTION,
     ),
     "equal_compute": Entry(
         equal_compute.equal_compute,

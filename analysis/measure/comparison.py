@@ -39,6 +39,7 @@ from mugrow.analysis.stats import (
     crossed_interval,
     holm,
     p_value,
+    ranking,
     student_interval,
 )
 
@@ -66,11 +67,15 @@ class Versus:
 class EqualCompute:
     """One label at one target. ``charge`` are its FLOPs with its sources', ``times_scratch`` those
     over scratch's own; ``speedup`` over scratch as in ``equal_compute``. ``blocks`` of text are in
-    the intervals of differences, 0 where text is not."""
+    the intervals of differences, 0 where text is not. ``also`` are labels whose runs are the same
+    to the last bit, and ``best`` is the probability that it has the lowest mean of its target's
+    arms (``stats.ranking``), nan where nothing tells."""
 
     target: str
     method: str
     label: str
+    also: tuple[str, ...]
+    best: float
     charge: float
     times_scratch: float
     loss: Interval
@@ -100,9 +105,13 @@ class _Lines:
         return self.front.lines[shape] if self.front and shape else self.front
 
 
-def compared(runs: pd.DataFrame, targets: pd.DataFrame) -> list[EqualCompute]:
-    """A row for each grown label at each target, the lowest final loss first. ``targets`` are as
-    ``arms.label_targets`` has them. Empty where the study has no budgets: no ``branch`` runs."""
+def compared(
+    runs: pd.DataFrame, targets: pd.DataFrame, error_rate: float = ERROR_RATE
+) -> list[EqualCompute]:
+    """A row for each grown label at each target, the lowest final loss first; labels of equal runs
+    are one. ``targets`` are as ``arms.label_targets`` has them. ``error_rate`` is a verdict's,
+    smaller where it is looked at more than once. Empty where the study has no budgets: no
+    ``branch`` runs."""
     if not (runs["role"] == "branch").any():
         return []
     whole = comparisons(runs)
@@ -120,7 +129,7 @@ def compared(runs: pd.DataFrame, targets: pd.DataFrame) -> list[EqualCompute]:
             for label, run_ids in ids[target].items()
             if methods[target, label] != BASELINE
         }
-        rows = _of_target(whole, ids, target, grown)
+        rows = _of_target(whole, ids, target, grown, error_rate)
         found += sorted(
             (replace(row, method=str(methods[target, row.label])) for row in rows),
             key=lambda row: row.loss.value,
@@ -133,8 +142,16 @@ def _of_target(
     ids: dict[str, dict[str, list[str]]],
     target: str,
     grown: dict[str, list[str]],
+    error_rate: float,
 ) -> list[EqualCompute]:
-    arms = {label: arm for label, run_ids in grown.items() if (arm := whole.arm(run_ids))}
+    every = {label: arm for label, run_ids in grown.items() if (arm := whole.arm(run_ids))}
+    names: dict[tuple[object, ...], list[str]] = {}
+    for label, arm in every.items():
+        names.setdefault((arm.flops, *sorted(arm.losses.items())), []).append(label)
+    arms = {labels[0]: every[labels[0]] for labels in names.values()}
+    also = {labels[0]: tuple(labels[1:]) for labels in names.values()}
+    ranked = ranking({label: arm.losses for label, arm in arms.items()})
+    best = {label: one.best for one in ranked for label in one.names}
     lines = _lines(whole, ids, target, grown)
     scratch = whole.arm(ids[target].get(BASELINE, []))
     differences = {
@@ -157,12 +174,15 @@ def _of_target(
         for baseline in BASELINES:
             one = differences[label, baseline]
             interval = crossed(label, baseline, one.shape if one else "")
-            versus.append(_versus(baseline, one, adjusted[label, baseline], interval))
+            p_holm = adjusted[label, baseline]
+            versus.append(_versus(baseline, one, p_holm, interval, error_rate))
         found.append(
             EqualCompute(
                 target=target,
                 method="",
                 label=label,
+                also=also[label],
+                best=best.get(label, float("nan")),
                 charge=arm.flops,
                 times_scratch=arm.flops / scratch.flops if scratch else float("nan"),
                 loss=student_interval(list(arm.losses.values())),
@@ -205,14 +225,18 @@ def _holm(differences: dict[str, Difference | None]) -> dict[str, float]:
 
 
 def _versus(
-    baseline: Baseline, found: Difference | None, p_holm: float, crossed: Interval | None
+    baseline: Baseline,
+    found: Difference | None,
+    p_holm: float,
+    crossed: Interval | None,
+    error_rate: float,
 ) -> Versus:
     if found is None or found.state != "reached":
         state: State = "outside" if found is None else found.state
         return Versus(baseline, state, NOTHING, "", float("nan"), "not measured")
     interval = crossed or found.difference
     verdict: Verdict = "undecided"
-    if p_holm <= ERROR_RATE and not interval.lo <= 0 <= interval.hi:
+    if p_holm <= error_rate and not interval.lo <= 0 <= interval.hi:
         verdict = "better" if interval.value < 0 else "worse"
     return Versus(baseline, found.state, interval, found.shape, p_holm, verdict)
 

@@ -61,7 +61,8 @@ def answers(found: Iterable[EqualCompute]) -> Iterator[Answer]:
     for target, row in reversed(best.items()):
         of_target = sum(other.target == target for other in found)
         paid = f"{fmt.flops(row.charge)}, {fmt.times(row.times_scratch)} scratch’s"
-        which = f"{row.label}, the best of {of_target} arms" if of_target > 1 else row.label
+        arm = _named(row)
+        which = f"{arm}, the best of {of_target} arms" if of_target > 1 else arm
         lines = tuple(_line(row, row.against(baseline)) for baseline in BASELINES)
         yield Answer(f"Growing to {target}: {which}, at {paid} with its source", lines)
 
@@ -91,16 +92,23 @@ def table(found: Iterable[EqualCompute]) -> Table:
         "An arm's final loss minus the baseline's at the compute that the arm is charged, its "
         "source included, in nats per token: below 0 the arm is better. Better and worse are by a "
         "paired test, corrected over the arms of a target (Holm). Speed-up: the FLOPs that scratch "
-        "needs for the arm's final loss, over those that the arm is charged.",
-        ("target", "method", "final loss", "charged", "over scratch's",
+        "needs for the arm's final loss, over those that the arm is charged. Best with: the "
+        "probability that an arm has the lowest mean of its target. Labels joined by = are equal "
+        "runs.",
+        ("target", "method", "final loss", "best with", "charged", "over scratch's",
          *(f"minus {NAMES[baseline]}" for baseline in BASELINES), "speed-up over scratch"),
         tuple(
-            (row.target, row.label, fmt.interval(row.loss, fmt.loss), fmt.flops(row.charge),
-             fmt.times(row.times_scratch), *(_cell(row.against(name)) for name in BASELINES),
-             speedup(row))
+            (row.target, _named(row), fmt.interval(row.loss, fmt.loss),
+             fmt.percent_of_one(row.best), fmt.flops(row.charge), fmt.times(row.times_scratch),
+             *(_cell(row.against(name)) for name in BASELINES), speedup(row))
             for row in found
         ),
     )  # fmt: skip
+
+
+def _named(row: EqualCompute) -> str:
+    """An arm by its label, and those of equal runs."""
+    return " = ".join((row.label, *row.also))
 
 
 def _cell(versus: Versus) -> str:

@@ -151,3 +151,28 @@ def test_a_charge_beyond_the_budgets_is_not_measured():
     assert {one.verdict for one in late.versus} == {"not measured"}
     assert late.against("scratch").state == "above_budgets"
     assert late.against("own source").state == "outside"
+
+
+def test_equal_runs_are_one_row_with_several_names():
+    rows = study()
+    for row in [row for row in rows.rows if row["method"] == "szp"]:
+        rows.rows.append(row | {"run_id": "twin" + row["run_id"], "method": "twin"})
+    found = answer(rows)
+    assert [(row.label, row.also) for row in found.values()] == [
+        ("szp", ("twin",)),
+        ("hypercloning", ()),
+    ]
+    assert found["szp"].best > 0.99
+    assert (
+        found["szp"].against("scratch").p_holm == answer(study())["szp"].against("scratch").p_holm
+    )
+
+
+def test_a_smaller_error_rate_asks_for_more():
+    runs, targets = study(szp=0.002).frames()
+    p = compared(runs, targets)[0].against("scratch").p_holm
+    verdicts = [
+        compared(runs, targets, error_rate)[0].against("scratch").verdict
+        for error_rate in (p * 1.01, p * 0.99)
+    ]
+    assert verdicts == ["better", "undecided"]
