@@ -142,7 +142,7 @@ def fixed_loss(n: int, truth: float, studies: int, noise: Noise = TODAY) -> Row:
             ends = final_losses(random, seeds, np.array([1.0]), noise) - loss_of(1.0)
             losses = loss_of(faster * flops) + ends
             arms.append(Arm({seed: Curve(flops, losses[seed]) for seed in range(n)}))
-        saving = compare(*arms, baseline_final)[0]
+        saving = compare(arms[0], arms[1], baseline_final)[0]
         beyond = math.nan if saving.limit is None else saving.limit
         found.append(saving.speedup or Interval(saving.bound or math.nan, -math.inf, beyond, n))
     return Row(f"speed-up {truth:.2f} at scratch's final loss", n, of_intervals(found, truth, 1.0))
