@@ -115,9 +115,13 @@ def averages_panel(axis: Axes, store: Store) -> None:
     frame(axis, down[0], down[-1], claims.TRUNK, claims.SWA, claims.EMA, BRANCH)
 
 
+def percent_closed(arm: ArmName, steps: float) -> Quantity:
+    return 100 * claims.closed(arm, steps)
+
+
 def closed_panel(axis: Axes, store: Store) -> None:
     for name in (claims.SWA, claims.EMA):
-        by_horizon(axis, store, lambda steps, arm=name: 100 * claims.closed(arm, steps), name, name)
+        by_horizon(axis, store, partial(percent_closed, name), name, name)
     axis.axhline(100, color=LINE_STYLES[BRANCH].colour, lw=1, ls="--")
     axis.set_ylabel("of the cool-down’s gain (%)")
 

@@ -22,7 +22,7 @@ LINE_STYLES: arms.LineStyles = {
 
 
 def family_panel(family: str) -> arms.CurvePanel:
-    names = {arm: claims.named(arm, family) for arm in (RANDOM, CLONE)}
+    names = {str(arm): claims.named(arm, family) for arm in (RANDOM, CLONE)}
     title = f"{family}: twice the width"
     return arms.CurvePanel(names, LINE_STYLES, title=title, legend=family == "GPT")
 
@@ -33,7 +33,7 @@ def quality_panel(axis: Axes, store: Store) -> None:
     clones = {t: claims.after(t) for t in claims.LESS_TRAINED[scale]} | {TRAINED[scale]: CLONE}
     names = {f"clone of a source trained for {t:g} times the steps": n for t, n in clones.items()}
     line_styles = {RANDOM: LINE_STYLES[RANDOM]} | style.shaded([*names])
-    arms.CurvePanel({RANDOM: RANDOM} | names, line_styles).draw(axis, store)
+    arms.CurvePanel({str(RANDOM): RANDOM} | names, line_styles).draw(axis, store)
 
 
 def asymmetry_panel(axis: Axes, store: Store) -> None:

@@ -140,7 +140,7 @@ def draw_depths(axis: Axes, store: Store) -> None:
         (INHERITED, LINE_STYLES[NEW], "inherited"),
     ):
         depths = {int(arm(store.runs, one)["depth"].iloc[0]): one for one in by_share.values()}
-        losses = {depth: final(depths[depth]) for depth in sorted(depths)}
+        losses = {float(depth): final(depths[depth]) for depth in sorted(depths)}
         arms.line(axis, store, losses, line_style, text)
     full = final(FULL)(store).value
     axis.axhline(full, color=style.GREY, ls="--", lw=1, label="the full model")
@@ -152,7 +152,7 @@ def draw_depths(axis: Axes, store: Store) -> None:
 def attention(observed: str, title: str) -> arms.AnyPanel:
     def draw(axis: Axes, store: Store) -> None:
         blocks = rows(claims.by_block(store, observed).T)
-        places = {1 + place: one for place, one in enumerate(blocks.values())}
+        places = {1.0 + place: one for place, one in enumerate(blocks.values())}
         arms.line(axis, store, places, LINE_STYLES[FULL])
         axis.set(xlabel="block", ylabel=title)
 

@@ -64,7 +64,7 @@ def shrink_ends(axis: Axes, store: Store) -> None:
 
 
 draw_shrinks = arms.row(
-    arms.CurvePanel({BASE: BASE} | SHRUNK, {BASE: LINE_STYLES[BASE]} | SHRUNK_STYLES),
+    arms.CurvePanel({str(BASE): BASE} | SHRUNK, {BASE: LINE_STYLES[BASE]} | SHRUNK_STYLES),
     arms.AnyPanel(shrink_ends),
 )
 

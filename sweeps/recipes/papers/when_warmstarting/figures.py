@@ -48,9 +48,9 @@ def frontier(axis: Axes, store: Store) -> None:
     for method, line_style in BOTH.items():
         mean, end = (tables.means(tables.ladder(store, method, out)) for out in (False, True))
         best, power = tables.front(mean), tables.line(mean, "loss")
-        points = {"color": line_style.colour, "marker": line_style.marker, "ls": "", "ms": 4}
-        axis.plot(mean["c"], mean["loss"], **points, mfc="white")
-        axis.plot(best["c"], best["loss"], **points)
+        points = style.LineStyle(line_style.colour, line_style.marker, "").keywords
+        axis.plot(mean["c"], mean["loss"], **points, ms=4, mfc="white")
+        axis.plot(best["c"], best["loss"], **points, ms=4)
         reach = np.geomspace(mean["c"].min(), 10 * end["c"].max(), 50)
         label = f"{LABELS[method]}, exponent {power.exponent:.3f}".replace("-", "−")
         axis.plot(reach, [power(c) for c in reach], color=line_style.colour, lw=1, label=label)
@@ -198,8 +198,8 @@ def coefficients(store: Store) -> Figure:
     for axis, (name, title) in zip(axes.flat, COEFFICIENTS.items(), strict=True):
         numbers = [values.get(name, NOTHING) for _, values in laws.values()]
         arms.dots(axis, [*laws], [log10(one) if name in "AB" else one for one in numbers])
-        words = zip(map(LABELS.get, laws), map(in_words, numbers), strict=True)
-        axis.set_yticks(range(len(laws)), map("\n".join, words))
+        words = [f"{LABELS[of]}\n{in_words(one)}" for of, one in zip(laws, numbers, strict=True)]
+        axis.set_yticks(range(len(laws)), words)
         axis.set_title(title)
         axis.xaxis.set_major_locator(MaxNLocator(3))
     handles = [
@@ -220,7 +220,8 @@ def r_squared(found: FitResult, rows: pd.DataFrame) -> float:
 
 def log10(one: Interval) -> Interval:
     with np.errstate(divide="ignore"):  # what nothing ties down spans decades
-        return Interval(*(float(np.log10(end)) for end in (one.value, one.lo, one.hi)), n=one.n)
+        value, low, high = np.log10([one.value, one.lo, one.hi]).tolist()
+    return Interval(value, low, high, one.n)
 
 
 def in_words(one: Interval) -> str:
