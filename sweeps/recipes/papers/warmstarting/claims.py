@@ -76,7 +76,7 @@ def over_doublings(target: Callable[[Pair], ArmName], compare: maps.Compare) -> 
 
 def gradients(store: Store, name: ArmName) -> pd.DataFrame:
     """Gradient norms after warm-up, before clipping: step, seed, value, a row a logged step."""
-    runs = arm(store.runs, name)[["run_id", "seed", "tokens", "batch_tokens"]]
+    runs = arm(store.runs, name, ["run_id", "seed", "tokens", "batch_tokens"])
     rows = runs.merge(store.curves, on="run_id").rename(columns={"grad_norm": "value"})
     warmed_up = (WARMUP[store.study["scale"]] * rows["tokens_x"] / rows["batch_tokens"]).round()
     return rows.loc[rows["step"] > warmed_up, ["step", "seed", "value"]]
