@@ -94,26 +94,17 @@ class Search:
 
     def specs(self, log2_lr: float, init_std: float) -> tuple[RunSpec, ...]:
         """The runs of one trial, one for each seed."""
-<<<<<<< HEAD
-        study, proxy = self.study, self.proxy
-        fixed = ranges.hyper(study, self.parametrization)
-=======
         study, proxy, model = self.study, self.proxy, self.model
-        hyper = study.hyper.at(lr=math.exp2(log2_lr), init_std=init_std)
+        fixed = ranges.hyper(study, self.parametrization)
+        hyper = fixed.at(lr=math.exp2(log2_lr), init_std=init_std)
         optimizer = optim.canonical(study.optimizer)
->>>>>>> fasttests
         return tuple(
             RunSpec(
                 model=model,
                 base=study.model,
                 parametrization=self.parametrization,
-<<<<<<< HEAD
-                hyper=fixed.at(lr=math.exp2(log2_lr), init_std=init_std),
-                optimizer=optim.canonical(study.optimizer),
-=======
                 hyper=hyper,
                 optimizer=optimizer,
->>>>>>> fasttests
                 schedule=study.schedule,
                 data=self.data,
                 batch_sequences=study.batch_sequences * proxy.batch,
