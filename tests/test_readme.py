@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # What is added to a command so that it ends in seconds: the same program, on less.
 SHORTER = {
     "run": ("--dry-run", "--out", "results/dry"),
-    "coordcheck": ("--steps", "1"),
+    "coordcheck": ("--steps", "1", "--seeds", "0", "1"),
     "bench": (
         *("--widths", "16", "--stacks", "1", "--context", "16", "--seconds", "0.02"),
         *("--depth", "1", "--threads", "1"),
