@@ -143,7 +143,8 @@ def tuning(found: Sequence[EqualCompute], finals: Iterable[Final]) -> str:
         saved = (row.speedup.value - 1) * row.charge
         targets = math.ceil(max(bills) / saved)
         many = f"{targets} target{'s' if targets != 1 else ''}"
-        return f"{spent}: what {_named(row)} saves over scratch at {target} pays for it from {many} on."
+        saves = f"what {_named(row)} saves over scratch at {target}"
+        return f"{spent}: {saves} pays for it from {many} on."
     return f"{spent}: {_named(row)} saves nothing for certain at {target} that would pay for it."
 
 
