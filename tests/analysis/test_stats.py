@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import theilslopes
 
 from mugrow.analysis.stats import (
     DRAWS,
@@ -17,6 +18,7 @@ from mugrow.analysis.stats import (
     percentile_interval,
     resample_counts,
     resamples,
+    student_interval,
 )
 
 losses = st.floats(-1e3, 1e3)
@@ -96,6 +98,17 @@ def test_ends_are_the_central_level_of_many_draws() -> None:
 
 def test_nominal_coverage() -> None:
     assert [nominal_coverage(n) for n in (0, 1, 2, 3)] == [0.0, 0.0, 0.5, 0.75]
+
+
+def test_a_slope_over_three_sizes_is_covered_as_it_says_and_a_robust_one_is_not() -> None:
+    """Student over the slopes of three seeds, beside SciPy's robust slope of their means: that
+    misses the truth whenever three means rise or fall, in two orders of six."""
+    noise = np.random.default_rng(0).normal(size=(1000, 3, 3))  # draws, seeds, sizes
+    student = [student_interval(list((of_seed[:, 2] - of_seed[:, 0]) / 2)) for of_seed in noise]
+    assert 0.93 < np.mean([one.lo <= 0 <= one.hi for one in student]) < 0.97
+    robust = [theilslopes(of_seed.mean(0)) for of_seed in noise]
+    held = np.mean([one.low_slope <= 0 <= one.high_slope for one in robust])
+    assert 0.62 < held < 0.71
 
 
 @given(st.lists(losses, min_size=2, max_size=7))
