@@ -11,7 +11,7 @@
 #            the same weights give two results, and a tensor is not worth its clone.
 # Matters    A run resumed from a file is not the run that was never stopped, unless what is read is
 #            copied first.
-# Versions   safetensors 0.8.0, torch 2.13.0 (CPU), Python 3.11; seen on x86-64 (AMD EPYC)
+# Versions   safetensors 0.8.0, torch 2.13.0 (CPU), Python 3.11; seen on x86-64
 # Sources    https://github.com/huggingface/safetensors#format
 #            https://pytorch.org/docs/stable/notes/randomness.html
 #            https://www.intel.com/content/www/us/en/docs/onemkl/developer-guide-linux/current/

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from mugrow.bench.arm import factors_of
 from mugrow.bench.growth import check_growth, check_start, method
 from mugrow.bench.spec import RunSpec, Scalar, Start
+from mugrow.sweeps import budgets
 from mugrow.sweeps.plan import Plan, PlannedRun, all_params, stacks_of
 
 FRESH, CARRY = Start(optimizer="fresh"), Start(optimizer="carry")
@@ -69,14 +70,7 @@ def grown(
 def continued(source: Node, arm: str, policy: Start = CARRY, **fields: Any) -> Node:
     """``source`` trained on: its weights, its optimizer state, its place in schedule and batches,
     unless ``fields`` of its spec say otherwise; ``steps`` is the new horizon."""
-    run = source.spec
-    resumed = {
-        "stop_step": None,
-        "first_step": run.last_step,
-        "first_batch": run.first_batch + run.train_steps,
-        "rewarm_steps": 0,
-    }
-    return grown(source, replace(run, **(resumed | fields)), arm, "continue", policy)
+    return Node(budgets.continued(source.spec, policy, **fields), arm, source)
 
 
 def segments(run: RunSpec, arms: Mapping[int, str]) -> dict[int, Node]:

@@ -73,6 +73,8 @@ def _parse(key: str, text: str, kind: Any) -> Any:
         return kind(*map(_parse, [key] * len(parts), parts, types.values()))
     if kind is str or get_origin(kind) is Literal:
         return text
+    if kind == int | None:
+        return None if text == "none" else _parse(key, text, int)
     try:
         return PARSERS[kind](text)
     except (ValueError, KeyError):

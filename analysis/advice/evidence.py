@@ -39,7 +39,8 @@ class Evidence:
 
     ``limit`` says in words what keeps it from deciding a verdict; empty, it may decide. An interval
     holds where it was measured only, so evidence with a limit has none: ``cost_ratio`` is then the
-    estimate with nan ends.
+    estimate with nan ends. ``at_least`` says that savings may be larger than these, so that they
+    can decide for growing and not against it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Evidence:
     ends: str
     reach: Reach
     limit: str = ""
+    at_least: bool = False
 
     @property
     def decides(self) -> bool:

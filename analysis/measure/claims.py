@@ -9,6 +9,10 @@ interval over seeds, and the verdict follows from the two:
     inconclusive    it does neither, or there is no interval
     not testable    the claim is about what cannot be measured here, and the reason is given
 
+The interval is Student's or the jackknife's at 95 %, or a speed-up's by inverting the paired t
+test. So a claim whose truth lies on the border of its range gets one of the two decisive verdicts
+in at most 5 % of studies, the false one of a truth beyond it in at most 2.5 %.
+
 A range open at one end, "above 1", can be reproduced by an effect far smaller
 than the paper's. The ledger shows both numbers, and the verdict is about the range alone.
 """
@@ -18,6 +22,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, get_args
 
+from scipy.special import stdtrit
+
+from mugrow.analysis.measure.sequential import seeds_needed
 from mugrow.analysis.stats import Interval
 
 Tables = TypeVar("Tables")
@@ -129,13 +136,15 @@ def verdict(claim: Claim[Any], found: Interval) -> Verdict:
 
 
 def needed(claim: Claim[Any], found: Interval) -> float:
-    """About how many seeds would decide an inconclusive claim, if the value stayed where it is: an
-    interval shrinks with the root of their number. nan where that cannot be told."""
+    """About how many seeds would decide an inconclusive claim, if the value stayed where it is:
+    with so many a verdict is as likely as not, with twice as many likely. nan where that cannot be
+    told."""
     reach = (found.hi - found.lo) / 2
     distance = min(abs(found.value - end) for end in (claim.low, claim.high))
-    if not (math.isfinite(reach) and 0 < distance < math.inf):
+    if not (math.isfinite(reach) and 0 < distance < math.inf) or found.n < 2:
         return math.nan
-    return math.ceil(found.n * (reach / distance) ** 2)
+    sd = reach * math.sqrt(found.n) / float(stdtrit(found.n - 1, 0.975))
+    return seeds_needed(distance, sd, power=0.5)
 
 
 @dataclass(frozen=True)

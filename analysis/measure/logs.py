@@ -2,7 +2,7 @@
 
 ``x`` is what was paid (FLOPs, tokens, hours); it and ``loss`` may be expressions on columns, as in
 ``6 * params * tokens``. Runs of one method are told apart by their seed. Arms that share seeds are
-compared in pairs, on those seeds; arms that share none were drawn apart, and are resampled apart.
+compared in pairs, on those seeds; arms that share none were drawn apart, and are tested apart.
 """
 
 import math

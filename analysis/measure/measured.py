@@ -21,10 +21,12 @@ from mugrow.bench.arm import factors_from_json, factors_of
 from mugrow.bench.spec import UserError
 
 
-def arm(runs: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The finished runs of an arm, by seed, which its factors select (an ``ArmName``) or its name.
-    Raises ``UserError`` where it has none."""
-    found = runs[_named(runs, name) & (runs["status"] == "finished")]
+def arm(runs: pd.DataFrame, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The finished runs of an arm, by seed, which its factors select (an ``ArmName``) or its name;
+    all columns, or these (to copy all takes most of the time). Raises ``UserError`` where it has
+    none."""
+    wanted = _named(runs, name) & (runs["status"] == "finished")
+    found = (runs if columns is None else runs[list(columns)])[wanted]
     if found.empty:
         raise UserError(f"arm {str(name)!r} has no finished run")
     return found.sort_values("seed")
@@ -56,7 +58,7 @@ def factor_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 def finals(runs: pd.DataFrame, name: str) -> dict[int, float]:
     """Final validation losses of an arm by seed, in nats per token."""
-    rows = arm(runs, name)
+    rows = arm(runs, name, ["seed", "final_val_loss"])
     assert rows["seed"].is_unique, f"arm {name} has two runs of one seed"
     return dict(zip(rows["seed"].astype(int), rows["final_val_loss"].astype(float), strict=True))
 
@@ -64,27 +66,23 @@ def finals(runs: pd.DataFrame, name: str) -> dict[int, float]:
 def speedup(store: Store, baseline: str, method: str, accounting: Accounting) -> Interval:
     """FLOPs of ``baseline`` over those of ``method`` to the baseline's final loss, paired by seed.
 
-    Where ``method`` never got there the value is a bound: the ratio lies between 0 and it. An end
-    that seeds leave open is 0 below, and infinite above.
+    Where ``method`` never got there the value is a bound: the ratio lies between 0 and it, or as
+    far above it as seeds may differ. An end that seeds leave open is 0 below, and infinite above.
     """
     rows = [arm(store.runs, name) for name in (baseline, method)]
     curves = curves_by_run(
         store.curves, {run_id for selected in rows for run_id in selected["run_id"]}
     )
     arms = [arm_of(selected, curves) for selected in rows]
-    found = compare(arms[0], arms[1], baseline_final)
-    for saving in found:
+    for saving in compare(arms[0], arms[1], baseline_final):
         if saving.accounting != accounting:
             continue
         if saving.speedup is not None:
             ratio = saving.speedup
-            return Interval(ratio.value, max(ratio.lo, 0.0), ratio.hi, ratio.n)
+            return Interval(ratio.value, float(np.maximum(ratio.lo, 0.0)), ratio.hi, ratio.n)
         if saving.state == "never_reached" and saving.bound is not None:
-            seeds = min(len(one.curves) for one in arms)
-            if seeds < 2:
-                return Interval(saving.bound, math.nan, math.nan, seeds)
-            sure = saving.resamples_reached <= 0.025 * saving.resamples
-            return Interval(saving.bound, 0.0, saving.bound if sure else math.inf, seeds)
+            ends = (math.nan, math.nan) if saving.limit is None else (0.0, saving.limit)
+            return Interval(saving.bound, *ends, saving.seeds)
     return NOTHING
 
 

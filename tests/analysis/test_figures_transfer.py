@@ -122,11 +122,11 @@ def test_the_heat_map_has_the_regret_of_every_two_sizes(found):
     sizes = [32, 64, 128]
     for pair in ladder(found, "sp").pairs:
         shown = cells[sizes.index(pair.proxy), sizes.index(pair.target)]
-        assert shown == pytest.approx(pair.regret_percent.value)
+        assert shown == pytest.approx(pair.decisive_percent.value)
     assert np.diag(cells).tolist() == [0, 0, 0]
     texts = [text.get_text() for text in panel.texts]
     first = ladder(found, "sp").pairs[0]
-    assert texts[0].startswith(f"{first.regret_percent.value:.2f}\nΔ −")
+    assert texts[0].startswith(f"{first.decisive_percent.value:.2f}\nΔ −")
     assert not any("szp" in axes.get_title() for axes in figure.axes)
 
 

@@ -131,7 +131,7 @@ def test_page_holds_the_numbers_and_the_circumstances(study_dir: Path, summary: 
     assert runs["corpus_sha256"].iloc[0] in html
     assert "2.13.0" in html
     assert "loss was nan at step 30" in html
-    assert "at most 50.0 %" in html
+    assert "interval of the paired t test over seeds, with 2 seeds" in html
 
 
 def test_macros_equal_the_summary(summary: Summary) -> None:
@@ -192,7 +192,7 @@ def comparison(
 ) -> ArmSaving:
     return ArmSaving(
         at_loss=2.5, accounting="target", state=state, speedup=speedup, bound=bound,
-        resamples_reached=4, resamples=4,
+        limit=bound, seeds_reached=4, seeds=4,
         target="w128-d2", method="szp", label="szp", at="scratch final",
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
 from mugrow.analysis.measure.claims import Claim, Condition, ledger, needed, no_rule, rule, verdict
 from mugrow.analysis.read.plain import to_json
@@ -52,7 +53,7 @@ def test_a_row_says_everything_in_words_that_json_has():
     assert row == {
         "claim": "one", "says": "says", "where": "where", "quantity": "quantity",
         "value": 0.5, "low": -0.5, "high": 1.5, "seeds": 4, "holds_if": "above 0",
-        "verdict": INCONCLUSIVE, "seeds_needed": 16.0, "why": None,
+        "verdict": INCONCLUSIVE, "seeds_needed": 9.0, "why": None,
     }  # fmt: skip
     (row,) = to_json(ledger([claim(low=0)], None))
     assert (row["value"], row["low"], row["seeds_needed"]) == (None, None, None)
@@ -70,8 +71,12 @@ def test_a_claim_that_cannot_be_measured_says_why():
 
 def test_seeds_needed_shrink_the_interval_to_the_nearer_end():
     found = Interval(1.0, -1.0, 3.0, 5)
-    assert needed(claim(low=0), found) == 5 * 2**2
-    assert needed(claim(low=0, high=1.5), found) == 5 * 4**2
+    sd = 2 * math.sqrt(5) / 2.776445
+    for distance, holds in ((1.0, claim(low=0)), (0.5, claim(low=0, high=1.5))):
+        seeds = int(needed(holds, found))
+        reaches = [stdtrit(n - 1, 0.975) * sd / math.sqrt(n) for n in (seeds - 1, seeds + 1)]
+        assert reaches[0] > distance * 0.98  # even odds: the interval about ends at the border
+        assert reaches[1] < distance
     assert math.isnan(needed(claim(low=1.0), found))  # it lies on the border
     assert math.isnan(needed(claim(low=0), Interval(1, math.nan, math.nan, 1)))
 

@@ -78,7 +78,8 @@ def test_tokens_until_back_are_where_the_formula_crosses(study_dir: Path) -> Non
     row = of_study(study_dir)["lemon"]
     assert row.tokens is not None
     batch = 4 * 128
-    step = row.tokens.lo / batch
+    seeds_apart = (row.tokens.hi - row.tokens.lo) / 12.706205  # Student's, of two seeds
+    step = (row.tokens.value - seeds_apart / 2) / batch
     below, above = (grown_loss(place, round(step / 20 + side) * 20) for side in (0.5, -0.5))
     assert below < SOURCE_LOSS < above
     assert row.tokens.lo < row.tokens.value < row.tokens.hi  # the second seed is 0.01 higher
