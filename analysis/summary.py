@@ -134,11 +134,13 @@ class ArmCurve(SavingsCurve):
 
 @dataclass(frozen=True)
 class Costs:
-    """FLOPs by role and wall time in seconds, summed over all runs; ``runs`` counts statuses."""
+    """FLOPs by part and wall time in seconds, summed over all runs; ``runs`` counts statuses. What
+    targets are compared with at other budgets, trunks and branches, is ``baseline_flops``."""
 
     proxy_flops: float
     source_flops: float
     target_flops: float
+    baseline_flops: float
     wall_s: float
     runs: Mapping[str, int]
 
@@ -236,7 +238,7 @@ def of_laws(laws: ScalingLaws) -> Summary:
         savings_curves=(),
         recovery=(),
         laws=laws,
-        costs=Costs(0.0, 0.0, 0.0, 0.0, {}),
+        costs=Costs(0.0, 0.0, 0.0, 0.0, 0.0, {}),
     )
 
 
@@ -364,6 +366,7 @@ def _costs(runs: pd.DataFrame) -> Costs:
         proxy_flops=float(flops.get("proxy", 0.0)),
         source_flops=float(flops.get("source", 0.0)),
         target_flops=float(flops.get("target", 0.0)),
+        baseline_flops=float(flops.get("trunk", 0.0) + flops.get("branch", 0.0)),
         wall_s=float(runs["wall_s"].sum()),
         runs={status: counts[status] for status in STATUSES},
     )

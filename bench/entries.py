@@ -158,8 +158,12 @@ def in_one_line(error: BaseException) -> str:
 
 def keyword_params(function: Callable[..., Any]) -> dict[str, Scalar]:
     """The keyword-only arguments of a function and their defaults."""
-    signature = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
+    return {p.name: p.default for p in _parameters(function) if p.kind is p.KEYWORD_ONLY}
+
+
+@lru_cache  # a plan asks for every run
+def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(function).parameters.values())
 
 
 def split(noun: str, text: str) -> tuple[str, dict[str, str]]:

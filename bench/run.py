@@ -25,6 +25,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -358,7 +359,10 @@ def _row(
 
 def versions() -> dict[str, str]:
     """Of this package and what it computes with, by name."""
-    return {name: version(name) for name in VERSIONS} | {"python": platform.python_version()}
+    return {name: _installed(name) for name in VERSIONS} | {"python": platform.python_version()}
+
+
+_installed = cache(version)  # read from files, and asked for every run
 
 
 def device_name(device: str) -> str:

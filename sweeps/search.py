@@ -94,15 +94,17 @@ class Search:
 
     def specs(self, log2_lr: float, init_std: float) -> tuple[RunSpec, ...]:
         """The runs of one trial, one for each seed."""
-        study, proxy = self.study, self.proxy
+        study, proxy, model = self.study, self.proxy, self.model
         fixed = ranges.hyper(study, self.parametrization)
+        hyper = fixed.at(lr=math.exp2(log2_lr), init_std=init_std)
+        optimizer = optim.canonical(study.optimizer)
         return tuple(
             RunSpec(
-                model=self.model,
+                model=model,
                 base=study.model,
                 parametrization=self.parametrization,
-                hyper=fixed.at(lr=math.exp2(log2_lr), init_std=init_std),
-                optimizer=optim.canonical(study.optimizer),
+                hyper=hyper,
+                optimizer=optimizer,
                 schedule=study.schedule,
                 data=self.data,
                 batch_sequences=study.batch_sequences * proxy.batch,

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from mugrow.bench.checks.cases import flavours
 from mugrow.bench.growth import GrowthMethod
 from mugrow.sweeps.recipes import RECIPES, recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-# What is added to a command so that it ends in seconds: the same program, on less.
+# What is added to a command so that it ends in seconds: the same program, on less. So it is with
+# what a check has no words for, in `few_cases`.
 SHORTER = {
     "run": ("--dry-run", "--out", "results/dry"),
     "coordcheck": ("--steps", "1", "--seeds", "0", "1"),
@@ -76,8 +78,18 @@ def test_the_commands_cover_the_program():
     }
 
 
+@pytest.fixture
+def few_cases(monkeypatch):
+    """Checks of a growth method take GPT-2 as it is, and LLaMA; the smoke test trains shortly."""
+    few = {name: flavours()[name] for name in ("gpt2", "llama")}
+    monkeypatch.setattr("mugrow.bench.checks.cases.flavours", lambda full=False: few)
+    monkeypatch.setattr("mugrow.bench.checks.smoke.STEPS", 25)
+
+
 @pytest.mark.parametrize("words", mugrow_commands(), ids=" ".join)
-def test_every_mugrow_command_works(words, mugrow, finished, few_figures, tmp_path, monkeypatch):
+def test_every_mugrow_command_works(
+    words, mugrow, finished, few_figures, few_cases, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished.folder, tmp_path / "results" / "quick")
     header = "method,params,tokens,val_loss\n"
@@ -101,7 +113,9 @@ def test_every_recipe_is_priced_without_training(name, mugrow, tmp_path):
     assert ended.code == 0, ended.err
     plan = json.loads(ended.out)
     roles = {run["role"] for run in plan["runs"]}
-    assert roles == ({"proxy", "source", "target"} if recipe(name).ladder else {"proxy"})
+    study = recipe(name)
+    grown = {"source", "target"} if study.ladder else set()
+    assert roles == {"proxy"} | grown | ({"trunk", "branch"} if study.budgets and grown else set())
     assert all(run["flops"] > 0 for run in plan["runs"])
     assert plan["estimated_s"] > 0
     assert not (tmp_path / "study").exists()

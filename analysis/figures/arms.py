@@ -35,7 +35,7 @@ FINAL = f"final {LOSS}"
 def points(store: Store, name: str) -> pd.DataFrame:
     """Logged points after step 0 of an arm's finished runs: arm, seed, flops_source, and the
     columns of curves. Raises ``UserError`` where the arm has none."""
-    runs = arm(store.runs, name)[["run_id", "arm", "seed", "flops_source"]]
+    runs = arm(store.runs, name, ["run_id", "arm", "seed", "flops_source"])
     logged = runs.merge(store.curves, on="run_id")
     logged = logged[(logged["step"] > 0) & logged["val_loss"].notna()]
     return logged.fillna({"flops_source": 0.0})

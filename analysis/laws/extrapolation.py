@@ -38,7 +38,7 @@ FEWEST = 3  # models that make a family
 def checkpoints(store: Store, name: str) -> pd.DataFrame:
     """All checkpoints of an arm's runs: columns seed, n (parameters), d (tokens), loss (nats per
     token), horizon (the run's tokens), share (of them, d)."""
-    runs = arm(store.runs, name)[["run_id", "seed", "params", "tokens"]]
+    runs = arm(store.runs, name, ["run_id", "seed", "params", "tokens"])
     runs = runs.rename(columns={"params": "n", "tokens": "horizon"})
     rows = runs.merge(store.curves[["run_id", "tokens", "val_loss"]], on="run_id")
     rows = rows.rename(columns={"tokens": "d", "val_loss": "loss"})

@@ -21,10 +21,12 @@ from mugrow.bench.arm import factors_from_json, factors_of
 from mugrow.bench.spec import UserError
 
 
-def arm(runs: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The finished runs of an arm, by seed, which its factors select (an ``ArmName``) or its name.
-    Raises ``UserError`` where it has none."""
-    found = runs[_named(runs, name) & (runs["status"] == "finished")]
+def arm(runs: pd.DataFrame, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The finished runs of an arm, by seed, which its factors select (an ``ArmName``) or its name;
+    all columns, or these (to copy all takes most of the time). Raises ``UserError`` where it has
+    none."""
+    wanted = _named(runs, name) & (runs["status"] == "finished")
+    found = (runs if columns is None else runs[list(columns)])[wanted]
     if found.empty:
         raise UserError(f"arm {str(name)!r} has no finished run")
     return found.sort_values("seed")
@@ -56,7 +58,7 @@ def factor_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 def finals(runs: pd.DataFrame, name: str) -> dict[int, float]:
     """Final validation losses of an arm by seed, in nats per token."""
-    rows = arm(runs, name)
+    rows = arm(runs, name, ["seed", "final_val_loss"])
     assert rows["seed"].is_unique, f"arm {name} has two runs of one seed"
     return dict(zip(rows["seed"].astype(int), rows["final_val_loss"].astype(float), strict=True))
 

@@ -282,7 +282,9 @@ def by_seed(values: BySeed) -> Quantity:
 
 def recorded(arm: str, column: str) -> Quantity:
     """A column of ``runs.parquet``, as ``params``, of an arm's runs."""
-    return PerSeed(lambda store: _with_seeds(measured.arm(store.runs, arm), column))
+    return PerSeed(
+        lambda store: _with_seeds(measured.arm(store.runs, arm, ["seed", column]), column)
+    )
 
 
 def _with_seeds(rows: pd.DataFrame, column: str) -> BySeed:
@@ -292,7 +294,8 @@ def _with_seeds(rows: pd.DataFrame, column: str) -> BySeed:
 
 def total_flops(arm: str) -> Quantity:
     """The FLOPs of an arm's runs, those of their sources added."""
-    return PerSeed(lambda store: _total_flops(measured.arm(store.runs, arm)))
+    columns = ["seed", "flops", "flops_source"]
+    return PerSeed(lambda store: _total_flops(measured.arm(store.runs, arm, columns)))
 
 
 def _total_flops(runs: pd.DataFrame) -> BySeed:
@@ -317,7 +320,7 @@ def logged(arm: str, column: str, fold: Fold) -> Quantity:
 
 
 def _folded(store: Store, arm: str, column: str, fold: Fold) -> BySeed:
-    runs = measured.arm(store.runs, arm)[["run_id", "seed"]]
+    runs = measured.arm(store.runs, arm, ["run_id", "seed"])
     rows = runs.merge(store.curves, on="run_id").dropna(subset=column).sort_values("step")
     rows = rows[rows["step"] == 0] if fold == "first" else rows[rows["step"] > 0]
     aggregation = {"highest": "max", "lowest": "min"}.get(fold, fold)
@@ -435,7 +438,7 @@ def logged_at(arm: str, column: str, share: float) -> Quantity:
 
 
 def _at_share(store: Store, arm: str, column: str, share: float) -> BySeed:
-    rows = measured.arm(store.runs, arm)[["run_id", "seed"]].merge(store.curves, on="run_id")
+    rows = measured.arm(store.runs, arm, ["run_id", "seed"]).merge(store.curves, on="run_id")
     rows = rows[rows["step"] == round(share * rows["step"].max())]
     return _with_seeds(rows, column)
 

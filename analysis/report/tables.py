@@ -123,10 +123,11 @@ def costs(summary: Summary) -> Table:
         "costs",
         "What the study cost",
         "All runs together, pruned and diverged ones too; wall time is the sum over runs.",
-        ("proxies", "sources", "targets", "wall time", "runs"),
+        ("proxies", "sources", "targets", "compared with", "wall time", "runs"),
         (
             (fmt.flops(cost.proxy_flops), fmt.flops(cost.source_flops),
-             fmt.flops(cost.target_flops), fmt.seconds(cost.wall_s), counts),
+             fmt.flops(cost.target_flops), fmt.flops(cost.baseline_flops),
+             fmt.seconds(cost.wall_s), counts),
         ),
     )  # fmt: skip
 

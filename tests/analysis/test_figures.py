@@ -300,11 +300,11 @@ def test_a_table_says_its_values_in_a_colour_that_is_read() -> None:
 
 
 def test_looks_of_one_quantity_darken() -> None:
-    looks = style.shaded(["low", "middle", "high"])
-    light = [sum(mpl.colors.to_rgb(look.colour)) for look in looks.values()]
-    assert list(looks) == ["low", "middle", "high"]
+    shades = style.shaded(["low", "middle", "high"])
+    light = [sum(mpl.colors.to_rgb(shade.colour)) for shade in shades.values()]
+    assert list(shades) == ["low", "middle", "high"]
     assert light == sorted(light, reverse=True)
-    assert len({look.marker for look in looks.values()}) == 3
+    assert len({shade.marker for shade in shades.values()}) == 3
 
 
 def test_whiskers_star_the_place_asked_for() -> None:

@@ -1,5 +1,6 @@
 """Execution end to end: where runs execute, interruption and damage must not show in the tables."""
 
+import fcntl
 import json
 import os
 import random
@@ -8,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -26,8 +29,29 @@ WITHOUT_REPORT = """
 from mugrow.analysis.report import build
 from mugrow.sweeps.cli import main
 build.build = lambda folder: folder
-main()
 """
+# The same for every line of words it reads, in a process forked when all is imported, as its
+# workers are: imports would take most of the time. It tells that process, and how it ended.
+FORKS = (
+    WITHOUT_REPORT
+    + """
+import fcntl, json, multiprocessing, os, sys
+import optuna
+import mugrow.bench.run, mugrow.sweeps.run
+forked = multiprocessing.get_context("fork")
+multiprocessing.get_context = lambda method: forked
+for line in sys.stdin:
+    sys.argv, said = json.loads(line)
+    if not (child := os.fork()):
+        file = os.open(said, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        fcntl.flock(file, fcntl.LOCK_SH)  # held by its workers too, which inherit it
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        sys.exit(main())
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+)
 
 
 @pytest.fixture
@@ -74,36 +98,73 @@ def test_threads_and_processes_give_the_same_study(run, finished, tmp_path, asse
 # --- killed and started again ------------------------------------------------------------------
 
 
-def interrupted(words, folder, ended_runs, signals, draw):
+def stopped(words, folder, draw):
+    """Start the program, and press Ctrl-C some moments after the study has been begun."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_REPORT + "main()", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # Tests that run in the background have Ctrl-C ignored, and would pass that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while process.poll() is None and not reached(folder, 0):
+        time.sleep(0.01)
+    time.sleep(draw.uniform(0, 0.2))
+    assert process.poll() is None, "it ended before it could be stopped"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it, to workers too
+    # Workers hold the pipes too: they close when the last of them has ended. That takes a second on
+    # an idle machine, and the rest of its start-up where a worker has just started.
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in err.decode()
+    assert RESUMED in err.decode()
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A process of ``FORKS``: its id, and the file of what it says."""
+
+    parent: subprocess.Popen
+    pid: int
+    said: Path
+
+    def ended(self):
+        """Its exit code and what it said, when it and its workers are gone."""
+        code = int(self.parent.stdout.readline())
+        with self.said.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            return code, file.read()
+
+
+@contextmanager
+def forks(said):
+    """Start the program again and again: ``start("run", "quick")``."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", FORKS], **pipes) as parent:
+
+        def start(*words):
+            print(json.dumps([["mugrow", *words], str(said)]), file=parent.stdin, flush=True)
+            return Forked(parent, int(parent.stdout.readline()), said)
+
+        yield start
+
+
+def killed(words, folder, ended_runs, draw):
     """Start the program again and again; each time, some moments after that many runs have ended,
-    send it a signal. Then let it end."""
-    program = [sys.executable, "-c", WITHOUT_REPORT]
-    command = [*program, *words, "--workers", "2", "--out", str(folder)]
-    for number, sent in zip(ended_runs, signals, strict=True):
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            # Tests that run in the background have Ctrl-C ignored, and would pass that on.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        while process.poll() is None and not reached(folder, number):
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0, 0.2))
-        assert process.poll() is None, "it ended before it could be stopped"
-        if sent == signal.SIGINT:
-            os.killpg(process.pid, sent)  # as a terminal sends it, to workers too
-        else:
-            process.send_signal(sent)
-        # Workers hold the pipes too: they close when the last of them has ended. That takes a
-        # second on an idle machine, and the rest of its start-up where a worker has just started.
-        _, err = process.communicate(timeout=120)
-        assert process.returncode == (130 if sent == signal.SIGINT else -sent)
-        assert "Traceback" not in err.decode()
-        assert (RESUMED in err.decode()) == (sent == signal.SIGINT)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    kill it. Then let it end."""
+    with forks(folder.with_name("said")) as start:
+        for number in ended_runs:
+            process = start(*words)
+            while not reached(folder, number):
+                os.kill(process.pid, 0)  # fails where it ended before it could be killed
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0, 0.2))
+            os.kill(process.pid, signal.SIGKILL)
+            code, said = process.ended()
+            assert (code, "Traceback" in said) == (-signal.SIGKILL, False)
+        code, said = start(*words).ended()
+        assert code == 0, said
     assert not [*folder.glob("**/*.tmp"), *folder.glob("stacks/*"), *folder.glob("**/*.damaged-*")]
 
 
@@ -121,16 +182,17 @@ TPE = (
 
 def test_a_killed_study_is_resumed_bit_for_bit(run, tiny, tmp_path, assert_same_study):
     """Its search is pruned in generations, the third of them decided by the first two: it asks for
-    the same trials again. Each start costs the imports of three processes, so it is one study that
-    is stopped at its beginning, early and late. A grid is among those killed ten times, below."""
+    the same trials again. It is one study that is stopped at its beginning, as a user does it, and
+    killed early and late. A grid is among those killed ten times, below."""
     run(tmp_path / "whole", *TPE)
     trials = pd.read_parquet(tmp_path / "whole" / "trials.parquet")
     assert set(trials["state"]) == {"complete", "pruned"}
     assert len(trials) == 12
     draw = random.Random(1)
-    moments = (0, draw.randint(1, 8), draw.randint(9, 17))
-    signals = (signal.SIGINT, signal.SIGKILL, signal.SIGKILL)
-    interrupted([*tiny, *TPE], tmp_path / "killed", moments, signals, draw)
+    folder = tmp_path / "killed"
+    words = [*tiny, *TPE, "--workers", "2", "--out", str(folder)]
+    stopped(words, folder, draw)
+    killed(words, folder, (draw.randint(1, 8), draw.randint(9, 17)), draw)
     assert_same_study(tmp_path / "whole", tmp_path / "killed")
 
 
@@ -142,8 +204,8 @@ def test_a_study_killed_ten_times(run, tiny, tmp_path, assert_same_study, seed):
     run(tmp_path / "whole", *more)
     total = len(runs_of(tmp_path / "whole"))
     moments = sorted(draw.sample(range(total - 4), 10))
-    words = [*tiny, *more]
-    interrupted(words, tmp_path / "killed", moments, (signal.SIGKILL,) * 10, draw)
+    words = [*tiny, *more, "--workers", "2", "--out", str(tmp_path / "killed")]
+    killed(words, tmp_path / "killed", moments, draw)
     assert_same_study(tmp_path / "whole", tmp_path / "killed")
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.measure.claims import Claim
-from mugrow.analysis.measure.measured import difference, finals
+from mugrow.analysis.measure.measured import finals
+from mugrow.analysis.measure.quantity import final
 from mugrow.analysis.read.store import load
 from mugrow.bench import entries
 from mugrow.sweeps.evaluate import Judged
@@ -59,10 +60,6 @@ def draw(store):
     return figure
 
 
-def ahead(store):
-    return difference(finals(store.runs, "grown"), finals(store.runs, "scratch"))
-
-
 @pytest.fixture
 def tiny_paper(monkeypatch, corpus):
     found = Paper(
@@ -75,7 +72,8 @@ def tiny_paper(monkeypatch, corpus):
         figures={
             "T1": PaperFigure("Scratch", "Final losses.", scratch, draw),
             "T2": PaperFigure("Both", "More.", grown_runs, draw, (
-                Claim("ahead", "growing helps", "abstract", "grown minus scratch, nats", ahead,
+                Claim("ahead", "growing helps", "abstract", "grown minus scratch, nats",
+                      final("grown") - final("scratch"),
                       high=0.0),
             ), evaluations),
         },

@@ -97,14 +97,18 @@ def halved(setting: Setting) -> Setting:
     return replace(setting, run=replace(setting.run, steps=round(0.5 * setting.run.steps)))
 
 
+def at_rate(run: RunSpec, times: float) -> RunSpec:
+    """A run at a multiple of its learning rate."""
+    return replace(run, hyper=replace(run.hyper, lr=times * run.hyper.lr))
+
+
 def basin(setting: Setting, width: float, parametrization: str, seed: int) -> Iterator[Node]:
     """A model from scratch, at a multiple of the width, at every learning rate."""
     spec = halved(setting).spec(seed, width, parametrization=parametrization)
     for away in BASIN_LOG2_LR:
         arm = ArmName(f"{parametrization} basins", parametrization=parametrization, width=width,
                       log2_lr=away)  # fmt: skip
-        rate = replace(spec.hyper, lr=spec.hyper.lr * 2.0**away)
-        yield Node(replace(spec, hyper=rate), arm, role="proxy")
+        yield Node(at_rate(spec, 2.0**away), arm, role="proxy")
 
 
 def basins(

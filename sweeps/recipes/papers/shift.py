@@ -13,6 +13,7 @@ from mugrow.bench.spec import RunSpec, ScheduleSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import CARRY, Node, continued, grown
 from mugrow.sweeps.paper import Scale, Setting, Text, source_of
+from mugrow.sweeps.recipes.papers import bases
 
 Direction = tuple[str, str]  # upstream, downstream
 DIRECTIONS: tuple[Direction, ...] = (("novels", "code"), ("code", "novels"))
@@ -77,8 +78,7 @@ def adapted(
     or as an ``arm`` of ``rate`` times the base run's and another schedule; in segments that end at
     ``stops``."""
     run, arm = run_on(setting, way[1], seed), arm or rewarmed(way)
-    hyper = replace(run.hyper, lr=rate * run.hyper.lr)
-    run = replace(run, hyper=hyper, schedule=schedule or run.schedule)
+    run = replace(bases.at_rate(run, rate), schedule=schedule or run.schedule)
     source, nodes = pretrained(setting, way[0], seed), list[Node]()
     for until in stops:
         stop, name = round(until * run.steps), segment(arm, until)

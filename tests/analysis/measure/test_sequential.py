@@ -37,7 +37,7 @@ def test_null_p_values_are_scipys_and_uniform() -> None:
 def test_the_error_of_all_looks_together() -> None:
     """Of another generator than the levels were found with; at 0.05 each it would be 0.11."""
     random = np.random.default_rng(7)
-    studies, wrong, careless = 3000, 0, 0
+    studies, wrong, careless = 1500, 0, 0
     for _ in range(studies):
         differences = dict(enumerate(random.standard_normal(8).tolist()))
         wrong += decide(differences, LOOKS).state == "decided"

@@ -33,7 +33,7 @@ def reproduced(corpus, capitals, in_threads, tmp_path: Path) -> Callable[..., St
     def run(paper: Paper, **fields: object) -> Store:
         texts = [str(path) for path in (corpus, capitals)[: len(paper.corpora)]]
         data = {
-            name: resolve(text, val_tokens=128)
+            name: resolve(text, val_tokens=32)
             for name, text in zip(paper.corpora, texts, strict=True)
         }
         base = paper.bases["cpu"](next(iter(data.values())), 256)

@@ -113,6 +113,7 @@ def flops_of(spec):
     return spec.tokens * per_token(spec.model)
 
 
+@cache
 def planted(gap=GAP, sqrt=SQRT, longer=LONG, share=SHARE, slope=0.0):
     """A cosine is best at twice the base rate, a cool-down at the base rate."""
     given = setting(PAPER)

@@ -55,8 +55,7 @@ def scheduled(
     run = setting.run
     horizon = round(steps * run.steps)
     schedule = replace(schedule, warmup=run.schedule.warmup * run.steps / horizon)
-    hyper = replace(run.hyper, lr=run.hyper.lr * lr)
-    return setting.spec(seed, steps=horizon, schedule=schedule, hyper=hyper)
+    return bases.at_rate(setting.spec(seed, steps=horizon, schedule=schedule), lr)
 
 
 def whole_trunk(setting: Setting, seed: int, lr: float) -> RunSpec:

@@ -27,7 +27,7 @@ from matplotlib.axes import Axes
 
 from mugrow.analysis.figures import arms, maps, style
 from mugrow.analysis.laws import extrapolation as law
-from mugrow.analysis.measure.claims import claim, untestable
+from mugrow.analysis.measure.claims import no_rule, rule
 from mugrow.analysis.measure.quantity import Quantity, of_rows
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array
@@ -141,45 +141,59 @@ def in_words(percent: float) -> str:
     return f"{percent:.1f}" if np.isfinite(percent) else "no fit"
 
 
-CHECKPOINTS, SMALLEST = "checkpoints after 10 %", "of the 3 smallest models"
+ALL, FINALS, SMALLEST = "all checkpoints", "final losses alone", "of the 3 smallest models"
+USUAL = error("checkpoints after 10 %")
 OVER = "ARE of {} minus that of checkpoints after 10 %, percentage points"
 WHERE = "the paper's findings; the section is not at hand"
+ERRORS = "the paper's discussion of what error to expect"
 CLAIMS = (
-    claim("reachable", "an error of 4 % can be reached", WHERE,
-          "ARE from all small models' checkpoints after 10 %", error(CHECKPOINTS) < 4),
-    claim("checkpoints-help", "intermediate checkpoints improve on final losses alone", WHERE,
-          OVER.format("final losses alone"), error("final losses alone") - error(CHECKPOINTS) > 0),
-    claim("drop-the-start", "the first tenth of training should be dropped", WHERE,
-          OVER.format("all checkpoints"), error("all checkpoints") - error(CHECKPOINTS) > 0),
-    claim("larger-is-better", "models nearer the target's size predict it better", WHERE,
-          "ARE from the 3 smallest models minus that from the 3 largest, points",
-          error(SMALLEST) - error("of the 3 largest models") > 0),
-    claim("more-models", "five models are better than three", WHERE,
-          OVER.format("the 3 smallest models"), error(SMALLEST) - error(CHECKPOINTS) > 0),
-    claim("own-beginning", "30 % of its training predict the rest of the target's", WHERE,
-          "ARE from the target's own first 30 %", error("target’s own 10 to 30 %") < 4),
-    claim("beats-baseline", "a law beats saying 'as good as the best small model'", WHERE,
-          "ARE of the baseline minus the law's, percentage points",
-          error("as good as the best fitted") - error(CHECKPOINTS) > 0),
-)  # fmt: skip
-SPREAD = claim(
-    "seed-spread",
+    rule("reachable", WHERE, USUAL < 4).decides(
+        "an error of 4 % can be reached",
+        "ARE from all small models' checkpoints after 10 %",
+    ),
+    rule("checkpoints-help", WHERE, error(FINALS) - USUAL > 0).decides(
+        "intermediate checkpoints improve on final losses alone",
+        OVER.format(FINALS),
+    ),
+    rule("drop-the-start", WHERE, error(ALL) - USUAL > 0).decides(
+        "the first tenth of training should be dropped",
+        OVER.format(ALL),
+    ),
+    rule("larger-is-better", WHERE, error(SMALLEST) - error("of the 3 largest models") > 0).decides(
+        "models nearer the target's size predict it better",
+        "ARE from the 3 smallest models minus that from the 3 largest, points",
+    ),
+    rule("more-models", WHERE, error(SMALLEST) - USUAL > 0).decides(
+        "five models are better than three",
+        OVER.format("the 3 smallest models"),
+    ),
+    rule("own-beginning", WHERE, error("target’s own 10 to 30 %") < 4).decides(
+        "30 % of its training predict the rest of the target's",
+        "ARE from the target's own first 30 %",
+    ),
+    rule("beats-baseline", WHERE, error("as good as the best fitted") - USUAL > 0).decides(
+        "a law beats saying 'as good as the best small model'",
+        "ARE of the baseline minus the law's, percentage points",
+    ),
+)
+SPREAD = rule("seed-spread", ERRORS, seed_spread < 3.5).decides(
     "seeds move a model's loss by up to 3.5 %",
-    "the paper's discussion of what error to expect",
     "largest spread of a final loss over seeds, %",
-    seed_spread < 3.5,
 )
 UNTESTABLE = (
-    untestable("parameters-transfer",
-               "a family's exponents serve another, of which one run is then enough", WHERE,
-               "one family is trained here, and one would be no sample"),
-    untestable("cross-validation",
-               "cross-validation among small models does not tell bad laws from good ones", WHERE,
-               "a rate over many families"),
-    untestable("averages", "the baseline errs by 18 % on average, laws by 4 to 10 %", WHERE,
-               "averages over many published families, whose losses are not at hand"),
-)  # fmt: skip
-
+    no_rule("parameters-transfer", WHERE).decides(
+        "a family's exponents serve another, of which one run is then enough",
+        "one family is trained here, and one would be no sample",
+    ),
+    no_rule("cross-validation", WHERE).decides(
+        "cross-validation among small models does not tell bad laws from good ones",
+        "a rate over many families",
+    ),
+    no_rule("averages", WHERE).decides(
+        "the baseline errs by 18 % on average, laws by 4 to 10 %",
+        "averages over many published families, whose losses are not at hand",
+    ),
+)
 
 PAPER = Paper(
     name="hitchhiker",

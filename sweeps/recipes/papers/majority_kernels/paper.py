@@ -97,8 +97,7 @@ def nodes(setting: Setting, seed: int, compared: Sequence[ArmName]) -> Iterator[
     for arm in compared:
         spec = spec_of(setting.spec(seed), arm)
         for away in LOG2_RATES:
-            rate = replace(spec.hyper, lr=spec.hyper.lr * 2.0**away)
-            yield Node(replace(spec, hyper=rate), at(arm, away))
+            yield Node(bases.at_rate(spec, 2.0**away), at(arm, away))
 
 
 def gain(one: ArmName, other: ArmName) -> Quantity:

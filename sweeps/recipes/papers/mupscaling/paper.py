@@ -76,9 +76,9 @@ def base(setting: Setting, seed: int, times: float) -> Node:
 def upscaled(setting: Setting, seed: int, times: float, point: Point) -> Node:
     """Twice the width of its base, at a rate and a noise of its own."""
     target = bases.halved(setting).spec(seed, 2 * times, parametrization="mup")
-    rate = replace(target.hyper, lr=target.hyper.lr * 2.0 ** point[0])
+    target = bases.at_rate(target, 2.0 ** point[0])
     name, small = claims.upscaled(2 * times, point), base(setting, seed, times)
-    node = grown(small, replace(target, hyper=rate), name, METHOD, CARRY, noise=point[1])
+    node = grown(small, target, name, METHOD, CARRY, noise=point[1])
     return replace(node, role="proxy")
 
 

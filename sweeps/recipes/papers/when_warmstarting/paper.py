@@ -144,12 +144,10 @@ def grid_runs(setting: Setting, seed: int) -> Iterator[Node]:
     run of another arm."""
     small, width = tables.SIZES[setting.scale].grid
     for batch in BATCHES:
-        base, target = (sized(setting, one, GRID_AT, seed, batch) for one in (small, width))
+        runs = (sized(setting, one, GRID_AT, seed, batch) for one in (small, width))
+        rows = [replace(run, log_every=2 * run.log_every) for run in runs]
         for away in LOG2_LR:
-            hyper = replace(base.hyper, lr=base.hyper.lr * 2.0**away)
-            base_cell, cell = (
-                replace(run, hyper=hyper, log_every=2 * run.log_every) for run in (base, target)
-            )
+            base_cell, cell = (bases.at_rate(run, 2.0**away) for run in rows)
             start = source(setting, small, seed)
             for node in (
                 Node(base_cell, map_of(claims.SMALL)),
