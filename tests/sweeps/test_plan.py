@@ -204,7 +204,7 @@ def test_a_method_is_skipped_where_it_cannot_grow_if_it_can_elsewhere():
 
 def test_every_grown_target_has_scratch_on_its_text():
     """What papers are checked for, studies have by how they are made: scratch is their first."""
-    runs = plan(STUDY, DATA, run_all(STUDY, DATA)).runs
+    runs = run_all(STUDY)[0].runs
     targets = [run.spec for run in runs if run.role == "target"]
     grown = [spec for spec in targets if spec.start.method != "scratch"]
     scratch = {(spec.model, spec.data, spec.seed) for spec in targets if spec not in grown}
