@@ -1,7 +1,7 @@
 """The answer of a study that grows, in words: the best arm of each target against each baseline."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -9,6 +9,7 @@ import pandas as pd
 from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.comparison import BASELINES, Baseline, EqualCompute, Verdict, Versus
 from mugrow.analysis.report.table import Table
+from mugrow.analysis.summary import Final
 
 NAMES: dict[Baseline, str] = {
     "scratch": "scratch",
@@ -127,6 +128,24 @@ def intervals(found: Iterable[EqualCompute]) -> str:
     if blocks == {0}:
         return f"{seeds}; all seeds were validated on the same text, which they say nothing about."
     return f"{seeds} crossed with {max(blocks)} blocks of held-out text."
+
+
+def tuning(found: Sequence[EqualCompute], finals: Iterable[Final]) -> str:
+    """What tuning cost, and after how many targets what growing saves has paid for it. The same
+    optimum serves scratch too, so it is no part of a target's comparison."""
+    bills = [final.flops_tuning for final in finals if final.flops_tuning > 0]
+    if not found or not bills:
+        return ""
+    target = found[-1].target
+    row = next(row for row in found if row.target == target)
+    spent = f"Tuning cost {fmt.flops(max(bills))}, once for all targets, scratch among them"
+    if row.speedup_state == "reached" and row.speedup.lo > 1:
+        saved = (row.speedup.value - 1) * row.charge
+        targets = math.ceil(max(bills) / saved)
+        many = f"{targets} target{'s' if targets != 1 else ''}"
+        saves = f"what {_named(row)} saves over scratch at {target}"
+        return f"{spent}: {saves} pays for it from {many} on."
+    return f"{spent}: {_named(row)} saves nothing for certain at {target} that would pay for it."
 
 
 def measurable(runs: pd.DataFrame) -> bool:
