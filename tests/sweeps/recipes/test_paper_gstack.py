@@ -69,7 +69,7 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     ran = reproduced(paper("gstack"), steps=20, log_every=20)
     rows = ledger(PAPER.claims(PAPER.figures), ran)
     assert all(math.isfinite(row.value) or row.why for row in rows)
-    assert len(rows) == 3 + 8 + 2 + 4
+    assert len(rows) == 3 + 8 + 2 + 7
     targets = ran.runs[(ran.runs["role"] == "target") & ~ran.runs["arm"].str.contains("times")]
     totals = targets["flops"] + targets["flops_source"].fillna(0.0)
     one_step = 6 * per_token(setting(PAPER).run.model) * 32
