@@ -68,7 +68,7 @@ def tiny_paper(monkeypatch, corpus):
         title="On <tiny> models",
         summary="two arms",
         bases={"cpu": base},
-        corpora={"text": {"cpu": Text(str(corpus))}},
+        corpora={"text": {"cpu": Text(str(corpus), val_tokens=256)}},
         figures={
             "T1": PaperFigure("Scratch", "Final losses.", scratch, draw),
             "T2": PaperFigure("Both", "More.", grown_runs, draw, (
