@@ -1,6 +1,8 @@
 """Every committed ledger is what its paper's claims say of the tables beside it."""
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import load
-from mugrow.analysis.report.paper import summary_line
+from mugrow.analysis.report.paper import questions_line, read_ledger, summary_line
 from mugrow.bench.arm import factors_json
 from mugrow.sweeps.factors import planned
 from mugrow.sweeps.recipes.papers import PAPERS, paper
@@ -55,7 +57,35 @@ def test_an_arm_of_the_same_factors_has_one_name():
 @pytest.mark.parametrize("name", COMMITTED)
 def test_the_readme_counts_the_verdicts(name):
     readme = (PAPERS_FOLDER.parents[2] / "README.md").read_text().splitlines()
-    assert summary_line(PAPERS_FOLDER / name) in readme
+    lines = (summary_line(PAPERS_FOLDER / name), questions_line(PAPERS_FOLDER / name))
+    counted = [line for line in readme if re.match(rf"\| `{name}`.*( \| \d+){{4}} \|$", line)]
+    assert counted == [line for line in lines if line]
+
+
+QUESTION = re.compile("(our|reviewers') (question|reading)")
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_a_claim_is_ours_where_the_paper_does_not_make_it(name):
+    """Either its place says that it is our question, or it names another paper by its id."""
+    found = read_ledger(PAPERS_FOLDER / name)
+    for line in found["claims"]:
+        others = set(re.findall(r"\d{4}\.\d{5}", line["where"])) - {found["arxiv"]}
+        ours = bool(QUESTION.match(line["where"]) or others)
+        assert line["whose"] == ("ours" if ours else "paper"), line["claim"]
+
+
+def test_what_is_ours_is_counted_apart():
+    lines = [line for name in COMMITTED for line in read_ledger(PAPERS_FOLDER / name)["claims"]]
+    counts = Counter((line["whose"], line["verdict"]) for line in lines)
+    assert counts["paper", "contradicted"] == 21
+    assert counts["ours", "contradicted"] == 12 + 4  # no claim of the paper, and mis-mapped
+
+
+def test_no_ledger_has_a_name_twice():
+    for name in COMMITTED:
+        names = [line["claim"] for line in read_ledger(PAPERS_FOLDER / name)["claims"]]
+        assert len(set(names)) == len(names), name
 
 
 def test_every_committed_paper_is_one_of_ours():

@@ -1,15 +1,19 @@
-"""The page of a paper: its figures drawn from our runs, and the ledger of its claims."""
+"""The page of a paper: its figures drawn from our runs, and the ledger of its claims.
+
+What the cited paper says and what is asked beside it are two tables with counts of their own.
+"""
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NotRequired, TypedDict, get_args
 
 from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import style
-from mugrow.analysis.measure.claims import VERDICTS, JudgedClaim
+from mugrow.analysis.measure.claims import VERDICTS, JudgedClaim, Verdict, Whose
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.report import build as page_of
@@ -19,6 +23,33 @@ from mugrow.bench.record import write_json
 from mugrow.bench.spec import UserError
 
 LEDGER = "ledger.json"
+TITLES: Mapping[Whose, str] = {"paper": "Claims of the paper", "ours": "Questions of ours"}
+NAMES: Mapping[Whose, str] = {"paper": "claims", "ours": "questions"}
+RULE = (
+    "A claim is reproduced where the whole interval of our number lies in the range that it "
+    "claims, contradicted where all of it lies outside, and otherwise inconclusive. Intervals are "
+    "over seeds."
+)
+NOTES: Mapping[Whose, str] = {
+    "paper": RULE,
+    "ours": "What this suite or reviewers ask beside the paper, and what other papers say. These "
+    "verdicts, by the same rule, are findings of ours and none about the paper.",
+}
+
+
+class LineJson(TypedDict):
+    """What is read here and in the gallery of a claim in ``ledger.json``; one written before there
+    was ``whose`` has none, and is the paper's."""
+
+    says: str
+    verdict: Verdict
+    whose: NotRequired[Whose]
+
+
+class LedgerJson(TypedDict):
+    title: str
+    arxiv: str
+    claims: list[LineJson]
 
 
 @dataclass(frozen=True)
@@ -44,14 +75,16 @@ def build(
     report = folder / "report"
     write_json(folder / LEDGER, {"title": title, "arxiv": arxiv, "claims": to_json(rows)})
     shown = [_show(figure, store, report / "figures") for figure in figures]
-    table = claims_table(rows)
-    page_of.write_tables([table], report / "tables")
+    tables = claims_tables(rows)
+    page_of.write_tables(list(tables.values()), report / "tables")
     text = page_of.template("paper.html.j2").render(
         title=title,
         arxiv=arxiv,
         command=command,
-        counts=counts([row.verdict for row in rows]),
-        table=table,
+        sections=[
+            (table, counts([row.verdict for row in rows if row.whose == whose]))
+            for whose, table in tables.items()
+        ],
         figures=shown,
         circumstances=page_of.circumstances(store.runs),
         configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),
@@ -76,13 +109,22 @@ def counts(verdicts: Sequence[str]) -> dict[str, int]:
     return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
 
 
-def claims_table(rows: Sequence[JudgedClaim]) -> Table:
+def claims_tables(rows: Sequence[JudgedClaim]) -> dict[Whose, Table]:
+    """The paper's claims, also where there are none, and where there are any the questions of
+    ours."""
+    by_whose = {whose: [row for row in rows if row.whose == whose] for whose in get_args(Whose)}
+    return {
+        whose: _claims_table(whose, found)
+        for whose, found in by_whose.items()
+        if found or whose == "paper"
+    }
+
+
+def _claims_table(whose: Whose, rows: Sequence[JudgedClaim]) -> Table:
     return Table(
-        "claims",
-        "Claims and verdicts",
-        "A claim is reproduced where the whole interval of our number lies in the range that it "
-        "claims, contradicted where all of it lies outside, and otherwise inconclusive. Intervals "
-        "are over seeds.",
+        NAMES[whose],
+        TITLES[whose],
+        NOTES[whose],
         ("claim", "where", "our quantity", "ours", "holds if", "verdict"),
         tuple(
             (row.says, row.where, row.quantity or MISSING, _ours(row), row.holds_if or MISSING,
@@ -109,10 +151,32 @@ def _verdict(row: JudgedClaim) -> str:
     return row.verdict
 
 
+def read_ledger(folder: Path) -> LedgerJson:
+    """A ledger as it was written, also before claims said whose they are."""
+    found: LedgerJson = json.loads((folder / LEDGER).read_text(encoding="utf-8"))
+    return found
+
+
+def lines_of(whose: Whose, found: LedgerJson) -> list[LineJson]:
+    """Those lines of a ledger that are the paper's, or ours."""
+    return [line for line in found["claims"] if line.get("whose", "paper") == whose]
+
+
 def summary_line(folder: Path) -> str:
-    """A paper's row of a Markdown table: name, title, and how many claims have each verdict."""
-    found = json.loads((folder / LEDGER).read_text(encoding="utf-8"))
-    by_verdict = counts([row["verdict"] for row in found["claims"]])
-    cells = [str(by_verdict.get(verdict, 0)) for verdict in VERDICTS]
+    """A paper's row of a Markdown table: name, title, and how many of its claims have each
+    verdict."""
+    found = read_ledger(folder)
     link = f"[{found['arxiv']}](https://arxiv.org/abs/{found['arxiv']})"
-    return f"| `{folder.name}` | {found['title']} ({link}) | {' | '.join(cells)} |"
+    cells = _cells(lines_of("paper", found))
+    return f"| `{folder.name}` | {found['title']} ({link}) | {cells} |"
+
+
+def questions_line(folder: Path) -> str | None:
+    """Likewise of the questions of ours, or ``None`` where there are none."""
+    lines = lines_of("ours", read_ledger(folder))
+    return f"| `{folder.name}` | {_cells(lines)} |" if lines else None
+
+
+def _cells(lines: Sequence[LineJson]) -> str:
+    by_verdict = counts([line["verdict"] for line in lines])
+    return " | ".join(str(by_verdict.get(verdict, 0)) for verdict in VERDICTS)

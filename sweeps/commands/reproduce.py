@@ -43,7 +43,7 @@ class ReproduceCommand:
     """Print the ledger (or the dry run) as JSON."""
 
     def __call__(self) -> None:
-        from mugrow.analysis.report.paper import LEDGER, claims_table
+        from mugrow.analysis.report.paper import LEDGER, claims_tables, counts
         from mugrow.bench.entries import assigned
         from mugrow.sweeps.dry_run import print_bill
         from mugrow.sweeps.reproduce import bill_of, reproduce
@@ -73,6 +73,9 @@ class ReproduceCommand:
         if self.json:
             print((done.folder / LEDGER).read_text(encoding="utf-8"), end="")
             return
-        table = claims_table(done.ledger)
-        print_table([dict(zip(table.columns, row, strict=True)) for row in table.rows])
+        for whose, table in claims_tables(done.ledger).items():
+            found = counts([row.verdict for row in done.ledger if row.whose == whose])
+            said = ", ".join(f"{count} {verdict}" for verdict, count in found.items())
+            print(f"{table.title}: {said or 'none'}")
+            print_table([dict(zip(table.columns, row, strict=True)) for row in table.rows])
         print(f"report: {done.page}")

@@ -21,7 +21,8 @@ INTRODUCTION = """\
 
 Every study and paper whose rows are committed, rendered from those rows when this site was built.
 A claim is a quantity with a range that was fixed before the runs; its verdict follows from the
-interval over seeds ([how to read a report](how-to/reading-a-report.md)).
+interval over seeds ([how to read a report](how-to/reading-a-report.md)). What a paper claims is
+counted apart from questions of ours, which it does not answer.
 """
 BACK = '<body>\n<p class="note"><a href="../../../gallery.html">mugrow: gallery</a></p>'
 
@@ -70,23 +71,10 @@ class SummaryJson(TypedDict):
     transfer: Kepts
 
 
-class Judgement(TypedDict):
-    """What is read here of a claim in ``ledger.json``."""
-
-    says: str
-    verdict: str
-
-
-class Ledger(TypedDict):
-    title: str
-    arxiv: str
-    claims: list[Judgement]
-
-
 @dataclass(frozen=True)
 class Card:
-    """``lines`` are said of it, ``claims`` each with its verdict; ``page`` and ``picture`` are
-    paths from the gallery."""
+    """``lines`` are said of it, ``claims`` each with its verdict, and so ``questions``, which the
+    paper does not answer; ``page`` and ``picture`` are paths from the gallery."""
 
     name: str
     title: str
@@ -94,14 +82,20 @@ class Card:
     claims: tuple[tuple[str, str], ...]
     page: str
     picture: str | None
+    questions: tuple[tuple[str, str], ...] = ()
 
     @property
     def verdicts(self) -> Mapping[str, int]:
         """How many claims have each, the decided ones first."""
-        words = [word for _, word in self.claims]
-        found = [word for word in ORDER if word in words]
-        found += sorted(set(words) - set(ORDER))
-        return {word: words.count(word) for word in found}
+        return counted(self.claims)
+
+
+def counted(claims: Sequence[tuple[str, str]]) -> Mapping[str, int]:
+    """How many have each verdict, the decided ones first."""
+    words = [word for _, word in claims]
+    found = [word for word in ORDER if word in words]
+    found += sorted(set(words) - set(ORDER))
+    return {word: words.count(word) for word in found}
 
 
 def write(rendered: Sequence[Rendered], docs: Path) -> None:
@@ -131,11 +125,16 @@ def card(one: Rendered, docs: Path) -> Card:
 
 
 def of_paper(folder: Path, page: str, picture: str | None) -> Card:
-    """Its claims are those of its ledger."""
-    ledger: Ledger = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))
-    claims = tuple((row["says"], row["verdict"]) for row in ledger["claims"])
+    """Its claims are those of its ledger, the questions those of it that are ours."""
+    from mugrow.analysis.report.paper import lines_of, read_ledger
+
+    ledger = read_ledger(folder)
+    claims, questions = (
+        tuple((line["says"], line["verdict"]) for line in lines_of(whose, ledger))
+        for whose in ("paper", "ours")
+    )
     title = f"{ledger['title']} (arXiv {ledger['arxiv']})"
-    return Card(folder.name, title, (), claims, page, picture)
+    return Card(folder.name, title, (), claims, page, picture, questions)
 
 
 def of_study(folder: Path, page: str, picture: str | None) -> Card:
@@ -194,20 +193,24 @@ def markdown(card: Card) -> str:
         parts += [f"[![Figure of {card.name}]({card.picture}){{ loading=lazy }}]({card.page})", ""]
     parts += [f"### [{card.name}]({card.page}) {{ #{card.name} }}", "", escaped(card.title), ""]
     if card.claims:
-        parts.append(
-            " ".join(
-                f'<span class="verdict {COLOURS.get(word, "open")}">{count} {word}</span>'
-                for word, count in card.verdicts.items()
-            )
-        )
-        parts.append("")
+        parts += [_badges(card.verdicts), ""]
+    if card.questions:
+        parts += [f"Questions of ours: {_badges(counted(card.questions))}", ""]
     if card.lines:
         parts += [*(f"- {escaped(line)}" for line in card.lines), ""]
-    if card.claims:
-        parts += ["<details markdown><summary>All claims</summary>", ""]
-        parts += [f"- {escaped(says)}: **{escaped(word)}**" for says, word in card.claims]
-        parts += ["", "</details>", ""]
+    for title, claims in (("All claims", card.claims), ("Questions of ours", card.questions)):
+        if claims:
+            parts += [f"<details markdown><summary>{title}</summary>", ""]
+            parts += [f"- {escaped(says)}: **{escaped(word)}**" for says, word in claims]
+            parts += ["", "</details>", ""]
     return "\n".join([*parts, "</div>", ""])
+
+
+def _badges(verdicts: Mapping[str, int]) -> str:
+    return " ".join(
+        f'<span class="verdict {COLOURS.get(word, "open")}">{count} {word}</span>'
+        for word, count in verdicts.items()
+    )
 
 
 def escaped(text: str) -> str:

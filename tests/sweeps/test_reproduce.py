@@ -1,6 +1,7 @@
 """``mugrow reproduce`` and ``mugrow figure`` on a paper of eight runs."""
 
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -75,6 +76,8 @@ def tiny_paper(monkeypatch, corpus):
                 Claim("ahead", "growing helps", "abstract", "grown minus scratch, nats",
                       final("grown") - final("scratch"),
                       high=0.0),
+                Claim("charged", "also so & charged", "our question", "the same, nats",
+                      final("grown") - final("scratch"), high=0.0, whose="ours"),
             ), evaluations),
         },
         untestable=(Claim("huge", "at 7B too", "table 1", untestable="7B parameters"),),
@@ -87,7 +90,7 @@ def test_a_paper_is_run_drawn_and_judged(mugrow, tiny_paper, in_threads, tmp_pat
     ended = mugrow("reproduce", "tiny", "--out", tmp_path, "--json")
     assert ended.code == 0, ended.err
     printed = json.loads(ended.out)
-    ahead, huge = printed["claims"]
+    ahead, charged, huge = printed["claims"]
     assert ahead["verdict"] in {"reproduced", "contradicted", "inconclusive at this scale"}
     assert ahead["seeds"] == 2
     assert huge["verdict"] == "not testable here"
@@ -95,7 +98,21 @@ def test_a_paper_is_run_drawn_and_judged(mugrow, tiny_paper, in_threads, tmp_pat
     assert "On &lt;tiny&gt; models" in page
     assert page.count("<svg") == 2
     assert json.loads((tmp_path / "tiny/ledger.json").read_text()) == printed
-    assert (tmp_path / "tiny/report/tables/claims.tex").exists()
+    assert [row["whose"] for row in printed["claims"]] == ["paper", "ours", "paper"]
+    assert charged["verdict"] == ahead["verdict"]
+    theirs, ours = page[page.index('id="table-claims"') :].split('id="table-questions"')
+    assert "growing helps" in theirs
+    assert "also so &amp; charged" not in theirs
+    assert "also so &amp; charged" in ours
+    assert "growing helps" not in ours
+    headline = page[page.index('class="box headline"') : page.index('id="table-claims"')]
+    counted = re.findall(r"<strong>([^<]+)</strong>|<li>(\d+) ([^<]+)</li>", headline)
+    assert [one[0] or one[1:] for one in counted] == [
+        "Claims of the paper", ("1", ahead["verdict"]), ("1", "not testable here"),
+        "Questions of ours", ("1", ahead["verdict"]),
+    ]  # fmt: skip
+    assert "also so" not in (tmp_path / "tiny/report/tables/claims.tex").read_text()
+    assert "also so" in (tmp_path / "tiny/report/tables/questions.tex").read_text()
 
     store = load(tmp_path / "tiny")
     again = store.evaluations[store.evaluations["arm"] == "again"].set_index("seed")["value"]
@@ -108,7 +125,11 @@ def test_a_paper_is_run_drawn_and_judged(mugrow, tiny_paper, in_threads, tmp_pat
 
     again = mugrow("reproduce", "tiny", "--out", tmp_path)
     assert kept == {path: path.stat().st_mtime_ns for path in (tmp_path / "evaluations").iterdir()}
-    assert "reproduced" in again.out or "contradicted" in again.out or "inconclusive" in again.out
+    theirs, ours = again.out.split("Questions of ours: ")
+    assert theirs.startswith(f"Claims of the paper: 1 {ahead['verdict']}, 1 not testable here\n")
+    assert ours.startswith(f"1 {ahead['verdict']}\n")
+    assert "growing helps" in theirs
+    assert "also so" in ours
     drawn = mugrow("figure", "tiny/T1", tmp_path / "tiny", "-o", tmp_path / "one.png")
     assert drawn.code == 0, drawn.err
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
@@ -121,7 +142,7 @@ def test_one_figure_needs_its_own_runs_alone(mugrow, tiny_paper, in_threads, tmp
     assert len(list((tmp_path / "runs").iterdir())) == 2
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/*")}
     whole = mugrow("reproduce", "tiny", "--out", tmp_path, "--json")
-    assert len(json.loads(whole.out)["claims"]) == 2
+    assert len(json.loads(whole.out)["claims"]) == 3
     assert len(list((tmp_path / "runs").iterdir())) == 6
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/*")}
     assert before.items() <= after.items()

@@ -1,6 +1,7 @@
 """Pages are made from committed rows, and a study that breaks stops the build."""
 
 import hashlib
+import json
 import re
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import mugrow
+from mugrow.analysis.report.paper import questions_line, read_ledger, summary_line
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.docs import gallery, reference
 from mugrow.sweeps.docs.build import build, configuration
@@ -63,6 +65,29 @@ def test_a_page_and_a_card_are_made_from_committed_rows(name, said, claims, tmp_
     assert (tmp_path / card.picture).is_file()
     assert sum(card.verdicts.values()) == len(card.claims) == claims
     assert f">{card.verdicts[said]} {said}</span>" in gallery.markdown(card)
+
+
+def test_questions_of_ours_are_counted_apart():
+    card = gallery.of_paper(REFERENCE / "papers" / "robustify", "page", None)
+    assert card.verdicts == {"reproduced": 2, "not testable here": 2}
+    assert gallery.counted(card.questions) == {"reproduced": 4, "contradicted": 4}
+    text = gallery.markdown(card)
+    claims, questions = text.split("<summary>Questions of ours</summary>")
+    assert "Questions of ours: <span" in claims
+    assert "lead it to forget" in claims
+    assert "mixing weights" not in claims
+    assert questions.count("\n- ") == 8
+
+
+def test_a_ledger_that_does_not_say_whose_its_claims_are_is_the_papers(tmp_path):
+    found = read_ledger(REFERENCE / "papers" / "robustify")
+    for line in found["claims"]:
+        del line["whose"]
+    (tmp_path / "ledger.json").write_text(json.dumps(found), encoding="utf-8")
+    card = gallery.of_paper(tmp_path, "page", None)
+    assert (len(card.claims), card.questions) == (12, ())
+    assert summary_line(tmp_path).endswith("| 6 | 4 | 0 | 2 |")
+    assert questions_line(tmp_path) is None
 
 
 def test_of_grown_arms_it_is_counted_which_end_lower_and_which_pay():

@@ -15,11 +15,12 @@ Expected: depth first, stacking its best or level with it; width no better than 
 Choices. The operators are read from the paper's family as this suite has it: *direct* is ``stack``
 in depth and, in width, copies with an uneven split, ``lemon``; *zero* is random new parameters
 behind zero outputs, ``composable``, whose norms are exact where theirs are not; *random* is
-``msg``, a mask that rises over a tenth of the training, whose new blocks, unlike theirs, begin as
-copies; *learn* is ``ligo``. It learns on a twentieth of a run's steps, as 100 steps would be a
-quarter of a small run; at ``paper`` on the paper's 100. A source stops before its cool-down, after
-a quarter of the target's steps (``paper``: 10B tokens). A growth factor g is of depth alone, in
-width a factor of two each way. TinyLlama has 22 blocks; ours has 24, which four and eight divide.
+``msg``, a mask that rises over a tenth of the training. Its new blocks, unlike theirs, begin as
+copies, so in depth what is measured of it is a question of ours; *learn* is ``ligo``. It learns on
+a twentieth of a run's steps, as 100 steps would be a quarter of a small run; at ``paper`` on the
+paper's 100. A source stops before its cool-down, after a quarter of the target's steps (``paper``:
+10B tokens). A growth factor g is of depth alone, in width a factor of two each way. TinyLlama has
+22 blocks; ours has 24, which four and eight divide.
 """
 
 from collections.abc import Iterator, Sequence

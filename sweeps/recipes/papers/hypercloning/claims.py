@@ -42,7 +42,7 @@ H1 = (
         )
         for family, faster in FASTER.items()
     ),
-    rule("sooner-charged", MAIN, speedup(RANDOM, CLONE, "source") > 1).decides(
+    rule("sooner-charged", MAIN, speedup(RANDOM, CLONE, "source") > 1, whose="ours").decides(
         "it does so too if the source has to be paid for (the paper does not say so)",
         "FLOPs of random over those of the clone and its source to random's final loss",
     ),
@@ -89,19 +89,20 @@ H4 = (
 )
 
 SYMMETRY = "our reading of the paper's symmetry diagnostics"
-HALVES = f"{SYMMETRY}: similarity of halves"
+HALVES = f"{SYMMETRY}: similarity of halves against steps"
+SPECTRA = f"{SYMMETRY}: spectra against steps"
 APART = {mode: logged(mode, "asymmetry", "last") for mode in MODES}
 FULLER = {mode: each(evaluated(mode, RANKS) / evaluated(RANDOM, RANKS)) for mode in MODES}
 H5 = (
     *(
-        rule(f"{mode}-part", f"{HALVES} against steps", apart > 0.01).decides(
+        rule(f"{mode}-part", HALVES, apart > 0.01, whose="ours").decides(
             f"clones of {mode} expansion become different units in training",
             "distance of clones in the residual stream at the end, relative to its norm",
         )
         for mode, apart in APART.items()
     ),
     *(
-        rule(f"{mode}-spectrum", f"{SYMMETRY}: spectra against steps", fuller > 0.9).decides(
+        rule(f"{mode}-spectrum", SPECTRA, fuller > 0.9, whose="ours").decides(
             f"matrices of {mode} expansion come to have the singular values of a random start",
             "rank of hidden matrices at the end over that of random's (values that hold 90 %)",
         )

@@ -86,7 +86,7 @@ I1 = (
         "the half from scratch needs twice the steps to end below it: 2.6295 after 200k",
         "final loss of the inherited half minus that of the half trained twice as long, nats",
     ),
-    rule("reference-charged", REVIEWERS, speedup(FULL, NEW, "source") > 1).decides(
+    rule("reference-charged", REVIEWERS, speedup(FULL, NEW, "source") > 1, whose="ours").decides(
         "it is also the cheaper way to the full model's loss with the reference paid for (the "
         "paper does not charge it)",
         "FLOPs of the full model over those of the inherited half and its reference, to the full "

@@ -170,7 +170,8 @@ def gains(kernels: int, arm: ArmName) -> Claim[Store]:
 
 def as_good(times: float, arm: ArmName) -> Claim[Store]:
     holds = gain(MIXED[3], arm) < 0
-    return rule(f"as-good-as-{times:g}-width", "our question to the abstract", holds).decides(
+    where = "our question to the abstract"
+    return rule(f"as-good-as-{times:g}-width", where, holds, whose="ours").decides(
         "a small model so trained is as good as a larger one (the paper compares with what is "
         "derived from larger ones, not with these)",
         f"final loss with 3 kernels minus that of {arm}, {BEST}",

@@ -223,13 +223,14 @@ U3 = (
     ),
 )
 
+QUESTION = "our question to its curves"
 U4 = (
     rule("ends-below", CURVES, chosen(ends_below) < 0).decides(
         "the upscaled model ends below the wide one from scratch at the same steps",
         "final loss upscaled minus from scratch at the widest pair, both as tuned at the "
         "narrowest, nats",
     ),
-    rule("base-charged", "our question to its curves", chosen(base_charged) > 1).decides(
+    rule("base-charged", QUESTION, chosen(base_charged) > 1, whose="ours").decides(
         "it is also cheaper with the base paid for (the paper does not charge it)",
         "FLOPs from scratch over those of the upscaled model and its base, to scratch's final loss",
     ),

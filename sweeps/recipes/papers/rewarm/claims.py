@@ -83,8 +83,9 @@ def of_shift(way: Direction) -> Iterator[Claim[Store]]:
         "re-warming first increases the loss on upstream data",
         f"highest loss on {up} in the first quarter of training on {down}, minus before, nats",
     )
-    yield rule(f"raises-downstream-{down}", "abstract", raised(ours) > 0).decides(
-        "re-warming first increases the loss on downstream data",
+    yield rule(f"raises-far-downstream-{down}", FAR, raised(ours) > 0, whose="ours").decides(
+        "re-warming first increases the loss on downstream data also where they share little with "
+        "the upstream",
         f"highest loss on {down} in the first quarter of training on it, minus before, nats",
     )
     yield rule(f"beats-constant-{down}", "abstract", final(ours) - low < 0).decides(
@@ -130,6 +131,7 @@ def of_same(way: Direction) -> Iterator[Claim[Store]]:
     )
 
 
+FAR = "our question to the abstract, on SlimPajama after the Pile; here novels and code"
 COMPARED_LENGTHS = "its comparison of warm-ups over 0, 0.5, 1 and 2 % of the steps"
 COMPARED_RATES = "its comparison of maximum learning rates"
 ON_THE_SAME = "its experiment of re-warming on the upstream data"

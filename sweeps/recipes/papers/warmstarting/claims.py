@@ -148,7 +148,8 @@ def of_pair(pair: Pair) -> Iterator[Claim[Store]]:
         "warmstarting speeds up convergence",
         "FLOPs of scratch over those of the warmstarted to scratch’s final loss, source free",
     )
-    yield rule(f"charged-{name}", ours, speedup(random, grown, "source") > 1.0).decides(
+    cheaper = speedup(random, grown, "source") > 1.0
+    yield rule(f"charged-{name}", ours, cheaper, whose="ours").decides(
         "it does so too if the source has to be paid for (the paper does not say so)",
         "FLOPs of scratch over those of the warmstarted and its source to scratch’s final loss",
     )

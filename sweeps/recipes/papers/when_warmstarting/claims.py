@@ -15,7 +15,7 @@ from scipy.stats import kendalltau, spearmanr
 from mugrow.analysis.laws.fit import fit
 from mugrow.analysis.laws.growth_factor import FORM as GROWTH_FACTOR
 from mugrow.analysis.laws.growth_factor import levels_of
-from mugrow.analysis.measure.claims import Claim, no_rule, rule
+from mugrow.analysis.measure.claims import Claim, Whose, no_rule, rule
 from mugrow.analysis.measure.maps import Compared, map_of
 from mugrow.analysis.measure.measured import arm
 from mugrow.analysis.measure.quantity import (
@@ -158,10 +158,10 @@ FITS = "the fits of loss, size and tokens against compute in the authors' notebo
 NOTEBOOKS = "growth-factor panels of the authors' notebooks"
 ABSTRACT = "abstract"
 
-ACCOUNTED: dict[Accounting, tuple[str, str, str, str]] = {
-    "target": ("free", "for free", "alone", "the paper's own accounting by default"),
+ACCOUNTED: dict[Accounting, tuple[str, str, str, str, Whose]] = {
+    "target": ("free", "for free", "alone", "the paper's own accounting by default", "paper"),
     "source": ("charged", "charged", "and its source", "our question to the paper, whose code has "
-               "it as an option"),
+               "it as an option", "ours"),
 }  # fmt: skip
 
 F1 = (
@@ -185,12 +185,12 @@ F1 = (
         "exponent of SZP minus that of scratch",
     ),
     *(
-        rule(f"sooner-{name}", where, sooner(accounting) > 1.0).decides(
+        rule(f"sooner-{name}", where, sooner(accounting) > 1.0, whose=whose).decides(
             f"a warmstarted model reaches scratch's final loss sooner, its source {words}",
             f"FLOPs of scratch over those of SZP from g nearest 2 {what} to scratch’s final loss, "
             "the larger target at 20 tokens per parameter",
         )
-        for accounting, (name, words, what, where) in ACCOUNTED.items()
+        for accounting, (name, words, what, where, whose) in ACCOUNTED.items()
     ),
 )
 
@@ -240,13 +240,13 @@ F3 = (
 )
 
 SWEEP = "the authors' sweep over λ in 0.2, 0.4, 0.6, 0.8 and 1"
-OURS = f"{ABSTRACT}; our test of it against an exact clone of twice the width"
+TESTED = f"{ABSTRACT}; our test of it against an exact clone of twice the width"
 F4 = (
     rule("unshrunk-worst", SWEEP, sized(unshrunk) > 0.0).decides(
         "shrinking by nothing is the worst of the sweep",
         "final loss at λ = 1 minus the highest at another λ, mean over sources, nats",
     ),
-    rule("preservation-unnecessary", OURS, sized(szp_minus_clone) < 0.01).decides(
+    rule("preservation-unnecessary", TESTED, sized(szp_minus_clone) < 0.01).decides(
         "the source's function need not be preserved",
         "final loss of SZP at λ = 0.4 minus that of the noisy clone, nats",
     ),
