@@ -10,6 +10,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from mugrow.analysis.advice.measured import with_origins
 from mugrow.analysis.laws.law import ScalingLaws
 from mugrow.analysis.laws.scaling import scaling_laws
 from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run
+from mugrow.analysis.measure.comparison import ERROR_RATE, EqualCompute, compared
 from mugrow.analysis.measure.recovery import Recovery, labelled_targets, recoveries
 from mugrow.analysis.measure.savings import (
     ACCOUNTINGS,
@@ -28,8 +31,9 @@ from mugrow.analysis.measure.savings import (
     as_columns,
     headline_and_curve,
 )
-from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval, mean_interval, nominal_coverage
+from mugrow.analysis.measure.sequential import Looks
+from mugrow.analysis.read.store import Store, opened
+from mugrow.analysis.stats import Interval, student_interval
 from mugrow.analysis.transfer import optimum
 from mugrow.analysis.transfer.optimum import Edge
 from mugrow.analysis.transfer.results import SweepResult, TransferResults, transfer_results
@@ -37,13 +41,14 @@ from mugrow.analysis.transfer.sweep import Sweep, by_setting
 from mugrow.bench.record import STATUSES
 
 LEVEL = 0.95
+METHOD = "paired t test over seeds"
 AT_FINAL = "scratch final"  # the loss at which the headline is taken
 
 
 @dataclass(frozen=True)
 class IntervalRule:
     """How the intervals over seeds of final losses and savings were made, at ``level``, and the
-    largest probability with which one of them can cover the median."""
+    probability with which one of them can at most cover: the level, and 0 with one seed."""
 
     level: float
     method: str
@@ -129,11 +134,13 @@ class ArmCurve(SavingsCurve):
 
 @dataclass(frozen=True)
 class Costs:
-    """FLOPs by role and wall time in seconds, summed over all runs; ``runs`` counts statuses."""
+    """FLOPs by part and wall time in seconds, summed over all runs; ``runs`` counts statuses. What
+    targets are compared with at other budgets, trunks and branches, is ``baseline_flops``."""
 
     proxy_flops: float
     source_flops: float
     target_flops: float
+    baseline_flops: float
     wall_s: float
     runs: Mapping[str, int]
 
@@ -148,6 +155,7 @@ class Summary:
     optima: tuple[TunedOptimum, ...]
     transfer: TransferResults
     finals: tuple[Final, ...]
+    equal_compute: tuple[EqualCompute, ...]
     savings: tuple[ArmSaving, ...]
     savings_curves: tuple[ArmCurve, ...]
     recovery: tuple[Recovery, ...]
@@ -175,14 +183,15 @@ class Summary:
         return first | searched | {k: v for k, v in vars(self).items() if k not in searched}
 
 
-def summarize(store: Store) -> Summary:
-    """The summary of a study's tables.
+def summarize(store: Store | str | Path) -> Summary:
+    """The summary of a study's tables, or of those in a study's directory.
 
     >>> import mugrow
     >>> summary = mugrow.summarize(mugrow.load("results/reference/quick"))
     >>> [final.label for final in summary.finals]
     ['scratch', 'hypercloning', 'szp']
     """
+    store = opened(store)
     runs = store.runs
     every = by_setting(runs)
     searched = [sweep for sweep in every if sweep.searched]
@@ -195,16 +204,24 @@ def summarize(store: Store) -> Summary:
     return Summary(
         study=store.study["name"],
         n_seeds=n_seeds,
-        interval=IntervalRule(LEVEL, "paired bootstrap over seeds", nominal_coverage(n_seeds)),
+        interval=IntervalRule(LEVEL, METHOD, LEVEL if n_seeds > 1 else 0.0),
         optima=tuple(_optima(searched, variants, runs, store.trials)),
         transfer=transfer,
         finals=tuple(_finals(targets)),
+        equal_compute=tuple(compared(runs, targets, _error_rate(store.study))),
         savings=tuple(savings),
         savings_curves=tuple(savings_curves),
         recovery=tuple(recoveries(store)),
         laws=scaling_laws(finals(runs, with_origins(runs, targets))),
         costs=_costs(runs),
     )
+
+
+def _error_rate(study: Mapping[str, Any]) -> float:
+    """Of a verdict at one look, where a study adds seeds until it is decided."""
+    error_rate = float(study.get("error_rate", ERROR_RATE))
+    looks = tuple(study.get("looks", ()))
+    return Looks(looks, error_rate).level if looks else error_rate
 
 
 def of_laws(laws: ScalingLaws) -> Summary:
@@ -216,11 +233,12 @@ def of_laws(laws: ScalingLaws) -> Summary:
         optima=(),
         transfer=transfer_results([]),
         finals=(),
+        equal_compute=(),
         savings=(),
         savings_curves=(),
         recovery=(),
         laws=laws,
-        costs=Costs(0.0, 0.0, 0.0, 0.0, {}),
+        costs=Costs(0.0, 0.0, 0.0, 0.0, 0.0, {}),
     )
 
 
@@ -316,7 +334,7 @@ def _final_losses(rows: pd.DataFrame, column: str) -> dict[int, float]:
 
 
 def _mean(by_seed: dict[int, float]) -> Interval:
-    return mean_interval(by_seed, LEVEL)
+    return student_interval(list(by_seed.values()), LEVEL)
 
 
 def _savings(
@@ -348,6 +366,7 @@ def _costs(runs: pd.DataFrame) -> Costs:
         proxy_flops=float(flops.get("proxy", 0.0)),
         source_flops=float(flops.get("source", 0.0)),
         target_flops=float(flops.get("target", 0.0)),
+        baseline_flops=float(flops.get("trunk", 0.0) + flops.get("branch", 0.0)),
         wall_s=float(runs["wall_s"].sum()),
         runs={status: counts[status] for status in STATUSES},
     )

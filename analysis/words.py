@@ -93,9 +93,9 @@ def interval(item: Interval | None, text: Callable[[float | None], str]) -> str:
 
 
 def brackets(lo: float, hi: float, text: Callable[[float | None], str]) -> str:
-    """`` [lo, hi]``; an end that no resample gave a number is open: ``[1.10, ?]``."""
+    """`` [lo, hi]``; an end without a number is open: ``[1.10, ?]``. Without both, nothing."""
     finite = [math.isfinite(end) for end in (lo, hi)]
-    if not any(finite):
+    if math.isnan(lo) and math.isnan(hi):
         return ""
     low, high = (
         text(end).rstrip("×% ") if known else "?"

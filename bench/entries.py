@@ -98,7 +98,9 @@ class Registry(Generic[Entry]):
         try:
             spec.loader.exec_module(module)
             entry = self._made(getattr(module, self.constant, None))
-        except Exception as error:  # somebody else's file may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # somebody else's file may raise anything, and may exit
             raise UserError(f"{path} cannot be imported: {_why(error)}") from error
         if not isinstance(entry, self.type):
             raise UserError(f"{path} has no {self.constant} that is a {self.type.__name__}")
@@ -121,7 +123,9 @@ class Registry(Generic[Entry]):
         told = f"plug-in {self.noun} {plugin.name!r}"
         try:
             entry = self._made(plugin.load())
-        except Exception as error:  # somebody else's module may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # somebody else's module may raise anything, and may exit
             raise UserError(f"{told} cannot be loaded: {_why(error)}") from error
         if not isinstance(entry, self.type) or entry.name != plugin.name:
             raise UserError(
@@ -130,7 +134,7 @@ class Registry(Generic[Entry]):
         return entry
 
 
-def _why(error: Exception) -> str:
+def _why(error: BaseException) -> str:
     """What loading a plug-in raised. Before version 0.2 plug-ins imported ``bench``, ``sweeps`` and
     ``analysis``; of one that still does, what to import instead."""
     absent = error.name or "" if isinstance(error, ImportError) else ""
@@ -147,7 +151,7 @@ def _installed(group: str) -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=group)}
 
 
-def in_one_line(error: Exception) -> str:
+def in_one_line(error: BaseException) -> str:
     """``ZeroDivisionError: division by zero``."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")
 

@@ -5,6 +5,7 @@ embedding counts as the readout it is; table look-ups are free), context T, widt
 
     forward   2 M + L * 2 * 2 D (T + 1) / 2      backward   twice that
 
+Grouped keys and values (``kv_heads``) have fewer weights; queries attend as many times as before.
 The second term is causal attention, scores and mixing, over the (T + 1) / 2 positions a token sees
 on average. Norms, activations, the optimizer and validation are not counted. The usual ``6ND``,
 with N all parameters (Hoffmann et al., arXiv 2203.15556), is kept beside it: on small models with

@@ -11,8 +11,8 @@ In ``_norm_linear`` a norm's gain and bias are folded into the linear map that f
 b) + c = (W g) n + (W b + c)``. The map has far fewer entries than the activations of a small model,
 so the per-token work of gain and bias, forward and backward, is gone.
 
-Shape suffixes: K members, B sequences, T positions, N = B*T tokens, D width, H heads, S head size,
-F MLP width, V vocabulary.
+Shape suffixes: K members, B sequences, T positions, N = B*T tokens, D width, H heads, G heads of
+keys and values, S head size, F MLP width, V vocabulary.
 """
 
 import math
@@ -108,16 +108,21 @@ class Decoder:
             w[block + "attention.qkv.weight"],
             w.get(block + "attention.qkv.bias"),
         )
-        heads = (part.view(K * N // T, T, D // S, S) for part in qkv.chunk(3, dim=-1))
-        q, k, v = (part.transpose(1, 2) for part in heads)  # (K*B, H, T, S) each
+        parts = torch.split(qkv, [D, self.spec.kv_width, self.spec.kv_width], dim=-1)
+        heads = (part.view(K * N // T, T, -1, S) for part in parts)
+        q, k, v = (part.transpose(1, 2) for part in heads)  # (K*B, H, T, S), twice (K*B, G, T, S)
         if self.spec.positions == "rope":
             q, k = _rotate(q), _rotate(k)
         scale = self.multipliers.attention / math.sqrt(S)
         if self.observe is not None:
             for name, part in zip("qkv", (q, k, v), strict=True):
                 self.observe(f"{block}attention.{name}", part)
-            self.observe(f"{block}attention.logits", q @ k.mT * scale)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+            k_of_head = k.repeat_interleave(self.spec.group_size, dim=1)
+            self.observe(f"{block}attention.logits", q @ k_of_head.mT * scale)
+        grouped = self.spec.groups < self.spec.heads
+        y = F.scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=scale, enable_gqa=grouped
+        )  # (K*B, H, T, S)
         y_KND = y.transpose(1, 2).reshape(K, N, D)
         layer, multiplier = block + "attention.o", self.multipliers.residual_attention
         return self._seen(layer, self._to_stream(w, layer, y_KND, multiplier))
@@ -209,10 +214,11 @@ def parameters(spec: ModelSpec) -> Mapping[str, Parameter]:
     if spec.positions == "learned":
         named["positions.weight"] = Parameter((spec.context, D), "embedding")
 
-    def linear(prefix: str, names: tuple[str, ...], shape: tuple[int, int]) -> None:
-        named.update({f"{prefix}{n}.weight": Parameter(shape, "matrix") for n in names})
-        if spec.bias:
-            named.update({f"{prefix}{n}.bias": Parameter(shape[:1], "bias") for n in names})
+    def linear(prefix: str, fan_outs: Mapping[str, int], fan_in: int) -> None:
+        for n, out in fan_outs.items():
+            named[f"{prefix}{n}.weight"] = Parameter((out, fan_in), "matrix")
+        for n, out in fan_outs.items() if spec.bias else ():
+            named[f"{prefix}{n}.bias"] = Parameter((out,), "bias")
 
     def norm(prefix: str) -> None:
         named[f"{prefix}.gain"] = Parameter((D,), "gain")
@@ -221,12 +227,12 @@ def parameters(spec: ModelSpec) -> Mapping[str, Parameter]:
 
     for i in range(spec.depth):
         norm(f"blocks.{i}.norm1")
-        linear(f"blocks.{i}.attention.", ("q", "k", "v"), (D, D))
-        linear(f"blocks.{i}.attention.", ("o",), (D, D))
+        linear(f"blocks.{i}.attention.", {"q": D, "k": spec.kv_width, "v": spec.kv_width}, D)
+        linear(f"blocks.{i}.attention.", {"o": D}, D)
         norm(f"blocks.{i}.norm2")
         into = ("gate", "up") if spec.mlp == "swiglu" else ("up",)
-        linear(f"blocks.{i}.mlp.", into, (mlp_width, D))
-        linear(f"blocks.{i}.mlp.", ("down",), (D, mlp_width))
+        linear(f"blocks.{i}.mlp.", dict.fromkeys(into, mlp_width), D)
+        linear(f"blocks.{i}.mlp.", {"down": D}, mlp_width)
     norm("norm")
     if not spec.tied:
         named["head.weight"] = Parameter((spec.vocab_size, D), "readout")

@@ -6,6 +6,9 @@ both: the file's presence is the proof that the run ended. Collected over a stud
 ``runs.parquet``, ``curves.parquet`` and ``trials.parquet``, whose columns are declared here and
 nowhere else.
 
+``final_val_loss`` is the last point of a run's curve or, where the run asks for one, the mean of
+``final_block_losses``: a final evaluation on ``final_val_tokens`` tokens, block by block.
+
 Units: losses in nats per token, ``final_bpb`` in bits per byte, ``flops`` in floating-point
 operations from the run's own first step, ``wall_s`` in seconds.
 """
@@ -20,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 STATUSES = ("finished", "diverged", "pruned", "failed")
-ROLES = ("proxy", "source", "target", "branch")
+ROLES = ("proxy", "source", "target", "trunk", "branch")
 
 RUN_SCHEMA = pa.schema(
     [
@@ -59,6 +62,8 @@ RUN_SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("arm", pa.string()),
         ("factors", pa.string()),  # JSON: by name, what an arm varies
+        ("final_val_tokens", pa.int64()),  # null where the last point of the curve is all there is
+        ("final_block_losses", pa.list_(pa.float64())),
     ]
 )
 CURVE_SCHEMA = pa.schema(
@@ -76,7 +81,10 @@ CURVE_SCHEMA = pa.schema(
     ]
 )
 # columns that an older table, or a smaller one, lacks: null there
-LATER = {"asymmetry", "arm", "factors", "grad_norm", "val_loss_averaged"}
+LATER = {
+    *("asymmetry", "arm", "factors", "grad_norm", "val_loss_averaged"),
+    *("final_val_tokens", "final_block_losses"),
+}
 TRIAL_SCHEMA = pa.schema(
     [
         ("study", pa.string()),

@@ -19,6 +19,7 @@ and its curve comes out the same to the last bit.
 import json
 import math
 import platform
+import statistics
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ from mugrow.bench import checkpoint, flops
 from mugrow.bench.checkpoint import Damaged
 from mugrow.bench.data.batches import TokenData, load, val_windows
 from mugrow.bench.entries import in_one_line
+from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.growth import blamed
 from mugrow.bench.model import Weights, count
 from mugrow.bench.optim import buffers_of
@@ -51,7 +53,7 @@ from mugrow.bench.stack import (
 )
 from mugrow.bench.stacked_optimizer import OptimizerState
 from mugrow.bench.start import Beginning, beginning
-from mugrow.bench.train import advance
+from mugrow.bench.train import advance, final_losses
 
 SAVE_EVERY_S = 20.0
 SHOW_EVERY_S = 1.0
@@ -140,12 +142,14 @@ def _train(
     for current in advance(stack, state, data):
         watch(current)
     _save_state(state_path, stack, state)
+    final = final_losses(stack, state, data)
     for place, index in enumerate(members):
         keep = state.status[place] == "finished" and job.roles[index] != "proxy"
         weights = model_weights(stack, state, place) if keep else None
         carried = carried_state(stack, state, place) if keep else None
         curve = [{"run_id": job.runs[index].run_id, **row} for row in state.curves[place]]
-        row = _row(job, index, state.status[place], state.wall_s[place], curve, data, None)
+        status, wall_s = state.status[place], state.wall_s[place]
+        row = _row(job, index, status, wall_s, curve, data, None, final.get(place))
         _commit(job, folder, index, row, curve, weights, carried)
     _forget_state(state_path)
 
@@ -302,6 +306,7 @@ def _row(
     curve: Sequence[Mapping[str, Any]],
     data: TokenData,
     reason: str | None,
+    final_block_losses: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """A run's row of ``runs.parquet``; what its source and its tuning cost is added when a study
     is collected."""
@@ -310,6 +315,10 @@ def _row(
     tokens = int(curve[-1]["tokens"]) if curve else 0
     loss = curve[-1]["val_loss"] if curve and status in ("finished", "pruned") else None
     windows = val_windows(data.val, spec.model.context, spec.data.val_tokens)
+    if final_block_losses is not None:
+        loss = statistics.fmean(final_block_losses)
+        windows = final_windows(data.val, spec.model.context, spec.data.final_val_tokens)
+        windows = windows.reshape(-1, windows.shape[-1])
     bpb = data.bits_per_byte(loss, windows) if loss is not None else math.nan
     return {
         "run_id": spec.run_id,
@@ -334,6 +343,8 @@ def _row(
         "status": status,
         "final_val_loss": loss,
         "final_bpb": bpb if math.isfinite(bpb) else None,
+        "final_val_tokens": None if final_block_losses is None else windows[:, 1:].size,
+        "final_block_losses": final_block_losses,
         "wall_s": wall_s,
         "tokens_per_s": tokens / wall_s if wall_s else None,
         "device": device_name(job.device),

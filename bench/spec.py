@@ -23,6 +23,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 Scalar = int | float | str | bool
+Decay = Literal["scaled", "independent"]
+"""What a weight shrinks by in a step; see ``FixedHyper``."""
 
 
 class UserError(ValueError):
@@ -42,6 +44,9 @@ class ModelSpec:
     """A pre-norm decoder. GPT-2 flavour by default; see ``llama`` for the other.
 
     ``heads = width / head_size`` and ``mlp_width = mlp_ratio * width``: width is the one dial.
+    With ``kv_heads`` attention is grouped-query (Ainslie et al., arXiv 2305.13245): so many heads
+    of keys and values, each read by ``heads / kv_heads`` neighbouring heads of queries. 1 is
+    multi-query (Shazeer, arXiv 1911.02150), ``None`` as many as there are heads, at every width.
     """
 
     width: int
@@ -55,6 +60,7 @@ class ModelSpec:
     positions: Literal["learned", "rope"] = "learned"
     tied: bool = False
     bias: bool = True
+    kv_heads: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("width", "depth", "head_size", "context", "vocab_size"):
@@ -70,6 +76,8 @@ class ModelSpec:
                 f"width {self.width} is not a multiple of head_size {self.head_size}; "
                 f"the nearest that is: {near}"
             )
+        if self.kv_heads is not None:
+            self._check_groups(self.kv_heads)
         if self.mlp_ratio <= 0 or self.mlp_ratio * self.width % 1:
             raise UserError(
                 f"mlp_ratio {self.mlp_ratio} times width {self.width} is not a whole number above 0"
@@ -81,10 +89,34 @@ class ModelSpec:
             if (value := getattr(self, name)) not in choices:
                 raise unknown(name, value, choices)
 
+    def _check_groups(self, kv_heads: int) -> None:
+        divisors = [n for n in range(1, self.heads + 1) if self.heads % n == 0]
+        if kv_heads not in divisors:
+            near = min(divisors, key=lambda n: abs(n - kv_heads))
+            raise UserError(
+                f"kv_heads {kv_heads} does not divide the {self.heads} heads "
+                f"(width {self.width} / head_size {self.head_size}); the nearest that does: {near}"
+            )
+
     @property
     def heads(self) -> int:
         """How many attention heads."""
         return self.width // self.head_size
+
+    @property
+    def groups(self) -> int:
+        """How many heads of keys and values, which is how many groups of query heads."""
+        return self.heads if self.kv_heads is None else self.kv_heads
+
+    @property
+    def group_size(self) -> int:
+        """How many query heads read one head of keys and values."""
+        return self.heads // self.groups
+
+    @property
+    def kv_width(self) -> int:
+        """How many rows the projections to keys and to values have."""
+        return self.groups * self.head_size
 
     @property
     def mlp_width(self) -> int:
@@ -128,7 +160,7 @@ class FixedHyper:
     beta2: float = 0.95
     eps: float = 1e-8
     clip: float = 1.0
-    decay: Literal["scaled", "independent"] = "scaled"
+    decay: Decay = "scaled"
 
     def __post_init__(self) -> None:
         if self.decay not in DECAYS:
@@ -197,13 +229,15 @@ class DataSpec:
 
     ``tokenizer`` is ``bytes`` or ``bpe:VOCAB``. Validation is on ``val_tokens`` tokens, in windows
     spread evenly over the documents held out, which are a fixed share of the corpus and never
-    trained on.
+    trained on. With ``final_val_tokens`` a run's last loss is measured once more, on so many, for
+    what it is compared by: see ``mugrow.bench.final_evaluation``.
     """
 
     corpus: str
     corpus_sha256: str
     tokenizer: str = "bytes"
     val_tokens: int = 32768
+    final_val_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

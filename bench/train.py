@@ -30,6 +30,7 @@ from mugrow.bench import flops, schedule
 from mugrow.bench.asymmetry import asymmetry
 from mugrow.bench.averaging import is_whole, update
 from mugrow.bench.data.batches import TokenData, train_batch, val_windows
+from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.model import Decoder, Shapes, Weights, cross_entropy, flatten
 from mugrow.bench.optim import trainers_of
 from mugrow.bench.parametrization import generator, rules_of
@@ -177,19 +178,20 @@ class _Program:
             used.append(flatten(model, during.used(unpack(self.trained, row), step, rng)))
         return torch.stack(used)
 
-    def validation_losses(self, trained_KP: Tensor) -> Tensor:
-        """Mean validation loss of every member with these weights ``(K,)``, in nats per token."""
+    def validation_losses(self, trained_KP: Tensor, windows_WT: Tensor) -> Tensor:
+        """Mean loss on these windows ``(W, T + 1)`` of every member with these weights ``(K,)``, in
+        nats per token."""
         chunk, decoder = self.stack.specs[0].batch_sequences, self.decoder_now()
 
         @torch.no_grad()
         def losses(rows: slice) -> Tensor:
             weights_KP = self.used(trained_KP[rows], rows, False)
             total_K = torch.zeros(len(weights_KP), dtype=torch.float64, device=weights_KP.device)
-            for tokens_BT in torch.split(self.val_WT, chunk):
+            for tokens_BT in torch.split(windows_WT, chunk):
                 tokens = tokens_BT.expand(len(weights_KP), *tokens_BT.shape)
                 logits = decoder.logits(weights_KP, tokens[..., :-1])
                 total_K += cross_entropy(logits, tokens[..., 1:]) * len(tokens_BT)
-            return total_K / len(self.val_WT)
+            return total_K / len(windows_WT)
 
         return torch.cat(self.in_groups(losses))
 
@@ -197,10 +199,10 @@ class _Program:
         """Add a row to every member's curve; members whose loss is not finite leave."""
         state, spec = self.state, self.stack.specs[0]
         steps = (state.step - 1) % spec.log_every + 1  # since the last row
-        val = self.validation_losses(state.optimizer.weights_KP).tolist()
+        val = self.validation_losses(state.optimizer.weights_KP, self.val_WT).tolist()
         averaged = None
         if state.average_KP is not None and is_whole(spec.average, state.step):
-            averaged = self.validation_losses(state.average_KP).tolist()
+            averaged = self.validation_losses(state.average_KP, self.val_WT).tolist()
         train = (state.loss_sum_K / steps).tolist()
         for row, member in enumerate(state.alive):
             member_spec = self.stack.specs[member]
@@ -296,6 +298,22 @@ def advance(stack: Stack, state: StackState, data: TokenData) -> Iterator[StackS
         yield state
     for member in state.alive:
         state.status[member] = "finished"
+
+
+def final_losses(stack: Stack, state: StackState, data: TokenData) -> dict[int, list[float]]:
+    """The final evaluation of the members that finished, by their place in the stack: a loss for
+    each of its blocks, in nats per token. Nothing where the runs ask for none."""
+    spec = stack.specs[0]
+    if not spec.data.final_val_tokens or not state.alive:
+        return {}
+    program = _Program(stack, data, state)
+    windows = final_windows(data.val, spec.model.context, spec.data.final_val_tokens)
+    weights_KP = state.optimizer.weights_KP
+    losses_BK = [
+        program.validation_losses(weights_KP, torch.from_numpy(block_WT).to(stack.device)).tolist()
+        for block_WT in windows
+    ]
+    return dict(zip(state.alive, map(list, zip(*losses_BK, strict=True)), strict=True))
 
 
 def _row_step(spec: RunSpec, step: int) -> int:

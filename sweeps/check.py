@@ -19,7 +19,7 @@ from mugrow.bench.spec import UserError
 
 def check(methods: Iterable[str], *, full: bool = True) -> list[CheckResult]:
     """Every case of every check, method by method. Of ``full`` kits preservation is measured on
-    all 32 flavours of the decoder, else on four. Raises ``UserError`` for a word that means no
+    all 33 flavours of the decoder, else on five. Raises ``UserError`` for a word that means no
     method, and for parameters that one does not have. On CPUs it takes one thread of PyTorch's,
     since models this small only wait for a second.
 

@@ -1,9 +1,11 @@
 """The command line: ``mugrow COMMAND``. Results go to stdout, progress and errors to stderr.
 
-A user's mistake is one line and exit code 2. The commands themselves are in
-``mugrow.sweeps.commands``.
+A user's mistake is one line and exit code 2. Who reads the output may close it early, as ``head``
+does: the program then ends without a word, with the code of a shell for SIGPIPE. The commands
+themselves are in ``mugrow.sweeps.commands``.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -49,8 +51,27 @@ Command = (
 )
 
 
+SIGPIPE_EXIT_CODE = 128 + 13
+
+
 def main() -> None:
     """The program ``mugrow``."""
+    try:
+        try:
+            _run()
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe can be told from a mistake
+    except (BrokenPipeError, SystemExit) as ended:
+        # rich, which prints the tables, raises SystemExit while it handles a closed pipe
+        if not any(isinstance(one, BrokenPipeError) for one in (ended, ended.__context__)):
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # the interpreter flushes both once more
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, sys.stderr.fileno())
+        sys.exit(SIGPIPE_EXIT_CODE)
+
+
+def _run() -> None:
     command: Callable[[], None] = tyro.cli(
         Command,
         prog="mugrow",

@@ -29,18 +29,18 @@ class Judged:
     arm: str
     nodes: tuple[Node, ...]
     data: DataSpec
-    how: str = "loss"
+    kind: str = "loss"
     params: tuple[tuple[str, Scalar], ...] = ()
 
     def __post_init__(self) -> None:
-        entry = evaluation(self.how)
-        assert len(self.nodes) == len(entry.models), f"{self.how} takes {entry.models}"
-        check_params(f"evaluation {self.how!r}", entry.params, {}, dict(self.params))
+        entry = evaluation(self.kind)
+        assert len(self.nodes) == len(entry.models), f"{self.kind} takes {entry.models}"
+        check_params(f"evaluation {self.kind!r}", entry.params, {}, dict(self.params))
 
     @property
     def spec(self) -> EvaluationSpec:
         return EvaluationSpec(
-            kind=self.how,
+            kind=self.kind,
             run_ids=tuple(node.spec.run_id for node in self.nodes),
             data=self.data,
             params=tuple(sorted(self.params)),

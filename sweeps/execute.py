@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,15 @@ if TYPE_CHECKING:
 
 COLLECT_EVERY_S = 60.0
 
-ADDED_SETTINGS = {"optimizer": "adamw"}  # what a study had that was written without them
+ADDED_SETTINGS: dict[str, Any] = {  # what a study had that was written without them
+    "optimizer": "adamw",
+    "budgets": [],
+    "front": [],
+    "final_val_tokens": 0,
+    "looks": [],
+    "against": "scratch",
+    "error_rate": 0.05,
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,10 @@ class Experiment:
 
 
 def of_study(study: Study, data: DataSpec) -> Experiment:
-    """The experiment of a study on a corpus that is pinned by ``data``."""
+    """The experiment of a study on a corpus that is pinned by ``data``. Without a ladder nothing is
+    compared, so it has neither budgets nor final evaluations."""
+    if not study.ladder:
+        study = replace(study, budgets=(), front=(), final_val_tokens=0)
     return Experiment(
         name=study.name,
         configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
@@ -208,7 +219,7 @@ def _ready(
         and depends(stack) <= rows.keys()
     ]
     main_sweep = current.stacks[0].runs[0].sweep
-    order = ("target", "branch", "source", "proxy")
+    order = ("target", "branch", "trunk", "source", "proxy")
 
     def urgency(stack: PlannedStack) -> tuple[int, bool, float]:
         first = stack.runs[0]

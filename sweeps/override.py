@@ -73,6 +73,8 @@ def _parse(key: str, text: str, kind: Any) -> Any:
         return kind(*map(_parse, [key] * len(parts), parts, types.values()))
     if kind is str or get_origin(kind) is Literal:
         return text
+    if kind == int | None:
+        return None if text == "none" else _parse(key, text, int)
     try:
         return PARSERS[kind](text)
     except (ValueError, KeyError):
@@ -101,14 +103,14 @@ def _method(key: str, text: str) -> Method:
     types = get_type_hints(Method)
     params, policy = [], {}
     for param, value in given.items():
-        if param in CHOICES and param not in _own_params(name):
+        if param in CHOICES and param not in _method_params(name):
             policy[param] = _parse(param, value, types[param])
         else:
             params.append((param, scalar(value)))
     return Method(name, tuple(params), **policy)
 
 
-def _own_params(name: str) -> Mapping[str, Scalar]:
+def _method_params(name: str) -> Mapping[str, Scalar]:
     from mugrow.bench.growth import method, names  # brings in torch
 
     return method(name).params if name in names() else {}

@@ -17,16 +17,18 @@ its source's first batches again, and its savings would be partly a second epoch
 import hashlib
 import json
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from mugrow.analysis.measure.sequential import Looks, decide
 from mugrow.bench.arm import factors_of
 from mugrow.bench.growth import check_growth, check_start, stages
 from mugrow.bench.growth import method as growth_method
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, UserError
 from mugrow.bench.stack import stack_key
+from mugrow.sweeps.baselines import Baselines, Line, baselines
 from mugrow.sweeps.search import (
     Finished,
     Search,
@@ -38,7 +40,9 @@ from mugrow.sweeps.search import (
     trial_rows,
 )
 from mugrow.sweeps.study import BASELINE, Method, Step, Study
-from mugrow.sweeps.transfer import Transferred, transferred
+from mugrow.sweeps.transferred import Transferred, transferred
+
+Arm = tuple[Step, Method]
 
 SOURCE_DATA_SEEDS = 1_000_000
 STAGE_DATA_SEEDS = 10_000_000
@@ -51,7 +55,7 @@ class PlannedRun:
     run calls it."""
 
     spec: RunSpec
-    role: Literal["proxy", "source", "target", "branch"]
+    role: Literal["proxy", "source", "target", "trunk", "branch"]
     sweep: str
     trial: int | None = None
     arm: str | None = None
@@ -135,7 +139,8 @@ def plan(study: Study, data: DataSpec, finished: Finished) -> Plan:
         reason = f"no trial of sweep {main.name} was completed, so there is no optimum to transfer"
         skipped += [SkippedGrowth(step, method, reason) for step, method in ladder]
     else:
-        (known if main.name in optima else provisional).extend(_grown(main, best, ladder))
+        grown = _until_decided(main, best, ladder, finished if main.name in optima else {})
+        (known if main.name in optima else provisional).extend(grown)
     billed = {search.name: (search, states[search.name].trials) for search in all_searches}
     if (found := optima.get(main.name)) is not None:
         billed |= {
@@ -223,17 +228,55 @@ def _stand_in(search: Search) -> Transferred:
     return Transferred(middle, init_std, loss=math.nan, edge=None, used="argmin")
 
 
-def _grown(
-    search: Search, best: Transferred, ladder: list[tuple[Step, Method]]
+def _until_decided(
+    search: Search, best: Transferred, ladder: list[tuple[Step, Method]], finished: Finished
 ) -> list[PlannedStack]:
+    """The stacks of ``_grown``; with ``looks``, of more seeds too, look by look, for the arms that
+    are not decided yet and what they are compared with."""
+    study = search.study
+    looks = Looks(study.looks, study.error_rate) if study.looks else None
+    stacks: list[PlannedStack] = []
+    differences: dict[Arm, dict[int, float]] = {}
+    for seeds in study.seeds_by_look:
+        part = replace(search, study=replace(study, seeds=seeds, looks=()))
+        new, arms, compared = _grown(part, best, ladder, finished)
+        stacks += new
+        if looks is None:
+            break
+        for arm, chains in arms.items():
+            found = compared.differences(chains, study.against, finished)
+            if found is None:
+                return stacks
+            differences[arm] = differences.get(arm, {}) | found
+        undecided = {
+            arm
+            for arm in arms
+            if arm[1].name != BASELINE and decide(differences[arm], looks).state == "go on"
+        }
+        shapes = {_shapes(study, step)[1] for step, _ in undecided}
+        ladder = [
+            (step, method)
+            for step, method in ladder
+            if (step, method) in undecided
+            or (method.name == BASELINE and _shapes(study, step)[1] in shapes)
+        ]
+    return stacks
+
+
+def _grown(
+    search: Search, best: Transferred, ladder: list[tuple[Step, Method]], finished: Finished
+) -> tuple[list[PlannedStack], dict[Arm, list[list[RunSpec]]], Baselines]:
     """Stacks of all sources, of what is grown between them and the targets, and of all targets,
-    with the hyperparameters of ``best``. Runs of one shape are sorted by seed, so that those
-    compared with each other train together."""
+    with the hyperparameters of ``best``; then of the budget lines that they are compared with. Runs
+    of one shape are sorted by seed, so that those compared with each other train together. Beside
+    them the arms, and what they are compared with."""
     levels: list[dict[str, PlannedRun]] = [{}]  # level 0 the sources, then one for each stage
     targets: dict[str, PlannedRun] = {}
-    for proxy in search.specs(best.log2_lr, best.init_std):
+    arms: dict[Arm, list[list[RunSpec]]] = {}
+    for proxy in _compared(search, best):
         for step, method in ladder:
             chain = _chain(search.study, proxy, step, method)
+            arms.setdefault((step, method), []).append(chain)
             for level, run in enumerate(chain[:-1]):
                 levels += [{}] * (level == len(levels))
                 levels[level][run.run_id] = PlannedRun(run, "source", search.name)
@@ -247,11 +290,40 @@ def _grown(
         if spec.run_id not in targets
     }
     runs = {run_id: run for level in (*levels, targets) for run_id, run in level.items()}
-    return [
+    compared = baselines(search.study, arms.values(), finished)
+    at_budgets = _at_budgets(compared.lines, search, {*runs, *others})
+    stacks = [
         stack
-        for level in (*levels, targets, others)
+        for level in (*levels, targets, others, *at_budgets)
         for stack in stacks_of(level.values(), runs, search.study.stack_width)
     ]
+    return stacks, arms, compared
+
+
+def _compared(search: Search, best: Transferred) -> list[RunSpec]:
+    """A run of each seed at the transferred optimum, with a final evaluation."""
+    return [
+        replace(run, data=replace(run.data, final_val_tokens=search.study.final_val_tokens))
+        for run in search.specs(best.log2_lr, best.init_std)
+    ]
+
+
+def _at_budgets(
+    found: Iterable[Line], search: Search, planned: Container[str]
+) -> Iterator[dict[str, PlannedRun]]:
+    """The runs of budget lines that are not ``planned``, the seeds of each a level: all segments
+    of trunks, then what ends each budget's schedule."""
+    budgets = [budget for line in found for budget in line.budgets]
+    segments = [
+        each for budget in budgets for each in zip(*(one.trunk for one in budget), strict=True)
+    ]
+    finals = [tuple(one.final for one in budget) for budget in budgets]
+    seen: set[str] = set()
+    for place, each in enumerate([*segments, *finals]):
+        new = [run for run in each if run.run_id not in planned and run.run_id not in seen]
+        seen |= {run.run_id for run in new}
+        role: Literal["trunk", "branch"] = "trunk" if place < len(segments) else "branch"
+        yield {run.run_id: PlannedRun(run, role, search.name) for run in new}
 
 
 def _sweep_name(step: Step, method: Method) -> str:
@@ -266,10 +338,7 @@ def _target_trials(
 ) -> tuple[Trial, ...]:
     """A step's targets at the learning rates around the one transferred, a trial for each rate.
     Their source is the same: what was trained once, at the optimum, is grown for all."""
-    targets = [
-        _chain(search.study, proxy, step, method)[-1]
-        for proxy in search.specs(best.log2_lr, best.init_std)
-    ]
+    targets = [_chain(search.study, proxy, step, method)[-1] for proxy in _compared(search, best)]
     return tuple(
         trial_of(
             number,

@@ -23,7 +23,7 @@ class PricedRun:
     """A run and what it costs: ``params`` in all, ``tokens`` it trains on, ``flops`` of them.
     ``stand_in`` where its hyperparameters are not known yet, ``cached`` where it has ended."""
 
-    role: Literal["proxy", "source", "target", "branch"]
+    role: Literal["proxy", "source", "target", "trunk", "branch"]
     name: str
     params: int
     tokens: int

@@ -48,9 +48,11 @@ def pinned(study: Study) -> tuple[Study, DataSpec]:
     """The study on the content of its corpus: with the corpus's own name, where the study gives a
     path, and its vocabulary. Raises ``UserError`` for a corpus that cannot be used."""
     data = batches.resolve(study.corpus, study.tokenizer, study.val_tokens)
-    vocabulary = batches.load(data, study.corpus).vocab_size
-    model = replace(study.model, vocab_size=vocabulary)
-    return replace(study, corpus=data.corpus, model=model), data
+    tokens = batches.load(data, study.corpus)
+    model = replace(study.model, vocab_size=tokens.vocab_size)
+    final_val_tokens = min(study.final_val_tokens, len(tokens.val) - 1)
+    fixed = replace(study, corpus=data.corpus, model=model, final_val_tokens=final_val_tokens)
+    return fixed, data
 
 
 def run(

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from mugrow.bench import optim
 from mugrow.bench.parametrization import canonical
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec
+from mugrow.sweeps import ranges
 from mugrow.sweeps.override import override
 from mugrow.sweeps.sampling import OUTCOME_BLIND, Space, Told, ask
 from mugrow.sweeps.study import Proxy, Study
@@ -59,14 +60,21 @@ class Search:
     @property
     def init_std(self) -> tuple[float, ...]:
         """The initial scales searched; one, in all sweeps but the main one."""
-        return self.study.init_std if self.is_main else (self.study.base_init_std,)
+        return self.study.init_std if self.is_main else (self.base_init_std,)
+
+    @property
+    def base_init_std(self) -> float:
+        """The initial scale where it is not searched."""
+        return ranges.base_init_std(self.study, self.parametrization)
 
     @property
     def log2_lr(self) -> tuple[float, ...]:
-        """The axis: the study's own points for ``grid``, else steps of 1/8 across their range."""
+        """The axis: the study's own points for ``grid``, else steps of 1/8 across their range; by
+        ``mugrow.sweeps.ranges`` where the parametrization's lies elsewhere."""
+        points = ranges.log2_lr(self.study, self.parametrization)
         if self.study.sampler == "grid":
-            return self.study.log2_lr
-        low, high = self.study.log2_lr[0], self.study.log2_lr[-1]
+            return points
+        low, high = points[0], points[-1]
         return tuple(
             low + step / STEPS_PER_LOG2 for step in range(int((high - low) * STEPS_PER_LOG2) + 1)
         )
@@ -87,7 +95,8 @@ class Search:
     def specs(self, log2_lr: float, init_std: float) -> tuple[RunSpec, ...]:
         """The runs of one trial, one for each seed."""
         study, proxy, model = self.study, self.proxy, self.model
-        hyper = study.hyper.at(lr=math.exp2(log2_lr), init_std=init_std)
+        fixed = ranges.hyper(study, self.parametrization)
+        hyper = fixed.at(lr=math.exp2(log2_lr), init_std=init_std)
         optimizer = optim.canonical(study.optimizer)
         return tuple(
             RunSpec(
@@ -110,7 +119,8 @@ class Search:
 
 def searches(study: Study, data: DataSpec) -> list[Search]:
     """All sweeps of a study, the one that is transferred from first. Raises ``UserError`` for
-    parametrizations, optimizers and settings that do not exist or do not go together."""
+    parametrizations, optimizers and settings that do not exist or do not go together, and for a
+    search far from where a parametrization trains."""
     found = [
         Search(study, data, canonical(text), proxy, is_main=(place, proxy) == (0, study.proxies[0]))
         for place, text in enumerate(study.parametrizations)
@@ -123,6 +133,7 @@ def searches(study: Study, data: DataSpec) -> list[Search]:
             for proxy in varied.proxies
         ]
     for sweep in found:
+        ranges.check(sweep.study, sweep.parametrization)
         optim.check_optimizer(sweep.specs(sweep.log2_lr[0], sweep.init_std[0])[0])
     return found
 
@@ -204,7 +215,7 @@ def _outcome(rows: list[Mapping[str, Any] | None]) -> tuple[State, float | None]
 
 def _stand_ins(search: Search, asked: int) -> Iterator[Trial]:
     low, high = search.log2_lr[0], search.log2_lr[-1]
-    init_std = search.study.base_init_std
+    init_std = search.base_init_std
     for number in range(asked, search.budget):
         log2_lr = low + (high - low) * (number + 0.5) / search.budget
         specs = search.specs(log2_lr, init_std)

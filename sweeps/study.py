@@ -12,7 +12,9 @@ A study is a graph of runs written down as data:
 
 All initial scales are searched in the sweep that is transferred from. The other sweeps show how
 the best learning rate moves, so they vary it alone, at ``base_init_std``: along width, and where a
-study asks for it along depth, tokens and batch, and with one setting changed (``variants``).
+study asks for it along depth, tokens and batch, and with one setting changed (``variants``). Rates
+and scales are meant for the first parametrization; one that is searched elsewhere has its own
+(``mugrow.sweeps.ranges``).
 
 A study is checked when it is made: a mistake is a ``UserError``, one line, before anything trains.
 Whether a method can grow a step of the ladder is checked by ``mugrow.sweeps.plan``, which knows the
@@ -22,6 +24,7 @@ methods.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from mugrow.bench.spec import (
     FixedHyper,
@@ -40,6 +43,7 @@ SAMPLERS = {
     "gp": "a Gaussian process with expected improvement, after ten random trials",
 }
 BASELINE = "scratch"
+AGAINST = ("scratch", "own source")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,14 @@ class Step:
     def __str__(self) -> str:
         source = f"w{self.source_width}-d{self.source_depth}"
         return f"{source} to w{self.target_width}-d{self.target_depth}"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model by what makes it large."""
+
+    width: int
+    depth: int
 
 
 @dataclass(frozen=True)
@@ -172,6 +184,18 @@ class Study:
     smallest in that alone. With ``growing_heads`` the head size grows with the width and their
     number stays. ``target_log2_lr`` are log2 distances from the transferred learning rate.
 
+    ``budgets`` are multiples of ``target_steps`` at which scratch may have a whole schedule, for
+    comparisons at equal charged compute: from 1 on as many as cover what the grown arms have paid,
+    three at least, and others until their losses bracket those of all arms. The last is the cap;
+    without any nothing is compared so. ``front`` are shapes that are trained from scratch at the
+    same compute, beside targets and sources. What is compared is evaluated at its end on
+    ``final_val_tokens`` tokens of text, or as many as there are; 0 for no such evaluation.
+
+    With ``looks``, numbers of seeds of which the first is that of ``seeds``, each grown arm gets
+    more of them until its difference from what it is compared ``against`` at equal charged compute,
+    ``scratch`` or its ``own source``, is decided, or the last look is reached; ``error_rate`` is
+    that of all looks at an arm together (``mugrow.analysis.measure.sequential``).
+
     >>> import mugrow
     >>> from mugrow.bench.spec import ModelSpec
     >>> from mugrow.sweeps.study import Step
@@ -220,12 +244,19 @@ class Study:
     source_steps: int = 500
     target_steps: int = 500
     target_log2_lr: tuple[float, ...] = ()
+    budgets: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
+    front: tuple[Shape, ...] = ()
+    final_val_tokens: int = 131072
+    looks: tuple[int, ...] = ()
+    against: str = "scratch"
+    error_rate: float = 0.05
     stack_width: int = 256
 
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_search()
         self._check_ladder()
+        self._check_budgets()
 
     @property
     def base_init_std(self) -> float:
@@ -242,6 +273,15 @@ class Study:
             *(Proxy(width, depth, tokens=factor) for factor in self.token_factors if factor != 1),
             *(Proxy(width, depth, batch=factor) for factor in self.batch_factors if factor != 1),
         )
+
+    @property
+    def seeds_by_look(self) -> tuple[tuple[int, ...], ...]:
+        """The seeds that each look adds; without looks all of them."""
+        if not self.looks:
+            return (self.seeds,)
+        further = range(max(self.seeds) + 1, max(self.seeds) + 1 + self.looks[-1])
+        every = (*self.seeds, *further)
+        return tuple(every[before:upto] for before, upto in pairwise((0, *self.looks)))
 
     def shape(self, width: int, depth: int) -> ModelSpec:
         """The model of that width and depth. Raises ``UserError`` for one that cannot be."""
@@ -264,7 +304,7 @@ class Study:
             _check_any(name, getattr(self, name))
         for name in (
             *("parametrizations", "proxy_widths", "proxy_depths", "token_factors"),
-            *("batch_factors", "log2_lr", "init_std", "seeds", "target_log2_lr"),
+            *("batch_factors", "log2_lr", "init_std", "seeds", "target_log2_lr", "front"),
         ):
             _check_distinct(name, getattr(self, name))
         _check_distinct("variants", [variant.name for variant in self.variants])
@@ -306,6 +346,33 @@ class Study:
                 f"proxy_steps {self.proxy_steps} times token factor {proxy.tokens:g} over batch "
                 f"factor {proxy.batch} is not a whole number of steps"
             )
+
+    def _check_budgets(self) -> None:
+        budgets = self.budgets
+        if budgets and (list(budgets) != sorted(set(budgets)) or not 0 < budgets[0] < math.inf):
+            raise UserError(f"budgets must ascend from above 0, unlike {_listed(budgets)}")
+        if budgets and 1 not in budgets:
+            raise UserError(
+                f"budgets are multiples of target_steps and must hold 1, unlike {_listed(budgets)}"
+            )
+        if self.final_val_tokens < 0:
+            raise UserError(f"final_val_tokens must be at least 0, not {self.final_val_tokens}")
+        for shape in self.front:
+            self.shape(shape.width, shape.depth)
+        looks = self.looks
+        if looks and (
+            list(looks) != sorted(set(looks)) or looks[0] != len(self.seeds) or looks[0] < 2
+        ):
+            raise UserError(
+                f"looks are numbers of seeds that ascend from those of seeds, "
+                f"{len(self.seeds)} and at least 2, unlike {_listed(looks)}"
+            )
+        if looks and not budgets:
+            raise UserError("looks are at comparisons at equal compute, which need budgets")
+        if self.against not in AGAINST:
+            raise unknown("comparison", self.against, AGAINST)
+        if not 0 < self.error_rate < 1:
+            raise UserError(f"error_rate must be between 0 and 1, not {self.error_rate}")
 
     def _check_ladder(self) -> None:
         for step in self.ladder:

@@ -165,6 +165,28 @@ def test_a_command_prints_what_the_function_returns(program, mugrow_program, few
     assert json.loads(ended.out) == to_json(returned)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        mugrow.summarize,
+        mugrow.transfer,
+        lambda store: mugrow.advise(mugrow.Question(params=4e5, tokens=3e5), store),
+    ],
+    ids=["summarize", "transfer", "advise"],
+)
+def test_a_directory_stands_for_its_store(function) -> None:
+    expected = to_json(function(mugrow.load(REFERENCE / "quick")))
+    assert to_json(function(REFERENCE / "quick")) == expected
+    with pytest.raises(mugrow.UserError, match="nowhere is not a directory"):
+        function("nowhere")
+
+
+def test_a_figure_is_drawn_from_a_directory() -> None:
+    assert mugrow.draw("costs", REFERENCE / "quick").axes
+    with pytest.raises(mugrow.UserError, match="nowhere is not a directory"):
+        mugrow.draw("costs", "nowhere")
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     """Losses of two methods, which are a law's too."""

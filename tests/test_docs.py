@@ -169,8 +169,8 @@ def test_the_glossary_has_one_meaning_a_word():
     assert {word.replace(" ", "-") for word in words} >= WORDS
     sections = text.split("\n## ")[1:]
     for section in sections:
-        own = re.findall(r"^(\S.*)\n:   ", section, flags=re.M)
-        assert own == sorted(own)
+        terms = re.findall(r"^(\S.*)\n:   ", section, flags=re.M)
+        assert terms == sorted(terms)
 
 
 def test_the_version_is_said_once():

@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # what a check has no words for, in `few_cases`.
 SHORTER = {
     "run": ("--dry-run", "--out", "results/dry"),
-    "coordcheck": ("--steps", "1"),
+    "coordcheck": ("--steps", "1", "--seeds", "0", "1"),
     "bench": (
         *("--widths", "16", "--stacks", "1", "--context", "16", "--seconds", "0.01"),
         *("--depth", "1", "--threads", "1"),
@@ -115,7 +115,9 @@ def test_every_recipe_is_priced_without_training(name, mugrow, tmp_path):
     assert ended.code == 0, ended.err
     plan = json.loads(ended.out)
     roles = {run["role"] for run in plan["runs"]}
-    assert roles == ({"proxy", "source", "target"} if recipe(name).ladder else {"proxy"})
+    study = recipe(name)
+    grown = {"source", "target"} if study.ladder else set()
+    assert roles == {"proxy"} | grown | ({"trunk", "branch"} if study.budgets and grown else set())
     assert all(run["flops"] > 0 for run in plan["runs"])
     assert plan["estimated_s"] > 0
     assert not (tmp_path / "study").exists()

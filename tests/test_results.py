@@ -10,6 +10,7 @@ import pytest
 from mugrow.analysis import words as fmt
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import load
+from mugrow.analysis.report import equal_compute
 from mugrow.analysis.summary import summarize
 from mugrow.bench.spec import run_spec_from_json
 
@@ -48,7 +49,23 @@ def readme_rows(study: str) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("study", ["quick", "small", "zoo"])
+def test_the_readme_quotes_what_arms_are_compared_with() -> None:
+    readme = (ROOT / "README.md").read_text()
+    summary = summarize(load(RESULTS / "quick"))
+    quoted = [line for line in readme.splitlines() if line.startswith("| quick |")]
+    rows = equal_compute.table(summary.equal_compute).rows
+    assert quoted == ["| " + " | ".join(("quick", *row)) + " |" for row in rows]
+    answer = readme[readme.index("start:answer") : readme.index("end:answer")]
+    for row in summary.equal_compute:
+        for baseline in ("scratch", "own source"):
+            found = row.against(baseline).difference
+            ends = sorted(abs(end) for end in (found.lo, found.hi))
+            low, high = (fmt.number(end, 3) for end in ends)
+            assert f"{fmt.number(abs(found.value), 3)}" in answer
+            assert f"[{low}, {high}]" in answer
+
+
+@pytest.mark.parametrize("study", ["small", "zoo"])
 def test_the_readme_quotes_the_committed_numbers(study: str) -> None:
     readme = (ROOT / "README.md").read_text().splitlines()
     quoted = [line for line in readme if line.startswith(f"| {study} |")]

@@ -8,7 +8,8 @@ nothing. The rule is printed with the verdict:
     grow                the whole interval of the saving is above 1 %, for some method
     scratch             the whole interval is at or below 0, for every method
     too close to call   neither
-    cannot say          nothing with an interval reaches the target
+    cannot say          nothing with an interval reaches the target, or only savings that are at
+                        least so large, and not large enough
 
 The 1 % is there because a law in which growing never hurts puts every saving above 0 by a hair.
 A saving here is that of the source's accounting, or of the target's alone where the source is sunk.
@@ -17,6 +18,7 @@ A saving here is that of the source's accounting, or of the target's alone where
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import pandas as pd
@@ -31,16 +33,21 @@ from mugrow.analysis.advice.published import (
     BESIROGLU,
     BESIROGLU_CITATION,
     G_STACK_PARAMS,
+    G_STACK_TOKENS,
     HOFFMANN_PARAMS,
     HOFFMANN_TOKENS,
     KAPLAN_PARAMS,
+    KAPLAN_TOKENS,
+    SHRINK_AND_PERTURB,
+    Warmstart,
     within,
 )
-from mugrow.analysis.advice.sources import StartingPoint, starting_points
+from mugrow.analysis.advice.sources import StartingPoint, half, starting_points, worth_asking
 from mugrow.analysis.advice.staged import growth_tokens, optimal_growth_point
 from mugrow.analysis.measure.savings import ACCOUNTINGS, Accounting
-from mugrow.analysis.read.store import Store
+from mugrow.analysis.read.store import Store, opened
 from mugrow.analysis.stats import Interval
+from mugrow.bench.spec import UserError
 
 Decision = Literal["grow", "scratch", "too close to call", "cannot say"]
 
@@ -53,7 +60,7 @@ class Question:
     """What is asked: a target of so many parameters and tokens. Without a source one is proposed.
 
     ``tuning_flops`` are FLOPs, and ``source_sunk`` says that the source's do not count. Raises
-    ``UserError`` for a count that is not above 0.
+    ``UserError`` for a count that is not above 0, and for a sunk source that is not described.
 
     >>> import mugrow
     >>> question = mugrow.Question(params=1e9, tokens=20e9, source_params=1e8, source_tokens=2e9)
@@ -71,6 +78,8 @@ class Question:
     def __post_init__(self) -> None:
         check_count("params", self.params)
         check_count("tokens", self.tokens)
+        if self.source_sunk and (self.source_params is None or self.source_tokens is None):
+            raise UserError("source_sunk needs source_params and source_tokens: which source?")
 
     def plan(self, source_params: float, source_tokens: float) -> GrowthPlan:
         """The plan with the source asked about, or with the one given here."""
@@ -94,7 +103,8 @@ class AdvisedTarget:
 @dataclass(frozen=True)
 class AdvisedSource:
     """The source to grow from. ``rule`` says where it is from, None if it was asked about;
-    ``share`` is its cost over the target's, ``sunk`` that it does not count."""
+    ``share`` is its cost over the target's, ``sunk`` that it does not count. ``proposed`` says that
+    a rule that reaches the target gave it."""
 
     rule: str | None
     params: float
@@ -103,6 +113,7 @@ class AdvisedSource:
     share: float
     sunk: bool
     growth_factor: float
+    proposed: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,8 +121,9 @@ class WeighedEvidence:
     """One piece of evidence, and what it makes of the savings in each accounting.
 
     ``interval`` says what is behind the ends, ``limit`` what keeps it from deciding.
-    ``extrapolation`` is asked over the largest measured. ``state`` is ``reached``,
-    ``never_reached`` (the cost ratio is infinite) or ``unknown`` (it is nan).
+    ``extrapolation`` is asked over the largest measured. ``at_least`` says that savings may be
+    larger. ``state`` is ``reached``, ``never_reached`` (the cost ratio is infinite), ``unknown``
+    (it is nan), or of which kind a bound is, as in ``Evidence``.
     """
 
     name: str
@@ -123,6 +135,7 @@ class WeighedEvidence:
     state: str
     cost_ratio: Interval
     savings: Mapping[Accounting, Interval]
+    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,6 +184,18 @@ class ScratchLaw:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """What the published laws of scratch and warmstarting predict of the run held out of both: the
+    share by which the grown loss is below scratch's, and what was measured."""
+
+    citation: str
+    params: float
+    tokens: float
+    gap_predicted: float
+    gap_measured: float
+
+
+@dataclass(frozen=True)
 class Advice:
     """The verdict, the rule it came by, and all it rests on. Compute is in FLOPs, C = 6 N D."""
 
@@ -184,23 +209,26 @@ class Advice:
     when_to_grow: Timing
     starting_points: Sequence[ProposedStart]
     scratch_law: ScratchLaw
+    held_out: HeldOut
     assumptions: Sequence[str]
     experiment: SettlingExperiment
 
 
-def advise(question: Question, store: Store | None = None) -> Advice:
-    """Advice from published laws, and a store's own runs where one is given.
+def advise(question: Question, store: Store | str | Path | None = None) -> Advice:
+    """Advice from published laws, and from the runs of a store or of a study's directory, where one
+    is given.
 
     ``UserError`` for an impossible question, or a store without a grown target beside scratch.
 
     >>> import mugrow
     >>> store = mugrow.load("results/reference/quick")
     >>> mugrow.advise(mugrow.Question(params=4e5, tokens=3e5), store).verdict
-    'scratch'
+    'cannot say'
     """
-    arms, rows = _of_store(store) if store else ([], None)
+    store = store if store is None else opened(store)
+    arms, rows = _of_store(store) if store is not None else ([], None)
     sources = starting_points(question.params, question.tokens, arms)
-    plan, rule_of_source = _plan(question, sources)
+    plan, start = _plan(question, sources)
     tiers = [
         [] if store is None or rows is None else law_evidence(plan, rows, str(store.study["name"])),
         [one.evidence(plan) for one in arms],
@@ -215,19 +243,21 @@ def advise(question: Question, store: Store | None = None) -> Advice:
         accounting=plan.accounting,
         target=AdvisedTarget(plan.target_params, plan.target_tokens, plan.target_flops),
         source=AdvisedSource(
-            rule=rule_of_source if question.source_params is None else None,
+            rule=start.rule if question.source_params is None else None,
             params=plan.source_params,
             tokens=plan.source_tokens,
             flops=plan.source_flops,
             share=plan.source_share,
             sunk=plan.source_sunk,
             growth_factor=plan.growth_factor,
+            proposed=question.source_params is None and start.in_range,
         ),
         tuning_flops=plan.tuning_flops,
         evidence=[_weighed(plan, one) for one in shown],
         when_to_grow=_when(plan),
         starting_points=[_proposed(question, one) for one in sources],
         scratch_law=_scratch_law(plan),
+        held_out=_held_out(),
         assumptions=_assumptions(plan),
         experiment=settle(plan),
     )
@@ -244,6 +274,7 @@ def decide(plan: GrowthPlan, tiers: Sequence[Sequence[Evidence]]) -> tuple[Decis
         return "scratch", (
             f"the source alone costs {plan.source_share:.3g} times the target from scratch"
         )
+    bounds: list[Evidence] = []
     for tier in tiers:
         deciding = [one for one in tier if one.decides]
         if not deciding:
@@ -255,6 +286,9 @@ def decide(plan: GrowthPlan, tiers: Sequence[Sequence[Evidence]]) -> tuple[Decis
             return "grow", (
                 f"the saving is above {WORTH:.0%} over its whole range by {one.name} [{one.basis}]"
             )
+        if any(one.at_least for one in deciding):
+            bounds += [one for one in deciding if one.at_least]
+            continue
         if all(s.hi <= 0 for s in savings):
             return "scratch", (
                 f"the saving is at or below 0 over its whole range by {names} [{one.basis}]"
@@ -262,19 +296,37 @@ def decide(plan: GrowthPlan, tiers: Sequence[Sequence[Evidence]]) -> tuple[Decis
         return "too close to call", (
             f"the range of the saving is not on one side by {names} [{one.basis}]"
         )
-    return "cannot say", "nothing that has an interval reaches this target"
+    return "cannot say", (
+        _not_at_equal_compute(plan, bounds)
+        if bounds
+        else "nothing that has an interval reaches this target"
+    )
 
 
-def _plan(question: Question, sources: Sequence[StartingPoint]) -> tuple[GrowthPlan, str]:
-    """The plan and the rule of its source: the one asked about, or the best that fits the target.
+def _not_at_equal_compute(plan: GrowthPlan, bounds: Sequence[Evidence]) -> str:
+    """What savings at a fixed loss do not say, and what the best of them does."""
+    pairs = [(plan.saving_interval(one.cost_ratio, plan.accounting), one) for one in bounds]
+    saving, best = max(pairs, key=lambda pair: pair[0].value)
+    charged = "not charged" if plan.source_sunk else "charged"
+    return (
+        f"{best.citation} has not measured equal compute with the source {charged}; at the loss "
+        "that scratch ends at, which grown models meet before their schedules end, the saving is "
+        f"at least {saving.value:.0%} ({saving.lo:.0%} to {saving.hi:.0%}) by {best.name}"
+    )
 
-    Best is what saves most by the rule's own evidence. Where none fits it is the first, from the
-    store or the published protocol.
+
+def _plan(question: Question, sources: Sequence[StartingPoint]) -> tuple[GrowthPlan, StartingPoint]:
+    """The plan and its source: the one asked about, or the best that is worth asking.
+
+    Best is what saves most by the rule's own evidence. Where no rule gives a source that reaches
+    the target and costs less than it, the plan is half the size, by no rule.
     """
-    fitting = [one for one in sources if one.in_range] or sources[:1]
-    plans = [(question.plan(one.params, one.tokens), one) for one in fitting]
-    plan, one = max(plans, key=lambda pair: pair[0].saving(pair[1].cost_ratio, pair[0].accounting))
-    return plan, one.rule
+    params, tokens = question.params, question.tokens
+    fitting = [one for one in sources if worth_asking(one, params, tokens)]
+    plans = [
+        (question.plan(one.params, one.tokens), one) for one in fitting or [half(params, tokens)]
+    ]
+    return max(plans, key=lambda pair: pair[0].saving(pair[1].cost_ratio, pair[0].accounting))
 
 
 def _weighed(plan: GrowthPlan, one: Evidence) -> WeighedEvidence:
@@ -285,12 +337,13 @@ def _weighed(plan: GrowthPlan, one: Evidence) -> WeighedEvidence:
         limit=one.limit,
         interval=one.basis,
         extrapolation=one.reach,
-        state=_state(one.cost_ratio.value),
+        state=one.bound or _state(one.cost_ratio.value),
         cost_ratio=one.cost_ratio,
         savings={
             accounting: plan.saving_interval(one.cost_ratio, accounting)
             for accounting in ACCOUNTINGS
         },
+        at_least=one.at_least,
     )
 
 
@@ -307,8 +360,10 @@ def _when(plan: GrowthPlan) -> Timing:
         loss_over_floor=best.loss_ratio,
         step_ratio=best.step_ratio,
         ideal_saving=best.saving,
-        staged_in_range=within(plan.target_params, KAPLAN_PARAMS),
-        g_stack_in_range=within(plan.target_params, G_STACK_PARAMS),
+        staged_in_range=within(plan.target_params, KAPLAN_PARAMS)
+        and within(plan.target_tokens, KAPLAN_TOKENS),
+        g_stack_in_range=within(plan.target_params, G_STACK_PARAMS)
+        and within(plan.target_tokens, G_STACK_TOKENS),
         source_tokens_staged=growth_tokens(plan.target_params, plan.growth_factor),
         source_tokens_g_stack=timing.source_tokens(plan.target_params, plan.target_tokens),
     )
@@ -339,6 +394,12 @@ def _scratch_law(plan: GrowthPlan) -> ScratchLaw:
         loss_gap=BESIROGLU.loss(params, tokens * (1 - EXAMPLE_SAVING)) / loss - 1,
         compute_for_1_percent=BESIROGLU.compute_ratio(plan.target_flops, -0.01),
     )
+
+
+def _held_out(law: Warmstart = SHRINK_AND_PERTURB) -> HeldOut:
+    predicted, measured = law.gaps
+    params, tokens, _, _ = law.held_out
+    return HeldOut(law.citation, params, tokens, predicted, measured)
 
 
 def _assumptions(plan: GrowthPlan) -> list[str]:

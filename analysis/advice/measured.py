@@ -1,9 +1,23 @@
-"""Evidence from a store: what its grown targets needed, measured, for the loss scratch reached.
+"""Evidence from a store: what its grown targets needed, measured, beside scratch.
 
 A measured cost ratio is one point: one target, one growth factor, one source. It is carried over
 to another plan unchanged, which is an assumption, so it decides only near by: within a factor
-``NEAR`` in parameters, tokens, growth factor and the source's tokens a parameter. Farther away a
-law has to carry it (``mugrow.analysis.advice.fitted``).
+``NEAR`` in parameters, tokens, compute, growth factor and the source's tokens a parameter. Farther
+away a law has to carry it (``mugrow.analysis.advice.fitted``).
+
+Where the study has budgets it is measured at equal charged compute (``comparison``). Of a speed-up
+s over scratch at the charge C = C_own + C_source
+
+    cost ratio = C_own / (s C)
+
+since s C is what scratch needs for the grown loss. It stands for a target that scratch trains for
+C: there the saving is above 0 exactly where s is above 1. An s that scratch's budgets only bound
+bounds the ratio.
+
+Without budgets it is measured at a fixed loss, the one that scratch ends at after its cool-down,
+which the grown arm meets before or inside its own. So it is too high by what the cool-down was
+worth: a saving is *at least* what it says, which can show that growing pays and never that it does
+not.
 """
 
 import json
@@ -12,20 +26,32 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mugrow.analysis.advice.evidence import Evidence, reach
+from mugrow.analysis import words
+from mugrow.analysis.advice.evidence import Bound, Evidence, reach
 from mugrow.analysis.advice.plan import GrowthPlan
 from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run, label_targets
+from mugrow.analysis.measure.comparison import EqualCompute, compared
+from mugrow.analysis.measure.equal_compute import State
 from mugrow.analysis.measure.savings import Saving, headline
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval, nominal_coverage
+from mugrow.analysis.stats import Interval
 from mugrow.bench.spec import UserError
 
 NEAR = 2.0
+BOUNDS: dict[State, Bound] = {
+    "above_budgets": "above_budgets",
+    "below_budgets": "below_budgets",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredGrowth:
-    """One grown arm of a store beside scratch: where it was measured, and its cost ratio."""
+    """One grown arm of a store beside scratch: where it was measured, and its cost ratio.
+
+    ``tokens`` are the target's, or at equal charged compute those that scratch trains on for the
+    charge. ``speedup`` is what the cost ratio is of there, in words, and empty at a fixed loss;
+    ``bound`` says that both are bounds.
+    """
 
     study: str
     label: str
@@ -35,6 +61,8 @@ class MeasuredGrowth:
     source_params: float
     source_tokens: float
     cost_ratio: Interval
+    speedup: str = ""
+    bound: Bound | None = None
 
     @property
     def growth_factor(self) -> float:
@@ -45,27 +73,33 @@ class MeasuredGrowth:
         """Tokens a parameter of the source."""
         return self.source_tokens / self.source_params
 
+    def is_near(self, params: float, tokens: float) -> bool:
+        """Whether a target is within ``NEAR`` in parameters, tokens and compute."""
+        return all(_near(ratio) for ratio in self._distances(params, tokens).values())
+
+    def _distances(self, params: float, tokens: float) -> dict[str, float]:
+        return {
+            "params": params / self.params,
+            "tokens": tokens / self.tokens,
+            "compute": params * tokens / (self.params * self.tokens),
+        }
+
     def evidence(self, plan: GrowthPlan) -> Evidence:
         distances = {
-            "params": plan.target_params / self.params,
-            "tokens": plan.target_tokens / self.tokens,
+            **self._distances(plan.target_params, plan.target_tokens),
             "growth factor": plan.growth_factor / self.growth_factor,
             "source tokens a parameter": plan.source_tokens
             / plan.source_params
             / self.source_ratio,
         }
         seeds = self.cost_ratio.n
-        far = [
-            f"{name} {ratio:.3g}"
-            for name, ratio in distances.items()
-            if not 1 / NEAR <= ratio <= NEAR
-        ]
+        far = [f"{name} {ratio:.3g}" for name, ratio in distances.items() if not _near(ratio)]
         limits = [f"beyond a factor {NEAR:g} of what was measured: {', '.join(far)}"] if far else []
         if math.isnan(self.cost_ratio.lo):
-            limits.append(
-                "1 seed: no interval" if seeds < 2 else "some seeds never reached scratch's loss"
-            )
-        ends = f"95 % bootstrap over {seeds} seeds, which covers at most {_coverage(seeds)}"
+            limits.append("1 seed: no interval")
+        ends = ", ".join(
+            filter(None, (self.speedup, f"95 % of a paired t test over {seeds} seeds"))
+        )
         return Evidence(
             name=f"{self.label} measured at {self.target}",
             citation=f"study {self.study}",
@@ -73,11 +107,13 @@ class MeasuredGrowth:
             ends=ends,
             reach=reach(plan, self.params, self.tokens, 6 * self.params * self.tokens),
             limit="; ".join(limits),
+            at_least=not self.speedup,
+            bound=self.bound,
         )
 
 
-def _coverage(seeds: int) -> str:
-    return f"{math.floor(1000 * nominal_coverage(seeds)) / 10:g} %"
+def _near(ratio: float) -> bool:
+    return 1 / NEAR <= ratio <= NEAR
 
 
 def target_runs(store: Store) -> pd.DataFrame:
@@ -128,11 +164,50 @@ def _grew(factor: float) -> bool:
 
 
 def measure(store: Store, targets: pd.DataFrame) -> list[MeasuredGrowth]:
-    """The cost ratio of every arm that grew from a smaller source, at scratch's final loss.
+    """The cost ratio of every arm that grew from a smaller source: at equal charged compute where
+    that was measured, else at scratch's final loss."""
+    return at_equal_compute(store, targets) or at_fixed_loss(store, targets)
 
-    Arms without a seed in common with scratch, and losses that both arms had from the start, have
-    no cost ratio and are left out.
-    """
+
+def at_equal_compute(store: Store, targets: pd.DataFrame) -> list[MeasuredGrowth]:
+    """None where the study has no budgets. Arms without a seed in common with scratch's line are
+    left out, and equal runs are one."""
+    arms = dict(iter(targets.groupby(["target", "label"], sort=False)))
+    found = []
+    for row in compared(store.runs, targets):
+        rows, scratch = arms[row.target, row.label], arms.get((row.target, BASELINE))
+        grew = bool((rows["source_params"] < rows["params"]).all())
+        if not grew or scratch is None or math.isnan(row.speedup.value):
+            continue
+        own = float(rows["flops"].mean()) / row.charge
+        s = row.speedup
+        found.append(
+            MeasuredGrowth(
+                study=str(store.study["name"]),
+                label=row.label,
+                target=row.target,
+                params=float(rows["params"].mean()),
+                tokens=row.charge * float((scratch["tokens"] / scratch["flops"]).mean()),
+                source_params=float(rows["source_params"].mean()),
+                source_tokens=float(rows["source_tokens"].mean()),
+                cost_ratio=Interval(
+                    own / s.value, own / s.hi, own / s.lo if s.lo else math.inf, s.n
+                ),
+                speedup=_in_words(row),
+                bound=BOUNDS.get(row.speedup_state),
+            )
+        )
+    return found
+
+
+def _in_words(row: EqualCompute) -> str:
+    sign = {"above_budgets": "> ", "below_budgets": "< "}.get(row.speedup_state, "")
+    return f"speed-up {sign}{words.interval(row.speedup, words.times)} at equal charged compute"
+
+
+def at_fixed_loss(store: Store, targets: pd.DataFrame) -> list[MeasuredGrowth]:
+    """At scratch's final loss. Arms without a seed in common with scratch, and losses that both
+    arms had from the start, have no cost ratio and are left out."""
     curves = curves_by_run(store.curves, set(targets["run_id"]))
     found = []
     for target, arms in targets.groupby("target", sort=False):
@@ -162,8 +237,7 @@ def measure(store: Store, targets: pd.DataFrame) -> list[MeasuredGrowth]:
 def _cost_ratio(savings: list[Saving], seeds: int) -> Interval | None:
     """1 / speed-up on the target alone, at the first loss of ``savings``.
 
-    Where the arm never got there, in any resample, its cost is above a bound, and the interval is
-    open; where it got there in some resamples there is no interval.
+    Where the arm never got there its cost is above a limit, and the interval is open.
     """
     for saving in savings:
         if saving.accounting != "target":
@@ -172,13 +246,12 @@ def _cost_ratio(savings: list[Saving], seeds: int) -> Interval | None:
             s = saving.speedup
             return Interval(1 / s.value, _inverse(s.hi), _inverse(s.lo), seeds)
         if saving.state == "never_reached" and saving.bound:
-            always = seeds > 1 and saving.resamples_reached == 0
-            ends = (1 / saving.bound, math.inf) if always else (math.nan, math.nan)
+            ends = (1 / saving.limit, math.inf) if saving.limit else (math.nan, math.nan)
             return Interval(math.inf, *ends, seeds)
         break
     return None
 
 
 def _inverse(speedup: float) -> float:
-    """Minus infinity is an end left open by a method that never got there."""
+    """Minus infinity is an end left open by a method that may never get there."""
     return math.inf if speedup == -math.inf else 1 / speedup

@@ -85,6 +85,11 @@ class Range:
     def largest_tokens(self) -> float:
         return self.params[1] * self.tokens_per_param[1]
 
+    def reaches(self, params: float, tokens: float) -> bool:
+        """Whether a target was measured like it, in parameters, in tokens a parameter, and with
+        both in compute."""
+        return within(params, self.params) and within(tokens / params, self.tokens_per_param)
+
 
 @dataclass(frozen=True)
 class Warmstart:
@@ -102,11 +107,17 @@ class Warmstart:
     measured: Range
 
     @property
-    def gap_error(self) -> float:
-        """Error of L_grown / L_scratch on the run held out."""
+    def gaps(self) -> tuple[float, float]:
+        """1 - L_grown / L_scratch on the run held out, as predicted and as measured."""
         params, tokens, scratch, grown = self.held_out
         predicted = self.grown.loss(params, tokens) / self.scratch.loss(params, tokens)
-        return abs(predicted / (grown / scratch) - 1)
+        return 1 - predicted, 1 - grown / scratch
+
+    @property
+    def gap_error(self) -> float:
+        """Error of L_grown / L_scratch on the run held out."""
+        predicted, measured = self.gaps
+        return abs((1 - predicted) / (1 - measured) - 1)
 
     def cost_ratio(self, params: float, tokens: float) -> Interval:
         """D_w / D, with the ends that ``gap_error`` either way gives: no confidence interval."""
@@ -140,7 +151,8 @@ SHRINK_AND_PERTURB = Warmstart(
 # (lowest, highest) parameters and tokens of the runs behind each law or rule, as its paper says
 HOFFMANN_PARAMS, HOFFMANN_TOKENS = (7e7, 1.6e10), (5e9, 5e11)  # abstract
 KAPLAN_PARAMS, KAPLAN_TOKENS = (768.0, 1.5e9), (2.2e7, 2.3e10)  # section 3; non-embedding
-G_STACK_PARAMS = (4.1e8, 7e9)  # its targets: 410M, 1.1B, 3B and 7B
+# its targets: 410M, 1.1B, 3B and 7B; 1.1B for 100B tokens, 410M for 750B
+G_STACK_PARAMS, G_STACK_TOKENS = (4.1e8, 7e9), (1e11, 7.5e11)
 
 
 def within(value: float, ends: tuple[float, float]) -> bool:

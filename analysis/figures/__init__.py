@@ -13,6 +13,7 @@ from mugrow.analysis.figures import (
     costs,
     curves,
     emphasis,
+    equal_compute,
     forest,
     growing,
     laws,
@@ -43,7 +44,7 @@ class Entry:
 
 def of_transfer(name: str) -> Callable[[Summary, Store], Figure]:
     """A figure that is made of what is said on transfer alone."""
-    return lambda summary, store: transfer.FIGURES[name](summary.transfer)
+    return lambda summary, store: transfer.BY_NAME[name](summary.transfer)
 
 
 LAWS = "laws"
@@ -62,7 +63,17 @@ FIGURES = {
         "Left: final loss of the proxies against learning rate at each width; a star marks the "
         "lowest mean, and stars above one another mean that the learning rate transfers. Right: "
         "validation loss of the widest target against compute with the source charged; the number "
-        "is the speed-up at scratch’s own final loss. Bands span the seeds." + emphasis.CAPTION,
+        "is the final loss minus scratch’s at equal charged compute or, in a study without "
+        "budgets, the speed-up at scratch’s own final loss. Bands span the seeds."
+        + emphasis.CAPTION,
+    ),
+    "equal_compute": Entry(
+        equal_compute.equal_compute,
+        "Final loss against charged compute: each arm beside what else it would have bought",
+        "A point is an arm on a whole schedule, at its FLOPs with its source’s, with its interval "
+        "over seeds. Lines join final losses of whole schedules of what it is compared with; bands "
+        "span the seeds. An arm below a line beats it at equal compute, and how far it lies to the "
+        "left of scratch’s is its speed-up." + emphasis.CAPTION,
     ),
     "transfer": Entry(
         of_transfer("transfer"),

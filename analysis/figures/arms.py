@@ -22,10 +22,11 @@ from mugrow.analysis.figures.curves import COMPUTE, seed_means, shown_range
 from mugrow.analysis.measure.measured import arm, finals
 from mugrow.analysis.measure.quantity import Quantity
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval
+from mugrow.analysis.stats import Array, Interval
 
 LineStyles = Mapping[str, style.LineStyle]
 Quantities = Mapping[str, Callable[[Store], Interval]]
+Names = Sequence[str] | Mapping[str, str]  # of arms, or arms by their labels
 Places = Mapping[float, str] | Mapping[int, str]
 LOSS = "validation loss (nats per token)"
 FINAL = f"final {LOSS}"
@@ -43,15 +44,16 @@ def points(store: Store, name: str) -> pd.DataFrame:
 def curves(
     axis: Axes,
     store: Store,
-    arms: Sequence[str],
+    arms: Names,
     x: Literal["flops", "tokens"] = "flops",
     charge_source: bool = False,
     line_styles: LineStyles | None = None,
 ) -> None:
-    """Validation loss against FLOPs or tokens. ``looks`` are by arm, by default those of methods
-    of these names; the legend is left to the caller."""
+    """Validation loss against FLOPs or tokens. ``line_styles`` are by label, by default those of
+    methods of these names; the legend is left to the caller."""
     assert x == "flops" or not charge_source, "a source's tokens are not those of its target"
-    logged = {name: points(store, name) for name in arms}
+    by_label = arms if isinstance(arms, Mapping) else {name: name for name in arms}
+    logged = {label: points(store, name) for label, name in by_label.items()}
     low, high = shown_range(pd.concat(logged.values()))
     shown = []
     for name, rows in logged.items():
@@ -62,16 +64,10 @@ def curves(
         line_style = (line_styles or {}).get(name) or style.line_style(name)
         axis.fill_between(at, means["low"], means["high"], color=line_style.colour, alpha=0.2, lw=0)
         axis.plot(
-            at, means["mean"], line_style.line, marker=line_style.marker, ms=3.5, markevery=0.12,
-            color=line_style.colour, label=style.plain(name),
+            at, means["mean"], **line_style.keywords, ms=3.5, markevery=0.12,
+            label=style.plain(name),
         )  # fmt: skip
-        axis.plot(
-            at.iloc[-1:],
-            means["mean"].iloc[-1:],
-            line_style.marker,
-            color=line_style.colour,
-            label="_",
-        )
+        axis.plot(at.iloc[-1:], means["mean"].iloc[-1:], **line_style.keywords, label="_")
     axis.set(xscale="log", xlim=(0.8 * min(shown), 1.2 * max(shown)), ylabel=LOSS)
     axis.set_ylim(low, high)
     axis.set_xlabel(tokens_or_compute(x, charge_source))
@@ -107,7 +103,7 @@ class CurvePanel:
     """``curves`` of arms. ``level`` is an arm whose mean final loss is a dashed line; ``legend`` is
     the panel's own. ``names`` may depend on the store."""
 
-    names: Sequence[str] | Callable[[Store], Sequence[str]]
+    names: Names | Callable[[Store], Names]
     line_styles: LineStyles | None = None
     x: Literal["flops", "tokens"] = "tokens"
     charge_source: bool = False
@@ -239,10 +235,8 @@ def band(
     axis.fill_between(
         line.index, line["min"], line["max"], color=line_style.colour, alpha=0.2, lw=0
     )
-    axis.plot(
-        line.index, line["mean"], line_style.line, marker=marker, ms=3,
-        color=line_style.colour, label=label,
-    )  # fmt: skip
+    drawn = line_style.keywords | {"marker": marker}
+    axis.plot(line.index, line["mean"], **drawn, ms=3, label=label)
 
 
 def whiskers(
@@ -252,16 +246,18 @@ def whiskers(
     line_style: style.LineStyle,
     label: str,
     times: float = 1,
+    star: Callable[[Array], np.intp] | None = None,
 ) -> None:
-    """Values with their intervals."""
+    """Values with their intervals; that at the place which ``star`` finds, an argmin, starred."""
     values = [times * one.value for one in found]
-    axis.plot(
-        at, values, line_style.line, marker=line_style.marker, color=line_style.colour, label=label
-    )
+    axis.plot(at, values, **line_style.keywords, label=label)
     for x, one in zip(at, found, strict=True):
         axis.plot(
             [x, x], [times * one.lo, times * one.hi], color=line_style.colour, lw=1, label="_ends"
         )
+    if star is not None:
+        best = int(star(np.array(values)))
+        style.mark_minimum(axis, at[best], values[best], line_style.colour)
 
 
 def table(store: Store, places: Mapping[float, Quantity]) -> pd.DataFrame:
@@ -282,14 +278,7 @@ def line(
     values = table(store, places)
     means, ends = values.mean(axis=1), (values.min(axis=1), values.max(axis=1))
     axis.fill_between(values.index, *ends, color=line_style.colour, alpha=0.2, lw=0)
-    axis.plot(
-        means.index,
-        means,
-        line_style.line,
-        marker=line_style.marker,
-        color=line_style.colour,
-        label=label,
-    )
+    axis.plot(means.index, means, **line_style.keywords, label=label)
     return means
 
 

@@ -51,13 +51,17 @@ def growth_factor(summary: Summary, store: Store) -> Figure:
         axis.remove()
     for row in axes:
         row[0].set_ylabel("loss (nats per token)")
+    style.legend_below(figure, trace_handles())
+    return figure
+
+
+def trace_handles() -> list[Line2D]:
+    """The legend's entries for what ``draw_levels`` traces over the levels."""
     traces = {"best growth factor": ("o", BEST), "break-even with scratch": ("D", EVEN)}
-    handles = [
+    return [
         Line2D([], [], color=colour, marker=marker, label=label)
         for label, (marker, colour) in traces.items()
     ]
-    style.legend_below(figure, handles)
-    return figure
 
 
 def draw_levels(axis: Axes, panel: GrowthPanel) -> None:

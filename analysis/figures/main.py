@@ -1,7 +1,8 @@
 """The figure of the README: does the learning rate transfer, and what does growing save?
 
 Left, the bowls of the proxies under each parametrization; right, the widest target's loss against
-compute, source included, with the saving at scratch's final loss and its interval.
+compute, source included, with the difference from scratch at equal charged compute; in a study
+without budgets, the saving at scratch's final loss.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from mugrow.analysis.figures import curves, emphasis, sweeps
 from mugrow.analysis.measure.savings import Accounting
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.summary import Summary
-from mugrow.analysis.words import ACCOUNTINGS, speedup_short
+from mugrow.analysis.words import ACCOUNTINGS, interval, loss, speedup_short
 
 ACCOUNTING: Accounting = "source"
 LONG = 45  # letters: two columns of the legend hold no more each
@@ -34,7 +35,7 @@ def main(summary: Summary, store: Store) -> Figure:
     parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1))
     draw_transfer(parts[0], panels)
     draw_growth(parts[1], rows, target, emphasis.told_apart(summary, target))
-    add_legend(parts[1], handles, columns)
+    add_legend(parts[1], handles, columns, equal_compute=bool(summary.equal_compute))
     return figure
 
 
@@ -62,10 +63,13 @@ def growth_legend(rows: pd.DataFrame, target: str, summary: Summary) -> list[Lin
     return [*emphasis.handles(labels, coloured, texts), curves.final_line()]
 
 
-def add_legend(part: SubFigure, handles: Sequence[Line2D], columns: int) -> None:
+def add_legend(
+    part: SubFigure, handles: Sequence[Line2D], columns: int, *, equal_compute: bool
+) -> None:
+    at_loss = f"speed-up at scratch’s final loss ({ACCOUNTINGS[ACCOUNTING]})"
     part.legend(
         handles=list(handles),
-        title=f"speed-up at scratch’s final loss ({ACCOUNTINGS[ACCOUNTING]})",
+        title="final loss minus scratch’s at equal compute, nats" if equal_compute else at_loss,
         title_fontsize=8,
         loc="outside lower center",
         ncols=columns,
@@ -74,7 +78,16 @@ def add_legend(part: SubFigure, handles: Sequence[Line2D], columns: int) -> None
 
 
 def with_speedups(labels: Sequence[str], target: str, summary: Summary) -> list[str]:
-    """Each method's name with its speed-up and interval, or why it has none."""
+    """Each method's name with its difference from scratch at equal charged compute; in a study
+    without budgets its speed-up at a fixed loss, or why it has none."""
+    measured = [row for row in summary.equal_compute if row.target == target]
+    if measured:
+        differences = {
+            label: f"{label}: {interval(row.against('scratch').difference, loss)}"
+            for row in measured
+            for label in (row.label, *row.also)
+        }
+        return [differences.get(label, label) for label in labels]
     found = {
         label: f"{label}: {speedup_short(saving)}"
         for (label, accounting), saving in summary.headlines(target).items()

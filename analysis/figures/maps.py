@@ -1,8 +1,10 @@
 """Maps of loss over learning rate and batch size, side by side in one colour scale."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -11,6 +13,7 @@ from mugrow.analysis.figures import style
 from mugrow.analysis.measure.maps import Cell, Plane
 
 CIRCLED = "#D55E00"
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green and blue (Rec. 709)
 
 
 def draw(planes: Sequence[Mapping[str, tuple[Plane, Cell | None]]]) -> Figure:
@@ -45,4 +48,21 @@ def draw_plane(axis: Axes, plane: Plane, circled: Cell | None, top: float) -> Ax
     if circled is not None:
         axis.plot(circled[1], circled[0], "o", ms=17, mfc="none", mec=CIRCLED, mew=1.4)
     style.mark_minimum(axis, plane.best[1], plane.best[0], CIRCLED)
+    return image
+
+
+def draw_table(
+    axis: Axes, table: pd.DataFrame, words: Callable[[float], str], **colours: Any
+) -> AxesImage:
+    """A table as coloured cells with their values in ``words``, its index and columns as ticks."""
+    image = axis.imshow(table, aspect="auto", **colours)
+    for (row, column), value in np.ndenumerate(table.to_numpy()):
+        light = (
+            np.dot(image.cmap(image.norm(value))[:3], LUMINANCE) > 0.5
+        )  # none: transparent black
+        colour = "black" if light or not np.isfinite(value) else "white"
+        axis.text(column, row, words(value), ha="center", va="center", fontsize=8, color=colour)
+    axis.set_xticks(range(len(table.columns)), [str(name) for name in table.columns])
+    axis.set_yticks(range(len(table)), [str(name) for name in table.index])
+    axis.grid(visible=False)
     return image

@@ -66,6 +66,11 @@ class LineStyle:
     marker: str
     line: str = "-"
 
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """As ``Axes.plot`` takes it."""
+        return {"color": self.colour, "marker": self.marker, "ls": self.line}
+
 
 METHODS = {  # no two share both colour and marker
     "scratch": LineStyle("#000000", "o"),
@@ -113,6 +118,14 @@ def distinct(labels: Sequence[str]) -> dict[str, LineStyle]:
     return {
         label: LineStyle(OKABE_ITO[index % len(OKABE_ITO)], MARKERS[index % len(MARKERS)])
         for index, label in enumerate(labels)
+    }
+
+
+def shaded(labels: Sequence[str]) -> dict[str, LineStyle]:
+    """A look for each label, of values of one quantity: the later, the darker."""
+    colours = shades((place, 0) for place in range(len(labels)))
+    return {
+        label: LineStyle(colours[place, 0], MARKERS[place]) for place, label in enumerate(labels)
     }
 
 

@@ -152,7 +152,7 @@ def heatmap(found: TransferResults) -> Figure:
 
 
 def regrets(ladder: LadderResult) -> list[float]:
-    values = [pair.regret_percent.value for pair in ladder.pairs]
+    values = [pair.decisive_percent.value for pair in ladder.pairs]
     return [value for value in values if math.isfinite(value)]
 
 
@@ -163,7 +163,7 @@ def draw_regrets(axis: Axes, ladder: LadderResult, top: float) -> AxesImage:
     np.fill_diagonal(cells, 0.0)
     for pair in ladder.pairs:
         place = sizes.index(pair.proxy), sizes.index(pair.target)
-        value = pair.regret_percent.value
+        value = pair.decisive_percent.value
         known = math.isfinite(value)
         cells[place] = value if known else np.nan
         text = f"{value:.2f}" if known else words.no_loss(pair.regret_at).replace(" ", "\n")
@@ -181,7 +181,8 @@ def draw_regrets(axis: Axes, ladder: LadderResult, top: float) -> AxesImage:
     return image
 
 
-FIGURES: dict[str, Callable[[TransferResults], Figure]] = {
+# Title and caption of each are in ``figures.FIGURES``.
+BY_NAME: dict[str, Callable[[TransferResults], Figure]] = {
     "transfer": sweeps.along("width"),
     "transfer_depth": sweeps.along("depth"),
     "transfer_tokens": sweeps.along("tokens"),

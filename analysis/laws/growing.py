@@ -59,10 +59,19 @@ def _contour(rows: pd.DataFrame, scratch: Law | None, grown: Law) -> Contour:
             return without(f"the law of {one.label} is {one.status}")
         if one.horizons == 1:
             return without(f"all runs of {one.label} have one token count")
+    drawn = difference(rows, scratch, grown)
+    if drawn is None:
+        return without("scratch and grown runs have no sizes and tokens in common")
+    return Contour(grown.label, grown.parametrization, "", drawn)
+
+
+def difference(rows: pd.DataFrame, scratch: Law, grown: Law) -> LawDifference | None:
+    """Of two laws with numbers, where ``rows`` has runs of both; None where there is no such place.
+    A law at a bound has no intervals, and then there is no gap."""
     both = [_rows_of(rows, one) for one in (scratch, grown)]
     box = {name: _common(*(of_law[name] for of_law in both)) for name in ("n", "d")}
     if not all(low < high for low, high in box.values()):
-        return without("scratch and grown runs have no sizes and tokens in common")
+        return None
     n, d = (np.geomspace(*box[name], GRID) for name in ("n", "d"))
     losses, lows, highs = zip(
         *(
@@ -71,7 +80,7 @@ def _contour(rows: pd.DataFrame, scratch: Law | None, grown: Law) -> Contour:
         ),
         strict=True,
     )
-    drawn = LawDifference(
+    return LawDifference(
         baseline=scratch.label,
         n=n,
         d=d,
@@ -79,7 +88,6 @@ def _contour(rows: pd.DataFrame, scratch: Law | None, grown: Law) -> Contour:
         gap=np.maximum(lows[1] - highs[0], lows[0] - highs[1]),
         runs={name: both[1][name].to_numpy() for name in ("n", "d")},
     )
-    return Contour(grown.label, grown.parametrization, "", drawn)
 
 
 def _rows_of(rows: pd.DataFrame, law: Law) -> pd.DataFrame:
@@ -101,13 +109,15 @@ def _predicted(law: Law, rows: pd.DataFrame, n: Array, d: Array) -> tuple[Array,
     points = {name: rows[name].to_numpy(float) for name in ("n", "d", "loss")}
     for columns in (grid, points):
         columns["m"] = columns["d"] / columns["n"]
+    inside = law.status == "converged"
+    starts = {name: [value] for name, value in law.params.items()} if inside else None
     result = fit(
         form,
         points,
         groups=rows["cluster"].tolist(),
-        bootstrap=law.fit.bootstrap.resamples,
+        bootstrap=law.fit.bootstrap.resamples if inside else 0,
         predict=np.stack([grid[name] for name in form.variables], axis=1).tolist(),
-        starts={name: [value] for name, value in law.params.items()},
+        starts=starts,
     )
     nothing = (np.nan, np.nan)
     table = np.array([(one.loss, *(one.interval or nothing)) for one in result.predictions])

@@ -15,7 +15,7 @@ from mugrow.analysis.laws import get_form, names
 from mugrow.analysis.laws.fit import fit_with
 from mugrow.analysis.laws.form import Form, Options
 from mugrow.analysis.laws.result import FitResult
-from mugrow.analysis.laws.rows import RowPolicy, Selection, select
+from mugrow.analysis.laws.rows import RowPolicy, Selection, select, write_exclusions
 from mugrow.analysis.laws.selection import FormComparison, comparable, compare, largest
 from mugrow.analysis.read.table import read_table
 from mugrow.bench.spec import UserError
@@ -82,6 +82,7 @@ def fit(
     variables: Mapping[str, str] | None = None,
     policy: RowPolicy | None = None,
     options: Options | None = None,
+    exclusions: str | Path | None = None,
 ) -> TableFit:
     """Fit a law to a table of runs (CSV, Parquet, JSON lines, or a data frame): what `mugrow fit`
     prints.
@@ -90,8 +91,9 @@ def fit(
     ``loss`` (nats per token, or any unit), ``n`` (parameters), ``d`` (tokens), ``c`` (FLOPs), ``s``
     (steps), ``g`` (growth factor), ``lr`` and further ``variables`` by name are columns, or
     expressions on columns. ``policy`` says which rows are runs and which of them enter,
-    ``options`` how to fit, what is known and what to predict. Raises ``UserError`` for a form,
-    column, expression or row that does not fit.
+    ``options`` how to fit, what is known and what to predict. The rows left out are written to the
+    file ``exclusions`` (.csv or .parquet) before the fit, which may fail for want of rows. Raises
+    ``UserError`` for a form, column, expression or row that does not fit.
 
     >>> import mugrow, pandas as pd
     >>> sizes = pd.DataFrame({"params": [1e6, 4e6, 16e6, 64e6, 256e6]})
@@ -115,6 +117,8 @@ def fit(
     whole = len(forms) == 1 and forms[0].curves
     policy = replace(policy or RowPolicy(), curves=whole)
     rows = select(frame, columns | {"loss": loss}, replace(policy, lr=lr or policy.lr), zeros)
+    if exclusions is not None:
+        write_exclusions(Path(exclusions), rows)
     return fit_table(forms, rows, options or Options())
 
 

@@ -1,4 +1,4 @@
-"""What a claim is about, from a study's tables: losses of arms and their differences.
+"""What a claim is about, from a study's tables: losses of arms, and their speed-ups.
 
 The arms of a study written out run by run are in the columns ``factors`` and ``arm``. Of runs that
 share a seed the batches and initial draws are the same, so arms are compared seed by seed. Every
@@ -7,7 +7,7 @@ of seeds.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from mugrow.analysis.measure.arms import arm as arm_of
 from mugrow.analysis.measure.arms import curves_by_run
 from mugrow.analysis.measure.savings import Accounting, baseline_final, compare
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import NOTHING, Interval, jackknife_interval, student_interval
+from mugrow.analysis.stats import NOTHING, Interval, jackknife_interval
 from mugrow.bench.arm import factors_from_json, factors_of
 from mugrow.bench.spec import UserError
 
@@ -63,40 +63,26 @@ def finals(runs: pd.DataFrame, name: str) -> dict[int, float]:
     return dict(zip(rows["seed"].astype(int), rows["final_val_loss"].astype(float), strict=True))
 
 
-def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Interval:
-    """The mean of ``one`` minus ``other`` over the seeds that both have."""
-    return student_interval([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
-
-
-def minus(store: Store, one: str, other: str) -> Interval:
-    """Final losses of one arm minus another's, nats, paired by seed."""
-    return difference(finals(store.runs, one), finals(store.runs, other))
-
-
 def speedup(store: Store, baseline: str, method: str, accounting: Accounting) -> Interval:
     """FLOPs of ``baseline`` over those of ``method`` to the baseline's final loss, paired by seed.
 
-    Where ``method`` never got there the value is a bound: the ratio lies between 0 and it. An end
-    that seeds leave open is 0 below, and infinite above.
+    Where ``method`` never got there the value is a bound: the ratio lies between 0 and it, or as
+    far above it as seeds may differ. An end that seeds leave open is 0 below, and infinite above.
     """
     rows = [arm(store.runs, name) for name in (baseline, method)]
     curves = curves_by_run(
         store.curves, {run_id for selected in rows for run_id in selected["run_id"]}
     )
     arms = [arm_of(selected, curves) for selected in rows]
-    found = compare(arms[0], arms[1], baseline_final)
-    for saving in found:
+    for saving in compare(arms[0], arms[1], baseline_final):
         if saving.accounting != accounting:
             continue
         if saving.speedup is not None:
             ratio = saving.speedup
-            return Interval(ratio.value, max(ratio.lo, 0.0), ratio.hi, ratio.n)
+            return Interval(ratio.value, float(np.maximum(ratio.lo, 0.0)), ratio.hi, ratio.n)
         if saving.state == "never_reached" and saving.bound is not None:
-            seeds = min(len(one.curves) for one in arms)
-            if seeds < 2:
-                return Interval(saving.bound, math.nan, math.nan, seeds)
-            sure = saving.resamples_reached <= 0.025 * saving.resamples
-            return Interval(saving.bound, 0.0, saving.bound if sure else math.inf, seeds)
+            ends = (math.nan, math.nan) if saving.limit is None else (0.0, saving.limit)
+            return Interval(saving.bound, *ends, saving.seeds)
     return NOTHING
 
 
@@ -107,7 +93,3 @@ def over_seeds(seeds: Sequence[int], statistic: Callable[[Sequence[int]], float]
         return NOTHING
     left_out = [statistic([s for s in seeds if s != one]) for one in seeds] if seeds[1:] else []
     return jackknife_interval(statistic(seeds), np.array(left_out))
-
-
-def common_seeds(tables: Sequence[Mapping[int, float]]) -> list[int]:
-    return sorted(set.intersection(*(set(table) for table in tables)))

@@ -4,7 +4,8 @@ A quantity is a number of a study's tables for any set of seeds: the mean final 
 lowest of several, their difference, a slope over a factor. Its interval is found in one place. All
 arms of a quantity are taken at the seeds that all of them have, and each seed is left out in turn
 (the jackknife, ``mugrow.analysis.stats``); for a mean, and so for a difference of means, that is
-Student's interval of the paired differences.
+Student's interval of the paired differences. A ratio of what is positive is jackknifed in its
+logarithm, whose ends do not depend on which of the two stands below.
 
 Compared with a number a quantity is a ``Condition``, which a claim holds under.
 """
@@ -12,7 +13,7 @@ Compared with a number a quantity is a ``Condition``, which a claim holds under.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -35,10 +36,11 @@ Fold = Literal["first", "last", "highest", "lowest", "mean"]
 @dataclass(frozen=True)
 class Sample:
     """A quantity of one study: the seeds it has, and its value for any of them. A constant has
-    ``None``: no seed changes it."""
+    ``None``: no seed changes it. ``positive``: so is what was measured, for every seed."""
 
     seeds: frozenset[int] | None
     value: OfSeeds
+    positive: bool = False
 
 
 class Quantity(ABC):
@@ -56,7 +58,8 @@ class Quantity(ABC):
         return measured.over_seeds(sorted(sample.seeds), sample.value)
 
     def __add__(self, other: "Quantity | float") -> "Quantity":
-        return Combined((self, quantity(other)), lambda values: values[0] + values[1])
+        parts = self, quantity(other)
+        return Combined(parts, lambda values: values[0] + values[1], keeps_positive=True)
 
     def __sub__(self, other: "Quantity | float") -> "Quantity":
         return Combined((self, quantity(other)), lambda values: values[0] - values[1])
@@ -65,10 +68,11 @@ class Quantity(ABC):
         return quantity(other) - self
 
     def __mul__(self, other: "Quantity | float") -> "Quantity":
-        return Combined((self, quantity(other)), lambda values: values[0] * values[1])
+        parts = self, quantity(other)
+        return Combined(parts, lambda values: values[0] * values[1], keeps_positive=True)
 
     def __truediv__(self, other: "Quantity | float") -> "Quantity":
-        return Combined((self, quantity(other)), _over)
+        return Ratio(self, quantity(other))
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -102,12 +106,69 @@ class Combined(Quantity):
 
     parts: tuple[Quantity, ...]
     function: Callable[[Sequence[float]], float]
+    keeps_positive: bool = False  # of positive values, the function is positive
 
     def of(self, store: Store) -> Sample:
         samples = [part.of(store) for part in self.parts]
         known = [one.seeds for one in samples if one.seeds is not None]
         seeds = frozenset.intersection(*known) if known else None
-        return Sample(seeds, lambda drawn: self.function([one.value(drawn) for one in samples]))
+        positive = self.keeps_positive and all(one.positive for one in samples)
+        return Sample(
+            seeds, lambda drawn: self.function([one.value(drawn) for one in samples]), positive
+        )
+
+
+@dataclass(frozen=True)
+class Ratio(Quantity):
+    """``offset`` + ``factor`` times one quantity over another: a ratio, or as many percent."""
+
+    one: Quantity
+    other: Quantity
+    factor: float = 1.0
+    offset: float = 0.0
+
+    def of(self, store: Store) -> Sample:
+        ratio = Combined((self.one, self.other), _over, keeps_positive=True).of(store)
+        return Sample(
+            ratio.seeds,
+            lambda drawn: self.offset + self.factor * ratio.value(drawn),
+            ratio.positive and self.factor > 0 and self.offset >= 0,
+        )
+
+    def __call__(self, store: Store) -> Interval:
+        ratio = Combined((self.one, self.other), _over, keeps_positive=True).of(store)
+        if ratio.seeds is None or not ratio.positive:
+            return super().__call__(store)
+        found = measured.over_seeds(sorted(ratio.seeds), lambda drawn: math.log(ratio.value(drawn)))
+        value, lo, hi = (
+            self.offset + self.factor * math.exp(end) for end in (found.value, found.lo, found.hi)
+        )
+        return (
+            Interval(value, lo, hi, found.n)
+            if self.factor > 0
+            else Interval(value, hi, lo, found.n)
+        )
+
+    def __add__(self, other: Quantity | float) -> Quantity:
+        if isinstance(other, Quantity):
+            return super().__add__(other)
+        return replace(self, offset=self.offset + other)
+
+    def __sub__(self, other: Quantity | float) -> Quantity:
+        return super().__sub__(other) if isinstance(other, Quantity) else self + -other
+
+    def __rsub__(self, other: float) -> Quantity:
+        return -self + other
+
+    def __mul__(self, other: Quantity | float) -> Quantity:
+        if isinstance(other, Quantity):
+            return super().__mul__(other)
+        return replace(self, factor=self.factor * other, offset=self.offset * other)
+
+    def __neg__(self) -> Quantity:
+        return self * -1.0
+
+    __radd__, __rmul__ = __add__, __mul__
 
 
 @dataclass(frozen=True)
@@ -119,7 +180,9 @@ class PerSeed(Quantity):
     def of(self, store: Store) -> Sample:
         table = self.read(store)
         return Sample(
-            frozenset(table), lambda drawn: float(np.mean([table[seed] for seed in drawn]))
+            frozenset(table),
+            lambda drawn: float(np.mean([table[seed] for seed in drawn])),
+            all(value > 0 for value in table.values()),
         )
 
 
@@ -132,7 +195,9 @@ class Each(Quantity):
     def of(self, store: Store) -> Sample:
         inner = self.inner.of(store)
         return Sample(
-            inner.seeds, lambda drawn: float(np.mean([inner.value([seed]) for seed in drawn]))
+            inner.seeds,
+            lambda drawn: float(np.mean([inner.value([seed]) for seed in drawn])),
+            inner.positive,
         )
 
 
@@ -202,7 +267,7 @@ def quantity(value: "Quantity | float") -> Quantity:
     if isinstance(value, Quantity):
         return value
     constant = float(value)
-    return Combined((), lambda _: constant)
+    return Combined((), lambda _: constant, keeps_positive=constant > 0)
 
 
 def final(arm: str) -> Quantity:
@@ -258,22 +323,22 @@ def _folded(store: Store, arm: str, column: str, fold: Fold) -> BySeed:
     runs = measured.arm(store.runs, arm, ["run_id", "seed"])
     rows = runs.merge(store.curves, on="run_id").dropna(subset=column).sort_values("step")
     rows = rows[rows["step"] == 0] if fold == "first" else rows[rows["step"] > 0]
-    how = {"highest": "max", "lowest": "min"}.get(fold, fold)
-    values = rows.groupby("seed")[column].agg(how)
+    aggregation = {"highest": "max", "lowest": "min"}.get(fold, fold)
+    values = rows.groupby("seed")[column].agg(aggregation)
     return dict(zip(values.index.astype(int), values.astype(float), strict=True))
 
 
 def lowest(*parts: Quantity | str) -> Quantity:
     """The lowest of quantities; of an arm, its final loss."""
-    return Combined(_finals(parts), lambda values: float(np.min(values)))
+    return Combined(_finals(parts), lambda values: float(np.min(values)), keeps_positive=True)
 
 
 def highest(*parts: Quantity | str) -> Quantity:
-    return Combined(_finals(parts), lambda values: float(np.max(values)))
+    return Combined(_finals(parts), lambda values: float(np.max(values)), keeps_positive=True)
 
 
 def mean(*parts: Quantity | str) -> Quantity:
-    return Combined(_finals(parts), lambda values: float(np.mean(values)))
+    return Combined(_finals(parts), lambda values: float(np.mean(values)), keeps_positive=True)
 
 
 def _finals(parts: Sequence[Quantity | str]) -> tuple[Quantity, ...]:
@@ -337,7 +402,7 @@ def function(selected: Callable[[Store], Interval]) -> Quantity:
 
 def speedup(baseline: str, method: str, accounting: Accounting) -> Quantity:
     """FLOPs of ``baseline`` over those of ``method`` to the baseline's final loss; see
-    ``measured.speedup``, whose interval is of resampled curves."""
+    ``measured.speedup``, whose interval inverts the paired t test."""
     return Function(lambda store: measured.speedup(store, baseline, method, accounting))
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 
 from mugrow.analysis.measure.arms import label_targets
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Array, Interval, mean_interval
+from mugrow.analysis.stats import Array, Interval, student_interval
 
 TOLERANCE = 1e-5  # nats: below it two evaluations of one function differ in rounding alone
 
@@ -123,12 +123,12 @@ def _recovery(rows: pd.DataFrame) -> Recovery:
     first = rows.iloc[0]
     return Recovery(
         **{name: str(first[name]) for name in ("target", "label", "method", "source")},
-        source_loss=mean_interval(
-            {s: selected["source_loss"].iloc[0] for s, selected in seeds.items()}
+        source_loss=student_interval(
+            [selected["source_loss"].iloc[0] for selected in seeds.values()]
         ),
-        spike=mean_interval({seed: selected.iloc[0] for seed, selected in above.items()}),
-        peak=mean_interval({seed: selected.max() for seed, selected in above.items()}),
-        tokens=mean_interval(back) if len(back) == len(seeds) else None,
+        spike=student_interval([selected.iloc[0] for selected in above.values()]),
+        peak=student_interval([selected.max() for selected in above.values()]),
+        tokens=student_interval(list(back.values())) if len(back) == len(seeds) else None,
         back=len(back),
         seeds=len(seeds),
     )

@@ -17,6 +17,13 @@ cool-down most of the loss falls late, so the baseline's own final loss is the h
 
 Between measured points costs are linear in log FLOPs, and linear in FLOPs from step 0 to the first
 point after it. A loss that the first point has already reached costs that point's FLOPs.
+
+The interval inverts the paired t test (``inversion``). One arm is held at the compute C at which
+its mean has the loss; what its seeds have there, they are asked to have of the other arm. All of
+the other's computes at which the test does not reject are accepted, and their factors to C are the
+interval. Held is the arm that is nearer to its end, so at scratch's final loss always scratch: the
+other then has room to be later. Where the other's curve ends before the test can reject, that end
+is open. Seeds that never got there take part with the losses they have.
 """
 
 import math
@@ -27,7 +34,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mugrow.analysis.stats import NOTHING, Array, Interval, percentile_interval, resample_counts
+from mugrow.analysis.measure import inversion
+from mugrow.analysis.stats import NOTHING, Array, Interval
 
 Accounting = Literal["target", "source", "full"]
 State = Literal["reached", "never_reached", "baseline_never_reached", "outside_range"]
@@ -35,7 +43,7 @@ State = Literal["reached", "never_reached", "baseline_never_reached", "outside_r
 ACCOUNTINGS: tuple[Accounting, ...] = ("target", "source", "full")
 STATES: tuple[State, ...] = ("reached", "never_reached", "baseline_never_reached", "outside_range")
 GRID_POINTS = 30
-BLOCK = 32  # resamples computed at once: their curves stay in the processor's cache
+ROUNDING = 1e-9  # nats
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +101,11 @@ def aligned(curves: Sequence[Curve]) -> Curve:
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
     """The mean over seeds at every FLOPs that some seed logged and all seeds cover."""
-    return _mean(aligned(curves), np.ones(len(curves)))
+    return _mean(aligned(curves))
 
 
-def _mean(seeds: Curve, counts: Array) -> Curve:
-    """The mean with seeds drawn ``counts`` (..., seeds) times."""
-    return Curve(seeds.flops, counts @ seeds.loss / len(seeds.loss))
+def _mean(seeds: Curve) -> Curve:
+    return Curve(seeds.flops, seeds.loss.mean(axis=0))
 
 
 def cost(measured: Curve, losses: Array) -> Array:
@@ -148,8 +155,10 @@ class Saving:
     is above ``bound``. ``outside_range``: neither arm reached the loss, both had it before their
     first step was logged, or one had it for nothing; no ratio exists.
 
-    An end of ``speedup`` is infinite where resamples are censored so far that it is open;
-    ``resamples_reached`` of ``resamples`` were not censored.
+    An end of ``speedup`` is infinite where it is open. ``limit`` is how sure a bound is: with the
+    intervals' level the speed-up is below it, or above; it is the bound itself where no chance of
+    the seeds explains that the arm never got there, and None from one seed. In ``seeds_reached`` of
+    ``seeds`` the loss was reached by both arms.
     """
 
     at_loss: float
@@ -157,8 +166,9 @@ class Saving:
     state: State
     speedup: Interval | None
     bound: float | None
-    resamples_reached: int
-    resamples: int
+    limit: float | None
+    seeds_reached: int
+    seeds: int
 
     @property
     def saving(self) -> Interval | None:
@@ -209,31 +219,24 @@ def as_columns(label: str, accounting: Accounting, savings: Sequence[Saving]) ->
 LossRule = Callable[[Curve, Curve], Array]
 
 
-def compare(baseline: Arm, method: Arm, at: LossRule, *, paired: bool = True) -> list[Saving]:
+def compare(
+    baseline: Arm, method: Arm, at: LossRule, *, paired: bool = True, level: float = 0.95
+) -> list[Saving]:
     """Savings at the losses of a rule, all accountings, over the seeds that both arms finished.
 
-    The rule maps mean curves to losses (..., losses) and is applied anew in each resample: "the
-    baseline's final loss" is then that of the seeds drawn, which always reach it. Arms that are
-    not ``paired`` have seeds of their own, all used and resampled apart.
+    The rule maps both mean curves to losses (losses,). Arms that are not ``paired`` have seeds of
+    their own, all used, and are compared by Welch's test.
     """
     chosen = _chosen(baseline, method, paired)
     if not all(chosen):
         return []
-    arms = [aligned(curves) for curves in chosen]
-    sizes = [len(curves) for curves in chosen]
-    counts, inverse = resample_counts(sizes[0]) if paired else resample_counts(*sizes)
-    ones = [np.ones(size) for size in sizes]
-    whole = _measure(_mean(arms[0], ones[0]), _mean(arms[1], ones[1]), at)
-    blocks = [
-        _measure(_mean(arms[0], counts[0][rows]), _mean(arms[1], counts[-1][rows]), at)
-        for start in range(0, len(counts[0]), BLOCK)
-        for rows in [slice(start, start + BLOCK)]
-    ]
-    draws = np.concatenate(blocks, axis=1)[:, inverse]
+    arms = aligned(chosen[0]), aligned(chosen[1])
+    measured = _measure(*arms, at, paired, level)
+    seeds = min(map(len, chosen))
     return [
-        saving
+        _counted(one, baseline, method, accounting, seeds)
         for accounting in ACCOUNTINGS
-        for saving in _account(whole, draws, baseline, method, accounting, min(sizes))
+        for one in measured
     ]
 
 
@@ -249,94 +252,144 @@ def _chosen(baseline: Arm, method: Arm, paired: bool) -> tuple[list[Curve], list
     return [baseline.curves[s] for s in seeds], [method.curves[s] for s in seeds]
 
 
-def _measure(baseline: Curve, method: Curve, at: LossRule) -> Array:
-    """Per loss: the loss, is it above both starts, the costs of both arms, the ends of both.
+@dataclass(frozen=True)
+class _Measured:
+    """A loss, and the FLOPs (estimate, lowest, highest) at which each arm has it; nan where it
+    never has, and without an interval. ``ends`` are what the whole curves cost."""
 
-    Shape (6, ..., losses). A start is the first loss logged after step 0.
-    """
-    losses = at(baseline, method)
-    starts = [one.loss[..., one.first, None] for one in (baseline, method)]
-    above = (losses > starts[0]) & (losses > starts[1])
-    ends = [np.full_like(losses, one.flops[-1]) for one in (baseline, method)]
-    return np.stack([losses, above, cost(baseline, losses), cost(method, losses), *ends])
+    loss: float
+    above: bool  # the first losses logged after step 0 of both arms
+    baseline: tuple[float, float, float]
+    method: tuple[float, float, float]
+    ends: tuple[float, float]
+    seeds_reached: int
 
 
-def _account(
-    whole: Array, draws: Array, baseline: Arm, method: Arm, accounting: Accounting, n: int
-) -> list[Saving]:
-    overheads = baseline.overhead(accounting), method.overhead(accounting)
-    state, ratio = _ratio(whole, *overheads)
-    states, ratios = _ratio(draws, *overheads)
-    # a censored resample is somewhere beyond its bound, so it may be anywhere on that side
-    open_ends = np.select(
-        [states == 0, states == 1, states == 2], [ratios, -np.inf, np.inf], np.nan
-    )
-    return [
-        Saving(
-            at_loss=float(whole[0, column]),
-            accounting=accounting,
-            state=(name := STATES[state[column]]),
-            speedup=percentile_interval(float(ratio[column]), open_ends[:, column], n)
-            if name == "reached"
-            else None,
-            bound=float(ratio[column]) if name.endswith("never_reached") else None,
-            resamples_reached=int((states[:, column] == 0).sum()),
-            resamples=draws.shape[1],
-        )
-        for column in range(whole.shape[1])
+def _measure(
+    baseline: Curve, method: Curve, at: LossRule, paired: bool, level: float
+) -> list[_Measured]:
+    """At each loss of the rule, of curves whose losses are (seeds, points)."""
+    means = _mean(baseline), _mean(method)
+    losses = at(*means)
+    above = np.all([losses > mean.loss[mean.first] for mean in means], axis=0)
+    costs = np.array([cost(mean, losses) for mean in means])
+    ends = float(baseline.flops[-1]), float(method.flops[-1])
+    shares = costs / np.array(ends)[:, None]
+    held = np.where(np.isnan(costs[0]) | (shares[1] > shares[0]), 1, 0)
+    later = [
+        _accepted(baseline, method, losses, costs[0], paired, level),
+        _accepted(method, baseline, losses, costs[1], paired, level),
     ]
+    found = []
+    for place, loss in enumerate(losses.tolist()):
+        lo, hi, reached = (float(column[place]) for column in later[held[place]])
+        own, other = (float(costs[arm, place]) for arm in (held[place], 1 - held[place]))
+        both = [(own, own, own), (other, lo, hi)]
+        baseline_cost, method_cost = both[:: -1 if held[place] else 1]
+        found.append(
+            _Measured(loss, bool(above[place]), baseline_cost, method_cost, ends, int(reached))
+        )
+    return found
 
 
-def _ratio(
-    measured: Array, overhead_baseline: float, overhead_method: float
-) -> tuple[npt.NDArray[np.int64], Array]:
-    """Index into ``STATES``, and the ratio: the speed-up, or its bound where one arm is censored.
-
-    A censored arm's cost is above what its whole curve cost, so that takes its place.
-    """
-    _, above, baseline, method, end_baseline, end_method = measured
-    no_baseline, no_method = np.isnan(baseline), np.isnan(method)
-    paid_baseline = np.where(no_baseline, end_baseline, baseline) + overhead_baseline
-    paid_method = np.where(no_method, end_method, method) + overhead_method
-    outside = (above > 0) | (no_baseline & no_method) | (paid_baseline == 0) | (paid_method == 0)
-    state = np.select([outside, no_method, no_baseline], [3, 1, 2], 0)
-    ratio = np.divide(
-        paid_baseline, paid_method, out=np.full_like(paid_method, np.nan), where=~outside
+def _accepted(
+    held: Curve, other: Curve, losses: Array, costs: Array, pair: bool, level: float
+) -> tuple[Array, Array, Array]:
+    """By loss: the FLOPs, lowest and highest, at which the other arm may have what the one held at
+    ``costs`` (losses,) has there, and how many seeds reached it; nan where there is no test."""
+    first = held.flops[held.first]
+    axis = _to_axis(held.flops, first)
+    place = np.where(np.isnan(costs), axis[-1], _to_axis(np.nan_to_num(costs), first))
+    # (losses, seeds); the mean is at the loss, if the first point logged lies below it too
+    wanted = np.array([np.interp(place, axis, row) for row in held.loss]).T
+    wanted += (losses - wanted.mean(axis=1))[:, None]
+    to_seed = wanted[:, :, None] if pair else losses[:, None, None]
+    reached = (other.loss <= to_seed + ROUNDING).any(axis=2).sum(axis=1)
+    if min(len(held.loss), len(other.loss)) < 2:
+        nowhere = np.full(losses.shape, np.nan)
+        return nowhere, nowhere, reached
+    mean = _mean(other)
+    falling = other.loss - (mean.loss - envelope(mean).loss)
+    falls = (
+        inversion.paired(falling - wanted[:, :, None])
+        if pair
+        else inversion.unpaired(falling, wanted)
     )
-    return state, ratio
+    lo, hi = inversion.accepted(falls, level).hull()
+    first = other.flops[other.first]
+    points, axis = np.arange(len(other.flops)), _to_axis(other.flops, first)
+    flops = [_from_axis(np.interp(end, points, axis), first) for end in (lo, hi)]
+    return np.where(np.isinf(lo), 0.0, flops[0]), np.where(np.isinf(hi), np.inf, flops[1]), reached
+
+
+def _counted(
+    at: _Measured, baseline: Arm, method: Arm, accounting: Accounting, seeds: int
+) -> Saving:
+    """A censored arm's cost is above what its whole curve cost, so that takes its place."""
+    overheads = baseline.overhead(accounting), method.overhead(accounting)
+    no_baseline, no_method = (math.isnan(arm[0]) for arm in (at.baseline, at.method))
+    charged = [
+        (end if math.isnan(arm[0]) else arm[0]) + overhead
+        for arm, end, overhead in zip((at.baseline, at.method), at.ends, overheads, strict=True)
+    ]
+    state: State = "reached"
+    if at.above or (no_baseline and no_method) or 0 in charged:
+        state = "outside_range"
+    elif no_baseline or no_method:
+        state = "never_reached" if no_method else "baseline_never_reached"
+    ratio = charged[0] / charged[1] if charged[1] else math.nan
+    low = _ratio(at.baseline[1] + overheads[0], at.method[2] + overheads[1])
+    high = _ratio(at.baseline[2] + overheads[0], at.method[1] + overheads[1])
+    limit = {"never_reached": high, "baseline_never_reached": low}.get(state, math.nan)
+    return Saving(
+        at_loss=at.loss,
+        accounting=accounting,
+        state=state,
+        # numpy's minimum keeps nan: no interval
+        speedup=Interval(
+            ratio, float(np.minimum(low, ratio)), float(np.maximum(high, ratio)), seeds
+        )
+        if state == "reached"
+        else None,
+        bound=ratio if state.endswith("never_reached") else None,
+        limit=None if math.isnan(limit) else limit,
+        seeds_reached=0 if state == "outside_range" else at.seeds_reached,
+        seeds=seeds,
+    )
+
+
+def _ratio(baseline: float, method: float) -> float:
+    """Of the FLOPs of both arms; minus infinity where the method may never get there, or the
+    baseline may have been there at no cost."""
+    if math.isinf(method) or baseline == 0:
+        return -math.inf
+    return baseline / method if method else math.inf
 
 
 def fixed(losses: npt.ArrayLike) -> LossRule:
-    """The rule of given losses, the same in every resample."""
+    """The rule of given losses."""
     values = np.atleast_1d(np.asarray(losses, dtype=np.float64))
-    return lambda baseline, method: np.broadcast_to(
-        values, (*baseline.loss.shape[:-1], len(values))
-    )
+    return lambda baseline, method: values
 
 
 def baseline_final(baseline: Curve, method: Curve) -> Array:
-    return baseline.loss[..., -1:]
-
-
-def _finals(baseline: Curve, method: Curve) -> Array:
-    return np.concatenate([baseline.loss[..., -1:], method.loss[..., -1:]], axis=-1)
+    return baseline.loss[-1:]
 
 
 def headline_and_curve(
     baseline: Arm, method: Arm, *, paired: bool = True
 ) -> tuple[list[tuple[str, Saving]], list[Saving]]:
-    """The savings that ``headline`` names and those of ``savings_curve``, of the same resamples."""
+    """The savings that ``headline`` names and those of ``savings_curve``."""
     chosen = _chosen(baseline, method, paired)
     if not all(chosen):
         return [], []
-    grid = _grid(*(mean_curve(curves) for curves in chosen))
 
     def rule(baseline: Curve, method: Curve) -> Array:
-        at_grid = np.broadcast_to(grid, (*baseline.loss.shape[:-1], len(grid)))
-        return np.concatenate([_finals(baseline, method), at_grid], axis=-1)
+        ends = [baseline.loss[-1], method.loss[-1]]
+        return np.concatenate([ends, _grid(baseline, method)])
 
     found = compare(baseline, method, rule, paired=paired)
-    columns = 2 + len(grid)
+    columns = len(found) // len(ACCOUNTINGS)
     at_scratch, at_method = found[0::columns], found[1::columns]
     named = [("scratch final", saving) for saving in at_scratch]
     if at_method[0].at_loss > at_scratch[0].at_loss:

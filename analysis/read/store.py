@@ -64,6 +64,11 @@ def load(directory: str | Path) -> Store:
     )
 
 
+def opened(store: Store | str | Path) -> Store:
+    """The store itself, or that of a study's directory. Raises what ``load`` raises."""
+    return store if isinstance(store, Store) else load(store)
+
+
 def _evaluations(path: Path) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame(columns=EVALUATION_SCHEMA.names)

@@ -20,7 +20,8 @@ from mugrow.analysis.figures import style
 from mugrow.analysis.laws.law import ScalingLaws
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store, load
-from mugrow.analysis.report import latex, laws, tables, transfer, words
+from mugrow.analysis.report import equal_compute, latex, laws, tables, transfer, words
+from mugrow.analysis.report.table import Table
 from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.transfer.results import TransferResults
 from mugrow.analysis.words import ACCOUNTINGS
@@ -64,7 +65,7 @@ def build(directory: str | Path) -> Path:
     return page
 
 
-def write_tables(listed: Iterable[tables.Table], folder: Path) -> None:
+def write_tables(listed: Iterable[Table], folder: Path) -> None:
     for table in listed:
         write_text(folder / f"{table.name}.tex", latex.table(table))
 
@@ -115,7 +116,7 @@ def inline(svg: bytes, name: str, title: str) -> Markup:
 
 
 def scaling(
-    found: ScalingLaws, drawn: Iterable[DrawnFigure], listed: Iterable[tables.Table]
+    found: ScalingLaws, drawn: Iterable[DrawnFigure], listed: Iterable[Table]
 ) -> dict[str, Any]:
     """What the page says on scaling laws; a reason that several figures share is said once."""
     shown = [figure for figure in drawn if figure.section == figures.LAWS]
@@ -129,7 +130,7 @@ def scaling(
 
 
 def moving(
-    found: TransferResults, drawn: Iterable[DrawnFigure], listed: Iterable[tables.Table]
+    found: TransferResults, drawn: Iterable[DrawnFigure], listed: Iterable[Table]
 ) -> dict[str, Any]:
     """What the page says on transfer; figures of axes that the study has no ladder along are left
     out, and where it has none at all, ``nothing`` says why."""
@@ -154,7 +155,12 @@ def render(
         title=store.study.get("title", summary.study),
         study=summary.study,
         question=QUESTION,
+        answers=list(equal_compute.answers(summary.equal_compute)),
+        no_budgets="" if equal_compute.measurable(store.runs) else equal_compute.NO_BUDGETS,
+        comparisons=equal_compute.intervals(summary.equal_compute),
+        tuning=equal_compute.tuning(summary.equal_compute, summary.finals),
         growth=words.growth(summary),
+        ceilings=words.ceilings(summary, store.runs),
         transferred=list(words.transferred(summary)),
         intervals=words.intervals(summary),
         missing=words.missing(summary, store.runs),

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.figures import transfer_words as words
+from mugrow.analysis.measure.comparison import EqualCompute
 from mugrow.analysis.report import laws
-from mugrow.analysis.report.tables import Table
+from mugrow.analysis.report.table import Table
 from mugrow.analysis.stats import Interval
 from mugrow.analysis.summary import AT_FINAL, ArmSaving, Summary
 from mugrow.analysis.transfer.results import LadderResult, SettingResult
@@ -110,6 +111,8 @@ def numbers(summary: Summary) -> Iterator[tuple[tuple[str, ...], str]]:
         yield from interval((*arm, "loss"), final.loss, 4)
         yield from interval((*arm, "bpb"), final.bpb, 4)
         yield from interval((*arm, "minus scratch"), final.minus_scratch, 4)
+    for row in summary.equal_compute:
+        yield from against(study, row)
     for saving in summary.savings:
         yield from saved(study, saving)
 
@@ -124,8 +127,8 @@ def transferred(study: str, ladder: LadderResult) -> Iterator[tuple[tuple[str, .
         jump = (*key, begin, "to", words.size(ladder, pair.target))
         yield from interval((*jump, "shift"), pair.shift_argmin_log2, 2)
         yield from interval((*jump, "vertex shift"), pair.shift_vertex_log2, 2)
-        yield from interval((*jump, "regret"), pair.regret_nats, 4)
-        yield from interval((*jump, "regret percent"), pair.regret_percent, 2)
+        yield from interval((*jump, "regret"), pair.decisive_nats, 4)
+        yield from interval((*jump, "regret percent"), pair.decisive_percent, 2)
 
 
 def kept(study: str, one: SettingResult) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -147,6 +150,17 @@ def interval(
     if item is not None:
         for end, value in (("", item.value), ("lo", item.lo), ("hi", item.hi)):
             yield (*name, end), fmt.number(value, decimals)
+
+
+def against(study: str, row: EqualCompute) -> Iterator[tuple[tuple[str, ...], str]]:
+    """An arm's charge, and its difference from each baseline at it, with the verdict."""
+    key = (study, row.target, row.label)
+    yield (*key, "charge"), fmt.flops(row.charge)
+    yield from interval((*key, "equal compute speedup"), row.speedup, 2)
+    for versus in row.versus:
+        name = (*key, "minus", versus.baseline)
+        yield (*name, "verdict"), versus.verdict
+        yield from interval(name, versus.difference, 4)
 
 
 def saved(study: str, row: ArmSaving) -> Iterator[tuple[tuple[str, ...], str]]:

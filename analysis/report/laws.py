@@ -13,7 +13,7 @@ from mugrow.analysis.laws.growth_factor import GrowthLevel
 from mugrow.analysis.laws.law import GrowthPanel, Law, ScalingLaws
 from mugrow.analysis.laws.result import Ends, FitResult
 from mugrow.analysis.laws.selection import FormComparison
-from mugrow.analysis.report.tables import Table
+from mugrow.analysis.report.table import Table
 
 Text = Callable[[float | None], str]
 Macro = tuple[tuple[str, ...], str]

@@ -13,7 +13,7 @@ from mugrow.analysis.measure.claims import VERDICTS, JudgedClaim
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.report import build as page_of
-from mugrow.analysis.report import tables
+from mugrow.analysis.report.table import Table
 from mugrow.analysis.words import MISSING
 from mugrow.bench.record import write_json
 from mugrow.bench.spec import UserError
@@ -76,8 +76,8 @@ def counts(verdicts: Sequence[str]) -> dict[str, int]:
     return {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
 
 
-def claims_table(rows: Sequence[JudgedClaim]) -> tables.Table:
-    return tables.Table(
+def claims_table(rows: Sequence[JudgedClaim]) -> Table:
+    return Table(
         "claims",
         "Claims and verdicts",
         "A claim is reproduced where the whole interval of our number lies in the range that it "

@@ -6,7 +6,6 @@ is, so the paper cannot disagree with the page.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,22 +13,13 @@ import pandas as pd
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.report import equal_compute
+from mugrow.analysis.report.table import Table
 from mugrow.analysis.summary import AT_FINAL, Summary
 
 
-@dataclass(frozen=True)
-class Table:
-    """``rows`` hold one text per column; ``note`` says how to read it."""
-
-    name: str
-    title: str
-    note: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 def of_summary(summary: Summary) -> list[Table]:
-    return [make(summary) for make in TABLES]
+    return [equal_compute.table(summary.equal_compute), *(make(summary) for make in TABLES)]
 
 
 def methods(summary: Summary) -> Table:
@@ -81,11 +71,11 @@ def savings(summary: Summary) -> Table:
         "Compute saved at matched loss",
         "Speed-up s = FLOPs of scratch / FLOPs of the method to reach the loss; saving = 1 − 1/s.",
         ("target", "method", "counted", "at loss", "which is", "speed-up", "saving",
-         "resamples reached"),
+         "seeds reached"),
         tuple(
             (row.target, row.label, fmt.ACCOUNTINGS[row.accounting], fmt.loss(row.at_loss), row.at,
              fmt.speedup(row), fmt.interval(row.saving, fmt.percent_of_one),
-             f"{row.resamples_reached} of {row.resamples}")
+             f"{row.seeds_reached} of {row.seeds}")
             for row in summary.savings
         ),
     )  # fmt: skip
@@ -133,10 +123,11 @@ def costs(summary: Summary) -> Table:
         "costs",
         "What the study cost",
         "All runs together, pruned and diverged ones too; wall time is the sum over runs.",
-        ("proxies", "sources", "targets", "wall time", "runs"),
+        ("proxies", "sources", "targets", "compared with", "wall time", "runs"),
         (
             (fmt.flops(cost.proxy_flops), fmt.flops(cost.source_flops),
-             fmt.flops(cost.target_flops), fmt.seconds(cost.wall_s), counts),
+             fmt.flops(cost.target_flops), fmt.flops(cost.baseline_flops),
+             fmt.seconds(cost.wall_s), counts),
         ),
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ The same tables are on the terminal, on the page and in LaTeX. The table of verd
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.figures.transfer_words import (
@@ -17,7 +17,8 @@ from mugrow.analysis.figures.transfer_words import (
     size,
     value,
 )
-from mugrow.analysis.report.tables import Table
+from mugrow.analysis.report.table import Table
+from mugrow.analysis.stats import Interval
 from mugrow.analysis.transfer.asymptote import Useful
 from mugrow.analysis.transfer.metrics import Pair
 from mugrow.analysis.transfer.operator_regret import GrowthOptimum, KeptValue
@@ -62,9 +63,14 @@ def verdicts(found: TransferResults) -> Table:
 
 def decisive(pair: Pair) -> str:
     """The regret that the verdict is given on."""
-    if pair.regret_at == "diverged" or pair.regret_vertex_percent is None:
+    if pair.regret_at == "diverged" or pair.regret_bowl_percent is None:
         return regret_percent(pair)
-    return fmt.interval(pair.regret_vertex_percent, fmt.percent)
+    return bounded(pair.regret_bowl_percent, fmt.percent)
+
+
+def bounded(regret: Interval, text: Callable[[float | None], str]) -> str:
+    """``at least 6.04 % [3.29, ?]`` where the rate was not finished at the target."""
+    return "at least " * math.isinf(regret.hi) + fmt.interval(regret, text)
 
 
 def regret_percent(one: Pair | KeptValue) -> str:
@@ -97,21 +103,22 @@ def pairs(found: TransferResults) -> Table:
     return Table(
         "transfer",
         "What it costs to use the smallest size’s best rate",
-        "Regret: the loss given away at the larger size, between the best rates tested, and "
-        "between the vertices of the parabolas; as compute, the share of FLOPs by which a "
+        "Regret: the loss given away at the larger size, by the losses tested beside the places "
+        "where the ladder’s bowls, of one shape, are lowest, a lower bound where the rate was not "
+        "finished there; beside it that between the best rates tested, which noise makes too "
+        "large; as compute, the share of FLOPs by which a "
         "from-scratch run would have to grow to make up for it, from the slope of loss against "
         "ln FLOPs along the ladder (– from fewer than three sizes). Search: FLOPs of the proxy’s "
         "sweep over those of one target run. Total: search, source and target over the target’s "
         "own sweep and the target; below 1 transferring was cheaper.",
         ("change", "along", "from", "to", "shift (lowest)", "shift (vertex)", "regret (nats)",
-         "regret (%)", "of parabolas (%)", "as compute", "search / target",
+         "regret (%)", "of best tested (%)", "as compute", "search / target",
          "total / tuning there", "grid's edge"),
         tuple(
             (name(ladder), axis(ladder), start(ladder, pair), size(ladder, pair.target),
              fmt.interval(pair.shift_argmin_log2, fmt.log2),
              fmt.interval(pair.shift_vertex_log2, fmt.log2),
-             fmt.interval(pair.regret_nats, fmt.loss), regret_percent(pair),
-             fmt.interval(pair.regret_vertex_percent, fmt.percent),
+             bounded(pair.decisive_nats, fmt.loss), decisive(pair), regret_percent(pair),
              fmt.interval(pair.compute, fmt.percent_of_one),
              fmt.times(pair.search_over_target), fmt.times(pair.total_over_scratch),
              edges(pair))
@@ -269,7 +276,7 @@ WORDS = {
 
 
 def regret(pair: Pair) -> str:
-    if not math.isfinite(pair.regret_nats.value):
+    if not math.isfinite(pair.decisive_nats.value) or pair.regret_at == "diverged":
         return f"{NO_LOSS[pair.regret_at]} there"
-    nats = fmt.interval(pair.regret_nats, fmt.loss)
-    return f"costs {nats} nats ({fmt.interval(pair.regret_percent, fmt.percent)})"
+    nats = bounded(pair.decisive_nats, fmt.loss)
+    return f"costs {nats} nats ({fmt.interval(pair.decisive_percent, fmt.percent)})"

@@ -7,7 +7,8 @@ is said so; it never becomes a speed-up.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -15,7 +16,7 @@ from mugrow.analysis import words as fmt
 from mugrow.analysis.report import transfer
 from mugrow.analysis.summary import AT_FINAL, ArmSaving, Summary
 
-FEW_SEEDS = 6  # below six, a percentile interval over seeds cannot cover 95 %
+FEW_SEEDS = 3  # fewer, and an interval is 12.7 standard errors on either side
 MANY = 8  # methods in one sentence; the table of methods has the numbers of more
 VERDICTS = {
     "saved": "saved compute",
@@ -44,6 +45,35 @@ def growth(summary: Summary) -> dict[str, list[str]]:
         ]
         for target, rows in reversed(groups.items())
     }
+
+
+def ceilings(summary: Summary, runs: pd.DataFrame) -> str:
+    """What the schedule allows a speed-up at a fixed loss. Scratch reaches its final loss at the
+    end of its cool-down; an arm that does so before its own begins has trained 1 - c of a schedule
+    at best, c being the share that is cool-down, and has paid for its source."""
+    targets = runs[runs["role"] == "target"]
+    shares = {_cooldown(json.loads(spec)) for spec in targets["spec"]}
+    sources = [final.flops_source / final.flops for final in summary.finals if final.flops_source]
+    if len(shares) != 1 or not sources:
+        return ""
+    (share,) = shares
+    source = min(sources)
+    return (
+        f"Scratch is read after its cool-down, the last {fmt.number(100 * share, 0)} % of its "
+        "steps, and a grown arm while its learning rate is still high. So an arm that is not ahead "
+        "by more than a whole cool-down is worth has a ceiling: "
+        f"{fmt.times(1 / (1 - share))} on the target alone, "
+        f"{fmt.times(1 / (1 - share + source))} with the cheapest source. A speed-up near its "
+        "ceiling says what the schedule allows, not what the method saves."
+    )
+
+
+def _cooldown(spec: Mapping[str, Any]) -> float:
+    schedule = spec["schedule"]
+    whole = spec["steps"] - spec.get("first_step", 0)
+    if schedule["kind"] != "wsd":
+        return 0.0
+    return round(float(schedule["cooldown"]) * int(spec["steps"])) / int(whole)
 
 
 def usual_loss(rows: list[ArmSaving]) -> str:
@@ -111,7 +141,7 @@ TRANSFERRED = {
 
 
 def intervals(summary: Summary) -> str:
-    """How to read a bracket, with how much it can cover at this number of seeds."""
+    """How to read a bracket."""
     level, n = summary.interval.level, summary.n_seeds
     text = (
         f"Brackets hold the {fmt.number(100 * level, 0)} % interval of the "
@@ -119,10 +149,9 @@ def intervals(summary: Summary) -> str:
     )
     if n < 2:
         return text + "One seed gives no interval: nothing here says how much chance decided."
-    coverage = summary.interval.coverage_at_most
     return text + (
-        f"Such an interval cannot leave the range of the seeds, so with {n} of them it covers the "
-        f"median of all seeds with a probability of at most {fmt.number(100 * coverage, 1)} %."
+        "A speed-up’s holds every factor that the test does not reject; an end is open where the "
+        "curves stop before it can. Each covers on its own: of twenty one may be wrong."
     )
 
 
@@ -172,8 +201,8 @@ def on_runs(summary: Summary) -> Iterator[str]:
 def on_seeds(summary: Summary) -> Iterator[str]:
     if 1 < summary.n_seeds < FEW_SEEDS:
         yield (
-            f"{summary.n_seeds} seeds are few: the brackets are the range of the seeds, and "
-            "narrower than a 95 % interval would be."
+            f"{summary.n_seeds} seeds are few: a 95 % interval is 12.7 standard errors on either "
+            "side of the mean. With three seeds it is 4.3, with five 2.8."
         )
 
 

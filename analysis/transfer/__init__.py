@@ -1,6 +1,7 @@
 """Do the hyperparameters transfer? From sweeps over the learning rate to verdicts on ladders.
 
     optimum     where one sweep's loss is lowest
+    shape       where the bowls of a ladder are, if they are of one uneven shape
     sweep       the sweeps of a store, from rows: runs equal in everything but learning rate, seed
     ladder      sweeps equal in everything but one axis: width, depth, tokens, batch; or grown
     label       what tells a ladder from the others of its store

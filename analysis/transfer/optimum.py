@@ -20,6 +20,7 @@ import numpy.typing as npt
 from mugrow.bench.spec import UserError
 
 Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 Edge = Literal["low", "high"] | None
 Known = Literal["tested", "interpolated", "diverged", "unknown", "untested"]  # how a loss is
 

@@ -9,10 +9,11 @@ rates in log2. A float is nan where there is no number.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
-from mugrow.analysis.read.store import Store
+from mugrow.analysis.read.store import Store, opened
 from mugrow.analysis.stats import NOTHING, Interval
 from mugrow.analysis.transfer.asymptote import Asymptote, asymptotes
 from mugrow.analysis.transfer.label import variants
@@ -206,17 +207,17 @@ class TransferResults:
     intervals: str = INTERVALS
 
 
-def transfer(store: Store) -> TransferResults:
+def transfer(store: Store | str | Path) -> TransferResults:
     """Whether a study's learning rates transfer along width, depth, tokens, batch and growth, and
-    operators' own settings along growth: what `mugrow transfer` prints. Empty where the study has
-    nothing to compare.
+    operators' own settings along growth: what `mugrow transfer` prints. ``store`` is a study's
+    tables or their directory. Empty where the study has nothing to compare.
 
     >>> import mugrow
     >>> found = mugrow.transfer(mugrow.load("results/reference/transfer-width"))
     >>> {ladder.parametrization: ladder.verdict.word for ladder in found.ladders}
     {'completep': 'transfers', 'mup': 'transfers', 'sp': 'drifts', 'sp_embedding': 'drifts'}
     """
-    return transfer_results(by_setting(store.runs))
+    return transfer_results(by_setting(opened(store).runs))
 
 
 def transfer_results(every: Sequence[Sweep]) -> TransferResults:

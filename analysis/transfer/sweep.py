@@ -28,7 +28,12 @@ Seed = tuple[int, int]  # of weights, of batches
 
 SEEDS = {"seed", "data_seed"}
 OTHER_NAMES = {"log_every", "data.corpus", "start.source_run_id"}  # decide no final loss
-SINCE_ADDED = {"optimizer": "adamw"}  # what a spec says that was written without them
+SINCE_ADDED: Setting = {  # what a spec says that was written without them
+    "optimizer": "adamw",
+    "model.kv_heads": None,
+    "base.kv_heads": None,
+    "data.final_val_tokens": 0,
+}
 WORST_FIRST = ("incomplete", "diverged", "failed", "pruned", "finished")
 
 
@@ -124,7 +129,7 @@ class SweptRun:
     @cached_property
     def fields(self) -> Setting:
         """The whole spec, flattened."""
-        return dict(flat(SINCE_ADDED | json.loads(self.spec)))
+        return {**SINCE_ADDED, **dict(flat(json.loads(self.spec)))}
 
     @property
     def seeds(self) -> Seed:

@@ -9,8 +9,9 @@
 0.2 is the slope up to which good muP is measured to stay in width; over SP's -1 it is a fifth. 1 %
 of the loss is what a rate twice too high costs in public sweeps (step law, 2503.04715). The
 proxy is the smallest size; of grown models it is the source, with the rate it was given. Regret is
-the parabola's, half the curvature times the shift squared, where both sizes have a vertex: that of
-the best rates tested jumps by whole steps of the grid, as the study `small` showed.
+of the losses tested, between the places where the ladder's shape has both bowls lowest
+(``transfer.shape``): best rates tested jump by whole steps of the grid, and a parabola is wrong on
+bowls that are steeper above than below.
 
 An operator's own setting has no drift, since nobody knows its scale: its verdict is on the regret
 alone, at every growth larger than the one where it was best.
@@ -33,7 +34,7 @@ DRIFT = 0.2  # log2 per doubling
 REGRET_PERCENT = 1.0
 RULE = (
     f"transfers: the interval of the drift is within ±{DRIFT} log2 per doubling and that of the "
-    f"regret (of the parabolas) at the largest size is below {REGRET_PERCENT:g} %; drifts: the "
+    f"regret (of the losses tested) at the largest size is below {REGRET_PERCENT:g} %; drifts: the "
     f"interval of the drift is outside ±{DRIFT}, or that of the regret above {REGRET_PERCENT:g} %; "
     "censored: a best rate is at the edge of its grid; inconclusive: anything else"
 )

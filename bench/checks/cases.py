@@ -1,7 +1,8 @@
 """What a method is tried on: flavours of the decoder, ways to grow, parametrizations.
 
-    flavour   norm x tied x biases x MLP x positions: 2^5 decoders
+    flavour   norm x tied x biases x MLP x positions: 2^5 decoders, and one whose queries share keys
     growth    width: more heads (whole and half ratio), larger heads, a wider MLP
+              (of shared keys: more heads a group, more groups)
               depth: twice the blocks, half as many again;   both at once
     rules     sp, and mup with a base of half the source's width and head size, so that no
               multiplier is one
@@ -41,8 +42,18 @@ WIDER: dict[str, dict[str, Any]] = {
     "head size 8 to 16": {"width": 32, "head_size": 16},
     "MLP 4 to 8": {"mlp_ratio": 8.0},
 }
+GROUPED: dict[str, Any] = {**SMALL, "head_size": 4, "kv_heads": 2}
+WIDER_GROUPED: dict[str, dict[str, Any]] = {
+    "heads 4 to 8 in 2 groups": {"width": 32},
+    "heads 4 to 6 in 2 groups": {"width": 24},
+    "heads 4 to 8, groups 2 to 4": {"width": 32, "kv_heads": 4},
+    "head size 4 to 8": {"width": 32, "head_size": 8},
+}
 DEEPER: dict[str, dict[str, Any]] = {"depth 2 to 4": {"depth": 4}, "depth 2 to 3": {"depth": 3}}
 BOTH: dict[str, dict[str, Any]] = {"heads 2 to 4, depth 2 to 4": {"width": 32, "depth": 4}}
+BOTH_GROUPED: dict[str, dict[str, Any]] = {
+    "heads 4 to 8, groups 2 to 4, depth 2 to 4": {"width": 32, "kv_heads": 4, "depth": 4}
+}
 FIRST = ("same", "heads 2 to 4", "depth 2 to 4")
 INIT_STD, LEARNING_STEPS = 0.1, 2
 
@@ -67,7 +78,9 @@ class Case:
 
 
 def flavours(full: bool = False) -> dict[str, ModelSpec]:
-    """The decoders by name: all 32, or GPT-2 and LLaMA with and without a tied head."""
+    """The decoders by name: all 32, or GPT-2 and LLaMA with and without a tied head; and LLaMA
+    with grouped keys and values."""
+    grouped = {"llama grouped": llama(**GROUPED)}
     if not full:
         gpt2, llama_ = ModelSpec(**SMALL), llama(**SMALL)
         return {
@@ -75,7 +88,7 @@ def flavours(full: bool = False) -> dict[str, ModelSpec]:
             "gpt2 tied": replace(gpt2, tied=True),
             "llama": llama_,
             "llama tied": replace(llama_, tied=True),
-        }
+        } | grouped
     found = {}
     choices: tuple[tuple[Any, ...], ...] = (*CHOICES.values(), (False, True), (True, False))
     for norm, mlp, positions, tied, bias in product(*choices):
@@ -83,16 +96,17 @@ def flavours(full: bool = False) -> dict[str, ModelSpec]:
         found[" ".join(filter(None, words))] = ModelSpec(
             **SMALL, norm=norm, mlp=mlp, positions=positions, tied=tied, bias=bias
         )
-    return found
+    return found | grouped
 
 
-def growths(entry: GrowthMethod) -> dict[str, dict[str, Any]]:
+def growths(entry: GrowthMethod, grouped: bool = False) -> dict[str, dict[str, Any]]:
     """What changes from the smaller to the larger shape, by name."""
+    wider, both = (WIDER_GROUPED, BOTH_GROUPED) if grouped else (WIDER, BOTH)
     found: dict[str, dict[str, Any]] = {} if entry.axes and entry.needs_source else {"same": {}}
     if entry.needs_source:
-        found |= WIDER if "width" in entry.axes else {}
+        found |= wider if "width" in entry.axes else {}
         found |= DEEPER if "depth" in entry.axes else {}
-        found |= BOTH if {"width", "depth"} <= set(entry.axes) else {}
+        found |= both if {"width", "depth"} <= set(entry.axes) else {}
     return found
 
 
@@ -111,20 +125,21 @@ def cases(
     method grows in several stages, the first of them; of one that trains something itself, a few.
     """
     found = []
-    models, changed = flavours(full and not is_slow(entry)), growths(entry)
+    models = flavours(full and not is_slow(entry))
     if is_slow(entry):
         models = {name: models[name] for name in ("gpt2", "llama")}
-        changed = {name: changed[name] for name in FIRST if name in changed}
         rules = rules[-1:]
-    for (flavour, small), (growth, changes), name in product(
-        models.items(), changed.items(), rules
-    ):
-        base = replace(small, width=small.width // 2, head_size=small.head_size // 2)
-        pair = (small, replace(small, **changes))
-        source, target = pair[::-1] if entry.shrinks else pair
-        with suppress(UserError):  # the reason why the case is then skipped
-            target = stages(entry, source, target, params)[0]
-        found.append(Case(f"{flavour}, {growth}, {name}", name, base, source, target))
+    for flavour, small in models.items():
+        changed = growths(entry, small.groups < small.heads)
+        if is_slow(entry):
+            changed = {name: changed[name] for name in FIRST if name in changed}
+        for (growth, changes), name in product(changed.items(), rules):
+            base = replace(small, width=small.width // 2, head_size=small.head_size // 2)
+            pair = (small, replace(small, **changes))
+            source, target = pair[::-1] if entry.shrinks else pair
+            with suppress(UserError):  # the reason why the case is then skipped
+                target = stages(entry, source, target, params)[0]
+            found.append(Case(f"{flavour}, {growth}, {name}", name, base, source, target))
     # of a slow one the diagonal: GPT-2 grows in one way, LLaMA in the other
     return tuple(found[:: len(changed) + 1] if is_slow(entry) else found)
 

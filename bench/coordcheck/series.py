@@ -5,6 +5,8 @@ two blocks, 64 tokens, 8 sequences of 32, Adam at 0.01 from the first step, noth
 clipped. The rate is above the best one of training (2^-7 in the studies of this suite) and without
 its warm-up. In depth ten steps are trained (arXiv 2505.01618, figure 7).
 
+The seeds are those that are given, or else as many as it takes (``pooling``).
+
 After growth: a source of half the width (or depth) trains for ``SOURCE_STEPS``, is grown, and step
 0 is the target before its first step. The seeds of a model are one stack. A seed has batches of its
 own, the same at every size.
@@ -21,7 +23,7 @@ from mugrow.bench.coordcheck.activations import Sizes, measured, running
 from mugrow.bench.data.batches import TokenData, load
 from mugrow.bench.growth import check_growth, method
 from mugrow.bench.model import unflatten
-from mugrow.bench.parametrization import rules_of
+from mugrow.bench.parametrization import ADAMW, parse, rules_of
 from mugrow.bench.spec import (
     DataSpec,
     HyperSpec,
@@ -40,6 +42,26 @@ SOURCE_STEPS = 4
 HYPER = HyperSpec(lr=0.01, init_std=0.08, weight_decay=0.0, clip=0.0)
 
 
+def own_hyper(text: str, lr: float | None = None, init_std: float | None = None) -> HyperSpec:
+    """What is not given is the parametrization's own: a rate of 0.01 and an initial scale of 0.08;
+    for one that is searched elsewhere than SP and muP, a rate as far from the middle of its range,
+    and the middle of its scales.
+
+    >>> own_hyper("mup").lr, own_hyper("mup").init_std
+    (0.01, 0.08)
+    >>> round(own_hyper("umup").lr, 2), own_hyper("umup").init_std
+    (0.91, 1.0)
+    """
+    own = parse(text)[0].search or ADAMW
+    away = own.middle_log2_lr - ADAMW.middle_log2_lr
+    usual = HYPER.init_std if own.init_std == ADAMW.init_std else own.middle_init_std
+    return replace(
+        HYPER,
+        lr=HYPER.lr * 2**away if lr is None else lr,
+        init_std=usual if init_std is None else init_std,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSeries:
     """``models`` from small to large along ``axis``; hyperparameters are meant at ``base``.
@@ -55,7 +77,7 @@ class ModelSeries:
     data: DataSpec
     hyper: HyperSpec = HYPER
     steps: int = 4
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[int, ...] = ()
     batch_sequences: int = 8
     start: Start | None = None
 
@@ -66,8 +88,8 @@ class ModelSeries:
                 raise UserError(f"{name} must be above 0: nothing moves without")
         if len(set(self.sizes)) < 2:
             raise UserError(f"a slope takes at least two {self.axis}s, not {self.sizes[0]} alone")
-        if len(set(self.seeds)) < 2:
-            given = " ".join(map(str, self.seeds)) or "none"
+        if self.seeds and len(set(self.seeds)) < 2:
+            given = " ".join(map(str, self.seeds))
             raise UserError(f"an interval takes at least two different seeds, not {given}")
         if self.start is not None:
             for model in self.models:
@@ -121,7 +143,8 @@ def _check_growth(small: ModelSpec, big: ModelSpec, start: Start) -> None:
 
 
 def measured_series(series: ModelSeries, path: str | None = None) -> list[Sizes]:
-    """What each model's activations are while it trains."""
+    """What each model's activations are while it trains, for each of the ``seeds``."""
+    assert series.seeds, "which seeds?"
     data = load(series.data, path)
     return [_measured(series, model, data) for model in series.models]
 

@@ -80,12 +80,13 @@ def load(spec: DataSpec, path: str | None = None) -> TokenData:
             f"{data.corpus_sha256[:12]}…, not {spec.corpus_sha256[:12]}…"
         )
     shorter = min(len(data.train), len(data.val))
-    if not 1 <= spec.val_tokens < shorter:
-        raise UserError(
-            f"val_tokens {spec.val_tokens} does not fit corpus {corpus!r}, which has "
-            f"{len(data.train)} tokens to train on and {len(data.val)} held out: it must be at "
-            f"least 1 and below {shorter}"
-        )
+    for name, least in (("val_tokens", 1), ("final_val_tokens", 0)):
+        if not least <= getattr(spec, name) < shorter:
+            raise UserError(
+                f"{name} {getattr(spec, name)} does not fit corpus {corpus!r}, which has "
+                f"{len(data.train)} tokens to train on and {len(data.val)} held out: it must be at "
+                f"least {least} and below {shorter}"
+            )
     return data
 
 

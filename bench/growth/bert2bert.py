@@ -111,10 +111,15 @@ def draw(small: ModelSpec, big: ModelSpec, rng: torch.Generator) -> Units:
         rounds = [torch.randperm(old, generator=rng) for _ in range(-(-new // old) - 1)]
         return torch.cat([torch.arange(old), *rounds])[:new]
 
-    heads = evenly(small.heads, big.heads)
+    groups = evenly(small.groups, big.groups)
     units: dict[Role, Tensor] = {
         "residual": evenly(small.width, big.width),
-        "heads": of_heads(heads, evenly(small.head_size, big.head_size), small.head_size),
+        **of_heads(
+            groups,
+            evenly(small.group_size, big.group_size),
+            evenly(small.head_size, big.head_size),
+            small,
+        ),
         "mlp": evenly(small.mlp_width, big.mlp_width),
     }
     return units

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from mugrow.bench.growth import GrowthMethod, Moments, Params, llama_pro, zero_pad
-from mugrow.bench.growth.net2net import Role, of_heads, roles
+from mugrow.bench.growth.net2net import Role, roles
 from mugrow.bench.growth.stack import source
 from mugrow.bench.model import Decoder, Weights, parameters
 from mugrow.bench.spec import ModelSpec
@@ -52,7 +52,7 @@ def grow(
         if _block(name) in new:
             continue
         if ".attention.k." in name:
-            tensor[: small.spec.heads * big.spec.head_size] = 0.0  # the old heads' new rows
+            tensor[: small.spec.groups * big.spec.head_size] = 0.0  # the old heads' new rows
         old = weights[source(name, order)]
         if small.spec.width != big.spec.width:
             old = zero_pad.centred(name, old, big.spec)
@@ -92,8 +92,9 @@ def _place(name: str, target: Tensor, old: Tensor, small: ModelSpec, big: ModelS
 
 def _units(role: Role, small: ModelSpec, big: ModelSpec) -> Tensor:
     """Where the source's units are in the target."""
-    if role == "heads":
-        return of_heads(torch.arange(small.heads), _within(small, big), big.head_size)
+    if role in ("heads", "kv_heads"):
+        kept = zero_pad.kept_heads(small, big) if role == "heads" else torch.arange(small.groups)
+        return (kept[:, None] * big.head_size + _within(small, big)).flatten()
     return torch.arange(small.width if role == "residual" else small.mlp_width)
 
 

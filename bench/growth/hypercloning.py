@@ -49,9 +49,9 @@ MODES = ("symmetric", "noisy", "diagonal")
 
 
 def supports(small: ModelSpec, big: ModelSpec) -> str | None:
-    """Whole copies only: widths, number of heads and, without rotary positions, the head size are
-    multiples."""
-    for name in ("width", "mlp_width", "head_size", "heads"):
+    """Whole copies only: widths, numbers of heads, of groups of them and in a group and, without
+    rotary positions, the head size are multiples."""
+    for name in ("width", "mlp_width", "head_size", "heads", "groups", "group_size"):
         ours, theirs = getattr(small, name), getattr(big, name)
         if theirs % ours:
             near = max(1, round(theirs / ours)) * ours

@@ -42,14 +42,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mugrow.bench.growth import GrowthMethod
-from mugrow.bench.growth.msg import supports
+from mugrow.bench.growth import GrowthMethod, msg
 from mugrow.bench.growth.zero_pad import forward_factor
 from mugrow.bench.model import Decoder, Weights, cross_entropy, flatten, parameters
 from mugrow.bench.spec import ModelSpec
 
 NOISE = 0.03
 DEPTH = ("stack", "interleave")
+
+
+def supports(small: ModelSpec, big: ModelSpec) -> str | None:
+    """Whole heads, each with keys and values of its own."""
+    for spec in (small, big):
+        if spec.groups < spec.heads:
+            return (
+                "the columns of o are mapped as the rows of v: kv_heads must be the number of "
+                f"heads, {spec.heads}, not {spec.groups}"
+            )
+    return msg.supports(small, big)
 
 
 def grow(

@@ -116,11 +116,18 @@ def _old(name: str, small: ModelSpec, big: ModelSpec) -> Tensor | None:
     bias."""
     if "norm" in name:
         return (torch.arange(big.width) < small.width).double()
-    for module, units in (("o", small.width), ("down", small.mlp_width)):
+    heads = zero_pad.kept_heads(small, big)[:, None] * big.head_size
+    kept = {
+        "o": (heads + torch.arange(big.head_size)).flatten(),
+        "down": torch.arange(small.mlp_width),
+    }
+    for module, units in kept.items():
         if f".{module}." in name:
-            columns = parameters(big)[name].shape[1] if name.endswith("weight") else 1
             is_old = float(int(name.split(".")[1]) < small.depth)
-            return is_old * (torch.arange(columns) < units).double()
+            if name.endswith("bias"):
+                return torch.full((1,), is_old, dtype=torch.float64)
+            columns = parameters(big)[name].shape[1]
+            return torch.zeros(columns, dtype=torch.float64).index_fill(0, units, is_old)
     return None
 
 

@@ -73,10 +73,14 @@ def repeated(small: ModelSpec, big: ModelSpec) -> Units:
     def each(old: int, new: int) -> torch.Tensor:
         return torch.arange(new) // (new // old)
 
-    within = each(small.head_size, big.head_size)
     units: dict[Role, torch.Tensor] = {
         "residual": each(small.width, big.width),
-        "heads": of_heads(each(small.heads, big.heads), within, small.head_size),
+        **of_heads(
+            each(small.groups, big.groups),
+            each(small.group_size, big.group_size),
+            each(small.head_size, big.head_size),
+            small,
+        ),
         "mlp": each(small.mlp_width, big.mlp_width),
     }
     return units

@@ -9,11 +9,12 @@
                3   [ w31/2  w32  w33  w31/2 ]
                1'  [ w11/2  w12  w13  w11/2 ]        a copy's row; a copy's column, shared out
 
-Chen, Goodfellow and Shlens, arXiv 1511.05641. There are three kinds of units, each with a map of
-its own: the residual stream's, heads (drawn whole, so that q, k, v and the columns of o go
-together) and the MLP's. Net2DeeperNet's identity is, in a residual network, a block whose outputs
-are zero: ``llama_pro``. The paper adds a little noise so that copies part; here that is the run's
-own choice (``Start.noise``).
+Chen, Goodfellow and Shlens, arXiv 1511.05641. There are four kinds of units, each with a map of its
+own: the residual stream's, heads of queries (with the columns of o), heads of keys and values, and
+the MLP's. Heads are drawn whole, and a copy of a head reads a copy of its keys: where a group of
+heads reads the same, groups are drawn, and heads within them. Net2DeeperNet's identity is, in a
+residual network, a block whose outputs are zero: ``llama_pro``. The paper adds a little noise so
+that copies part; here that is the run's own choice (``Start.noise``).
 
 Every method of this folder that copies units is built on ``widen``. Three factors belong to the
 model and not to the map. Logits are ``output * head(x)``, so the head carries output_small /
@@ -43,7 +44,7 @@ from mugrow.bench.growth import GrowthMethod, Moments, Params, llama_pro, zero_p
 from mugrow.bench.model import Decoder, Weights, parameters
 from mugrow.bench.spec import ModelSpec
 
-Role = Literal["residual", "heads", "mlp"]
+Role = Literal["residual", "heads", "kv_heads", "mlp"]
 Units = Mapping[Role, Tensor]
 """For each kind of unit, the source's unit that every unit of the target is a copy of."""
 
@@ -52,7 +53,8 @@ ROLES: Mapping[str, tuple[Role | None, ...]] = {
     "positions": (None, "residual"),
     "head": (None, "residual"),
     **dict.fromkeys(("norm", "norm1", "norm2"), ("residual",)),
-    **dict.fromkeys(("q", "k", "v"), ("heads", "residual")),
+    "q": ("heads", "residual"),
+    **dict.fromkeys(("k", "v"), ("kv_heads", "residual")),
     "o": ("residual", "heads"),
     **dict.fromkeys(("gate", "up"), ("mlp", "residual")),
     "down": ("residual", "mlp"),
@@ -153,9 +155,16 @@ def _queries(small: Decoder, big: Decoder, heads: Tensor) -> Tensor:
     return shared * score_ratio(small, big)
 
 
-def of_heads(heads: Tensor, within: Tensor, head_size: int) -> Tensor:
-    """The map of q's rows from one of heads ``(H,)`` and one of the rows of a head ``(S,)``."""
-    return (heads[:, None] * head_size + within).flatten()
+def of_heads(
+    groups: Tensor, in_group: Tensor, in_head: Tensor, small: ModelSpec
+) -> dict[Role, Tensor]:
+    """The maps of q's rows ``(H*S,)`` and of k's and v's ``(G*S,)``, from those of groups ``(G,)``,
+    of the heads of a group ``(H/G,)`` and of the rows of a head ``(S,)``."""
+    heads = (groups[:, None] * small.group_size + in_group).flatten()
+    return {
+        "heads": (heads[:, None] * small.head_size + in_head).flatten(),
+        "kv_heads": (groups[:, None] * small.head_size + in_head).flatten(),
+    }
 
 
 def tiled(small: ModelSpec, big: ModelSpec) -> dict[Role, Tensor]:
@@ -166,7 +175,12 @@ def tiled(small: ModelSpec, big: ModelSpec) -> dict[Role, Tensor]:
     within = torch.cat([torch.arange(new) % old + half * old for half in range(halves)])
     return {
         "residual": torch.arange(big.width) % small.width,
-        "heads": of_heads(torch.arange(big.heads) % small.heads, within, small.head_size),
+        **of_heads(
+            torch.arange(big.groups) % small.groups,
+            torch.arange(big.group_size) % small.group_size,
+            within,
+            small,
+        ),
         "mlp": torch.arange(big.mlp_width) % small.mlp_width,
     }
 
@@ -219,10 +233,15 @@ def _units(small: ModelSpec, big: ModelSpec, rng: torch.Generator) -> Units:
     def draw(old: int, new: int) -> Tensor:
         return torch.cat([torch.arange(old), torch.randint(old, (new - old,), generator=rng)])
 
-    heads = draw(small.heads, big.heads)
+    groups = draw(small.groups, big.groups)
     return {
         "residual": draw(small.width, big.width),
-        "heads": of_heads(heads, draw(small.head_size, big.head_size), small.head_size),
+        **of_heads(
+            groups,
+            draw(small.group_size, big.group_size),
+            draw(small.head_size, big.head_size),
+            small,
+        ),
         "mlp": draw(small.mlp_width, big.mlp_width),
     }
 

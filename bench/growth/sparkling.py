@@ -31,7 +31,7 @@ from mugrow.bench.growth.net2net import Role, carries_output, copied, reads, sco
 from mugrow.bench.model import Decoder, Weights, parameters, shapes
 from mugrow.bench.spec import ModelSpec
 
-WIDTHS = ("width", "mlp_width", "head_size", "heads")
+WIDTHS = ("width", "mlp_width", "head_size", "heads", "groups", "group_size")
 
 
 def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:

@@ -6,7 +6,8 @@
 
 This is the padding of SZP (arXiv 2411.07340, 2605.13405) alone. q, k and v are separate tensors
 whose rows are ordered by head, and "top-left" holds inside every head: head h of the source goes to
-the first rows of head h of the target, and the columns of o follow. Without that alignment a
+the first rows of head h of the target, and the columns of o follow (where keys and values are
+grouped, head h of a group to head h of that group). Without that alignment a
 larger head size would put one head's rows into another's. Rotary positions turn row i together with
 row i + S/2 of a head of size S, so with them each half of a head is padded: pairs stay pairs.
 
@@ -43,7 +44,7 @@ NORMS = ("plain", "gain", "stream")
 
 def supports(small: ModelSpec, big: ModelSpec) -> str | None:
     """Nothing that is padded may shrink."""
-    for name in ("heads", "head_size", "mlp_width"):
+    for name in ("heads", "groups", "group_size", "head_size", "mlp_width"):
         ours, theirs = getattr(small, name), getattr(big, name)
         if theirs < ours:
             return f"{name} would shrink from {ours} to {theirs}"
@@ -178,15 +179,24 @@ def place(name: str, source: Tensor, target: Tensor, small: ModelSpec, big: Mode
 
 
 def _by_head(spec: ModelSpec, name: str) -> tuple[int, ...]:
-    """The shape of a parameter, its axis over heads (if any) as (heads, halves, half a head)."""
+    """The shape of a parameter, its axis over heads (if any) as (groups, heads of a group, halves,
+    half a head), that over heads of keys without the second of these."""
     shape = parameters(spec)[name].shape
     halves = 2 if spec.positions == "rope" else 1
-    heads = (spec.heads, halves, spec.head_size // halves)
+    head = (halves, spec.head_size // halves)
     if ".attention.o.weight" in name:
-        return (shape[0], *heads)
-    if ".attention." in name and ".o." not in name:
-        return (*heads, *shape[1:])
+        return (shape[0], spec.groups, spec.group_size, *head)
+    if ".attention.q." in name:
+        return (spec.groups, spec.group_size, *head, *shape[1:])
+    if ".attention.k." in name or ".attention.v." in name:
+        return (spec.groups, *head, *shape[1:])
     return shape
+
+
+def kept_heads(small: ModelSpec, big: ModelSpec) -> Tensor:
+    """Which of the target's heads ``(H,)`` are the source's, in order: the first of each group."""
+    first = torch.arange(small.groups)[:, None] * big.group_size
+    return (first + torch.arange(small.group_size)).flatten()
 
 
 METHOD = GrowthMethod(

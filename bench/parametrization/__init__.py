@@ -8,9 +8,13 @@ folder, or a plug-in: an entry point of the group ``mugrow.parametrizations`` wh
 
 A run names its parametrization in one string, its own parameters colon-separated behind it:
 ``mup``, ``completep:alpha=0.5``, ``mup:attention=sqrt:gains=frozen``.
+
+A learning rate means something else in each family: muP's is near 2^-7, unit-scaled muP's near 1.
+So an entry says where its own are looked for (``SearchRange``) and how its weights decay.
 """
 
 import hashlib
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +27,7 @@ from torch import Tensor
 from mugrow.bench import entries
 from mugrow.bench.entries import Registry, keyword_params
 from mugrow.bench.model import Multipliers, parameters
-from mugrow.bench.spec import ModelSpec, Scalar
+from mugrow.bench.spec import Decay, ModelSpec, Scalar
 
 StepSize = Literal["entrywise", "spectral", "gradient"]
 """What decides how far an optimizer moves a weight at a learning rate of one.
@@ -49,17 +53,46 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
-    """A rule for every parameter by name, and the multipliers of the forward pass."""
+    """A rule for every parameter by name, and the multipliers of the forward pass. ``falling`` are
+    the modules whose movement falls with the width on purpose, each with the reason: a coordinate
+    check does not hold that against them."""
 
     tensors: dict[str, Rule]
     multipliers: Multipliers
+    falling: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SearchRange:
+    """Where the best hyperparameters at the base shape lie, the lowest and the highest: the log2 of
+    the peak learning rate, for optimizers that step as far in every coordinate (AdamW) and for what
+    the rules give to another; and the initial scale."""
+
+    log2_lr: tuple[float, float]
+    init_std: tuple[float, float]
+
+    @property
+    def middle_log2_lr(self) -> float:
+        """The log2 of the learning rate in the middle."""
+        return sum(self.log2_lr) / 2
+
+    @property
+    def middle_init_std(self) -> float:
+        """The initial scale in the middle, in log2."""
+        return math.sqrt(math.prod(self.init_std))
+
+
+ADAMW = SearchRange(log2_lr=(-11.0, -4.0), init_std=(0.02, 0.5))
+"""SP's and muP's. The best rates in this suite's studies are 2^-9.5 (SP at width 256) to 2^-6, and
+most often its middle, 2^-7.5; GPT-2's scale of 0.02 lies in it too."""
 
 
 @dataclass(frozen=True)
 class Parametrization:
     """One entry. The keyword-only arguments of ``rules(model, base, **params)``, each with a
     default, are its parameters: numbers, or words that are one of ``choices``. ``step_sizes`` says
-    for which optimizers the rules hold."""
+    for which optimizers the rules hold. ``search`` is where its hyperparameters are looked for,
+    ``None`` where that is not known, and ``decay`` the weight decay that it is meant with."""
 
     name: str
     summary: str
@@ -67,6 +100,8 @@ class Parametrization:
     rules: Callable[..., Rules]
     step_sizes: tuple[StepSize, ...] = ("entrywise",)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    search: SearchRange | None = None
+    decay: Decay = "scaled"
 
     @property
     def params(self) -> dict[str, Scalar]:

@@ -29,7 +29,7 @@ must fall as 1/sqrt(L) to the same end.
 
 from dataclasses import replace
 
-from mugrow.bench.parametrization import Parametrization, Rules, mup
+from mugrow.bench.parametrization import ADAMW, Parametrization, Rules, mup
 from mugrow.bench.spec import ModelSpec
 
 
@@ -53,4 +53,5 @@ PARAMETRIZATION = Parametrization(
     "muP, and residual branches of depth^-alpha: one learning rate for all depths",
     "arXiv 2505.01618",
     rules,
+    search=ADAMW,
 )

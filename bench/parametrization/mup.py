@@ -8,13 +8,17 @@ the formulation the package implements (Yang et al., arXiv 2203.03466, Table 8):
     ================  ==========  =====  ============  ================  ===========
     embedding         1           1      1             1/m               1
     hidden matrix     1/sqrt(m)   1/m    m             1/m (its fan-out) 1
+    k and v           sqrt(o)/m   1/m    m             1/o (its fan-out) 1
     gain, bias        --          1      0             1/m               1
     readout           1           1      1             1/m               1/m
     attention logits                                                     sqrt(S base)/S
     ================  ==========  =====  ============  ================  ===========
 
-S is the head size. The package decides which dimension of which tensor grows
-(``set_base_shapes`` on meta-device tensors); this file writes its answer down as rules.
+S is the head size, and o the ratio of the rows of k and v: m unless ``kv_heads`` groups the heads.
+With as many groups at every width o is 1, and keys are finite outputs of a growing input, whose
+initial weights shrink as 1/m (the paper's Table 3; the spectral condition, arXiv 2310.17813, has
+the same). The package decides which dimension of which tensor grows (``set_base_shapes`` on
+meta-device tensors); this file writes its answer down as rules.
 
 An optimizer that steps as far in every coordinate whatever the gradient's scale, as Lion, has the
 same table but for eps, which it has not (Yang and Littwin, arXiv 2308.01814).
@@ -59,7 +63,10 @@ def rules(
         if shape.ninf() == 2:
             fan_out, fan_in = (dimension.width_mult() for dimension in shape)
             scaled = decayed * fan_in if decay == "scaled" else decayed
-            tensors[name] = Rule(1 / math.sqrt(fan_in), 1 / fan_in, scaled, 1 / fan_out)
+            std = 1 / math.sqrt(fan_in)
+            if name.split(".")[-2] in ("k", "v"):
+                std *= math.sqrt(fan_out / fan_in)
+            tensors[name] = Rule(std, 1 / fan_in, scaled, 1 / fan_out)
         else:
             lr = 0.0 if kind == "gain" and gains == "frozen" else 1.0
             tensors[name] = Rule(lr=lr, weight_decay=decayed, eps=1 / shape.width_mult())
@@ -74,7 +81,8 @@ def infshapes(model: ModelSpec, base: ModelSpec) -> dict[str, "mup.infshape.InfS
     from mup import set_base_shapes  # slow to import: it draws in plotting libraries
 
     at_base = replace(base, depth=model.depth)
-    delta = replace(at_base, width=2 * base.width)
+    kv_heads = None if base.kv_heads is None else 2 * base.kv_heads
+    delta = replace(at_base, width=2 * base.width, kv_heads=kv_heads)
     skeleton = _skeleton(model)
     set_base_shapes(
         skeleton, _skeleton(at_base), delta=_skeleton(delta), rescale_params=False, do_assert=False

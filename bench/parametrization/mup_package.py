@@ -15,7 +15,7 @@ moments are below eps, and the smaller its steps. A noise-free widened model sho
 Under an optimizer without eps, as Lion, it is ``mup``.
 """
 
-from mugrow.bench.parametrization import Parametrization, Rules, mup
+from mugrow.bench.parametrization import ADAMW, Parametrization, Rules, mup
 from mugrow.bench.spec import ModelSpec
 
 
@@ -27,5 +27,9 @@ def rules(model: ModelSpec, base: ModelSpec) -> Rules:
 
 
 PARAMETRIZATION = Parametrization(
-    "mup_package", "what mup 1.0.0's MuAdamW does: muP with eps unscaled", "arXiv 2203.03466", rules
+    "mup_package",
+    "what mup 1.0.0's MuAdamW does: muP with eps unscaled",
+    "arXiv 2203.03466",
+    rules,
+    search=ADAMW,
 )

@@ -6,7 +6,7 @@ nothing depends on the shape is a rule for any optimizer.
 """
 
 from mugrow.bench.model import Multipliers, parameters
-from mugrow.bench.parametrization import Parametrization, Rule, Rules, decays
+from mugrow.bench.parametrization import ADAMW, Parametrization, Rule, Rules, decays
 from mugrow.bench.spec import ModelSpec
 
 
@@ -27,4 +27,5 @@ PARAMETRIZATION = Parametrization(
     "GPT-2 (Radford et al., 2019)",
     rules,
     step_sizes=("entrywise", "spectral", "gradient"),
+    search=ADAMW,
 )

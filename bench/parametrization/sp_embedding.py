@@ -20,7 +20,7 @@ embeddings too; a tied readout is the embedding. Its weight decay is torch's, so
 """
 
 from mugrow.bench.model import parameters
-from mugrow.bench.parametrization import Parametrization, Rules, sp
+from mugrow.bench.parametrization import ADAMW, Parametrization, Rules, sp
 from mugrow.bench.spec import ModelSpec
 
 
@@ -41,4 +41,5 @@ PARAMETRIZATION = Parametrization(
     "SP with the embedding's learning rate times the width ratio",
     "arXiv 2605.21486",
     rules,
+    search=ADAMW,
 )

@@ -73,7 +73,7 @@ question = mugrow.Question(params=1e9, tokens=20e9, source_params=1e8, source_to
 advice = mugrow.advise(question)
 print(advice.verdict, "since", advice.rule)
 nearby = mugrow.advise(mugrow.Question(params=4e5, tokens=3e5), store)
-print(nearby.verdict, "by", [one.name for one in nearby.evidence if one.decides])
+print(nearby.verdict, "since", nearby.rule)
 # --8<-- [end:advise]
 
 # --8<-- [start:draw]

@@ -15,6 +15,7 @@ from mugrow.sweeps.commands.output import print_table
 if TYPE_CHECKING:
     from mugrow.analysis.advice.advise import (
         Advice,
+        HeldOut,
         ProposedStart,
         ScratchLaw,
         Timing,
@@ -77,7 +78,8 @@ class AdviseCommand:
 def _show(advice: "Advice") -> None:
     target, source = advice.target, advice.source
     counted = "sunk" if source.sunk else "charged"
-    proposed = f" (proposed: {source.rule})" if source.rule else ""
+    given = "proposed" if source.proposed else "no proposal"
+    proposed = f" ({given}: {source.rule})" if source.rule else ""
     print(f"{advice.verdict.upper()}: {advice.rule}\n")
     print(
         f"target  {_amount(target.params)} parameters, {_amount(target.tokens)} tokens, "
@@ -92,6 +94,7 @@ def _show(advice: "Advice") -> None:
     print("\nSources to start from")
     print_table([_source_row(one) for one in advice.starting_points])
     print(f"\n{_when(advice.when_to_grow)}\n{_scratch(advice.scratch_law)}")
+    print(_held_out(advice.held_out))
     print("Assumed: " + ";\n  ".join(advice.assumptions) + ".")
     print(_experiment(advice.experiment))
 
@@ -119,6 +122,14 @@ def _scratch(law: "ScratchLaw") -> str:
     )
 
 
+def _held_out(one: "HeldOut") -> str:
+    return (
+        f"The published laws err: of the run held out of them ({_amount(one.params)} parameters, "
+        f"{_amount(one.tokens)} tokens) they predict\n  a grown loss {one.gap_predicted:.1%} below "
+        f"scratch; {one.gap_measured:.1%} was measured."
+    )
+
+
 def _experiment(one: "SettlingExperiment") -> str:
     return (
         f"To settle it: targets of {', '.join(map(_amount, one.target_params))} parameters "
@@ -138,7 +149,7 @@ def _evidence_row(one: "WeighedEvidence") -> dict[str, str]:
     }
     return {
         "evidence": one.name,
-        "decides": "yes" if one.decides else "no",
+        "decides": ("growing only" if one.at_least else "yes") if one.decides else "no",
         **savings,
         "asked / largest N, D, C": f"{reach.params:.3g}, {reach.tokens:.3g}, {reach.flops:.3g}",
     }
@@ -149,6 +160,8 @@ def _reasons(evidence: "Sequence[WeighedEvidence]") -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {}
     for one in evidence:
         why = f"does not decide: {one.limit}" if one.limit else f"interval: {one.interval}"
+        if one.at_least:
+            why += "; savings at a fixed loss, which are at least that"
         reasons.setdefault(f"{one.citation}; {why}", []).append(one.name)
     return reasons
 
@@ -166,10 +179,11 @@ def _source_row(one: "ProposedStart") -> dict[str, str]:
 
 
 def _share(saving: "Interval", state: str) -> str:
-    """A saving with its interval; one without limit below never reaches the loss."""
+    """A saving with its interval, or the bound that a store's budgets leave; one without limit
+    below never reaches the loss."""
     if state == "unknown":
         return "–"
-    shown = _percent(saving.value)
+    shown = {"above_budgets": "> ", "below_budgets": "< "}.get(state, "") + _percent(saving.value)
     if not math.isfinite(saving.hi):
         return f"{shown} (unknown)"
     return f"{shown} ({_percent(saving.lo)} to {saving.hi:.0%})"

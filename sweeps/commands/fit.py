@@ -72,7 +72,7 @@ class FitCommand:
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from mugrow.analysis.laws.rows import RowPolicy, write_exclusions
+        from mugrow.analysis.laws.rows import RowPolicy
         from mugrow.analysis.laws.table_fit import fit
         from mugrow.analysis.read.plain import to_json
         from mugrow.sweeps.commands.fit_text import show
@@ -101,9 +101,8 @@ class FitCommand:
             variables=_pairs("var", self.var),
             policy=policy,
             options=options,
+            exclusions=self.exclusions,
         )
-        if self.exclusions is not None:
-            write_exclusions(self.exclusions, found.rows)
         if self.json:
             print(json.dumps(to_json(found), indent=2, allow_nan=False))
         else:

@@ -61,9 +61,9 @@ class TransferCommand:
 
 def _draw(folder: Path, found: "TransferResults") -> None:
     from mugrow.analysis.figures import style
-    from mugrow.analysis.figures.transfer import FIGURES
+    from mugrow.analysis.figures.transfer import BY_NAME
 
-    for name, draw in FIGURES.items():
+    for name, draw in BY_NAME.items():
         try:
             style.save(style.drawn(partial(draw, found)), folder, name)
             print(folder / f"{name}.svg", file=sys.stderr)

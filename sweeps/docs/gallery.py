@@ -166,9 +166,9 @@ def _growth(summary: SummaryJson) -> Iterator[str]:
         if (row["at"], row["accounting"]) == ("scratch final", "source")
         and row["state"] == "reached"
     )
-    paid = sum(low is not None and low > 1 for low in lowest)
+    cheaper = sum(low is not None and low > 1 for low in lowest)
     yield f"{lower} of {len(differences)} grown arms end below scratch on the same tokens."
-    yield f"{paid} reach scratch's final loss with less compute, their source paid for."
+    yield f"{cheaper} reach scratch's final loss with less compute, their source paid for."
 
 
 def _picture(one: Rendered, docs: Path) -> str | None:

@@ -15,7 +15,7 @@ from mugrow.sweeps.study import Study
 RECIPES = {
     "quick": "tune, transfer and grow at toy scale, end to end in minutes",
     "zoo": "every growth method on one target, from half its width, half its depth or twice it",
-    "small": "two rungs of growth up to width 256, in width and in depth, on real prose",
+    "small": "growth in two steps up to width 256, in width and in depth, on real prose",
     "transfer-width": "does the best learning rate stay as width grows, by parametrization",
     "transfer-depth": "and as depth grows, under muP, depth-muP and CompleteP",
     "transfer-growth": "and after growth by four operators, at three growth factors",

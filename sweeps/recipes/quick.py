@@ -1,19 +1,20 @@
-"""Does a learning rate tuned at width 32 serve a model grown from width 64 to 128?
+"""Does a learning rate tuned at width 16 serve a model grown from width 32 to 64, and does it pay?
 
     mugrow run quick
 
-Cost: 92 runs, five minutes on two cores.
+Cost: COST runs, five minutes on two cores.
 
 The whole chain at the smallest scale at which its parts can be told apart. μP and SP proxies of
 two widths show whether the optimum moves with width; the μP optimum then trains a source of width
-64 and targets of width 128, from scratch and grown.
+32 and targets of width 64, from scratch and grown, and what they are compared with at equal
+charged compute: scratch at several budgets, and the source trained on.
 
 Choices. Depth 2, head size 16 and a context of 64 keep a step cheap; rotary positions let
 so short a training get past the statistics of letter pairs. The grid has steps of 0.75 in log2
-and reaches past the optimum on both sides, which is what a parabola needs; initial scales a factor
-of two apart are searched at the smallest width only. Two seeds give intervals that are honest about
-being wide, not narrow ones. ``generation`` is a whole grid of learning rates, so that it is a
-single program of 14 members.
+and reaches past the optimum on both sides, which is what a parabola needs. Three seeds are the
+fewest with which a verdict can be had. Steps are small ones, since at five minutes a larger model
+sees too little text to be worth its compute: the front of the study's own sizes says so.
+``generation`` is a whole grid of learning rates, so that it is a single program.
 """
 
 from mugrow.bench.spec import ModelSpec
@@ -26,21 +27,21 @@ def study() -> Study:
         title="Growing a small decoder with hyperparameters tuned on a smaller one",
         question="Does growing save compute when the tuned proxy and the source are paid for?",
         corpus="stdlib",
-        model=ModelSpec(width=32, depth=2, head_size=16, context=64, positions="rope"),
+        model=ModelSpec(width=16, depth=2, head_size=16, context=64, positions="rope"),
         parametrizations=("mup", "sp"),
-        proxy_widths=(32, 64),
-        log2_lr=(-10.0, -9.25, -8.5, -7.75, -7.0, -6.25, -5.5),
-        init_std=(0.05, 0.1, 0.2),
+        proxy_widths=(16, 32),
+        log2_lr=(-9.0, -8.25, -7.5, -6.75, -6.0, -5.25, -4.5),
+        init_std=(0.1,),
         batch_sequences=8,
         log_every=30,
         val_tokens=8192,
-        seeds=(0, 1),
+        seeds=(0, 1, 2),
         sampler="grid",
         generation=7,
         proxy_steps=300,
-        source_steps=500,
-        target_steps=600,
-        ladder=(Step(64, 2, 128, 2),),
+        source_steps=600,
+        target_steps=900,
+        ladder=(Step(32, 2, 64, 2),),
         methods=(Method("scratch"), Method("szp"), Method("hypercloning")),
         stack_width=384,
     )

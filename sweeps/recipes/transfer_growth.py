@@ -52,5 +52,7 @@ def study() -> Study:
             Method("mup_upscale", (("noise", 1.0),)),
         ),
         target_log2_lr=tuple(-2 + 0.5 * place for place in range(9)),
+        budgets=(),
+        final_val_tokens=0,
         stack_width=2304,
     )

@@ -2,9 +2,10 @@
 
     mugrow run zoo --corpus PATH/TO/TEXT.parquet
 
-One target shape, width 128 and depth 4, and one baseline from scratch, reached from three sources:
-half the width, half the depth, and, for the methods that shrink, twice the depth. All train on the
-same tokens with the same learning rate, tuned on a proxy of width 32, and every source is charged.
+One target shape, width 32 and depth 4, reached from three sources: half the width, half the depth,
+and, for the methods that shrink, twice the depth. All train on the same target tokens, 20 a
+parameter, with the same learning rate, tuned on a proxy of width 16, and every source is charged:
+an arm is compared with scratch at the same compute, and with its own source trained on.
 
 Choices. The LLaMA flavour, since most operators are published for it and RMSNorm lets padding be
 exact. A method is run as its paper runs it: optimizer state is carried and schedules are taken up
@@ -25,23 +26,23 @@ def study() -> Study:
     return Study(
         name="zoo",
         title="Every growth method on one target",
-        question="Which operators save compute at width 128 and depth 4, and which do not?",
+        question="Which operators save compute at width 32 and depth 4, and which do not?",
         corpus="stdlib",
-        model=llama(width=32, depth=4, head_size=16, mlp_ratio=2.5, context=64),
+        model=llama(width=16, depth=4, head_size=16, mlp_ratio=2.5, context=64),
         parametrizations=("mup",),
-        proxy_widths=(32,),
-        log2_lr=(-9.0, -8.5, -8.0, -7.5, -7.0, -6.5, -6.0, -5.5, -5.0),
+        proxy_widths=(16,),
+        log2_lr=(-8.0, -7.5, -7.0, -6.5, -6.0, -5.5, -5.0, -4.5, -4.0),
         init_std=(0.1,),
         batch_sequences=8,
-        log_every=20,
+        log_every=125,
         val_tokens=8192,
-        seeds=(0, 1),
+        seeds=(0, 1, 2),
         sampler="grid",
         generation=9,
         proxy_steps=500,
-        source_steps=640,
-        target_steps=640,
-        ladder=(Step(64, 4, 128, 4), Step(128, 2, 128, 4), Step(128, 8, 128, 4)),
+        source_steps=2500,
+        target_steps=2500,
+        ladder=(Step(16, 4, 32, 4), Step(32, 2, 32, 4), Step(32, 8, 32, 4)),
         methods=(
             Method("scratch"),
             Method("zero_pad"),

@@ -232,10 +232,12 @@ def sources_and_targets(flops_tuning: float) -> tuple[list[dict[str, Any]], list
                 flops_tuning=flops_tuning,
             )
             runs.append(row)
-            own = curve_rows(row, losses)
+            logged = curve_rows(row, losses)
             if method != "scratch":
-                own = [point | {"asymmetry": asymmetry(method, point["step"])} for point in own]
-            curves += own
+                logged = [
+                    point | {"asymmetry": asymmetry(method, point["step"])} for point in logged
+                ]
+            curves += logged
     return runs, curves
 
 

@@ -75,15 +75,15 @@ def many_methods(store: Store) -> Store:
     rows, curves = [], []
     for base in scratch.to_dict("records"):
         seed = base["seed"]
-        own = {
+        source_of = {
             depth: found[found["seed"] == seed].iloc[0]
             for depth, found in (("deep", shallow), ("wide", sources))
         }
         rows.append(_target(base, Start()))
         curves += _curve(rows[-1], scratch_loss, 0.01 * seed)
-        for place, (method, how) in enumerate(METHODS):
-            source = own["deep" if method in DEPTH else "wide"]
-            rows.append(_target(base, _start(method, how, source["run_id"]), how, source))
+        for place, (method, policy) in enumerate(METHODS):
+            source = source_of["deep" if method in DEPTH else "wide"]
+            rows.append(_target(base, _start(method, policy, source["run_id"]), policy, source))
             rows[-1]["status"] = "diverged" if method == "prune" else "finished"
             curves += _curve(rows[-1], lambda step, k=place: grown_loss(k, step), 0.01 * seed)
     flat = [
@@ -96,21 +96,21 @@ def many_methods(store: Store) -> Store:
     return Store(runs, table.astype({"asymmetry": float}), store.trials, store.study)
 
 
-def _start(method: str, how: dict[str, Any], source_run_id: str) -> Start:
+def _start(method: str, policy: dict[str, Any], source_run_id: str) -> Start:
     return Start(
         method=method,
         source_run_id=source_run_id,
         source_step=80,
-        params=tuple(how.get("params", {}).items()),
-        optimizer=how.get("optimizer", "fresh"),
-        noise=how.get("noise", 0.0),
+        params=tuple(policy.get("params", {}).items()),
+        optimizer=policy.get("optimizer", "fresh"),
+        noise=policy.get("noise", 0.0),
     )
 
 
 def _target(
-    base: dict[str, Any], start: Start, how: dict[str, Any] | None = None, source: Any = None
+    base: dict[str, Any], start: Start, policy: dict[str, Any] | None = None, source: Any = None
 ) -> dict[str, Any]:
-    continued = 80 if (how or {}).get("schedule") == "continue" else 0
+    continued = 80 if (policy or {}).get("schedule") == "continue" else 0
     old = run_spec_from_json(base["spec"])
     spec = dataclasses.replace(
         old, start=start, steps=STEPS + continued, first_step=continued, log_every=LOG_EVERY

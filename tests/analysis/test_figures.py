@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mugrow.analysis.figures import FIGURES, curves, draw, style
+from mugrow.analysis.figures import FIGURES, arms, curves, draw, maps, style
 from mugrow.analysis.read.store import Store, load
+from mugrow.analysis.stats import Interval
 from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.transfer.results import SweepResult
 from mugrow.analysis.words import speedup_short
@@ -148,9 +149,9 @@ def test_curves_charge_the_source_to_grown_runs_alone(summary: Summary, store: S
     figure = drawn("curves", summary, store)
     plain, charged = figure.axes
     for final in summary.finals:
-        own = lines(plain, f"_{final.label}")[0].get_xdata()
+        without_source = lines(plain, f"_{final.label}")[0].get_xdata()
         shifted = lines(charged, f"_{final.label}")[0].get_xdata()
-        np.testing.assert_allclose(np.subtract(shifted, own), final.flops_source)
+        np.testing.assert_allclose(np.subtract(shifted, without_source), final.flops_source)
         mean = lines(plain, f"_{final.label}")[0].get_ydata()
         assert mean[-1] == pytest.approx(final.loss.value)
         assert plain.get_xlim()[1] > max(shifted)
@@ -256,7 +257,7 @@ def test_drawing_leaves_the_global_settings_alone(summary: Summary, store: Store
 
 
 @given(st.text(min_size=1, max_size=20))
-def test_a_method_keeps_its_look_and_never_borrows_a_known_one(name: str) -> None:
+def test_a_method_keeps_its_style_and_never_borrows_a_known_one(name: str) -> None:
     assert style.line_style(name) == style.line_style(name)
     if name.partition("(")[0] not in style.METHODS:
         assert style.line_style(name) not in style.METHODS.values()
@@ -286,3 +287,29 @@ def test_long_curves_are_thinned_and_keep_their_ends() -> None:
     assert (np.diff(drawn) > 0).all()
     assert set(drawn) <= set(steps)
     assert curves.drawn_steps(steps[:100]).tolist() == list(range(10, 510, 10))
+
+
+def test_a_table_says_its_values_in_a_colour_that_is_read() -> None:
+    axis = Figure().subplots()
+    table = pd.DataFrame([[0.0, 1.0], [math.nan, 0.5]], ["a", "b"], ["x", "y"])
+    maps.draw_table(axis, table, lambda value: f"{value:.1f}", cmap="gray", vmin=0, vmax=1)
+    said = [(text.get_text(), text.get_color()) for text in axis.texts]
+    assert said == [("0.0", "white"), ("1.0", "black"), ("nan", "black"), ("0.5", "black")]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["x", "y"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+
+
+def test_looks_of_one_quantity_darken() -> None:
+    shades = style.shaded(["low", "middle", "high"])
+    light = [sum(mpl.colors.to_rgb(shade.colour)) for shade in shades.values()]
+    assert list(shades) == ["low", "middle", "high"]
+    assert light == sorted(light, reverse=True)
+    assert len({shade.marker for shade in shades.values()}) == 3
+
+
+def test_whiskers_star_the_place_asked_for() -> None:
+    axis = Figure().subplots()
+    found = [Interval(value, value - 1, value + 1, 3) for value in (2.0, 5.0, 3.0)]
+    arms.whiskers(axis, [10, 20, 30], found, style.line_style("szp"), "szp", star=np.argmax)
+    (star,) = (line for line in axis.lines if line.get_label() == "_minimum")
+    assert (list(star.get_xdata()), list(star.get_ydata())) == ([20], [5.0])

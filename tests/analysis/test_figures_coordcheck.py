@@ -18,7 +18,7 @@ def row(parametrization="mup", kind="x", module="blocks.0", step=0, slope=0.0, v
     return Row(
         parametrization=parametrization, method="scratch", axis="width", module=module, kind=kind,
         step=step, slope=slope, interval=None, verdict=verdict, reason=None, sizes=sizes,
-        means=means,
+        means=means, seeds=2,
     )  # fmt: skip
 
 

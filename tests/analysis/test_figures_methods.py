@@ -292,6 +292,6 @@ def test_the_answer_counts_many_methods_and_sorts_them(many: tuple[Store, Summar
     assert "×" not in first
 
 
-def test_no_two_methods_share_their_look() -> None:
+def test_no_two_methods_share_their_style() -> None:
     line_styles = [(line_style.colour, line_style.marker) for line_style in style.METHODS.values()]
     assert len(set(line_styles)) == len(line_styles)

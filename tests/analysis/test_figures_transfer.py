@@ -43,7 +43,7 @@ def results(*rows):
 
 def drawn(name, found):
     with style.applied():
-        return transfer.FIGURES[name](found)
+        return transfer.BY_NAME[name](found)
 
 
 def ladder(found, label):
@@ -122,11 +122,11 @@ def test_the_heat_map_has_the_regret_of_every_two_sizes(found):
     sizes = [32, 64, 128]
     for pair in ladder(found, "sp").pairs:
         shown = cells[sizes.index(pair.proxy), sizes.index(pair.target)]
-        assert shown == pytest.approx(pair.regret_percent.value)
+        assert shown == pytest.approx(pair.decisive_percent.value)
     assert np.diag(cells).tolist() == [0, 0, 0]
     texts = [text.get_text() for text in panel.texts]
     first = ladder(found, "sp").pairs[0]
-    assert texts[0].startswith(f"{first.regret_percent.value:.2f}\nΔ −")
+    assert texts[0].startswith(f"{first.decisive_percent.value:.2f}\nΔ −")
     assert not any("szp" in axes.get_title() for axes in figure.axes)
 
 
@@ -141,7 +141,7 @@ def test_tolerance_has_a_point_for_every_pair_and_the_public_band(found):
     assert all(regret == 0 for shift, regret in points if shift == 0)
 
 
-def test_ladders_of_one_figure_do_not_share_a_look(found):
+def test_ladders_of_one_figure_do_not_share_a_style(found):
     axes = drawn("optima", found).axes[0]
     line_styles = {
         (to_hex(line.get_color()), line.get_marker())
@@ -223,5 +223,5 @@ def test_a_store_without_varied_settings_has_no_figure_of_them(found):
 
 def test_all_figures_of_the_section_are_captioned():
     entries = {name: entry for name, entry in FIGURES.items() if entry.section == TRANSFER}
-    assert list(entries) == list(transfer.FIGURES)
+    assert list(entries) == list(transfer.BY_NAME)
     assert len({entry.title for entry in entries.values()}) == 10

@@ -76,15 +76,15 @@ def test_the_whole_report(study_dir: Path, monkeypatch: pytest.MonkeyPatch) -> N
     html = page.read_text(encoding="utf-8")
     report = study_dir / "report"
     assert page == report / "index.html"
-    own = {
+    of_study = {
         name: one for name, one in figures.FIGURES.items()
         if one.section != figures.LAWS and name not in NOT_SWEPT
     }  # fmt: skip
-    for name, entry in own.items():
+    for name, entry in of_study.items():
         assert (report / "figures" / f"{name}.svg").read_bytes().startswith(b"<?xml")
         assert (report / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert entry.caption in html
-    assert html.count('<svg role="img"') == len(own)
+    assert html.count('<svg role="img"') == len(of_study)
     assert html.count("unidentified. 2 runs of 1 size, 1 token count: ") == 1  # all three methods
     assert not re.search(r'(src|href)\s*=\s*"(?!#|data:)', html)
     assert not re.search(r"<script|<link|@import|url\((?!#)", html)
@@ -131,7 +131,7 @@ def test_page_holds_the_numbers_and_the_circumstances(study_dir: Path, summary: 
     assert runs["corpus_sha256"].iloc[0] in html
     assert "2.13.0" in html
     assert "loss was nan at step 30" in html
-    assert "at most 50.0 %" in html
+    assert "interval of the paired t test over seeds, with 2 seeds" in html
 
 
 def test_macros_equal_the_summary(summary: Summary) -> None:
@@ -192,7 +192,7 @@ def comparison(
 ) -> ArmSaving:
     return ArmSaving(
         at_loss=2.5, accounting="target", state=state, speedup=speedup, bound=bound,
-        resamples_reached=4, resamples=4,
+        limit=bound, seeds_reached=4, seeds=4,
         target="w128-d2", method="szp", label="szp", at="scratch final",
     )  # fmt: skip
 

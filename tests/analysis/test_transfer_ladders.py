@@ -39,6 +39,7 @@ def test_rows_from_before_a_setting_was_added_are_of_the_same_sweep():
     for row in rows[::2]:
         older = json.loads(row["spec"])
         assert older.pop("optimizer") == "adamw"
+        assert older["model"].pop("kv_heads") is older["base"].pop("kv_heads") is None
         row["spec"] = json.dumps(older)
     assert len(sweeps(table(rows))) == 1
     assert len(sweeps(table(rows, widths(32, optimizer="lion")))) == 2

@@ -81,8 +81,8 @@ def test_training_is_the_same_to_the_last_bit_with_an_average_and_without(averag
     assert averaged.status == plain.status == ["finished", "finished", "diverged", "pruned"]
     assert torch.equal(averaged.optimizer.weights_KP, plain.optimizer.weights_KP)
     for curve, expected in zip(averaged.curves, plain.curves, strict=True):
-        own = [{name: row[name] for name in row if name != "val_loss_averaged"} for row in curve]
-        assert own == expected
+        rows = [{name: row[name] for name in row if name != "val_loss_averaged"} for row in curve]
+        assert rows == expected
     assert any("val_loss_averaged" in row for row in averaged.curves[0])
 
 

@@ -26,7 +26,7 @@ class Plugin:
         self.name, self.loaded = name, loaded
 
     def load(self) -> object:
-        if isinstance(self.loaded, Exception):
+        if isinstance(self.loaded, BaseException):
             raise self.loaded
         return self.loaded
 
@@ -60,12 +60,33 @@ def test_a_plug_in_is_listed_last_and_loaded(registry, install):
 
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda one: one.noun)
-@pytest.mark.parametrize("loaded", [ImportError("no\nmodule"), KeyError(), 3, "called otherwise"])
+@pytest.mark.parametrize(
+    "loaded", [ImportError("no\nmodule"), KeyError(), SystemExit(), 3, "called otherwise"]
+)
 def test_a_broken_plug_in_is_one_line(registry, loaded, install):
     install("theirs", registry.get(registry.builtin[0]) if isinstance(loaded, str) else loaded)
     with pytest.raises(UserError, match=rf"^plug-in {registry.noun} 'theirs'") as error:
         registry.get("theirs")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda one: one.noun)
+def test_a_file_that_ends_the_program_is_one_line(registry, tmp_path):
+    path = tmp_path / "theirs.py"
+    path.write_text("import sys; sys.exit(3)")
+    with pytest.raises(UserError, match=r"theirs\.py cannot be imported: SystemExit: 3$"):
+        registry.from_file(path)
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda one: one.noun)
+def test_who_stops_the_program_stops_it(registry, install, tmp_path):
+    path = tmp_path / "theirs.py"
+    path.write_text("raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        registry.from_file(path)
+    install("theirs", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        registry.get("theirs")
 
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda one: one.noun)

@@ -13,6 +13,7 @@ from mugrow.bench.spec import ModelSpec, llama
 
 GPT2 = ModelSpec(width=32, depth=2, head_size=16, context=64, vocab_size=100)
 LLAMA = llama(width=32, depth=2, head_size=16, context=64, vocab_size=100)
+GROUPED = replace(LLAMA, head_size=4, kv_heads=2)
 
 
 def test_gpt2_by_hand():
@@ -33,6 +34,13 @@ def test_llama_by_hand():
     assert per_token(LLAMA) == 240_768
 
 
+def test_grouped_keys_and_values_by_hand():
+    # Of eight heads of 4, two have keys and values: k and v are 8 x 32, so a block's attention is
+    # 2 * 1024 + 2 * 256 = 2560 weights in place of 4096. Two blocks save 3072, times 6.
+    assert per_token(GROUPED) == 240_768 - 18_432
+    assert count(GROUPED) == (39_328 - 3072, 32_928 - 3072)
+
+
 def test_a_tied_head_costs_what_an_untied_one_does():
     assert per_token(replace(GPT2, tied=True)) == per_token(GPT2)
 
@@ -50,7 +58,14 @@ def test_parameters_by_hand():
 
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize(
-    "spec", [GPT2, LLAMA, replace(GPT2, tied=True), replace(LLAMA, norm="layernorm", bias=True)]
+    "spec",
+    [
+        GPT2,
+        LLAMA,
+        replace(GPT2, tied=True),
+        replace(LLAMA, norm="layernorm", bias=True),
+        GROUPED,
+    ],
 )
 def test_pytorch_counts_the_same_products(spec, members):
     sequences = 8

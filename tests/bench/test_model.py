@@ -34,12 +34,16 @@ FLAVOURS = [
         (False, True),
     )
 ]
+GROUPED = [
+    replace(spec, head_size=4, kv_heads=kv_heads) for spec in (GPT2, LLAMA) for kv_heads in (1, 2)
+]
 MULTIPLIERS = Multipliers(output=0.25, attention=1.7, residual_attention=0.6, residual_mlp=1.3)
 
 
 def flavour(spec: ModelSpec) -> str:
     ends, biases = "tied" if spec.tied else "untied", "bias" if spec.bias else "nobias"
-    return f"{spec.norm}-{spec.mlp}-{spec.positions}-{ends}-{biases}"
+    grouped = "" if spec.kv_heads is None else f"-{spec.kv_heads}of{spec.heads}"
+    return f"{spec.norm}-{spec.mlp}-{spec.positions}-{ends}-{biases}{grouped}"
 
 
 def random_rows(spec: ModelSpec, members: int = 1, seed: int = 0) -> Tensor:
@@ -80,8 +84,9 @@ def plain_logits(spec: ModelSpec, multipliers: Multipliers, w: Weights, tokens: 
         q, k, v = (linear(x, f"{block}.attention.{name}") for name in "qkv")
         outputs = []
         for head in range(spec.heads):
-            rows = slice(head * spec.head_size, (head + 1) * spec.head_size)
-            qh, kh, vh = q[:, rows], k[:, rows], v[:, rows]
+            first, first_kv = (h * spec.head_size for h in (head, head // spec.group_size))
+            rows, kv_rows = (slice(at, at + spec.head_size) for at in (first, first_kv))
+            qh, kh, vh = q[:, rows], k[:, kv_rows], v[:, kv_rows]
             if spec.positions == "rope":
                 qh, kh = rotate(qh), rotate(kh)
             scores = multipliers.attention * qh @ kh.T / math.sqrt(spec.head_size)
@@ -107,7 +112,7 @@ def plain_logits(spec: ModelSpec, multipliers: Multipliers, w: Weights, tokens: 
     return multipliers.output * norm(x, "norm") @ head.T
 
 
-@pytest.mark.parametrize("spec", FLAVOURS, ids=flavour)
+@pytest.mark.parametrize("spec", [*FLAVOURS, *GROUPED], ids=flavour)
 def test_logits_equal_the_plain_decoder(spec):
     weights = unflatten(spec, random_rows(spec)[0])
     tokens_BT = random_tokens(spec, 2, 12)
@@ -117,7 +122,7 @@ def test_logits_equal_the_plain_decoder(spec):
     assert torch.allclose(logits, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("spec", [GPT2, LLAMA, replace(GPT2, tied=True)], ids=flavour)
+@pytest.mark.parametrize("spec", [GPT2, LLAMA, replace(GPT2, tied=True), *GROUPED], ids=flavour)
 def test_gradients_equal_the_plain_decoders(spec):
     """The folded norms change how gains and biases are reached, and so their gradients' path."""
     flat_KP = random_rows(spec).requires_grad_()
@@ -130,6 +135,37 @@ def test_gradients_equal_the_plain_decoders(spec):
     (gradient,) = torch.autograd.grad(loss, flat_KP)
     (plain_gradient,) = torch.autograd.grad(expected, flat_KP)
     assert torch.allclose(gradient, plain_gradient, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("spec", GROUPED, ids=flavour)
+def test_grouped_keys_and_values_are_those_of_a_full_model_repeated(spec):
+    full = replace(spec, kv_heads=None)
+    weights, tokens = unflatten(spec, random_rows(spec)[0]), random_tokens(spec, 2, 12)
+
+    def repeated(name: str, w: Tensor) -> Tensor:
+        if name.split(".")[-2] not in ("k", "v"):
+            return w
+        by_head = w.unflatten(0, (spec.groups, spec.head_size))
+        return by_head.repeat_interleave(spec.group_size, 0).flatten(0, 1)
+
+    seen, seen_full = {}, {}
+    grouped = Decoder(spec, MULTIPLIERS, observe=seen.__setitem__)(weights, tokens)
+    ungrouped = Decoder(full, MULTIPLIERS, observe=seen_full.__setitem__)(
+        {name: repeated(name, w) for name, w in weights.items()}, tokens
+    )
+    assert torch.allclose(grouped, ungrouped, rtol=0, atol=1e-12)
+    scores, scores_full = (s["blocks.0.attention.logits"] for s in (seen, seen_full))
+    assert torch.allclose(scores, scores_full, rtol=0, atol=1e-12)
+    assert seen["blocks.0.attention.k"].shape == (2, spec.groups, 12, 4)
+    other = {name: repeated(name, w).flip(0) for name, w in weights.items()}  # a test that can fail
+    assert not torch.allclose(grouped, Decoder(full, MULTIPLIERS)(other, tokens))
+
+
+def test_as_many_heads_of_keys_as_heads_are_no_groups():
+    every = replace(LLAMA, kv_heads=LLAMA.heads)
+    weights, tokens = unflatten(LLAMA, random_rows(LLAMA)[0]), random_tokens(LLAMA, 2, 12)
+    assert parameters(every) == parameters(LLAMA)
+    assert torch.equal(Decoder(every)(weights, tokens), Decoder(LLAMA)(weights, tokens))
 
 
 def test_a_context_shorter_than_the_models_uses_the_first_positions():
@@ -163,7 +199,7 @@ def test_members_are_independent(spec):
     assert (gradient[[0, 2]] == 0).all()
 
 
-@pytest.mark.parametrize("spec", FLAVOURS, ids=flavour)
+@pytest.mark.parametrize("spec", [*FLAVOURS, *GROUPED], ids=flavour)
 def test_storage_holds_every_parameter_once(spec):
     flat_P = random_rows(spec)[0]
     weights = unflatten(spec, flat_P)

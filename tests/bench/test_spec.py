@@ -34,6 +34,7 @@ OTHER = {  # another valid value of every field
     "model.positions": "rope",
     "model.tied": True,
     "model.bias": False,
+    "model.kv_heads": 1,
     "base.width": 16,
     "base.depth": 2,
     "base.head_size": 4,
@@ -45,6 +46,7 @@ OTHER = {  # another valid value of every field
     "base.positions": "rope",
     "base.tied": True,
     "base.bias": False,
+    "base.kv_heads": 1,
     "parametrization": "sp",
     "optimizer": "lion",
     "hyper.lr": 2**-7,
@@ -64,6 +66,7 @@ OTHER = {  # another valid value of every field
     "data.corpus_sha256": "1",
     "data.tokenizer": "bpe:512",
     "data.val_tokens": 512,
+    "data.final_val_tokens": 1024,
     "batch_sequences": 8,
     "steps": 40,
     "seed": 1,
@@ -168,7 +171,7 @@ def test_a_field_that_an_older_spec_does_not_have_renames_no_run():
     fields = json.loads(canonical_json(RUN))
     for name in ("rewarm_steps", "stop_step", "start", "average"):
         del fields[name]
-    del fields["model"]["tied"], fields["hyper"]["beta1"]
+    del fields["model"]["tied"], fields["model"]["kv_heads"], fields["hyper"]["beta1"]
     older = run_spec_from_json(json.dumps(fields | {"start": {"params": []}}))
     assert (older, older.run_id) == (RUN, RUN.run_id)
 
@@ -261,3 +264,16 @@ def test_specs_cannot_be_changed():
         RUN.hyper.lr = 1.0
     with pytest.raises(AttributeError):
         DataSpec(corpus="a", corpus_sha256="b").corpus = "c"
+
+
+def test_heads_of_keys_and_values_are_as_many_as_heads_unless_they_are_given():
+    full, grouped = ModelSpec(width=64, depth=1), ModelSpec(width=64, depth=1, kv_heads=2)
+    assert (full.heads, full.groups, full.group_size, full.kv_width) == (4, 4, 1, 64)
+    assert (grouped.heads, grouped.groups, grouped.group_size, grouped.kv_width) == (4, 2, 2, 32)
+    assert replace(grouped, width=128).groups == 2  # the same at every width
+
+
+@pytest.mark.parametrize(("kv_heads", "nearest"), [(0, 1), (3, 2), (5, 4), (-1, 1), (64, 8)])
+def test_heads_of_keys_and_values_divide_the_heads(kv_heads, nearest):
+    with pytest.raises(UserError, match=f"kv_heads {kv_heads} does not .* 8 heads .*: {nearest}$"):
+        ModelSpec(width=128, depth=1, kv_heads=kv_heads)

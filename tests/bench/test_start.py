@@ -152,8 +152,8 @@ def test_batches_for_a_method_that_learns_are_nobody_elses(source, corpus, monke
     assert begins(source, run, corpus).learning_steps == len(seen) == 3
     data = load(run.data, corpus)
     assert seen[0].shape == (run.batch_sequences, run.model.context + 1)
-    own = train_batch(data.train, run.data_seed, 0, run.batch_sequences, run.model.context)
-    assert not torch.equal(seen[0], torch.from_numpy(own))
+    first_batch = train_batch(data.train, run.data_seed, 0, run.batch_sequences, run.model.context)
+    assert not torch.equal(seen[0], torch.from_numpy(first_batch))
     assert not torch.equal(seen[0], seen[1])
 
 

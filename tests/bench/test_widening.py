@@ -150,7 +150,7 @@ COPIED = ("head count", "head size")
 UMUP = "umup:embedding=constant"
 
 
-def own_scale(parametrization: str, **hyper: object) -> RunSpec:
+def scaled_run(parametrization: str, **hyper: object) -> RunSpec:
     """A run whose hyperparameters are of the size that its parametrization means them in."""
     unit = {"lr": 0.25, "init_std": 1.0} if parametrization.startswith("umup") else {}
     return run_of(parametrization, **unit | hyper)
@@ -159,7 +159,7 @@ def own_scale(parametrization: str, **hyper: object) -> RunSpec:
 @pytest.mark.parametrize("copied", COPIED)
 @pytest.mark.parametrize("parametrization", ["mup", "completep:alpha=0.5", "spectral", UMUP])
 def test_a_widened_model_trains_as_its_source_does(parametrization: str, copied: str) -> None:
-    run = own_scale(parametrization)
+    run = scaled_run(parametrization)
     assert difference(run, copied) < EXACT
     assert difference(run, copied, m=1, v=1) > 1e-4  # the moments of the source are not the model's
 
@@ -168,7 +168,7 @@ def test_a_widened_model_trains_as_its_source_does(parametrization: str, copied:
 @pytest.mark.parametrize("parametrization", ["mup", "completep:alpha=0.5", "spectral", UMUP])
 def test_so_it_does_under_lion(parametrization: str, copied: str) -> None:
     lr = 0.05 if parametrization.startswith("umup") else 0.003
-    run = replace(own_scale(parametrization, lr=lr), optimizer="lion")
+    run = replace(scaled_run(parametrization, lr=lr), optimizer="lion")
     assert difference(run, copied) < EXACT
     assert difference(run, copied, m=1) > 1e-4
 
@@ -187,7 +187,7 @@ def test_so_does_the_other_flavour(copied: str) -> None:
 
 @pytest.mark.parametrize("parametrization", ["mup:decay=unscaled", "spectral", UMUP])
 def test_independent_decay_leaves_nothing_to_scale(parametrization: str) -> None:
-    run = own_scale(parametrization, decay="independent", weight_decay=1e-3)
+    run = scaled_run(parametrization, decay="independent", weight_decay=1e-3)
     assert difference(run, "head count") < EXACT
 
 
@@ -215,4 +215,4 @@ def test_the_standard_parametrization_takes_other_steps_at_every_width(
 
 
 def test_unit_scaled_mups_own_rule_for_the_embedding_is_not_width_equivalent() -> None:
-    assert difference(own_scale("umup"), "head count") > 0.01
+    assert difference(scaled_run("umup"), "head count") > 0.01

@@ -25,6 +25,8 @@ STUDY = Study(
     methods=(Method("scratch"), Method("szp"), Method("hypercloning")),
     source_steps=200,
     target_steps=200,
+    budgets=(),
+    final_val_tokens=0,
 )
 ALONE = replace(STUDY, parametrizations=("mup",), proxy_widths=(32,))
 

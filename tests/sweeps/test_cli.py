@@ -379,6 +379,20 @@ def test_ctrl_c_is_no_crash(mugrow, monkeypatch):
     assert ended.err == "mugrow: stopped; the same command goes on from here\n"
 
 
+@pytest.mark.parametrize(
+    "words", [["--help"], ["list", "studies"], ["list", "studies", "--json"], ["list", "studys"]]
+)
+def test_a_closed_pipe_ends_it_quietly(words):
+    """A text that tyro prints, a table of rich, lines of our own, and an error."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    broken = {"stdout": writing} | ({"stderr": writing} if "studys" in words else {})
+    command = [sys.executable, "-m", "mugrow", *words]
+    done = subprocess.run(command, **{"stderr": subprocess.PIPE} | broken, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr or b"") == (141, b"")
+
+
 def test_the_default_folder_is_named_after_the_study(tiny, mugrow, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = []

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from mugrow.analysis.figures import coordcheck
-from mugrow.bench.coordcheck import Row
+from mugrow.bench.coordcheck import Row, pooling
 from mugrow.sweeps.commands.coordcheck import _line
 
 QUICK = ("--widths", 32, 64, "--seeds", 0, 1, 2, "--steps", 1)
@@ -23,6 +23,7 @@ KEYS = {
     "reason",
     "sizes",
     "means",
+    "seeds",
 }
 
 
@@ -46,7 +47,7 @@ def test_what_fails_is_said_and_exits_with_one(mugrow):
     ended = checked(mugrow, "sp", "mup", *QUICK)
     assert ended.code == 1
     first, second = ended.out.split("\n\n")[:2]
-    assert first.splitlines()[0] == "sp: slopes of log2 mean|x| over log2 width, 32 64"
+    assert first.splitlines()[0] == "sp: slopes of log2 mean|x| over log2 width, 32 64; 3 seeds"
     lines = first.splitlines()
     failed = sum(line.split()[-1] == "fail" for line in lines)
     assert lines[-1] == f"verdict: FAIL, {failed} of 36"
@@ -56,12 +57,27 @@ def test_what_fails_is_said_and_exits_with_one(mugrow):
     assert line.split()[-1] == "fail"
 
 
+def test_as_many_seeds_as_it_takes_and_what_is_still_unknown(mugrow, monkeypatch):
+    monkeypatch.setattr(pooling, "LOOKS", (2, 4))
+    ended = checked(mugrow, "mup", *QUICK[:3], "--steps", 1)
+    lines = ended.out.splitlines()
+    assert lines[0].endswith("32 64; 4 seeds")
+    unknown = next(line for line in lines if line.startswith("not known to ±0.05: "))
+    assert "|x-x0| blocks.1.attention.o" in unknown
+
+
+def test_umups_own_rule_is_exempt_with_its_reason(mugrow):
+    ended = checked(mugrow, "umup", *QUICK)
+    line = next(line for line in ended.out.splitlines() if line.startswith("exempt: "))
+    assert line == "exempt: umup's embedding learns at 1/sqrt(width), its own rule"
+
+
 def test_one_failing_step_fails_its_line():
     def row(step, slope, verdict):
         return Row(
             parametrization="mup", method="scratch", axis="width", module="head", kind="dx",
             step=step, slope=slope, interval=(slope - 0.01, slope + 0.01), verdict=verdict,
-            reason=None, sizes=[32, 64], means=[1.0, 1.0],
+            reason=None, sizes=[32, 64], means=[1.0, 1.0], seeds=2,
         )  # fmt: skip
 
     line = _line([row(1, -0.3, "pass"), row(2, 0.2, "fail"), row(3, 0.9, "exempt")])
@@ -99,7 +115,10 @@ def test_depth_and_growth_say_what_they_are(mugrow):
         "--method", "stack", "--base", 1, "--seeds", 0, 1,
     )  # fmt: skip
     lines = ended.out.splitlines()
-    assert lines[0] == "completep, grown by stack: slopes of log2 mean|x| over log2 depth, 2 4"
+    assert (
+        lines[0]
+        == "completep, grown by stack: slopes of log2 mean|x| over log2 depth, 2 4; 2 seeds"
+    )
     assert any(line.startswith("exempt: in depth") for line in lines)
     assert ended.err == ""
 

@@ -95,6 +95,16 @@ def test_exclusions_are_a_table(fit: Callable[..., Any], table: Path, tmp_path: 
     assert fit(table, "--exclusions", "left_out.txt").code == 2
 
 
+def test_exclusions_are_written_when_no_form_can_be_fitted(
+    fit: Callable[..., Any], table: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "left_out.csv"
+    where = ("--where", "`Model Size` < 1.1e7", "--exclusions", path)
+    done = fit(table, *where, form="chinchilla,kaplan")
+    assert (done.code, done.out) == (2, "")
+    assert set(pd.read_csv(path)["reason"]) == {"not in --where"}
+
+
 def test_forms_are_compared(fit: Callable[..., Any], table: Path) -> None:
     row = json.loads(fit(table, "--json", form="chinchilla,kaplan").out)
     assert row["form"] == row["selection"]["winner"] == "chinchilla"

@@ -8,7 +8,8 @@ import pytest
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.measure.claims import Claim
-from mugrow.analysis.measure.measured import difference, finals
+from mugrow.analysis.measure.measured import finals
+from mugrow.analysis.measure.quantity import final
 from mugrow.analysis.read.store import load
 from mugrow.bench import entries
 from mugrow.sweeps.evaluate import Judged
@@ -59,10 +60,6 @@ def draw(store):
     return figure
 
 
-def ahead(store):
-    return difference(finals(store.runs, "grown"), finals(store.runs, "scratch"))
-
-
 @pytest.fixture
 def tiny_paper(monkeypatch, corpus):
     found = Paper(
@@ -75,7 +72,8 @@ def tiny_paper(monkeypatch, corpus):
         figures={
             "T1": PaperFigure("Scratch", "Final losses.", scratch, draw),
             "T2": PaperFigure("Both", "More.", grown_runs, draw, (
-                Claim("ahead", "growing helps", "abstract", "grown minus scratch, nats", ahead,
+                Claim("ahead", "growing helps", "abstract", "grown minus scratch, nats",
+                      final("grown") - final("scratch"),
                       high=0.0),
             ), evaluations),
         },
@@ -129,6 +127,25 @@ def test_one_figure_needs_its_own_runs_alone(mugrow, tiny_paper, in_threads, tmp
     assert before.items() <= after.items()
 
 
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_paper_without_scratch_is_refused_before_it_trains(
+    mugrow, tiny_paper, monkeypatch, tmp_path, dry
+):
+    def alone(setting):
+        return [node for node in grown_runs(setting) if node.arm == "grown"]
+
+    figures = dict(tiny_paper.figures, T1=replace(tiny_paper.figures["T1"], runs=alone),
+                   T2=replace(tiny_paper.figures["T2"], runs=alone, evaluations=None))  # fmt: skip
+    found = replace(tiny_paper, figures=figures)
+    monkeypatch.setattr("mugrow.sweeps.recipes.papers.paper", lambda name: found)
+    ended = mugrow("reproduce", "tiny", *dry, "--out", tmp_path)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "grown by 'hypercloning' (arm 'grown') has nothing to compare with" in ended.err
+    assert list(tmp_path.iterdir()) == []
+    one = mugrow("reproduce", "tiny", "--only", "T1", "--dry-run", "--json", "--out", tmp_path)
+    assert len(json.loads(one.out)["runs"]) == 4
+
+
 def test_a_dry_run_trains_nothing(mugrow, tiny_paper, tmp_path):
     ended = mugrow("reproduce", "tiny", "--dry-run", "--json", "--out", tmp_path)
     assert len(json.loads(ended.out)["runs"]) == 6
@@ -173,7 +190,7 @@ def test_papers_are_found_by_name_and_by_arxiv_id(mugrow):
     assert {"savings", "nanolm/M1"} <= figures
 
 
-OWN = """
+A_FILE = """
 from dataclasses import replace
 from mugrow.sweeps.recipes.papers import paper
 PAPER = replace(paper("gstack"), name="mine")
@@ -183,7 +200,7 @@ PAPER = replace(paper("gstack"), name="mine")
 def test_a_paper_of_ones_own_is_a_file(mugrow, tmp_path):
     path = tmp_path / "mine.py"
     assert f"no such file: {path}" in mugrow("reproduce", path).err
-    path.write_text(OWN)
+    path.write_text(A_FILE)
     assert paper(str(path)).name == "mine"
     path.write_text("PAPER = 3")
     assert f"{path} has no PAPER that is a Paper" in mugrow("reproduce", path).err

@@ -86,6 +86,8 @@ def test_proxies_that_cannot_be_are_refused(fields, message):
         ("hyper.weight_decay=0", "hyper", FixedHyper(weight_decay=0.0)),
         ("model.depth=4", "model", replace(STUDY.model, depth=4)),
         ("model.tied=true", "model", replace(STUDY.model, tied=True)),
+        ("model.kv_heads=1", "model", replace(STUDY.model, kv_heads=1)),
+        ("model.kv_heads=none", "model", STUDY.model),
         ("model.norm=rmsnorm", "model", replace(STUDY.model, norm="rmsnorm")),
         ("schedule.kind=cosine", "schedule", replace(STUDY.schedule, kind="cosine")),
     ],

@@ -5,14 +5,20 @@ The learning rate is the one that the study ``transfer-width`` finds at width 32
 transfers it to, a half step costs less than 0.1 % of the loss.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from mugrow.analysis.figures import BOWLS, sweeps
+from mugrow.analysis.measure.claims import Claim
+from mugrow.analysis.measure.quantity import Quantity, function
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.transfer.results import transfer_results, width_drift
+from mugrow.analysis.transfer.sweep import by_setting
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Base, Scale, Setting, Text
+from mugrow.sweeps.paper import Base, PaperFigure, Scale, Setting, Text
 
 LOG2_LR = -7.5
 
@@ -67,9 +73,13 @@ def published(
     return run
 
 
-def scales(paper: Base) -> Mapping[Scale, Base]:
-    """The two small scales beside a paper's own."""
-    return {"cpu": cpu, "gpu": gpu, "paper": paper}
+def scales(paper: Base, **small: Mapping[str, Any]) -> Mapping[Scale, Base]:
+    """The two small scales beside a paper's own; ``small`` are fields of theirs that differ."""
+
+    def differing(scale: str, base: Base) -> Base:
+        return lambda data, vocabulary: replace(base(data, vocabulary), **small.get(scale, {}))
+
+    return {"cpu": differing("cpu", cpu), "gpu": differing("gpu", gpu), "paper": paper}
 
 
 def one_text(paper: Text) -> Mapping[str, Mapping[Scale, Text]]:
@@ -87,14 +97,18 @@ def halved(setting: Setting) -> Setting:
     return replace(setting, run=replace(setting.run, steps=round(0.5 * setting.run.steps)))
 
 
+def at_rate(run: RunSpec, times: float) -> RunSpec:
+    """A run at a multiple of its learning rate."""
+    return replace(run, hyper=replace(run.hyper, lr=times * run.hyper.lr))
+
+
 def basin(setting: Setting, width: float, parametrization: str, seed: int) -> Iterator[Node]:
     """A model from scratch, at a multiple of the width, at every learning rate."""
     spec = halved(setting).spec(seed, width, parametrization=parametrization)
     for away in BASIN_LOG2_LR:
         arm = ArmName(f"{parametrization} basins", parametrization=parametrization, width=width,
                       log2_lr=away)  # fmt: skip
-        rate = replace(spec.hyper, lr=spec.hyper.lr * 2.0**away)
-        yield Node(replace(spec, hyper=rate), arm, role="proxy")
+        yield Node(at_rate(spec, 2.0**away), arm, role="proxy")
 
 
 def basins(
@@ -105,3 +119,18 @@ def basins(
         for width in widths:
             for seed in BASIN_SEEDS if seeds is None else seeds:
                 yield from basin(setting, width, parametrization, seed)
+
+
+def drift(parametrization: str) -> Quantity:
+    """Of the best rate of basins, log2 per doubling of width."""
+    return function(lambda store: width_drift(store.runs, parametrization))
+
+
+def basin_figure(runs: Callable[[Setting], Iterator[Node]], *claims: Claim[Store]) -> PaperFigure:
+    return PaperFigure(
+        "Loss against learning rate at each width, under muP and SP",
+        BOWLS,
+        runs,
+        lambda store: sweeps.along("width")(transfer_results(by_setting(store.runs))),
+        claims,
+    )

@@ -5,16 +5,19 @@ rate rises and falls again. The weights are kept on the way, so the run is one o
 of one name that differ in the factor ``until``, the share of the steps that a segment ends at.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import RunSpec, ScheduleSpec
+from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import CARRY, Node, continued, grown
 from mugrow.sweeps.paper import Scale, Setting, Text, source_of
+from mugrow.sweeps.recipes.papers import bases
 
 Direction = tuple[str, str]  # upstream, downstream
 DIRECTIONS: tuple[Direction, ...] = (("novels", "code"), ("code", "novels"))
+SEEDS = dict.fromkeys(("cpu", "gpu", "paper"), range(5))
 LOW = 0.1  # what a decay ends at, over its highest rate
 STOPS = (0.05, 0.1, 0.25, 0.5, 1)  # of the steps, where weights are kept
 ELTEC = "https://github.com/COST-ELTeC/ELTeC-eng"
@@ -75,8 +78,7 @@ def adapted(
     or as an ``arm`` of ``rate`` times the base run's and another schedule; in segments that end at
     ``stops``."""
     run, arm = run_on(setting, way[1], seed), arm or rewarmed(way)
-    hyper = replace(run.hyper, lr=rate * run.hyper.lr)
-    run = replace(run, hyper=hyper, schedule=schedule or run.schedule)
+    run = replace(bases.at_rate(run, rate), schedule=schedule or run.schedule)
     source, nodes = pretrained(setting, way[0], seed), list[Node]()
     for until in stops:
         stop, name = round(until * run.steps), segment(arm, until)
@@ -85,3 +87,10 @@ def adapted(
         else:
             nodes.append(grown(source, replace(run, stop_step=stop), name, "continue", CARRY))
     return nodes
+
+
+def runs_of(
+    evaluations: Callable[[Setting], Iterable[Judged]],
+) -> Callable[[Setting], Iterator[Node]]:
+    """The runs of a figure that is drawn from these alone."""
+    return lambda setting: (node for judged in evaluations(setting) for node in judged.nodes)

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import astuple, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,10 +20,11 @@ from mugrow.bench.spec import UserError
 
 # the source costs a quarter of the target
 PLAN = GrowthPlan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=2e9)
+REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 VERDICTS = {"grow", "scratch", "too close to call", "cannot say"}
 
 
-def evidence(lo, hi, limit="", name="law"):
+def evidence(lo, hi, limit="", name="law", at_least=False):
     middle = (lo + hi) / 2
     return Evidence(
         name=name,
@@ -31,6 +33,7 @@ def evidence(lo, hi, limit="", name="law"):
         ends="bootstrap",
         reach=Reach(1.0, 1.0, 1.0),
         limit=limit,
+        at_least=at_least,
     )
 
 
@@ -74,6 +77,19 @@ def test_the_closest_evidence_that_reaches_decides():
     assert decide(PLAN, [])[0] == "cannot say"
 
 
+def test_savings_that_may_be_larger_decide_for_growing_only():
+    """Measured at the loss that scratch's schedule ends at, which holds grown models back."""
+    assert decide(PLAN, [[evidence(0.5, 0.6, at_least=True)]])[0] == "grow"
+    for lo, hi in ((0.7, 0.9), (0.9, 1.2)):
+        bound = evidence(lo, hi, name="szp", at_least=True)
+        found, rule = decide(PLAN, [[bound]])
+        assert found == "cannot say"
+        assert "has not measured equal compute" in rule
+        saving = PLAN.saving_interval(bound.cost_ratio, "source")
+        assert f"at least {saving.value:.0%} ({saving.lo:.0%} to {saving.hi:.0%}) by szp" in rule
+        assert decide(PLAN, [[bound], [evidence(1, 2)]])[0] == "scratch"
+
+
 def test_a_source_as_dear_as_the_target_needs_no_law():
     dear = GrowthPlan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=8e9)
     assert decide(dear, [[evidence(0, 0.1)]])[0] == "scratch"
@@ -98,6 +114,61 @@ def test_far_from_all_data_it_cannot_say():
     assert not any(one.decides for one in advice.evidence)
     assert all(math.isnan(one.cost_ratio.lo) for one in advice.evidence)
     assert advice.evidence[0].extrapolation.params > 50
+
+
+@pytest.mark.parametrize(("params", "tokens"), [(1e9, 1e9), (2e7, 4e8), (462_336, 614_400)])
+def test_where_no_rule_reaches_it_cannot_say(params, tokens):
+    """Rules that know such sizes, not such budgets, asked for sources of 4, 2 and 198 targets."""
+    advice = advise(Question(params=params, tokens=tokens))
+    assert advice.verdict == "cannot say"
+    assert not advice.source.proposed
+    assert advice.source.share == pytest.approx(0.25)
+    assert not any(one.in_range and one.source_share < 1 for one in advice.starting_points)
+
+
+@given(st.floats(5, 11), st.floats(5, 13))
+def test_a_proposed_source_costs_less_than_its_target(params, tokens):
+    advice = advise(Question(params=10.0**params, tokens=10.0**tokens))
+    assert advice.source.share < 1
+    assert not (advice.verdict == "scratch" and "the source alone" in advice.rule)
+    rules = {one.rule for one in advice.starting_points if one.in_range}
+    assert advice.source.proposed == (advice.source.rule in rules)
+
+
+@pytest.mark.parametrize(
+    ("params", "tokens", "reaching"),
+    [
+        (1e9, 2e10, {"warmstarting", "staged training"}),
+        (1e9, 2e11, {"G_stack"}),
+        (1e9, 1e8, {"staged training"}),
+        (1e9, 1e12, set()),
+        (3e9, 2e10, set()),
+    ],
+)
+def test_rules_reach_the_parameters_and_the_tokens_they_were_measured_at(params, tokens, reaching):
+    found = advise(Question(params=params, tokens=tokens))
+    assert {one.rule.split(",")[0] for one in found.starting_points if one.in_range} == reaching
+    assert found.when_to_grow.g_stack_in_range == ("G_stack" in reaching)
+    assert found.when_to_grow.staged_in_range == ("staged training" in reaching)
+
+
+def test_the_error_of_the_published_laws_is_said():
+    """Held out were 1.2 B parameters at 10 tokens each: 1.51736 from scratch, 1.49651 grown."""
+    said = advise(Question(params=1e9, tokens=2e10)).held_out
+    assert said.gap_measured == pytest.approx(1 - 1.49651 / 1.51736)
+    scratch = 0.402 + 186341.0 / said.params**0.767 + 5.79 / said.tokens**0.068
+    grown = 1.305 + 814.69 / said.params**0.423 + 130.04 / said.tokens**0.295
+    assert said.gap_predicted == pytest.approx(1 - grown / scratch)
+    assert said.gap_predicted > 2 * said.gap_measured
+
+
+def test_a_store_of_fixed_losses_does_not_say_that_growing_is_not_worth_it():
+    advice = advise(Question(params=4e5, tokens=6e5), REFERENCE / "small")
+    assert advice.verdict == "cannot say"
+    assert advice.rule.startswith("study small has not measured equal compute")
+    measured = [one for one in advice.evidence if " measured at " in one.name]
+    assert any(one.decides for one in measured)
+    assert all(one.at_least for one in measured)
 
 
 def test_savings_of_evidence_are_those_of_its_cost_ratio():
@@ -161,6 +232,12 @@ def test_the_experiment_is_cheaper_than_the_target_and_adds_up():
     assert ladder.share_of_target < 1
 
 
+@pytest.mark.parametrize("source", [{}, {"source_params": 1e8}, {"source_tokens": 1e9}])
+def test_a_sunk_source_is_described(source):
+    with pytest.raises(UserError, match=r"^source_sunk needs source_params and source_tokens"):
+        Question(params=1e9, tokens=2e10, source_sunk=True, **source)
+
+
 sizes = st.floats(0, 30).map(lambda power: 10.0**power)
 
 
@@ -177,7 +254,7 @@ def test_any_question_is_answered_or_is_one_line(params, tokens, source, sunk, t
     try:
         advice = advise(question)
     except UserError:
-        proposed = params / 2, 10 * params
+        proposed = params / 2, max(1, tokens / 2)
         small, trained = source or proposed
         assert not (1 <= small < params and 1 <= trained <= LARGEST)
         return
@@ -202,6 +279,8 @@ def test_command_prints_the_verdict_first_and_fits_a_screen(mugrow):
     assert lines[0].startswith("CANNOT SAY: ")
     assert len(lines) <= 40
     assert "outside the range of the Chinchilla law" in ended.out
+    assert "a grown loss 3.5% below scratch; 1.4% was measured" in ended.out
+    assert "(no proposal: no rule, half the size" in ended.out
     assert "nan" not in ended.out
     assert "11.1 B" in ended.out
 

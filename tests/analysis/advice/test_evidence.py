@@ -125,7 +125,7 @@ def test_measured_runs_decide_near_by_only(study_dir, part):
     for times in (0.6, 1.0, 1.9):
         evidence = one.evidence(plan_like(one, **{part: times}))
         assert evidence.decides
-        assert "2 seeds, which covers at most 50 %" in evidence.basis
+        assert "paired t test over 2 seeds" in evidence.basis
     for times in (0.9 / NEAR, 1.1 * NEAR):
         evidence = one.evidence(plan_like(one, **{part: times}))
         assert evidence.limit.startswith("beyond a factor 2 of what was measured: ")

@@ -116,12 +116,12 @@ def test_the_published_starts_reach_the_same_optimum() -> None:
     natural = np.hstack([np.exp(begin[:, :3]), begin[:, 3:]])
     form = get_form("chinchilla")
     given = fit(form, epoch(), starts=dict(zip(form.params, natural.T, strict=True)))
-    own = fit(form, epoch())
+    default = fit(form, epoch())
     assert given.starts == 450
     assert given.starts_at_optimum is not None
-    assert own.starts_at_optimum is not None
-    assert 0.05 < given.starts_at_optimum < 0.5 < own.starts_at_optimum
-    assert given.params == pytest.approx(own.params, rel=1e-6)
+    assert default.starts_at_optimum is not None
+    assert 0.05 < given.starts_at_optimum < 0.5 < default.starts_at_optimum
+    assert given.params == pytest.approx(default.params, rel=1e-6)
 
 
 def test_a_few_small_gadre_runs_extrapolate() -> None:

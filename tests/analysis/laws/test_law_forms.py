@@ -25,8 +25,8 @@ def test_a_batch_is_its_members_and_points_may_differ_between_them(name: str) ->
     log, slopes = law.log_loss(batch, x)
     assert log.shape == (3, 3)
     assert slopes.shape == (3, len(form.params), 3)
-    own = law.log_loss(batch, {key: column[:, None] for key, column in x.items()})[0]
-    assert own[:, 0] == pytest.approx(np.diagonal(log), rel=1e-12)
+    apart = law.log_loss(batch, {key: column[:, None] for key, column in x.items()})[0]
+    assert apart[:, 0] == pytest.approx(np.diagonal(log), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", TRUTH)

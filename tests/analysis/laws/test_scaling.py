@@ -23,6 +23,7 @@ from law_studies import (
 )
 
 from mugrow.analysis.laws import scaling
+from mugrow.analysis.laws.growing import difference
 from mugrow.analysis.laws.law import DrawnLaw, Law, ScalingLaws
 from mugrow.analysis.laws.scaling import scaling_laws
 from mugrow.analysis.laws.table_rows import ALL, UNNAMED, Columns, table_rows
@@ -112,17 +113,33 @@ def test_allocations_are_minima_and_say_where_they_extrapolate(
     assert allocations[0].outside == []
 
 
+def test_laws_at_a_bound_differ_without_a_gap(rows: pd.DataFrame) -> None:
+    kept = rows[rows["law"].isin(["scratch", "szp"])]
+    factor = np.where(kept["law"] == "szp", 0.9, 1.0)
+    kept = kept.assign(loss=factor * (20 * kept["n"] ** -0.3 + 30 * kept["d"] ** -0.3))
+    forms = [scaling.get_form("chinchilla")]
+    laws = [scaling.law(of, forms, resamples=0) for _, of in kept.groupby("law", sort=True)]
+    assert [(one.label, one.status) for one in laws] == [
+        ("scratch", "bound_hit"), ("szp", "bound_hit"),
+    ]  # fmt: skip
+    found = difference(kept, *laws)
+    assert found is not None
+    want = -0.1 * (20 * found.n[:, None] ** -0.3 + 30 * found.d**-0.3)
+    np.testing.assert_allclose(found.difference, want, rtol=1e-2)
+    assert np.isnan(found.gap).all()
+
+
 def test_grown_minus_scratch_is_zero_at_the_break_even(found: ScalingLaws) -> None:
     (one,) = (one for one in found.contours if not one.reason)
     assert one.drawn is not None
     assert (one.label, one.drawn.baseline) == ("szp", "scratch")
-    difference = one.drawn.difference
-    for line in difference:
+    minus_scratch = one.drawn.difference
+    for line in minus_scratch:
         crossing = np.exp(np.interp(0, line, np.log(one.drawn.d)))
         assert crossing == pytest.approx(BREAK_EVEN, rel=0.35)
     sure = one.drawn.gap > 0
     assert sure[:, 0].all()  # few tokens: far apart
-    assert not sure[np.abs(difference) < 1e-3].any()
+    assert not sure[np.abs(minus_scratch) < 1e-3].any()
     reasons = {one.label: one.reason for one in found.contours}
     assert reasons["stack"] == "the law of stack is unidentified"
 
@@ -260,7 +277,7 @@ def test_no_rows_give_no_laws() -> None:
 # --- anyone's table ----------------------------------------------------------------------------
 
 
-def own_table() -> pd.DataFrame:
+def users_table() -> pd.DataFrame:
     return pd.DataFrame(
         {"params": [10, 20, 40], "tokens": [5, 5, 5], "final_val_loss": [3.0, 2.5, 2.2],
          "arm": ["base", "grown", None], "cost": [1.0, 2.0, 3.0]}
@@ -268,24 +285,24 @@ def own_table() -> pd.DataFrame:
 
 
 def test_columns_of_a_store_are_found_and_compute_is_counted() -> None:
-    rows, selection = table_rows(own_table(), Columns())
+    rows, selection = table_rows(users_table(), Columns())
     np.testing.assert_allclose(rows["c"], [300, 600, 1200])
     assert set(rows["law"]) == {ALL}
     assert rows["scratch"].all()
     assert selection.reasons() == {}
-    given, _ = table_rows(own_table(), Columns(n="2 * params", c="cost"))
+    given, _ = table_rows(users_table(), Columns(n="2 * params", c="cost"))
     assert given["n"].tolist() == [20, 40, 80]
     assert given["c"].tolist() == [1, 2, 3]
 
 
 def test_methods_are_laws_and_one_of_them_is_the_baseline() -> None:
-    rows, _ = table_rows(own_table(), Columns(method="arm", baseline="base"))
+    rows, _ = table_rows(users_table(), Columns(method="arm", baseline="base"))
     assert rows["law"].tolist() == ["base", "grown", UNNAMED]
     assert rows["scratch"].tolist() == [True, False, False]
 
 
 def test_a_table_without_a_column_or_baseline_is_refused() -> None:
     with pytest.raises(UserError, match=r"--loss is missing, and the table has no column 'final"):
-        table_rows(own_table().drop(columns="final_val_loss"), Columns())
+        table_rows(users_table().drop(columns="final_val_loss"), Columns())
     with pytest.raises(UserError, match="unknown method 'basis'; did you mean 'base'"):
-        table_rows(own_table(), Columns(method="arm", baseline="basis"))
+        table_rows(users_table(), Columns(method="arm", baseline="basis"))

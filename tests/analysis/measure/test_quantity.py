@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mugrow.analysis.measure.claims import claim, ledger
-from mugrow.analysis.measure.measured import factor_table, minus
+from mugrow.analysis.measure.measured import factor_table, over_seeds
 from mugrow.analysis.measure.quantity import (
     at_scale,
     best_at,
@@ -28,7 +28,7 @@ from mugrow.analysis.measure.quantity import (
     total_flops,
 )
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval
+from mugrow.analysis.stats import Interval, student_interval
 from mugrow.bench.arm import ArmName, factors_json
 from mugrow.bench.spec import UserError
 
@@ -66,7 +66,8 @@ def value(expression):
 
 
 def test_a_difference_is_students_over_the_seeds_in_common():
-    found, expected = (final(A) - final(B))(STORE), minus(STORE, A, B)
+    found = (final(A) - final(B))(STORE)
+    expected = student_interval([LOSSES[A][seed] - LOSSES[B][seed] for seed in LOSSES[A]])
     assert found.n == expected.n == 3
     for end in ("value", "lo", "hi"):
         assert getattr(found, end) == pytest.approx(getattr(expected, end), rel=1e-12)
@@ -84,6 +85,38 @@ def test_values_are_of_means_over_those_seeds():
     assert value(12 / final(C)) == pytest.approx(4)
     assert value(log2(final(C) + 5)) == pytest.approx(3)
     assert value(total_flops(A)) == 10
+
+
+def test_a_ratio_is_jackknifed_in_its_logarithm():
+    ratio, percents = final(A) / final(B), percent(final(A), final(B))
+    logs = over_seeds(
+        [0, 1, 2],
+        lambda seeds: math.log(sum(LOSSES[A][s] for s in seeds) / sum(LOSSES[B][s] for s in seeds)),
+    )
+    found = ratio(STORE)
+    assert (found.lo, found.hi) == pytest.approx((math.exp(logs.lo), math.exp(logs.hi)))
+    inverse = (final(B) / final(A))(STORE)
+    assert (inverse.lo, inverse.hi) == pytest.approx((1 / found.hi, 1 / found.lo))
+    in_percent = percents(STORE)
+    assert (in_percent.lo, in_percent.hi) == pytest.approx(
+        (100 * found.lo - 100, 100 * found.hi - 100)
+    )
+    for less in (1 - ratio, -ratio + 1, -(ratio - 1)):
+        saved = less(STORE)
+        assert (saved.lo, saved.value, saved.hi) == pytest.approx(
+            (1 - found.hi, 1 - found.value, 1 - found.lo)
+        )
+    assert (ratio + final(A) * 0)(STORE).value == pytest.approx(found.value)
+
+
+def test_a_share_that_may_be_below_0_is_not():
+    """A difference above: its sign is what is asked."""
+    share = ((final(A) - final(B)) / final(B))(STORE)
+    plain = over_seeds(
+        [0, 1, 2],
+        lambda seeds: sum(LOSSES[A][s] for s in seeds) / sum(LOSSES[B][s] for s in seeds) - 1,
+    )
+    assert (share.lo, share.hi) == pytest.approx((plain.lo, plain.hi))
 
 
 def test_each_is_a_mean_of_ratios():
@@ -123,8 +156,8 @@ def test_evaluations_by_the_beginning_of_their_name_and_by_their_parameters():
 
 def test_a_scale_chooses_and_a_function_has_its_own_interval():
     assert value(at_scale(lambda scale: final(A if scale == "cpu" else B))) == pytest.approx(7 / 3)
-    own = Interval(1.0, 0.5, 1.5, 9)
-    assert function(lambda store: own)(STORE) == own
+    interval = Interval(1.0, 0.5, 1.5, 9)
+    assert function(lambda store: interval)(STORE) == interval
 
 
 @pytest.mark.parametrize("columns", [("arm", "factors"), ("arm",)])

@@ -4,11 +4,16 @@ import contextlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mugrow.analysis.read.expression import condition, numbers
 from mugrow.analysis.read.table import read_table
 from mugrow.bench.spec import UserError
 
@@ -30,6 +35,35 @@ def test_every_format(tmp_path: Path, suffix: str) -> None:
 def test_rows_are_numbered_as_they_stand(tmp_path: Path) -> None:
     FRAME.set_index("run", drop=False).to_parquet(tmp_path / "table.parquet")
     assert list(read_table(tmp_path / "table.parquet").index) == [0, 1]
+
+
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+def test_nan_is_missing_whatever_a_columns_type(tmp_path: Path, backend: str) -> None:
+    """pandas takes a NaN for a number in an Arrow column, until the first arithmetic."""
+    frame = pd.DataFrame({"loss": [3.0, 3.0, float("nan"), 3.0]})
+    frame.to_parquet(tmp_path / "plain.parquet")
+    typed = pd.read_parquet(tmp_path / "plain.parquet", dtype_backend=backend)
+    if backend == "pyarrow":  # as another program writes it: no null
+        values = pa.array(frame["loss"].to_numpy(), from_pandas=False)
+        typed = pd.DataFrame({"loss": pd.arrays.ArrowExtensionArray(values)})
+    typed.to_parquet(tmp_path / "typed.parquet")
+    table = read_table(tmp_path / "typed.parquet")
+    assert (
+        str(table["loss"].dtype)
+        == {"numpy_nullable": "Float64", "pyarrow": "double[pyarrow]"}[backend]
+    )
+    assert np.isnan(numbers(table, "loss")).tolist() == [False, False, True, False]
+    assert np.isnan(numbers(table, "loss * 1")).tolist() == [False, False, True, False]
+    assert condition(table, "not loss < 10").tolist() == [False, False, True, False]
+    assert condition(table, "loss != 3").tolist() == [False, False, True, False]
+
+
+def test_a_row_of_nan_among_equal_values_is_read(tmp_path: Path) -> None:
+    """A filtered read would lose it: statistics of a column know nothing of NaN."""
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"loss": [3.0, 3.0, float("nan"), 3.0]}), path)
+    assert np.isnan(numbers(read_table(path), "loss")).sum() == 1
+    assert pq.read_table(path, filters=pc.is_nan(pc.field("loss"))).num_rows == 0  # why
 
 
 BROKEN = {

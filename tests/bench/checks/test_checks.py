@@ -30,9 +30,9 @@ COUNTED = {"calls": 0}
 
 
 @pytest.fixture
-def two_flavours(monkeypatch):
-    """What a quick test has time for: GPT-2 as it is, and LLaMA."""
-    few = {name: flavours()[name] for name in ("gpt2", "llama")}
+def few_flavours(monkeypatch):
+    """What a quick test has time for: GPT-2 as it is, LLaMA, and with grouped keys."""
+    few = {name: flavours()[name] for name in ("gpt2", "llama", "llama grouped")}
     monkeypatch.setattr(cases_module, "flavours", lambda full=False: few)
 
 
@@ -42,7 +42,7 @@ def found(entry: GrowthMethod, check: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_method_keeps_the_contract(name, two_flavours):
+def test_every_method_keeps_the_contract(name, few_flavours):
     entry = method(name)
     for check in ("shapes", "source", "moments", "preservation", "liveness"):
         assert found(entry, check) == []
@@ -55,12 +55,23 @@ def test_every_method_passes_the_whole_kit(name):
 
 
 def test_the_matrix_is_every_decoder_and_every_growth():
-    assert len(set(flavours(full=True).values())) == 32
+    assert len(set(flavours(full=True).values())) == 33
     assert set(flavours().values()) <= set(flavours(full=True).values())
     both = replace(method("stack"), axes=("width", "depth"), supports=lambda small, big: None)
     whole = cases(both, {}, full=True)
-    assert len(whole) == len({case.name for case in whole}) == 32 * 7 * 2
-    assert {(c.big.heads, c.big.head_size, c.big.depth) for c in whole} == {
+    assert len(whole) == len({case.name for case in whole}) == 33 * 7 * 2
+    grouped = [case for case in whole if case.small.kv_heads]
+    assert {(c.big.groups, c.big.group_size, c.big.head_size, c.big.depth) for c in grouped} == {
+        (2, 4, 4, 2),
+        (2, 3, 4, 2),
+        (4, 2, 4, 2),
+        (2, 2, 8, 2),
+        (2, 2, 4, 4),
+        (2, 2, 4, 3),
+        (4, 2, 4, 4),
+    }
+    others = [case for case in whole if not case.small.kv_heads]
+    assert {(c.big.heads, c.big.head_size, c.big.depth) for c in others} == {
         (4, 8, 2),
         (3, 8, 2),
         (2, 16, 2),
@@ -78,12 +89,12 @@ def test_a_method_that_shrinks_is_given_the_pairs_the_other_way_round():
     assert {(c.small.depth, c.big.depth) for c in cases(shrinking, {})} == {(4, 2), (3, 2)}
 
 
-def changed(how) -> GrowthMethod:
-    """``stack`` whose result is passed through ``how(grown, weights, init)``."""
+def changed(change) -> GrowthMethod:
+    """``stack`` whose result is passed through ``change(grown, weights, init)``."""
     stack = method("stack")
 
     def grow(weights, small, big, init, rng):
-        return how(stack.grow(weights, small, big, init, rng), weights, init)
+        return change(stack.grow(weights, small, big, init, rng), weights, init)
 
     return replace(stack, grow=grow)
 
@@ -113,7 +124,7 @@ def raising(grown, weights, init):
 
 
 @pytest.mark.parametrize(
-    ("check", "how", "reason"),
+    ("check", "change", "reason"),
     [
         ("shapes", without_the_last, "head.weight is missing"),
         ("shapes", lambda g, w, i: g | {"extra": g["norm.gain"]}, "extra is not a tensor of the"),
@@ -132,14 +143,14 @@ def raising(grown, weights, init):
         ),
     ],
 )
-def test_a_broken_method_is_found(check, how, reason, two_flavours):
-    (first, *_) = failures(CHECKS[check](changed(how), {}, False))
+def test_a_broken_method_is_found(check, change, reason, few_flavours):
+    (first, *_) = failures(CHECKS[check](changed(change), {}, False))
     assert re.search(reason, first.reason), first.reason
     assert first.method == "stack"
     assert first.check == check
 
 
-def test_a_claim_that_is_too_bold_and_one_that_is_too_modest(two_flavours):
+def test_a_claim_that_is_too_bold_and_one_that_is_too_modest(few_flavours):
     bold = replace(method("stack"), breaks=lambda small, big, params: None)
     modest = replace(method("continue"), breaks=lambda small, big, params: "who knows")
     assert all("nothing should break" in line for line in found(bold, "preservation"))
@@ -148,7 +159,7 @@ def test_a_claim_that_is_too_bold_and_one_that_is_too_modest(two_flavours):
     assert found(modest, "preservation")
 
 
-def test_liveness_is_the_exact_set(two_flavours):
+def test_liveness_is_the_exact_set(few_flavours):
     """Golden: behind a norm gain of zero a SwiGLU MLP is dead, a GELU one is not."""
     dead = {"blocks.0.norm1.gain"}
     declared = replace(method("stack"), dead=lambda small, big, params: frozenset(dead))
@@ -160,7 +171,7 @@ def test_liveness_is_the_exact_set(two_flavours):
         assert "mlp.down.weight gets no gradient, which is not declared" in line
 
 
-def test_a_negative_second_moment_is_found(two_flavours):
+def test_a_negative_second_moment_is_found(few_flavours):
     def grow_moments(moments, small, big, rng):
         kept = method("stack").grow_moments(moments, small, big, rng)
         return Moments(kept.m, {name: -tensor for name, tensor in kept.v.items()})
@@ -175,7 +186,7 @@ def test_a_method_that_supports_nothing_fails_and_no_more_is_checked():
     assert "not today" in only.reason
 
 
-def test_what_is_not_supported_is_skipped_with_the_entrys_reason(two_flavours):
+def test_what_is_not_supported_is_skipped_with_the_entrys_reason(few_flavours):
     results = list(CHECKS["shapes"](method("stack"), {}, False))
     skipped = [r for r in results if r.status == "skip"]
     assert {"depth 3 is not a multiple of 2" in r.reason for r in skipped} == {True}

@@ -99,6 +99,27 @@ def test_attention_logits_may_fall_where_the_head_size_grows():
     assert planted(HEADS_GROW, -0.5, "blocks.0.attention.q").verdict == "fail"
 
 
+@pytest.mark.parametrize("module", ["embed", "blocks.0.attention.q", "blocks.0.attention.logits"])
+def test_what_moves_less_by_the_parametrizations_own_rule_is_exempt(module):
+    unit = replace(IN_WIDTH, parametrization="umup")
+    row = planted(unit, -0.5, module, "dx")
+    assert row.verdict == "exempt"
+    assert row.reason == "umup's embedding learns at 1/sqrt(width), its own rule"
+    assert planted(unit, 0.5, module, "dx").verdict == "fail"
+    assert planted(unit, -0.5, module, "x").verdict == "fail"
+    constant = replace(IN_WIDTH, parametrization="umup:embedding=constant")
+    assert planted(constant, -0.5, module, "dx").verdict == "fail"
+    assert planted(IN_WIDTH, -0.5, module, "dx").verdict == "fail"
+    deep = replace(IN_DEPTH, parametrization="umup")
+    assert planted(deep, -0.5, "embed", "dx", IN_DEPTH.steps).verdict == "fail"
+
+
+def test_what_reads_more_than_the_embedding_is_judged_under_umup_too():
+    unit = replace(IN_WIDTH, parametrization="umup")
+    for module in ("blocks.0", "blocks.0.mlp.up", "blocks.1.attention.q", "blocks.1.mlp.down"):
+        assert planted(unit, -0.5, module, "dx").verdict == "fail"
+
+
 def test_in_depth_the_last_movement_of_the_stream_is_judged():
     def verdict(module, kind, step):
         return planted(IN_DEPTH, 1.0, module, kind, step).verdict

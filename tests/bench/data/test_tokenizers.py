@@ -99,10 +99,10 @@ def test_a_given_tokenizer_ends_documents_with_its_own_token(cache, tmp_path) ->
     path = tmp_path / "tokenizer.json"
     write_tokenizer(path, TRAINED, "</s>")
     train, val, token_bytes = encode(f"hf:{path}", TEXTS[:2], TEXTS[2:])
-    own = spelled(TRAINED, TEXTS[:2])
+    ids = spelled(TRAINED, TEXTS[:2])
     end = len(token_bytes) - 1
     assert train[-1] == val[-1] == end
-    assert np.array_equal(np.where(own == 299, end, own), train)
+    assert np.array_equal(np.where(ids == 299, end, ids), train)
     assert token_bytes[train].sum() == sum(len(text) + 1 for text in TEXTS[:2])
 
     write_tokenizer(path, trained(TEXTS[:1], 270), "</s>")  # another at the same path

@@ -23,9 +23,9 @@ def model(shape: ModelSpec = SHAPE, seed: int = 0) -> Model:
     return Model(Decoder(shape, rules.multipliers), weights)
 
 
-def numbers(how: str, *models: Model, **params: float) -> dict[str, float]:
+def numbers(kind: str, *models: Model, **params: float) -> dict[str, float]:
     with torch.no_grad():
-        return evaluation(how).evaluate(models, WINDOWS, **params)
+        return evaluation(kind).evaluate(models, WINDOWS, **params)
 
 
 def plain_loss(one: Model) -> float:

@@ -39,9 +39,9 @@ def test_new_units_of_aki_are_rows_of_the_layer_above():
     for block, above in ((0, 1), (1, 1)):  # the top layer has none above
         for tensor in ("up.weight", "up.bias"):
             rows = wide[f"blocks.{block}.mlp.{tensor}"]
-            own, other = (source[f"blocks.{b}.mlp.{tensor}"] for b in (block, above))
-            assert torch.equal(rows[:64], own)
-            torch.testing.assert_close(rows[64:].sort(0).values, other.sort(0).values)
+            lower, upper = (source[f"blocks.{b}.mlp.{tensor}"] for b in (block, above))
+            assert torch.equal(rows[:64], lower)
+            torch.testing.assert_close(rows[64:].sort(0).values, upper.sort(0).values)
 
 
 def test_aki_without_a_layer_above_is_fpi():

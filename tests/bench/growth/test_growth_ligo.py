@@ -96,8 +96,8 @@ def test_maps_begin_as_selections_and_mixtures_as_a_list_of_blocks(depth, blocks
 def test_learning_repairs_the_badly_scaled_start():
     source = train(RUN, start_of(RUN)).weights
     kept = {name: tensor.clone() for name, tensor in source.items()}
-    begun, learned = grow(source, steps=0), grow(source, steps=30)
-    assert loss(learned) < loss(begun) - 0.3
+    unlearned, learned = grow(source, steps=0), grow(source, steps=30)
+    assert loss(learned) < loss(unlearned) - 0.3
     assert loss(learned) < loss(start_of(replace(RUN, model=BIG))) - 0.3
     assert all(torch.equal(source[name], kept[name]) for name in source)
     assert not any(tensor.requires_grad for tensor in learned.values())

@@ -108,6 +108,32 @@ def test_spectral_by_hand():
     assert down[1:] == (1.0, 1.0, 1.0, "muon")
 
 
+def test_keys_and_values_have_a_fan_out_of_their_own():
+    """D is 4 times the base's. As many groups: k has 1 times the rows; 4 times as many: 4 times."""
+    base = replace(BASE, head_size=4, kv_heads=1)
+    shared = replace(base, width=64)
+    for parametrization in ("mup", "completep"):
+        tensors = rules_of(parametrization, shared, base).tensors
+        for part in "kv":
+            assert tensors[f"blocks.1.attention.{part}.weight"] == Rule(1 / 4, 1 / 4, 4, 1)
+            assert tensors[f"blocks.1.attention.{part}.bias"] == Rule(1, 1, 0, 1)
+        assert tensors["blocks.1.attention.q.weight"] == Rule(1 / 2, 1 / 4, 4, 1 / 4)
+        assert tensors["blocks.1.attention.o.weight"] == Rule(1 / 2, 1 / 4, 4, 1 / 4)
+    more = rules_of("mup", replace(shared, kv_heads=4), base).tensors
+    assert more["blocks.1.attention.k.weight"] == more["blocks.1.attention.q.weight"]
+    larger = rules_of("mup", replace(shared, head_size=16), base).tensors
+    assert larger["blocks.1.attention.k.weight"] == Rule(1 / 2, 1 / 4, 4, 1 / 4)
+
+
+def test_the_spectral_condition_gives_keys_and_values_the_same_scale():
+    base = replace(BASE, head_size=4, kv_heads=2)
+    big = replace(base, width=64)
+    adamw, muon = rules_of("mup", big, base).tensors, rules_of("spectral", big, base).tensors
+    for part in "qkvo":
+        name = f"blocks.0.attention.{part}.weight"
+        assert muon[name].init_std == pytest.approx(adamw[name].init_std), name
+
+
 def test_umup_by_hand():
     """D = 64, F = 256, L = 4, S = 16; the base does not matter."""
     model = replace(BIG, depth=4)
@@ -146,6 +172,12 @@ def test_umup_takes_its_multipliers_and_choices():
     assert ratio == pytest.approx(0.5 * 3 * (2 / 1.25) ** 0.5)
 
 
+def test_umup_says_what_falls_by_its_own_rule():
+    assert "embed" in rules_of("umup", BIG, BASE).falling
+    for name in ("umup:embedding=constant", "mup", "completep", "spectral", "sp_embedding"):
+        assert not rules_of(name, BIG, BASE).falling
+
+
 def test_umups_multipliers_are_the_papers_running_rule():
     """b_l x + a_l f with its tau_l, the stream divided by the product of the b_l."""
     residual, ratio, blocks = 1.7, 0.6, 3
@@ -153,9 +185,9 @@ def test_umups_multipliers_are_the_papers_running_rule():
     attention = ratio * mlp
     kept, weights = 1.0, []
     for layer in range(2 * blocks):
-        own = mlp if layer % 2 else attention
+        branch = mlp if layer % 2 else attention
         before = (layer + 1) // 2 * attention**2 + layer // 2 * mlp**2
-        tau = own / (blocks + before) ** 0.5
+        tau = branch / (blocks + before) ** 0.5
         kept /= (1 + tau**2) ** 0.5
         weights.append(tau / (1 + tau**2) ** 0.5 / kept)
     model = replace(BIG, depth=blocks, context=1)  # attention to one value only

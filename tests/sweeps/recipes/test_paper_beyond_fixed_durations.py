@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from unread import planned, setting
+from planned_papers import planned, setting
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.measure.claims import ledger

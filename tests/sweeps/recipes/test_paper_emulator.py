@@ -13,7 +13,8 @@ from mugrow.bench.model import count
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps.paper import Setting, experiment
 from mugrow.sweeps.recipes.papers.emulator import paper as emulator
-from mugrow.sweeps.recipes.papers.emulator.claims import (
+from mugrow.sweeps.recipes.papers.emulator.paper import (
+    PAPER,
     STRENGTHS,
     TEXTS,
     closed,
@@ -23,7 +24,6 @@ from mugrow.sweeps.recipes.papers.emulator.claims import (
     on,
     over_best,
 )
-from mugrow.sweeps.recipes.papers.emulator.paper import PAPER
 from mugrow.sweeps.recipes.papers.rewarm import paper as rewarm
 from mugrow.sweeps.recipes.papers.shift import STOPS
 
@@ -48,7 +48,7 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
 
 
 def test_the_small_tuning_is_added_to_the_large_base():
-    asked = [one for one in emulator.evaluations(given()) if one.how == "emulate"]
+    asked = [one for one in emulator.evaluations(given()) if one.kind == "emulate"]
     assert len(asked) == 5 * 2 * 2 * len(STRENGTHS)
     for one in asked:
         large, *small = [node.arm for node in one.nodes]

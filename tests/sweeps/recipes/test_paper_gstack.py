@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from unread import planned, setting
+from planned_papers import planned, setting
 
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.store import Store

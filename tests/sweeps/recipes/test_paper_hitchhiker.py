@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from unread import planned
+from planned_papers import planned
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.laws.extrapolation import between, checkpoints, finals, means, sizes, target

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from unread import planned, setting
+from planned_papers import planned, setting
 
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.measure.measured import speedup
@@ -35,9 +35,9 @@ def test_every_scale_can_be_planned_sources_first(scale, runs):
 
 
 def test_random_models_are_trained_once_for_all_papers():
-    own = {run.spec.run_id for run in planned(PAPER).runs if run.arm in (RANDOM, LARGE)}
-    assert len(own) == 10
-    assert own < {node.spec.run_id for node in nanolm.law_runs(setting(PAPER))}
+    ids = {run.spec.run_id for run in planned(PAPER).runs if run.arm in (RANDOM, LARGE)}
+    assert len(ids) == 10
+    assert ids < {node.spec.run_id for node in nanolm.law_runs(setting(PAPER))}
 
 
 def test_targets_are_clones_of_models_of_one_half_or_one_quarter():
@@ -110,7 +110,9 @@ def planted(ahead, source_flops=0.0, parting=0.1, cloned=2.5, rank=0.6):
 @pytest.mark.parametrize("times", [2.0, 3.0])
 def test_speedup_is_the_ratio_of_costs(times):
     store = planted({CLONE: times}, source_flops=1e11)
-    free, charged = (speedup(store, RANDOM, CLONE, how) for how in ("target", "source"))
+    free, charged = (
+        speedup(store, RANDOM, CLONE, accounting) for accounting in ("target", "source")
+    )
     assert free.value == pytest.approx(times, rel=0.02)
     assert charged.value == pytest.approx(400 / (400 / times + 100), rel=0.02)
 

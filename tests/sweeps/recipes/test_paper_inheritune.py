@@ -4,7 +4,7 @@ from functools import cache
 
 import pandas as pd
 import pytest
-from unread import planned, setting
+from planned_papers import planned, setting
 
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.store import Store
@@ -53,9 +53,9 @@ def test_heirs_are_of_a_reference_on_other_batches():
 
 
 def test_a_quarter_of_the_depth_is_a_run_of_nanolm_too():
-    own = {run.spec.run_id for run in PLANNED() if run.arm == FROM_SCRATCH[0.25]}
-    assert len(own) == 3
-    assert own < {node.spec.run_id for node in nanolm.law_runs(setting(PAPER))}
+    ids = {run.spec.run_id for run in PLANNED() if run.arm == FROM_SCRATCH[0.25]}
+    assert len(ids) == 3
+    assert ids < {node.spec.run_id for node in nanolm.law_runs(setting(PAPER))}
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from unread import planned, setting
+from planned_papers import planned, setting
 
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.measure.measured import arm
@@ -62,9 +62,9 @@ def test_every_scale_can_be_planned_sources_first(scale, vocabulary, widths):
 
 
 def test_the_sweeps_from_scratch_are_those_of_nanolm():
-    own = {run.spec.run_id for run in PLANNED() if run.arm == SWEPT}
-    assert len(own) == 3 * 3 * 11
-    assert own < {node.spec.run_id for node in nanolm.basin_runs(setting(PAPER))}
+    ids = {run.spec.run_id for run in PLANNED() if run.arm == SWEPT}
+    assert len(ids) == 3 * 3 * 11
+    assert ids < {node.spec.run_id for node in nanolm.basin_runs(setting(PAPER))}
 
 
 def test_what_the_widest_pair_has_the_narrowest_has_too():

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from unread import setting
+from planned_papers import setting
 
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.store import Store

@@ -143,16 +143,16 @@ class Tables:
         self.runs, self.curves, self.evaluations = [], [], []
         self.draw, self.noise = np.random.default_rng(0), noise
 
-    def arm(self, name, own, upstream=None, first=0):
-        """``own`` and ``upstream`` are losses by step; the run begins at ``first``."""
-        last = max(own)
+    def arm(self, name, losses, upstream=None, first=0):
+        """``losses`` and ``upstream`` are losses by step; the run begins at ``first``."""
+        last = max(losses)
         for seed in range(4):
             run_id = f"{name} {first} {seed}"
             shift = 0.1 * seed + self.draw.normal(0, self.noise)
             row = {"run_id": run_id, "arm": name, "seed": seed, "status": "finished"}
-            end = {"final_val_loss": own[last] + shift, "factors": factors_json(name)}
+            end = {"final_val_loss": losses[last] + shift, "factors": factors_json(name)}
             self.runs.append(row | end | {"tokens": 512 * (last - first), "batch_tokens": 512})
-            for step, loss in own.items():
+            for step, loss in losses.items():
                 row = {"run_id": run_id, "step": step - first, "val_loss": loss + shift}
                 self.curves.append(row)
             if upstream is not None:

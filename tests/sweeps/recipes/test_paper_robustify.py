@@ -13,10 +13,10 @@ from mugrow.bench.arm import factors_json
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps.paper import Setting
 from mugrow.sweeps.recipes.papers.rewarm import paper as rewarm
-from mugrow.sweeps.recipes.papers.robustify import claims
 from mugrow.sweeps.recipes.papers.robustify import paper as robustify
-from mugrow.sweeps.recipes.papers.robustify.claims import (
+from mugrow.sweeps.recipes.papers.robustify.paper import (
     HOME,
+    PAPER,
     SHARES,
     SHIFT,
     above_chord,
@@ -24,7 +24,6 @@ from mugrow.sweeps.recipes.papers.robustify.claims import (
     judged,
     regained,
 )
-from mugrow.sweeps.recipes.papers.robustify.paper import PAPER
 from mugrow.sweeps.recipes.papers.shift import DIRECTIONS, rewarmed, trained
 
 DATA = {name: DataSpec(corpus=name, corpus_sha256=name) for name in PAPER.corpora}
@@ -81,7 +80,7 @@ def forgetting(share):
 
 
 def measured(name, store):
-    return next(one for one in claims.W1 if one.name == name).measure(store).value
+    return next(one for one in PAPER.figures["W1"].claims if one.name == name).measure(store).value
 
 
 def test_mixtures_of_a_bowl():
@@ -126,8 +125,8 @@ def test_both_verdicts():
         lambda share: 3 - share + 2 * share * (1 - share),
         lambda share: 2.5 - share + 2 * share * (1 - share),
     ))  # fmt: skip
-    own = {bad[name] for name in good if not name.startswith("regains")}
-    assert own == {"contradicted"}
+    others = {bad[name] for name in good if not name.startswith("regains")}
+    assert others == {"contradicted"}
     noisy = verdicts(planted(bowl, forgetting, noise=1.0))
     assert noisy["forgets-novels"] == "inconclusive at this scale"
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from unread import setting
+from planned_papers import setting
 
 from mugrow.analysis.read.store import Store
 from mugrow.bench.spec import canonical_json

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from unread import planned, setting
+from planned_papers import planned, setting
 
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.measure.maps import (
@@ -162,8 +162,8 @@ def planted(*, ahead=2.0, shift=0.0, restless=1.0, unshrunk=0.1):
         centres = {scratch(0.5): -7.0, scratch(1): -7.0 + shift, scratch(2): -7.0 + 2 * shift}
         centres |= {warm(pair): centres[scratch(pair[0])] + shift for pair in ((0.5, 1), (1, 2))}
         for name, centre in centres.items():
-            own = plane(centre, 512 if shift == 0 or name == scratch(0.5) else 256).loss
-            for losses, batch in zip(own, BATCHES, strict=True):
+            surface = plane(centre, 512 if shift == 0 or name == scratch(0.5) else 256).loss
+            for losses, batch in zip(surface, BATCHES, strict=True):
                 for loss, rate in zip(losses, RATES, strict=True):
                     row(map_of(name), seed, loss + 0.03 * seed, lr=2.0**rate, batch_tokens=batch)
     return Store(

@@ -12,6 +12,7 @@ import pytest
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.measure.claims import ledger
+from mugrow.analysis.measure.quantity import final, mean
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import factors_json
 from mugrow.bench.model import count
@@ -226,9 +227,10 @@ def test_methods_and_shrink_factors_are_compared_at_common_sources():
     small, large = 14_784, 26_784
     log_g = np.log(large / np.array([2_544, 5_856, 9_936, 14_784]))
     from_smallest = szp(log_g[0], 20, 1.0, BEST, 0, 0.1)
-    assert sized(claims.furthest)(store).value == pytest.approx(from_smallest)
+    furthest = claims.larger(SZP, lambda smallest, *_: final(smallest))
+    assert furthest(store).value == pytest.approx(from_smallest)
     want = np.mean(0.05 * log_g - szp(log_g, 20, 1.0, BEST, 0, 0.1))
-    minus = sized(claims.net2net_minus_szp)(store)
+    minus = (claims.larger(NET2NET, mean) - claims.larger(SZP, mean))(store)
     assert (minus.value, minus.n) == (pytest.approx(want), 3)
     twice = math.log(small / 5_856)
     want = szp(twice, 20, 1.0, BEST, 0, 0.1) - 0.05

@@ -7,7 +7,7 @@ cosine's; an average and a cool-down's length at the base rate, where all else i
 
 from collections.abc import Sequence
 
-from mugrow.analysis.measure.claims import claim, untestable
+from mugrow.analysis.measure.claims import no_rule, rule
 from mugrow.analysis.measure.quantity import (
     Quantity,
     each,
@@ -101,78 +101,65 @@ def cost_ratio(horizons: Sequence[float]) -> Quantity:
     return each(branches_cost(horizons) / cosines_cost(horizons))
 
 
+BY_FIGURE = "abstract, and the README’s figure of cosine against cool-down"
+TO_0 = "abstract; here the cosine falls to 0, as the cool-down does"
+TO_COSINE, TO_COSINE_0 = (
+    mean(*(gap(steps, cosine) for steps in HORIZONS)) for cosine in (COSINE, COSINE_0)
+)
+WIDENS = gap(HORIZONS[-1], COSINE) - gap(HORIZONS[0], COSINE)
 D1 = (
-    claim(
-        "matches-cosine",
+    rule("matches-cosine", BY_FIGURE, TO_COSINE < MARGIN).decides(
         "a constant rate with a cool-down matches the cosine or beats it",
-        "abstract, and the README’s figure of cosine against cool-down",
         "loss of the 20 % cool-down over that of the cosine to a tenth, mean of four horizons, "
         "each at its best rate, %",
-        mean(*(gap(steps, COSINE) for steps in HORIZONS)) < MARGIN,
     ),
-    claim(
-        "matches-cosine-to-0",
+    rule("matches-cosine-to-0", TO_0, TO_COSINE_0.within(-MARGIN, MARGIN)).decides(
         "a constant rate with a cool-down matches the cosine",
-        "abstract; here the cosine falls to 0, as the cool-down does",
         "loss of the 20 % cool-down over that of the cosine to 0, mean of four horizons, each at "
         "its best rate, %",
-        mean(*(gap(steps, COSINE_0) for steps in HORIZONS)).within(-MARGIN, MARGIN),
     ),
-    claim(
-        "scales-alike",
+    rule("scales-alike", "abstract", WIDENS.within(-MARGIN, MARGIN)).decides(
         "it scales predictably and reliably similar to cosine",
-        "abstract",
         "the gap to the cosine to a tenth at the longest horizon minus that at the shortest, "
         "points of percent",
-        (gap(HORIZONS[-1], COSINE) - gap(HORIZONS[0], COSINE)).within(-MARGIN, MARGIN),
     ),
 )
+RECIPE = "the paper’s recipe, as its code’s README runs it"
+FORMS = "the comparison of cool-down forms; decay-type sqrt in its code"
+OVER_LONGER = at_base(COOLED, cooled(LENGTHS[-1]), AT_LENGTHS)
+OVER_LINEAR = at_base(cooled(LENGTH, "sqrt"), COOLED, HORIZONS)
 D2 = (
-    claim(
-        "20-percent-enough",
+    rule("20-percent-enough", RECIPE, OVER_LONGER < MARGIN).decides(
         "a cool-down over 20 % of the steps is enough",
-        "the paper’s recipe, as its code’s README runs it",
         "loss after a cool-down of 20 % over that after one of 40 %, mean of two horizons, %",
-        at_base(COOLED, cooled(LENGTHS[-1]), AT_LENGTHS) < MARGIN,
     ),
-    claim(
-        "sqrt-beats-linear",
+    rule("sqrt-beats-linear", FORMS, OVER_LINEAR < 0).decides(
         "a cool-down of the form 1 - sqrt ends lower than a linear one",
-        "the comparison of cool-down forms; decay-type sqrt in its code",
         "loss after 1 - sqrt over that after linear, both of 20 %, mean of four horizons, %",
-        at_base(cooled(LENGTH, "sqrt"), COOLED, HORIZONS) < 0,
     ),
 )
+SECTION = "the paper’s section on weight averaging; its number is not in our notes"
+AVERAGED = mean(*(averaging(SWA, steps) for steps in HORIZONS))
 D3 = (
-    claim(
-        "swa-improves",
+    rule("swa-improves", "abstract", AVERAGED < 0).decides(
         "weight averaging improves the model along the trajectory at no cost",
-        "abstract",
         "loss of the averaged weights over that of the trunk, mean of four horizons, %",
-        mean(*(averaging(SWA, steps) for steps in HORIZONS)) < 0,
     ),
-    claim(
-        "swa-most-not-all",
+    rule("swa-most-not-all", SECTION, closed(SWA, *HORIZONS).within(0.5, 1.0)).decides(
         "averaging closes most of the gap to a cool-down, but not all of it",
-        "the paper’s section on weight averaging; its number is not in our notes",
         "share of the cool-down’s gain over the trunk that SWA has too, four horizons",
-        closed(SWA, *HORIZONS).within(0.5, 1.0),
     ),
 )
+SAVINGS = "its savings, as (the last run + 0.2 of the others) / all"
 D4 = (
-    claim(
-        "ladder-cost",
+    rule("ladder-cost", SAVINGS, cost_ratio(HORIZONS) < COST).decides(
         "a ladder of horizons costs 0.6 of what separate runs cost, or less",
-        "its savings, as (the last run + 0.2 of the others) / all",
         "FLOPs of trunk and branches over those of the cosines, four horizons",
-        cost_ratio(HORIZONS) < COST,
     ),
 )
 UNTESTABLE = (
-    untestable(
-        "gpu-hours",
+    no_rule("gpu-hours", "abstract").decides(
         "scaling experiments take significantly fewer GPU hours",
-        "abstract",
         "hours on the paper’s GPUs; FLOPs are counted in their place",
     ),
 )

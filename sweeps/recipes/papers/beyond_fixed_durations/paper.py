@@ -29,21 +29,11 @@ from typing import Literal
 
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import AverageSpec, RunSpec, ScheduleSpec, llama
-from mugrow.sweeps.graph import Node, continued
+from mugrow.sweeps.graph import Node, continued, segments
 from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.beyond_fixed_durations import claims, figures
-from mugrow.sweeps.recipes.papers.beyond_fixed_durations.claims import (
-    AT_LENGTHS,
-    COSINE,
-    COSINE_0,
-    HORIZONS,
-    LENGTH,
-    LENGTHS,
-    RATES,
-    TRUNK,
-    to,
-)  # fmt: skip
+from mugrow.sweeps.recipes.papers.beyond_fixed_durations.claims import HORIZONS, LENGTH, TRUNK, to
 
 SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(5)}
 WINDOW = {"cpu": 1 / 4, "gpu": 1 / 4, "paper": 1 / 30}  # of swa, of the base run's steps
@@ -65,8 +55,7 @@ def scheduled(
     run = setting.run
     horizon = round(steps * run.steps)
     schedule = replace(schedule, warmup=run.schedule.warmup * run.steps / horizon)
-    hyper = replace(run.hyper, lr=run.hyper.lr * lr)
-    return setting.spec(seed, steps=horizon, schedule=schedule, hyper=hyper)
+    return bases.at_rate(setting.spec(seed, steps=horizon, schedule=schedule), lr)
 
 
 def whole_trunk(setting: Setting, seed: int, lr: float) -> RunSpec:
@@ -82,54 +71,48 @@ def left_at(setting: Setting, steps: float, length: float) -> int:
 def trunk(setting: Setting, seed: int, lr: float = 1.0) -> dict[int, Node]:
     """By step, the segments that end where some branch begins; each continues the one before."""
     stops = {left_at(setting, steps, LENGTH) for steps in HORIZONS}
-    stops |= {left_at(setting, steps, length) for steps in AT_LENGTHS for length in LENGTHS}
-    run = whole_trunk(setting, seed, lr)
-    segments: dict[int, Node] = {}
-    for stop in sorted(stops):
-        arm = to(stop / setting.run.steps, TRUNK, lr)
-        segments[stop] = (
-            continued(segments[max(segments)], arm, stop_step=stop)
-            if segments
-            else Node(replace(run, stop_step=stop), arm)
-        )
-    return segments
+    stops |= {
+        left_at(setting, steps, length) for steps in claims.AT_LENGTHS for length in claims.LENGTHS
+    }
+    arms = {stop: to(stop / setting.run.steps, TRUNK, lr) for stop in stops}
+    return segments(whole_trunk(setting, seed, lr), arms)
 
 
 def branch(
-    setting: Setting, segments: dict[int, Node], steps: float, lr: float = 1.0,
+    setting: Setting, trunks: dict[int, Node], steps: float, lr: float = 1.0,
     length: float = LENGTH, shape: Shape = "linear",
 ) -> Node:  # fmt: skip
     """The cool-down to a horizon: 1 until its trunk is left, then down to 0."""
-    source = segments[left_at(setting, steps, length)]
+    source = trunks[left_at(setting, steps, length)]
     schedule = ScheduleSpec(warmup=0, cooldown=length, cooldown_shape=shape)
     horizon, arm = round(steps * setting.run.steps), to(steps, claims.cooled(length, shape), lr)
     return replace(continued(source, arm, schedule=schedule, steps=horizon), role="branch")
 
 
 def ladder(setting: Setting, seed: int) -> Iterator[Node]:
-    for lr in RATES:
-        segments = trunk(setting, seed, lr)
+    for lr in claims.RATES:
+        trunks = trunk(setting, seed, lr)
         for steps in HORIZONS:
-            yield branch(setting, segments, steps, lr)
-            for arm in (COSINE, COSINE_0):
+            yield branch(setting, trunks, steps, lr)
+            for arm in (claims.COSINE, claims.COSINE_0):
                 schedule = ScheduleSpec(kind="cosine", final=float(arm.factors["final"]))
                 yield Node(scheduled(setting, seed, steps, lr, schedule), to(steps, arm, lr))
 
 
 def lengths(setting: Setting, seed: int) -> Iterator[Node]:
     yield from ladder(setting, seed)
-    segments = trunk(setting, seed)
+    trunks = trunk(setting, seed)
     for steps in HORIZONS:
-        yield branch(setting, segments, steps, shape="sqrt")
-    for steps in AT_LENGTHS:
-        for length in LENGTHS:
+        yield branch(setting, trunks, steps, shape="sqrt")
+    for steps in claims.AT_LENGTHS:
+        for length in claims.LENGTHS:
             for shape in SHAPES:
-                yield branch(setting, segments, steps, length=length, shape=shape)
+                yield branch(setting, trunks, steps, length=length, shape=shape)
 
 
 def averages(setting: Setting, seed: int) -> Iterator[Node]:
-    segments = trunk(setting, seed)
-    yield from (branch(setting, segments, steps) for steps in HORIZONS)
+    trunks = trunk(setting, seed)
+    yield from (branch(setting, trunks, steps) for steps in HORIZONS)
     run, window = whole_trunk(setting, seed, 1.0), round(WINDOW[setting.scale] * setting.run.steps)
     yield Node(replace(run, average=AverageSpec(kind="swa", window=window)), claims.SWA)
     ema = AverageSpec(kind="ema", decay=1 - 2 / window)  # of the same mean age, window / 2

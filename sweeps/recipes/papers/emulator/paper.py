@@ -17,25 +17,40 @@ Expected: most of the gap between the large base and the large tuned model close
 stand-in also beats the small tuned model is open: of so wide a shift more is to be learned than a
 small model's difference holds.
 
+Models are known by their width over the small one's, and evaluated on both texts. What stands in
+for a tuned one is evaluated at several strengths.
+
 Choices. Training on another corpus in place of instruction tuning, and the loss in place of judged
 answers. Widths under muP. Bases are trained here, where the paper takes finished ones, and are
 tuned on as many tokens as that. At ``paper`` the shift is from the web to code, and both sizes have
 one learning rate. Five seeds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mugrow.analysis.figures import arms, style
+from mugrow.analysis.measure.claims import no_rule, rule
+from mugrow.analysis.measure.quantity import Quantity, at_scale, evaluated, lowest, percent
+from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ScheduleSpec, llama
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node
 from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
 from mugrow.sweeps.recipes.papers import bases, shift
-from mugrow.sweeps.recipes.papers.emulator import claims, figures
-from mugrow.sweeps.recipes.papers.emulator.claims import BASE, LARGE, TEXTS, TUNED, model, on
+from mugrow.sweeps.recipes.papers.shift import SEEDS
 
-SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(5)}
+BASE, TUNED = "novels", "code"  # what the models are trained on, and tuned on
+TEXTS = (TUNED, BASE)
+SMALL_LARGE = {2: 1.0, 4: 1.0}  # depths over the small model's, by width over the small model's
+LARGE = {"cpu": SMALL_LARGE, "gpu": SMALL_LARGE, "paper": {2: 2.5}}
+STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+MOST = 0.5  # of a gap
+MARGIN = 0.5  # percent of the loss, within which a strength is as good as the best
 WEB = Text("hf:cerebras/SlimPajama-627B", "hf:huggyllama/llama-7b", 2**20, 32_000)
 SOURCES = replace(WEB, corpus="hf:bigcode/starcoderdata")
 
@@ -45,6 +60,18 @@ paper_scale = bases.published(
     lr=3e-4, schedule=ScheduleSpec(warmup=0.008), batch_sequences=2048, steps=250_000,
     log_every=2500,
 )  # fmt: skip
+
+
+def model(kind: str, width: int) -> ArmName:
+    """A ``base``, a ``tuned`` model, or what is ``emulated``, of a width over the small one's."""
+    size = "" if kind == "emulated" else "small " if width == 1 else "large "
+    width_text = f", {width}× width" if width > 1 else ""
+    return ArmName(f"{size}{kind}{width_text}", model=kind, width=width)
+
+
+def on(text: str, name: ArmName) -> ArmName:
+    """What an evaluation of a model on a text is called."""
+    return name.varied(f"on {text}", corpus=text)
 
 
 def pair(setting: Setting, seed: int, width: int, depth: float = 1) -> tuple[Node, Node]:
@@ -65,7 +92,7 @@ def evaluations(setting: Setting) -> Iterator[Judged]:
             yield from plainly(setting, large)
             for text in TEXTS:
                 name, models = on(text, model("emulated", width)), (large[0], *small)
-                for strength in claims.STRENGTHS:
+                for strength in STRENGTHS:
                     given = (("strength", strength),)
                     yield Judged(name, models, setting.data[text], "emulate", given)
 
@@ -77,10 +104,94 @@ def plainly(setting: Setting, nodes: tuple[Node, Node]) -> Iterator[Judged]:
             yield Judged(on(text, node.arm), (node,), setting.data[text])
 
 
-def runs(setting: Setting) -> Iterator[Node]:
-    return (node for judged in evaluations(setting) for node in judged.nodes)
+runs = shift.runs_of(evaluations)
 
 
+def loss(kind: str, width: int, text: str = TUNED) -> Quantity:
+    """Of a model on a text, nats per token; what is emulated at strength 1."""
+    if kind == "emulated":
+        return emulated(width, text)[1.0]
+    return evaluated(on(text, model(kind, width)))
+
+
+def emulated(width: int, text: str = TUNED) -> dict[float, Quantity]:
+    """Losses of the stand-in by strength."""
+    name = on(text, model("emulated", width))
+    return {strength: evaluated(name, strength=strength) for strength in STRENGTHS}
+
+
+def closed(width: int) -> Quantity:
+    """The share of the gap between the large base and the large tuned model."""
+    base, tuned = loss("base", width), loss("tuned", width)
+    return (base - loss("emulated", width)) / (base - tuned)
+
+
+def over_best(width: int) -> Quantity:
+    """How far the loss at strength 1 lies above that at the best strength, in percent."""
+    return percent(loss("emulated", width), lowest(*emulated(width).values()))
+
+
+def of_largest(measure: Callable[[int], Quantity]) -> Quantity:
+    """At the largest width of the scale."""
+    return at_scale(lambda scale: measure(max(LARGE[scale])))
+
+
+def against_small(text: str) -> Quantity:
+    """The loss of the largest stand-in on a text minus that of the small tuned model."""
+    return of_largest(lambda width: loss("emulated", width, text)) - loss("tuned", 1, text)
+
+
+PLAIN, EMULATED = style.LineStyle(style.GREY, "o"), style.LineStyle(style.OKABE_ITO[1], "D")
+LINE_STYLES: arms.LineStyles = {
+    model(kind, width): EMULATED if kind == "emulated" else PLAIN
+    for kind in ("base", "tuned", "emulated")
+    for width in (1, *SMALL_LARGE)
+}
+SMALL, LARGE_TUNED = style.LineStyle(style.GREY, "", ":"), style.LineStyle(style.GREY, "", "--")
+
+
+def of_models(text: str) -> arms.DotPanel:
+    def quantities(store: Store) -> arms.Quantities:
+        large = list(LARGE[store.study["scale"]])
+        shown = [("base", width) for width in (1, *large)] + [("tuned", 1)]
+        shown += [(kind, width) for kind in ("emulated", "tuned") for width in large]
+        return {model(*one): loss(*one, text) for one in shown}
+
+    return arms.DotPanel(quantities, f"loss on {text} (nats per token)", LINE_STYLES)
+
+
+def draw_strengths(store: Store) -> Figure:
+    figure, (axes,) = style.panels(1, 2)
+    widths = LARGE[store.study["scale"]]
+    by_name = style.distinct([f"{width}× width" for width in widths])
+    for axis, text in zip(axes, TEXTS, strict=True):
+        for width, line_style in zip(widths, by_name.values(), strict=True):
+            draw_width(axis, store, width, text, line_style)
+        small = loss("tuned", 1, text)(store).value
+        axis.axhline(small, color=SMALL.colour, ls=SMALL.line)
+        axis.set(xlabel="strength of the small model’s tuning", title=f"on {text}")
+    axes[0].set_ylabel(arms.LOSS)
+    shown = {f"large base of {name}": line_style for name, line_style in by_name.items()}
+    shown |= {"large tuned": LARGE_TUNED, model("tuned", 1): SMALL}
+    style.legend_below(figure, [style.handle(name, mine=one) for name, one in shown.items()])
+    return figure
+
+
+def draw_width(
+    axis: Axes, store: Store, width: int, text: str, line_style: style.LineStyle
+) -> None:
+    """The lowest strength is starred; at 0 is the base, dashed the model tuned."""
+    places = {0.0: loss("base", width, text)} | emulated(width, text)
+    means = arms.line(axis, store, places, line_style)
+    style.mark_minimum(axis, list(places)[int(means.argmin())], means.min(), line_style.colour)
+    tuned = loss("tuned", width, text)(store).value
+    axis.axhline(tuned, color=line_style.colour, ls=LARGE_TUNED.line, lw=1)
+
+
+CLOSES = "abstract; most of the gap is our rule"
+HELPS = "abstract, of helpfulness and factuality; here of the loss on code"
+KNOWS = "abstract; the loss on the bases’ own text stands for what they know"
+AS_GOOD = "abstract; as good as the best strength, within half a percent, is our rule"
 PAPER = Paper(
     name="emulator",
     arxiv="2310.12962",
@@ -96,8 +207,25 @@ PAPER = Paper(
             "(right), with intervals over seeds. Diamonds are the small model’s tuning on a large "
             "base.",
             runs,
-            figures.draw_models,
-            claims.E1,
+            arms.row(of_models(TUNED), of_models(BASE), share_y=True),
+            (
+                rule("closes-most", CLOSES, of_largest(closed) > MOST).decides(
+                    "up-scaling essentially emulates the result of fine-tuning the large "
+                    "pre-trained model",
+                    "share of the gap in loss on code from the largest base to the same model "
+                    "tuned",
+                ),
+                rule("beats-small-tuned", HELPS, against_small(TUNED) < 0).decides(
+                    "up-scaling consistently improves on the small fine-tuned model",
+                    "loss on code of the small tuning on the largest base minus that of the small "
+                    "tuned model, nats",
+                ),
+                rule("keeps-knowledge", KNOWS, against_small(BASE) < 0).decides(
+                    "scaling up pre-training tends to improve factuality",
+                    "loss on novels of the small tuning on the largest base minus that of the "
+                    "small tuned model, nats",
+                ),
+            ),
             evaluations,
         ),
         "E2": PaperFigure(
@@ -105,10 +233,25 @@ PAPER = Paper(
             "Means and ranges over seeds; at 0 is the large base, stars mark the lowest. Dashed "
             "is the large model tuned, dotted the small one.",
             runs,
-            figures.draw_strengths,
-            claims.E2,
+            draw_strengths,
+            (
+                rule("no-hyperparameter", AS_GOOD, of_largest(over_best) < MARGIN).decides(
+                    "up-scaling needs no additional hyperparameters",
+                    "loss on code at strength 1 over that at the best of six strengths, %",
+                ),
+            ),
             evaluations,
         ),
     },
-    untestable=claims.UNTESTABLE,
+    untestable=(
+        no_rule("helpfulness", "abstract").decides(
+            "scaling up fine-tuning tends to improve helpfulness; up-scaling improves helpfulness "
+            "and factuality in the Llama, Llama-2 and Falcon families",
+            "answers to people, which a far larger model judges; neither is at hand",
+        ),
+        no_rule("dial", "abstract").decides(
+            "competing traits, helpful and harmless, are adjusted at test time without training",
+            "no model here has either trait; E2 turns the same dial between two texts",
+        ),
+    ),
 )

@@ -13,15 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mugrow.analysis.measure.claims import Claim, claim, untestable
-from mugrow.analysis.measure.quantity import (
-    Quantity,
-    at_scale,
-    combined,
-    final,
-    lowest,
-    total_flops,
-)
+from mugrow.analysis.measure import quantity
+from mugrow.analysis.measure.claims import Claim, no_rule, rule
+from mugrow.analysis.measure.quantity import Quantity, combined, final, lowest, total_flops
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 
@@ -67,38 +61,27 @@ def speedup_percent(arm: ArmName) -> Quantity:
 
 def by_speedup(name: str, percent: float, loss: float) -> Claim[Store]:
     """Faster than scratch, or slower; a speed-up that the paper has at about 0 is at most 5 %."""
-    found = speedup_percent(OPERATORS[name])
-    return claim(
-        f"speedup-{name.replace(' ', '-')}",
-        f"{name}: loss {loss:.3f}, {abs(percent):g} % {'faster' if percent > 0 else 'slower'} than "
+    found, faster = speedup_percent(OPERATORS[name]), percent > 0
+    holds = found > 0 if faster else found < (5 if name == "width direct" else 0)
+    return rule(f"speedup-{name.replace(' ', '-')}", TABLE, holds).decides(
+        f"{name}: loss {loss:.3f}, {abs(percent):g} % {'faster' if faster else 'slower'} than "
         "scratch to the same loss, the source charged",
-        TABLE,
         "FLOPs of scratch to the same loss over FLOPs paid, minus 1, %",
-        found > 0 if percent > 0 else found < (5 if name == "width direct" else 0),
     )
 
 
 G1 = (
-    claim(
-        "stack-best",
+    rule("stack-best", TABLE, final(STACK) - lowest(*DEPTH[1:], *WIDTH) < 0).decides(
         "of all eight operators stacking in depth has the lowest loss: 2.151, the next 2.156",
-        TABLE,
         "loss of depth direct minus the lowest of the other seven, nats",
-        final(STACK) - lowest(*DEPTH[1:], *WIDTH) < 0,
     ),
-    claim(
-        "stack-beats-scratch",
+    rule("stack-beats-scratch", TABLE, final(STACK) - final(SCRATCH) < 0).decides(
         "stacking in depth ends below scratch, the source charged: 2.151 against 2.204",
-        TABLE,
         "loss of depth direct minus that of scratch at equal compute, nats",
-        final(STACK) - final(SCRATCH) < 0,
     ),
-    claim(
-        "width-no-better",
+    rule("width-no-better", TABLE, lowest(*WIDTH) - final(SCRATCH) > -0.01).decides(
         "no operator in width is better than scratch: 2.209 to 2.249 against 2.204",
-        TABLE,
         "lowest loss in width minus that of scratch at equal compute, nats",
-        lowest(*WIDTH) - final(SCRATCH) > -0.01,
     ),
 )
 
@@ -113,47 +96,36 @@ G2 = (
     by_speedup("width zero", -17.9, 2.249),
 )
 
+GUIDELINE = "the paper's guideline g* from its sweep of 2, 4, 8 and 24"
+SWEEP = "the paper's sweep of d over 0, 1, 5, 10, 20 and 50B tokens"
+BEST_2_TO_4 = lowest(STACK, STACK.varied(g=2)) - final(STACK.varied(g=8)) < 0
 G3 = (
-    claim(
-        "best-factor",
+    rule("best-factor", GUIDELINE, BEST_2_TO_4).decides(
         "the best growth factor lies between 2 and 4",
-        "the paper's guideline g* from its sweep of 2, 4, 8 and 24",
         "lower loss of g = 2 and 4 minus that of g = 8 at equal compute, nats",
-        lowest(STACK, STACK.varied(g=2)) - final(STACK.varied(g=8)) < 0,
     ),
-    claim(
-        "best-source",
+    rule("best-source", SWEEP, quantity.at_scale(inside_minus_ends) < 0).decides(
         "there is a best d: neither no source (scratch) nor the longest",
-        "the paper's sweep of d over 0, 1, 5, 10, 20 and 50B tokens",
         "lowest loss inside the sweep minus the lower of its two ends, nats",
-        at_scale(inside_minus_ends) < 0,
     ),
 )
 
 UNTESTABLE = (
-    untestable(
-        "scales-up",
+    no_rule("scales-up", "the paper's larger models").decides(
         "54.5 % faster at 3B parameters and 240B tokens, 55.3 % at 7B and 220B",
-        "the paper's larger models",
         "models of that size are not trained here",
     ),
-    untestable(
-        "longer",
+    no_rule("longer", "the paper's longest training").decides(
         "at 410M the speed-up falls from 53.1 % at 400B tokens to 31 % at 700B",
-        "the paper's longest training",
         "one horizon is trained here, of under one token a parameter",
     ),
-    untestable(
-        "guideline",
+    no_rule("guideline", "the paper's fitted guideline for the source's tokens").decides(
         "log10 d = 0.88 log10 N + 163.27 / log10 C - 5.74",
-        "the paper's fitted guideline for the source's tokens",
         "fitted to a compute 10^9 times larger; here it asks for 10^13 tokens, where a whole run "
         "has 10^5",
     ),
-    untestable(
-        "accuracy",
+    no_rule("accuracy", "the paper's comparison with gradual stacking").decides(
         "gradual stacking is 2.4 points of accuracy behind stacking once",
-        "the paper's comparison with gradual stacking",
         "the benchmarks need models that answer questions",
     ),
 )

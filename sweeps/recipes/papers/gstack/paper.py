@@ -22,20 +22,27 @@ a quarter of the target's steps (``paper``: 10B tokens). A growth factor g is of
 width a factor of two each way. TinyLlama has 22 blocks; ours has 24, which four and eight divide.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+from matplotlib.axes import Axes
+
+from mugrow.analysis.figures import arms, style
+from mugrow.analysis.measure.quantity import final, total_flops
+from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.flops import per_token
 from mugrow.bench.spec import DataSpec, RunSpec, Scalar, llama
 from mugrow.sweeps.graph import FRESH, Node, grown
 from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
-from mugrow.sweeps.recipes.papers.gstack import claims, figures
+from mugrow.sweeps.recipes.papers.gstack import claims
 from mugrow.sweeps.recipes.papers.gstack.claims import BUDGETS, OPERATORS, SCRATCH, SOURCES, STACK
-from mugrow.sweeps.recipes.papers.gstack.figures import DEEPER, FACTORS, SOURCE
 
 WIDER = 2
+SOURCE = {"cpu": 0.25, "gpu": 0.25, "paper": 0.105}  # of the target's steps
+DEEPER, FACTORS = 4, (2, 8)
 SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(1)}
 LEARNED, MASKED = 0.05, 0.1
 SLIMPAJAMA = Text("hf:cerebras/SlimPajama-627B", "hf:TinyLlama/TinyLlama_v1.1", 2**20, 32_000)
@@ -101,6 +108,60 @@ def swept(setting: Setting, seed: int) -> Iterator[Node]:
     yield from (operator(setting, seed, STACK, factor=factor) for factor in FACTORS)
 
 
+LINE_STYLES: arms.LineStyles = {
+    arm: replace(style.line_style(str(arm.factors["method"])), line=line)
+    for arm in OPERATORS.values()
+    for line in ["--" if arm.factors["operator"] == "random" else "-"]
+}
+ALL: arms.LineStyles = {SCRATCH: style.line_style("scratch"), **LINE_STYLES}
+
+
+def draw_costs(axis: Axes, store: Store) -> None:
+    """Final losses against FLOPs paid: of scratch at three budgets, and of the operators."""
+    rungs = sorted(
+        (total_flops(arm)(store).value, final(arm)(store).value) for arm in claims.LADDER
+    )
+    axis.plot(*np.transpose(rungs), "o-", color=ALL[SCRATCH].colour, label=SCRATCH)
+    for arm, line_style in LINE_STYLES.items():
+        inside = "white" if arm in claims.WIDTH else line_style.colour
+        at = [total_flops(arm)(store).value], [final(arm)(store).value]
+        axis.plot(*at, line_style.marker, color=line_style.colour, mfc=inside)
+    axis.set(xscale="log", xlabel="compute (FLOPs, source’s added)", ylabel=arms.FINAL)
+    style.flops_axis(axis.xaxis)
+    axis.set_xticks([flops for flops, _ in rungs])
+    axis.legend()
+
+
+def sources(store: Store) -> arms.Places:
+    scale = store.study["scale"]
+    return {SOURCE[scale]: STACK} | {d: STACK.varied(d=d) for d in claims.SOURCES[scale]}
+
+
+def operators(title: str, names: Sequence[str]) -> arms.CurvePanel:
+    return arms.CurvePanel(
+        [SCRATCH, *names], LINE_STYLES, "flops", True, title, SCRATCH, legend=False
+    )
+
+
+draw_operators = arms.row(
+    operators("grown in depth", claims.DEPTH), operators("grown in width", claims.WIDTH),
+    share_x=True, share_y=True, below=ALL, columns=5,
+)  # fmt: skip
+draw_speedups = arms.row(
+    arms.DotPanel({arm: claims.speedup_percent(arm) for arm in OPERATORS.values()},
+                  "speed-up over scratch at equal loss (%)", LINE_STYLES, zero=True),
+    arms.AnyPanel(draw_costs),
+    widths=(3, 2),
+)  # fmt: skip
+STACKED = "stacked, at equal compute"
+draw_sweeps = arms.row(
+    arms.SweepPanel(sources, "source’s tokens d, of those of scratch", LINE_STYLES[STACK], STACKED,
+                    SCRATCH, legend=True),
+    arms.SweepPanel({DEEPER: STACK} | {g: STACK.varied(g=g) for g in FACTORS},
+                    "growth factor g of the depth", LINE_STYLES[STACK], STACKED, SCRATCH),
+    share_y=True,
+)  # fmt: skip
+
 PAPER = Paper(
     name="gstack",
     arxiv="2405.15319",
@@ -116,7 +177,7 @@ PAPER = Paper(
             "FLOPs are added. All end at the compute of scratch, whose final loss is dashed; on "
             "the way, a cooled-down curve is below one that has yet to cool down.",
             each_seed(SEEDS, compared),
-            figures.draw_operators,
+            draw_operators,
             claims.G1,
         ),
         "G2": PaperFigure(
@@ -126,7 +187,7 @@ PAPER = Paper(
             "read off: final losses of scratch at three budgets, and of the operators, those in "
             "width hollow.",
             each_seed(SEEDS, priced),
-            figures.draw_speedups,
+            draw_speedups,
             claims.G2,
         ),
         "G3": PaperFigure(
@@ -136,7 +197,7 @@ PAPER = Paper(
             "mean. Left, against the length of the source’s training at g = 4; right, against the "
             "growth factor at the source’s usual length.",
             each_seed(SEEDS, swept),
-            figures.draw_sweeps,
+            draw_sweeps,
             claims.G3,
         ),
     },

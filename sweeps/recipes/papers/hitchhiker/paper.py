@@ -18,21 +18,21 @@ over seeds, where theirs are over families; so what the paper found across famil
 here. ``mugrow ladder`` asks the same of published tables, with intervals over families.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
-from mugrow.analysis.figures import arms, style
+from mugrow.analysis.figures import arms, maps, style
 from mugrow.analysis.laws import extrapolation as law
-from mugrow.analysis.measure.claims import claim, untestable
-from mugrow.analysis.measure.measured import over_seeds
-from mugrow.analysis.measure.quantity import Quantity, function
+from mugrow.analysis.measure.claims import no_rule, rule
+from mugrow.analysis.measure.quantity import Quantity, of_rows
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Array, Interval
+from mugrow.analysis.stats import Array
 from mugrow.bench.arm import ArmName
-from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.graph import Node
 from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed
 from mugrow.sweeps.recipes.papers import bases
@@ -49,15 +49,6 @@ SEEDS = {"cpu": range(3), "gpu": range(3), "paper": range(3)}
 TRAINED = (0.15, 0.2, 0.3, 0.5, 0.7, 1.0)  # how much of each small model's training is fitted
 PILE = Text("hf:EleutherAI/the_pile_deduplicated", "hf:EleutherAI/pythia-70m")
 COSINE = ScheduleSpec(kind="cosine", warmup=0.05, final=0.1)
-
-
-def cpu(data: DataSpec, vocabulary: int) -> RunSpec:
-    return replace(bases.cpu(data, vocabulary), steps=800, log_every=40, schedule=COSINE)
-
-
-def gpu(data: DataSpec, vocabulary: int) -> RunSpec:
-    return replace(bases.gpu(data, vocabulary), steps=1600, log_every=40, schedule=COSINE)
-
 
 # Pythia's smallest: 143,000 steps of 1024 x 2048 tokens
 paper_scale = bases.published(
@@ -95,15 +86,13 @@ def error(rule: str) -> Quantity:
     return law.ErrorOfRule(ARM, law.RULES[rule])
 
 
-def seed_spread(store: Store) -> Interval:
-    """The spread of one model's final loss over seeds, in percent: the largest of any size."""
-    ends = law.finals(law.checkpoints(store, ARM))
+def spread(ends: pd.DataFrame) -> float:
+    """Of one model's final losses, in percent: the largest of any size and horizon."""
+    losses = ends.groupby(["n", "horizon"])["loss"]
+    return float(100 * ((losses.max() - losses.min()) / losses.mean()).max())
 
-    def spread(seeds: Sequence[int]) -> float:
-        losses = ends[ends["seed"].isin(list(seeds))].groupby(["n", "horizon"])["loss"]
-        return float(100 * ((losses.max() - losses.min()) / losses.mean()).max())
 
-    return over_seeds(sorted(int(seed) for seed in set(ends["seed"])), spread)
+seed_spread = of_rows(lambda store: law.finals(law.checkpoints(store, ARM)), spread)
 
 
 def family_panel(axis: Axes, store: Store) -> None:
@@ -122,9 +111,8 @@ def family_panel(axis: Axes, store: Store) -> None:
 
 def errors_panel(axis: Axes, store: Store) -> None:
     line_styles = dict.fromkeys(law.RULES, style.LineStyle(style.OKABE_ITO[0], "o"))
-    found = [error(rule)(store) for rule in law.RULES]
-    arms.dots(axis, list(law.RULES), found, line_styles)
-    axis.set_xlabel("ARE of the largest model’s loss (%)")
+    found = {rule: error(rule) for rule in law.RULES}
+    arms.DotPanel(found, "ARE of the largest model’s loss (%)", line_styles).draw(axis, store)
     axis.axvline(4, color=style.GREY, ls="--", lw=0.9)
 
 
@@ -141,66 +129,82 @@ def errors(store: Store) -> tuple[list[int], Array]:
 
 
 def map_panel(axis: Axes, store: Store) -> None:
-    counts, table = errors(store)
-    shown = axis.imshow(np.minimum(table, 20), cmap="viridis_r", vmin=0, vmax=20, aspect="auto")
-    for (row, column), value in np.ndenumerate(table):
-        text = f"{value:.1f}" if np.isfinite(value) else "no fit"
-        axis.text(column, row, text, ha="center", va="center",
-                  color="white" if value > 10 else "black")  # fmt: skip
-    axis.set_xticks(range(len(TRAINED)), [f"{100 * part:g}" for part in TRAINED])
-    axis.set_yticks(range(len(counts)), [str(count) for count in counts])
-    axis.set(xlabel="training of each model that is fitted (%)",
-             ylabel="models fitted, the smallest first")  # fmt: skip
-    axis.grid(visible=False)
+    counts, found = errors(store)
+    table = pd.DataFrame(found, counts, [f"{100 * part:g}" for part in TRAINED])
+    shown = maps.draw_table(axis, table, in_words, cmap="viridis_r", vmin=0, vmax=20)
+    axis.set_xlabel("training of each model that is fitted (%)")
+    axis.set_ylabel("models fitted, the smallest first")
     axis.figure.colorbar(shown, ax=axis, label="ARE (%), 20 or more", shrink=0.9)
 
 
-CHECKPOINTS, SMALLEST = "checkpoints after 10 %", "of the 3 smallest models"
+def in_words(percent: float) -> str:
+    return f"{percent:.1f}" if np.isfinite(percent) else "no fit"
+
+
+ALL, FINALS, SMALLEST = "all checkpoints", "final losses alone", "of the 3 smallest models"
+USUAL = error("checkpoints after 10 %")
 OVER = "ARE of {} minus that of checkpoints after 10 %, percentage points"
 WHERE = "the paper's findings; the section is not at hand"
+ERRORS = "the paper's discussion of what error to expect"
 CLAIMS = (
-    claim("reachable", "an error of 4 % can be reached", WHERE,
-          "ARE from all small models' checkpoints after 10 %", error(CHECKPOINTS) < 4),
-    claim("checkpoints-help", "intermediate checkpoints improve on final losses alone", WHERE,
-          OVER.format("final losses alone"), error("final losses alone") - error(CHECKPOINTS) > 0),
-    claim("drop-the-start", "the first tenth of training should be dropped", WHERE,
-          OVER.format("all checkpoints"), error("all checkpoints") - error(CHECKPOINTS) > 0),
-    claim("larger-is-better", "models nearer the target's size predict it better", WHERE,
-          "ARE from the 3 smallest models minus that from the 3 largest, points",
-          error(SMALLEST) - error("of the 3 largest models") > 0),
-    claim("more-models", "five models are better than three", WHERE,
-          OVER.format("the 3 smallest models"), error(SMALLEST) - error(CHECKPOINTS) > 0),
-    claim("own-beginning", "30 % of its training predict the rest of the target's", WHERE,
-          "ARE from the target's own first 30 %", error("target’s own 10 to 30 %") < 4),
-    claim("beats-baseline", "a law beats saying 'as good as the best small model'", WHERE,
-          "ARE of the baseline minus the law's, percentage points",
-          error("as good as the best fitted") - error(CHECKPOINTS) > 0),
-)  # fmt: skip
-SPREAD = claim(
-    "seed-spread",
+    rule("reachable", WHERE, USUAL < 4).decides(
+        "an error of 4 % can be reached",
+        "ARE from all small models' checkpoints after 10 %",
+    ),
+    rule("checkpoints-help", WHERE, error(FINALS) - USUAL > 0).decides(
+        "intermediate checkpoints improve on final losses alone",
+        OVER.format(FINALS),
+    ),
+    rule("drop-the-start", WHERE, error(ALL) - USUAL > 0).decides(
+        "the first tenth of training should be dropped",
+        OVER.format(ALL),
+    ),
+    rule("larger-is-better", WHERE, error(SMALLEST) - error("of the 3 largest models") > 0).decides(
+        "models nearer the target's size predict it better",
+        "ARE from the 3 smallest models minus that from the 3 largest, points",
+    ),
+    rule("more-models", WHERE, error(SMALLEST) - USUAL > 0).decides(
+        "five models are better than three",
+        OVER.format("the 3 smallest models"),
+    ),
+    rule("own-beginning", WHERE, error("target’s own 10 to 30 %") < 4).decides(
+        "30 % of its training predict the rest of the target's",
+        "ARE from the target's own first 30 %",
+    ),
+    rule("beats-baseline", WHERE, error("as good as the best fitted") - USUAL > 0).decides(
+        "a law beats saying 'as good as the best small model'",
+        "ARE of the baseline minus the law's, percentage points",
+    ),
+)
+SPREAD = rule("seed-spread", ERRORS, seed_spread < 3.5).decides(
     "seeds move a model's loss by up to 3.5 %",
-    "the paper's discussion of what error to expect",
     "largest spread of a final loss over seeds, %",
-    function(seed_spread) < 3.5,
 )
 UNTESTABLE = (
-    untestable("parameters-transfer",
-               "a family's exponents serve another, of which one run is then enough", WHERE,
-               "one family is trained here, and one would be no sample"),
-    untestable("cross-validation",
-               "cross-validation among small models does not tell bad laws from good ones", WHERE,
-               "a rate over many families"),
-    untestable("averages", "the baseline errs by 18 % on average, laws by 4 to 10 %", WHERE,
-               "averages over many published families, whose losses are not at hand"),
-)  # fmt: skip
-
+    no_rule("parameters-transfer", WHERE).decides(
+        "a family's exponents serve another, of which one run is then enough",
+        "one family is trained here, and one would be no sample",
+    ),
+    no_rule("cross-validation", WHERE).decides(
+        "cross-validation among small models does not tell bad laws from good ones",
+        "a rate over many families",
+    ),
+    no_rule("averages", WHERE).decides(
+        "the baseline errs by 18 % on average, laws by 4 to 10 %",
+        "averages over many published families, whose losses are not at hand",
+    ),
+)
 
 PAPER = Paper(
     name="hitchhiker",
     arxiv="2410.11840",
     title="A Hitchhiker's Guide to Scaling Law Estimation",
     summary="which checkpoints and how many models a law needs to predict the largest",
-    bases={"cpu": cpu, "gpu": gpu, "paper": paper_scale},
+    bases=bases.scales(
+        paper_scale,
+        cpu={"steps": 800, "log_every": 40, "schedule": COSINE},
+        gpu={"steps": 1600, "log_every": 40, "schedule": COSINE},
+    ),
     corpora=bases.one_text(PILE),
     figures={
         "C1": PaperFigure(

@@ -4,7 +4,7 @@
 loss; of one shape, they pay alike for a token.
 """
 
-from mugrow.analysis.measure.claims import claim, untestable
+from mugrow.analysis.measure.claims import no_rule, rule
 from mugrow.analysis.measure.quantity import at_scale, each, evaluated, final, logged, speedup
 from mugrow.bench.arm import ArmName
 
@@ -29,112 +29,89 @@ def after(trained: float) -> ArmName:
     return CLONE.varied(f"source of {trained:g} times the steps", trained=trained)
 
 
+MAIN = "our question to its main figure"
+FASTER = {
+    family: speedup(named(RANDOM, family), named(CLONE, family), "target") for family in FAMILIES
+}
+DIPS = logged(CLONE, "val_loss", "highest") - logged(CLONE, "val_loss", "first")
 H1 = (
     *(
-        claim(
-            f"sooner-{family}",
+        rule(f"sooner-{family}", f"{TASKS}; here the {family} family", faster > 2.2).decides(
             "the clone reaches the random model's final quality 2.2 to 4 times sooner",
-            f"{TASKS}; here the {family} family",
             "tokens of random over those of the clone to random's final loss",
-            speedup(named(RANDOM, family), named(CLONE, family), "target") > 2.2,
         )
-        for family in FAMILIES
+        for family, faster in FASTER.items()
     ),
-    claim(
-        "sooner-charged",
+    rule("sooner-charged", MAIN, speedup(RANDOM, CLONE, "source") > 1).decides(
         "it does so too if the source has to be paid for (the paper does not say so)",
-        "our question to its main figure",
         "FLOPs of random over those of the clone and its source to random's final loss",
-        speedup(RANDOM, CLONE, "source") > 1,
     ),
-    claim(
-        "ends-better",
+    rule("ends-better", TASKS, final(CLONE) - final(RANDOM) < 0).decides(
         "the clone also ends better",
-        TASKS,
         "final loss of the clone minus that of random, nats",
-        final(CLONE) - final(RANDOM) < 0,
     ),
-    claim(
-        "forgetting",
+    rule("forgetting", "the early part of the paper's curves", DIPS > 0).decides(
         "at first the clone forgets: its quality dips before it rises",
-        "the early part of the paper's curves",
         "highest loss after the first steps minus the loss as cloned, nats",
-        logged(CLONE, "val_loss", "highest") - logged(CLONE, "val_loss", "first") > 0,
     ),
 )
 
 H2 = (
-    claim(
-        "noise-level",
+    rule("noise-level", ABLATION, (final(CLONE) - final(NOISY)).within(-0.02, 0.02)).decides(
         "symmetric and noisy expansion are level",
-        ABLATION,
         "final loss of symmetric minus that of noisy, nats",
-        (final(CLONE) - final(NOISY)).within(-0.02, 0.02),
     ),
-    claim(
-        "diagonal-worst",
+    rule("diagonal-worst", ABLATION, final(DIAGONAL) - final(CLONE) > 0.005).decides(
         "diagonal expansion is the worst of the clones",
-        ABLATION,
         "final loss of diagonal minus that of symmetric, nats",
-        final(DIAGONAL) - final(CLONE) > 0.005,
     ),
-    claim(
-        "all-beat-random",
+    rule("all-beat-random", ABLATION, final(DIAGONAL) - final(RANDOM) < 0).decides(
         "every expansion, also diagonal, is better than random weights",
-        ABLATION,
         "final loss of diagonal minus that of random, nats",
-        final(DIAGONAL) - final(RANDOM) < 0,
     ),
 )
 
+SHORTEST = at_scale(lambda scale: final(after(LESS_TRAINED[scale][0])))
+SOURCES = "the paper's ablation of base checkpoints"
 H3 = (
-    claim(
-        "better-source",
+    rule("better-source", SOURCES, final(CLONE) - SHORTEST < 0).decides(
         "a source trained for longer makes a better clone: 16, 32, 64B tokens",
-        "the paper's ablation of base checkpoints",
         "final loss after the longest source minus that after the shortest, nats",
-        final(CLONE) - at_scale(lambda scale: final(after(LESS_TRAINED[scale][0]))) < 0,
     ),
 )
 
+OPT = "the paper's OPT-5.3B"
 H4 = (
-    claim(
-        "twice-beats-four",
+    rule("twice-beats-four", OPT, final(FROM_MIDDLE) - final(FROM_SMALL) < 0).decides(
         "5.3B parameters are better begun as twice 1.3B than as four times 350M",
-        "the paper's OPT-5.3B",
         "final loss from twice the middle minus from four times the small, nats",
-        final(FROM_MIDDLE) - final(FROM_SMALL) < 0,
     ),
 )
 
+SYMMETRY = "our reading of the paper's symmetry diagnostics"
+HALVES = f"{SYMMETRY}: similarity of halves"
+APART = {mode: logged(mode, "asymmetry", "last") for mode in MODES}
+FULLER = {mode: each(evaluated(mode, RANKS) / evaluated(RANDOM, RANKS)) for mode in MODES}
 H5 = (
     *(
-        claim(
-            f"{mode}-part",
+        rule(f"{mode}-part", f"{HALVES} against steps", apart > 0.01).decides(
             f"clones of {mode} expansion become different units in training",
-            "our reading of the paper's symmetry diagnostics: similarity of halves against steps",
             "distance of clones in the residual stream at the end, relative to its norm",
-            logged(mode, "asymmetry", "last") > 0.01,
         )
-        for mode in MODES
+        for mode, apart in APART.items()
     ),
     *(
-        claim(
-            f"{mode}-spectrum",
+        rule(f"{mode}-spectrum", f"{SYMMETRY}: spectra against steps", fuller > 0.9).decides(
             f"matrices of {mode} expansion come to have the singular values of a random start",
-            "our reading of the paper's symmetry diagnostics: spectra against steps",
             "rank of hidden matrices at the end over that of random's (values that hold 90 %)",
-            each(evaluated(mode, RANKS) / evaluated(RANDOM, RANKS)) > 0.9,
         )
-        for mode in MODES
+        for mode, fuller in FULLER.items()
     ),
 )
 
 UNTESTABLE = (
-    untestable(
-        "ten-tasks",
+    no_rule("ten-tasks", TASKS).decides(
         "a higher mean accuracy on ten downstream tasks, after up to 250B tokens",
-        TASKS,
         "the tasks need models that answer questions; validation loss is measured",
     ),
 )

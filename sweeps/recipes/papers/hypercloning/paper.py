@@ -24,19 +24,24 @@ learning rate are ours: C4 in batches of a million tokens at Pythia's peak rate.
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from matplotlib.axes import Axes
+
+from mugrow.analysis.figures import arms, style
+from mugrow.analysis.figures.asymmetry import FLOOR, LOCKED
+from mugrow.analysis.measure.quantity import evaluated, final
+from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ModelSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
 from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
-from mugrow.sweeps.recipes.papers.hypercloning import claims, figures
+from mugrow.sweeps.recipes.papers.hypercloning import claims
 from mugrow.sweeps.recipes.papers.hypercloning.claims import CLONE, LARGE, MODES, RANDOM, named
-from mugrow.sweeps.recipes.papers.hypercloning.figures import TRAINED
 
 SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(1)}
+TRAINED = {"cpu": 1.0, "gpu": 1.0, "paper": 1.2}  # a source's steps over the target's
 C4 = Text("hf:allenai/c4:en", "hf:EleutherAI/pythia-410m", 2**20, 50_304)
-
 
 # Pythia 410M, and 250B tokens
 paper_scale = bases.published(
@@ -102,6 +107,63 @@ def observed(setting: Setting) -> Iterator[Judged]:
         yield Judged(node.arm, (node,), node.spec.data, "observe")
 
 
+LINE_STYLES: arms.LineStyles = {
+    RANDOM: style.line_style("scratch"),
+    LARGE: style.line_style("scratch"),
+    CLONE: style.line_style("hypercloning"),
+    claims.NOISY: style.LineStyle(style.OKABE_ITO[0], "s"),
+    claims.DIAGONAL: style.LineStyle(style.OKABE_ITO[2], "D"),
+    claims.FROM_SMALL: style.LineStyle(style.OKABE_ITO[4], "v"),
+    claims.FROM_MIDDLE: style.line_style("hypercloning"),
+}
+
+
+def family_panel(family: str) -> arms.CurvePanel:
+    names = {str(arm): named(arm, family) for arm in (RANDOM, CLONE)}
+    title = f"{family}: twice the width"
+    return arms.CurvePanel(names, LINE_STYLES, title=title, legend=family == "GPT")
+
+
+def quality_panel(axis: Axes, store: Store) -> None:
+    """The longer a clone's source was trained, the darker."""
+    scale = store.study["scale"]
+    clones = {t: claims.after(t) for t in claims.LESS_TRAINED[scale]} | {TRAINED[scale]: CLONE}
+    names = {f"clone of a source trained for {t:g} times the steps": n for t, n in clones.items()}
+    line_styles = {RANDOM: LINE_STYLES[RANDOM]} | style.shaded([*names])
+    arms.CurvePanel({str(RANDOM): RANDOM} | names, line_styles).draw(axis, store)
+
+
+def asymmetry_panel(axis: Axes, store: Store) -> None:
+    for mode in MODES:
+        rows = arms.points(store, mode).groupby("tokens")["asymmetry"]
+        means = rows.mean().clip(lower=FLOOR)
+        axis.plot(means.index, means, **LINE_STYLES[mode].keywords, label=mode)
+    axis.axhline(LOCKED, color=style.GREY, ls=":", lw=1, label="_locked")
+    axis.text(0.01, LOCKED, "locked below", transform=axis.get_yaxis_transform(), va="top")
+    axis.set(xscale="log", yscale="log", xlabel="tokens trained on")
+    axis.set_ylabel("relative distance of clones")
+    style.flops_axis(axis.xaxis)
+    axis.legend()
+
+
+RANKS: arms.Quantities = {arm: evaluated(arm, claims.RANKS) for arm in (RANDOM, *MODES)}
+GAINS: arms.Quantities = {mode: final(mode) - final(RANDOM) for mode in MODES}
+draw_families = arms.row(*map(family_panel, claims.FAMILIES))
+draw_expansions = arms.row(
+    arms.CurvePanel([RANDOM, *MODES], LINE_STYLES),
+    arms.DotPanel(GAINS, "final loss − that of random (nats)", LINE_STYLES),
+    widths=(3, 2),
+)
+draw_quality = arms.row(arms.AnyPanel(quality_panel))
+draw_factors = arms.row(
+    arms.CurvePanel([LARGE, claims.FROM_SMALL, claims.FROM_MIDDLE], LINE_STYLES)
+)
+draw_symmetry = arms.row(
+    arms.AnyPanel(asymmetry_panel),
+    arms.DotPanel(RANKS, "rank of hidden matrices (share of full)", LINE_STYLES),
+    widths=(3, 2),
+)
+
 PAPER = Paper(
     name="hypercloning",
     arxiv="2409.12903",
@@ -116,7 +178,7 @@ PAPER = Paper(
             "Mean validation loss with a band from the lowest to the highest seed; the clone’s "
             "source is not on the axis. Left GPT-2’s blocks, right LLaMA’s.",
             each_seed(SEEDS, of_families),
-            figures.draw_families,
+            draw_families,
             claims.H1,
         ),
         "H2": PaperFigure(
@@ -124,14 +186,14 @@ PAPER = Paper(
             "Left, mean validation loss with a band from the lowest to the highest seed; right, "
             "the final loss minus that of random weights, paired by seed.",
             each_seed(SEEDS, expanded),
-            figures.draw_expansions,
+            draw_expansions,
             claims.H2,
         ),
         "H3": PaperFigure(
             "Clones of sources that were trained for longer",
             "Mean validation loss with a band from the lowest to the highest seed.",
             each_seed(SEEDS, of_quality),
-            figures.draw_quality,
+            draw_quality,
             claims.H3,
         ),
         "H4": PaperFigure(
@@ -139,7 +201,7 @@ PAPER = Paper(
             "Mean validation loss of models of one shape with a band from the lowest to the "
             "highest seed. Both sources were trained on as many tokens.",
             each_seed(SEEDS, of_factors),
-            figures.draw_factors,
+            draw_factors,
             claims.H4,
         ),
         "H5": PaperFigure(
@@ -149,7 +211,7 @@ PAPER = Paper(
             "independent units. Values below 1e-8 are drawn there. Right, at the end, the singular "
             "values that hold 90 % of a matrix’s squares, as a share of all, mean over matrices.",
             each_seed(SEEDS, clones),
-            figures.draw_symmetry,
+            draw_symmetry,
             claims.H5,
             observed,
         ),

@@ -9,28 +9,18 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mugrow.analysis.measure.claims import claim, untestable
-from mugrow.analysis.measure.quantity import (
-    PerSeed,
-    Quantity,
-    combined,
-    evaluations,
-    final,
-    speedup,
-)
+from mugrow.analysis.measure import quantity
+from mugrow.analysis.measure.claims import no_rule, rule
+from mugrow.analysis.measure.quantity import Quantity, combined, final, speedup
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 
 SHARES = (0.25, 0.5, 0.75)  # of the reference's blocks
 HALF, QUARTER = SHARES[1], SHARES[0]
-FROM_SCRATCH = {
-    share: ArmName(f"{share:g} of the depth from scratch", start="random", share=share)
-    for share in SHARES
-}
-INHERITED = {
-    share: ArmName(f"{share:g} of the depth inherited", start="inherited", share=share)
-    for share in SHARES
-}
+FROM_SCRATCH, INHERITED = (
+    {share: ArmName(f"{share:g} of the depth {text}", start=start, share=share) for share in SHARES}
+    for text, start in (("from scratch", "random"), ("inherited", "inherited"))
+)
 FULL = ArmName("full", start="random", share=1.0)
 OLD = ArmName("half from scratch", **FROM_SCRATCH[HALF].factors)
 NEW = ArmName("half inherited", **INHERITED[HALF].factors)
@@ -48,6 +38,10 @@ PARTS = {
 REFERENCE = ArmName("reference", start="random", share=1.0, data="its own")
 LOGS = "the authors' training logs, validation loss after 100k steps"
 ABLATION = "the paper's ablation, 16 of 24 layers"
+MAIN_FIGURE = "the paper's main figure, read as compute"
+REVIEWERS = "reviewers' question to the paper's main figure"
+COLLAPSE = "the paper's motivation: attention collapses in the late layers of GPT-2"
+RANK_ONE = "the paper's motivation: rank-one attention looks at one position"
 
 
 def smallest_matching(losses: Sequence[float]) -> float:
@@ -60,7 +54,7 @@ def smallest_matching(losses: Sequence[float]) -> float:
 def by_block(store: Store, observed: str) -> pd.DataFrame:
     """``rank`` or ``mass`` of the reference's attention: a row a seed, a column a block in
     order. Raises ``UserError`` where it was not observed."""
-    rows = evaluations(store, REFERENCE, f"{observed}/")
+    rows = quantity.evaluations(store, REFERENCE, f"{observed}/")
     block = rows["quantity"].str.extract(r"\.(\d+)$", expand=False).astype(int)
     return rows.assign(block=block).pivot_table(index="seed", columns="block", values="value")
 
@@ -74,58 +68,40 @@ def late_minus_early(observed: str) -> Quantity:
         found = table.iloc[:, -count:].mean(axis=1) - table.iloc[:, :count].mean(axis=1)
         return dict(zip(table.index.astype(int), found.astype(float), strict=True))
 
-    return PerSeed(difference)
+    return quantity.PerSeed(difference)
 
 
 MATCHING_SHARE = combined(smallest_matching, final(FULL), *map(final, INHERITED.values()))
 I1 = (
-    claim(
-        "beats-half",
+    rule("beats-half", LOGS, final(NEW) - final(OLD) < 0).decides(
         "the inherited half ends below the same half from scratch: 2.6420 against 2.6977 (24 of 48 "
         "layers), 2.8090 against 2.9737 (18 of 36)",
-        LOGS,
         "final loss of the inherited half minus that of the half from scratch, nats",
-        final(NEW) - final(OLD) < 0,
     ),
-    claim(
-        "matches-full",
+    rule("matches-full", LOGS, final(NEW) - final(FULL) < 0.01).decides(
         "it matches or beats the full model: 2.6420 against 2.6566, 2.8090 against 2.8531",
-        LOGS,
         "final loss of the inherited half minus that of the full model, nats",
-        final(NEW) - final(FULL) < 0.01,
     ),
-    claim(
-        "twice-the-steps",
+    rule("twice-the-steps", LOGS, final(NEW) - final(TWICE) > 0).decides(
         "the half from scratch needs twice the steps to end below it: 2.6295 after 200k",
-        LOGS,
         "final loss of the inherited half minus that of the half trained twice as long, nats",
-        final(NEW) - final(TWICE) > 0,
     ),
-    claim(
-        "reference-charged",
+    rule("reference-charged", REVIEWERS, speedup(FULL, NEW, "source") > 1).decides(
         "it is also the cheaper way to the full model's loss with the reference paid for (the "
         "paper does not charge it)",
-        "reviewers' question to the paper's main figure",
         "FLOPs of the full model over those of the inherited half and its reference, to the full "
         "model's final loss",
-        speedup(FULL, NEW, "source") > 1,
     ),
-    claim(
-        "reference-free",
+    rule("reference-free", MAIN_FIGURE, speedup(FULL, NEW, "target") > 1).decides(
         "with a reference at hand it is cheaper than a full model from scratch",
-        "the paper's main figure, read as compute",
         "FLOPs of the full model over those of the inherited half, to the full model's final loss",
-        speedup(FULL, NEW, "target") > 1,
     ),
 )
 
 I2 = tuple(
-    claim(
-        f"beats-{name}",
+    rule(f"beats-{name}", LOGS, final(NEW) - final(other) < 0).decides(
         f"the inherited half ends below {what}",
-        LOGS,
         f"final loss of the inherited half minus that of the arm {str(other)!r}, nats",
-        final(NEW) - final(other) < 0,
     )
     for name, other, what in (
         ("stacking", STACKED, "one stacked in two rounds: 2.6420 against 2.6534 (24 layers), "
@@ -136,78 +112,55 @@ I2 = tuple(
     )
 )  # fmt: skip
 
+LEAST, *_, MOST = map(final, INHERITED.values())
 I3 = (
-    claim(
-        "deeper-inherits-better",
+    rule("deeper-inherits-better", LOGS, MOST - LEAST < 0).decides(
         "more inherited layers, lower loss: 2.8704 (12), 2.8496 (14), 2.8108 (16 of 24)",
-        LOGS,
         f"final loss of {SHARES[-1]:g} of the depth inherited minus that of {SHARES[0]:g}, nats",
-        final(INHERITED[SHARES[-1]]) - final(INHERITED[SHARES[0]]) < 0,
     ),
-    claim(
-        "matching-depth",
+    rule("matching-depth", LOGS, MATCHING_SHARE < 0.7).decides(
         "half to two thirds of the layers match the reference: 24 of 48, 18 of 36, 16 of 24",
-        LOGS,
         "smallest inherited share of the depth that ends at or below the full model's loss",
-        MATCHING_SHARE < 0.7,
     ),
 )
 
 I4 = (
-    claim(
-        "rank-falls",
+    rule("rank-falls", COLLAPSE, late_minus_early("rank") < 0).decides(
         "attention of deeper layers has a lower rank than that of early ones",
-        "the paper's motivation: attention collapses in the late layers of GPT-2",
         "attention rank, share of the context, last quarter of the reference's blocks minus first",
-        late_minus_early("rank") < 0,
     ),
-    claim(
-        "mass-gathers",
+    rule("mass-gathers", RANK_ONE, late_minus_early("mass") > 0).decides(
         "and its mass gathers in single columns",
-        "the paper's motivation: rank-one attention looks at one position",
         "largest share of attention's squares in one column, last quarter of blocks minus first",
-        late_minus_early("mass") > 0,
     ),
 )
 
 I5 = (
     *(
-        claim(
-            f"{part}-helps",
+        rule(f"{part}-helps", ABLATION, final(PARTS[part]) - final(OLD) < 0).decides(
             f"inheriting the {part} alone is already better than scratch: {loss} against 2.8693",
-            ABLATION,
             f"final loss of the half with the {part} inherited minus from scratch, nats",
-            final(PARTS[part]) - final(OLD) < 0,
         )
         for part, loss in (("attention", 2.8418), ("mlp", 2.8528))
     ),
-    claim(
-        "both-suffice",
+    rule("both-suffice", ABLATION, (final(PARTS["both"]) - final(NEW)).within(-0.01, 0.01)).decides(
         "attention and MLP without the norms are as good as whole blocks: 2.8085 against 2.8108",
-        ABLATION,
         "final loss of the half with both inherited minus that with whole blocks, nats",
-        (final(PARTS["both"]) - final(NEW)).within(-0.01, 0.01),
     ),
 )
 
 UNTESTABLE = (
-    untestable(
-        "distillation",
+    no_rule("distillation", LOGS).decides(
         "distilling the reference into the half ends higher: 3.0190, 3.0276 and 3.0597",
-        LOGS,
         "no loss on another model's outputs here",
     ),
-    untestable(
-        "downstream",
+    no_rule("downstream", "the paper's second corpus").decides(
         "on FineWeb-Edu the inherited 16 layers average 48.08 and 49.75 on downstream tasks, the "
         "references 47.74 and 49.44",
-        "the paper's second corpus",
         "the tasks need models that answer questions",
     ),
-    untestable(
-        "low-data",
+    no_rule("low-data", "the paper's low-data experiment").decides(
         "13 layers of OpenLLaMA-3B, trained on 1B tokens, make a 1.5B model with MMLU 25.67",
-        "the paper's low-data experiment",
         "3B parameters; no model of that size is at hand",
     ),
 )

@@ -18,16 +18,15 @@ half sees its reference's again. Where it adds layers until the loss is matched,
 share one learning rate. Eight blocks collapse less than 48.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
-from mugrow.analysis.measure.measured import arm, finals
-from mugrow.analysis.measure.quantity import final
+from mugrow.analysis.measure.measured import arm
+from mugrow.analysis.measure.quantity import final, rows
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.schedule import cooldown_start
@@ -44,7 +43,7 @@ DEEPER = 4  # the reference's depth over the run's
 SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(1)}
 FEWER = {"cpu": range(3), "gpu": range(5), "paper": range(1)}  # where arms are many
 METHOD = "inheritune"
-LINE_STYLES: Mapping[str, style.LineStyle] = {
+LINE_STYLES: arms.LineStyles = {
     FULL: style.line_style("scratch"),
     OLD: style.LineStyle(style.GREY, "s"),
     TWICE: style.LineStyle(style.GREY, "D", "--"),
@@ -95,10 +94,6 @@ def stacked(setting: Setting, seed: int, arm: ArmName) -> Node:
     return grown(first, from_scratch(setting, seed, arm).spec, arm, "stack")
 
 
-def narrow(setting: Setting, seed: int) -> Node:
-    return Node(setting.spec(seed, 0.5, DEEPER), claims.NARROW)
-
-
 def halves(setting: Setting, seed: int) -> list[Node]:
     return [from_scratch(setting, seed, OLD), heir(setting, seed)]
 
@@ -111,7 +106,7 @@ def main_runs(setting: Setting, seed: int) -> Iterator[Node]:
 def baseline_runs(setting: Setting, seed: int) -> Iterator[Node]:
     yield from (from_scratch(setting, seed, FULL), *halves(setting, seed))
     yield from (stacked(setting, seed, claims.STACKED), stacked(setting, seed, claims.HYBRID))
-    yield narrow(setting, seed)
+    yield Node(setting.spec(seed, 0.5, DEEPER), claims.NARROW)
 
 
 def depth_runs(setting: Setting, seed: int) -> Iterator[Node]:
@@ -139,30 +134,14 @@ def differences(baseline: str, names: Sequence[str]) -> Callable[[Store], Figure
     return arms.row(arms.DotPanel(quantities, xlabel, LINE_STYLES, zero=True))
 
 
-def band(
-    axis: Axes, values: Mapping[int, Sequence[float]], line_style: style.LineStyle, text: str | None
-) -> None:
-    """Means at each x, and the band of seeds."""
-    low, mean, high = ([float(end(one)) for one in values.values()] for end in (min, np.mean, max))
-    axis.fill_between(list(values), low, high, color=line_style.colour, alpha=0.2, lw=0)
-    axis.plot(
-        list(values),
-        mean,
-        line_style.line,
-        marker=line_style.marker,
-        color=line_style.colour,
-        label=text,
-    )
-
-
 def draw_depths(axis: Axes, store: Store) -> None:
-    for names, line_style, text in (
+    for by_share, line_style, text in (
         (claims.FROM_SCRATCH, LINE_STYLES[OLD], "from scratch"),
         (INHERITED, LINE_STYLES[NEW], "inherited"),
     ):
-        depths = {int(arm(store.runs, one)["depth"].iloc[0]): one for one in names.values()}
-        losses = {n: list(finals(store.runs, depths[n]).values()) for n in sorted(depths)}
-        band(axis, losses, line_style, text)
+        depths = {int(arm(store.runs, one)["depth"].iloc[0]): one for one in by_share.values()}
+        losses = {float(depth): final(depths[depth]) for depth in sorted(depths)}
+        arms.line(axis, store, losses, line_style, text)
     full = final(FULL)(store).value
     axis.axhline(full, color=style.GREY, ls="--", lw=1, label="the full model")
     axis.set_xticks(sorted(set(store.runs["depth"])))
@@ -172,13 +151,9 @@ def draw_depths(axis: Axes, store: Store) -> None:
 
 def attention(observed: str, title: str) -> arms.AnyPanel:
     def draw(axis: Axes, store: Store) -> None:
-        table = claims.by_block(store, observed)
-        band(
-            axis,
-            {1 + place: list(table[block]) for place, block in enumerate(table)},
-            LINE_STYLES[FULL],
-            None,
-        )
+        blocks = rows(claims.by_block(store, observed).T)
+        places = {1.0 + place: one for place, one in enumerate(blocks.values())}
+        arms.line(axis, store, places, LINE_STYLES[FULL])
         axis.set(xlabel="block", ylabel=title)
 
     return arms.AnyPanel(draw)

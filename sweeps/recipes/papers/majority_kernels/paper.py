@@ -31,18 +31,10 @@ from matplotlib.axes import Axes
 
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.figures.sweeps import mark_edge
-from mugrow.analysis.measure.claims import Claim, claim, untestable
+from mugrow.analysis.measure import quantity
+from mugrow.analysis.measure.claims import Claim, no_rule, rule
 from mugrow.analysis.measure.measured import arm as runs_of
-from mugrow.analysis.measure.quantity import (
-    Quantity,
-    best_at,
-    by_seed,
-    chosen,
-    combined,
-    final,
-    function,
-    lowest,
-)
+from mugrow.analysis.measure.quantity import Quantity, combined, final, lowest
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
 from mugrow.bench.arm import ArmName
@@ -105,8 +97,7 @@ def nodes(setting: Setting, seed: int, compared: Sequence[ArmName]) -> Iterator[
     for arm in compared:
         spec = spec_of(setting.spec(seed), arm)
         for away in LOG2_RATES:
-            rate = replace(spec.hyper, lr=spec.hyper.lr * 2.0**away)
-            yield Node(replace(spec, hyper=rate), at(arm, away))
+            yield Node(bases.at_rate(spec, 2.0**away), at(arm, away))
 
 
 def gain(one: ArmName, other: ArmName) -> Quantity:
@@ -123,7 +114,7 @@ def gain(one: ArmName, other: ArmName) -> Quantity:
         known = combined(inside, *losses)(store).value
         return found if known else replace(found, lo=math.nan, hi=math.nan)
 
-    return function(at_best)
+    return quantity.function(at_best)
 
 
 def overhead_percent(arm: ArmName) -> Quantity:
@@ -136,9 +127,9 @@ def overhead_percent(arm: ArmName) -> Quantity:
         entries = [shape for shape, kind in parameters(run.model).values() if kind == "matrix"]
         mixing = 3 * float(arm.factors["kernels"]) * float(sum(np.prod(shape) for shape in entries))
         share = 100 * mixing / (per_token(run.model) * run.batch_tokens)
-        return by_seed(dict.fromkeys(rows["seed"].astype(int), share))
+        return quantity.by_seed(dict.fromkeys(rows["seed"].astype(int), share))
 
-    return chosen(counted)
+    return quantity.chosen(counted)
 
 
 def draw_rates(axis: Axes, store: Store, compared: Sequence[ArmName]) -> None:
@@ -148,7 +139,7 @@ def draw_rates(axis: Axes, store: Store, compared: Sequence[ArmName]) -> None:
         panel = arms.SweepPanel(places, "log₂ learning rate", LINE_STYLES[arm], arm, log=False)
         panel.draw(axis, store)
         losses = {place: final(name) for place, name in places.items()}
-        best, ends = best_at(losses)(store).value, (min(places), max(places))
+        best, ends = quantity.best_at(losses)(store).value, (min(places), max(places))
         if best in ends:
             edge = "low" if best == ends[0] else "high"
             mark_edge(axis, (best, losses[best](store).value), edge)
@@ -169,7 +160,25 @@ def figure(
     return PaperFigure(title, caption, runs, draw, claims)
 
 
+def gains(kernels: int, arm: ArmName) -> Claim[Store]:
+    place = f"abstract; here {kernels} kernels"
+    return rule(f"gains-{kernels}", place, gain(arm, SCRATCH) < 0).decides(
+        "majority kernels bring performance gains at the same cost of inference",
+        f"final loss with {kernels} kernels minus that of scratch at equal steps, {BEST}",
+    )
+
+
+def as_good(times: float, arm: ArmName) -> Claim[Store]:
+    holds = gain(MIXED[3], arm) < 0
+    return rule(f"as-good-as-{times:g}-width", "our question to the abstract", holds).decides(
+        "a small model so trained is as good as a larger one (the paper compares with what is "
+        "derived from larger ones, not with these)",
+        f"final loss with 3 kernels minus that of {arm}, {BEST}",
+    )
+
+
 BEST = "each at its best rate, nats"
+COST = "abstract, of wall-clock time; here of FLOPs, 5 % being minimal"
 PAPER = Paper(
     name="majority-kernels",
     arxiv="2402.05033",
@@ -186,23 +195,10 @@ PAPER = Paper(
             "one shape when used.",
             STEPS_ARMS,
             arms.CurvePanel(STEPS_ARMS, LINE_STYLES, legend=False),
-            *(
-                claim(
-                    f"gains-{kernels}",
-                    "majority kernels bring performance gains at the same cost of inference",
-                    f"abstract; here {kernels} kernels",
-                    f"final loss with {kernels} kernels minus that of scratch at equal steps, "
-                    f"{BEST}",
-                    gain(arm, SCRATCH) < 0,
-                )
-                for kernels, arm in MIXED.items()
-            ),
-            claim(
-                "overhead",
+            *(gains(kernels, arm) for kernels, arm in MIXED.items()),
+            rule("overhead", COST, overhead_percent(MIXED[3]) < 5).decides(
                 "they add minimal overhead to the cost of training",
-                "abstract, of wall-clock time; here of FLOPs, 5 % being minimal",
                 "FLOPs of mixing 3 kernels, forward and backward, over a step’s, %",
-                overhead_percent(MIXED[3]) < 5,
             ),
         ),
         "K2": figure(
@@ -211,37 +207,21 @@ PAPER = Paper(
             "them; when used they cost more than the others.",
             COST_ARMS,
             arms.CurvePanel(COST_ARMS, LINE_STYLES, "flops", legend=False),
-            *(
-                claim(
-                    f"as-good-as-{times:g}-width",
-                    "a small model so trained is as good as a larger one (the paper compares with "
-                    "what is derived from larger ones, not with these)",
-                    "our question to the abstract",
-                    f"final loss with 3 kernels minus that of {arm}, {BEST}",
-                    gain(MIXED[3], arm) < 0,
-                )
-                for times, arm in WIDE.items()
-            ),
+            *(as_good(times, arm) for times, arm in WIDE.items()),
         ),
     },
     untestable=(
-        untestable(
-            "baselines",
+        no_rule("baselines", "abstract").decides(
             "they outperform distilled ensembles and submodular optimization",
-            "abstract",
             "neither baseline is in the suite",
         ),
-        untestable(
-            "wall-clock",
+        no_rule("wall-clock", "abstract").decides(
             "they add minimal overhead in wall-clock time",
-            "abstract",
             "runs share cores with others, so their times measure the load; FLOPs are "
             "counted instead",
         ),
-        untestable(
-            "architectures",
+        no_rule("architectures", "abstract").decides(
             "the gains are there for perceptrons, ResNets and Transformers, on many tasks",
-            "abstract",
             "decoders on text alone",
         ),
     ),

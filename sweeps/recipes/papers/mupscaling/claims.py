@@ -5,14 +5,14 @@ many noises at one rate: a cross in the plane of both. What is *tuned* is the be
 narrowest pair's cross among those that the widest pair has too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from mugrow.analysis.measure import quantity
-from mugrow.analysis.measure.claims import claim, untestable
+from mugrow.analysis.measure.claims import Condition, no_rule, rule
 from mugrow.analysis.measure.measured import arm, factor_table
 from mugrow.analysis.measure.quantity import Quantity, chosen, final, function, lowest
 from mugrow.analysis.read.store import Store
@@ -161,110 +161,103 @@ def cheaper(ratio: int, *, causal: bool) -> float:
     return per_token(whole, causal=causal) / per_token(narrow, causal=causal)
 
 
-U1 = (
-    claim(
-        "scratch-stays",
-        "from scratch under muP the best learning rate does not move with width",
-        "what the paper builds on: its sweeps of rates from scratch",
-        "drift of the best rate from scratch, log2 per doubling of width",
-        function(lambda store: along_width(bowls(store, SCRATCH))).within(-0.2, 0.2),
-    ),
-)
-
-U2 = (
-    claim(
-        "upscaled-stays",
-        "the best learning rate of upscaled training does not move with width either",
-        "the paper's check of transfer after upscaling: base widths 128 to 768, twice the width",
-        "drift of the best rate of upscaled models, log2 per doubling of width",
-        function(lambda store: along_width(bowls(store, METHOD))).within(-0.2, 0.2),
-    ),
-    claim(
-        "tuned-regret",
-        "rate and noise tuned on the tiny pair are right at the large one",
-        "step 5 of the paper's protocol; 1 % is our bound",
-        "loss at the widest pair with the narrowest's tuned rate and noise, above its lowest, %",
-        chosen(regret_percent) < 1,
-    ),
-)
-
-U3 = (
-    claim(
-        "noise-stays",
-        "the best noise does not move with width",
-        "the paper's sweep of noise at one rate",
-        "drift of the best noise of upscaled models, log2 per doubling of width",
-        function(lambda store: along_width(noise_bowls(store))).within(-0.2, 0.2),
-    ),
-    claim(
-        "noise-needed",
-        "without noise the copies stay copies and the width is not used: some noise is better",
-        "the paper's reason to add noise",
-        "final loss without noise minus the lowest with some, narrowest pair, nats",
-        chosen(without_noise) > 0,
-    ),
-)
-
-
 def ends_below(store: Store) -> Quantity:
     _, wide, tuned = at_tuned(store)
     return final(tuned) - final(wide)
 
 
+def base_charged(store: Store) -> Quantity:
+    return quantity.speedup(*at_tuned(store)[1:], "source")
+
+
+def largest_gap(store: Store) -> Quantity:
+    return quantity.rows(gaps(store).max().to_frame().T)[0]
+
+
+def off_the_bars() -> Quantity:
+    """The largest distance of our count from a bar; no run is needed."""
+    return quantity.quantity(
+        max(abs(cheaper(ratio, causal=False) - bar) for ratio, bar in BARS.items())
+    )
+
+
+def stays(sweeps: Callable[[Store], Sequence[Sweep]]) -> Condition[Store]:
+    """The best value of the sweeps hardly drifts."""
+    return function(lambda store: along_width(sweeps(store))).within(-0.2, 0.2)
+
+
+SWEEPS = "what the paper builds on: its sweeps of rates from scratch"
+CHECK = "the paper's check of transfer after upscaling: base widths 128 to 768, twice the width"
+STEP_5 = "step 5 of the paper's protocol; 1 % is our bound"
+NOISES = "the paper's sweep of noise at one rate"
+CURVES = "the paper's training curves, GPT-2 from width 512 among them"
+EQUIVALENCE = "the paper's equivalence of upscaled and base models under muP"
+PRINTED = "the paper's bars, from 6N + 12LHQT FLOPs a token"
+
+U1 = (
+    rule("scratch-stays", SWEEPS, stays(lambda store: bowls(store, SCRATCH))).decides(
+        "from scratch under muP the best learning rate does not move with width",
+        "drift of the best rate from scratch, log2 per doubling of width",
+    ),
+)
+
+U2 = (
+    rule("upscaled-stays", CHECK, stays(lambda store: bowls(store, METHOD))).decides(
+        "the best learning rate of upscaled training does not move with width either",
+        "drift of the best rate of upscaled models, log2 per doubling of width",
+    ),
+    rule("tuned-regret", STEP_5, chosen(regret_percent) < 1).decides(
+        "rate and noise tuned on the tiny pair are right at the large one",
+        "loss at the widest pair with the narrowest's tuned rate and noise, above its lowest, %",
+    ),
+)
+
+U3 = (
+    rule("noise-stays", NOISES, stays(noise_bowls)).decides(
+        "the best noise does not move with width",
+        "drift of the best noise of upscaled models, log2 per doubling of width",
+    ),
+    rule("noise-needed", "the paper's reason to add noise", chosen(without_noise) > 0).decides(
+        "without noise the copies stay copies and the width is not used: some noise is better",
+        "final loss without noise minus the lowest with some, narrowest pair, nats",
+    ),
+)
+
 U4 = (
-    claim(
-        "ends-below",
+    rule("ends-below", CURVES, chosen(ends_below) < 0).decides(
         "the upscaled model ends below the wide one from scratch at the same steps",
-        "the paper's training curves, GPT-2 from width 512 among them",
         "final loss upscaled minus from scratch at the widest pair, both as tuned at the "
         "narrowest, nats",
-        chosen(ends_below) < 0,
     ),
-    claim(
-        "base-charged",
+    rule("base-charged", "our question to its curves", chosen(base_charged) > 1).decides(
         "it is also cheaper with the base paid for (the paper does not charge it)",
-        "our question to its curves",
         "FLOPs from scratch over those of the upscaled model and its base, to scratch's final loss",
-        chosen(lambda store: quantity.speedup(*at_tuned(store)[1:], "source")) > 1,
     ),
-    claim(
-        "exact",
+    rule("exact", EQUIVALENCE, chosen(largest_gap) < 1e-9).decides(
         "without noise, with the optimizer's state carried, the wide model trains as its base",
-        "the paper's equivalence of upscaled and base models under muP",
         "largest difference of losses along the curves in double precision, no clipping, nats",
-        chosen(lambda store: quantity.rows(gaps(store).max().to_frame().T)[0]) < 1e-9,
     ),
 )
 
 U5 = (
-    claim(
-        "speedup-bars",
+    rule("speedup-bars", PRINTED, off_the_bars() < 0.5).decides(
         "GPT-2 small is tuned 1, 3, 7, 17, 36, 76 and 155 times cheaper at its width over 1, 2, 4, "
         "8, 16, 32 and 64",
-        "the paper's bars, from 6N + 12LHQT FLOPs a token",
         "largest distance of this suite's count, attention to all positions, from the seven bars",
-        quantity.quantity(max(abs(cheaper(r, causal=False) - bar) for r, bar in BARS.items()))
-        < 0.5,
     ),
 )
 
 UNTESTABLE = (
-    untestable(
-        "mlp",
+    no_rule("mlp", "the paper's first experiment and its table of tuning costs").decides(
         "an MLP on ForestCoverType, 500 to 2000 units, tuned at 100: 23.6 times cheaper",
-        "the paper's first experiment and its table of tuning costs",
         "decoders only",
     ),
-    untestable(
-        "resnet",
+    no_rule("resnet", "the paper's second experiment and its table of tuning costs").decides(
         "ResNet-18 on CIFAR-100 with SGD, tuned at a quarter of the width: 15.8 times cheaper",
-        "the paper's second experiment and its table of tuning costs",
         "decoders and Adam only",
     ),
-    untestable(
-        "gpt2",
+    no_rule("gpt2", "the paper's third experiment and its table of tuning costs").decides(
         "GPT-2 of 8 layers and width 512, upscaled twice on FineWeb-Edu: 2.8 times cheaper tuning",
-        "the paper's third experiment and its table of tuning costs",
         "not at this scale; mugrow reproduce mupscaling --scale paper has its shapes",
     ),
 )

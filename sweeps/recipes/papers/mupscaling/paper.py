@@ -25,16 +25,29 @@ initial scale are ours.
 from collections.abc import Iterator
 from dataclasses import replace
 
-from mugrow.analysis.figures import BOWLS
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mugrow.analysis.figures import BOWLS, arms, operator_settings, style, sweeps
+from mugrow.analysis.read.store import Store
 from mugrow.analysis.transfer.ladder import SCRATCH
+from mugrow.analysis.transfer.results import transfer_results
 from mugrow.bench.arm import ArmName
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import ModelSpec, ScheduleSpec
 from mugrow.sweeps.graph import CARRY, Node, grown
 from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
-from mugrow.sweeps.recipes.papers.mupscaling import claims, figures
-from mugrow.sweeps.recipes.papers.mupscaling.claims import CONTINUED, METHOD, WITHOUT_NOISE, Point
+from mugrow.sweeps.recipes.papers.mupscaling import claims
+from mugrow.sweeps.recipes.papers.mupscaling.claims import (
+    BARS,
+    CONTINUED,
+    METHOD,
+    WITHOUT_NOISE,
+    Point,
+    cheaper,
+)
 
 BASES = {"cpu": (0.5, 1, 2), "gpu": (0.5, 1, 2, 4), "paper": (0.25, 0.5, 1)}  # over the run's width
 LOG2_LR = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)  # of upscaled training, around the run's
@@ -63,9 +76,9 @@ def base(setting: Setting, seed: int, times: float) -> Node:
 def upscaled(setting: Setting, seed: int, times: float, point: Point) -> Node:
     """Twice the width of its base, at a rate and a noise of its own."""
     target = bases.halved(setting).spec(seed, 2 * times, parametrization="mup")
-    rate = replace(target.hyper, lr=target.hyper.lr * 2.0 ** point[0])
+    target = bases.at_rate(target, 2.0 ** point[0])
     name, small = claims.upscaled(2 * times, point), base(setting, seed, times)
-    node = grown(small, replace(target, hyper=rate), name, METHOD, CARRY, noise=point[1])
+    node = grown(small, target, name, METHOD, CARRY, noise=point[1])
     return replace(node, role="proxy")
 
 
@@ -113,6 +126,65 @@ def curve_runs(setting: Setting) -> list[Node]:
     return [*cross_runs(setting), *each_seed(SEEDS, equivalent)(setting)]
 
 
+LINE_STYLES: arms.LineStyles = {
+    claims.BASE: style.LineStyle(style.GREY, "s"),
+    claims.WIDE: style.line_style(SCRATCH),
+    claims.TUNED: style.line_style(METHOD),
+}
+COLOUR = style.line_style(METHOD).colour
+
+
+def draw_bowls(store: Store, method: str) -> Figure:
+    found = claims.bowls(store, method)
+    rungs = tuple(
+        (float(one.width), f"width {one.width}", one) for one in transfer_results(found).sweeps
+    )
+    source = found[-1].source
+    panel = sweeps.BowlPanel("", rungs, source.log2_lr if source else None)
+    figure, ((axis,),) = style.panels(1, 1)
+    figure.set_figheight(style.PANEL + 0.7)
+    sweeps.draw_panels([axis], [panel])
+    style.legend_below(figure, sweeps.bowl_legend([panel]))
+    return figure
+
+
+def draw_noises(store: Store) -> Figure:
+    return operator_settings.operator_settings(transfer_results(claims.settings(store)))
+
+
+def draw_gaps(axis: Axes, store: Store) -> None:
+    for clip, line in ((0, "-"), (1, "--")):
+        apart = claims.gaps(store, clip).clip(lower=1e-17)
+        lines = axis.plot(apart.index, apart, line, color=COLOUR)
+        lines[0].set_label(claims.CLIPPED if clip else "no clipping")
+    axis.set(yscale="log", xlabel="steps", ylabel="|wide without noise − base| (nats)")
+    axis.legend()
+
+
+def draw_bars(axis: Axes, store: Store) -> None:
+    places = np.arange(len(BARS))
+    heights: dict[str, list[float]] = {
+        "printed": [float(bar) for bar in BARS.values()],
+        "attention to all": [cheaper(ratio, causal=False) for ratio in BARS],
+        "causal attention": [cheaper(ratio, causal=True) for ratio in BARS],
+    }
+    colours = (style.FAINT, *style.OKABE_ITO)
+    for place, (label, bars) in enumerate(heights.items()):
+        axis.bar(places + 0.28 * (place - 1), bars, 0.28, color=colours[place], label=label)
+    axis.set(yscale="log", ylabel="times cheaper", xlabel="GPT-2 small’s width over n")
+    axis.set_xticks(places, [str(ratio) for ratio in BARS])
+    axis.legend(title="FLOPs of a token")
+
+
+def draw_ours(axis: Axes, store: Store) -> None:
+    flops = store.runs[store.runs["arm"] == claims.UPSCALED].groupby("width")["flops"].mean()
+    means = np.array(flops, dtype=np.float64)
+    labels = [str(width) for width in flops.index]
+    bars = axis.bar(labels, means[-1] / means, 0.6, color=COLOUR)
+    axis.bar_label(bars, fmt="%.3g")
+    axis.set(xlabel="width after upscaling", ylabel="times cheaper than the widest, a run")
+
+
 PAPER = Paper(
     name="mupscaling",
     arxiv="2602.10545",
@@ -125,14 +197,14 @@ PAPER = Paper(
             "Loss against learning rate from scratch at each width",
             BOWLS,
             scratch_runs,
-            lambda store: figures.draw_bowls(store, SCRATCH),
+            lambda store: draw_bowls(store, SCRATCH),
             claims.U1,
         ),
         "U2": PaperFigure(
             "Loss against learning rate of upscaled models at one noise",
             BOWLS + " The dashed line is the base’s rate. Widths are those after upscaling.",
             cross_runs,
-            lambda store: figures.draw_bowls(store, METHOD),
+            lambda store: draw_bowls(store, METHOD),
             claims.U2,
         ),
         "U3": PaperFigure(
@@ -140,7 +212,7 @@ PAPER = Paper(
             "Mean final loss, with a band from the lowest to the highest seed; a star marks the "
             "lowest mean. Noise is in units of the wide model’s own initial weights.",
             noise_runs,
-            figures.draw_noises,
+            draw_noises,
             claims.U3,
         ),
         "U4": PaperFigure(
@@ -151,7 +223,7 @@ PAPER = Paper(
             "losses of the wide model without noise and of its base trained on, a line a seed, "
             "with and without clipping of the gradient; below 1e-17 it is drawn there.",
             curve_runs,
-            figures.draw_curves,
+            arms.row(arms.CurvePanel(claims.at_tuned, LINE_STYLES), arms.AnyPanel(draw_gaps)),
             claims.U4,
         ),
         "U5": PaperFigure(
@@ -159,7 +231,7 @@ PAPER = Paper(
             "Left, training FLOPs of a token of GPT-2 small over those at its width over n: as the "
             "paper prints them, and counted here. Right, of the runs that are tuned here.",
             rate_runs,
-            figures.draw_costs,
+            arms.row(arms.AnyPanel(draw_bars), arms.AnyPanel(draw_ours), widths=(3, 2)),
             claims.U5,
         ),
     },

@@ -18,16 +18,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from mugrow.analysis.figures import BOWLS, sweeps
-from mugrow.analysis.measure.claims import claim, untestable
+from mugrow.analysis.measure.claims import no_rule, rule
 from mugrow.analysis.measure.measured import factor_table
-from mugrow.analysis.measure.quantity import Quantity, by_seed, chosen, function, highest
+from mugrow.analysis.measure.quantity import Quantity, by_seed, chosen, highest
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.transfer.results import transfer_results, width_drift
-from mugrow.analysis.transfer.sweep import by_setting
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
+from mugrow.sweeps.paper import Paper, Setting, Text
 from mugrow.sweeps.recipes.papers import bases
 
 PAPER_WIDTHS = (1, 2, 4, 8, 16, 32, 64)
@@ -45,10 +42,6 @@ def runs(setting: Setting) -> Iterator[Node]:
     if setting.scale == "paper":
         return bases.basins(setting, PAPER_WIDTHS, seeds=(0,))
     return bases.basins(setting, bases.BASIN_WIDTHS[setting.scale])
-
-
-def drift(parametrization: str) -> Quantity:
-    return function(lambda store: width_drift(store.runs, parametrization))
 
 
 def by_width(store: Store, parametrization: str) -> dict[float, list[Quantity]]:
@@ -80,34 +73,22 @@ def worst_step(store: Store) -> Quantity:
 
 
 CLAIMS = (
-    claim(
-        "sp-drifts",
+    rule("sp-drifts", "figure 1, left", bases.drift("sp") < -0.2).decides(
         "under SP the optimal learning rate is not stable as width grows",
-        "figure 1, left",
         "drift of the best rate under SP, log2 per doubling of width",
-        drift("sp") < -0.2,
     ),
-    claim(
-        "mup-stays",
+    rule("mup-stays", "figure 1, right", bases.drift("mup").within(-0.2, 0.2)).decides(
         "under muP the optimal learning rate is stable as width grows",
-        "figure 1, right",
         "drift of the best rate under muP, log2 per doubling of width",
-        drift("mup").within(-0.2, 0.2),
     ),
-    claim(
-        "sp-wider-worse",
+    rule("sp-wider-worse", "figure 1, left", chosen(widest_gain) > 0).decides(
         "under SP a wider network can be worse at the narrow one's best rate",
-        "figure 1, left",
         "loss of the widest minus one half as wide under SP, at the narrowest's best rate, nats",
-        chosen(widest_gain) > 0,
     ),
-    claim(
-        "mup-wider-better",
+    rule("mup-wider-better", "figure 1, right", chosen(worst_step) < 0).decides(
         "under muP the wider network is the better at the same learning rate",
-        "figure 1, right",
         "largest loss minus the next narrower's under muP, over all widths and rates within a "
         "factor of two of the narrowest's best, nats",
-        chosen(worst_step) < 0,
     ),
 )
 
@@ -118,26 +99,14 @@ PAPER = Paper(
     summary="loss against learning rate at many widths, under SP and under muP",
     bases=bases.scales(paper_scale),
     corpora=bases.one_text(WIKITEXT),
-    figures={
-        "1": PaperFigure(
-            "Loss against learning rate at each width, under muP and SP",
-            BOWLS,
-            runs,
-            lambda store: sweeps.along("width")(transfer_results(by_setting(store.runs))),
-            CLAIMS,
-        ),
-    },
+    figures={"1": bases.basin_figure(runs, *CLAIMS)},
     untestable=(
-        untestable(
-            "gpt3",
+        no_rule("gpt3", "abstract").decides(
             "transfer to GPT-3 6.7B beats the published model, tuned at 7 % of its cost",
-            "abstract",
             "6.7B parameters; no model of that size is trained here",
         ),
-        untestable(
-            "bert",
+        no_rule("bert", "abstract").decides(
             "BERT-large tuned by transfer from 13M parameters beats the published numbers",
-            "abstract",
             "no masked language models here",
         ),
     ),

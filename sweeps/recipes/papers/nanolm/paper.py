@@ -24,24 +24,14 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from mugrow.analysis.figures import BOWLS, arms, style, sweeps
+from mugrow.analysis.figures import arms, style
 from mugrow.analysis.laws import get_form
 from mugrow.analysis.laws.fit import fit
-from mugrow.analysis.measure.claims import claim, untestable
+from mugrow.analysis.measure.claims import no_rule, rule
 from mugrow.analysis.measure.measured import finals
-from mugrow.analysis.measure.quantity import (
-    Quantity,
-    at_scale,
-    combined,
-    final,
-    function,
-    lowest,
-    recorded,
-)
+from mugrow.analysis.measure.quantity import Quantity, at_scale, combined, final, lowest, recorded
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array
-from mugrow.analysis.transfer.results import transfer_results, width_drift
-from mugrow.analysis.transfer.sweep import by_setting
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.graph import Node
@@ -72,20 +62,21 @@ def of_width(parametrization: str, width: float) -> ArmName:
     return ArmName(parametrization, parametrization=parametrization, width=width)
 
 
+def models(parametrization: str, scale: str) -> list[ArmName]:
+    """Of the law, narrow to wide: those that it is fitted to, and those held out."""
+    return [of_width(parametrization, width) for width in (*FITTED[scale], *HELD_OUT[scale])]
+
+
 def basin_runs(setting: Setting) -> Iterator[Node]:
     return bases.basins(setting, BASINS[setting.scale])
 
 
 def law_runs(setting: Setting) -> Iterator[Node]:
     for name in NAMES:
-        for width in (*FITTED[setting.scale], *HELD_OUT[setting.scale]):
+        for model in models(name, setting.scale):
             for seed in LAW_SEEDS:
-                spec = setting.spec(seed, width, parametrization=name)
-                yield Node(spec, of_width(name, width))
-
-
-def drift(parametrization: str) -> Quantity:
-    return function(lambda store: width_drift(store.runs, parametrization))
+                width = float(model.factors["width"])
+                yield Node(setting.spec(seed, width, parametrization=name), model)
 
 
 def predicted(sizes: Sequence[float], losses: Sequence[float], at: npt.ArrayLike) -> Array:
@@ -106,8 +97,8 @@ def error_percent(parametrization: str, largest: int) -> Quantity:
 
     def of_scale(scale: str) -> Quantity:
         widths = (*FITTED[scale], HELD_OUT[scale][-largest])
-        models = [of_width(parametrization, width) for width in widths]
-        return combined(error, *(recorded(one, "params") for one in models), *map(final, models))
+        used = [of_width(parametrization, width) for width in widths]
+        return combined(error, *(recorded(one, "params") for one in used), *map(final, used))
 
     return at_scale(of_scale)
 
@@ -116,9 +107,7 @@ def widest_minus_narrower(parametrization: str) -> Quantity:
     """The loss of the widest model minus the lowest of the narrower ones, in nats."""
 
     def of_scale(scale: str) -> Quantity:
-        *narrower, widest = (
-            of_width(parametrization, width) for width in (*FITTED[scale], *HELD_OUT[scale])
-        )
+        *narrower, widest = models(parametrization, scale)
         return final(widest) - lowest(*narrower)
 
     return at_scale(of_scale)
@@ -126,18 +115,19 @@ def widest_minus_narrower(parametrization: str) -> Quantity:
 
 def draw_law(axis: Axes, store: Store, parametrization: str) -> None:
     scale = store.study["scale"]
-    models = [of_width(parametrization, width) for width in (*FITTED[scale], *HELD_OUT[scale])]
-    sizes = [recorded(model, "params")(store).value for model in models]
-    means = [final(model)(store).value for model in models]
-    small, large = slice(len(FITTED[scale])), slice(len(FITTED[scale]), None)
+    shown, fitted = models(parametrization, scale), len(FITTED[scale])
+    sizes = [recorded(model, "params")(store).value for model in shown]
+    means = [final(model)(store).value for model in shown]
     grid = np.geomspace(sizes[0], sizes[-1], 100)
-    line = predicted(sizes[small], means[small], grid)
+    line = predicted(sizes[:fitted], means[:fitted], grid)
     axis.plot(grid, line, color=style.GREY, ls="--", label="fitted to the circles")
-    for model, size in zip(models, sizes, strict=True):
+    for model, size in zip(shown, sizes, strict=True):
         losses = list(finals(store.runs, model).values())
         axis.plot([size] * len(losses), losses, ".", color=style.FAINT, ms=3)
-    axis.plot(sizes[small], means[small], "o", color=style.OKABE_ITO[0], label="fitted")
-    axis.plot(sizes[large], means[large], "*", ms=11, color=style.OKABE_ITO[1], label="held out")
+    axis.plot(sizes[:fitted], means[:fitted], "o", color=style.OKABE_ITO[0], label="fitted")
+    axis.plot(
+        sizes[fitted:], means[fitted:], "*", ms=11, color=style.OKABE_ITO[1], label="held out"
+    )
     axis.set(xscale="log", xlabel="parameters", ylabel=arms.FINAL, title=NAMES[parametrization])
     style.flops_axis(axis.xaxis)
     if parametrization == "mup":
@@ -158,47 +148,10 @@ def draw_errors(axis: Axes, store: Store) -> None:
     axis.set_xlabel("predicted loss over the real one, minus 1 (%)")
 
 
-M1 = (
-    claim(
-        "basins-mup",
-        "under muP all widths have their lowest loss in one basin of learning rates",
-        "section 3, figure 2",
-        "drift of the best rate under muP, log2 per doubling of width",
-        drift("mup").within(-0.2, 0.2),
-    ),
-    claim(
-        "basins-sp",
-        "under SP the basin moves to lower rates as width grows",
-        "section 3, figure 2",
-        "drift of the best rate under SP, log2 per doubling of width",
-        drift("sp") < -0.2,
-    ),
-)
-
-M2 = (
-    claim(
-        "predicts-next",
-        "the loss of a model 1.3 times wider than all fitted is predicted to 0.3 %",
-        "muScaling's table, width 1024: 3.1890 for 3.1797",
-        "error of the prediction for the first held-out width under muP, %",
-        error_percent("mup", 2).within(-0.5, 0.5),
-    ),
-    claim(
-        "predicts-largest",
-        "that of a model over three times wider is predicted to 0.2 %",
-        "muScaling's table, width 3072: 3.0369 for 3.0425",
-        "error of the prediction for the widest model under muP, %",
-        error_percent("mup", 1).within(-0.5, 0.5),
-    ),
-    claim(
-        "sp-not-monotone",
-        "without muP the losses at one rate do not fall with size",
-        "nanoLM's series without muP: 4.29, then 4.31 at the widest",
-        "loss of the widest model minus the lowest of the narrower under SP, nats",
-        widest_minus_narrower("sp") > 0,
-    ),
-)
-
+BASINS_AT = "section 3, figure 2"
+AT_1024 = "muScaling's table, width 1024: 3.1890 for 3.1797"
+AT_3072 = "muScaling's table, width 3072: 3.0369 for 3.0425"
+WITHOUT_MUP = "nanoLM's series without muP: 4.29, then 4.31 at the widest"
 PAPER = Paper(
     name="nanolm",
     arxiv="2304.06875",
@@ -207,12 +160,16 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=bases.one_text(C4),
     figures={
-        "M1": PaperFigure(
-            "Loss against learning rate at each width, under muP and SP",
-            BOWLS,
+        "M1": bases.basin_figure(
             basin_runs,
-            lambda store: sweeps.along("width")(transfer_results(by_setting(store.runs))),
-            M1,
+            rule("basins-mup", BASINS_AT, bases.drift("mup").within(-0.2, 0.2)).decides(
+                "under muP all widths have their lowest loss in one basin of learning rates",
+                "drift of the best rate under muP, log2 per doubling of width",
+            ),
+            rule("basins-sp", BASINS_AT, bases.drift("sp") < -0.2).decides(
+                "under SP the basin moves to lower rates as width grows",
+                "drift of the best rate under SP, log2 per doubling of width",
+            ),
         ),
         "M2": PaperFigure(
             "Loss against model size, and a power law through the small models",
@@ -223,7 +180,22 @@ PAPER = Paper(
                 *(arms.AnyPanel(partial(draw_law, parametrization=name)) for name in NAMES),
                 share_y=True,
             ),
-            M2,
+            (
+                rule("predicts-next", AT_1024, error_percent("mup", 2).within(-0.5, 0.5)).decides(
+                    "the loss of a model 1.3 times wider than all fitted is predicted to 0.3 %",
+                    "error of the prediction for the first held-out width under muP, %",
+                ),
+                rule(
+                    "predicts-largest", AT_3072, error_percent("mup", 1).within(-0.5, 0.5)
+                ).decides(
+                    "that of a model over three times wider is predicted to 0.2 %",
+                    "error of the prediction for the widest model under muP, %",
+                ),
+                rule("sp-not-monotone", WITHOUT_MUP, widest_minus_narrower("sp") > 0).decides(
+                    "without muP the losses at one rate do not fall with size",
+                    "loss of the widest model minus the lowest of the narrower under SP, nats",
+                ),
+            ),
         ),
         "M3": PaperFigure(
             "Errors of the predictions, with and without μP",
@@ -234,10 +206,8 @@ PAPER = Paper(
         ),
     },
     untestable=(
-        untestable(
-            "52B",
+        no_rule("52B", "abstract and table 3").decides(
             "the loss of a 52B model is predicted within 0.8 % at 14 % of one training run",
-            "abstract and table 3",
             "52B parameters; no model of that size is trained here",
         ),
     ),

@@ -7,7 +7,7 @@ left of the upstream text is evaluated.
 from collections.abc import Iterator, Mapping
 
 from mugrow.analysis.measure import quantity
-from mugrow.analysis.measure.claims import Claim, claim, untestable
+from mugrow.analysis.measure.claims import Claim, no_rule, rule
 from mugrow.analysis.measure.measured import arm, factor_table
 from mugrow.analysis.measure.quantity import Quantity, chosen, each, evaluated, final, percent
 from mugrow.analysis.read.store import Store
@@ -24,8 +24,7 @@ SAME, SCRATCH, CONSTANT = "re-warmed on the same text", "from scratch", "constan
 
 def again(text: str) -> ArmName:
     """The arm re-warmed on the text that it was pre-trained on."""
-    factors = rewarmed((text, text)).factors
-    return ArmName(f"{text}: {SAME}", **factors)
+    return ArmName(f"{text}: {SAME}", **rewarmed((text, text)).factors)
 
 
 def scratch(text: str) -> ArmName:
@@ -40,10 +39,8 @@ def downstream(store: Store, name: ArmName) -> dict[float, Quantity]:
     """Losses on the text that an arm trains on, by step, of all segments; where one begins as
     another ends, their mean."""
     runs = arm(store.runs, str(name))
-    runs = runs.assign(
-        until=factor_table(runs)["until"], steps=runs["tokens"] / runs["batch_tokens"]
-    )
-    runs = runs.sort_values("until")
+    steps, until = runs["tokens"] / runs["batch_tokens"], factor_table(runs)["until"]
+    runs = runs.assign(until=until, steps=steps).sort_values("until")
     begin = runs.groupby("seed")["steps"].cumsum() - runs["steps"]
     points = runs[["run_id", "seed"]].assign(begin=begin).merge(store.curves, on="run_id")
     points["at"] = points["begin"] + points["step"]
@@ -81,37 +78,35 @@ def over_none(way: Direction, length: float, side: int) -> Quantity:
 def of_shift(way: Direction) -> Iterator[Claim[Store]]:
     """Of re-warming as such."""
     up, down = way
-    ours = rewarmed(way)
-    yield claim(
-        f"raises-upstream-{up}",
+    ours, low, new = rewarmed(way), final(constant(way)), final(scratch(down))
+    yield rule(f"raises-upstream-{up}", "abstract", rise(upstream(ours)) > 0).decides(
         "re-warming first increases the loss on upstream data",
-        "abstract",
         f"highest loss on {up} in the first quarter of training on {down}, minus before, nats",
-        rise(upstream(ours)) > 0,
     )
-    yield claim(
-        f"raises-downstream-{down}",
+    yield rule(f"raises-downstream-{down}", "abstract", raised(ours) > 0).decides(
         "re-warming first increases the loss on downstream data",
-        "abstract",
         f"highest loss on {down} in the first quarter of training on it, minus before, nats",
-        raised(ours) > 0,
     )
-    yield claim(
-        f"beats-constant-{down}",
+    yield rule(f"beats-constant-{down}", "abstract", final(ours) - low < 0).decides(
         "in the longer run re-warming improves the downstream performance",
-        "abstract",
         f"final loss on {down}, re-warmed minus at the constant low rate, nats",
-        final(ours) - final(constant(way)) < 0,
     )
-    yield claim(
-        f"beats-scratch-{down}",
+    yield rule(f"beats-scratch-{down}", "abstract", final(ours) - new < 0).decides(
         "re-warmed models outperform models trained from scratch, even for a large downstream "
         "dataset",
-        "abstract",
         f"final loss on {down} after as many tokens as upstream, re-warmed minus from scratch, "
         "nats",
-        final(ours) - final(scratch(down)) < 0,
     )
+
+
+def of_length(way: Direction) -> Iterator[Claim[Store]]:
+    for side, text in enumerate(reversed(way)):
+        holds = over_none(way, LENGTHS[-1], side).within(-MARGIN, MARGIN)
+        yield rule(f"length-{way[0]}-to-{way[1]}-on-{text}", COMPARED_LENGTHS, holds).decides(
+            "the length of the warm-up hardly matters",
+            f"final loss on {text} after {way[0]} to {way[1]} with the longest warm-up over "
+            "that with none, %",
+        )
 
 
 def of_rate(way: Direction) -> Iterator[Claim[Store]]:
@@ -121,49 +116,31 @@ def of_rate(way: Direction) -> Iterator[Claim[Store]]:
         (way[1], "learns more of the downstream data", learns < 0),
         (way[0], "forgets more of the upstream data", forgets > 0),
     ):
-        yield claim(
-            f"rate-{way[0]}-to-{way[1]}-on-{text}",
+        yield rule(f"rate-{way[0]}-to-{way[1]}-on-{text}", COMPARED_RATES, holds).decides(
             f"a larger maximum rate {does}",
-            "its comparison of maximum learning rates",
             f"final loss on {text} after {way[0]} to {way[1]}, {RATES[-1]:g} times the rate minus "
             f"{RATES[0]:g} times, nats",
-            holds,
         )
 
 
-R1 = tuple(one for way in DIRECTIONS for one in of_shift(way))
-
-R2 = tuple(
-    claim(
-        f"length-{way[0]}-to-{way[1]}-on-{text}",
-        "the length of the warm-up hardly matters",
-        "its comparison of warm-ups over 0, 0.5, 1 and 2 % of the steps",
-        f"final loss on {text} after {way[0]} to {way[1]} with the longest warm-up over "
-        "that with none, %",
-        over_none(way, LENGTHS[-1], side).within(-MARGIN, MARGIN),
-    )
-    for way in DIRECTIONS
-    for side, text in enumerate(reversed(way))
-)
-
-R3 = tuple(one for way in DIRECTIONS for one in of_rate(way))
-
-R4 = tuple(
-    claim(
-        f"same-{text}",
+def of_same(way: Direction) -> Iterator[Claim[Store]]:
+    yield rule(f"same-{way[0]}", ON_THE_SAME, raised(again(way[0])) > 0).decides(
         "re-warming raises the loss even where the data stays the same",
-        "its experiment of re-warming on the upstream data",
-        f"highest loss on {text} in the first quarter of more {text}, minus before, nats",
-        raised(again(text)) > 0,
+        f"highest loss on {way[0]} in the first quarter of more {way[0]}, minus before, nats",
     )
-    for text, _ in DIRECTIONS
+
+
+COMPARED_LENGTHS = "its comparison of warm-ups over 0, 0.5, 1 and 2 % of the steps"
+COMPARED_RATES = "its comparison of maximum learning rates"
+ON_THE_SAME = "its experiment of re-warming on the upstream data"
+R1, R2, R3, R4 = (
+    tuple(one for way in DIRECTIONS for one in claims(way))
+    for claims in (of_shift, of_length, of_rate, of_same)
 )
 
 UNTESTABLE = (
-    untestable(
-        "at-410M",
+    no_rule("at-410M", "abstract").decides(
         "all of it at 410M parameters, after 300B tokens of the Pile, on 297B of SlimPajama",
-        "abstract",
         "neither the size nor the tokens are within reach; the paper’s scale plans them",
     ),
 )

@@ -23,31 +23,130 @@ Choices. Another corpus in place of corrupted images, losses in place of accurac
 method is named among the claims that cannot be tested. Five seeds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+from matplotlib.axes import Axes
+
+from mugrow.analysis.figures import arms, style
+from mugrow.analysis.measure.claims import Claim, no_rule, rule
+from mugrow.analysis.measure.quantity import Quantity, combined, evaluated, lowest
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.stats import Array
+from mugrow.bench.arm import ArmName
 from mugrow.sweeps.evaluate import Judged
-from mugrow.sweeps.graph import Node
 from mugrow.sweeps.paper import Paper, PaperFigure, Setting
 from mugrow.sweeps.recipes.papers import shift
 from mugrow.sweeps.recipes.papers.rewarm.paper import PAPER as REWARM
-from mugrow.sweeps.recipes.papers.robustify import claims, figures
-from mugrow.sweeps.recipes.papers.robustify.claims import HOME, SHARES, SHIFT
+from mugrow.sweeps.recipes.papers.shift import DIRECTIONS, SEEDS, Direction, named
 
-SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(5)}
+SHARES = tuple(round(0.1 * tenth, 1) for tenth in range(11))  # of the adapted model
+LITTLE = 0.01  # of the loss at home, which a mixture may cost
+MOST = 0.5  # of what was forgotten
+HALF_IS_MUCH = "abstract of WiSE-FT; 1 % of the loss and half of the forgotten are our rule"
+WORTH = "what makes WiSE-FT worth its while; our rule"
+BASIS = "what WiSE-FT rests on; our rule"
+HOME, SHIFT = "at home", "under shift"
+LINE_STYLES = style.distinct((HOME, SHIFT))
+
+
+def judged(way: Direction, where: str) -> ArmName:
+    return named(way, where, judged=where)
 
 
 def evaluations(setting: Setting) -> Iterator[Judged]:
-    for way in shift.DIRECTIONS:
+    for way in DIRECTIONS:
         for seed in SEEDS[setting.scale]:
             ends = shift.pretrained(setting, way[0], seed), shift.adapted(setting, seed, way)[-1]
             for text, where in zip(way, (SHIFT, HOME), strict=True):
                 for share in SHARES:
-                    name, given = claims.judged(way, where), (("share", share),)
+                    name, given = judged(way, where), (("share", share),)
                     yield Judged(name, ends, setting.data[text], "interpolate", given)
 
 
-def runs(setting: Setting) -> Iterator[Node]:
-    return (node for judged in evaluations(setting) for node in judged.nodes)
+runs = shift.runs_of(evaluations)
+
+
+def along(way: Direction, where: str) -> dict[float, Quantity]:
+    """Losses on the line by share."""
+    name = judged(way, where)
+    return {share: evaluated(name, share=share) for share in SHARES}
+
+
+def above_chord(way: Direction, where: str, fold: Callable[[Array], float]) -> Quantity:
+    """Losses between the ends minus those of the ends mixed in the same shares, folded into one."""
+    share = np.array(SHARES)
+
+    def above(values: Sequence[float]) -> float:
+        losses = np.array(values)
+        return float(fold((losses - (1 - share) * losses[0] - share * losses[-1])[1:-1]))
+
+    return combined(above, *along(way, where).values())
+
+
+def regained(way: Direction) -> Quantity:
+    """The largest share of what was forgotten that a mixture has back which costs little at home;
+    0 where none but the adapted model costs so little."""
+
+    def most(values: Sequence[float]) -> float:
+        home, shift = np.array(values).reshape(2, -1)
+        cheap = home <= (1 + LITTLE) * home[-1]
+        return float((shift[-1] - shift[cheap].min()) / (shift[-1] - shift[0]))
+
+    return combined(most, *along(way, HOME).values(), *along(way, SHIFT).values())
+
+
+def claims_of(way: Direction) -> Iterator[Claim[Store]]:
+    up, down = way
+    home, shift = along(way, HOME), along(way, SHIFT)
+    *inside, adapted = list(home.values())[1:]
+    both = (above_chord(way, HOME, np.mean) + above_chord(way, SHIFT, np.mean)) / 2
+    yield rule(f"forgets-{up}", "abstract", shift[1.0] - shift[0.0] > 0).decides(
+        "fine-tuning the complete model can lead it to forget",
+        f"loss on {up} after adaptation to {down} minus before, nats",
+    )
+    yield rule(f"regains-{up}", HALF_IS_MUCH, regained(way) > MOST).decides(
+        "mixing weights improves much under shift while preserving what was gained at home",
+        f"largest share of what was forgotten of {up} regained for at most 1 % more loss on {down}",
+    )
+    yield rule(f"gains-{down}", "abstract of WiSE-FT", lowest(*inside) - adapted < 0).decides(
+        "some mixture is better than the adapted model at home too (by 1.6 points on ImageNet)",
+        f"lowest loss on {down} between the ends minus that of the adapted model, nats",
+    )
+    yield rule(f"bends-{up}-to-{down}", WORTH, both < 0).decides(
+        "a model of mixed weights is better than its two ends are, mixed",
+        f"loss above the chord, mean of {up} and {down} and of nine mixtures, nats",
+    )
+    yield rule(f"no-barrier-{up}-to-{down}", BASIS, above_chord(way, HOME, np.max) < 0).decides(
+        "a fine-tuned model stays connected to its start without a barrier",
+        f"highest rise of the loss on {down} above the chord, nats",
+    )
+
+
+def line_panel(axis: Axes, store: Store, way: Direction) -> None:
+    for (where, line_style), text in zip(LINE_STYLES.items(), reversed(way), strict=True):
+        means = arms.line(axis, store, along(way, where), line_style, f"{where}: {text}")
+        axis.plot([0, 1], means.iloc[[0, -1]], color=line_style.colour, ls="--", lw=1)
+    axis.set(xlabel="share of the adapted model", title=f"{way[0]} to {way[1]}", ylabel=arms.LOSS)
+    axis.legend()
+
+
+def trade_panel(axis: Axes, store: Store, way: Direction) -> None:
+    """One direction's mixtures, with the best mean of both texts."""
+    home, shift = (arms.table(store, along(way, where)).mean(axis=1) for where in LINE_STYLES)
+    colour, best = style.OKABE_ITO[0], SHARES[int((home + shift).argmin())]
+    axis.plot(shift, home, "-o", color=colour, ms=3.5)
+    axis.plot(shift.iloc[[0, -1]], home.iloc[[0, -1]], color=style.GREY, ls="--", lw=1)
+    style.mark_minimum(axis, shift[best], home[best], colour)
+    texts = {best: f"share {best:g}", SHARES[0]: "pre-trained", SHARES[-1]: "adapted"}
+    for at, text in texts.items():
+        below = at == best  # the line bends that way, so there is room
+        axis.annotate(text, (shift[at], home[at]), xytext=(-7, -7) if below else (6, 5),
+                      ha="right" if below else "left", va="top" if below else "baseline",
+                      textcoords="offset points", fontsize=8)  # fmt: skip
+    axis.margins(x=0.2, y=0.12)
+    axis.set(xlabel=f"loss under shift, {way[0]}", ylabel=f"loss at home, {way[1]}",
+             title=f"{way[0]} to {way[1]}")  # fmt: skip
 
 
 PAPER = Paper(
@@ -63,8 +162,8 @@ PAPER = Paper(
             "Means and ranges over seeds. Dashed are the chords: the losses of the two ends, "
             "mixed in the same shares.",
             runs,
-            figures.draw_line,
-            claims.W1,
+            arms.for_each(line_panel, DIRECTIONS),
+            tuple(one for way in DIRECTIONS for one in claims_of(way)),
             evaluations,
         ),
         "W2": PaperFigure(
@@ -72,9 +171,20 @@ PAPER = Paper(
             "Means over seeds, in steps of a tenth; dashed is the chord, and the star the lowest "
             "mean of the two losses. Lower left is better.",
             runs,
-            figures.draw_trade,
+            arms.for_each(trade_panel, DIRECTIONS),
             evaluations=evaluations,
         ),
     },
-    untestable=claims.UNTESTABLE,
+    untestable=(
+        no_rule("small-teachers", "abstract").decides(
+            "a small model made robust first, as the teacher of a fraction of the large one, "
+            "makes that robust at far lower cost, and keeps its transfer and zero-shot properties",
+            "its method distils robust image classifiers into some layers; the suite "
+            "trains language models, and has no distillation",
+        ),
+        no_rule("benchmarks", "abstract").decides(
+            "large models degrade under the perturbations of ImageNet-C, -R, -S and -A",
+            "images; no vision model is trained here",
+        ),
+    ),
 )

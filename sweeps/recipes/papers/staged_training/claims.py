@@ -5,13 +5,13 @@ steps at a constant rate. The paper's own are at the loss where a model is train
 a small scale, that is far beyond the end of training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mugrow.analysis.measure import dynamics
-from mugrow.analysis.measure.claims import Claim, claim, untestable
+from mugrow.analysis.measure.claims import Claim, no_rule, rule
 from mugrow.analysis.measure.dynamics import Trace, of_curves
 from mugrow.analysis.measure.quantity import Quantity, combined, each, final, highest, logged
 from mugrow.analysis.read.store import Store
@@ -112,141 +112,99 @@ ABSTRACT = "abstract"
 CONSTANTS = "constants of the authors' released code"
 NOTEBOOKS = "numbers of the authors' released notebooks"
 ABLATIONS = "the authors' ablations, for which no number is at hand"
+COMPARISON = "comparison with earlier operators and schedules, for which no number is at hand"
+EXACT = "the exact operator; there, dropout parts the copies"
 
 
 def of_slope(way: Way, name: str, where: str, arm: ArmName) -> Claim[Store]:
-    return claim(
-        name,
+    return rule(name, where, slope_kept(arm).within(0.8, 1.25)).decides(
         f"grown to {way.title}, the loss falls as it does from scratch at the same loss",
-        where,
         "fall in the next fifth of the steps over scratch's from the same loss, ratio",
-        slope_kept(arm).within(0.8, 1.25),
     )
 
 
-def of_timing(way: Way, paper: str, where: str, low: float) -> tuple[Claim[Store], ...]:
-    return (
-        claim(
-            f"saving-{way.name}",
-            f"growing to {way.title} saves {paper} of the compute, earlier stages counted",
-            where,
-            f"compute saved at the loss of scratch at {AIMED_AT:g} of its steps, %",
-            saving(way.grown()) > low,
-        ),
-        claim(
-            f"grow-when-{way.name}",
-            f"the slope at which to grow to {way.title} is {way.threshold}",
-            CONSTANTS,
-            "small model's slope tau at the growth point that saves most",
-            slope_of_best(way).within(1.5 * way.threshold, 0.5 * way.threshold),
-        ),
+def of_timing(way: Way, paper: str, where: str, low: float) -> Iterator[Claim[Store]]:
+    near = slope_of_best(way).within(1.5 * way.threshold, 0.5 * way.threshold)
+    yield rule(f"saving-{way.name}", where, saving(way.grown()) > low).decides(
+        f"growing to {way.title} saves {paper} of the compute, earlier stages counted",
+        f"compute saved at the loss of scratch at {AIMED_AT:g} of its steps, %",
+    )
+    yield rule(f"grow-when-{way.name}", CONSTANTS, near).decides(
+        f"the slope at which to grow to {way.title} is {way.threshold}",
+        "small model's slope tau at the growth point that saves most",
     )
 
 
-def of_ablations(way: Way) -> tuple[Claim[Store], ...]:
-    saves_less = {
-        NO_MOMENTS: "without the grown moments less is saved",
-        RESTARTED: "with the schedule begun anew, its warm-up too, less is saved",
-    }
-    return (
-        *(
-            claim(
-                f"{change.replace(' ', '-')}-{way.name}",
-                f"{says} ({way.title})",
-                ABLATIONS,
-                "compute saved by the whole method minus that by the ablation, percentage points",
-                saving(way.grown()) - saving(way.changed(change)) > 0,
-            )
-            for change, says in saves_less.items()
-        ),
-        claim(
-            f"position-{way.name}",
-            f"left at the small model's step of the schedule, it ends worse ({way.title})",
-            ABLATIONS,
-            "final loss minus that of the re-positioned, which has more steps left, nats",
-            final(way.changed(MOVED)) - final(way.grown()) > 0,
-        ),
-        claim(
-            f"no-spike-{way.name}",
-            f"with its moments and at its place in the schedule the loss has no spike "
-            f"({way.title})",
-            ABLATIONS,
-            "highest loss after growth minus the loss at growth, nats",
-            spike(way.grown()) < 0.02,
-        ),
+def of_ablations(way: Way) -> Iterator[Claim[Store]]:
+    name, grown, moved = way.name, way.grown(), way.changed(MOVED)
+    for change, says in (
+        (NO_MOMENTS, "without the grown moments less is saved"),
+        (RESTARTED, "with the schedule begun anew, its warm-up too, less is saved"),
+    ):
+        less = saving(grown) - saving(way.changed(change)) > 0
+        yield rule(f"{change.replace(' ', '-')}-{name}", ABLATIONS, less).decides(
+            f"{says} ({way.title})",
+            "compute saved by the whole method minus that by the ablation, percentage points",
+        )
+    yield rule(f"position-{name}", ABLATIONS, final(moved) - final(grown) > 0).decides(
+        f"left at the small model's step of the schedule, it ends worse ({way.title})",
+        "final loss minus that of the re-positioned, which has more steps left, nats",
+    )
+    yield rule(f"no-spike-{name}", ABLATIONS, spike(grown) < 0.02).decides(
+        f"with its moments and at its place in the schedule the loss has no spike ({way.title})",
+        "highest loss after growth minus the loss at growth, nats",
     )
 
 
 def against(other: str, way: Way, named: str) -> Claim[Store]:
-    return claim(
-        f"beats-{other}",
+    more = saving(way.grown()) - saving(EARLIER[other])
+    return rule(f"beats-{other}", COMPARISON, more > 0).decides(
         f"staged growth to {way.title} saves more than {named}",
-        "comparison with earlier operators and schedules, for which no number is at hand",
         "compute saved minus the other's, percentage points",
-        saving(way.grown()) - saving(EARLIER[other]) > 0,
     )
 
 
-S1 = tuple(
-    one
-    for way in WAYS
-    for one in (
-        claim(
-            f"loss-preserved-{way.name}",
-            f"growing to {way.title} leaves the loss as it was",
-            ABSTRACT,
-            "loss right after growth minus the small model's, nats",
-            (logged(way.grown(), "val_loss", "first") - final(way.source(MAIN))).within(
-                -0.01, 0.01
-            ),
-        ),
-        claim(
-            f"final-{way.name}",
-            f"grown to {way.title}, the model ends with the loss of one from scratch",
-            ABSTRACT,
-            "final loss minus that from scratch, at the end of the same schedule, nats",
-            final(way.grown()) - final(SCRATCH) < 0.01,
-        ),
+def of_losses(way: Way) -> Iterator[Claim[Store]]:
+    yield rule(f"loss-preserved-{way.name}", ABSTRACT, jump(way).within(-0.01, 0.01)).decides(
+        f"growing to {way.title} leaves the loss as it was",
+        "loss right after growth minus the small model's, nats",
     )
-)
-S2 = tuple(
-    claim(
-        f"rho-{way.name}",
+    yield rule(f"final-{way.name}", ABSTRACT, final(way.grown()) - final(SCRATCH) < 0.01).decides(
+        f"grown to {way.title}, the model ends with the loss of one from scratch",
+        "final loss minus that from scratch, at the end of the same schedule, nats",
+    )
+
+
+def of_rho(way: Way) -> Claim[Store]:
+    near = step_ratio(way).within(0.75 * way.rho, 1.25 * way.rho)
+    return rule(f"rho-{way.name}", CONSTANTS, near).decides(
         f"a model of {way.title} needs {way.rho} times fewer steps for the same loss",
-        CONSTANTS,
         f"steps of the small over those of the large, at the small one's loss at {MAIN:g}",
-        step_ratio(way).within(0.75 * way.rho, 1.25 * way.rho),
     )
-    for way in WAYS
-)
+
+
+S1 = tuple(one for way in WAYS for one in of_losses(way))
+S2 = tuple(map(of_rho, WAYS))
 S3 = tuple(of_slope(way, f"dynamics-{way.name}", ABSTRACT, way.grown()) for way in WAYS)
 S4 = (
     *of_timing(WIDTH, "22 to 25 %", NOTEBOOKS, 11.0),
     *of_timing(DEPTH, "13 to 15 %", NOTEBOOKS, 6.5),
     *of_timing(BOTH, "up to 22 %", ABSTRACT, 0.0),
 )
-EXACT = "the exact operator; there, dropout parts the copies"
-S5 = (
-    *of_ablations(WIDTH),
-    *of_ablations(DEPTH),
-    of_slope(WIDTH, "symmetry-width", EXACT, NO_NOISE),
-)
+EXACT_SLOPE = of_slope(WIDTH, "symmetry-width", EXACT, NO_NOISE)
+S5 = (*of_ablations(WIDTH), *of_ablations(DEPTH), EXACT_SLOPE)
 S6 = (
     against("bert2bert", WIDTH, "bert2BERT's operator"),
     against("stack", DEPTH, "stacked copies"),
     against("gong", DEPTH, "Gong et al.'s progressive stacking"),
 )
 UNTESTABLE = (
-    untestable(
-        "zero-shot",
+    no_rule("zero-shot", "the paper's evaluation").decides(
         "the perplexities of Wikitext-103 and LAMBADA are preserved too",
-        "the paper's evaluation",
         "needs corpora and a tokenizer that are not at hand; the loss on held-out text stands in",
     ),
-    untestable(
-        "gpt2-large",
+    no_rule("gpt2-large", "abstract").decides(
         "22 % of the compute of GPT-2 LARGE, 768M parameters, is saved",
-        "abstract",
         "its size: the recipe is there at --scale paper",
     ),
 )

@@ -7,7 +7,6 @@ the large model's schedule it is taken up; for slopes it is laid over scratch at
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -41,14 +40,14 @@ def draw_losses(axis: Axes, way: Way, x: Literal["step", "flops"], *curves: Trac
     axis.legend()
 
 
-def compute_panel(way: Way, axis: Axes, store: Store) -> None:
+def compute_panel(axis: Axes, store: Store, way: Way) -> None:
     names = (way.source(), SCRATCH, way.grown())
     axis.set(xscale="log", xlabel="compute (FLOPs, all stages)")
     draw_losses(axis, way, "flops", *(trace(store, name) for name in names))
     style.flops_axis(axis.xaxis, (1, 3))
 
 
-def jump_panel(way: Way, axis: Axes, store: Store) -> None:
+def jump_panel(axis: Axes, store: Store, way: Way) -> None:
     """Steps at a constant rate alone."""
     small, scratch = trace(store, way.source()), trace(store, SCRATCH)
     last, at = scratch.constant, claims.MAIN * scratch.constant
@@ -60,7 +59,7 @@ def jump_panel(way: Way, axis: Axes, store: Store) -> None:
     axis.set(title=f"{way.title}\n{rho}", xlabel="step of the schedule")
 
 
-def slope_panel(way: Way, axis: Axes, store: Store) -> None:
+def slope_panel(axis: Axes, store: Store, way: Way) -> None:
     scratch = trace(store, SCRATCH)
     last = scratch.constant
     scratch, grown = scratch.until(last), trace(store, way.grown()).until(last)
@@ -82,13 +81,12 @@ def slope_panel(way: Way, axis: Axes, store: Store) -> None:
     axis.legend()
 
 
-def timing_panel(against: Literal["steps", "slope"], axis: Axes, store: Store) -> None:
-    """What is saved when growing after each of ``GROW_AT`` of the steps."""
+def timing_panel(axis: Axes, store: Store, against: str) -> None:
+    """What is saved when growing after each of ``GROW_AT`` of the steps, against ``steps`` or
+    the small model's ``slope`` then."""
     for way in WAYS:
         line_style = LINE_STYLES[way.name]
         found = [claims.saving(way.grown(at))(store) for at in GROW_AT]
-        values = np.array([one.value for one in found])
-        reach = np.nan_to_num([[one.value - one.lo, one.hi - one.value] for one in found]).T
         if against == "steps":
             x = list(GROW_AT)
             growth_factor = way.width**2 * way.depth  # of parameters
@@ -97,10 +95,7 @@ def timing_panel(against: Literal["steps", "slope"], axis: Axes, store: Store) -
         else:
             x = [claims.slope(way, at)(store).value for at in GROW_AT]
             axis.axvline(way.threshold, color=line_style.colour, ls="--", lw=0.9)
-        axis.errorbar(x, values, reach, color=line_style.colour, marker=line_style.marker, lw=1.3,
-                      elinewidth=0.8, label=way.title)  # fmt: skip
-        best = int(np.argmax(values))
-        style.mark_minimum(axis, x[best], values[best], line_style.colour)
+        arms.whiskers(axis, x, found, line_style, way.title, star=np.argmax)
     axis.axhline(0, color=style.GREY, lw=0.8)
     axis.set(xlabel="small model’s slope τ when it is grown", ylabel=SAVED)
     if against == "steps":
@@ -118,15 +113,10 @@ def savings_of(*names: ArmName) -> Callable[[Store], Figure]:
     )
 
 
-def by_way(panel: Callable[[Way, Axes, Store], None]) -> Callable[[Store], Figure]:
-    return arms.row(*(arms.AnyPanel(partial(panel, way)) for way in WAYS), share_y=True)
-
-
-draw_compute, draw_jump, draw_slopes = map(by_way, (compute_panel, jump_panel, slope_panel))
-draw_timing = arms.row(
-    arms.AnyPanel(partial(timing_panel, "steps")), arms.AnyPanel(partial(timing_panel, "slope")),
-    share_y=True,
-)  # fmt: skip
+draw_compute, draw_jump, draw_slopes = (
+    arms.for_each(panel, WAYS, share_y=True) for panel in (compute_panel, jump_panel, slope_panel)
+)
+draw_timing = arms.for_each(timing_panel, ("steps", "slope"), share_y=True)
 draw_ablations = savings_of(
     *(claims.WIDTH.grown(), claims.WIDTH.changed("no moments"), claims.WIDTH.changed("restarted")),
     *(claims.NO_NOISE, claims.DEPTH.grown(), claims.DEPTH.changed("no moments")),

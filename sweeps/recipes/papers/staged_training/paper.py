@@ -26,37 +26,17 @@ from dataclasses import replace
 from mugrow.analysis.advice.staged import learning_rate
 from mugrow.analysis.measure.dynamics import constant_steps
 from mugrow.bench.arm import ArmName
-from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start
-from mugrow.sweeps.graph import FRESH, Node, continued, grown
+from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start
+from mugrow.sweeps.graph import FRESH, Node, grown, segments
 from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.staged_training import claims, figures
-from mugrow.sweeps.recipes.papers.staged_training.claims import (
-    DEPTH,
-    EARLIER,
-    GROW_AT,
-    MAIN,
-    MOVED,
-    RESTARTED,
-    SCRATCH,
-    WAYS,
-    WIDTH,
-    Way,
-)  # fmt: skip
+from mugrow.sweeps.recipes.papers.staged_training.claims import DEPTH, GROW_AT, WAYS, WIDTH, Way
 
 SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(5)}
 FEW_SEEDS = {"cpu": range(3), "gpu": range(3), "paper": range(3)}
 POLICY = Start(optimizer="carry", noise=0.1)  # of the target's initial weights
 C4 = Text("hf:allenai/c4:en", "hf:gpt2")
-
-
-def cpu(data: DataSpec, vocabulary: int) -> RunSpec:
-    return replace(bases.cpu(data, vocabulary), steps=1000, log_every=40)
-
-
-def gpu(data: DataSpec, vocabulary: int) -> RunSpec:
-    return replace(bases.gpu(data, vocabulary), steps=2000, log_every=50)
-
 
 # GPT-2 BASE, of which LARGE is grown: 8000 of 250,000 steps of 512 x 1024 tokens
 paper_scale = bases.published(
@@ -80,19 +60,13 @@ def large(setting: Setting, seed: int, width: float = 2, depth: float = 2) -> Ru
 def sources(setting: Setting, way: Way, seed: int) -> dict[float, Node]:
     """One small run, stopped at every point to grow at; each goes on from the one before."""
     run = source_of(large(setting, seed, 2 / way.width, 2 / way.depth)).spec
-    found: dict[float, Node] = {}
-    for at in GROW_AT:
-        stop, arm = round(at * constant_steps(run)), way.source(at)
-        found[at] = (
-            continued(found[max(found)], arm, stop_step=stop)
-            if found
-            else Node(replace(run, stop_step=stop), arm)
-        )
-    return found
+    stops = {at: round(at * constant_steps(run)) for at in GROW_AT}
+    nodes = segments(run, {stop: way.source(at) for at, stop in stops.items()})
+    return {at: nodes[stop] for at, stop in stops.items()}
 
 
 def staged(
-    setting: Setting, way: Way, seed: int, arm: ArmName | None = None, at: float = MAIN,
+    setting: Setting, way: Way, seed: int, arm: ArmName | None = None, at: float = claims.MAIN,
     policy: Start = POLICY, method: str = "staged",
 ) -> Node:  # fmt: skip
     """The large model, grown when a part of the steps has been trained. It takes the schedule up
@@ -100,12 +74,12 @@ def staged(
     source, arm = sources(setting, way, seed)[at], arm or way.grown(at)
     stopped = source.spec.last_step
     change = arm.factors.get("change")
-    first = {RESTARTED: 0, MOVED: stopped}.get(str(change), round(stopped / way.rho))
+    first = {claims.RESTARTED: 0, claims.MOVED: stopped}.get(str(change), round(stopped / way.rho))
     return grown(source, replace(large(setting, seed), first_step=first), arm, method, policy)
 
 
 def main(setting: Setting, seed: int) -> Iterator[Node]:
-    yield Node(large(setting, seed), SCRATCH)
+    yield Node(large(setting, seed), claims.SCRATCH)
     for way in WAYS:
         yield sources(setting, way, seed)[GROW_AT[-1]]  # the small model's own curve
         yield staged(setting, way, seed)
@@ -121,13 +95,15 @@ def ablations(setting: Setting, seed: int) -> Iterator[Node]:
     fresh = replace(POLICY, optimizer="fresh")
     for way in (WIDTH, DEPTH):
         yield staged(setting, way, seed, way.changed(claims.NO_MOMENTS), policy=fresh)
-        yield from (staged(setting, way, seed, way.changed(one)) for one in (RESTARTED, MOVED))
+        yield from (
+            staged(setting, way, seed, way.changed(one)) for one in (claims.RESTARTED, claims.MOVED)
+        )
 
 
 def gong(setting: Setting, seed: int) -> Node:
     """Progressive stacking (Gong et al. 2019): 50,000 steps at a quarter of the depth, 70,000 at
     half of it, 280,000 at all of it, with one schedule throughout."""
-    target, arm = large(setting, seed), EARLIER["gong"]
+    target, arm = large(setting, seed), claims.EARLIER["gong"]
     quarter, half = (replace(target.model, depth=max(1, target.model.depth // by)) for by in (4, 2))
     first, second = (round(share * target.last_step) for share in (50 / 400, 120 / 400))
     small = source_of(target, model=quarter, stop_step=first)
@@ -139,7 +115,7 @@ def gong(setting: Setting, seed: int) -> Node:
 
 def earlier(setting: Setting, seed: int) -> Iterator[Node]:
     for way, name in ((WIDTH, "bert2bert"), (DEPTH, "stack")):
-        yield staged(setting, way, seed, EARLIER[name], policy=FRESH, method=name)
+        yield staged(setting, way, seed, claims.EARLIER[name], policy=FRESH, method=name)
     yield gong(setting, seed)
 
 
@@ -159,7 +135,9 @@ PAPER = Paper(
     arxiv="2203.06211",
     title="Staged Training for Transformer Language Models",
     summary="grown when the loss flattens, keeping loss and slope; compute saved, stages counted",
-    bases={"cpu": cpu, "gpu": gpu, "paper": paper_scale},
+    bases=bases.scales(
+        paper_scale, cpu={"steps": 1000, "log_every": 40}, gpu={"steps": 2000, "log_every": 50}
+    ),
     corpora=bases.one_text(C4),
     figures={
         "S1": PaperFigure(

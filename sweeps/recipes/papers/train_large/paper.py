@@ -21,13 +21,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.measure import quantity
-from mugrow.analysis.measure.claims import Claim, claim, untestable
+from mugrow.analysis.measure.claims import Claim, no_rule, rule
 from mugrow.analysis.measure.dynamics import of_curves, step_ratio
 from mugrow.analysis.measure.quantity import Quantity, each, evaluated
 from mugrow.analysis.read.store import Store
@@ -116,25 +116,17 @@ def draw_curves(names: Sequence[str]) -> Callable[[Store], Figure]:
     return arms.row(against("tokens"), against("flops", legend=False), share_y=True)
 
 
-def draw_compressed(parameter: str, axis: Axes, store: Store) -> None:
+def draw_compressed(axis: Axes, store: Store, parameter: str) -> None:
     """Losses against bytes of each size, compressed more and more; as it is, a star."""
     asked = [AS_IT_IS, *(AS_IT_IS | {parameter: value} for value in COMPRESSED[parameter])]
     lowest = math.inf
     for arm, line_style in style.distinct(WIDE).items():
         sizes = [evaluated(arm, "bytes", **params)(store).value for params in asked]
         rows = [quantity.evaluations(store, arm, "loss", params)["value"] for params in asked]
-        low, mean, high = np.array([(one.min(), one.mean(), one.max()) for one in rows]).T
-        axis.fill_between(sizes, low, high, color=line_style.colour, alpha=0.2, lw=0)
-        axis.plot(
-            sizes,
-            mean,
-            line_style.line,
-            marker=line_style.marker,
-            color=line_style.colour,
-            label=arm,
-        )
-        axis.plot(sizes[0], mean[0], "*", ms=12, mfc=line_style.colour, mec="white")
-        lowest = min(lowest, low.min())
+        losses = pd.DataFrame([one.agg(["min", "mean", "max"]) for one in rows], index=sizes)
+        arms.band(axis, losses, line_style, line_style.marker, arm)
+        axis.plot(sizes[0], losses["mean"].iloc[0], "*", ms=12, mfc=line_style.colour, mec="white")
+        lowest = min(lowest, losses["min"].min())
     axis.set(xscale="log", xlabel="bytes of the model", ylabel=arms.LOSS)
     axis.set_ylim(lowest - 0.03, lowest + 0.8)
     axis.set_title("rounded to fewer bits" if parameter == "bits" else "pruned")
@@ -145,41 +137,32 @@ def draw_compressed(parameter: str, axis: Axes, store: Store) -> None:
 
 def faster(
     larger: str, axis: str, small: str, large: str, one: str, other: str, loss: str
-) -> tuple[Claim[Store], ...]:
+) -> Iterator[Claim[Store]]:
     """In steps and in FLOPs; ``one``, ``other`` and ``loss`` are words for the two and the aim."""
-    return (
-        claim(
-            f"{larger}-fewer-steps",
-            f"{larger} models converge in significantly fewer steps",
-            "abstract",
-            f"steps of {one} over those of {other}, to {loss}",
-            steps_ratio(small, large) > 1,
-        ),
-        claim(
-            f"{larger}-fewer-flops",
-            "the acceleration typically outpaces the overhead of the larger model",
-            f"abstract, for {axis}",
-            f"FLOPs of {one} over those of {other}, to {loss}",
-            quantity.speedup(small, large, "target") > 1,
-        ),
+    cheaper = quantity.speedup(small, large, "target")
+    yield rule(f"{larger}-fewer-steps", "abstract", steps_ratio(small, large) > 1).decides(
+        f"{larger} models converge in significantly fewer steps",
+        f"steps of {one} over those of {other}, to {loss}",
+    )
+    yield rule(f"{larger}-fewer-flops", f"abstract, for {axis}", cheaper > 1).decides(
+        "the acceleration typically outpaces the overhead of the larger model",
+        f"FLOPs of {one} over those of {other}, to {loss}",
     )
 
 
 def robust(to: str, kind: str, compression: str, **compressed: float) -> Claim[Store]:
-    return claim(
-        f"robust-to-{to}",
+    more = given_up(LARGEST, **compressed) - given_up(SMALL, **compressed)
+    return rule(f"robust-to-{to}", "abstract", more < 0).decides(
         f"large models are more robust to {kind} than small models",
-        "abstract",
         f"loss given up by {compression}, 8 times the base's width minus the base, percentage "
         "points",
-        given_up(LARGEST, **compressed) - given_up(SMALL, **compressed) < 0,
     )
 
 
-WIDER = faster("wider", "width", SMALL, LARGE,
-               "the base", "one 4 times as wide", "the base's final loss")  # fmt: skip
-DEEPER = faster("deeper", "depth", DEEP[0], DEEP[1],
-                "the shallow model", "one twice as deep", "its final loss")  # fmt: skip
+WIDER = tuple(faster("wider", "width", SMALL, LARGE,
+                     "the base", "one 4 times as wide", "the base's final loss"))  # fmt: skip
+DEEPER = tuple(faster("deeper", "depth", DEEP[0], DEEP[1],
+                      "the shallow model", "one twice as deep", "its final loss"))  # fmt: skip
 PAPER = Paper(
     name="train-large",
     arxiv="2002.11794",
@@ -210,17 +193,12 @@ PAPER = Paper(
             "seven eighths of their entries zero (right). Bands span the seeds; losses far above "
             "the best are cut off.",
             wide,
-            arms.row(
-                *(arms.AnyPanel(partial(draw_compressed, p)) for p in COMPRESSED), share_y=True
-            ),
+            arms.for_each(draw_compressed, COMPRESSED, share_y=True),
             (
-                claim(
-                    "equal-bytes",
+                rule("equal-bytes", "abstract", gain_at_equal_bytes(TWICE, LARGE) < 0).decides(
                     "heavily compressed, large models beat lightly compressed, small ones",
-                    "abstract",
                     "lowest loss of the model 4 times as wide, rounded into the bytes of the one "
                     "twice as wide, minus that one's, nats",
-                    gain_at_equal_bytes(TWICE, LARGE) < 0,
                 ),
                 robust("rounding", "quantization", "rounding to 4 bits", bits=4.0),
                 robust("pruning", "pruning", "pruning half", sparsity=0.5),
@@ -229,16 +207,12 @@ PAPER = Paper(
         ),
     },
     untestable=(
-        untestable(
-            "translation",
+        no_rule("translation", "abstract").decides(
             "the same holds for machine translation",
-            "abstract",
             "no translation data, and decoders only",
         ),
-        untestable(
-            "downstream",
+        no_rule("downstream", "section on compression").decides(
             "compressed large models are more accurate after fine-tuning on MNLI",
-            "section on compression",
             "downstream tasks are not at hand offline; the loss stands in for them",
         ),
     ),

@@ -11,14 +11,14 @@ Training is *stable* where nothing that is watched rises above ``STABLE`` times 
 scratch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-import numpy as np
 import pandas as pd
+from scipy.stats import gmean
 
 from mugrow.analysis.measure import maps
-from mugrow.analysis.measure.claims import claim, untestable
+from mugrow.analysis.measure.claims import Claim, no_rule, rule
 from mugrow.analysis.measure.measured import arm
 from mugrow.analysis.measure.quantity import (
     Quantity,
@@ -67,14 +67,11 @@ def shrunk(shrink: float) -> ArmName:
 def over_doublings(target: Callable[[Pair], ArmName], compare: maps.Compare) -> Quantity:
     """The mean, over neighbours in the series of widths, of what is said of the small model's map
     and its ``target``'s."""
-    return at_scale(
-        lambda scale: mean(
-            *(
-                maps.Compared(scratch(pair[0]), target(pair), compare)
-                for pair in pairwise(SERIES[scale])
-            )
-        )
-    )
+
+    def compared(pair: Pair) -> Quantity:
+        return maps.Compared(scratch(pair[0]), target(pair), compare)
+
+    return at_scale(lambda scale: mean(*map(compared, pairwise(SERIES[scale]))))
 
 
 def gradients(store: Store, name: ArmName) -> pd.DataFrame:
@@ -92,12 +89,7 @@ def watched(store: Store, name: ArmName, quantity: str) -> pd.DataFrame:
     rows = rows.assign(run_id=rows["run_ids"].str[0])[["run_id", "value"]]
     rows = rows.merge(store.runs[["run_id", "seed", "tokens", "batch_tokens"]], on="run_id")
     at = rows.assign(step=rows["tokens"] // rows["batch_tokens"]).groupby(["step", "seed"])["value"]
-    value = at.agg(_geometric) if quantity == "activation" else at.max()
-    return value.reset_index()
-
-
-def _geometric(values: pd.Series) -> float:
-    return float(np.exp(np.log(values).mean()))
+    return (at.agg(gmean) if quantity == "activation" else at.max()).reset_index()
 
 
 def steps_of(store: Store, name: ArmName, quantity: str) -> pd.DataFrame:
@@ -119,80 +111,66 @@ def peak_ratio(quantity: str) -> Quantity:
 
 
 TARGETS: dict[str, Callable[[Pair], ArmName]] = {"scratch": from_scratch, "warmstarted": warm}
+RATES_RETAINED = {
+    kind: over_doublings(target, maps.rate_shift).within(-HALF_STEP, HALF_STEP)
+    for kind, target in TARGETS.items()
+}
+GIVEN_UP = {kind: over_doublings(target, maps.given_up) for kind, target in TARGETS.items()}
+BATCH_SHIFT = over_doublings(warm, maps.batch_shift)
 W1 = (
     *(
-        claim(
-            f"rate-{kind}",
+        rule(f"rate-{kind}", f"{ABSTRACT}; here {kind}", retained).decides(
             "the optimal learning rate of the small model is retained",
-            f"{ABSTRACT}; here {kind}",
             "shift of the best rate from the small model to the next in width, at the small one’s "
             "best batch, log2, mean over doublings",
-            over_doublings(target, maps.rate_shift).within(-HALF_STEP, HALF_STEP),
         )
-        for kind, target in TARGETS.items()
+        for kind, retained in RATES_RETAINED.items()
     ),
-    claim(
-        "batch-warmstarted",
+    rule("batch-warmstarted", ABSTRACT, BATCH_SHIFT.within(-0.5, 0.5)).decides(
         "the optimal batch size of the small model is retained",
-        ABSTRACT,
         "shift of the best batch from the small model to the warmstarted one, log2",
-        over_doublings(warm, maps.batch_shift).within(-0.5, 0.5),
     ),
     *(
-        claim(
-            f"best-cell-{kind}",
+        rule(f"best-cell-{kind}", f"{ABSTRACT}; here {kind}", given_up < 1.0).decides(
             "the small model's optimal learning rate and batch serve the large one",
-            f"{ABSTRACT}; here {kind}",
             "loss at the small model’s best rate and batch over the lowest of the map, minus 1, %, "
             "mean over doublings",
-            over_doublings(target, maps.given_up) < 1.0,
         )
-        for kind, target in TARGETS.items()
+        for kind, given_up in GIVEN_UP.items()
     ),
 )
 
-W2 = tuple(
-    each
-    for pair in PAIRS
-    for each in (
-        claim(
-            f"faster-{pair[0]:g}-{pair[1]:g}",
-            "warmstarting speeds up convergence",
-            f"{ABSTRACT}; here {warm(pair)}",
-            "FLOPs of scratch over those of the warmstarted to scratch’s final loss, source free",
-            speedup(from_scratch(pair), warm(pair), "target") > FASTER,
-        ),
-        claim(
-            f"charged-{pair[0]:g}-{pair[1]:g}",
-            "it does so too if the source has to be paid for (the paper does not say so)",
-            f"our question to the paper; here {warm(pair)}",
-            "FLOPs of scratch over those of the warmstarted and its source to scratch’s final loss",
-            speedup(from_scratch(pair), warm(pair), "source") > 1.0,
-        ),
-        claim(
-            f"ends-lower-{pair[0]:g}-{pair[1]:g}",
-            "the warmstarted model ends lower at equal tokens",
-            f"{ABSTRACT}; here {warm(pair)}",
-            "final loss of the warmstarted minus that of scratch, nats",
-            final(warm(pair)) - final(from_scratch(pair)) < 0.0,
-        ),
+
+def of_pair(pair: Pair) -> Iterator[Claim[Store]]:
+    grown, random, name = warm(pair), from_scratch(pair), f"{pair[0]:g}-{pair[1]:g}"
+    where, ours = f"{ABSTRACT}; here {grown}", f"our question to the paper; here {grown}"
+    yield rule(f"faster-{name}", where, speedup(random, grown, "target") > FASTER).decides(
+        "warmstarting speeds up convergence",
+        "FLOPs of scratch over those of the warmstarted to scratch’s final loss, source free",
     )
-)
+    yield rule(f"charged-{name}", ours, speedup(random, grown, "source") > 1.0).decides(
+        "it does so too if the source has to be paid for (the paper does not say so)",
+        "FLOPs of scratch over those of the warmstarted and its source to scratch’s final loss",
+    )
+    yield rule(f"ends-lower-{name}", where, final(grown) - final(random) < 0.0).decides(
+        "the warmstarted model ends lower at equal tokens",
+        "final loss of the warmstarted minus that of scratch, nats",
+    )
 
+
+W2 = tuple(one for pair in PAIRS for one in of_pair(pair))
+
+MAIN = "abstract; λ = 0.4 is that of the authors' main results"
+SWEEP = "the authors' sweep over λ in 0.2, 0.4, 0.6, 0.8 and 1"
+UNSHRUNK = final(shrunk(1.0))
 W3 = (
-    claim(
-        "shrinking-matters",
+    rule("shrinking-matters", MAIN, final(shrunk(SHRINK)) - UNSHRUNK < 0.0).decides(
         "shrinking the small model's weights is what makes warmstarting effective",
-        "abstract; λ = 0.4 is that of the authors' main results",
         "final loss at λ = 0.4 minus that at λ = 1, nats",
-        final(shrunk(SHRINK)) - final(shrunk(1.0)) < 0.0,
     ),
-    claim(
-        "unshrunk-worst",
+    rule("unshrunk-worst", SWEEP, UNSHRUNK - highest(*map(shrunk, SHRINKS[:-1])) > 0.0).decides(
         "λ = 1 is the worst of the sweep",
-        "the authors' sweep over λ in 0.2, 0.4, 0.6, 0.8 and 1",
         "final loss at λ = 1 minus the highest at another λ, nats",
-        final(shrunk(1.0)) - highest(*map(shrunk, SHRINKS[:-1])) > 0.0,
     ),
 )
 
@@ -203,21 +181,16 @@ WATCHED = {
     "spectral": ("spectra", "largest singular value of a hidden matrix, times sqrt(in / out)"),
 }
 W4 = tuple(
-    claim(
-        f"stable-{name}",
+    rule(f"stable-{name}", f"{ABSTRACT}; here {words}", peak_ratio(quantity) < STABLE).decides(
         "stable training dynamics are preserved under warmstarting",
-        f"{ABSTRACT}; here {words}",
         f"{words}, the highest over steps, warmstarted over scratch",
-        peak_ratio(quantity) < STABLE,
     )
     for quantity, (name, words) in WATCHED.items()
 )
 
 UNTESTABLE = (
-    untestable(
-        "whole-spectra",
+    no_rule("whole-spectra", "the repository's trainer tracks both").decides(
         "spectra of weights and L2 norms of activations stay as they are from scratch",
-        "the repository's trainer tracks both",
         "of spectra the largest value and a rank are kept, of activations mean |x|",
     ),
 )

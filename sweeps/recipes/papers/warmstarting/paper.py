@@ -27,28 +27,23 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from mugrow.analysis.measure.maps import map_of
+from mugrow.analysis.figures import arms, style
+from mugrow.analysis.figures import maps as pictures
+from mugrow.analysis.measure import maps
+from mugrow.analysis.measure.quantity import final
+from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.schedule import cooldown_start
-from mugrow.bench.spec import ModelSpec, RunSpec, ScheduleSpec
+from mugrow.bench.spec import ModelSpec, RunSpec, Scalar, ScheduleSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
 from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
-from mugrow.sweeps.recipes.papers.warmstarting import claims, figures
-from mugrow.sweeps.recipes.papers.warmstarting.claims import (
-    ABLATED,
-    PAIRS,
-    SERIES,
-    SHRINK,
-    SHRINKS,
-    WARMUP,
-    Pair,
-    scratch,
-    shrunk,
-    warm,
-)
+from mugrow.sweeps.recipes.papers.warmstarting import claims
+from mugrow.sweeps.recipes.papers.warmstarting.claims import ABLATED, PAIRS, SHRINK, scratch, warm
 
 SEEDS, MAP_SEEDS, WATCHED_SEEDS = (
     dict.fromkeys(("cpu", "gpu", "paper"), range(count)) for count in (5, 3, 3)
@@ -74,7 +69,7 @@ SLIMPAJAMA = Text("hf:cerebras/SlimPajama-627B", "hf:gpt2", 2**20, 50_257)
 paper_scale = bases.published(
     ModelSpec(width=64, depth=3, head_size=16, context=1024, positions="rope"),
     lr=PAPER_LR, parametrization="mup", batch_sequences=128, steps=1024, log_every=32,
-    schedule=ScheduleSpec(warmup=WARMUP["paper"], cooldown=0.2),
+    schedule=ScheduleSpec(warmup=claims.WARMUP["paper"], cooldown=0.2),
 )  # fmt: skip
 
 
@@ -88,8 +83,10 @@ def from_random(setting: Setting, seed: int, times: float = ABLATED[1]) -> Node:
     return Node(setting.spec(seed, times), scratch(times))
 
 
-def warmstarted(setting: Setting, seed: int, pair: Pair = ABLATED, shrink: float = SHRINK) -> Node:
-    arm = shrunk(shrink) if pair == ABLATED else warm(pair)
+def warmstarted(
+    setting: Setting, seed: int, pair: claims.Pair = ABLATED, shrink: float = SHRINK
+) -> Node:
+    arm = claims.shrunk(shrink) if pair == ABLATED else warm(pair)
     small = source(setting.spec(seed, pair[0]))
     return grown(small, setting.spec(seed, pair[1]), arm, "szp", shrink=shrink)
 
@@ -99,21 +96,22 @@ def map_cells(setting: Setting, run: RunSpec) -> Iterator[RunSpec]:
     for size in BATCHES[setting.scale]:
         steps = round(run.steps / size)
         sequences = round(run.batch_sequences * size)
-        for away in LOG2_LR[setting.scale]:
-            hyper = replace(run.hyper, lr=run.hyper.lr * 2.0**away)
-            yield replace(run, hyper=hyper, batch_sequences=sequences, steps=steps, log_every=steps)
+        row = replace(run, batch_sequences=sequences, steps=steps, log_every=steps)
+        yield from (bases.at_rate(row, 2.0**away) for away in LOG2_LR[setting.scale])
 
 
 def map_runs(setting: Setting, seed: int) -> Iterator[Node]:
     steps = round(setting.run.steps * MAP_STEPS[setting.scale])
-    sized = {times: setting.spec(seed, times, steps=steps) for times in SERIES[setting.scale]}
+    sized = {
+        times: setting.spec(seed, times, steps=steps) for times in claims.SERIES[setting.scale]
+    }
     for times, run in sized.items():
         for spec in map_cells(setting, run):
-            yield Node(spec, map_of(scratch(times)), role="proxy")
+            yield Node(spec, maps.map_of(scratch(times)), role="proxy")
     for pair in pairwise(sized):
         small = source(sized[pair[0]], ArmName("source of a map", part="source", of="map"))
         for spec in map_cells(setting, sized[pair[1]]):
-            node = grown(small, spec, map_of(warm(pair)), "szp", shrink=SHRINK)
+            node = grown(small, spec, maps.map_of(warm(pair)), "szp", shrink=SHRINK)
             yield replace(node, role="proxy")
 
 
@@ -125,7 +123,7 @@ def pair_runs(setting: Setting, seed: int) -> Iterator[Node]:
 
 
 def shrink_runs(setting: Setting, seed: int) -> Iterable[Node]:
-    varied = (warmstarted(setting, seed, shrink=shrink) for shrink in SHRINKS)
+    varied = (warmstarted(setting, seed, shrink=shrink) for shrink in claims.SHRINKS)
     return (from_random(setting, seed), *varied)
 
 
@@ -147,6 +145,76 @@ def stopped(node: Node, step: int) -> Node:
     return replace(node, spec=replace(node.spec, stop_step=step), arm=arm, role="branch")
 
 
+LINE_STYLES: arms.LineStyles = {
+    **{scratch(times): style.line_style("scratch") for _, times in PAIRS},
+    **{warm(pair): style.line_style("szp") for pair in PAIRS},
+    warm((0.5, 2)): style.LineStyle(style.OKABE_ITO[1], "D"),
+}
+BASE = scratch(ABLATED[1])
+SHRUNK = {f"λ = {shrink:g}": claims.shrunk(shrink) for shrink in claims.SHRINKS}
+SHRUNK_STYLES = style.shaded([*SHRUNK])
+
+
+def draw_maps(store: Store) -> Figure:
+    """Scratch above, warmstarted below at the width of its target."""
+    series = claims.SERIES[store.study["scale"]]
+    above = {scratch(times): maps.read(store, scratch(times)).mean() for times in series}
+    below = {warm(pair): maps.read(store, warm(pair)).mean() for pair in pairwise(series)}
+    best: dict[Scalar, maps.Cell] = {  # of the width before
+        large: above[scratch(small)].best for small, large in pairwise(series)
+    }
+    return pictures.draw([
+        {name: (plane, best.get(name.factors["width"])) for name, plane in row.items()}
+        for row in (above, below)
+    ])  # fmt: skip
+
+
+def draw_pairs(store: Store) -> Figure:
+    targets = sorted({pair[1] for pair in PAIRS})
+    figure, axes = style.panels(len(targets), 2, sharey="row")
+    for row, times in zip(axes, targets, strict=True):
+        names = [scratch(times), *(warm(pair) for pair in PAIRS if pair[1] == times)]
+        arms.CurvePanel(names, LINE_STYLES).draw(row[0], store)
+        arms.CurvePanel(names, LINE_STYLES, "flops", True, legend=False).draw(row[1], store)
+        row[1].set_ylabel("")
+    return figure
+
+
+def shrink_ends(axis: Axes, store: Store) -> None:
+    """Final losses minus that of scratch, with their intervals."""
+    found = [(final(name) - final(BASE))(store) for name in SHRUNK.values()]
+    axis.plot(claims.SHRINKS, [one.value for one in found], "-", color=style.GREY)
+    drawn = [*zip(claims.SHRINKS, found, SHRUNK_STYLES.values(), strict=True)]
+    for shrink, one, line_style in drawn:
+        arms.whiskers(axis, [shrink], [one], line_style, "_")
+    best, lowest, line_style = min(drawn, key=lambda each: each[1].value)
+    style.mark_minimum(axis, best, lowest.value, line_style.colour)
+    axis.axhline(0, color="black", lw=0.8)
+    axis.set(xlabel="shrink factor λ", ylabel="final loss − that of scratch (nats)")
+    axis.set_xticks(claims.SHRINKS)
+
+
+draw_shrinks = arms.row(
+    arms.CurvePanel({str(BASE): BASE} | SHRUNK, {BASE: LINE_STYLES[BASE]} | SHRUNK_STYLES),
+    arms.AnyPanel(shrink_ends),
+)
+
+
+def draw_watched(store: Store) -> Figure:
+    """Means over seeds, with a band from the lowest to the highest."""
+    figure, axes = style.panels(2, 2, sharex=True)
+    for axis, (quantity, (_, words)) in zip(axes.flat, claims.WATCHED.items(), strict=True):
+        for name in (BASE, warm(ABLATED)):
+            at = claims.steps_of(store, name, quantity).groupby("step")["value"]
+            line_style = LINE_STYLES[name]
+            arms.band(axis, at.agg(["min", "mean", "max"]), line_style, line_style.marker, name)
+        axis.set_title(words.partition(" (")[0].partition(",")[0])
+    for axis in axes[1]:
+        axis.set_xlabel("step")
+    axes[0][0].legend()
+    return figure
+
+
 PAPER = Paper(
     name="warmstarting",
     arxiv="2411.07340",
@@ -161,7 +229,7 @@ PAPER = Paper(
             "tokens. A star marks the lowest; a circle, the small model’s, which the larger should "
             "keep. Above from scratch, below warmstarted from the width before; darker is worse.",
             each_seed(MAP_SEEDS, map_runs),
-            figures.draw_maps,
+            draw_maps,
             claims.W1,
         ),
         "W2": PaperFigure(
@@ -170,7 +238,7 @@ PAPER = Paper(
             "(left; with the source for free, FLOPs would look the same) and FLOPs with the "
             "source’s added (right). A row for each target.",
             each_seed(SEEDS, pair_runs),
-            figures.draw_pairs,
+            draw_pairs,
             claims.W2,
         ),
         "W3": PaperFigure(
@@ -178,7 +246,7 @@ PAPER = Paper(
             f"Warmstarted {warm(ABLATED)}. Left, validation loss against tokens; right, what the "
             "end differs from scratch’s by, whiskers are intervals over seeds, the lowest starred.",
             each_seed(SEEDS, shrink_runs),
-            figures.draw_shrinks,
+            draw_shrinks,
             claims.W3,
         ),
         "W4": PaperFigure(
@@ -188,7 +256,7 @@ PAPER = Paper(
             "the largest attention logit and the largest singular value of a hidden matrix, times "
             "sqrt(in / out). Bands span the seeds.",
             watched_runs,
-            figures.draw_watched,
+            draw_watched,
             claims.W4,
             observed,
         ),

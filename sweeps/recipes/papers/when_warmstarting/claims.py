@@ -15,7 +15,7 @@ from scipy.stats import kendalltau, spearmanr
 from mugrow.analysis.laws.fit import fit
 from mugrow.analysis.laws.growth_factor import FORM as GROWTH_FACTOR
 from mugrow.analysis.laws.growth_factor import levels_of
-from mugrow.analysis.measure.claims import claim, untestable
+from mugrow.analysis.measure.claims import Claim, no_rule, rule
 from mugrow.analysis.measure.maps import Compared, map_of
 from mugrow.analysis.measure.measured import arm
 from mugrow.analysis.measure.quantity import (
@@ -34,16 +34,7 @@ from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array
 from mugrow.bench.arm import ArmName
 from mugrow.sweeps.recipes.papers.when_warmstarting import tables
-from mugrow.sweeps.recipes.papers.when_warmstarting.tables import (
-    CLONE,
-    HORIZONS,
-    NET2NET,
-    SCRATCH,
-    SHRINKS,
-    SZP,
-    Sizes,
-    named,
-)
+from mugrow.sweeps.recipes.papers.when_warmstarting.tables import NET2NET, SCRATCH, SZP, named
 
 SMALL = ArmName("small, scratch", method=SCRATCH, size="small")
 LARGE = ArmName("large, scratch", method=SCRATCH, size="large")
@@ -52,15 +43,15 @@ CORRELATIONS = {"Spearman": spearmanr, "Kendall": kendalltau}
 HALFWAY = 0.5
 
 
-def sized(choose: Callable[[Sizes], Quantity]) -> Quantity:
+def sized(choose: Callable[[tables.Sizes], Quantity]) -> Quantity:
     return at_scale(lambda scale: choose(tables.SIZES[scale]))
 
 
 def gain(horizon: int) -> Quantity:
     """Of SZP over scratch, mean of the sizes that have runs at every horizon, nats."""
 
-    def of(sizes: Sizes) -> Quantity:
-        whole = [(n, small) for n, (small, at) in sizes.ladder.items() if at == HORIZONS]
+    def of(sizes: tables.Sizes) -> Quantity:
+        whole = [(n, small) for n, (small, at) in sizes.ladder.items() if at == tables.HORIZONS]
         scratch = mean(*(named(SCRATCH, width, 0, horizon) for width, _ in whole))
         return scratch - mean(*(named(SZP, width, small, horizon) for width, small in whole))
 
@@ -70,7 +61,7 @@ def gain(horizon: int) -> Quantity:
 def sooner(accounting: Accounting) -> Quantity:
     """Of the larger target grown by about two."""
 
-    def of(sizes: Sizes) -> Quantity:
+    def of(sizes: tables.Sizes) -> Quantity:
         szp = named(SZP, sizes.larger, sizes.ladder[sizes.larger][0])
         return speedup(named(SCRATCH, sizes.larger), szp, accounting)
 
@@ -90,34 +81,28 @@ def best_factor(
     return of_rows(lambda store: tables.at_levels(store, method, width), of_level)
 
 
-def furthest(sizes: Sizes) -> Quantity:
-    """Final loss grown from the smallest source minus that of scratch."""
-    scratch, smallest, *_ = sizes.varied(SZP, sizes.larger)
-    return final(smallest) - final(scratch)
+def larger(method: str, fold: Callable[..., Quantity]) -> Quantity:
+    """``fold`` of the final losses of the larger target grown from every source, the smallest
+    first, minus that of scratch."""
+
+    def of(sizes: tables.Sizes) -> Quantity:
+        scratch, *grown = sizes.varied(method, sizes.larger)
+        return fold(*grown) - final(scratch)
+
+    return sized(of)
 
 
-def best_gain(sizes: Sizes) -> Quantity:
-    """The lowest loss of Net2Net over growth factors minus that of scratch."""
-    scratch, *grown = sizes.varied(NET2NET, sizes.larger)
-    return lowest(*grown) - final(scratch)
-
-
-def net2net_minus_szp(sizes: Sizes) -> Quantity:
-    net2net, szp = (mean(*sizes.varied(one, sizes.larger)[1:]) for one in (NET2NET, SZP))
-    return net2net - szp
-
-
-def szp_minus_clone(sizes: Sizes) -> Quantity:
+def szp_minus_clone(sizes: tables.Sizes) -> Quantity:
     width, (half, *_) = sizes.shrunk
-    return final(named(SZP, width, half)) - final(named(CLONE, width, half))
+    return final(named(SZP, width, half)) - final(named(tables.CLONE, width, half))
 
 
-def unshrunk(sizes: Sizes) -> Quantity:
+def unshrunk(sizes: tables.Sizes) -> Quantity:
     """Final loss at a shrink factor of 1 minus the highest at any other, mean over sources."""
     width, sources = sizes.shrunk
     *others, whole = (
         mean(*(named(SZP, width, source, shrink=shrink) for source in sources))
-        for shrink in SHRINKS
+        for shrink in tables.SHRINKS
     )
     return whole - highest(*others)
 
@@ -180,192 +165,149 @@ ACCOUNTED: dict[Accounting, tuple[str, str, str, str]] = {
 }  # fmt: skip
 
 F1 = (
-    claim(
-        "gain-at-two",
+    rule("gain-at-two", f"{ABSTRACT}; 1.816 for 1.836 at 134.6M", gain(20) > 0.0).decides(
         "warmstarted by about two, the model ends lower than from scratch",
-        f"{ABSTRACT}; 1.816 for 1.836 at 134.6M",
         "final loss of scratch minus that of SZP from g nearest 2 at 20 tokens per parameter, mean "
         "of the sizes fitted, nats",
-        gain(20) > 0.0,
     ),
     *(
-        claim(
-            f"slope-{method}",
+        rule(f"slope-{method}", FITS, exponent(method, "loss").within(low, high)).decides(
             f"{words} falls as C^{says}",
-            FITS,
             f"exponent of loss against 6 N D along the front of {name}",
-            exponent(method, "loss").within(low, high),
         )
         for method, name, words, says, low, high in (
             (SCRATCH, "scratch", "from scratch L", "-0.067", -0.08, -0.055),
             (SZP, "SZP", "grown by about two it", "-0.070", -0.083, -0.058),
         )
     ),
-    claim(
-        "steeper",
+    rule("steeper", FITS, exponent(SZP, "loss") - exponent(SCRATCH, "loss") < 0.0).decides(
         "warmstarting has the steeper line: -0.070 for -0.067",
-        FITS,
         "exponent of SZP minus that of scratch",
-        exponent(SZP, "loss") - exponent(SCRATCH, "loss") < 0.0,
     ),
     *(
-        claim(
-            f"sooner-{name}",
+        rule(f"sooner-{name}", where, sooner(accounting) > 1.0).decides(
             f"a warmstarted model reaches scratch's final loss sooner, its source {words}",
-            where,
             f"FLOPs of scratch over those of SZP from g nearest 2 {what} to scratch’s final loss, "
             "the larger target at 20 tokens per parameter",
-            sooner(accounting) > 1.0,
         )
         for accounting, (name, words, what, where) in ACCOUNTED.items()
     ),
-)  # fmt: skip
+)
 
+GOES_TO_1 = f"{NOTEBOOKS}: its best g goes to 1 at 134.6M and 287M"
 BEST = sized(lambda sizes: best_factor(sizes.larger))
+AT_FIRST = sized(lambda sizes: best_factor(sizes.larger, level=0))
+BREAK_EVEN = sized(lambda sizes: best_factor(sizes.larger, quantity="break_even_g"))
 F2 = (
-    claim(
-        "best-factor",
+    rule("best-factor", f"{ABSTRACT}; {NOTEBOOKS}", BEST.within(1.5, 3.0)).decides(
         "a growth factor of 2 is the most reliable: best at 2.1 to 2.5",
-        f"{ABSTRACT}; {NOTEBOOKS}",
         "best g of SZP for the larger target, at the end of 20 tokens per parameter",
-        BEST.within(1.5, 3.0),
     ),
-    claim(
-        "break-even-factor",
+    rule("break-even-factor", NOTEBOOKS, BREAK_EVEN.within(3.5, 6.5)).decides(
         "above a growth factor of 4.5 to 6 scratch wins",
-        NOTEBOOKS,
         "g of SZP at which the parabola is back at scratch's loss, the larger target, 20 tokens "
         "per parameter",
-        sized(lambda s: best_factor(s.larger, quantity="break_even_g")).within(3.5, 6.5),
     ),
-    claim(
-        "upper-bound",
+    rule("upper-bound", ABSTRACT, larger(SZP, lambda smallest, *_: final(smallest)) > 0.0).decides(
         "there is an upper bound on growth, beyond which scratch wins",
-        ABSTRACT,
         "final loss of the larger target grown from the smallest source minus scratch, nats",
-        sized(furthest) > 0.0,
     ),
-    claim(
-        "best-factor-falls",
+    rule("best-factor-falls", NOTEBOOKS, AT_FIRST - BEST > 0.0).decides(
         "the best growth factor falls as training goes on: from 2.6 to 2.1, from 3.5 to 2.3",
-        NOTEBOOKS,
         "best g of SZP for the larger target at a sixth of the compute minus that at its end",
-        sized(lambda s: best_factor(s.larger, level=0)) - BEST > 0.0,
     ),
-    claim(
-        "net2net-no-gain",
+    rule("net2net-no-gain", GOES_TO_1, larger(NET2NET, lowest) > -0.01).decides(
         "Net2Net gains nothing at the end of 20 tokens per parameter",
-        f"{NOTEBOOKS}: its best g goes to 1 at 134.6M and 287M",
         "lowest final loss over growth factors minus scratch, the larger target, nats",
-        sized(best_gain) > -0.01,
     ),
-    claim(
-        "simple-beats-complex",
+    rule("simple-beats-complex", ABSTRACT, larger(NET2NET, mean) - larger(SZP, mean) > 0.0).decides(
         "the simple method is better than the complex one",
-        ABSTRACT,
         "final loss of Net2Net minus that of SZP, mean over sources, the larger target, nats",
-        sized(net2net_minus_szp) > 0.0,
     ),
 )
 
+CONTOUR = "the contour of the loss difference over N and D, up to 6B parameters"
 F3 = (
-    claim(
-        "gains-shrink",
+    rule("gains-shrink", ABSTRACT, gain(10) - gain(30) > 0.0).decides(
         "gains are largest below 20 tokens per parameter",
-        ABSTRACT,
         "gain of SZP over scratch at 10 tokens per parameter minus that at 30, mean of the sizes "
         "fitted, nats",
-        gain(10) - gain(30) > 0.0,
     ),
-    claim(
-        "scratch-wins-late",
+    rule("scratch-wins-late", CONTOUR, gain(30) < 0.0).decides(
         "beyond slightly more than 20 tokens per parameter scratch wins",
-        "the contour of the loss difference over N and D, up to 6B parameters",
         "gain of SZP over scratch at 30 tokens per parameter, mean of the sizes fitted, nats",
-        gain(30) < 0.0,
     ),
 )
 
+SWEEP = "the authors' sweep over λ in 0.2, 0.4, 0.6, 0.8 and 1"
+OURS = f"{ABSTRACT}; our test of it against an exact clone of twice the width"
 F4 = (
-    claim(
-        "unshrunk-worst",
+    rule("unshrunk-worst", SWEEP, sized(unshrunk) > 0.0).decides(
         "shrinking by nothing is the worst of the sweep",
-        "the authors' sweep over λ in 0.2, 0.4, 0.6, 0.8 and 1",
         "final loss at λ = 1 minus the highest at another λ, mean over sources, nats",
-        sized(unshrunk) > 0.0,
     ),
-    claim(
-        "preservation-unnecessary",
+    rule("preservation-unnecessary", OURS, sized(szp_minus_clone) < 0.01).decides(
         "the source's function need not be preserved",
-        f"{ABSTRACT}; our test of it against an exact clone of twice the width",
         "final loss of SZP at λ = 0.4 minus that of the noisy clone, nats",
-        sized(szp_minus_clone) < 0.01,
     ),
 )
+
+
+def grows_as(value: float, method: str, quantity: str, what: str) -> Claim[Store]:
+    near = exponent(method, quantity).within(value - 0.1, value + 0.1)
+    return rule(f"{quantity}-exponent-{method}", f"{FITS}; {method}", near).decides(
+        f"{what} of the best runs grow as C^{value}",
+        f"exponent of {what} against 6 N D along the front of {method}",
+    )
+
 
 F5 = tuple(
-    claim(
-        f"{quantity}-exponent-{name}",
-        f"{what} of the best runs grow as C^{value}",
-        f"{FITS}; {name}",
-        f"exponent of {what} against 6 N D along the front of {name}",
-        exponent(name, quantity).within(value - 0.1, value + 0.1),
-    )
-    for name, size, tokens in ((SCRATCH, 0.426, 0.574), (SZP, 0.435, 0.565))
+    grows_as(value, method, quantity, what)
+    for method, size, tokens in ((SCRATCH, 0.426, 0.574), (SZP, 0.435, 0.565))
     for quantity, what, value in (("n", "parameters", size), ("d", "tokens", tokens))
 )
 
-F6 = tuple(
-    claim(
-        f"held-out-{name}",
-        f"the law predicts the largest model, held out, to {percent} %",
-        f"{said} predicted and {true} measured at 1.2B parameters and 10 tokens per parameter",
-        f"error of the law of {name} at the size held out, %",
-        error_percent(name).within(-percent, percent),
-    )
-    for name, percent, said, true in (
-        (SCRATCH, 6.8, 1.620, 1.517),
-        (SZP, 4.1, 1.558, 1.4965),
-    )
-)
 
+def held_out(method: str, percent: float, said: float, true: float) -> Claim[Store]:
+    where = f"{said} predicted and {true} measured at 1.2B parameters and 10 tokens per parameter"
+    within = error_percent(method).within(-percent, percent)
+    return rule(f"held-out-{method}", where, within).decides(
+        f"the law predicts the largest model, held out, to {percent} %",
+        f"error of the law of {method} at the size held out, %",
+    )
+
+
+F6 = (held_out(SCRATCH, 6.8, 1.620, 1.517), held_out(SZP, 4.1, 1.558, 1.4965))
+
+RANKS = "the figure of rank correlations, whose numbers are not at hand"
+AGAINST_FLOPS = "the figure of rank correlations against FLOPs, whose numbers are not at hand"
 F7 = (
     *(
-        claim(
-            f"ranks-transfer-{name}",
+        rule(f"ranks-transfer-{name}", f"{RANKS}; here {words}", transferred(which) > 0.7).decides(
             "learning rates and batches rank alike at the small model and the larger one",
-            f"the figure of rank correlations, whose numbers are not at hand; here {words}",
             "Spearman's correlation of final losses over rates and batches, small with large",
-            transferred(which) > 0.7,
         )
         for name, words, which in (
             ("scratch", "from scratch", LARGE),
             ("szp", "grown by SZP", GROWN),
         )
     ),
-    claim(
-        "ranks-early",
+    rule("ranks-early", AGAINST_FLOPS, foretold(GROWN, HALFWAY) > 0.7).decides(
         "partial losses tell final ones",
-        "the figure of rank correlations against FLOPs, whose numbers are not at hand",
         "Spearman's correlation of losses at half the tokens with final ones over rates and "
         "batches, the large model grown by SZP",
-        foretold(GROWN, HALFWAY) > 0.7,
     ),
 )
 
 UNTESTABLE = (
-    untestable(
-        "dense-mlp",
+    no_rule("dense-mlp", f"{ABSTRACT}; {NOTEBOOKS}").decides(
         "dense MLPs are grown as profitably: Net2Net's best g is about 2, its break-even 3.7 to "
         "5.5",
-        f"{ABSTRACT}; {NOTEBOOKS}",
         "regression on synthetic data with MLPs; language models alone are trained here",
     ),
-    untestable(
-        "held-out-gain",
+    no_rule("held-out-gain", "the held-out point of the loss-compute lines").decides(
         "at 1.2B parameters and 10 tokens per parameter warmstarting ends at 1.4965, scratch at "
         "1.5174",
-        "the held-out point of the loss-compute lines",
         "losses of 1.2B parameters on SlimPajama; the size held out here stands for it",
     ),
 )

@@ -1,7 +1,7 @@
 """The figures of "When is Warmstarting Effective"."""
 
 import math
-from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,25 +14,23 @@ from mugrow.analysis.figures import arms, growing, style
 from mugrow.analysis.figures import maps as pictures
 from mugrow.analysis.figures.laws import loss_axis, size_ticks
 from mugrow.analysis.laws import get_form
-from mugrow.analysis.laws.growing import GRID, contours
+from mugrow.analysis.laws.growing import difference
 from mugrow.analysis.laws.growing import growth_factors as parabolas
-from mugrow.analysis.laws.law import GrowthPanel, LawDifference
+from mugrow.analysis.laws.law import GrowthPanel
 from mugrow.analysis.laws.result import FitResult
 from mugrow.analysis.laws.scaling import law as chosen_law
 from mugrow.analysis.measure import maps
 from mugrow.analysis.measure.measured import arm
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Array
+from mugrow.analysis.stats import NOTHING, Interval
 from mugrow.analysis.words import si
 from mugrow.bench.arm import ArmName
 from mugrow.sweeps.recipes.papers.when_warmstarting import claims, tables
-from mugrow.sweeps.recipes.papers.when_warmstarting.claims import GROWN, LARGE, SMALL, transferred
+from mugrow.sweeps.recipes.papers.when_warmstarting.claims import GROWN, LARGE, SMALL
 from mugrow.sweeps.recipes.papers.when_warmstarting.tables import (
     CLONE,
-    LEVELS,
     NET2NET,
     SCRATCH,
-    SHRINKS,
     SZP,
     named,
 )
@@ -40,32 +38,33 @@ from mugrow.sweeps.recipes.papers.when_warmstarting.tables import (
 RESAMPLES = 300
 COMPUTE = "compute C = 6 N D (FLOPs)"
 LABELS = {SCRATCH: "scratch", SZP: "SZP", NET2NET: "Net2Net", CLONE: "clone"}
+BOTH = {method: style.line_style(method) for method in (SCRATCH, SZP)}
 SHARES = np.linspace(0.1, 1.0, 10)
-TITLES = {"A": "log₁₀ A", "B": "log₁₀ B", "alpha": "α", "beta": "β"}
+COEFFICIENTS = {"A": "log₁₀ A", "alpha": "α", "R²": "R²", "B": "log₁₀ B", "beta": "β", "E": "E"}
 QUANTITIES = {"n": "parameters N*", "d": "tokens D*", "m": "tokens per parameter D* / N*"}
 
 
 def frontier(axis: Axes, store: Store) -> None:
-    for method in (SCRATCH, SZP):
+    for method, line_style in BOTH.items():
         mean, end = (tables.means(tables.ladder(store, method, out)) for out in (False, True))
-        best, power, line_style = (
-            tables.front(mean),
-            tables.line(mean, "loss"),
-            style.line_style(method),
-        )
-        axis.plot(
-            mean["c"], mean["loss"], line_style.marker, color=line_style.colour, mfc="white", ms=4
-        )
-        axis.plot(best["c"], best["loss"], line_style.marker, color=line_style.colour, ms=4)
+        best, power = tables.front(mean), tables.line(mean, "loss")
+        points = style.LineStyle(line_style.colour, line_style.marker, "").keywords
+        axis.plot(mean["c"], mean["loss"], **points, ms=4, mfc="white")
+        axis.plot(best["c"], best["loss"], **points, ms=4)
         reach = np.geomspace(mean["c"].min(), 10 * end["c"].max(), 50)
         label = f"{LABELS[method]}, exponent {power.exponent:.3f}".replace("-", "−")
         axis.plot(reach, [power(c) for c in reach], color=line_style.colour, lw=1, label=label)
         axis.plot(end["c"], end["loss"], "*", color=line_style.colour, ms=13, mec="white")
-    axis.set(xscale="log", xlabel=COMPUTE, ylabel=arms.FINAL)
+    axis.set(ylabel=arms.FINAL)
+    compute_axis(axis)
     loss_axis(axis)
-    style.flops_axis(axis.xaxis, (1,))
     star = Line2D([], [], color=style.GREY, marker="*", ls="none", ms=11, label="held out")
     axis.legend(handles=[*axis.get_legend_handles_labels()[0], star])
+
+
+def compute_axis(axis: Axes) -> None:
+    axis.set(xscale="log", xlabel=COMPUTE)
+    style.flops_axis(axis.xaxis, (1,))
 
 
 def growth_factors(store: Store) -> Figure:
@@ -87,14 +86,10 @@ def growth_factors(store: Store) -> Figure:
             size = si(found.n, "")
             axis.set_title(f"{LABELS[method]}, N = {size}, D = {horizon} N", loc="left")
         panels[0].set_ylabel("loss (nats per token)")
-    shades = style.shades((level, 0) for level in range(len(LEVELS)))
-    handles = [
-        Line2D([], [], color=shades[0, 0], label="a sixth of the compute"),
-        Line2D([], [], color=shades[len(LEVELS) - 1, 0], label="all of it"),
-        Line2D([], [], color=growing.BEST, marker="o", label="best growth factor"),
-        Line2D([], [], color=growing.EVEN, marker="D", label="break-even with scratch"),
-    ]
-    style.legend_below(figure, handles)
+    ends = style.shades((end, 0) for end in range(2)).values()
+    levels = zip(("a sixth of the compute", "all of it"), ends, strict=True)
+    handles = [Line2D([], [], color=colour, label=label) for label, colour in levels]
+    style.legend_below(figure, [*handles, *growing.trace_handles()])
     return figure
 
 
@@ -106,22 +101,26 @@ def level_panel(rows: pd.DataFrame, method: str) -> GrowthPanel | None:
 
 
 def contour(store: Store) -> Figure:
+    """Laws at a bound, as with a floor of 0, hold on these sizes and no further, and nothing is
+    said of how sure they are."""
     figure, ((left, right),) = style.panels(1, 2)
-    both = {method: tables.ladder(store, method) for method in (SCRATCH, SZP)}
+    both = {method: tables.ladder(store, method) for method in BOTH}
     rows = pd.concat([
         of.assign(law=method, variant=method, parametrization="", cluster=of["run_id"],
                   scratch=method == SCRATCH) for method, of in both.items()
     ])  # fmt: skip
     forms = [get_form("chinchilla")]
     laws = [chosen_law(of, forms, RESAMPLES) for _, of in rows.groupby("law", sort=False)]
-    (panel,) = contours(rows, laws)
-    ladders = [tables.means(of) for of in both.values()]
-    drawn = panel.drawn or without_intervals(ladders)
-    scratch, szp = (of.pivot_table(index="horizon", columns="n", values="loss") for of in ladders)
-    difference = szp - scratch
-    limit = float(np.nanmax(np.abs(difference.to_numpy())))
+    drawn = difference(rows, *laws) if all(law.params for law in laws) else None
+    scratch, szp = (
+        tables.means(of).pivot_table(index="horizon", columns="n", values="loss")
+        for of in both.values()
+    )
+    cells = szp - scratch
+    limit = float(np.nanmax(np.abs(cells.to_numpy())))
     if drawn is None:
-        left.text(0.5, 0.5, style.wrapped(panel.reason), transform=left.transAxes, ha="center")
+        reason = next((law.reason for law in laws if not law.params), "no sizes in common")
+        left.text(0.5, 0.5, style.wrapped(reason), transform=left.transAxes, ha="center")
         left.set_axis_off()
     else:
         limit = max(limit, float(np.abs(drawn.difference).max()))
@@ -131,87 +130,36 @@ def contour(store: Store) -> Figure:
         left.set_title("", loc="left")
         style.legend_below(figure, growing.contour_handles([drawn]), columns=2)
         figure.colorbar(filled, ax=[left], label="SZP − scratch (nats)")
-    draw_cells(right, difference, limit)
+    cells.columns = cells.columns.map(lambda n: si(n, ""))
+    pictures.draw_table(right, cells, signed, cmap="RdBu_r", vmin=-limit, vmax=limit,
+                        origin="lower")  # fmt: skip
+    right.set(xlabel="parameters N", ylabel="tokens per parameter", title="measured")
     return figure
 
 
-def without_intervals(both: Sequence[pd.DataFrame]) -> LawDifference | None:
-    """The difference of laws at a bound: with a floor of 0 they hold on these sizes and no further,
-    and nothing is said of how sure they are. None where there is no law."""
-    params = [tables.law(rows).params for rows in both]
-    if not all(params):
-        return None
-    n, d = (
-        np.geomspace(max(r[c].min() for r in both), min(r[c].max() for r in both), GRID)
-        for c in ("n", "d")
-    )
-    scratch, szp = (
-        p["E"] + p["A"] * n[:, None] ** -p["alpha"] + p["B"] * d ** -p["beta"] for p in params
-    )
-    difference = szp - scratch  # (n, d)
-    runs = {name: both[1][name].to_numpy() for name in ("n", "d")}
-    return LawDifference(SCRATCH, n, d, difference, np.full_like(difference, np.nan), runs)
-
-
-def draw_cells(axis: Axes, table: pd.DataFrame, limit: float) -> None:
-    """Values written in their cells, blue below 0 and red above."""
-    axis.imshow(table, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", origin="lower")
-    for (row, column), value in np.ndenumerate(table.to_numpy()):
-        if math.isfinite(value):
-            dark = abs(value) > 0.6 * limit
-            axis.text(column, row, f"{value:+.3f}".replace("-", "−"), ha="center", va="center",
-                      fontsize=8, color="white" if dark else "black")  # fmt: skip
-    axis.set_xticks(range(len(table.columns)), [si(float(str(n)), "") for n in table.columns])
-    axis.set_yticks(range(len(table)), [str(horizon) for horizon in table.index])
-    axis.set(xlabel="parameters N", ylabel="tokens per parameter", title="measured")
-    axis.grid(visible=False)
+def signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−") if math.isfinite(value) else ""
 
 
 def shrinks(store: Store) -> Figure:
     width, sources = tables.sizes(store).shrunk
-    figure, (axes,) = style.panels(1, len(sources), sharey=True)
-    colours = style.shades((place, 0) for place in range(len(SHRINKS)))
-    for axis, source in zip(axes, sorted(sources, reverse=True), strict=True):
-        shown = [
-            (named(SZP, width, source, shrink=shrink), f"λ = {shrink:g}",
-             style.LineStyle(colours[place, 0], style.MARKERS[place]))
-            for place, shrink in enumerate(SHRINKS)
-        ]  # fmt: skip
-        beside = {SCRATCH: named(SCRATCH, width), CLONE: named(CLONE, width, source)}
-        shown += [
-            (name, LABELS[method], style.line_style(method)) for method, name in beside.items()
-        ]
-        lines = [
-            (tables.of_arms(store, [name]), label, line_style) for name, label, line_style in shown
-        ]
-        draw_curves(axis, store, lines)
-        axis.set_title(f"g = {lines[0][0]['g'].iloc[0]:.3g}")
-        axis.legend()
-    axes[0].set_ylabel(arms.LOSS)
-    return figure
-
-
-def draw_curves(
-    axis: Axes, store: Store, lines: Sequence[tuple[pd.DataFrame, str, style.LineStyle]]
-) -> None:
-    """Mean curves over seeds against compute, of the later five sixths of training; of runs that
-    there are."""
-    for rows, label, line_style in lines:
-        if rows.empty:
-            continue
-        points = rows[["run_id", "n", "d"]].merge(store.curves, on="run_id")
-        points = points[points["tokens"] > points["d"] / 6].dropna(subset="val_loss")
-        mean = points.assign(c=6 * points["n"] * points["tokens"]).groupby("c")["val_loss"].mean()
-        axis.plot(mean.index, mean, marker=line_style.marker, ms=3.5, markevery=0.15, lw=1.2,
-                  color=line_style.colour, label=label)  # fmt: skip
-    axis.set(xscale="log", xlabel=COMPUTE)
-    style.flops_axis(axis.xaxis)
+    shaded = style.shaded([f"λ = {shrink:g}" for shrink in tables.SHRINKS])
+    beside = {LABELS[method]: style.line_style(method) for method in (SCRATCH, CLONE)}
+    panels = []
+    for source in sorted(sources, reverse=True):
+        szp = [named(SZP, width, source, shrink=shrink) for shrink in tables.SHRINKS]
+        names = dict(zip(shaded, szp, strict=True)) | {LABELS[SCRATCH]: named(SCRATCH, width)}
+        if source == sources[0]:
+            names[LABELS[CLONE]] = named(CLONE, width, source)
+        title = f"g = {tables.factor(store, szp[0]):.3g}"
+        panels.append(arms.CurvePanel(names, shaded | beside, title=title))
+    return arms.row(*panels, share_y=True)(store)
 
 
 def allocation(store: Store) -> Figure:
     figure, (axes,) = style.panels(1, 3)
-    for method in (SCRATCH, SZP):
-        rows, line_style = tables.ladder(store, method, held_out=False), style.line_style(method)
+    for method, line_style in BOTH.items():
+        rows, colour = tables.ladder(store, method, held_out=False), line_style.colour
         mean = tables.means(rows)
         best = tables.front(mean)
         ends = np.geomspace(best["c"].min(), best["c"].max(), 20)
@@ -223,16 +171,13 @@ def allocation(store: Store) -> Figure:
             if quantity != "m":
                 power = tables.line(mean, quantity)
                 label += f", exponent {power.exponent:.2f}"
-                axis.plot(ends, [power(c) for c in ends], color=line_style.colour, lw=1)
-            axis.plot(
-                best["c"], best[quantity], line_style.marker, color=line_style.colour, label=label
-            )
-            axis.plot(lowest["c"], lowest[quantity], "--", color=line_style.colour, lw=1)
+                axis.plot(ends, [power(c) for c in ends], color=colour, lw=1)
+            axis.plot(best["c"], best[quantity], line_style.marker, color=colour, label=label)
+            axis.plot(lowest["c"], lowest[quantity], "--", color=colour, lw=1)
             axis.set(ylabel=words, yscale="log")
             axis.legend(fontsize=7)
     for axis in axes:
-        axis.set(xscale="log", xlabel=COMPUTE)
-        style.flops_axis(axis.xaxis, (1,))
+        compute_axis(axis)
         size_ticks(axis.yaxis)
     return figure
 
@@ -242,21 +187,20 @@ def coefficients(store: Store) -> Figure:
     figure, axes = style.panels(2, 3)
     figure.set_figheight(3.6)
     laws = {}
-    for method in (SCRATCH, SZP):
+    for method in BOTH:
         rows = tables.ladder(store, method, held_out=False)
         found = tables.law(rows, groups=rows["run_id"].tolist(), bootstrap=RESAMPLES)
-        laws[method] = found, {**found.params, "R²": r_squared(found, rows)}
-    for axis, name in zip(axes.flat, ("A", "alpha", "R²", "B", "beta", "E"), strict=True):
-        labels = []
-        for row, (method, (found, values)) in enumerate(laws.items()):
-            numbers = np.array([values.get(name, math.nan), *found.intervals.get(name, ())])
-            labels.append(f"{LABELS[method]}\n{in_words(numbers)}")
-            with np.errstate(divide="ignore"):  # logs: what nothing ties down spans decades
-                drawn = np.log10(numbers) if name in "AB" else numbers
-            draw_coefficient(axis, row, method, drawn)
-        axis.set_yticks(range(len(laws)), labels)
-        axis.set_ylim(len(laws) - 0.4, -0.6)
-        axis.set_title(TITLES.get(name, name))
+        values = {
+            name: Interval(value, *found.intervals.get(name, (math.nan, math.nan)), n=0)
+            for name, value in {**found.params, "R²": r_squared(found, rows)}.items()
+        }
+        laws[method] = found, values
+    for axis, (name, title) in zip(axes.flat, COEFFICIENTS.items(), strict=True):
+        numbers = [values.get(name, NOTHING) for _, values in laws.values()]
+        arms.dots(axis, [*laws], [log10(one) if name in "AB" else one for one in numbers])
+        words = [f"{LABELS[of]}\n{in_words(one)}" for of, one in zip(laws, numbers, strict=True)]
+        axis.set_yticks(range(len(laws)), words)
+        axis.set_title(title)
         axis.xaxis.set_major_locator(MaxNLocator(3))
     handles = [
         style.handle(method, f"{LABELS[method]}: {found.status.replace('_', ' ')}")
@@ -274,39 +218,34 @@ def r_squared(found: FitResult, rows: pd.DataFrame) -> float:
     return float(1 - np.sum(np.square(found.residuals)) / np.sum((log - log.mean()) ** 2))
 
 
-def in_words(numbers: Array) -> str:
+def log10(one: Interval) -> Interval:
+    with np.errstate(divide="ignore"):  # what nothing ties down spans decades
+        value, low, high = np.log10([one.value, one.lo, one.hi]).tolist()
+    return Interval(value, low, high, one.n)
+
+
+def in_words(one: Interval) -> str:
     """A value and, if they are known, the ends of its interval."""
-    value, *ends = numbers
-    if not math.isfinite(value):
+    if not math.isfinite(one.value):
         return "no fit"
-    if value == 0:
+    if one.value == 0:
         return "0, its bound"
-    interval = f"\n[{ends[0]:.3g}, {ends[1]:.3g}]" if ends and np.isfinite(ends).all() else ""
-    return f"{value:.4g}{interval}".replace("-", "−")
+    known = math.isfinite(one.lo) and math.isfinite(one.hi)
+    interval = f"\n[{one.lo:.3g}, {one.hi:.3g}]" if known else ""
+    return f"{one.value:.4g}{interval}".replace("-", "−")
 
 
-def draw_coefficient(axis: Axes, row: int, method: str, numbers: Array) -> None:
-    line_style = style.line_style(method)
-    value, *ends = np.where(np.isfinite(numbers), numbers, math.nan)
-    axis.plot([value], [row], line_style.marker, color=line_style.colour)
-    axis.plot(ends, [row] * len(ends), color=line_style.colour, lw=1.3)
-
-
-def early_ranks(name: ArmName) -> arms.AnyPanel:
-    def draw(axis: Axes, store: Store) -> None:
-        flops = SHARES * arm(store.runs, maps.map_of(name))["flops_6nd"].max()
-        for kind, dashes in zip(claims.CORRELATIONS, ("-", "--"), strict=True):
-            found = [claims.foretold(name, share, kind)(store).value for share in SHARES]
-            axis.plot(flops, found, dashes, marker="o", ms=3,
-                      color=style.OKABE_ITO[0], label=kind)  # fmt: skip
-        axis.set(xlabel="FLOPs of a run", ylim=(-0.1, 1.05), title=name)
-        style.flops_axis(axis.xaxis)
-        axis.tick_params(axis="x", labelrotation=45)
-        if name == SMALL:
-            axis.set_ylabel("correlation with the final loss")
-            axis.legend()
-
-    return arms.AnyPanel(draw)
+def early_ranks(name: ArmName, axis: Axes, store: Store) -> None:
+    flops = SHARES * arm(store.runs, maps.map_of(name))["flops_6nd"].max()
+    for kind, dashes in zip(claims.CORRELATIONS, ("-", "--"), strict=True):
+        found = [claims.foretold(name, share, kind)(store).value for share in SHARES]
+        axis.plot(flops, found, dashes, marker="o", ms=3, color=style.OKABE_ITO[0], label=kind)
+    axis.set(xlabel="FLOPs of a run", ylim=(-0.1, 1.05), title=name)
+    style.flops_axis(axis.xaxis)
+    axis.tick_params(axis="x", labelrotation=45)
+    if name == SMALL:
+        axis.set_ylabel("correlation with the final loss")
+        axis.legend()
 
 
 def draw_transferred(axis: Axes, store: Store) -> None:
@@ -314,7 +253,7 @@ def draw_transferred(axis: Axes, store: Store) -> None:
     for name, method in ((LARGE, SCRATCH), (GROWN, SZP)):
         for kind in claims.CORRELATIONS:
             label = f"{LABELS[method]}, {kind}"
-            found[label], line_styles[label] = transferred(name, kind), style.line_style(method)
+            found[label], line_styles[label] = claims.transferred(name, kind), BOTH[method]
     arms.DotPanel(found, "correlation, small with large", line_styles).draw(axis, store)
     axis.set_xlim(-0.1, 1.1)
 
@@ -332,26 +271,26 @@ def tokens(axis: Axes, store: Store) -> None:
     for (horizon, _), colour in colours.items():
         at = cells[cells["horizon"] == horizon].sort_values("c")
         axis.plot(at["c"], at["d"], "o-", ms=3.5, lw=1, color=colour, label=f"D = {horizon} N")
-    axis.set(xscale="log", yscale="log", xlabel=COMPUTE, ylabel="training tokens D")
+    axis.set(yscale="log", ylabel="training tokens D")
+    compute_axis(axis)
     axis.legend()
-    style.flops_axis(axis.xaxis, (1,))
     style.flops_axis(axis.yaxis, (1, 3))
 
 
 def training(axis: Axes, store: Store) -> None:
-    rows = tables.varied(store, SZP, tables.sizes(store).larger)
-    lines = [
-        (of, LABELS[SCRATCH] if g == 1 else f"SZP, g = {g:.3g}",
-         style.line_style(SCRATCH) if g == 1 else style.LineStyle(style.OKABE_ITO[place % 6], "s"))
-        for place, (g, of) in enumerate(rows.groupby("g"))
-    ]  # fmt: skip
-    draw_curves(axis, store, lines)
-    axis.set(ylabel=arms.LOSS, title=f"N = {si(rows['n'].iloc[0], '')}")
-    axis.legend()
+    sizes = tables.sizes(store)
+    scratch, *grown = sizes.varied(SZP, sizes.larger)
+    names = {f"SZP, g = {tables.factor(store, one):.3g}": one for one in reversed(grown)}
+    line_styles = style.distinct([LABELS[SCRATCH], *names]) | {LABELS[SCRATCH]: BOTH[SCRATCH]}
+    arms.CurvePanel({LABELS[SCRATCH]: scratch} | names, line_styles).draw(axis, store)
+    size = tables.of_arms(store, [scratch])["n"].iloc[0]
+    axis.set_title(f"N = {si(size, '')}")
 
 
 draw_frontier = arms.row(arms.AnyPanel(frontier))
 draw_ranks = arms.row(
-    arms.AnyPanel(draw_transferred), *map(early_ranks, (SMALL, LARGE, GROWN)), widths=(4, 3, 3, 3)
+    arms.AnyPanel(draw_transferred),
+    *(arms.AnyPanel(partial(early_ranks, name)) for name in (SMALL, LARGE, GROWN)),
+    widths=(4, 3, 3, 3),
 )
 draw_tokens = arms.row(arms.AnyPanel(tokens), arms.AnyPanel(training))

@@ -37,16 +37,7 @@ from mugrow.sweeps.graph import FRESH, Node, grown
 from mugrow.sweeps.paper import Base, Paper, PaperFigure, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.when_warmstarting import claims, figures, tables
-from mugrow.sweeps.recipes.papers.when_warmstarting.tables import (
-    CLONE,
-    NET2NET,
-    SCRATCH,
-    SHRINK,
-    SHRINKS,
-    SZP,
-    USUAL,
-    named,
-)
+from mugrow.sweeps.recipes.papers.when_warmstarting.tables import NET2NET, SHRINK, SZP, USUAL, named
 
 FACTORS_AT = {"cpu": (10, 20), "gpu": (10, 20, 30), "paper": (10, 20, 30)}
 GRID_AT = 10
@@ -92,7 +83,7 @@ def sized(setting: Setting, width: int, horizon: int, seed: int, batch: float = 
 
 
 def scratch(setting: Setting, seed: int, width: int, horizon: int = USUAL) -> Node:
-    return Node(sized(setting, width, horizon, seed), named(SCRATCH, width, 0, horizon))
+    return Node(sized(setting, width, horizon, seed), named(tables.SCRATCH, width, 0, horizon))
 
 
 def source(setting: Setting, width: int, seed: int) -> Node:
@@ -111,7 +102,10 @@ def warmstarted(
     shrink: float = SHRINK,
 ) -> Node:
     """A model grown from one of width ``small``."""
-    params: dict[str, dict[str, Scalar]] = {SZP: {"shrink": shrink}, CLONE: {"mode": "noisy"}}
+    params: dict[str, dict[str, Scalar]] = {
+        SZP: {"shrink": shrink},
+        tables.CLONE: {"mode": "noisy"},
+    }
     target = sized(setting, width, horizon, seed)
     arm = named(method, width, small, horizon, shrink)
     start = source(setting, small, seed)
@@ -139,9 +133,9 @@ def factor_runs(setting: Setting) -> Iterator[Node]:
 def shrink_runs(setting: Setting, seed: int) -> Iterator[Node]:
     width, sources = tables.SIZES[setting.scale].shrunk
     yield scratch(setting, seed, width)
-    yield warmstarted(setting, seed, CLONE, width, sources[0])
+    yield warmstarted(setting, seed, tables.CLONE, width, sources[0])
     for small in sources:
-        for shrink in SHRINKS:
+        for shrink in tables.SHRINKS:
             yield warmstarted(setting, seed, SZP, width, small, shrink=shrink)
 
 
@@ -150,20 +144,17 @@ def grid_runs(setting: Setting, seed: int) -> Iterator[Node]:
     run of another arm."""
     small, width = tables.SIZES[setting.scale].grid
     for batch in BATCHES:
+        runs = (sized(setting, one, GRID_AT, seed, batch) for one in (small, width))
+        rows = [replace(run, log_every=2 * run.log_every) for run in runs]
         for away in LOG2_LR:
-            base, target = (
-                replace(
-                    run,
-                    hyper=replace(run.hyper, lr=run.hyper.lr * 2.0**away),
-                    log_every=2 * run.log_every,
-                )
-                for run in (sized(setting, one, GRID_AT, seed, batch) for one in (small, width))
-            )
-            yield Node(base, map_of(claims.SMALL), role="proxy")
-            yield Node(target, map_of(claims.LARGE), role="proxy")
-            arm = map_of(claims.GROWN)
-            node = grown(source(setting, small, seed), target, arm, SZP, shrink=SHRINK)
-            yield replace(node, role="proxy")
+            base_cell, cell = (bases.at_rate(run, 2.0**away) for run in rows)
+            start = source(setting, small, seed)
+            for node in (
+                Node(base_cell, map_of(claims.SMALL)),
+                Node(cell, map_of(claims.LARGE)),
+                grown(start, cell, map_of(claims.GROWN), SZP, shrink=SHRINK),
+            ):
+                yield replace(node, role="proxy")
 
 
 FREE = "Compute is 6 N D of the target."
@@ -207,8 +198,8 @@ PAPER = Paper(
         ),
         "F4": PaperFigure(
             "The shrink factor",
-            "A panel for each source. Mean validation loss at 20 tokens per parameter; the clone "
-            f"preserves the source’s function, and is at twice the width alone. {FREE}",
+            "A panel for each source. Validation loss at 20 tokens per parameter, bands span the "
+            "seeds; the clone preserves the source’s function, and is at twice the width alone.",
             each_seed(FEWER_SEEDS, shrink_runs),
             figures.shrinks,
             claims.F4,
@@ -245,8 +236,8 @@ PAPER = Paper(
         ),
         "F9": PaperFigure(
             "Tokens against compute of all runs, and training curves",
-            "Left, a point for each size and horizon. Right, mean validation loss of the largest "
-            "target with several sources, at 20 tokens per parameter.",
+            "Left, a point for each size and horizon. Right, validation loss of the largest target "
+            "with several sources, at 20 tokens per parameter; bands span the seeds.",
             factor_runs,
             figures.draw_tokens,
         ),

@@ -136,6 +136,11 @@ def of_arms(store: Store, arms: Iterable[ArmName]) -> pd.DataFrame:
     return found
 
 
+def factor(store: Store, name: ArmName) -> float:
+    """The growth factor of an arm."""
+    return float(of_arms(store, [name])["g"].iloc[0])
+
+
 def ladder(store: Store, method: str, held_out: bool | None = None) -> pd.DataFrame:
     """A method's runs of every size at all horizons; of the size held out alone, or without it."""
     arms = (
@@ -193,8 +198,6 @@ def line(mean: pd.DataFrame, quantity: str) -> PowerLine:
     """The power law of ``loss``, ``n`` or ``d`` against compute along the front; of nan where that
     is one point."""
     best = front(mean)
-    if len(best) < 2:
-        return PowerLine(math.nan, math.nan, math.nan)
     return power_line(best["c"].to_numpy(float), best[quantity].to_numpy(float))
 
 

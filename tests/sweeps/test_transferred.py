@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mugrow.sweeps.search import replay, searches
-from mugrow.sweeps.transfer import transferred
+from mugrow.sweeps.transferred import transferred
 
 
 def trials_of(study=ALONE, row=ended):

@@ -1,0 +1,109 @@
+"""Final loss against charged compute: every arm beside what else its compute would have bought.
+
+A point is an arm, at the FLOPs that it is charged with its source. The lines join final losses of
+whole schedules: scratch, the arms' sources trained on, and other sizes. An arm below a line beats
+it at equal compute; how far it is to the left of scratch's line is its speed-up.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mugrow.analysis.figures import emphasis, style
+from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.measure.baselines import comparisons
+from mugrow.analysis.measure.comparison import EqualCompute
+from mugrow.analysis.measure.equal_compute import BudgetLine
+from mugrow.analysis.measure.recovery import labelled_targets
+from mugrow.analysis.read.store import Store
+from mugrow.analysis.summary import Summary
+from mugrow.bench.spec import UserError
+
+SOURCE, OTHER = "--", ":"
+
+
+def equal_compute(summary: Summary, store: Store) -> Figure:
+    """A panel for each target."""
+    rows = summary.equal_compute
+    if not rows:
+        raise UserError(
+            "figure 'equal_compute' needs final losses at several budgets, and the study has none"
+        )
+    targets = list(dict.fromkeys(row.target for row in rows))
+    figure, axes = style.panels(1, len(targets), sharey=False)
+    labels: list[str] = []
+    coloured: set[str] = set()
+    for axis, target in zip(axes[0], targets, strict=True):
+        mine = [row for row in rows if row.target == target]
+        shown = emphasis.told_apart(summary, target)
+        draw_lines(axis, lines_of(store, target))
+        for row in mine:
+            draw_arm(axis, row, row.label in shown)
+        labels += [row.label for row in mine]
+        coloured |= shown
+        axis.set(title=f"growing to {target}", xlabel="FLOPs charged, sources included")
+        axis.set_xscale("log")
+        style.flops_axis(axis.xaxis)
+    axes[0, 0].set_ylabel("final loss (nats per token)")
+    handles = emphasis.handles(list(dict.fromkeys(labels)), coloured, {})
+    style.legend_below(figure, [*line_handles(), *handles])
+    return figure
+
+
+def lines_of(store: Store, target: str) -> dict[str, BudgetLine]:
+    """By name: scratch, each source that arms were grown from, and the other sizes."""
+    targets = labelled_targets(store)
+    runs = comparisons(store.runs)
+    here = targets[targets["target"] == target]
+    scratch = runs.scratch(list(here.loc[here["method"] == BASELINE, "run_id"]))
+    found = {} if scratch is None else {BASELINE: scratch}
+    grown = here[here["method"] != BASELINE]
+    for label, rows in grown.groupby("label", sort=False):
+        source = runs.sources(list(rows["run_id"]))
+        if source is not None and all(not _same(source, other) for other in found.values()):
+            found[f"source of {label}"] = source
+    front = runs.front({target: scratch}) if scratch is not None else None
+    if front is not None:
+        for shape, line in front.lines.items():
+            if all(not _same(line, other) for other in found.values()):
+                found[shape] = line
+    return found
+
+
+def _same(one: BudgetLine, other: BudgetLine) -> bool:
+    return np.array_equal(one.flops, other.flops) and np.array_equal(one.losses, other.losses)
+
+
+def draw_lines(axis: Axes, lines: Mapping[str, BudgetLine]) -> None:
+    for name, line in lines.items():
+        mean = line.losses.mean(axis=0)
+        kind = "-" if name == BASELINE else SOURCE if name.startswith("source") else OTHER
+        colour = "black" if name == BASELINE else style.GREY
+        axis.plot(line.flops, mean, kind, marker=".", color=colour, lw=1.3, label=f"_{name}")
+        axis.fill_between(
+            line.flops, line.losses.min(axis=0), line.losses.max(axis=0), color=colour, alpha=0.12,
+            lw=0,
+        )  # fmt: skip
+
+
+def draw_arm(axis: Axes, row: EqualCompute, coloured: bool) -> None:
+    look = style.line_style(row.label)
+    colour = look.colour if coloured else style.FAINT
+    loss = row.loss
+    if math.isfinite(loss.lo):
+        axis.plot([row.charge] * 2, [loss.lo, loss.hi], color=colour, lw=1, label="_interval")
+    axis.plot(
+        [row.charge], [loss.value], look.marker, color=colour, ms=6, ls="", label=f"_{row.label}"
+    )
+
+
+def line_handles() -> list[Line2D]:
+    return [
+        Line2D([], [], color="black", marker=".", label="scratch, whole schedules"),
+        Line2D([], [], color=style.GREY, ls=SOURCE, marker=".", label="the source, trained on"),
+        Line2D([], [], color=style.GREY, ls=OTHER, marker=".", label="another size"),
+    ]

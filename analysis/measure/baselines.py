@@ -1,0 +1,165 @@
+"""From rows to comparisons: what each grown arm is charged, and what it is compared with.
+
+A line is made of whole schedules, which the rows tell by their part: ``target`` runs from scratch,
+and ``branch`` runs, each the end of a chain of runs that go on from each other. What a chain begins
+with says whose line it is on:
+
+    a ``trunk`` from random weights     scratch, of that shape
+    a ``source``                        that source, trained on instead of grown
+
+The charge of a row is what its whole chain cost: ``flops`` and ``flops_source``. A study from
+before there were budgets has the one whole schedule of its targets: nothing can be compared at
+equal charged compute there.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import pandas as pd
+
+from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.measure.equal_compute import BudgetLine, ChargedArm, Front, budget_line, front
+
+
+class Ended(NamedTuple):
+    """A run that finished, as far as comparisons need it. ``setting`` is what the runs of a line
+    have in common beside their shape."""
+
+    run_id: str
+    role: str
+    method: str
+    shape: str
+    setting: str
+    source_run_id: str | None
+    seed: int
+    loss: float
+    blocks: tuple[float, ...]
+    charge: float
+
+    def at(self, block: int | None) -> float:
+        """The final loss, or that of one block of the final evaluation."""
+        return self.loss if block is None else self.blocks[block]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparisons:
+    """The finished runs of a store, by id. ``block`` is the one of their final evaluation that all
+    losses are of; None for the whole."""
+
+    runs: Mapping[str, Ended]
+    block: int | None = None
+
+    @cached_property
+    def _branches(self) -> list[tuple[Ended, list[Ended]]]:
+        """Every branch with what it goes on from, the nearest first."""
+        return [(run, self._line(run)) for run in self.runs.values() if run.role == "branch"]
+
+    def _line(self, run: Ended) -> list[Ended]:
+        found: list[Ended] = []
+        while run.source_run_id is not None and run.source_run_id in self.runs:
+            run = self.runs[run.source_run_id]
+            found.append(run)
+        return found
+
+    def arm(self, run_ids: Iterable[str]) -> ChargedArm | None:
+        """The runs of one label at one target, one a seed; None where none finished."""
+        ended = [self.runs[run_id] for run_id in run_ids if run_id in self.runs]
+        if not ended:
+            return None
+        charge = sum(run.charge for run in ended) / len(ended)
+        return ChargedArm({run.seed: run.at(self.block) for run in ended}, charge)
+
+    def scratch(self, run_ids: Iterable[str]) -> BudgetLine | None:
+        """The line of the scratch runs of a target: they, and the branches of their shape and
+        setting whose trunk began from random weights. None where none finished."""
+        whole = [self.runs[run_id] for run_id in run_ids if run_id in self.runs]
+        if not whole:
+            return None
+        kind = whole[0].shape, whole[0].setting
+        alike = [run for run in self._from_scratch if (run.shape, run.setting) == kind]
+        return self._line_of([*whole, *alike])
+
+    @cached_property
+    def _from_scratch(self) -> list[Ended]:
+        return [
+            run
+            for run, before in self._branches
+            if before and (before[-1].role, before[-1].method) == ("trunk", BASELINE)
+        ]
+
+    def sources(self, run_ids: Iterable[str]) -> BudgetLine | None:
+        """The line of the last sources of these runs, trained on; None where there is none."""
+        sources = {self.runs[run_id].source_run_id for run_id in run_ids if run_id in self.runs}
+        found = [
+            run
+            for run, before in self._branches
+            if any(one.run_id in sources and one.shape == run.shape for one in before)
+        ]
+        return self._line_of(found) if found else None
+
+    def front(self, scratch: Mapping[str, BudgetLine]) -> Front | None:
+        """Of all shapes from scratch: the lines given by shape, those of the study's front, and
+        sources that were trained from scratch and on. None where there is but one shape."""
+        others: dict[str, list[Ended]] = {}
+        for run, before in self._branches:
+            alone = all(one.shape == run.shape for one in before)
+            if before and alone and before[-1].method == BASELINE and run.shape not in scratch:
+                others.setdefault(run.shape, []).append(run)
+        lines = dict(scratch) | {shape: self._line_of(runs) for shape, runs in others.items()}
+        return front(lines) if len(lines) > 1 else None
+
+    def _line_of(self, runs: Iterable[Ended]) -> BudgetLine:
+        """Runs of one horizon have the same charge, whatever their seed."""
+        losses: dict[float, dict[int, float]] = {}
+        for run in runs:
+            losses.setdefault(run.charge, {})[run.seed] = run.at(self.block)
+        return budget_line(losses)
+
+
+def comparisons(runs: pd.DataFrame) -> Comparisons:
+    """The finished runs of a store's table ``runs``."""
+    finished = runs[runs["status"] == "finished"]
+    columns = ("run_id", "role", "method", "width", "depth", "spec", "source_run_id", "seed")
+    rows = zip(
+        *(finished[column].tolist() for column in columns),
+        finished["final_val_loss"].tolist(),
+        _blocks(finished),
+        (finished["flops"] + finished["flops_source"].fillna(0.0)).tolist(),
+        strict=True,
+    )
+    return Comparisons(
+        {
+            run_id: Ended(
+                run_id=run_id,
+                role=role,
+                method=method,
+                shape=f"w{width}-d{depth}",
+                setting=_setting(spec),
+                source_run_id=source if isinstance(source, str) else None,
+                seed=int(seed),
+                loss=float(loss),
+                blocks=blocks,
+                charge=float(charge),
+            )
+            for run_id, role, method, width, depth, spec, source, seed, loss, blocks, charge in rows
+        }
+    )
+
+
+def _blocks(runs: pd.DataFrame) -> list[tuple[float, ...]]:
+    """Losses of the blocks of each final evaluation; none in tables from before there was one."""
+    if "final_block_losses" not in runs:
+        return [()] * len(runs)
+    return [
+        () if losses is None else tuple(map(float, losses)) for losses in runs["final_block_losses"]
+    ]
+
+
+def _setting(spec: str) -> str:
+    fields = json.loads(spec)
+    kept = ("model", "parametrization", "hyper", "batch_sequences", "optimizer")
+    data = {key: value for key, value in fields["data"].items() if key == "corpus_sha256"}
+    return json.dumps({key: fields.get(key) for key in kept} | data, sort_keys=True)

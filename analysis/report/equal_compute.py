@@ -1,0 +1,153 @@
+"""The answer of a study that grows, in words: the best arm of each target against each baseline."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from mugrow.analysis import words as fmt
+from mugrow.analysis.measure.comparison import BASELINES, Baseline, EqualCompute, Verdict, Versus
+from mugrow.analysis.report.table import Table
+from mugrow.analysis.summary import Final
+
+NAMES: dict[Baseline, str] = {
+    "scratch": "scratch",
+    "own source": "its own source, trained on",
+    "front": "the best size for this compute",
+}
+SAID: dict[Verdict, str] = {
+    "better": "beats",
+    "worse": "loses to",
+    "undecided": "undecided against",
+    "not measured": "not measured against",
+}
+BEYOND = {
+    "above_budgets": "charged more than the largest budget",
+    "below_budgets": "charged less than the smallest budget",
+    "outside": "no runs to compare with",
+    "reached": "",
+}
+NO_BUDGETS = (
+    "Equal charged compute is not measurable here: scratch has one budget a target, and no source "
+    "was trained on. What follows compares at a fixed loss, which the schedule bounds."
+)
+
+
+@dataclass(frozen=True)
+class AnswerRow:
+    """A line of the answer: the best arm of a target against one baseline."""
+
+    baseline: str
+    verdict: Verdict
+    said: str
+    difference: str
+    speedup: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The best grown arm of a target: ``arm`` and what it paid, and its lines."""
+
+    title: str
+    rows: tuple[AnswerRow, ...]
+
+
+def answers(found: Iterable[EqualCompute]) -> Iterator[Answer]:
+    """For each target the arm with the lowest final loss, which comes first; the last target, the
+    largest, before the others."""
+    best: dict[str, EqualCompute] = {}
+    for row in found:
+        best.setdefault(row.target, row)
+    for target, row in reversed(best.items()):
+        of_target = sum(other.target == target for other in found)
+        paid = f"{fmt.flops(row.charge)}, {fmt.times(row.times_scratch)} scratch’s"
+        arm = _named(row)
+        which = f"{arm}, the best of {of_target} arms" if of_target > 1 else arm
+        lines = tuple(_line(row, row.against(baseline)) for baseline in BASELINES)
+        yield Answer(f"Growing to {target}: {which}, at {paid} with its source", lines)
+
+
+def _line(row: EqualCompute, versus: Versus) -> AnswerRow:
+    name = NAMES[versus.baseline] + (f" ({versus.shape})" if versus.shape else "")
+    difference = fmt.interval(versus.difference, fmt.loss)
+    if versus.verdict == "not measured":
+        difference = BEYOND[versus.state]
+    faster = speedup(row) if versus.baseline == "scratch" else ""
+    return AnswerRow(name, versus.verdict, SAID[versus.verdict], difference, faster)
+
+
+def speedup(row: EqualCompute) -> str:
+    """The speed-up over scratch, or the bound that the budgets leave."""
+    sign = {"above_budgets": "> ", "below_budgets": "< "}.get(row.speedup_state, "")
+    open_below = replace(row.speedup, lo=row.speedup.lo or -math.inf)
+    text = fmt.interval(open_below, fmt.times)
+    return text if text == fmt.MISSING else sign + text
+
+
+def table(found: Iterable[EqualCompute]) -> Table:
+    """Every arm of every target."""
+    return Table(
+        "equal-compute",
+        "Final loss at equal charged compute",
+        "An arm's final loss minus the baseline's at the compute that the arm is charged, its "
+        "source included, in nats per token: below 0 the arm is better. Better and worse are by a "
+        "paired test, corrected over the arms of a target (Holm). Speed-up: the FLOPs that scratch "
+        "needs for the arm's final loss, over those that the arm is charged. Best with: the "
+        "probability that an arm has the lowest mean of its target. Labels joined by = are equal "
+        "runs.",
+        ("target", "method", "final loss", "best with", "charged", "over scratch's",
+         *(f"minus {NAMES[baseline]}" for baseline in BASELINES), "speed-up over scratch"),
+        tuple(
+            (row.target, _named(row), fmt.interval(row.loss, fmt.loss),
+             fmt.percent_of_one(row.best), fmt.flops(row.charge), fmt.times(row.times_scratch),
+             *(_cell(row.against(name)) for name in BASELINES), speedup(row))
+            for row in found
+        ),
+    )  # fmt: skip
+
+
+def _named(row: EqualCompute) -> str:
+    """An arm by its label, and those of equal runs."""
+    return " = ".join((row.label, *row.also))
+
+
+def _cell(versus: Versus) -> str:
+    if versus.verdict == "not measured":
+        return BEYOND[versus.state]
+    shape = f" ({versus.shape})" if versus.shape else ""
+    return f"{fmt.interval(versus.difference, fmt.loss)}{shape}: {versus.verdict}"
+
+
+def intervals(found: Iterable[EqualCompute]) -> str:
+    """What the brackets of the comparisons hold."""
+    blocks = {row.blocks for row in found}
+    if not blocks:
+        return ""
+    seeds = "Brackets of comparisons are 95 % Student intervals over paired seeds"
+    if blocks == {0}:
+        return f"{seeds}; all seeds were validated on the same text, which they say nothing about."
+    return f"{seeds} crossed with {max(blocks)} blocks of held-out text."
+
+
+def tuning(found: Sequence[EqualCompute], finals: Iterable[Final]) -> str:
+    """What tuning cost, and after how many targets what growing saves has paid for it. The same
+    optimum serves scratch too, so it is no part of a target's comparison."""
+    bills = [final.flops_tuning for final in finals if final.flops_tuning > 0]
+    if not found or not bills:
+        return ""
+    target = found[-1].target
+    row = next(row for row in found if row.target == target)
+    spent = f"Tuning cost {fmt.flops(max(bills))}, once for all targets, scratch among them"
+    if row.speedup_state == "reached" and row.speedup.lo > 1:
+        saved = (row.speedup.value - 1) * row.charge
+        targets = math.ceil(max(bills) / saved)
+        many = f"{targets} target{'s' if targets != 1 else ''}"
+        saves = f"what {_named(row)} saves over scratch at {target}"
+        return f"{spent}: {saves} pays for it from {many} on."
+    return f"{spent}: {_named(row)} saves nothing for certain at {target} that would pay for it."
+
+
+def measurable(runs: pd.DataFrame) -> bool:
+    """Whether the study has budgets."""
+    return bool((runs["role"] == "branch").any())

@@ -1,0 +1,178 @@
+"""Rows of a study with budgets, whose answer is known: who beats what, at equal charged compute."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from mugrow.analysis.measure.comparison import compared
+
+SEEDS = (0, 1, 2)
+SPEC = {
+    "parametrization": "mup",
+    "hyper": {"lr": 0.01},
+    "batch_sequences": 8,
+    "optimizer": "adamw",
+    "data": {"corpus_sha256": "0"},
+}
+
+
+def noise(seed: int, run: str) -> float:
+    """Of a seed, shared by all runs, and a little of each run's own."""
+    return 0.1 * seed + 0.0004 * math.sin(len(run) * sum(map(ord, run)) + (3 + ord(run[0])) * seed)
+
+
+class Rows:
+    """Losses are ``at`` plus noise; a scratch line of width w falls 0.2 nats a doubling."""
+
+    def __init__(self, blocks: int = 0) -> None:
+        self.rows: list[dict] = []
+        self.blocks = blocks
+
+    def add(self, name, role, method, width, flops, loss, source=None, source_flops=0.0):
+        for seed in SEEDS:
+            value = loss + noise(seed, name)
+            text = [0.01 * math.sin(7 * block) for block in range(self.blocks)]
+            mean = sum(text) / len(text) if text else 0.0
+            self.rows.append(
+                {
+                    "run_id": f"{name}-{seed}",
+                    "role": role,
+                    "method": method,
+                    "width": width,
+                    "depth": 2,
+                    "spec": json.dumps(SPEC | {"model": {"width": width}}),
+                    "source_run_id": source and f"{source}-{seed}",
+                    "seed": seed,
+                    "status": "finished",
+                    "final_val_loss": value,
+                    "final_block_losses": [value + one - mean for one in text] or None,
+                    "flops": flops,
+                    "flops_source": source_flops,
+                }
+            )
+
+    def frames(self):
+        runs = pd.DataFrame(self.rows)
+        targets = runs[runs["role"] == "target"].copy()
+        targets["target"], targets["label"] = "w64-d2", targets["method"]
+        return runs, targets
+
+
+def scratch(flops: float) -> float:
+    return 3.0 - 0.2 * math.log2(flops)
+
+
+def study(szp=0.02, own=0.01, blocks=0, **changes) -> Rows:
+    """Scratch at 1, 2 and 4; two arms charged 1.25, one better than scratch by ``szp`` there; their
+    source, trained on, better than scratch by ``own``."""
+    rows = Rows(blocks)
+    rows.add("scratch", "target", "scratch", 64, 1.0, scratch(1.0))
+    rows.add("trunk", "trunk", "scratch", 64, 1.6, 9.0)
+    rows.add("trunk2", "trunk", "continue", 64, 1.6, 9.0, "trunk", 1.6)
+    rows.add("two", "branch", "continue", 64, 0.4, scratch(2.0), "trunk", 1.6)
+    rows.add("four", "branch", "continue", 64, 0.8, scratch(4.0), "trunk2", 3.2)
+    rows.add("source", "source", "scratch", 32, 0.25, 9.0)
+    rows.add("on", "trunk", "continue", 32, 0.5, 9.0, "source", 0.25)
+    rows.add("half", "branch", "continue", 32, 0.05, scratch(0.3) + 0.5, "source", 0.25)
+    rows.add("end", "branch", "continue", 32, 0.5, scratch(1.25) - own, "on", 0.75)
+    rows.add("szp", "target", "szp", 64, 1.0, scratch(1.25) - szp, "source", 0.25)
+    rows.add("copy", "target", "hypercloning", 64, 1.0, scratch(1.25) + 0.05, "source", 0.25)
+    return rows
+
+
+def answer(rows: Rows):
+    return {row.label: row for row in compared(*rows.frames())}
+
+
+def test_an_arm_is_compared_at_what_it_was_charged_with_its_source():
+    found = answer(study())
+    assert list(found) == ["szp", "hypercloning"]  # the lowest loss first
+    szp = found["szp"]
+    assert (szp.charge, szp.times_scratch, szp.method) == (1.25, 1.25, "szp")
+    scratch_, own, front = (szp.against(name) for name in ("scratch", "own source", "front"))
+    assert scratch_.difference.value == pytest.approx(-0.02, abs=1e-3)
+    assert own.difference.value == pytest.approx(-0.01, abs=1e-3)
+    assert (front.shape, front.difference) == ("w32-d2", own.difference)
+    assert [one.verdict for one in szp.versus] == ["better"] * 3
+    assert [one.verdict for one in found["hypercloning"].versus] == ["worse"] * 3
+
+
+def test_a_speedup_is_what_scratch_needs_over_what_was_paid():
+    found = answer(study())
+    assert found["szp"].speedup.value == pytest.approx(2 ** (0.02 / 0.2), rel=5e-3)
+    assert found["szp"].speedup_state == "reached"
+    assert found["hypercloning"].speedup.value == pytest.approx(2 ** (-0.05 / 0.2), rel=5e-3)
+    better = answer(study(szp=0.5))["szp"]
+    assert (better.speedup_state, better.speedup.hi) == ("above_budgets", math.inf)
+    assert better.speedup.value == pytest.approx(4 / 1.25)
+
+
+def test_the_source_trained_on_can_beat_what_was_grown_from_it():
+    szp = answer(study(szp=0.02, own=0.06))["szp"]
+    assert szp.against("scratch").verdict == "better"
+    assert szp.against("own source").verdict == "worse"
+    assert szp.against("front").verdict == "worse"
+
+
+def test_noise_of_the_size_of_the_difference_is_undecided():
+    szp = answer(study(szp=0.0001, own=0.0001))["szp"]
+    assert [one.verdict for one in szp.versus] == ["undecided"] * 3
+
+
+def test_many_arms_are_corrected_for():
+    alone, among = study(szp=0.0015), study(szp=0.0015)
+    for number in range(30):
+        among.add(f"m{number:02}", "target", f"m{number}", 64, 1.0, scratch(1.25), "source", 0.25)
+    p_alone, p_among = (answer(rows)["szp"].against("scratch").p_holm for rows in (alone, among))
+    assert p_alone < p_among
+
+
+def test_blocks_of_text_widen_the_interval():
+    seeds, both = (answer(study(blocks=blocks))["szp"] for blocks in (0, 16))
+    assert (seeds.blocks, both.blocks) == (0, 16)
+    for name in ("scratch", "own source", "front"):
+        one, other = seeds.against(name).difference, both.against(name).difference
+        assert other.value == pytest.approx(one.value, abs=1e-9)
+
+
+def test_without_budgets_nothing_is_compared():
+    runs, targets = study().frames()
+    old = runs[runs["role"].isin(["source", "target"])]
+    assert compared(old, targets) == []
+
+
+def test_a_charge_beyond_the_budgets_is_not_measured():
+    rows = study()
+    rows.add("huge", "source", "scratch", 32, 9.0, 9.0)
+    rows.add("late", "target", "stack", 64, 1.0, 2.0, "huge", 9.0)
+    late = answer(rows)["stack"]
+    assert {one.verdict for one in late.versus} == {"not measured"}
+    assert late.against("scratch").state == "above_budgets"
+    assert late.against("own source").state == "outside"
+
+
+def test_equal_runs_are_one_row_with_several_names():
+    rows = study()
+    for row in [row for row in rows.rows if row["method"] == "szp"]:
+        rows.rows.append(row | {"run_id": "twin" + row["run_id"], "method": "twin"})
+    found = answer(rows)
+    assert [(row.label, row.also) for row in found.values()] == [
+        ("szp", ("twin",)),
+        ("hypercloning", ()),
+    ]
+    assert found["szp"].best > 0.99
+    assert (
+        found["szp"].against("scratch").p_holm == answer(study())["szp"].against("scratch").p_holm
+    )
+
+
+def test_a_smaller_error_rate_asks_for_more():
+    runs, targets = study(szp=0.002).frames()
+    p = compared(runs, targets)[0].against("scratch").p_holm
+    verdicts = [
+        compared(runs, targets, error_rate)[0].against("scratch").verdict
+        for error_rate in (p * 1.01, p * 0.99)
+    ]
+    assert verdicts == ["better", "undecided"]

@@ -1,0 +1,110 @@
+"""The intervals hold what they promise: few studies here, thousands with ``-m slow``."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from mugrow.analysis.measure import simulate
+from mugrow.analysis.measure.simulate import PARTS, SEEDS, SPEEDUPS, TODAY, Row
+from mugrow.analysis.read.store import load
+
+RESULTS = Path(__file__).parents[3] / "results/reference"
+STUDIES = 4000
+
+
+def holds(row: Row, studies: int, least: float = 0.93) -> None:
+    """Coverage of at least 93 %, but for what so few studies may miss it by."""
+    slack = 3 * math.sqrt(0.05 * 0.95 / studies)
+    assert row.shares["covers"] >= least - (slack if studies < 1000 else 0), row
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_equal_compute_in_few_studies(n: int) -> None:
+    studies = 150
+    for censored in (False, True):
+        row = simulate.equal_compute(n, 1.1, censored, studies)
+        holds(row, studies)
+        assert row.shares["above"] > (0.45 if n == 3 else 0.9), row
+        assert row.shares["below"] == 0
+    assert simulate.equal_compute(n, 1.1, True, studies).shares["open"] > 0.9  # half lie beyond
+
+
+def test_the_rest_in_few_studies() -> None:
+    studies = 150
+    holds(simulate.fixed_loss(3, 1.1, studies), studies)
+    holds(simulate.verdicts(3, studies), studies)
+    holds(simulate.crossed(3, 16, (1.0, 1.0, 1.0), studies), studies)
+    front = simulate.front_bias(3, 0.0, studies)
+    assert 0.001 < front.shares["nats too low"] < 0.006
+
+
+def test_the_noise_is_that_of_the_committed_studies() -> None:
+    found = simulate.noise_of([load(RESULTS / name) for name in ("small", "zoo")])
+    assert found.within == pytest.approx(TODAY.within, abs=0.0001)
+    assert found.between == pytest.approx(TODAY.between, abs=0.0001)
+
+
+def test_the_looks_keep_their_error_and_stop_early() -> None:
+    null, effect = simulate.looks(0.0, 40_000), simulate.looks(1.97, 40_000)
+    assert null.shares["decided by 8"] <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 40_000)
+    assert effect.shares["decided by 5"] > 0.65
+    assert effect.shares["seeds spent"] < 6
+
+
+def test_the_table_is_a_line_for_each_row() -> None:
+    text = simulate.table([Row("what", 3, {"covers": 0.95}), Row("else", 5, {"above": 0.0246})])
+    assert [line.split() for line in text.splitlines()] == [
+        ["what", "n", "=", "3", "covers", "0.950"],
+        ["else", "n", "=", "5", "above", "0.025"],
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("censored", [False, True])
+@pytest.mark.parametrize("truth", SPEEDUPS)
+@pytest.mark.parametrize("n", SEEDS)
+def test_equal_compute(n: int, truth: float, censored: bool) -> None:
+    row = simulate.equal_compute(n, truth, censored, STUDIES)
+    holds(row, STUDIES)
+    if truth == 1.0:  # a false verdict of either kind
+        assert row.shares["above"] + row.shares["below"] <= 0.06
+    if truth == 1.1 and n in (3, 5):
+        assert row.shares["above"] >= {3: 0.45, 5: 0.9}[n]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", SEEDS)
+def test_other_intervals(n: int) -> None:
+    for truth in SPEEDUPS:
+        holds(simulate.fixed_loss(n, truth, STUDIES), STUDIES)
+    null = simulate.verdicts(n, STUDIES)
+    holds(null, STUDIES)
+    assert null.shares["above"] + null.shares["below"] <= 0.05 + 3 * math.sqrt(0.0475 / STUDIES)
+    for blocks in (4, 16, 64):
+        for parts in PARTS:
+            holds(simulate.crossed(n, blocks, parts, STUDIES), STUDIES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", SEEDS[1:])
+def test_a_front_is_never_to_an_arms_advantage(n: int) -> None:
+    for apart in (0.0, TODAY.within, 3 * TODAY.within):
+        row = simulate.front_bias(n, apart, STUDIES)
+        holds(row, STUDIES)
+        assert row.shares["nats too low"] >= -0.0005
+        assert row.shares["above"] <= 0.025 + 3 * math.sqrt(0.025 / STUDIES)
+    level = simulate.front_bias(n, 0.0, STUDIES)
+    assert level.shares["nats too low"] == pytest.approx(0.5 * TODAY.within / n**0.5, rel=0.25)
+
+
+@pytest.mark.slow
+def test_a_family_keeps_its_error() -> None:
+    row = simulate.family(5, 30, STUDIES)
+    assert row.shares["any, Holm"] <= 0.05 + 3 * math.sqrt(0.0475 / STUDIES)
+    assert row.shares["any, each alone"] > 0.5
+
+
+@pytest.mark.slow
+def test_the_error_of_the_looks() -> None:
+    assert simulate.looks(0.0, 2_000_000).shares["decided by 8"] <= 0.0503
