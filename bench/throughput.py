@@ -27,6 +27,7 @@ from mugrow.bench.stack import Stack, begin
 from mugrow.bench.train import advance
 
 ROUNDS = 25
+PROBE_S, MATMUL_S = 0.3, 0.2  # of a probe, and of each of the large products that are timed
 
 
 class PlainBlock(nn.Module):
@@ -118,13 +119,13 @@ def probe(model: ModelSpec, sequences: int, members: int) -> float:
     """A quick estimate of a stack's tokens/s, all members counted, from a few steps."""
     step = _stack(model, sequences, members, "cpu")
     step()
-    return members * sequences * model.context / _timed(step, 0.3, "cpu")
+    return members * sequences * model.context / _timed(step, PROBE_S, "cpu")
 
 
 def matmul_gflops(device: str = "cpu", size: int = 1024) -> float:
     """The rate of a large float32 matrix product."""
     a = torch.randn(size, size, device=device)
-    times = [_timed(lambda: a @ a, 0.2, device) for _ in range(5)]
+    times = [_timed(lambda: a @ a, MATMUL_S, device) for _ in range(5)]
     return 2 * size**3 / min(times) / 1e9
 
 

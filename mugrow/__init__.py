@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mugrow.analysis.laws.families import extrapolate
     from mugrow.analysis.laws.table_fit import fit
     from mugrow.analysis.measure.claims import Claim
+    from mugrow.analysis.measure.lengths import equal_compute
     from mugrow.analysis.measure.logs import savings
     from mugrow.analysis.read.store import Store, load
     from mugrow.analysis.report.build import build as report
@@ -68,6 +69,7 @@ _HOMES = {  # of every public name: its module, and what it is called there, if 
     "check": "sweeps.check",
     "coordcheck": "bench.coordcheck",
     "draw": "sweeps.draw",
+    "equal_compute": "analysis.measure.lengths",
     "extrapolate": "analysis.laws.families",
     "fit": "analysis.laws.table_fit",
     "grow": "sweeps.grow",
@@ -101,6 +103,7 @@ __all__ = [
     "check",
     "coordcheck",
     "draw",
+    "equal_compute",
     "extrapolate",
     "fit",
     "grow",

@@ -8,6 +8,9 @@ or in what a figure has on its axis.
 A source is part of what grows from it, so a run and its ancestors are one value, and what several
 runs grow from is trained once. Hyperparameters are given, not searched: a recipe that tunes lists
 the runs of the sweep.
+
+What growing is worth shows beside scratch alone, validated on the same tokens. So a graph that
+grows and trains no such model from scratch, or only on another text, is refused before it trains.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,10 +19,11 @@ from typing import Any, Literal
 
 from mugrow.bench.arm import factors_of
 from mugrow.bench.growth import check_growth, check_start, method
-from mugrow.bench.spec import RunSpec, Scalar, Start
+from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, Start, UserError
 from mugrow.sweeps import budgets
 from mugrow.sweeps.plan import Plan, PlannedRun, all_params, stacks_of
 
+NOT_READ = "not read"  # in place of the sha256 of a corpus, where runs are only priced
 FRESH, CARRY = Start(optimizer="fresh"), Start(optimizer="carry")
 
 
@@ -42,6 +46,14 @@ class Node:
     def line(self) -> tuple["Node", ...]:
         """The run with its ancestors, the eldest first."""
         return (*(self.source.line if self.source else ()), self)
+
+    @property
+    def method(self) -> str:
+        """How its weights began: the growth method, or ``scratch``, that it is continued from."""
+        run = self
+        while run.spec.start.method == "continue" and run.source:
+            run = run.source
+        return run.spec.start.method
 
 
 def grown(
@@ -82,6 +94,50 @@ def segments(run: RunSpec, arms: Mapping[int, str]) -> dict[int, Node]:
         else:
             nodes[stop] = Node(replace(run, stop_step=stop), arm)
     return nodes
+
+
+def check_comparable(nodes: Iterable[Node], *, whole: bool = True) -> None:
+    """Raise ``UserError`` for a graph with a grown run that no run from scratch can be compared
+    with, of the same model and validated on the same text. A part of a graph, not the ``whole``,
+    may leave scratch out: then only what it has of other text is refused."""
+    nodes = list(nodes)
+    scratch: dict[ModelSpec, list[DataSpec]] = {}
+    for run in (run for node in nodes for run in node.line):
+        if run.method == "scratch":
+            scratch.setdefault(_untokenized(run.spec.model), []).append(run.spec.data)
+    for node in nodes:
+        if node.method == "scratch":
+            continue
+        model, text = node.spec.model, _validated_on(node.spec.data)
+        texts = [_validated_on(data) for data in scratch.get(_untokenized(model), ())]
+        named = f"w{model.width}-d{model.depth} grown by {node.method!r} (arm {node.arm!r})"
+        if not texts and whole:
+            raise UserError(f"{named} has nothing to compare with: no such model is from scratch")
+        if texts and text not in texts:
+            nearest = min(texts, key=lambda other: len(_apart(text, other)))
+            differ = ", ".join(f"{key} {text[key]!r}, not {its!r}"
+                               for key, its in _apart(text, nearest).items())  # fmt: skip
+            raise UserError(f"{named} cannot be compared with scratch: its {differ}")
+
+
+def _untokenized(model: ModelSpec) -> ModelSpec:
+    """The shape, whatever the vocabulary."""
+    return replace(model, vocab_size=1)
+
+
+def _validated_on(data: DataSpec) -> dict[str, Scalar]:
+    """What makes losses on it comparable. Of what was not read, only the name is known."""
+    return {
+        "corpus_sha256": data.corpus if data.corpus_sha256 == NOT_READ else data.corpus_sha256,
+        "tokenizer": data.tokenizer,
+        "val_tokens": data.val_tokens,
+        "final_val_tokens": data.final_val_tokens,
+    }
+
+
+def _apart(text: Mapping[str, Scalar], other: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Where the other differs, with what is there."""
+    return {key: other[key] for key in text if other[key] != text[key]}
 
 
 def plan_graph(nodes: Iterable[Node], stack_width: int) -> Plan:

@@ -177,11 +177,12 @@ def setting(
 def _pinned(text: Text, priced: bool) -> tuple[DataSpec, int]:
     """A text as a run names it, and the size of its vocabulary."""
     from mugrow.bench.data.batches import load, resolve
+    from mugrow.sweeps.graph import NOT_READ
 
     if priced and text.vocab_size is not None:
         unresolved = DataSpec(
             corpus=text.corpus or "not given",
-            corpus_sha256="not read",
+            corpus_sha256=NOT_READ,
             tokenizer=text.tokenizer,
             val_tokens=text.val_tokens,
         )
@@ -198,12 +199,14 @@ def judged(given: Setting, figures: Mapping[str, PaperFigure]) -> list["Judged"]
 
 
 def experiment(paper: Paper, given: Setting, figures: Mapping[str, PaperFigure]) -> "Experiment":
-    """What is run for these figures."""
+    """What is run for these figures. Raises ``UserError`` where a grown run cannot be compared with
+    scratch (``mugrow.sweeps.graph.check_comparable``); some figures alone may have no scratch."""
     from mugrow.sweeps.execute import Experiment
-    from mugrow.sweeps.graph import plan_graph
+    from mugrow.sweeps.graph import check_comparable, plan_graph
 
     nodes = [node for figure in figures.values() for node in figure.runs(given)]
     nodes += [node for one in judged(given, figures) for node in one.nodes]
+    check_comparable(nodes, whole=figures == paper.figures)
     configuration: dict[str, Any] = {
         "name": paper.name,
         "title": paper.title,

@@ -100,6 +100,16 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_timings() -> Iterator[None]:
+    """No test asks how fast this machine is, but every study that is priced or run times a few
+    steps of each of its shapes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mugrow.bench.throughput.PROBE_S", 0.01)
+        patch.setattr("mugrow.bench.throughput.MATMUL_S", 0.01)
+        yield
+
+
 @pytest.fixture
 def mugrow(monkeypatch, capsys) -> Iterator[Callable[..., Ended]]:
     """Call the program in this process: ``mugrow("list", "methods", "--json")``."""

@@ -21,7 +21,7 @@ SHORTER = {
     "run": ("--dry-run", "--out", "results/dry"),
     "coordcheck": ("--steps", "1", "--seeds", "0", "1"),
     "bench": (
-        *("--widths", "16", "--stacks", "1", "--context", "16", "--seconds", "0.02"),
+        *("--widths", "16", "--stacks", "1", "--context", "16", "--seconds", "0.01"),
         *("--depth", "1", "--threads", "1"),
     ),
 }

@@ -122,8 +122,8 @@ class WeighedEvidence:
 
     ``interval`` says what is behind the ends, ``limit`` what keeps it from deciding.
     ``extrapolation`` is asked over the largest measured. ``at_least`` says that savings may be
-    larger. ``state`` is ``reached``, ``never_reached`` (the cost ratio is infinite) or ``unknown``
-    (it is nan).
+    larger. ``state`` is ``reached``, ``never_reached`` (the cost ratio is infinite), ``unknown``
+    (it is nan), or of which kind a bound is, as in ``Evidence``.
     """
 
     name: str
@@ -337,7 +337,7 @@ def _weighed(plan: GrowthPlan, one: Evidence) -> WeighedEvidence:
         limit=one.limit,
         interval=one.basis,
         extrapolation=one.reach,
-        state=_state(one.cost_ratio.value),
+        state=one.bound or _state(one.cost_ratio.value),
         cost_ratio=one.cost_ratio,
         savings={
             accounting: plan.saving_interval(one.cost_ratio, accounting)

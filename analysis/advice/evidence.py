@@ -8,6 +8,7 @@ ratio of asked to measured, for N, D and C.
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from mugrow.analysis.advice.plan import GrowthPlan
 from mugrow.analysis.advice.published import (
@@ -19,6 +20,8 @@ from mugrow.analysis.advice.published import (
 )
 from mugrow.analysis.advice.staged import KAPLAN, KaplanSteps
 from mugrow.analysis.stats import Interval
+
+Bound = Literal["above_budgets", "below_budgets"]
 
 UNKNOWN = "unknown"
 HELD_OUT = "unknown; ends from the law's error on the run held out of it"
@@ -40,7 +43,9 @@ class Evidence:
     ``limit`` says in words what keeps it from deciding a verdict; empty, it may decide. An interval
     holds where it was measured only, so evidence with a limit has none: ``cost_ratio`` is then the
     estimate with nan ends. ``at_least`` says that savings may be larger than these, so that they
-    can decide for growing and not against it.
+    can decide for growing and not against it. ``bound`` says that the estimate is one: scratch has
+    the grown loss ``above_budgets`` that it was trained at, so the cost ratio lies below the
+    estimate, or ``below_budgets``, and it lies above.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Evidence:
     reach: Reach
     limit: str = ""
     at_least: bool = False
+    bound: Bound | None = None
 
     @property
     def decides(self) -> bool:

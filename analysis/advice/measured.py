@@ -1,14 +1,23 @@
-"""Evidence from a store: what its grown targets needed, measured, for the loss scratch reached.
+"""Evidence from a store: what its grown targets needed, measured, beside scratch.
 
 A measured cost ratio is one point: one target, one growth factor, one source. It is carried over
 to another plan unchanged, which is an assumption, so it decides only near by: within a factor
 ``NEAR`` in parameters, tokens, compute, growth factor and the source's tokens a parameter. Farther
 away a law has to carry it (``mugrow.analysis.advice.fitted``).
 
-It is measured at a fixed loss, the one that scratch ends at after its cool-down, which the grown
-arm meets before or inside its own. So it is too high by what the cool-down was worth: a saving is
-*at least* what it says, which can show that growing pays and never that it does not. That would
-take both arms on whole schedules at equal compute, the source's charged.
+Where the study has budgets it is measured at equal charged compute (``comparison``). Of a speed-up
+s over scratch at the charge C = C_own + C_source
+
+    cost ratio = C_own / (s C)
+
+since s C is what scratch needs for the grown loss. It stands for a target that scratch trains for
+C: there the saving is above 0 exactly where s is above 1. An s that scratch's budgets only bound
+bounds the ratio.
+
+Without budgets it is measured at a fixed loss, the one that scratch ends at after its cool-down,
+which the grown arm meets before or inside its own. So it is too high by what the cool-down was
+worth: a saving is *at least* what it says, which can show that growing pays and never that it does
+not.
 """
 
 import json
@@ -17,20 +26,32 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mugrow.analysis.advice.evidence import Evidence, reach
+from mugrow.analysis import words
+from mugrow.analysis.advice.evidence import Bound, Evidence, reach
 from mugrow.analysis.advice.plan import GrowthPlan
 from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run, label_targets
+from mugrow.analysis.measure.comparison import EqualCompute, compared
+from mugrow.analysis.measure.equal_compute import State
 from mugrow.analysis.measure.savings import Saving, headline
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
 from mugrow.bench.spec import UserError
 
 NEAR = 2.0
+BOUNDS: dict[State, Bound] = {
+    "above_budgets": "above_budgets",
+    "below_budgets": "below_budgets",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredGrowth:
-    """One grown arm of a store beside scratch: where it was measured, and its cost ratio."""
+    """One grown arm of a store beside scratch: where it was measured, and its cost ratio.
+
+    ``tokens`` are the target's, or at equal charged compute those that scratch trains on for the
+    charge. ``speedup`` is what the cost ratio is of there, in words, and empty at a fixed loss;
+    ``bound`` says that both are bounds.
+    """
 
     study: str
     label: str
@@ -40,6 +61,8 @@ class MeasuredGrowth:
     source_params: float
     source_tokens: float
     cost_ratio: Interval
+    speedup: str = ""
+    bound: Bound | None = None
 
     @property
     def growth_factor(self) -> float:
@@ -74,7 +97,9 @@ class MeasuredGrowth:
         limits = [f"beyond a factor {NEAR:g} of what was measured: {', '.join(far)}"] if far else []
         if math.isnan(self.cost_ratio.lo):
             limits.append("1 seed: no interval")
-        ends = f"95 % of a paired t test over {seeds} seeds"
+        ends = ", ".join(
+            filter(None, (self.speedup, f"95 % of a paired t test over {seeds} seeds"))
+        )
         return Evidence(
             name=f"{self.label} measured at {self.target}",
             citation=f"study {self.study}",
@@ -82,7 +107,8 @@ class MeasuredGrowth:
             ends=ends,
             reach=reach(plan, self.params, self.tokens, 6 * self.params * self.tokens),
             limit="; ".join(limits),
-            at_least=True,
+            at_least=not self.speedup,
+            bound=self.bound,
         )
 
 
@@ -138,11 +164,50 @@ def _grew(factor: float) -> bool:
 
 
 def measure(store: Store, targets: pd.DataFrame) -> list[MeasuredGrowth]:
-    """The cost ratio of every arm that grew from a smaller source, at scratch's final loss.
+    """The cost ratio of every arm that grew from a smaller source: at equal charged compute where
+    that was measured, else at scratch's final loss."""
+    return at_equal_compute(store, targets) or at_fixed_loss(store, targets)
 
-    Arms without a seed in common with scratch, and losses that both arms had from the start, have
-    no cost ratio and are left out.
-    """
+
+def at_equal_compute(store: Store, targets: pd.DataFrame) -> list[MeasuredGrowth]:
+    """None where the study has no budgets. Arms without a seed in common with scratch's line are
+    left out, and equal runs are one."""
+    arms = dict(iter(targets.groupby(["target", "label"], sort=False)))
+    found = []
+    for row in compared(store.runs, targets):
+        rows, scratch = arms[row.target, row.label], arms.get((row.target, BASELINE))
+        grew = bool((rows["source_params"] < rows["params"]).all())
+        if not grew or scratch is None or math.isnan(row.speedup.value):
+            continue
+        own = float(rows["flops"].mean()) / row.charge
+        s = row.speedup
+        found.append(
+            MeasuredGrowth(
+                study=str(store.study["name"]),
+                label=row.label,
+                target=row.target,
+                params=float(rows["params"].mean()),
+                tokens=row.charge * float((scratch["tokens"] / scratch["flops"]).mean()),
+                source_params=float(rows["source_params"].mean()),
+                source_tokens=float(rows["source_tokens"].mean()),
+                cost_ratio=Interval(
+                    own / s.value, own / s.hi, own / s.lo if s.lo else math.inf, s.n
+                ),
+                speedup=_in_words(row),
+                bound=BOUNDS.get(row.speedup_state),
+            )
+        )
+    return found
+
+
+def _in_words(row: EqualCompute) -> str:
+    sign = {"above_budgets": "> ", "below_budgets": "< "}.get(row.speedup_state, "")
+    return f"speed-up {sign}{words.interval(row.speedup, words.times)} at equal charged compute"
+
+
+def at_fixed_loss(store: Store, targets: pd.DataFrame) -> list[MeasuredGrowth]:
+    """At scratch's final loss. Arms without a seed in common with scratch, and losses that both
+    arms had from the start, have no cost ratio and are left out."""
     curves = curves_by_run(store.curves, set(targets["run_id"]))
     found = []
     for target, arms in targets.groupby("target", sort=False):

@@ -159,7 +159,7 @@ def drawn(make: Callable[[], Figure]) -> Figure:
     no engine left a file takes one rendering; with the placeholder ``"none"`` it would take two."""
     with applied():
         figure = make()
-        if engine := figure.get_layout_engine():
+        if figure.axes and (engine := figure.get_layout_engine()):
             engine.execute(figure)
         figure.set_layout_engine(None)
     return figure

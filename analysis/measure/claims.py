@@ -15,6 +15,10 @@ in at most 5 % of studies, the false one of a truth beyond it in at most 2.5 %.
 
 A range open at one end, "above 1", can be reproduced by an effect far smaller
 than the paper's. The ledger shows both numbers, and the verdict is about the range alone.
+
+A claim says whose it is. The cited paper's stands for what the paper says. What is asked beside
+it, by this suite, by reviewers, or what another paper says of the same runs, is ``ours``: its
+verdict is a finding of this suite and none about the paper, and is counted apart.
 """
 
 import math
@@ -26,10 +30,12 @@ from scipy.special import stdtrit
 
 from mugrow.analysis.measure.sequential import seeds_needed
 from mugrow.analysis.stats import Interval
+from mugrow.bench.spec import unknown
 
 Tables = TypeVar("Tables")
 Verdict = Literal["reproduced", "contradicted", "inconclusive at this scale", "not testable here"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+Whose = Literal["paper", "ours"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,9 @@ class Claim(Generic[Tables]):
     ``says`` is the claim with its number and ``where`` the place in the paper. ``quantity`` says
     what is measured, in words and with its unit, by ``measure`` of a study's tables; the claim
     holds where it lies within ``low`` and ``high``. ``untestable`` is the reason why there is no
-    measurement.
+    measurement. ``whose`` is "ours" where the cited paper does not say so: a question of ours or of
+    reviewers, as ``where`` tells, or a claim of another paper, whose arXiv id ``where`` has. Raises
+    ``UserError`` for another word.
 
     >>> import mugrow
     >>> helps = mugrow.Claim(
@@ -58,8 +66,11 @@ class Claim(Generic[Tables]):
     low: float = -math.inf
     high: float = math.inf
     untestable: str | None = None
+    whose: Whose = "paper"
 
     def __post_init__(self) -> None:
+        if self.whose not in get_args(Whose):
+            raise unknown(f"whose of claim {self.name}:", self.whose, get_args(Whose))
         assert (self.measure is None) == (self.untestable is not None), self.name
         assert self.measure is None or -math.inf < self.low or self.high < math.inf, self.name
         assert self.low < self.high, self.name
@@ -75,11 +86,16 @@ class Claim(Generic[Tables]):
 
 
 def claim(
-    name: str, says: str, where: str, quantity: str, holds: "Condition[Tables]"
+    name: str,
+    says: str,
+    where: str,
+    quantity: str,
+    holds: "Condition[Tables]",
+    whose: Whose = "paper",
 ) -> Claim[Tables]:
     """A claim that is measured: ``holds`` is its quantity with a range, as
     ``final(grown) - final(scratch) < 0``."""
-    return Claim(name, says, where, quantity, holds.measure, holds.low, holds.high)
+    return Claim(name, says, where, quantity, holds.measure, holds.low, holds.high, whose=whose)
 
 
 def untestable(name: str, says: str, where: str, why: str) -> Claim[Any]:
@@ -90,23 +106,26 @@ def untestable(name: str, says: str, where: str, why: str) -> Claim[Any]:
 @dataclass(frozen=True)
 class Rule(Generic[Tables]):
     """What decides the claim ``name``, which stands at ``where``: that ``holds``; ``None`` is a
-    claim that nothing here can decide."""
+    claim that nothing here can decide. ``whose`` is as in ``Claim``."""
 
     name: str
     where: str
     holds: "Condition[Tables] | None"
+    whose: Whose = "paper"
 
     def decides(self, says: str, quantity: str) -> Claim[Tables]:
         """The claim in words, and in words what is measured, or else why nothing is."""
         if self.holds is None:
             return untestable(self.name, says, self.where, quantity)
-        return claim(self.name, says, self.where, quantity, self.holds)
+        return claim(self.name, says, self.where, quantity, self.holds, self.whose)
 
 
-def rule(name: str, where: str, holds: "Condition[Tables]") -> Rule[Tables]:
+def rule(
+    name: str, where: str, holds: "Condition[Tables]", *, whose: Whose = "paper"
+) -> Rule[Tables]:
     """``claim`` in two steps: ``rule("ahead", "table 1", gain > 0).decides("growing helps",
-    "scratch minus grown, nats")``."""
-    return Rule(name, where, holds)
+    "scratch minus grown, nats")``. One that the paper does not make is ``whose="ours"``."""
+    return Rule(name, where, holds, whose)
 
 
 def no_rule(name: str, where: str) -> Rule[Any]:
@@ -151,7 +170,8 @@ def needed(claim: Claim[Any], found: Interval) -> float:
 class JudgedClaim:
     """A line of a ledger: the claim, our ``value`` with the interval ``low`` to ``high`` over
     ``seeds``, the range it ``holds_if`` in, and the verdict. nan where there is no number;
-    ``seeds_needed`` is of inconclusive claims, ``why`` of untestable ones."""
+    ``seeds_needed`` is of inconclusive claims, ``why`` of untestable ones, ``whose`` "ours" of
+    those that the cited paper does not make."""
 
     claim: str
     says: str
@@ -165,6 +185,7 @@ class JudgedClaim:
     verdict: Verdict
     seeds_needed: float
     why: str | None
+    whose: Whose = "paper"
 
 
 def ledger(claims: Iterable[Claim[Tables]], tables: Tables) -> list[JudgedClaim]:
@@ -190,4 +211,5 @@ def _judged(claim: Claim[Tables], tables: Tables) -> JudgedClaim:
         verdict=says,
         seeds_needed=float(needed(claim, found)) if inconclusive else math.nan,
         why=claim.untestable,
+        whose=claim.whose,
     )

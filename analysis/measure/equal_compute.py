@@ -248,7 +248,8 @@ def speedup(arm: ChargedArm, line: BudgetLine | Front, level: float = LEVEL) -> 
     state, at, value = _crossed(pieces, above)
     ends = _ends(pieces, above, level) if most > 1 else []
     lo, hi = (min(*ends, value), max(*ends, value)) if ends else (math.nan, math.nan)
-    value, lo, hi = (math.exp(end - math.log(arm.flops)) for end in (value, lo, hi))
+    with np.errstate(over="ignore"):
+        value, lo, hi = np.exp(np.array([value, lo, hi]) - math.log(arm.flops)).tolist()
     return EqualComputeSpeedup(state, Interval(value, lo, hi, len(above[at])), pieces[at].shape)
 
 

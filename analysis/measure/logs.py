@@ -3,6 +3,9 @@
 ``x`` is what was paid (FLOPs, tokens, hours); it and ``loss`` may be expressions on columns, as in
 ``6 * params * tokens``. Runs of one method are told apart by their seed. Arms that share seeds are
 compared in pairs, on those seeds; arms that share none were drawn apart, and are tested apart.
+
+Where a column tells runs of several lengths apart, each a whole schedule, they compare at equal
+compute (``lengths``), and savings at a fixed loss are those of the longest.
 """
 
 import math
@@ -35,15 +38,20 @@ from mugrow.bench.spec import UserError, unknown
 
 Cost = float | Mapping[str, float]
 """A cost of every arm that bears it, or of the runs named, in units of ``x``."""
+Ends = Mapping[int, Mapping[float, float]]
+"""By seed, and by the last x of each of its runs, the loss there."""
 
 
 @dataclass(frozen=True, eq=False)
 class Arms:
-    """A baseline, what is compared with it, and the accountings in which anything is charged."""
+    """A baseline, what is compared with it, and the accountings in which anything is charged. The
+    curves are of each seed's longest run, ``ends`` and ``baseline_ends`` of all."""
 
     baseline: Arm
     methods: Mapping[str, Arm]
     accountings: tuple[Accounting, ...]
+    baseline_ends: Ends
+    ends: Mapping[str, Ends]
 
 
 @dataclass(frozen=True)
@@ -78,19 +86,21 @@ def read_arms(
     tuning_cost: Cost = 0.0,
     seeds: str | None = None,
     smooth: int = 1,
+    length: str | None = None,
 ) -> Arms:
     """The arms of a table: ``run`` and ``seeds`` are columns, ``baseline`` and ``methods``
     (default: all others) values of ``run``.
 
     ``source_cost`` is charged to the methods and ``tuning_cost`` to both arms, unless they name
-    runs. ``smooth`` is the window in points of a centred running median, for noisy logs.
+    runs. ``smooth`` is the window in points of a centred running median, for noisy logs. ``length``
+    is a column that tells runs of one seed apart, each a whole schedule.
 
     Raises ``UserError``, in one line, on any table, column, expression or run that does not fit.
     """
     if smooth < 1 or smooth % 2 == 0:
         near = max(1, smooth + 1)
         raise UserError(f"smooth must be an odd number of points, not {smooth}; nearest: {near}")
-    points = _points(read_table(path), run, x, loss, seeds)
+    points = _points(read_table(path), run, x, loss, seeds, length)
     names = list(dict.fromkeys(points["run"]))
     costs = {"source cost": source_cost, "tuning cost": tuning_cost}
     for name in (baseline, *methods, *_named(costs)):
@@ -102,12 +112,16 @@ def read_arms(
     source = {name: _cost("source cost", source_cost, name) for name in chosen}
     source[baseline] = 0.0 if isinstance(source_cost, float) else source_cost.get(baseline, 0.0)
     tuning = {name: _cost("tuning cost", tuning_cost, name) for name in source}
-    arms = {name: Arm(_curves(points, name, smooth), source[name], tuning[name]) for name in source}
+    runs = {name: _runs(points, name, smooth) for name in source}
+    arms = {name: Arm(_longest(name, runs[name]), source[name], tuning[name]) for name in source}
+    ends = {name: _ends(name, of_seeds) for name, of_seeds in runs.items()}
     charged = {"target": True, "source": any(source.values()), "full": any(tuning.values())}
     return Arms(
         baseline=arms.pop(baseline),
         methods=arms,
         accountings=tuple(name for name in ACCOUNTINGS if charged[name]),
+        baseline_ends=ends.pop(baseline),
+        ends=ends,
     )
 
 
@@ -141,10 +155,14 @@ def savings(
     tuning_cost: Cost = 0.0,
     seeds: str | None = None,
     smooth: int = 1,
+    length: str | None = None,
 ) -> list[MethodSaving]:
     """Compute saved, on a table of loss curves (CSV, Parquet or JSON lines) with a row a logged
     point: what `mugrow savings` prints, one for each method, loss and accounting. Arguments are
     those of ``read_arms``, and the losses ``at`` which to compare, by default the baseline's last.
+
+    A fixed loss has a ceiling: a baseline that has decayed is compared with arms that have yet to
+    decay. ``equal_compute`` has none.
 
     >>> import mugrow, tempfile
     >>> logs = "arm,tokens,loss\\n" + "".join(
@@ -161,7 +179,7 @@ def savings(
     path = Path(table)
     arms = read_arms(
         path, run=run, x=x, loss=loss, baseline=baseline, methods=methods, source_cost=source_cost,
-        tuning_cost=tuning_cost, seeds=seeds, smooth=smooth,
+        tuning_cost=tuning_cost, seeds=seeds, smooth=smooth, length=length,
     )  # fmt: skip
     return savings_of(arms, at)
 
@@ -194,8 +212,10 @@ def _cost(what: str, cost: Cost, name: str) -> float:
     return value
 
 
-def _points(table: pd.DataFrame, run: str, x: str, loss: str, seeds: str | None) -> pd.DataFrame:
-    """The table's logged points as columns run, seed, x, loss."""
+def _points(
+    table: pd.DataFrame, run: str, x: str, loss: str, seeds: str | None, length: str | None
+) -> pd.DataFrame:
+    """The table's logged points as columns run, seed, length, x, loss."""
     runs = column(table, run)
     if runs.isna().any():
         raise UserError(f"column {run!r} names no run in row {int(runs.isna().argmax())}")
@@ -203,25 +223,44 @@ def _points(table: pd.DataFrame, run: str, x: str, loss: str, seeds: str | None)
         {
             "run": runs.astype(str),
             "seed": 0 if seeds is None else pd.factorize(column(table, seeds))[0],
+            "length": 0 if length is None else pd.factorize(column(table, length))[0],
             "x": numbers(table, x),
             "loss": numbers(table, loss),
         }
     )
 
 
-def _curves(points: pd.DataFrame, name: str, smooth: int) -> dict[int, Curve]:
-    """A run's curve for each seed, over the same range of x in all of them."""
-    curves = {}
-    for seed, rows in points[points["run"] == name].groupby("seed"):
+def _runs(points: pd.DataFrame, name: str, smooth: int) -> dict[int, list[Curve]]:
+    """By seed the curves of a method's runs, one a length."""
+    curves: dict[int, list[Curve]] = {}
+    for (seed, _), rows in points[points["run"] == name].groupby(["seed", "length"]):
         ordered = rows.sort_values("x", kind="stable")
         losses = ordered["loss"].rolling(smooth, center=True, min_periods=1).median()
         found = curve(ordered["x"], losses)
         if found is None:
             raise UserError(f"run {name!r} has no point with a finite loss and x above 0")
-        curves[int(str(seed))] = found
+        curves.setdefault(int(str(seed)), []).append(found)
+    return curves
+
+
+def _longest(name: str, runs: Mapping[int, Sequence[Curve]]) -> dict[int, Curve]:
+    """The curve of each seed's longest run; all have a range of x in common."""
+    curves = {seed: max(each, key=lambda one: float(one.flops[-1])) for seed, each in runs.items()}
     if max(one.flops[0] for one in curves.values()) > min(one.flops[-1] for one in curves.values()):
         raise UserError(f"the seeds of run {name!r} share no range of x")
     return curves
+
+
+def _ends(name: str, runs: Mapping[int, Sequence[Curve]]) -> Ends:
+    ends: dict[int, dict[float, float]] = {}
+    for seed, each in runs.items():
+        ends[seed] = {float(one.flops[-1]): float(one.loss[-1]) for one in each}
+        if len(ends[seed]) < len(each):
+            raise UserError(
+                f"two runs of one seed of {name!r} end at the same x: lengths differ in x, seeds "
+                "are told apart by a column of theirs (seeds)"
+            )
+    return ends
 
 
 def _paired(baseline: Arm, method: Arm) -> bool:

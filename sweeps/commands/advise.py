@@ -179,10 +179,11 @@ def _source_row(one: "ProposedStart") -> dict[str, str]:
 
 
 def _share(saving: "Interval", state: str) -> str:
-    """A saving with its interval; one without limit below never reaches the loss."""
+    """A saving with its interval, or the bound that a store's budgets leave; one without limit
+    below never reaches the loss."""
     if state == "unknown":
         return "–"
-    shown = _percent(saving.value)
+    shown = {"above_budgets": "> ", "below_budgets": "< "}.get(state, "") + _percent(saving.value)
     if not math.isfinite(saving.hi):
         return f"{shown} (unknown)"
     return f"{shown} ({_percent(saving.lo)} to {saving.hi:.0%})"

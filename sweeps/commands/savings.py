@@ -1,6 +1,7 @@
 """``mugrow savings``: compute saved, on anybody's table of loss curves."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from mugrow.sweeps.commands.output import check_figure, print_table, write_figur
 class SavingsCommand:
     """Compute savings on anybody's table of loss curves (CSV, Parquet or JSON lines).
 
-    EXPR is a column or an expression on columns, such as "6 * params * tokens".
+    Final losses at equal charged compute first, where the baseline has whole schedules of several
+    lengths (--length); then what was paid until a fixed loss. EXPR is a column or an expression on
+    columns, such as "6 * params * tokens".
     """
 
     curves: Positional[Path]
@@ -38,6 +41,8 @@ class SavingsCommand:
     """What tuning cost, in units of x: of all methods and the baseline, or by run."""
     seeds: Annotated[str | None, arg(metavar="COLUMN")] = None
     """The column that tells runs of one method apart; without it there is no interval."""
+    length: Annotated[str | None, arg(metavar="COLUMN")] = None
+    """The column that tells runs of one method and seed apart, each a whole schedule."""
     smooth: int = 1
     """Points of a running median, for noisy logs."""
     figure: Path | None = None
@@ -46,6 +51,11 @@ class SavingsCommand:
     """Print as JSON."""
 
     def __call__(self) -> None:
+        from mugrow.analysis.measure.lengths import (
+            NOT_MEASURABLE,
+            at_equal_compute,
+            several_lengths,
+        )
         from mugrow.analysis.measure.logs import read_arms, savings_of
         from mugrow.analysis.read.plain import to_json
 
@@ -61,18 +71,28 @@ class SavingsCommand:
             tuning_cost=_cost("tuning-cost", self.tuning_cost),
             seeds=self.seeds,
             smooth=self.smooth,
+            length=self.length,
         )
-        rows = savings_of(arms, self.at)
+        fixed_loss = [to_json(row) for row in savings_of(arms, self.at)]
+        equal_compute = [to_json(row) for row in at_equal_compute(arms)]
         if self.figure is not None:
             from mugrow.analysis.figures.savings import of_table
             from mugrow.analysis.measure.logs import savings_curves
 
             write_figure(self.figure, lambda: of_table(savings_curves(arms), self.baseline))
-        plain = [to_json(row) for row in rows]
-        if self.json:
-            print(json.dumps(plain, indent=2))
+        if not several_lengths(arms):
+            print(NOT_MEASURABLE, file=sys.stderr if self.json else sys.stdout)
+        if self.json and self.length is None:
+            print(json.dumps(fixed_loss, indent=2))
+        elif self.json:
+            both = {"equal_compute": equal_compute, "fixed_loss": fixed_loss}
+            print(json.dumps(both, indent=2))
         else:
-            print_table(plain)
+            if equal_compute:
+                print("At equal charged compute, each on a whole schedule:")
+                print_table(equal_compute)
+                print("\nAt a fixed loss, the longest of each:")
+            print_table(fixed_loss)
 
 
 def _cost(option: str, words: tuple[str, ...]) -> float | Mapping[str, float]:

@@ -66,6 +66,7 @@ OTHER = {  # another valid value of every field
     "data.corpus_sha256": "1",
     "data.tokenizer": "bpe:512",
     "data.val_tokens": 512,
+    "data.final_val_tokens": 1024,
     "batch_sequences": 8,
     "steps": 40,
     "seed": 1,

@@ -58,11 +58,11 @@ for line in sys.stdin:
 def run(tiny, corpus, in_threads):
     """Run the tiny study into a folder, in this process: ``run(folder, "log2_lr=-8,20")``."""
 
-    def call(folder, *settings):
+    def call(folder, *settings, workers=1):
         study = override(recipe("quick"), [*tiny[tiny.index("--set") + 1 :], *settings])
         data = resolve(str(corpus), val_tokens=study.val_tokens)
         study = override(study, [f"corpus={data.corpus}"])
-        where = Where(2, 1, corpus_paths={data.corpus_sha256: str(corpus)})
+        where = Where(workers, 1, corpus_paths={data.corpus_sha256: str(corpus)})
         return execute(of_study(study, data), folder, where)
 
     return call
@@ -91,7 +91,7 @@ def test_a_finished_study_holds_every_run_once(finished):
 
 
 def test_threads_and_processes_give_the_same_study(run, finished, tmp_path, assert_same_study):
-    run(tmp_path / "study")
+    run(tmp_path / "study", workers=2)
     assert_same_study(finished.folder, tmp_path / "study")
 
 

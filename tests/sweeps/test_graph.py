@@ -13,7 +13,15 @@ from mugrow.bench.spec import (
     Start,
     UserError,
 )
-from mugrow.sweeps.graph import Node, continued, grown, plan_graph, segments
+from mugrow.sweeps.graph import (
+    NOT_READ,
+    Node,
+    check_comparable,
+    continued,
+    grown,
+    plan_graph,
+    segments,
+)
 from mugrow.sweeps.plan import depends
 
 MODEL = ModelSpec(width=32, depth=2, head_size=16, context=16)
@@ -111,3 +119,67 @@ def test_runs_of_several_corpora_are_in_stacks_of_their_own():
 
 def test_an_empty_graph_has_no_stacks():
     assert plan_graph([], 64).stacks == ()
+
+
+# --- arms that cannot be compared --------------------------------------------------------------
+
+SCRATCH, GROWN = Node(WIDE, "scratch"), grown(SOURCE, WIDE, "half", "szp", shrink=0.5)
+
+
+def on(node: Node, **fields: object) -> Node:
+    """The same run on other text."""
+    return replace(node, spec=replace(node.spec, data=replace(node.spec.data, **fields)))
+
+
+def test_what_grows_beside_scratch_can_be_compared():
+    check_comparable([GROWN, SCRATCH])
+    check_comparable([GROWN, continued(SCRATCH, "longer", steps=200)])  # scratch is on its line
+    check_comparable([SOURCE, SCRATCH])  # nothing grows
+    check_comparable([GROWN, on(SCRATCH, corpus_sha256="1"), SCRATCH])  # and another text beside
+
+
+def test_a_larger_model_that_is_only_grown_cannot_be_compared():
+    deep = replace(WIDE, model=replace(WIDE.model, depth=4))
+    with pytest.raises(UserError, match=r"^w64-d2 grown by 'szp' \(arm 'half'\) has nothing to "):
+        check_comparable([GROWN, SOURCE, Node(deep, "deeper")])
+    check_comparable([GROWN], whole=False)  # a figure alone may leave scratch out
+    on_the_way = grown(GROWN, deep, "deep", "stack")
+    check_comparable([on_the_way, Node(deep, "deeper")])  # what it grew through is no arm
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"corpus": "code", "corpus_sha256": "1"}, "its corpus_sha256 '0', not '1'"),
+        ({"tokenizer": "bpe:512"}, "its tokenizer 'bytes', not 'bpe:512'"),
+        ({"val_tokens": 4096}, "its val_tokens 32768, not 4096"),
+        ({"final_val_tokens": 4096}, "its final_val_tokens 0, not 4096"),
+    ],
+)
+def test_losses_on_other_text_cannot_be_compared(fields, line, whole):
+    with pytest.raises(UserError, match=r"cannot be compared with scratch") as caught:
+        check_comparable([GROWN, on(SCRATCH, **fields)], whole=whole)
+    assert str(caught.value).endswith(line)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_vocabulary_is_another_text_not_another_shape():
+    tokenized = replace(WIDE, model=replace(WIDE.model, vocab_size=512))
+    with pytest.raises(UserError, match="tokenizer 'bytes', not 'bpe:512'"):
+        check_comparable([GROWN, on(Node(tokenized, "scratch"), tokenizer="bpe:512")])
+
+
+def test_a_grown_run_that_goes_on_is_compared_where_it_ends():
+    code = replace(RUN.data, corpus="code", corpus_sha256="1")
+    moved = continued(GROWN, "moved", steps=200, data=code)
+    with pytest.raises(UserError, match="corpus_sha256 '1', not '0'"):
+        check_comparable([moved, SCRATCH])
+    check_comparable([moved, continued(SCRATCH, "too", steps=200, data=code)])
+
+
+def test_a_corpus_that_was_not_read_is_its_name():
+    priced, other = ({"corpus": name, "corpus_sha256": NOT_READ} for name in ("words", "code"))
+    check_comparable([on(GROWN, **priced), on(SCRATCH, **priced)])
+    with pytest.raises(UserError, match="corpus_sha256 'words', not 'code'"):
+        check_comparable([on(GROWN, **priced), on(SCRATCH, **other)])

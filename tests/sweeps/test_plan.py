@@ -202,6 +202,18 @@ def test_a_method_is_skipped_where_it_cannot_grow_if_it_can_elsewhere():
     assert sources == {(64, 0), (64, 1), (32, 0), (32, 1)}
 
 
+def test_every_grown_target_has_scratch_on_its_text():
+    """What papers are checked for, studies have by how they are made: scratch is their first."""
+    runs = run_all(STUDY)[0].runs
+    targets = [run.spec for run in runs if run.role == "target"]
+    grown = [spec for spec in targets if spec.start.method != "scratch"]
+    scratch = {(spec.model, spec.data, spec.seed) for spec in targets if spec not in grown}
+    assert grown
+    assert {(spec.model, spec.data, spec.seed) for spec in grown} <= scratch
+    with pytest.raises(UserError, match="methods must begin with 'scratch'"):
+        replace(STUDY, methods=STUDY.methods[1:])
+
+
 def test_a_source_that_nothing_grows_from_is_not_trained():
     done, _ = run_all(replace(ALONE, methods=(Method("scratch"),)))
     assert of_role(done, "source") == []

@@ -68,7 +68,7 @@ def tiny_paper(monkeypatch, corpus):
         title="On <tiny> models",
         summary="two arms",
         bases={"cpu": base},
-        corpora={"text": {"cpu": Text(str(corpus))}},
+        corpora={"text": {"cpu": Text(str(corpus), val_tokens=256)}},
         figures={
             "T1": PaperFigure("Scratch", "Final losses.", scratch, draw),
             "T2": PaperFigure("Both", "More.", grown_runs, draw, (
@@ -125,6 +125,25 @@ def test_one_figure_needs_its_own_runs_alone(mugrow, tiny_paper, in_threads, tmp
     assert len(list((tmp_path / "runs").iterdir())) == 6
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*/*")}
     assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_paper_without_scratch_is_refused_before_it_trains(
+    mugrow, tiny_paper, monkeypatch, tmp_path, dry
+):
+    def alone(setting):
+        return [node for node in grown_runs(setting) if node.arm == "grown"]
+
+    figures = dict(tiny_paper.figures, T1=replace(tiny_paper.figures["T1"], runs=alone),
+                   T2=replace(tiny_paper.figures["T2"], runs=alone, evaluations=None))  # fmt: skip
+    found = replace(tiny_paper, figures=figures)
+    monkeypatch.setattr("mugrow.sweeps.recipes.papers.paper", lambda name: found)
+    ended = mugrow("reproduce", "tiny", *dry, "--out", tmp_path)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "grown by 'hypercloning' (arm 'grown') has nothing to compare with" in ended.err
+    assert list(tmp_path.iterdir()) == []
+    one = mugrow("reproduce", "tiny", "--only", "T1", "--dry-run", "--json", "--out", tmp_path)
+    assert len(json.loads(one.out)["runs"]) == 4
 
 
 def test_a_dry_run_trains_nothing(mugrow, tiny_paper, tmp_path):

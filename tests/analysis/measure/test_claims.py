@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import stdtrit
 
+from mugrow.analysis.measure import claims
 from mugrow.analysis.measure.claims import Claim, Condition, ledger, needed, no_rule, rule, verdict
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.stats import NOTHING, Interval
+from mugrow.bench.spec import UserError
 
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 INCONCLUSIVE, UNTESTABLE = "inconclusive at this scale", "not testable here"
@@ -53,7 +55,7 @@ def test_a_row_says_everything_in_words_that_json_has():
     assert row == {
         "claim": "one", "says": "says", "where": "where", "quantity": "quantity",
         "value": 0.5, "low": -0.5, "high": 1.5, "seeds": 4, "holds_if": "above 0",
-        "verdict": INCONCLUSIVE, "seeds_needed": 9.0, "why": None,
+        "verdict": INCONCLUSIVE, "seeds_needed": 9.0, "why": None, "whose": "paper",
     }  # fmt: skip
     (row,) = to_json(ledger([claim(low=0)], None))
     assert (row["value"], row["low"], row["seeds_needed"]) == (None, None, None)
@@ -96,3 +98,15 @@ def test_a_rule_decides_what_it_is_said_to():
     assert (first.quantity, first.holds_if, first.verdict) == ("gain, nats", "above 0", REPRODUCED)
     assert (second.claim, second.says, second.where) == ("at-7B", "at 7B too", "table 2")
     assert (second.verdict, second.why) == (UNTESTABLE, "7B parameters")
+
+
+def test_a_claim_is_the_papers_unless_it_says_otherwise():
+    holds = Condition(lambda tables: Interval(0.5, 0.4, 0.6, 3), low=0)
+    theirs = rule("ahead", "table 1", holds).decides("growing helps", "gain, nats")
+    question = rule("charged", "our question", holds, whose="ours").decides("also so", "gain")
+    direct = claims.claim("charged", "also so", "our question", "gain", holds, "ours")
+    rows = ledger([theirs, question, direct, no_rule("7B", "table 2").decides("too", "7B")], None)
+    assert [row.whose for row in rows] == ["paper", "ours", "ours", "paper"]
+    assert (rows[1].verdict, rows[1].value) == (rows[0].verdict, rows[0].value)
+    with pytest.raises(UserError, match=r"whose of claim one: 'our'; did you mean 'ours'"):
+        Claim("one", "says", "where", untestable="no such model", whose="our")

@@ -38,10 +38,10 @@ def reproduced(corpus, capitals, in_threads, tmp_path: Path) -> Callable[..., St
         }
         base = paper.bases["cpu"](next(iter(data.values())), 256)
         model = replace(base.model, width=16, head_size=16, context=16)
-        tiny = {"model": model, "base": model, "steps": 20, "log_every": 10, "batch_sequences": 2}
+        tiny = {"model": model, "base": model, "steps": 10, "log_every": 5, "batch_sequences": 2}
         given = Setting("cpu", replace(base, **(tiny | fields)), data)
         paths = {spec.corpus_sha256: text for spec, text in zip(data.values(), texts, strict=True)}
-        execute(experiment(paper, given, paper.figures), tmp_path, Where(2, 1, "cpu", paths))
+        execute(experiment(paper, given, paper.figures), tmp_path, Where(1, 1, "cpu", paths))
         evaluate_all(judged(given, paper.figures), tmp_path, tmp_path, paths)
         store = load(tmp_path)
         assert set(store.runs["status"]) == {"finished"}

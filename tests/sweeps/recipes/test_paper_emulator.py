@@ -36,7 +36,7 @@ def given(scale="cpu", vocabulary=256):
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(emulator.SEEDS, "cpu", range(2))
-    store = reproduced(PAPER)
+    store = reproduced(PAPER, steps=20)
     assert len(store.runs) == 2 * 3 * (1 + len(STOPS))
     ends = store.runs.assign(width=store.runs["width"] // 16).set_index(["arm", "seed"])
     for times in (2, 4):

@@ -66,7 +66,7 @@ def test_the_paper_scale_is_the_papers():
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(gstack.SEEDS, "cpu", range(1))
-    ran = reproduced(paper("gstack"), log_every=20)
+    ran = reproduced(paper("gstack"), steps=20, log_every=20)
     rows = ledger(PAPER.claims(PAPER.figures), ran)
     assert all(math.isfinite(row.value) or row.why for row in rows)
     assert len(rows) == 3 + 8 + 2 + 4

@@ -49,7 +49,7 @@ def given(scale="cpu"):
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(rewarm.SEEDS, "cpu", range(2))
-    store = reproduced(PAPER, log_every=5)
+    store = reproduced(PAPER, steps=20, log_every=5)
     way = DIRECTIONS[0]
     before = finals(store.runs, trained("novels"))
     for arm in (rewarmed(way), constant(way)):

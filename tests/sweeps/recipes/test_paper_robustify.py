@@ -32,7 +32,7 @@ WAY = DIRECTIONS[0]
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(robustify.SEEDS, "cpu", range(2))
-    store = reproduced(PAPER)
+    store = reproduced(PAPER, steps=20)
     assert len(store.evaluations) == 2 * 2 * 2 * len(SHARES)
     for way in DIRECTIONS:
         for share, where, arm in ((0.0, SHIFT, trained(way[0])), (1.0, HOME, rewarmed(way))):
