@@ -67,9 +67,9 @@ def grow(
 
     >>> import mugrow
     >>> source = "results/quick/e9430cb212463235"  # of `mugrow run quick`
-    >>> grown = mugrow.grow(source, "wide", "hypercloning", width=128)  # doctest: +SKIP
+    >>> grown = mugrow.grow(source, "wide", "hypercloning", width=64)  # doctest: +SKIP
     >>> grown.target_shape, grown.breaks  # doctest: +SKIP
-    ('w128-d2', None)
+    ('w64-d2', None)
     """
     source, out = Path(source), Path(out)
     start = Start(method=start) if isinstance(start, str) else start

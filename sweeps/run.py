@@ -74,7 +74,7 @@ def run(
     >>> import mugrow
     >>> finished = mugrow.run("quick")  # doctest: +SKIP
     >>> len(finished.store().runs)  # doctest: +SKIP
-    92
+    120
     """
     check_device(device)
     check_positive("threads", threads)
@@ -99,7 +99,7 @@ def bill(
 
     >>> import mugrow, tempfile
     >>> from pathlib import Path
-    >>> settings = ["parametrizations=mup", "seeds=0", "methods=scratch", "proxy_widths=32"]
+    >>> settings = ["parametrizations=mup", "seeds=0", "methods=scratch", "proxy_widths=16"]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     text = Path(folder) / "words.txt"
     ...     _ = text.write_text("\\n\\n".join(f"{n} squared is {n * n}" for n in range(3000)))

@@ -6,6 +6,7 @@ here: the process that only hands out the tests needs none of it.
 """
 
 import fcntl
+import gc
 import json
 import os
 import random
@@ -30,9 +31,19 @@ if TYPE_CHECKING:
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
+# Imports make a million objects that live to the end, and no garbage: nothing is collected while
+# tests are found, and what is there then is never looked at again.
+gc.disable()
+
 # A deadline would measure the machine, and a missed one begins minutes of shrinking.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
 
 PROGRAM = Path(sys.executable).with_name("mugrow")
 SETTINGS = (
@@ -51,7 +62,7 @@ SETTINGS = (
     "methods=scratch,szp",
     "batch_sequences=2",
     "log_every=2",
-    "val_tokens=256",
+    "val_tokens=64",
     "proxy_steps=6",
     "source_steps=10",
     "target_steps=10",

@@ -80,9 +80,11 @@ def test_the_commands_cover_the_program():
 
 @pytest.fixture
 def few_cases(monkeypatch):
-    """Checks of a growth method take GPT-2 as it is, and LLaMA; the smoke test trains shortly."""
+    """Checks of a growth method take GPT-2 as it is, and LLaMA, of one seed; the smoke test trains
+    shortly."""
     few = {name: flavours()[name] for name in ("gpt2", "llama")}
     monkeypatch.setattr("mugrow.bench.checks.cases.flavours", lambda full=False: few)
+    monkeypatch.setattr("mugrow.bench.checks.coordinates.SEEDS", (0,))
     monkeypatch.setattr("mugrow.bench.checks.smoke.STEPS", 25)
 
 

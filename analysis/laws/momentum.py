@@ -14,7 +14,6 @@ fitted by 0.0011 at most, in either direction.
 """
 
 import numpy as np
-from scipy.signal import lfilter
 
 from mugrow.analysis.laws.fit import fit as fit_rows
 from mugrow.analysis.laws.form import Form, Options, Points, Pointwise, Units
@@ -37,6 +36,8 @@ def annealing(run: LoggedRun) -> Array:
     lr = np.interp(steps, run.schedule.step, run.schedule.lr)
     peak = int(lr.argmax())
     lr[:peak] = lr[peak]
+    from scipy.signal import lfilter  # takes a second, and most who list laws fit others
+
     momentum = lfilter([1.0], [1.0, -MEMORY], -np.diff(lr, prepend=lr[0]))
     return np.asarray(np.interp(run.step, steps, np.maximum(np.cumsum(momentum), 0)))
 

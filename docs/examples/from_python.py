@@ -30,7 +30,10 @@ summary: mugrow.Summary = mugrow.summarize(store)
 for final in summary.finals:
     loss: mugrow.Interval = final.loss
     print(f"{final.label}: {loss.value:.3f} ({loss.lo:.3f} to {loss.hi:.3f}, {loss.n} seeds)")
-saving = summary.headlines("w128-d2")["hypercloning", "source"].saving
+for row in summary.equal_compute:
+    for versus in row.versus:
+        print(f"{row.label} minus {versus.baseline}: {versus.difference} ({versus.verdict})")
+saving = summary.headlines("w64-d2")["hypercloning", "source"].saving
 print(saving)
 # --8<-- [end:summarize]
 

@@ -4,29 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-<<<<<<< HEAD
-from scipy.stats import theilslopes
-=======
-from scipy.stats import ttest_1samp
->>>>>>> main
+from scipy.stats import theilslopes, ttest_1samp
 
 from mugrow.analysis.stats import (
     NOTHING,
-<<<<<<< HEAD
-    Interval,
-    bootstrap,
-    mean_interval,
-    nominal_coverage,
-    paired_bootstrap,
-    percentile_interval,
-    resample_counts,
-    resamples,
-=======
     crossed_interval,
     holm,
     p_value,
     ranking,
->>>>>>> main
     student_interval,
 )
 
@@ -47,52 +32,7 @@ def test_one_seed_and_none_have_no_interval() -> None:
     assert (one.value, one.n) == (4.0, 1)
     assert math.isnan(one.lo)
     assert math.isnan(one.hi)
-<<<<<<< HEAD
-    assert paired_bootstrap({}, mean) is NOTHING
-
-
-def test_a_resample_without_the_statistic_leaves_no_interval() -> None:
-    interval = percentile_interval(1.0, np.array([1.0, 2.0, np.nan]), 3)
-    assert interval.value == 1.0
-    assert math.isnan(interval.lo)
-    assert math.isnan(interval.hi)
-
-
-def test_open_ends_survive() -> None:
-    interval = percentile_interval(1.0, np.array([-np.inf, 1.0, 2.0, 3.0]), 2)
-    assert (interval.lo, interval.hi) == (-np.inf, 3.0)
-
-
-def test_ends_are_the_central_level_of_many_draws() -> None:
-    interval = percentile_interval(0.0, np.arange(1001.0), 9, level=0.9)
-    assert (interval.lo, interval.hi) == (50.0, 950.0)
-
-
-def test_nominal_coverage() -> None:
-    assert [nominal_coverage(n) for n in (0, 1, 2, 3)] == [0.0, 0.0, 0.5, 0.75]
-
-
-def test_a_slope_over_three_sizes_is_covered_as_it_says_and_a_robust_one_is_not() -> None:
-    """Student over the slopes of three seeds, beside SciPy's robust slope of their means: that
-    misses the truth whenever three means rise or fall, in two orders of six."""
-    noise = np.random.default_rng(0).normal(size=(1000, 3, 3))  # draws, seeds, sizes
-    student = [student_interval(list((of_seed[:, 2] - of_seed[:, 0]) / 2)) for of_seed in noise]
-    assert 0.93 < np.mean([one.lo <= 0 <= one.hi for one in student]) < 0.97
-    robust = [theilslopes(of_seed.mean(0)) for of_seed in noise]
-    held = np.mean([one.low_slope <= 0 <= one.high_slope for one in robust])
-    assert 0.62 < held < 0.71
-
-
-@given(st.lists(losses, min_size=2, max_size=7))
-def test_interval_holds_the_mean_and_stays_within_the_seeds(values: list[float]) -> None:
-    interval = paired_bootstrap(dict(enumerate(values)), mean)
-    slack = 1e-9 * max(map(abs, values), default=0.0)
-    assert interval.lo - slack <= interval.value <= interval.hi + slack
-    assert min(values) - slack <= interval.lo
-    assert interval.hi <= max(values) + slack
-=======
     assert student_interval([]) is NOTHING
->>>>>>> main
 
 
 @given(st.lists(losses, min_size=2, max_size=5), st.floats(0.1, 10), losses)
@@ -209,3 +149,14 @@ def test_blocks_that_do_not_matter_leave_students_interval() -> None:
 def student_ends(values: list[float]) -> tuple[float, float]:
     found = student_interval(values)
     return found.lo, found.hi
+
+
+def test_a_slope_over_three_sizes_is_covered_as_it_says_and_a_robust_one_is_not() -> None:
+    """Student over the slopes of three seeds, beside SciPy's robust slope of their means: that
+    misses the truth whenever three means rise or fall, in two orders of six."""
+    noise = np.random.default_rng(0).normal(size=(1000, 3, 3))  # draws, seeds, sizes
+    student = [student_interval(list((of_seed[:, 2] - of_seed[:, 0]) / 2)) for of_seed in noise]
+    assert 0.93 < np.mean([one.lo <= 0 <= one.hi for one in student]) < 0.97
+    robust = [theilslopes(of_seed.mean(0)) for of_seed in noise]
+    held = np.mean([one.low_slope <= 0 <= one.high_slope for one in robust])
+    assert 0.62 < held < 0.71

@@ -345,8 +345,8 @@ def test_savings_on_a_table_of_ones_own(mugrow, tmp_path):
 
 
 def test_bench_throughput(mugrow):
-    words = ("--widths", "16", "--stacks", "1", "2", "--depth", "1", "--seconds", "0.01")
-    ended = mugrow("bench", "throughput", *words, "--json", "--threads", "1")
+    words = ("--widths", "16", "--stacks", "1", "2", "--depth", "1", "--context", "16")
+    ended = mugrow("bench", "throughput", *words, "--seconds", "0.01", "--json", "--threads", "1")
     assert (ended.code, ended.err) == (0, "")
     result = json.loads(ended.out)
     assert result["matmul_gflops"] > 0

@@ -10,12 +10,17 @@ from mugrow.bench.data.corpora import read_corpus
 from mugrow.bench.data.streamed import parse, streamed_documents
 from mugrow.bench.spec import UserError
 
-datasets = pytest.importorskip("datasets")
 TEXTS = [f"document {number} says {number * number} times nothing. " * 400 for number in range(200)]
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def datasets():
+    """The library, if it is installed. It takes seconds to import, so not while tests are found."""
+    return pytest.importorskip("datasets")
+
+
+@pytest.fixture
+def folder(datasets, tmp_path, monkeypatch):
     monkeypatch.setenv("MUGROW_CACHE", str(tmp_path / "cache"))
     datasets.disable_progress_bars()
     made = datasets.Dataset.from_dict({"id": list(range(200)), "text": TEXTS})
@@ -72,13 +77,13 @@ def test_what_breaks_midway_leaves_nothing_behind(folder, monkeypatch, tmp_path)
     assert not list((tmp_path / "cache").glob("*"))
 
 
-def test_a_dataset_without_text_is_one_line(folder):
+def test_a_dataset_without_text_is_one_line(datasets, folder):
     datasets.Dataset.from_dict({"label": [1, 2]}).to_parquet(folder / "train.parquet")
     with pytest.raises(UserError, match="has no column of text, but label"):
         streamed_documents(f"hf:{folder}")
 
 
-def test_a_folder_without_data_is_one_line(tmp_path):
+def test_a_folder_without_data_is_one_line(datasets, tmp_path):
     with pytest.raises(UserError, match="cannot be streamed") as error:
         streamed_documents(f"hf:{tmp_path}")
     assert "\n" not in str(error.value)
