@@ -6,6 +6,7 @@ Markdown links are used throughout, so that the site's strict build checks every
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +39,17 @@ class FinalJson(TypedDict):
     minus_scratch: Ends | None
 
 
-class Saved(TypedDict):
-    """Of a saving."""
+class VersusJson(TypedDict):
+    """Of an arm against one baseline."""
 
-    at: str
-    accounting: str
-    state: str
-    speedup: Ends
+    baseline: str
+    verdict: str
+
+
+class ComparedJson(TypedDict):
+    """Of an arm at equal charged compute."""
+
+    versus: list[VersusJson]
 
 
 class Word(TypedDict):
@@ -67,7 +72,7 @@ class Kepts(TypedDict):
 
 class SummaryJson(TypedDict):
     finals: list[FinalJson]
-    savings: list[Saved]
+    equal_compute: list[ComparedJson]
     transfer: Kepts
 
 
@@ -138,7 +143,7 @@ def of_paper(folder: Path, page: str, picture: str | None) -> Card:
 
 
 def of_study(folder: Path, page: str, picture: str | None) -> Card:
-    """Its claims are the verdicts on its ladders; of grown models, how many end lower and pay."""
+    """Its claims are the verdicts on its ladders; of grown models, how many beat what."""
     summary: SummaryJson = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     study: dict[str, object] = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     ladders = summary["transfer"]["ladders"]
@@ -155,19 +160,26 @@ def _kept(one: Kept) -> str:
 
 
 def _growth(summary: SummaryJson) -> Iterator[str]:
-    differences = [row["minus_scratch"] for row in summary["finals"] if row["minus_scratch"]]
-    if not differences:
+    if compared := summary["equal_compute"]:
+        counts = Counter(
+            one["baseline"]
+            for row in compared
+            for one in row["versus"]
+            if one["verdict"] == "better"
+        )
+        beaten = f"{counts['scratch']} beat scratch, {counts['own source']} their own source"
+        yield (
+            f"Of {len(compared)} grown arms at equal charged compute {beaten} trained on, and "
+            f"{counts['front']} the best size for it."
+        )
         return
-    lower = sum(ends["hi"] is not None and ends["hi"] < 0 for ends in differences)
-    lowest = (
-        row["speedup"]["lo"]
-        for row in summary["savings"]
-        if (row["at"], row["accounting"]) == ("scratch final", "source")
-        and row["state"] == "reached"
-    )
-    cheaper = sum(low is not None and low > 1 for low in lowest)
-    yield f"{lower} of {len(differences)} grown arms end below scratch on the same tokens."
-    yield f"{cheaper} reach scratch's final loss with less compute, their source paid for."
+    differences = [row["minus_scratch"] for row in summary["finals"] if row["minus_scratch"]]
+    if differences:
+        lower = sum(ends["hi"] is not None and ends["hi"] < 0 for ends in differences)
+        yield (
+            f"{lower} of {len(differences)} grown arms end below scratch for certain, on the same "
+            "target tokens. Equal charged compute is not measurable in its rows."
+        )
 
 
 def _picture(one: Rendered, docs: Path) -> str | None:

@@ -90,10 +90,18 @@ def test_a_ledger_that_does_not_say_whose_its_claims_are_is_the_papers(tmp_path)
     assert questions_line(tmp_path) is None
 
 
-def test_of_grown_arms_it_is_counted_which_end_lower_and_which_pay():
-    card = gallery.of_study(REFERENCE / "zoo", "page", None)
-    assert card.lines[0].startswith("31 of 32")  # all but majority_kernels
-    assert card.lines[1].startswith("0 reach")
+def test_of_grown_arms_it_is_counted_which_beat_what():
+    (line,) = gallery.of_study(REFERENCE / "quick", "page", None).lines
+    assert line == (
+        "Of 2 grown arms at equal charged compute 1 beat scratch, 0 their own source trained on, "
+        "and 0 the best size for it."
+    )
+
+
+def test_without_budgets_a_card_says_what_cannot_be_measured():
+    (line,) = gallery.of_study(REFERENCE / "zoo", "page", None).lines
+    assert line.startswith("20 of 32 grown arms end below scratch for certain")  # of two seeds
+    assert line.endswith("Equal charged compute is not measurable in its rows.")
 
 
 def test_all_that_is_committed_is_found_and_a_wrong_name_is_not():
