@@ -263,11 +263,12 @@ def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> 
     ours, defaults = json.loads(json.dumps(both, default=asdict))
     if path.exists():
         try:
-            theirs = _completed(json.loads(path.read_text(encoding="utf-8")), defaults)
+            written = json.loads(path.read_text(encoding="utf-8"))
+            older = {key: ADDED_SETTINGS[key] for key in ours.keys() & ADDED_SETTINGS}
+            theirs = _completed(older | written, defaults)
         except ValueError:
             say(f"{path} is damaged; set aside as {set_aside(path).name}")
         else:
-            theirs = {key: ADDED_SETTINGS[key] for key in ours.keys() & ADDED_SETTINGS} | theirs
             for key in sorted(ours.keys() | theirs.keys()):
                 if ours.get(key) != theirs.get(key):
                     raise UserError(

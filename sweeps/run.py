@@ -106,7 +106,7 @@ def bill(
     ...     study = mugrow.recipe("quick", [*settings, "val_tokens=64"], corpus=str(text))
     ...     bill = mugrow.bill(study, folder, workers=1)
     >>> len(bill.runs), bill.runs[-1].role, f"{bill.flops:.1e} FLOPs"
-    (22, 'target', '1.5e+12 FLOPs')
+    (8, 'target', '4.2e+11 FLOPs')
     """
     check_device(device)
     study = recipe(study) if isinstance(study, str) else study

@@ -66,6 +66,8 @@ SETTINGS = (
     "proxy_steps=6",
     "source_steps=10",
     "target_steps=10",
+    "budgets=",
+    "final_val_tokens=0",
 )
 WORDS = (
     "the",

@@ -50,7 +50,7 @@ def load(directory: str | Path) -> Store:
     >>> import mugrow
     >>> store = mugrow.load("results/reference/quick")
     >>> len(store.runs), store.study["name"]
-    (92, 'quick')
+    (120, 'quick')
     """
     directory = Path(directory)
     if not directory.is_dir():

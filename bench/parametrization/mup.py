@@ -43,7 +43,7 @@ import torch
 from torch import nn
 
 from mugrow.bench.model import Multipliers, parameters
-from mugrow.bench.parametrization import Parametrization, Rule, Rules, decays
+from mugrow.bench.parametrization import ADAMW, Parametrization, Rule, Rules, decays
 from mugrow.bench.spec import ModelSpec
 
 
@@ -110,4 +110,5 @@ PARAMETRIZATION = Parametrization(
         "attention": ("inverse", "sqrt"),
         "decay": ("scaled", "unscaled"),
     },
+    search=ADAMW,
 )

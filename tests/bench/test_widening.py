@@ -1,7 +1,7 @@
 """Exact widening: a source whose units are repeated, moments and all, goes on training as before.
 
 The strictest oracle of a parametrization in width: rates, decays, eps and forward multipliers must
-all be right, in every tensor, for two curves of 15 steps to agree to a billionth of a nat.
+all be right, in every tensor, for two curves of 20 steps to agree to a billionth of a nat.
 """
 
 from copy import deepcopy
@@ -21,7 +21,7 @@ from mugrow.bench.stack import Stack, StackState, begin
 from mugrow.bench.stacked_optimizer import OptimizerState
 from mugrow.bench.train import advance, train
 
-STEPS, TIMES = 15, 3
+STEPS, TIMES = 20, 3
 VOCAB, CONTEXT, SEQUENCES = 32, 12, 4
 BASE = ModelSpec(width=16, depth=2, head_size=8, context=CONTEXT, vocab_size=VOCAB)
 LLAMA = replace(BASE, norm="rmsnorm", mlp="swiglu", tied=True)

@@ -45,7 +45,7 @@ def test_a_committed_study_is_planned_as_it_was_run(name):
     ]
 
 
-@pytest.mark.parametrize("name", ["quick", "transfer-depth"])
+@pytest.mark.parametrize("name", ["transfer-width", "transfer-depth"])
 def test_a_folder_from_before_a_setting_existed_is_gone_on_with(name, tmp_path):
     experiment, text = committed(name)
     assert "cooldown_shape" not in text

@@ -287,7 +287,13 @@ def test_truncated_tables_are_collected_again(run, copy, finished, assert_same_s
 # --- runs that go wrong ------------------------------------------------------------------------
 
 
-def test_a_diverged_member_changes_nothing_for_the_others(run, finished, tmp_path):
+@pytest.fixture
+def any_rate(monkeypatch):
+    """A study may search far from where its parametrization trains."""
+    monkeypatch.setattr("mugrow.sweeps.ranges.FAR", 100)
+
+
+def test_a_diverged_member_changes_nothing_for_the_others(run, finished, tmp_path, any_rate):
     """A learning rate of 2^20 among the others, in the same stacks."""
     run(tmp_path / "study", "log2_lr=-9,-7,-5,20", "generation=4")
     wild = runs_of(tmp_path / "study", lr=2.0**20)
@@ -304,7 +310,7 @@ def test_a_diverged_member_changes_nothing_for_the_others(run, finished, tmp_pat
     assert set(runs_of(tmp_path / "study", role="target")["status"]) == {"finished"}
 
 
-def test_a_study_whose_every_trial_diverges_ends_without_targets(run, tmp_path):
+def test_a_study_whose_every_trial_diverges_ends_without_targets(run, tmp_path, any_rate):
     outcome = run(tmp_path / "study", "log2_lr=19,20", "parametrizations=mup")
     assert set(runs_of(tmp_path / "study")["status"]) == {"diverged"}
     assert "no trial of sweep mup-w16-d1 was completed" in outcome.skipped[0].reason

@@ -19,7 +19,8 @@ def test_every_recipe_plans_without_running(name):
     assert found.stacks
     planned = [*found.stacks, *found.provisional]
     roles = {run.role for stack in planned for run in stack.runs}
-    assert roles == ({"proxy", "source", "target"} if study.ladder else {"proxy"})
+    grown = {"source", "target"} if study.ladder else set()
+    assert roles == {"proxy"} | grown | ({"trunk", "branch"} if study.budgets and grown else set())
     for stack in planned:
         spec = stack.runs[0].spec
         assert run_spec_from_json(to_json(spec)) == spec
