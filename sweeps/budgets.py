@@ -29,6 +29,7 @@ from typing import Any
 
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import RunSpec, ScheduleSpec, Start
+from mugrow.sweeps.study import LEAST_STEPS
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,14 @@ def budget_line(
 ) -> tuple[Budget, ...]:
     """The budgets of a line, ascending. ``first`` is a run from which it takes all but its horizon,
     and ``horizons`` are steps of its schedule. What a ``trunk`` has trained already is trained on;
-    a horizon whose cool-down would begin before its end is left out. What ends a schedule has a
-    final evaluation on so many tokens, and nothing else.
+    a horizon whose cool-down would begin before its end, or of hardly a step, is left out. What
+    ends a schedule has a final evaluation on so many tokens, and nothing else.
     """
     first = replace(first, stop_step=None)
     found: list[Budget] = []
     for horizon in sorted(set(horizons)):
+        if horizon < LEAST_STEPS:
+            continue
         schedule = _same_warmup(first, horizon)
         if schedule.kind != "wsd":
             whole = replace(first, steps=horizon, schedule=schedule)

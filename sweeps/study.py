@@ -44,6 +44,7 @@ SAMPLERS = {
 }
 BASELINE = "scratch"
 AGAINST = ("scratch", "own source")
+LEAST_STEPS = 3  # of a whole schedule: some before its cool-down, and the cool-down
 
 
 @dataclass(frozen=True)
@@ -354,6 +355,11 @@ class Study:
         if budgets and 1 not in budgets:
             raise UserError(
                 f"budgets are multiples of target_steps and must hold 1, unlike {_listed(budgets)}"
+            )
+        if budgets and self.ladder and budgets[0] * self.target_steps < LEAST_STEPS:
+            raise UserError(
+                f"budget {budgets[0]:g} of {self.target_steps} target_steps is no schedule: "
+                f"it must be at least {LEAST_STEPS} steps"
             )
         if self.final_val_tokens < 0:
             raise UserError(f"final_val_tokens must be at least 0, not {self.final_val_tokens}")

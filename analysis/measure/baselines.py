@@ -7,13 +7,16 @@ with says whose line it is on:
     a ``trunk`` from random weights     scratch, of that shape
     a ``source``                        that source, trained on instead of grown
 
+Under a schedule that must know its horizon a budget is one run, with nothing before it: it is on
+the line of scratch or of a source as it has the batches of one or the other.
+
 The charge of a row is what its whole chain cost: ``flops`` and ``flops_source``. A study from
 before there were budgets has the one whole schedule of its targets: nothing can be compared at
 equal charged compute there.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -35,6 +38,7 @@ class Ended(NamedTuple):
     setting: str
     source_run_id: str | None
     seed: int
+    data_seed: int
     loss: float
     blocks: tuple[float, ...]
     charge: float
@@ -79,24 +83,25 @@ class Comparisons:
         if not whole:
             return None
         kind = whole[0].shape, whole[0].setting
-        alike = [run for run in self._from_scratch if (run.shape, run.setting) == kind]
-        return self._line_of([*whole, *alike])
-
-    @cached_property
-    def _from_scratch(self) -> list[Ended]:
-        return [
+        batches = {run.data_seed for run in whole}
+        alike = [
             run
             for run, before in self._branches
-            if before and (before[-1].role, before[-1].method) == ("trunk", BASELINE)
+            if (run.shape, run.setting) == kind
+            and (_from_scratch(before) if before else run.data_seed in batches)
         ]
+        return self._line_of([*whole, *alike])
 
     def sources(self, run_ids: Iterable[str]) -> BudgetLine | None:
         """The line of the last sources of these runs, trained on; None where there is none."""
-        sources = {self.runs[run_id].source_run_id for run_id in run_ids if run_id in self.runs}
+        ids = {self.runs[run_id].source_run_id for run_id in run_ids if run_id in self.runs}
+        sources = [self.runs[run_id] for run_id in ids if run_id in self.runs]
+        batches = {(one.shape, one.setting, one.data_seed) for one in sources}
         found = [
             run
             for run, before in self._branches
-            if any(one.run_id in sources and one.shape == run.shape for one in before)
+            if any(one.run_id in ids and one.shape == run.shape for one in before)
+            or (not before and (run.shape, run.setting, run.data_seed) in batches)
         ]
         return self._line_of(found) if found else None
 
@@ -106,7 +111,8 @@ class Comparisons:
         others: dict[str, list[Ended]] = {}
         for run, before in self._branches:
             alone = all(one.shape == run.shape for one in before)
-            if before and alone and before[-1].method == BASELINE and run.shape not in scratch:
+            first = before[-1] if before else run
+            if alone and first.method == BASELINE and run.shape not in scratch:
                 others.setdefault(run.shape, []).append(run)
         lines = dict(scratch) | {shape: self._line_of(runs) for shape, runs in others.items()}
         return front(lines) if len(lines) > 1 else None
@@ -117,6 +123,10 @@ class Comparisons:
         for run in runs:
             losses.setdefault(run.charge, {})[run.seed] = run.at(self.block)
         return budget_line(losses)
+
+
+def _from_scratch(before: Sequence[Ended]) -> bool:
+    return (before[-1].role, before[-1].method) == ("trunk", BASELINE)
 
 
 def comparisons(runs: pd.DataFrame) -> Comparisons:
@@ -140,6 +150,7 @@ def comparisons(runs: pd.DataFrame) -> Comparisons:
                 setting=_setting(spec),
                 source_run_id=source if isinstance(source, str) else None,
                 seed=int(seed),
+                data_seed=int(json.loads(spec)["data_seed"]),
                 loss=float(loss),
                 blocks=blocks,
                 charge=float(charge),

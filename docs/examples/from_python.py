@@ -56,6 +56,20 @@ for found in mugrow.savings(
     source_cost=float(targets["flops_source"].max()),
 ):
     print(found.method, found.accounting, found.state, f"{found.speedup:.2f}")
+lengths = logs[logs["arm"] == "scratch"]
+halves = lengths[lengths["step"] <= lengths["step"].max() / 2].assign(length="half")
+whole = pd.concat([halves, logs.assign(length="whole")])
+whole.to_csv(folder / "lengths.csv")
+for arm in mugrow.equal_compute(
+    folder / "lengths.csv",
+    run="arm",
+    x="flops",
+    loss="val_loss",
+    baseline="scratch",
+    length="length",
+    seeds="seed",
+):
+    print(arm.method, arm.state, f"{arm.difference:.3f}")
 # --8<-- [end:savings]
 
 # --8<-- [start:fit]

@@ -37,7 +37,7 @@ def test_unit_scaled_mup_beside_mup_is_searched_near_one():
     study = override(recipe("quick"), ["parametrizations=mup,umup"])
     runs = [r.spec for r in plan(study, DATA, {}).runs if r.spec.parametrization == "umup"]
     rates = sorted({math.log2(spec.hyper.lr) for spec in runs})
-    assert rates == pytest.approx([-3.5, -2.75, -2.0, -1.25, -0.5, 0.25, 1.0], abs=1e-12)
+    assert rates == pytest.approx([-2.5, -1.75, -1.0, -0.25, 0.5, 1.25, 2.0], abs=1e-12)
     assert {spec.hyper.init_std for spec in runs} == {1.0}
     assert {spec.hyper.decay for spec in runs} == {"independent"}
     (decay,) = {spec.hyper.weight_decay for spec in runs}

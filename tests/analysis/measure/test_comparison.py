@@ -42,7 +42,9 @@ class Rows:
                     "method": method,
                     "width": width,
                     "depth": 2,
-                    "spec": json.dumps(SPEC | {"model": {"width": width}}),
+                    "spec": json.dumps(
+                        SPEC | {"model": {"width": width}, "data_seed": seed + 100 * (width == 32)}
+                    ),
                     "source_run_id": source and f"{source}-{seed}",
                     "seed": seed,
                     "status": "finished",
@@ -176,3 +178,21 @@ def test_a_smaller_error_rate_asks_for_more():
         for error_rate in (p * 1.01, p * 0.99)
     ]
     assert verdicts == ["better", "undecided"]
+
+
+def test_budgets_that_are_runs_of_their_own_are_on_the_same_lines():
+    """As under a cosine, which must know its horizon: no trunk, no source behind a branch."""
+    rows = study()
+    for row in rows.rows:
+        if row["role"] == "branch":
+            row |= {
+                "flops": row["flops"] + row["flops_source"],
+                "flops_source": 0.0,
+                "source_run_id": None,
+                "method": "scratch",
+            }
+    rows.rows = [row for row in rows.rows if row["role"] != "trunk"]
+    found, expected = answer(rows)["szp"], answer(study())["szp"]
+    for name in ("scratch", "own source", "front"):
+        assert found.against(name).verdict == expected.against(name).verdict == "better"
+        assert found.against(name).state == "reached"
