@@ -94,7 +94,8 @@ class Comparisons:
 
     def sources(self, run_ids: Iterable[str]) -> BudgetLine | None:
         """The line of the last sources of these runs, trained on; None where there is none."""
-        ids = {self.runs[run_id].source_run_id for run_id in run_ids if run_id in self.runs}
+        ended = [self.runs[run_id] for run_id in run_ids if run_id in self.runs]
+        ids = {run.source_run_id for run in ended if run.source_run_id is not None}
         sources = [self.runs[run_id] for run_id in ids if run_id in self.runs]
         batches = {(one.shape, one.setting, one.data_seed) for one in sources}
         found = [
