@@ -85,7 +85,7 @@ def few_cases(monkeypatch):
     few = {name: flavours()[name] for name in ("gpt2", "llama")}
     monkeypatch.setattr("mugrow.bench.checks.cases.flavours", lambda full=False: few)
     monkeypatch.setattr("mugrow.bench.checks.coordinates.SEEDS", (0,))
-    monkeypatch.setattr("mugrow.bench.checks.smoke.STEPS", 25)
+    monkeypatch.setattr("mugrow.bench.checks.smoke.STEPS", 60)
 
 
 @pytest.mark.parametrize("words", mugrow_commands(), ids=" ".join)

@@ -151,7 +151,7 @@ def comparisons(runs: pd.DataFrame) -> Comparisons:
                 setting=_setting(spec),
                 source_run_id=source if isinstance(source, str) else None,
                 seed=int(seed),
-                data_seed=int(json.loads(spec)["data_seed"]),
+                data_seed=int(json.loads(spec).get("data_seed", seed)),
                 loss=float(loss),
                 blocks=blocks,
                 charge=float(charge),

@@ -110,7 +110,8 @@ def stopped(words, folder, draw):
     )
     while process.poll() is None and not reached(folder, 0):
         time.sleep(0.01)
-    time.sleep(draw.uniform(0, 0.2))
+    # a Ctrl-C while the first workers are being started is lost: see _ctrl_c_ignored
+    time.sleep(draw.uniform(0.4, 0.6))
     assert process.poll() is None, "it ended before it could be stopped"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it, to workers too
     # Workers hold the pipes too: they close when the last of them has ended. That takes a second on
