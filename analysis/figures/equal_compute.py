@@ -9,13 +9,14 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mugrow.analysis.figures import emphasis, style
 from mugrow.analysis.measure.arms import BASELINE
-from mugrow.analysis.measure.baselines import comparisons
+from mugrow.analysis.measure.baselines import Comparisons, comparisons
 from mugrow.analysis.measure.comparison import EqualCompute
 from mugrow.analysis.measure.equal_compute import BudgetLine
 from mugrow.analysis.measure.recovery import labelled_targets
@@ -37,10 +38,11 @@ def equal_compute(summary: Summary, store: Store) -> Figure:
     figure, axes = style.panels(1, len(targets), sharey=False)
     labels: list[str] = []
     coloured: set[str] = set()
+    runs, arms = comparisons(store.runs), labelled_targets(store)
     for axis, target in zip(axes[0], targets, strict=True):
         mine = [row for row in rows if row.target == target]
         shown = emphasis.told_apart(summary, target)
-        draw_lines(axis, lines_of(store, target))
+        draw_lines(axis, lines_of(runs, arms[arms["target"] == target]))
         for row in mine:
             draw_arm(axis, row, row.label in shown)
         labels += [row.label for row in mine]
@@ -54,11 +56,9 @@ def equal_compute(summary: Summary, store: Store) -> Figure:
     return figure
 
 
-def lines_of(store: Store, target: str) -> dict[str, BudgetLine]:
-    """By name: scratch, each source that arms were grown from, and the other sizes."""
-    targets = labelled_targets(store)
-    runs = comparisons(store.runs)
-    here = targets[targets["target"] == target]
+def lines_of(runs: Comparisons, here: pd.DataFrame) -> dict[str, BudgetLine]:
+    """Of the arms of a target, by name: scratch, each source that they were grown from, and the
+    other sizes."""
     scratch = runs.scratch(list(here.loc[here["method"] == BASELINE, "run_id"]))
     found = {} if scratch is None else {BASELINE: scratch}
     grown = here[here["method"] != BASELINE]
@@ -66,7 +66,7 @@ def lines_of(store: Store, target: str) -> dict[str, BudgetLine]:
         source = runs.sources(list(rows["run_id"]))
         if source is not None and all(not _same(source, other) for other in found.values()):
             found[f"source of {label}"] = source
-    front = runs.front({target: scratch}) if scratch is not None else None
+    front = runs.front({str(here["target"].iloc[0]): scratch}) if scratch is not None else None
     if front is not None:
         for shape, line in front.lines.items():
             if all(not _same(line, other) for other in found.values()):

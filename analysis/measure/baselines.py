@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -141,24 +141,23 @@ def comparisons(runs: pd.DataFrame) -> Comparisons:
         (finished["flops"] + finished["flops_source"].fillna(0.0)).tolist(),
         strict=True,
     )
-    return Comparisons(
-        {
-            run_id: Ended(
-                run_id=run_id,
-                role=role,
-                method=method,
-                shape=f"w{width}-d{depth}",
-                setting=_setting(spec),
-                source_run_id=source if isinstance(source, str) else None,
-                seed=int(seed),
-                data_seed=int(json.loads(spec).get("data_seed", seed)),
-                loss=float(loss),
-                blocks=blocks,
-                charge=float(charge),
-            )
-            for run_id, role, method, width, depth, spec, source, seed, loss, blocks, charge in rows
-        }
-    )
+    found: dict[str, Ended] = {}
+    for run_id, role, method, width, depth, text, source, seed, loss, blocks, charge in rows:
+        spec = json.loads(text)
+        found[run_id] = Ended(
+            run_id=run_id,
+            role=role,
+            method=method,
+            shape=f"w{width}-d{depth}",
+            setting=_setting(spec),
+            source_run_id=source if isinstance(source, str) else None,
+            seed=int(seed),
+            data_seed=int(spec.get("data_seed", seed)),
+            loss=float(loss),
+            blocks=blocks,
+            charge=float(charge),
+        )
+    return Comparisons(found)
 
 
 def _blocks(runs: pd.DataFrame) -> list[tuple[float, ...]]:
@@ -170,8 +169,7 @@ def _blocks(runs: pd.DataFrame) -> list[tuple[float, ...]]:
     ]
 
 
-def _setting(spec: str) -> str:
-    fields = json.loads(spec)
+def _setting(spec: Mapping[str, Any]) -> str:
     kept = ("model", "parametrization", "hyper", "batch_sequences", "optimizer")
-    data = {key: value for key, value in fields["data"].items() if key == "corpus_sha256"}
-    return json.dumps({key: fields.get(key) for key in kept} | data, sort_keys=True)
+    setting = {key: spec.get(key) for key in kept}
+    return json.dumps(setting | {"corpus": spec["data"]["corpus_sha256"]}, sort_keys=True)

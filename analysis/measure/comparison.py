@@ -15,17 +15,19 @@ arm is *better* or *worse* only if its paired test, corrected over the arms of i
 1979), rejects at 5 %, and the interval agrees.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from mugrow.analysis.measure.arms import BASELINE
 from mugrow.analysis.measure.baselines import Comparisons, comparisons
 from mugrow.analysis.measure.equal_compute import (
+    NO_DIFFERENCE,
     BudgetLine,
+    ChargedArm,
     Difference,
     EqualComputeSpeedup,
     Front,
@@ -89,20 +91,40 @@ class EqualCompute:
 
 
 @dataclass(frozen=True, eq=False)
-class _Lines:
-    """What the arms of a target are compared with; ``sources`` by an arm's label."""
+class _View:
+    """A study's runs by the whole of their final evaluation, or by one block of it, and the lines
+    that are the same for all arms: scratch's by target, and their front."""
 
-    scratch: BudgetLine | None
-    sources: dict[str, BudgetLine | None]
+    runs: Comparisons
+    scratch: Mapping[str, BudgetLine]
     front: Front | None
 
-    def of(self, baseline: Baseline, label: str, shape: str = "") -> BudgetLine | Front | None:
-        """``shape`` picks the front's line of that shape."""
+    def difference(
+        self, baseline: Baseline, target: str, run_ids: Sequence[str], shape: str = ""
+    ) -> Difference:
+        """Of an arm, the runs of one label. ``shape`` picks the front's line of that shape."""
+        arm, line = self.runs.arm(run_ids), self._line(baseline, target, run_ids, shape)
+        return difference(arm, line) if arm and line else NO_DIFFERENCE
+
+    def _line(
+        self, baseline: Baseline, target: str, run_ids: Sequence[str], shape: str
+    ) -> BudgetLine | Front | None:
         if baseline == "scratch":
-            return self.scratch
+            return self.scratch.get(target)
         if baseline == "own source":
-            return self.sources[label]
+            return self.runs.sources(run_ids)
         return self.front.lines[shape] if self.front and shape else self.front
+
+
+def _view(runs: Comparisons, scratch_ids: Mapping[str, Sequence[str]]) -> _View:
+    lines = {target: runs.scratch(run_ids) for target, run_ids in scratch_ids.items()}
+    known = {target: line for target, line in lines.items() if line is not None}
+    return _View(runs, known, runs.front(known))
+
+
+def has_budgets(runs: pd.DataFrame) -> bool:
+    """Whether a store's table ``runs`` has anything to compare with at equal charged compute."""
+    return bool((runs["role"] == "branch").any())
 
 
 def compared(
@@ -110,130 +132,91 @@ def compared(
 ) -> list[EqualCompute]:
     """A row for each grown label at each target, the lowest final loss first; labels of equal runs
     are one. ``targets`` are as ``arms.label_targets`` has them. ``error_rate`` is a verdict's,
-    smaller where it is looked at more than once. Empty where the study has no budgets: no
-    ``branch`` runs."""
-    if not (runs["role"] == "branch").any():
+    smaller where it is looked at more than once. Empty where the study has no budgets."""
+    if not has_budgets(runs):
         return []
-    whole = comparisons(runs)
-    ids = {
-        str(target): {str(label): list(rows["run_id"]) for label, rows in arms.groupby("label")}
-        for target, arms in targets.groupby("target", sort=False)
+    ended = comparisons(runs)
+    of_scratch = targets["method"] == BASELINE
+    scratch_ids = {
+        str(target): list(rows["run_id"])
+        for target, rows in targets[of_scratch].groupby("target", sort=False)
     }
-    methods = dict(
-        zip(zip(targets["target"], targets["label"], strict=True), targets["method"], strict=True)
-    )
+    whole = _view(ended, scratch_ids)
+    blocks = [
+        _view(replace(ended, block=block), scratch_ids)
+        for block in range(_blocks(ended, targets["run_id"]))
+    ]
     found: list[EqualCompute] = []
-    for target in ids:
-        grown = {
-            label: run_ids
-            for label, run_ids in ids[target].items()
-            if methods[target, label] != BASELINE
-        }
-        rows = _of_target(whole, ids, target, grown, error_rate)
-        found += sorted(
-            (replace(row, method=str(methods[target, row.label])) for row in rows),
-            key=lambda row: row.loss.value,
-        )
+    for target, arms in targets[~of_scratch].groupby("target", sort=False):
+        scratch = ended.arm(scratch_ids.get(str(target), []))
+        rows = _of_target(whole, blocks, str(target), scratch, arms, error_rate)
+        found += sorted(rows, key=lambda row: row.loss.value)
     return found
 
 
 def _of_target(
-    whole: Comparisons,
-    ids: dict[str, dict[str, list[str]]],
+    whole: _View,
+    blocks: Sequence[_View],
     target: str,
-    grown: dict[str, list[str]],
+    scratch: ChargedArm | None,
+    rows: pd.DataFrame,
     error_rate: float,
-) -> list[EqualCompute]:
-    every = {label: arm for label, run_ids in grown.items() if (arm := whole.arm(run_ids))}
+) -> Iterator[EqualCompute]:
+    """One for each grown arm of ``rows``."""
+    ids = {str(label): list(one["run_id"]) for label, one in rows.groupby("label")}
+    methods = dict(zip(rows["label"], rows["method"], strict=True))
+    every = {label: arm for label, run_ids in ids.items() if (arm := whole.runs.arm(run_ids))}
     names: dict[tuple[object, ...], list[str]] = {}
     for label, arm in every.items():
         names.setdefault((arm.flops, *sorted(arm.losses.items())), []).append(label)
     arms = {labels[0]: every[labels[0]] for labels in names.values()}
-    also = {labels[0]: tuple(labels[1:]) for labels in names.values()}
     ranked = ranking({label: arm.losses for label, arm in arms.items()})
     best = {label: one.best for one in ranked for label in one.names}
-    lines = _lines(whole, ids, target, grown)
-    scratch = whole.arm(ids[target].get(BASELINE, []))
-    differences = {
-        (label, baseline): difference(arm, line) if (line := lines.of(baseline, label)) else None
-        for label, arm in arms.items()
-        for baseline in BASELINES
-    }
-    adjusted = {
-        (label, baseline): p
-        for baseline in BASELINES
-        for label, p in _holm({label: differences[label, baseline] for label in arms}).items()
-    }
-    blocks = _blocks(whole, [run_id for run_ids in ids[target].values() for run_id in run_ids])
-    crossed = _crossed(whole, blocks, ids, target, grown)
-    found = []
-    for label, arm in arms.items():
-        line = lines.scratch
-        faster = speedup(arm, line) if line else EqualComputeSpeedup("outside", NOTHING, "")
-        versus = []
-        for baseline in BASELINES:
-            one = differences[label, baseline]
-            interval = crossed(label, baseline, one.shape if one else "")
-            p_holm = adjusted[label, baseline]
-            versus.append(_versus(baseline, one, p_holm, interval, error_rate))
-        found.append(
-            EqualCompute(
-                target=target,
-                method="",
-                label=label,
-                also=also[label],
-                best=best.get(label, float("nan")),
-                charge=arm.flops,
-                times_scratch=arm.flops / scratch.flops if scratch else float("nan"),
-                loss=student_interval(list(arm.losses.values())),
-                blocks=blocks,
-                versus=tuple(versus),
-                speedup=faster.speedup,
-                speedup_state=faster.state,
+    versus: dict[str, list[Versus]] = {label: [] for label in arms}
+    for baseline in BASELINES:
+        differences = {label: whole.difference(baseline, target, ids[label]) for label in arms}
+        adjusted = _holm(differences)
+        for label, one in differences.items():
+            crossed = _crossed(
+                [view.difference(baseline, target, ids[label], one.shape) for view in blocks]
             )
+            versus[label].append(_versus(baseline, one, adjusted[label], crossed, error_rate))
+    line = whole.scratch.get(target)
+    for labels in names.values():
+        label, arm = labels[0], arms[labels[0]]
+        faster = speedup(arm, line) if line else EqualComputeSpeedup("outside", NOTHING, "")
+        yield EqualCompute(
+            target=target,
+            method=str(methods[label]),
+            label=label,
+            also=tuple(labels[1:]),
+            best=best.get(label, math.nan),
+            charge=arm.flops,
+            times_scratch=arm.flops / scratch.flops if scratch else math.nan,
+            loss=student_interval(list(arm.losses.values())),
+            blocks=len(blocks),
+            versus=tuple(versus[label]),
+            speedup=faster.speedup,
+            speedup_state=faster.state,
         )
-    return found
 
 
-def _lines(
-    runs: Comparisons,
-    ids: dict[str, dict[str, list[str]]],
-    target: str,
-    grown: dict[str, list[str]],
-) -> _Lines:
-    by_shape: dict[str, BudgetLine] = {}
-    for other, labels in ids.items():
-        line = runs.scratch(labels.get(BASELINE, []))
-        if line is not None:
-            by_shape[other] = line
-    return _Lines(
-        scratch=by_shape.get(target),
-        sources={label: runs.sources(run_ids) for label, run_ids in grown.items()},
-        front=runs.front(by_shape),
-    )
-
-
-def _holm(differences: dict[str, Difference | None]) -> dict[str, float]:
+def _holm(differences: Mapping[str, Difference]) -> dict[str, float]:
     """Adjusted p-values of the arms that can be tested; nan for the others."""
-    tested = {
-        label: p
-        for label, one in differences.items()
-        if one is not None and not np.isnan(p := p_value(list(one.by_seed.values())))
-    }
-    adjusted = dict(zip(tested, holm(list(tested.values())).tolist(), strict=True))
-    return {label: adjusted.get(label, float("nan")) for label in differences}
+    found = {label: p_value(list(one.by_seed.values())) for label, one in differences.items()}
+    tested = {label: p for label, p in found.items() if not math.isnan(p)}
+    return found | dict(zip(tested, holm(list(tested.values())).tolist(), strict=True))
 
 
 def _versus(
     baseline: Baseline,
-    found: Difference | None,
+    found: Difference,
     p_holm: float,
     crossed: Interval | None,
     error_rate: float,
 ) -> Versus:
-    if found is None or found.state != "reached":
-        state: State = "outside" if found is None else found.state
-        return Versus(baseline, state, NOTHING, "", float("nan"), "not measured")
+    if found.state != "reached":
+        return Versus(baseline, found.state, NOTHING, "", math.nan, "not measured")
     interval = crossed or found.difference
     verdict: Verdict = "undecided"
     if p_holm <= error_rate and not interval.lo <= 0 <= interval.hi:
@@ -241,34 +224,17 @@ def _versus(
     return Versus(baseline, found.state, interval, found.shape, p_holm, verdict)
 
 
-def _blocks(runs: Comparisons, run_ids: Sequence[str]) -> int:
-    """How many blocks the final evaluations of all these runs have; 0 where some have none."""
+def _blocks(runs: Comparisons, run_ids: Iterable[str]) -> int:
+    """How many blocks the final evaluations of targets and branches have; 0 where some have none,
+    or they differ."""
     counts = {len(run.blocks) for run in runs.runs.values() if run.role == "branch"}
     counts |= {len(runs.runs[run_id].blocks) for run_id in run_ids if run_id in runs.runs}
     return counts.pop() if len(counts) == 1 else 0
 
 
-def _crossed(
-    whole: Comparisons,
-    blocks: int,
-    ids: dict[str, dict[str, list[str]]],
-    target: str,
-    grown: dict[str, list[str]],
-) -> Callable[[str, Baseline, str], Interval | None]:
-    """The interval over seeds and blocks of text, by label, baseline and the front's shape there;
-    None without blocks."""
-    each = [replace(whole, block=block) for block in range(blocks)]
-    lines = [_lines(runs, ids, target, grown) for runs in each]
-
-    def interval(label: str, baseline: Baseline, shape: str) -> Interval | None:
-        columns: list[Mapping[int, float]] = []
-        for runs, its in zip(each, lines, strict=True):
-            arm, line = runs.arm(grown[label]), its.of(baseline, label, shape)
-            if arm is not None and line is not None:
-                columns.append(difference(arm, line).by_seed)
-        seeds = sorted(columns[0]) if columns else []
-        if len(seeds) < 2:
-            return None
-        return crossed_interval([[column[seed] for column in columns] for seed in seeds])
-
-    return interval
+def _crossed(by_block: Sequence[Difference]) -> Interval | None:
+    """The interval over seeds and blocks of text; None without blocks, and from one seed."""
+    seeds = sorted(by_block[0].by_seed) if by_block else []
+    if len(seeds) < 2:
+        return None
+    return crossed_interval([[one.by_seed[seed] for one in by_block] for seed in seeds])

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from mugrow.analysis import figures
 from mugrow.analysis.figures import style
 from mugrow.analysis.laws.law import ScalingLaws
+from mugrow.analysis.measure.comparison import has_budgets
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report import equal_compute, latex, laws, tables, transfer, words
@@ -156,7 +157,7 @@ def render(
         study=summary.study,
         question=QUESTION,
         answers=list(equal_compute.answers(summary.equal_compute)),
-        no_budgets="" if equal_compute.measurable(store.runs) else equal_compute.NO_BUDGETS,
+        no_budgets="" if has_budgets(store.runs) else equal_compute.NO_BUDGETS,
         comparisons=equal_compute.intervals(summary.equal_compute),
         tuning=equal_compute.tuning(summary.equal_compute, summary.finals),
         growth=words.growth(summary),

@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import pandas as pd
-
 from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.comparison import BASELINES, Baseline, EqualCompute, Verdict, Versus
 from mugrow.analysis.report.table import Table
@@ -53,7 +51,7 @@ class Answer:
     rows: tuple[AnswerRow, ...]
 
 
-def answers(found: Iterable[EqualCompute]) -> Iterator[Answer]:
+def answers(found: Sequence[EqualCompute]) -> Iterator[Answer]:
     """For each target the arm with the lowest final loss, which comes first; the last target, the
     largest, before the others."""
     best: dict[str, EqualCompute] = {}
@@ -146,8 +144,3 @@ def tuning(found: Sequence[EqualCompute], finals: Iterable[Final]) -> str:
         saves = f"what {_named(row)} saves over scratch at {target}"
         return f"{spent}: {saves} pays for it from {many} on."
     return f"{spent}: {_named(row)} saves nothing for certain at {target} that would pay for it."
-
-
-def measurable(runs: pd.DataFrame) -> bool:
-    """Whether the study has budgets."""
-    return bool((runs["role"] == "branch").any())
