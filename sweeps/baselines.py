@@ -17,7 +17,6 @@ nothing of what has been trained.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
 
 from mugrow.analysis.measure.equal_compute import BudgetLine, ChargedArm, difference
 from mugrow.analysis.measure.equal_compute import budget_line as line_of
@@ -25,9 +24,9 @@ from mugrow.bench.flops import per_token
 from mugrow.bench.growth import method as growth_method
 from mugrow.bench.spec import ModelSpec, RunSpec
 from mugrow.sweeps.budgets import Budget, bracketing, budget_line
-from mugrow.sweeps.study import Study
+from mugrow.sweeps.search import Finished
+from mugrow.sweeps.study import BASELINE, Study
 
-Finished = Mapping[str, Mapping[str, Any]]
 Chain = Sequence[RunSpec]  # a source, what is grown between, and the target
 
 LEAST_BUDGETS = 3
@@ -69,7 +68,7 @@ class Baselines:
 
     def of(self, arm: Sequence[Chain], against: str) -> Line | None:
         """What an arm is compared with: ``scratch``, or its ``own source``."""
-        if against == "scratch":
+        if against == BASELINE:
             return self.scratch.get(arm[0][-1].model)
         return self.sources.get(_source_ids(arm)) if len(arm[0]) > 1 else None
 
@@ -114,7 +113,7 @@ def baselines(study: Study, chains: Iterable[Sequence[Chain]], finished: Finishe
     scratch: dict[ModelSpec, Sequence[RunSpec]] = {}
     for arm in chains:
         target = arm[0][-1]
-        if len(arm[0]) == 1 and target.start.method == "scratch":
+        if len(arm[0]) == 1 and target.start.method == BASELINE:
             scratch[target.model] = [chain[-1] for chain in arm]
         else:
             arms.setdefault(target.model, []).append(arm)
@@ -169,13 +168,13 @@ def _scratch_line(
     highest = max(charge(arm[0]) for arm in arms) / own
     covering = next((i for i, m in enumerate(multiples) if i >= one and m >= highest), None)
     last = len(multiples) - 1 if covering is None else covering
-    first = {*range(one, last + 1)}
-    for more in (*range(one - 1, -1, -1), *range(last + 1, len(multiples))):
-        first |= {more} if len(first) < LEAST_BUDGETS else set()
+    upwards, others = range(one, last + 1), range(last + 1, len(multiples))
+    preferred = [*upwards, *reversed(range(one)), *others]
+    first = preferred[: max(len(upwards), LEAST_BUDGETS)]
 
     horizons = [round(multiple * study.target_steps) for multiple in multiples]
-    others = [horizon for horizon in horizons if horizon != study.target_steps]
-    by_seed = [_by_horizon(budget_line(run, others, study.final_val_tokens)) for run in scratch]
+    cut = [horizon for horizon in horizons if horizon != study.target_steps]
+    by_seed = [_by_horizon(budget_line(run, cut, study.final_val_tokens)) for run in scratch]
 
     def final(place: int) -> list[RunSpec]:
         if place == one:
@@ -210,10 +209,10 @@ def _source_line(study: Study, sources: Sequence[Chain], charges: Iterable[float
     return _zipped(by_seed, horizons, sources[0][:-1])
 
 
-def _front_line(study: Study, first: Sequence[RunSpec], charges: Iterable[float]) -> Line:
+def _front_line(study: Study, first: Sequence[RunSpec], charges: Sequence[float]) -> Line:
     """From half of the lowest charge on."""
-    paid = [*charges]
-    horizons = {round(charged / _step_flops(first[0])) for charged in (*paid, min(paid) / 2)}
+    step = _step_flops(first[0])
+    horizons = {round(charged / step) for charged in (*charges, min(charges) / 2)}
     by_seed = [_by_horizon(budget_line(run, horizons, study.final_val_tokens)) for run in first]
     return _zipped(by_seed, horizons, ())
 

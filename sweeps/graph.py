@@ -24,7 +24,7 @@ from mugrow.sweeps import budgets
 from mugrow.sweeps.plan import Plan, PlannedRun, all_params, stacks_of
 
 NOT_READ = "not read"  # in place of the sha256 of a corpus, where runs are only priced
-FRESH, CARRY = Start(optimizer="fresh"), Start(optimizer="carry")
+FRESH = Start(optimizer="fresh")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def grown(
     return Node(replace(target, start=start), arm, source)
 
 
-def continued(source: Node, arm: str, policy: Start = CARRY, **fields: Any) -> Node:
+def continued(source: Node, arm: str, policy: Start = budgets.CARRY, **fields: Any) -> Node:
     """``source`` trained on: its weights, its optimizer state, its place in schedule and batches,
     unless ``fields`` of its spec say otherwise; ``steps`` is the new horizon."""
     return Node(budgets.continued(source.spec, policy, **fields), arm, source)

@@ -243,16 +243,15 @@ def _until_decided(
         stacks += new
         if looks is None:
             break
-        for arm, chains in arms.items():
+        grown = {arm: chains for arm, chains in arms.items() if arm[1].name != BASELINE}
+        for arm, chains in grown.items():
             found = compared.differences(chains, study.against, finished)
             if found is None:
                 return stacks
             differences[arm] = differences.get(arm, {}) | found
-        undecided = {
-            arm
-            for arm in arms
-            if arm[1].name != BASELINE and decide(differences[arm], looks).state == "go on"
-        }
+        undecided = {arm for arm in grown if decide(differences[arm], looks).state == "go on"}
+        if not undecided:
+            break
         shapes = {_shapes(study, step)[1] for step, _ in undecided}
         ladder = [
             (step, method)

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import RunSpec, ScheduleSpec
+from mugrow.sweeps.budgets import CARRY
 from mugrow.sweeps.evaluate import Judged
-from mugrow.sweeps.graph import CARRY, Node, continued, grown
+from mugrow.sweeps.graph import Node, continued, grown
 from mugrow.sweeps.paper import Scale, Setting, Text, source_of
 from mugrow.sweeps.recipes.papers import bases
 

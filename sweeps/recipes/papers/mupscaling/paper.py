@@ -36,7 +36,8 @@ from mugrow.analysis.transfer.results import transfer_results
 from mugrow.bench.arm import ArmName
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import ModelSpec, ScheduleSpec
-from mugrow.sweeps.graph import CARRY, Node, grown
+from mugrow.sweeps.budgets import CARRY
+from mugrow.sweeps.graph import Node, grown
 from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.mupscaling import claims
