@@ -16,7 +16,8 @@ so that n horizons H_1 < ... < H_n cost, with a cool-down of a share c,
 
 A branch has taken every step that a run of its own to that horizon takes, at the same rates on the
 same batches, so its loss is that run's to the last bit. Under the other schedules, which must know
-their horizon, each budget is a run of its own.
+their horizon, and where there is no cool-down or nothing before one, each budget is a run of its
+own.
 
 A trunk is made of segments, each a run that goes on where the one before it stopped. A source that
 stops where its cool-down would begin *is* the first segment of its own line.
@@ -80,11 +81,11 @@ def budget_line(
         if horizon < LEAST_STEPS:
             continue
         schedule = _same_warmup(first, horizon)
-        if schedule.kind != "wsd":
+        leaves = cooldown_start(schedule, horizon)
+        if schedule.kind != "wsd" or leaves in (0, horizon):
             whole = replace(first, steps=horizon, schedule=schedule)
             found.append(Budget(horizon, (), _evaluated(whole, final_val_tokens)))
             continue
-        leaves = cooldown_start(schedule, horizon)
         if trunk and leaves < trunk[-1].last_step:
             continue
         cut: dict[str, Any] = {"steps": horizon, "stop_step": leaves, "schedule": schedule}

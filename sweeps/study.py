@@ -356,6 +356,13 @@ class Study:
             raise UserError(
                 f"budgets are multiples of target_steps and must hold 1, unlike {_listed(budgets)}"
             )
+        horizons = [round(budget * self.target_steps) for budget in budgets]
+        for budget, horizon in zip(budgets[1:], horizons[1:], strict=True):
+            if horizons.count(horizon) > 1:
+                raise UserError(
+                    f"budget {budget:g} of {self.target_steps} target_steps is another's {horizon} "
+                    "steps; leave one out"
+                )
         if budgets and self.ladder and budgets[0] * self.target_steps < LEAST_STEPS:
             raise UserError(
                 f"budget {budgets[0]:g} of {self.target_steps} target_steps is no schedule: "

@@ -199,6 +199,8 @@ def test_later_looks_change_no_stack_of_the_first():
         ({"error_rate": 1.0}, "error_rate must be between 0 and 1, not 1.0"),
         ({"budgets": (0.5, 2.0)}, "must hold 1, unlike 0.5, 2.0"),
         ({"budgets": (1.0, 0.5)}, "must ascend from above 0, unlike 1.0, 0.5"),
+        ({"budgets": (1.0, 1.0001)}, "budget 1.0001 of 200 target_steps is another's 200 steps"),
+        ({"budgets": (0.001, 1.0)}, "budget 0.001 of 200 target_steps is no schedule"),
         ({"final_val_tokens": -1}, "final_val_tokens must be at least 0, not -1"),
         ({"front": (Shape(60, 2),)}, "width 60 is not a multiple of head_size 16"),
     ],

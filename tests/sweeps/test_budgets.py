@@ -109,6 +109,13 @@ def test_a_branch_ends_where_the_whole_run_does_to_the_last_bit(tmp_path):
     assert row["flops"] < expected["flops"]
 
 
+def test_without_a_cooldown_every_budget_is_a_run_of_its_own():
+    source = replace(RUN, schedule=ScheduleSpec(warmup=0.1, cooldown=0.0))
+    line = budget_line(source, [15, 60], 0, (source,))
+    assert [(budget.trunk, budget.final.steps) for budget in line] == [((), 15), ((), 60)]
+    assert [len(trained(budget)) for budget in line] == [15, 60]
+
+
 @pytest.mark.parametrize(
     ("losses", "arms", "chosen"),
     [
