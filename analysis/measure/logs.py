@@ -100,7 +100,7 @@ def read_arms(
     if smooth < 1 or smooth % 2 == 0:
         near = max(1, smooth + 1)
         raise UserError(f"smooth must be an odd number of points, not {smooth}; nearest: {near}")
-    points = _points(read_table(path), run, x, loss, seeds, length)
+    points = _points(read_table(path).frame, run, x, loss, seeds, length)
     names = list(dict.fromkeys(points["run"]))
     costs = {"source cost": source_cost, "tuning cost": tuning_cost}
     for name in (baseline, *methods, *_named(costs)):
