@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mugrow.analysis.measure.claims import Claim
     from mugrow.analysis.measure.lengths import equal_compute
     from mugrow.analysis.measure.logs import savings
+    from mugrow.analysis.read.guess import read
     from mugrow.analysis.read.store import Store, load
     from mugrow.analysis.read.table import Table, read_table
     from mugrow.analysis.report.build import build as report
@@ -77,6 +78,7 @@ _HOMES = {  # of every public name: its module, and what it is called there, if 
     "grow": "sweeps.grow",
     "listing": "sweeps.listing",
     "load": "analysis.read.store",
+    "read": "analysis.read.guess",
     "read_table": "analysis.read.table",
     "recipe": "sweeps.recipes:configured",
     "report": "analysis.report.build:build",
@@ -113,6 +115,7 @@ __all__ = [
     "grow",
     "listing",
     "load",
+    "read",
     "read_table",
     "recipe",
     "report",
