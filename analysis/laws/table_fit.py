@@ -17,7 +17,7 @@ from mugrow.analysis.laws.form import Form, Options
 from mugrow.analysis.laws.result import FitResult
 from mugrow.analysis.laws.rows import RowPolicy, Selection, select, write_exclusions
 from mugrow.analysis.laws.selection import FormComparison, comparable, compare, largest
-from mugrow.analysis.read.table import read_table
+from mugrow.analysis.read.table import Table, read_table, table_of
 from mugrow.bench.spec import UserError
 
 
@@ -69,7 +69,7 @@ def _scores(comparison: FormComparison) -> str:
 
 
 def fit(
-    table: str | Path | pd.DataFrame,
+    table: str | Path | Sequence[str | Path] | pd.DataFrame,
     form: str,
     *,
     loss: str,
@@ -84,8 +84,8 @@ def fit(
     options: Options | None = None,
     exclusions: str | Path | None = None,
 ) -> TableFit:
-    """Fit a law to a table of runs (CSV, Parquet, JSON lines, or a data frame): what `mugrow fit`
-    prints.
+    """Fit a law to a table of runs, in a file or several (see ``mugrow.read_table``), or a data
+    frame: what `mugrow fit` prints.
 
     ``form`` is a name of `mugrow list forms`; several, comma-separated, or ``all``, are compared.
     ``loss`` (nats per token, or any unit), ``n`` (parameters), ``d`` (tokens), ``c`` (FLOPs), ``s``
@@ -112,7 +112,8 @@ def fit(
             if name not in columns:
                 reads = ", ".join(one.variables)
                 raise UserError(f"form {one.name!r} reads {reads}: {_flag(name)} is missing")
-    frame = table if isinstance(table, pd.DataFrame) else read_table(table).frame
+    read = _table(table)
+    frame = read.frame
     zeros = {name for one in forms for name in _may_be_zero(one)}
     whole = len(forms) == 1 and forms[0].curves
     policy = replace(policy or RowPolicy(), curves=whole)
@@ -120,6 +121,12 @@ def fit(
     if exclusions is not None:
         write_exclusions(Path(exclusions), rows)
     return fit_table(forms, rows, options or Options())
+
+
+def _table(table: str | Path | Sequence[str | Path] | pd.DataFrame) -> Table:
+    if isinstance(table, pd.DataFrame):
+        return table_of(table)
+    return read_table(*([table] if isinstance(table, str | Path) else table))
 
 
 def _flag(variable: str) -> str:
