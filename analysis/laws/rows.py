@@ -36,7 +36,7 @@ from mugrow.analysis.laws.alike import (
 )
 from mugrow.analysis.read.expression import column, condition, names_in, numbers
 from mugrow.analysis.read.order import Disorder, in_order
-from mugrow.analysis.read.runs import likely_seeds
+from mugrow.analysis.read.runs import label_of, likely_seeds
 from mugrow.analysis.read.table import table_of
 from mugrow.analysis.stats import Array
 from mugrow.bench.record import write_atomically
@@ -241,16 +241,16 @@ def _refusal(
     table: pd.DataFrame, policy: RowPolicy, at: "pd.Series[float]", found: Disorder
 ) -> str:
     row = at.index[found.row]
-    name = column(table, policy.run or "")[row]
+    name = label_of(column(table, policy.run or "")[row])
     what = policy.step or "d"
     where = f"{what} goes from {found.before:g} to {found.x:g} in row {row} ({found.reason})"
     if not found.several:
-        return f"the rows of run {str(name)!r} are in no order: {where}; --sorted sorts them"
+        return f"the rows of run {name!r} are in no order: {where}; --sorted sorts them"
     used = {policy.run, policy.seeds}
     whole = table_of(table.loc[at.index])
     likely = likely_seeds(whole, np.arange(len(at)), _floats(at), used) or "COLUMN"
     return (
-        f"several runs go by the name {str(name)!r}: {where}; tell them apart by --seeds {likely}, "
+        f"several runs go by the name {name!r}: {where}; tell them apart by --seeds {likely}, "
         "or --sorted takes them for one"
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from mugrow.analysis.laws import get_form, names
+from mugrow.analysis.laws.cautions import cautions
 from mugrow.analysis.laws.fit import fit_with
 from mugrow.analysis.laws.form import Form, Options
 from mugrow.analysis.laws.result import FitResult
@@ -24,22 +25,35 @@ from mugrow.bench.spec import UserError
 @dataclass(frozen=True)
 class TableFit:
     """A fit to the ``rows`` of a table; of several forms that of the best, with how they compare,
-    the ``selection``."""
+    the ``selection``. ``cautions`` say what to beware of, ``notes`` how the table was read."""
 
     fit: FitResult
     rows: Selection
     selection: FormComparison | None = None
+    cautions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The fit's keys beside those of the comparison and of the rows left out."""
         selection = {} if self.selection is None else {"selection": asdict(self.selection)}
         excluded = [{"row": row, "reason": why} for row, why in self.rows.excluded.items()]
-        rows = {"undecayed": self.rows.undecayed, "exclusions": excluded}
+        rows = {
+            "undecayed": self.rows.undecayed,
+            "exclusions": excluded,
+            "cautions": self.cautions,
+            "notes": self.notes,
+        }
         return self.fit.to_json() | selection | rows
 
 
-def fit_table(forms: Sequence[Form], rows: Selection, options: Options) -> TableFit:
-    """Fit the one form, or compare several on the largest rows and fit the best to all.
+def fit_table(
+    forms: Sequence[Form],
+    rows: Selection,
+    options: Options,
+    columns: Mapping[str, str] | None = None,
+) -> TableFit:
+    """Fit the one form, or compare several on the largest rows and fit the best to all. ``columns``
+    are the expressions of the variables, where there are such.
 
     ``UserError`` where none of several can be recommended.
     """
@@ -56,7 +70,9 @@ def fit_table(forms: Sequence[Form], rows: Selection, options: Options) -> Table
         known = {name: v for name, v in options.fixed.items() if name in form.params}
         options = replace(options, fixed=known)
     groups = None if rows.groups is None else rows.groups.tolist()
-    return TableFit(fit_with(form, points, replace(options, groups=groups)), rows, comparison)
+    found = fit_with(form, points, replace(options, groups=groups))
+    beware = cautions(form, found, points, options, columns or {})
+    return TableFit(found, rows, comparison, beware)
 
 
 def _scores(comparison: FormComparison) -> str:
@@ -120,7 +136,8 @@ def fit(
     rows = select(frame, columns | {"loss": loss}, replace(policy, lr=lr or policy.lr), zeros)
     if exclusions is not None:
         write_exclusions(Path(exclusions), rows)
-    return fit_table(forms, rows, options or Options())
+    found = fit_table(forms, rows, options or Options(), columns)
+    return replace(found, notes=read.notes)
 
 
 def _table(table: str | Path | Sequence[str | Path] | pd.DataFrame) -> Table:
