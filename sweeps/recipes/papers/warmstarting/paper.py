@@ -128,7 +128,7 @@ def shrink_runs(setting: Setting, seed: int) -> Iterable[Node]:
 
 
 def watched_runs(setting: Setting) -> Iterator[Node]:
-    for seed in WATCHED_SEEDS[setting.scale]:
+    for seed in setting.of(WATCHED_SEEDS):
         yield from (from_random(setting, seed), warmstarted(setting, seed))
 
 
