@@ -348,8 +348,9 @@ def _completed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any
     completed = dict(defaults)
     for key, value in found.items():
         nested = defaults.get(key)
-        both = isinstance(value, dict) and isinstance(nested, dict)
-        completed[key] = _completed(value, nested) if both else value
+        if isinstance(value, dict) and isinstance(nested, dict):
+            value = _completed(value, nested)
+        completed[key] = value
     return completed
 
 

@@ -63,7 +63,8 @@ def load(directory: str | Path) -> Store:
         raise UserError(f"{directory} is not a directory; expected one that `mugrow run` wrote")
     contents = _contents(directory)
     runs = _table(directory / "runs.parquet", contents, RUN_SCHEMA, RUN_SCHEMA.names)
-    for row in runs.to_dict("records"):
+    for values in runs.itertuples(index=False, name=None):
+        row = dict(zip(RUN_SCHEMA.names, values, strict=True))
         if reason := wrong_value(row):
             raise UserError(f"{directory / 'runs.parquet'}: of run {row['run_id']}, {reason}")
     curves = _table(directory / "curves.parquet", contents, CURVE_SCHEMA, CURVE_COLUMNS)
