@@ -2,8 +2,8 @@
 
 The operator itself is ``mugrow.bench.growth``'s. What is chosen beside it, and applied here in this
 order: noise on the grown weights, the optimizer's state grown or fresh, and its reset outside what
-the source had. Nothing a method returns is trusted: other names, shapes or types than the
-target's end this run, with the reason, and no other.
+the source had. Nothing a method returns is trusted (``mugrow.bench.guarded``): what is no model of
+the target's ends this run, with the reason, and no other.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mugrow.bench import checkpoint, growth
+from mugrow.bench import checkpoint, growth, guarded
 from mugrow.bench.checksums import Damaged
 from mugrow.bench.data.batches import TokenData, train_batch
-from mugrow.bench.growth import During, MethodError, zero_pad
+from mugrow.bench.growth import During, zero_pad
 from mugrow.bench.model import Decoder, Shapes, Weights, parameters, shapes
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.parametrization import generator, initial_weights, rules_of
@@ -78,9 +78,8 @@ def beginning_from(
     small = source.decoder
     given = params if entry.learning_steps is None else params | {"batches": batches}
     growth.check_start(entry, spec.start)
-    with growth.blamed(entry.name):
-        grown = entry.grow(source.weights, small, big, init, _rng(spec), **given)
-        _check_shapes(entry.name, grown, init)
+    rng = partial(_rng, spec)
+    grown = guarded.grown(entry, source.weights, small, big, init, rng, given)
     if spec.start.noise:
         grown = {
             name: grown[name] + spec.start.noise * init[name]
@@ -92,13 +91,10 @@ def beginning_from(
     if spec.start.optimizer == "carry":
         assert source.carried is not None
         buffers, updates = source.carried
-        kinds, rng = buffers_of(spec), partial(_rng, spec)
+        kinds = buffers_of(spec)
         if absent := sorted(kinds.keys() - buffers.keys()):
             raise UserError(f"the source's optimizer has no state {absent[0]!r} to carry")
-        with growth.blamed(entry.name):
-            new = growth.grow_buffers(entry, buffers, kinds, small, big, rng, params)
-            for tensors in new.values():
-                _check_shapes(entry.name, tensors, init)
+        new = guarded.grown_buffers(entry, buffers, kinds, small, big, init, rng, params)
         if spec.start.reset:
             new = {name: _only_old(part, small.spec, big.spec) for name, part in new.items()}
         carried = Carried(new, updates)
@@ -231,19 +227,6 @@ def _check_tensors(path: Path, tensors: Weights, wanted: Shapes, dtype: str) -> 
             raise Damaged(path, f"{name} holds numbers that are not finite")
     if more := sorted(tensors.keys() - wanted.keys()):
         raise Foreign(path, f"it has a tensor {more[0]!r} that its model has not")
-
-
-def _check_shapes(name: str, tensors: Weights, init: Weights) -> None:
-    if tensors.keys() != init.keys():
-        wrong = sorted(tensors.keys() ^ init.keys())[0]
-        raise MethodError(f"method {name!r} returned other tensors than the target's: {wrong}")
-    for tensor, want in init.items():
-        got = tensors[tensor]
-        if got.shape != want.shape or got.dtype != want.dtype:
-            raise MethodError(
-                f"method {name!r} returned {tensor} as {tuple(got.shape)} {got.dtype}, "
-                f"not {tuple(want.shape)} {want.dtype}"
-            )
 
 
 def _only_old(tensors: Weights, small: ModelSpec, big: ModelSpec) -> Weights:

@@ -26,7 +26,7 @@ OF_WRITING = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)  # what names 
 SHOW_CURSOR = b"\x1b[?25h"
 
 
-class Stopped(BaseException):
+class Stopped(KeyboardInterrupt):
     """Raised by SIGTERM and SIGHUP, as ``KeyboardInterrupt`` is by Ctrl-C."""
 
     def __init__(self, number: int) -> None:
@@ -67,7 +67,7 @@ def main() -> None:
     try:
         _streams()
         code = _ended()
-    except (KeyboardInterrupt, Stopped) as stopped:
+    except KeyboardInterrupt as stopped:
         number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
         _say(_stopped(number))
         code = 128 + number
