@@ -38,6 +38,7 @@ from mugrow.bench.data.batches import TokenData, load, val_windows
 from mugrow.bench.entries import in_one_line
 from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.growth import blamed
+from mugrow.bench.method_file import MethodFile, know
 from mugrow.bench.model import Weights, count
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.record import read_run, set_aside, write_atomically, write_json, write_run
@@ -64,7 +65,7 @@ VERSIONS = ("mugrow", "torch", "numpy", "mup", "optuna", "pyarrow")
 @dataclass(frozen=True)
 class Job:
     """One stack to train: what a worker process is handed. ``key`` names it; ``roles`` and
-    ``trials`` have an entry for every run."""
+    ``trials`` have an entry for every run. ``methods`` are those that come from a file."""
 
     folder: str
     study: str
@@ -76,6 +77,7 @@ class Job:
     corpus_path: str | None = None
     device: str = "cpu"
     threads: int = 1
+    methods: tuple[MethodFile, ...] = ()
 
 
 def ended(folder: Path, run_id: str) -> dict[str, Any] | None:
@@ -102,6 +104,8 @@ def run_stack(job: Job) -> None:
     """Train a stack to its end and commit each member that has not been committed yet."""
     torch.set_num_threads(job.threads)
     folder = Path(job.folder)
+    for file in job.methods:
+        know(file)
     data = load(job.runs[0].data, job.corpus_path)
     starts, failures = _starts(job, folder, data)
     for index, error in failures.items():

@@ -88,6 +88,16 @@ def hold_out(documents: Sequence[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes
     return tuple(document for document in documents if _sha256(document) > last), tuple(val)
 
 
+def below(folder: Path, corpus: str) -> str:
+    """A corpus whose path is relative to a folder; one that has a name is what it was."""
+    if corpus in NAMES:
+        return corpus
+    if corpus.startswith(PREFIX):
+        local = folder / corpus.removeprefix(PREFIX)
+        return f"{PREFIX}{local}" if local.is_dir() else corpus
+    return str(folder / corpus)
+
+
 def read_corpus(corpus: str) -> Corpus:
     """Read a corpus by name or path. Raises ``UserError`` where that gives no usable text."""
     if corpus == "synthetic":

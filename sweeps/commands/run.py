@@ -15,7 +15,8 @@ class RunCommand:
     """Run a study: plan, tune, transfer, train, collect, report. Resumes whatever is there."""
 
     study: Positional[str]
-    """A study's name, see `mugrow list studies`, or a Python file that defines `study`."""
+    """A study's name, see `mugrow list studies`, or a file: FILE.py that defines `study`, or
+    FILE.toml with its fields."""
     out: Path | None = None
     """Its folder; results/STUDY by default."""
     corpus: str | None = None
