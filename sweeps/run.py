@@ -7,6 +7,7 @@ model with as many tokens as the text has. Everything lies in the study's folder
 goes on from what is there.
 """
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def pinned(study: Study) -> tuple[Study, DataSpec]:
     ``UserError`` for a corpus or a file that cannot be used."""
     data = batches.resolve(study.corpus, study.tokenizer, study.val_tokens)
     tokens = batches.load(data, study.corpus)
+    if tokens.left_out:
+        print(f"corpus {data.corpus}: left out: {tokens.left_out}", file=sys.stderr)
     model = replace(study.model, vocab_size=tokens.vocab_size)
     final_val_tokens = min(study.final_val_tokens, len(tokens.val) - 1)
     least = BLOCKS * model.context

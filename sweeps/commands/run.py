@@ -1,6 +1,6 @@
 """``mugrow run``: the main job."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +21,12 @@ class RunCommand:
     """Its folder; results/STUDY by default."""
     corpus: str | None = None
     """Another corpus, by name or path."""
+    text_field: str | None = None
+    """Of a corpus of records, as .jsonl: the field that is the text."""
+    glob: str | None = None
+    """Of a corpus that is a folder: the files to read, as '*.md,*.rst'; '*.txt' by default."""
+    token_dtype: str | None = None
+    """Of a corpus of bare token ids: uint8, uint16, uint32, ..."""
     set: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KEY=VALUE ...")] = ()
     """Settings of the study to change."""
     dry_run: bool = False
@@ -38,6 +44,11 @@ class RunCommand:
         from mugrow.sweeps.recipes import configured
 
         study = configured(self.study, chain(*self.set), self.corpus)
+        asked = {name: getattr(self, name) for name in ("text_field", "glob", "token_dtype")}
+        if any(asked.values()):
+            from mugrow.bench.data.corpora import with_options
+
+            study = replace(study, corpus=with_options(study.corpus, asked))
         from mugrow.sweeps import run
 
         if self.dry_run:
