@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from mugrow.bench.entries import scalar, split
+from mugrow.bench.entries import assigned, scalar, split
 from mugrow.bench.spec import Scalar, UserError, unknown
 from mugrow.sweeps.study import CHOICES, Method, Study
 
@@ -25,17 +25,14 @@ METHOD_FILE = re.compile(r"(.*?\.py)(?=:|$)")  # a method that is a file's path
 
 
 def override(study: Study, assignments: Iterable[str]) -> Study:
-    """The study with ``key=value`` assignments applied; a later one wins.
+    """The study with ``key=value`` assignments applied.
 
-    Raises ``UserError`` for a key that does not exist, a value of the wrong type, and whatever the
-    study itself refuses.
+    Raises ``UserError`` for a key that does not exist or is given twice, a value of the wrong type,
+    and whatever the study itself refuses.
     """
     types = settings(Study)
     changes: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals:
-            raise UserError(f"{assignment!r} is not of the form key=value")
+    for key, text in assigned(assignments, "settings are of the form key=value").items():
         if key not in types:
             raise unknown("setting", key, types)
         group, dot, field = key.rpartition(".")
