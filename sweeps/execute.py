@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 from mugrow.bench.checksums import SUMS, Damaged, check_sum, read_sums, sha256
 from mugrow.bench.files import left_behind
 from mugrow.bench.flops import per_token
-from mugrow.bench.record import CURVE, set_aside, write_json
+from mugrow.bench.method_file import files_of
+from mugrow.bench.record import CURVE, set_aside, write_atomically, write_json
 from mugrow.bench.run import TENSORS, TRACEBACK, Job, ended, load_state, run_stack
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.bench.stack import PruningStep
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 COLLECT_EVERY_S = 60.0
 RUN_ID = re.compile("[0-9a-f]{16}")
 RUN_FILES = (*TENSORS, CURVE, SUMS, "spec.json", TRACEBACK)
+METHODS = "methods"  # of a study's folder: copies of the methods that come from a file
 
 ADDED_SETTINGS: dict[str, Any] = {  # what a study had that was written without them
     "optimizer": "adamw",
@@ -111,10 +113,11 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
     Raises ``UserError`` for what no run can have, a folder that holds something else or is in use,
     and a worker that was killed; a run that fails is a row with its reason.
     """
-    experiment.plan({})  # a mistake in the study ends here, with nothing written
+    first = experiment.plan({})  # a mistake in the study ends here, with nothing written
     pool = pool or folder
     with _locked(pool), display(pool) as shown:
         _claim(experiment, folder, shown.say)
+        _keep_methods(first, folder)
         finished = Ended(pool, shown.say)
         began = time.monotonic()
         with _processes(where) as executor:
@@ -289,6 +292,7 @@ def _job(study: str, stack: PlannedStack, pool: Path, where: Where) -> Job:
         corpus_path=where.corpus_paths.get(stack.runs[0].spec.data.corpus_sha256),
         device=where.device,
         threads=where.threads,
+        methods=files_of({run.spec.start.method for run in stack.runs}),
     )
 
 
@@ -319,6 +323,7 @@ def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> 
             theirs = _completed(older | written, defaults)
             for key in sorted(ours.keys() | theirs.keys()):
                 if ours.get(key) != theirs.get(key):
+                    _check_method_files(folder, theirs.get(key), ours.get(key))
                     raise UserError(
                         f"{folder} holds another study: its {key} is {theirs.get(key)!r}, not "
                         f"{ours.get(key)!r}; choose another --out"
@@ -341,6 +346,30 @@ def _claimed(path: Path) -> dict[str, Any]:
     if not isinstance(written, dict) or not isinstance(written.get("name"), str):
         raise Damaged(path, "it is no study's configuration, which has a name")
     return written
+
+
+def _check_method_files(folder: Path, theirs: object, ours: object) -> None:
+    """Raise the ``UserError`` of a method's file that has changed since the study began."""
+    if not isinstance(theirs, list) or not isinstance(ours, list):
+        return
+    names = [[one["name"] for one in each if isinstance(one, dict) and "name" in one]
+             for each in (theirs, ours)]  # fmt: skip
+    of_files = [{name.partition("@")[0]: name for name in each if "@" in name} for each in names]
+    for name in of_files[0].keys() & of_files[1].keys():
+        before, now = (found[name] for found in of_files)
+        if before != now:
+            raise UserError(
+                f"the file of method {name!r} has changed: {folder} was begun with {before}, kept "
+                f"in {folder / METHODS}, and this is {now}; choose another --out"
+            )
+
+
+def _keep_methods(first: Plan, folder: Path) -> None:
+    """Copies of the methods that come from a file, so that what was run can be read later."""
+    stacks = (*first.stacks, *first.provisional)
+    for file in files_of({run.spec.start.method for stack in stacks for run in stack.runs}):
+        copy = partial(Path.write_text, data=file.text, encoding="utf-8")
+        write_atomically(folder / METHODS / f"{file.name}.py", copy)
 
 
 def _completed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

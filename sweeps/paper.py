@@ -8,6 +8,7 @@ cannot separate comes out inconclusive.
 Runs live in one pool that all papers share, so what two papers compare against is trained once.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -199,7 +200,10 @@ def _pinned(text: Text, priced: bool) -> tuple[DataSpec, int]:
         return unresolved, text.vocab_size
     assert text.corpus is not None, "without its vocabulary it cannot be priced"
     data = resolve(text.corpus, text.tokenizer, text.val_tokens)
-    return data, load(data, text.corpus).vocab_size
+    tokens = load(data, text.corpus)
+    if tokens.left_out:
+        print(f"corpus {data.corpus}: left out: {tokens.left_out}", file=sys.stderr)
+    return data, tokens.vocab_size
 
 
 SeedsOf = Mapping[str, int]  # how many at least, by figure; the recipe's own where there is none

@@ -22,6 +22,7 @@ methods.
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -35,6 +36,7 @@ from mugrow.bench.spec import (
     UserError,
     unknown,
 )
+from mugrow.sweeps.typed import check_types
 
 SAMPLERS = {
     "grid": "every pair of log2_lr and init_std, in a fixed order",
@@ -254,6 +256,9 @@ class Study:
     stack_width: int = 256
 
     def __post_init__(self) -> None:
+        check_types(self)
+        if not re.fullmatch(r"[^/\\.\s][^/\\\x00-\x1f]*", self.name):
+            raise UserError(f"name must be one of a folder in results, not {self.name!r}")
         self._check_numbers()
         self._check_search()
         self._check_ladder()
