@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from mugrow.analysis.measure.arms import BASELINE
-from mugrow.analysis.measure.equal_compute import BudgetLine, ChargedArm, Front, budget_line, front
+from mugrow.analysis.measure.equal_compute import BudgetLine, ChargedArm, Front, budget_line
 
 
 class Ended(NamedTuple):
@@ -35,6 +35,7 @@ class Ended(NamedTuple):
     role: str
     method: str
     shape: str
+    params: float
     setting: str
     source_run_id: str | None
     seed: int
@@ -116,7 +117,10 @@ class Comparisons:
             if alone and first.method == BASELINE and run.shape not in scratch:
                 others.setdefault(run.shape, []).append(run)
         lines = dict(scratch) | {shape: self._line_of(runs) for shape, runs in others.items()}
-        return front(lines) if len(lines) > 1 else None
+        if len(lines) < 2:
+            return None
+        params = {run.shape: run.params for run in self.runs.values()}
+        return Front(lines, {shape: params[shape] for shape in lines})
 
     def _line_of(self, runs: Iterable[Ended]) -> BudgetLine:
         """Runs of one horizon have the same charge, whatever their seed."""
@@ -133,7 +137,9 @@ def _from_scratch(before: Sequence[Ended]) -> bool:
 def comparisons(runs: pd.DataFrame) -> Comparisons:
     """The finished runs of a store's table ``runs``."""
     finished = runs[runs["status"] == "finished"]
-    columns = ("run_id", "role", "method", "width", "depth", "spec", "source_run_id", "seed")
+    columns = (
+        *("run_id", "role", "method", "width", "depth", "params", "spec", "source_run_id", "seed"),
+    )
     rows = zip(
         *(finished[column].tolist() for column in columns),
         finished["final_val_loss"].tolist(),
@@ -142,13 +148,14 @@ def comparisons(runs: pd.DataFrame) -> Comparisons:
         strict=True,
     )
     found: dict[str, Ended] = {}
-    for run_id, role, method, width, depth, text, source, seed, loss, blocks, charge in rows:
+    for id_, role, method, width, depth, params, text, source, seed, loss, blocks, charge in rows:
         spec = json.loads(text)
-        found[run_id] = Ended(
-            run_id=run_id,
+        found[id_] = Ended(
+            run_id=id_,
             role=role,
             method=method,
             shape=f"w{width}-d{depth}",
+            params=float(params),
             setting=_setting(spec),
             source_run_id=source if isinstance(source, str) else None,
             seed=int(seed),

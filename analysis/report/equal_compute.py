@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.comparison import BASELINES, Baseline, EqualCompute, Verdict, Versus
+from mugrow.analysis.measure.equal_compute import SizeKind
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.summary import Final
 
@@ -25,6 +26,13 @@ BEYOND = {
     "below_budgets": "charged less than the smallest budget",
     "outside": "no runs to compare with",
     "reached": "",
+}
+EDGES: dict[SizeKind, str] = {
+    "vertex": "",
+    "best": "",
+    "smallest": ", the smallest there",
+    "largest": ", the largest there",
+    "only": ", the only one there",
 }
 NO_BUDGETS = (
     "Equal charged compute is not measurable here: scratch has one budget a target, and no source "
@@ -67,7 +75,7 @@ def answers(found: Sequence[EqualCompute]) -> Iterator[Answer]:
 
 
 def _line(row: EqualCompute, versus: Versus) -> AnswerRow:
-    name = NAMES[versus.baseline] + (f" ({versus.shape})" if versus.shape else "")
+    name = NAMES[versus.baseline] + size(versus)
     difference = fmt.interval(versus.difference, fmt.loss)
     if versus.verdict == "not measured":
         difference = BEYOND[versus.state]
@@ -93,7 +101,9 @@ def table(found: Iterable[EqualCompute]) -> Table:
         "paired test, corrected over the arms of a target (Holm). Speed-up: the FLOPs that scratch "
         "needs for the arm's final loss, over those that the arm is charged. Best with: the "
         "probability that an arm has the lowest mean of its target. Labels joined by = are equal "
-        "runs.",
+        "runs. The best size is the vertex of a parabola of loss against the logarithm of "
+        "parameters, through the lowest of the sizes and its neighbours; where the lowest is the "
+        "smallest or the largest there, a better one may lie beyond.",
         ("target", "method", "final loss", "best with", "charged", "over scratch's",
          *(f"minus {NAMES[baseline]}" for baseline in BASELINES), "speed-up over scratch"),
         tuple(
@@ -113,8 +123,16 @@ def _named(row: EqualCompute) -> str:
 def _cell(versus: Versus) -> str:
     if versus.verdict == "not measured":
         return BEYOND[versus.state]
-    shape = f" ({versus.shape})" if versus.shape else ""
-    return f"{fmt.interval(versus.difference, fmt.loss)}{shape}: {versus.verdict}"
+    return f"{fmt.interval(versus.difference, fmt.loss)}{size(versus)}: {versus.verdict}"
+
+
+def size(versus: Versus) -> str:
+    """Which size the front is of, in brackets: whether its minimum lies between sizes or perhaps
+    beyond their edge. Nothing of the other baselines."""
+    if versus.size == "vertex":
+        return f" ({fmt.si(versus.params, '')} parameters, by a parabola around {versus.shape})"
+    edge = "" if versus.size is None else EDGES[versus.size]
+    return f" ({versus.shape}{edge})" if versus.shape else ""
 
 
 def intervals(found: Iterable[EqualCompute]) -> str:

@@ -64,6 +64,25 @@ def test_a_speedup_that_the_budgets_do_not_hold_is_a_bound(state, speedup, text)
     assert equal_compute.speedup(replace(ROW, speedup_state=state, speedup=speedup)) == text
 
 
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        ("vertex", "95.3 k parameters, by a parabola around w32-d2"),
+        ("smallest", "w32-d2, the smallest there"),
+        ("largest", "w32-d2, the largest there"),
+        ("only", "w32-d2, the only one there"),
+        ("best", "w32-d2"),
+    ],
+)
+def test_the_front_says_which_size_it_is(size, text):
+    of_front = replace(ROW.versus[2], size=size, params=95300.0)
+    row = replace(ROW, versus=(*ROW.versus[:2], of_front))
+    (answer,) = equal_compute.answers([row])
+    assert answer.rows[2].baseline == f"the best size for this compute ({text})"
+    (cells,) = equal_compute.table([row]).rows
+    assert f"−0.0400, 0.1600] ({text}): undecided" in " ".join(cells)
+
+
 def test_what_was_not_measured_says_why():
     missing = Versus("own source", "above_budgets", NOTHING, "", math.nan, "not measured")
     row = replace(ROW, versus=(ROW.versus[0], missing, ROW.versus[2]))

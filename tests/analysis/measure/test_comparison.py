@@ -42,6 +42,7 @@ class Rows:
                     "method": method,
                     "width": width,
                     "depth": 2,
+                    "params": 12 * width**2,
                     "spec": json.dumps(
                         SPEC | {"model": {"width": width}, "data_seed": seed + 100 * (width == 32)}
                     ),
@@ -96,7 +97,8 @@ def test_an_arm_is_compared_at_what_it_was_charged_with_its_source():
     scratch_, own, front = (szp.against(name) for name in ("scratch", "own source", "front"))
     assert scratch_.difference.value == pytest.approx(-0.02, abs=1e-3)
     assert own.difference.value == pytest.approx(-0.01, abs=1e-3)
-    assert (front.shape, front.difference) == ("w32-d2", own.difference)
+    assert (front.shape, front.size, front.params) == ("w32-d2", "smallest", 12 * 32**2)
+    assert front.difference == own.difference
     assert [one.verdict for one in szp.versus] == ["better"] * 3
     assert [one.verdict for one in found["hypercloning"].versus] == ["worse"] * 3
 
@@ -116,6 +118,24 @@ def test_the_source_trained_on_can_beat_what_was_grown_from_it():
     assert szp.against("scratch").verdict == "better"
     assert szp.against("own source").verdict == "worse"
     assert szp.against("front").verdict == "worse"
+
+
+@pytest.mark.parametrize("blocks", [0, 16])
+def test_three_sizes_around_the_minimum_have_their_parabola(blocks):
+    """Of widths 32, 48 and 64 the middle one is best; the vertex is lower still."""
+    rows = study(own=-0.01, blocks=blocks)  # the source 0.01 above scratch
+    rows.add("middle", "trunk", "scratch", 48, 0.9, 9.0)
+    rows.add("early", "branch", "continue", 48, 0.1, scratch(1.0) - 0.05, "middle", 0.9)
+    rows.add("late", "branch", "continue", 48, 0.5, scratch(1.4) - 0.05, "middle", 0.9)
+    szp = answer(rows)["szp"]
+    front = szp.against("front")
+    assert (front.shape, front.size) == ("w48-d2", "vertex")
+    assert 12 * 32**2 < front.params < 12 * 64**2
+    at = math.log2(1.25) / math.log2(1.4)
+    middle = (1 - at) * scratch(1.0) + at * scratch(1.4) - 0.05
+    assert 0.0005 < front.difference.value - (szp.loss.value - 0.1 - middle) < 0.01
+    assert front.difference.lo < front.difference.value < front.difference.hi
+    assert front.verdict == "worse"
 
 
 def test_noise_of_the_size_of_the_difference_is_undecided():
