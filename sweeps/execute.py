@@ -67,12 +67,14 @@ class Where:
 class Experiment:
     """What is executed: ``plan`` says which runs there are, given the rows of those that have
     ended, and ``configuration`` what ``study.json`` holds; ``defaults`` is what one means that was
-    written before a setting existed."""
+    written before a setting existed. ``most`` plans all runs that it may come to, where that
+    depends on losses; None where it does not."""
 
     name: str
     configuration: Mapping[str, Any]
     plan: Callable[[Finished], Plan]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    most: Callable[[Finished], Plan] | None = None
 
 
 def of_study(study: Study, data: DataSpec) -> Experiment:
@@ -85,6 +87,7 @@ def of_study(study: Study, data: DataSpec) -> Experiment:
         configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
         plan=partial(plan, study, data),
         defaults=_defaults(study),
+        most=partial(plan, study, data, most=True),
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.comparison import BASELINES, Baseline, EqualCompute, Verdict, Versus
 from mugrow.analysis.measure.equal_compute import SizeKind
+from mugrow.analysis.measure.looks import ArmLooks, LooksTaken
+from mugrow.analysis.measure.sequential import MOST_SEEDS
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.summary import Final
 
@@ -113,6 +115,52 @@ def table(found: Iterable[EqualCompute]) -> Table:
             for row in found
         ),
     )  # fmt: skip
+
+
+def looks(found: LooksTaken | None) -> str:
+    """Which looks a study has taken, at what error and cost, and how many arms they decided."""
+    if found is None:
+        return ""
+    taken = [(n, spent) for n, spent in zip(found.seeds, found.flops, strict=True) if spent]
+    many = ", ".join(f"{n} seeds ({fmt.flops(spent)})" for n, spent in taken)
+    decided = sum(arm.state == "decided" for arm in found.arms)
+    return (
+        f"Seeds were added until an arm was decided against {found.against}, in looks after "
+        f"{many} of {', '.join(map(str, found.seeds))} planned; each look has an error of "
+        f"{fmt.percent_of_one(found.level)}, all together {fmt.percent_of_one(found.error_rate)}. "
+        f"{decided} of {len(found.arms)} arms {'is' if decided == 1 else 'are'} decided."
+    )
+
+
+def looks_table(found: LooksTaken | None) -> Table:
+    """Each arm at its last look, and what deciding it would take."""
+    return Table(
+        "looks",
+        "Seeds until decided",
+        "The difference from what an arm is compared with at its last look, in nats per token, "
+        "with the interval at that look's level. To decide: the seeds beyond those it has that a "
+        "paired test needs in 4 of 5 studies if mean and spread are what they seem, and their "
+        "FLOPs with those of the runs it is compared with.",
+        ("target", "method", "state", "after seeds", "difference", "seeds to decide",
+         "FLOPs to decide"),
+        tuple(
+            (arm.target, arm.label, _state(arm), str(arm.seeds),
+             fmt.interval(arm.interval, fmt.loss), *_to_decide(arm))
+            for arm in (found.arms if found else ())
+        ),
+    )  # fmt: skip
+
+
+def _state(arm: ArmLooks) -> str:
+    return f"next look after {arm.next_look} seeds" if arm.state == "go on" else arm.state
+
+
+def _to_decide(arm: ArmLooks) -> tuple[str, str]:
+    if arm.state == "decided":
+        return fmt.MISSING, fmt.MISSING
+    if arm.more_seeds > MOST_SEEDS:
+        return f"more than {MOST_SEEDS}", fmt.MISSING
+    return fmt.number(arm.more_seeds, 0), fmt.flops(arm.more_flops)
 
 
 def _named(row: EqualCompute) -> str:
