@@ -272,14 +272,28 @@ def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> 
         except ValueError:
             say(f"{path} is damaged; set aside as {set_aside(path).name}")
         else:
-            for key in sorted(ours.keys() | theirs.keys()):
-                if ours.get(key) != theirs.get(key):
-                    raise UserError(
-                        f"{folder} holds another study: its {key} is {theirs.get(key)!r}, not "
-                        f"{ours.get(key)!r}; choose another --out"
-                    )
-            return
+            keys = sorted(ours.keys() | theirs.keys())
+            differ = [key for key in keys if ours.get(key) != theirs.get(key)]
+            if not differ:
+                return
+            other = [key for key in differ if key in written or key not in older]
+            if not other:
+                settings = " ".join(f"{key}={_as_set(older[key])}" for key in differ)
+                raise UserError(
+                    f"{folder} holds this study from before there was {' and '.join(differ)}; "
+                    f"to go on with it add --set {settings}"
+                )
+            key = other[0]
+            raise UserError(
+                f"{folder} holds another study: its {key} is {theirs.get(key)!r}, not "
+                f"{ours.get(key)!r}; choose another --out"
+            )
     write_json(path, ours)
+
+
+def _as_set(value: object) -> str:
+    """A setting that was added later as ``--set`` takes it."""
+    return "" if value == [] else str(value)
 
 
 def _completed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

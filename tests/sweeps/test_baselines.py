@@ -218,7 +218,7 @@ def test_a_bill_has_the_least_and_the_most(tmp_path):
         for study in (UNTIL, replace(UNTIL, looks=(3,)))
     ]
     assert least.flops == most.flops < most.most_flops < least.most_flops
-    nothing = bill(of_study(replace(UNTIL, ladder=(), looks=()), DATA), tmp_path, workers=1)
+    nothing = bill(of_study(replace(UNTIL, looks=(), ladder=()), DATA), tmp_path, workers=1)
     assert nothing.flops == nothing.most_flops
 
 
@@ -228,6 +228,13 @@ def test_a_bill_has_the_least_and_the_most(tmp_path):
         ({"looks": (2, 5)}, "ascend from those of seeds, 3 and at least 2, unlike 2, 5"),
         ({"looks": (3, 3)}, "unlike 3, 3"),
         ({"budgets": ()}, "which need budgets"),
+        (
+            {"budgets": (1.0, 1e30)},
+            r"budget 1e\+30 is a multiple of target_steps and must be at most",
+        ),
+        ({"ladder": ()}, "looks 3, 5, 8 are at grown arms, and the study has no ladder"),
+        ({"methods": (Method("scratch"),)}, "looks 3, 5, 8 .* methods has scratch alone; name"),
+        ({"front": (Shape(64, 2), Shape(64, 2))}, "front holds w64-d2 twice"),
         ({"against": "own sauce"}, "unknown comparison 'own sauce'; did you mean 'own source'"),
         ({"error_rate": 1.0}, "error_rate must be between 0 and 1, not 1.0"),
         ({"budgets": (0.5, 2.0)}, "must hold 1, unlike 0.5, 2.0"),
