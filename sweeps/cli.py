@@ -4,6 +4,7 @@ A user's mistake is one line and exit code 2; ``mugrow.sweeps.program`` has all 
 commands themselves are in ``mugrow.sweeps.commands``.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Annotated
 

@@ -73,12 +73,14 @@ class Where:
 class Experiment:
     """What is executed: ``plan`` says which runs there are, given the rows of those that have
     ended, and ``configuration`` what ``study.json`` holds; ``defaults`` is what one means that was
-    written before a setting existed."""
+    written before a setting existed. ``most`` plans all runs that it may come to, where that
+    depends on losses; None where it does not."""
 
     name: str
     configuration: Mapping[str, Any]
     plan: Callable[[Finished], Plan]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    most: Callable[[Finished], Plan] | None = None
 
 
 def of_study(study: Study, data: DataSpec) -> Experiment:
@@ -91,6 +93,7 @@ def of_study(study: Study, data: DataSpec) -> Experiment:
         configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
         plan=partial(plan, study, data),
         defaults=_defaults(study),
+        most=partial(plan, study, data, most=True),
     )
 
 
@@ -321,14 +324,23 @@ def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> 
         else:
             older = {key: ADDED_SETTINGS[key] for key in ours.keys() & ADDED_SETTINGS}
             theirs = _completed(older | written, defaults)
-            for key in sorted(ours.keys() | theirs.keys()):
-                if ours.get(key) != theirs.get(key):
-                    _check_method_files(folder, theirs.get(key), ours.get(key))
-                    raise UserError(
-                        f"{folder} holds another study: its {key} is {theirs.get(key)!r}, not "
-                        f"{ours.get(key)!r}; choose another --out"
-                    )
-            return
+            keys = sorted(ours.keys() | theirs.keys())
+            differ = [key for key in keys if ours.get(key) != theirs.get(key)]
+            if not differ:
+                return
+            other = [key for key in differ if key in written or key not in older]
+            if not other:
+                settings = " ".join(f"{key}={_as_set(older[key])}" for key in differ)
+                raise UserError(
+                    f"{folder} holds this study from before there was {' and '.join(differ)}; "
+                    f"to go on with it add --set {settings}"
+                )
+            key = other[0]
+            _check_method_files(folder, theirs.get(key), ours.get(key))
+            raise UserError(
+                f"{folder} holds another study: its {key} is {theirs.get(key)!r}, not "
+                f"{ours.get(key)!r}; choose another --out"
+            )
     write_json(path, ours)
 
 
@@ -370,6 +382,11 @@ def _keep_methods(first: Plan, folder: Path) -> None:
     for file in files_of({run.spec.start.method for stack in stacks for run in stack.runs}):
         copy = partial(Path.write_text, data=file.text, encoding="utf-8")
         write_atomically(folder / METHODS / f"{file.name}.py", copy)
+
+
+def _as_set(value: object) -> str:
+    """A setting that was added later as ``--set`` takes it."""
+    return "" if value == [] else str(value)
 
 
 def _completed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
