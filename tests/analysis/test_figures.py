@@ -309,7 +309,8 @@ def test_looks_of_one_quantity_darken() -> None:
 
 def test_whiskers_star_the_place_asked_for() -> None:
     axis = Figure().subplots()
-    found = [Interval(value, value - 1, value + 1, 3) for value in (2.0, 5.0, 3.0)]
-    arms.whiskers(axis, [10, 20, 30], found, style.line_style("szp"), "szp", star=np.argmax)
+    store = Store(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), {})
+    places = {10 * place: quantity(value) for place, value in ((1, 2.0), (2, 5.0), (3, 3.0))}
+    arms.whiskers(axis, store, places, style.line_style("szp"), "szp", star=np.argmax)
     (star,) = (line for line in axis.lines if line.get_label() == "_minimum")
     assert (list(star.get_xdata()), list(star.get_ydata())) == ([20], [5.0])

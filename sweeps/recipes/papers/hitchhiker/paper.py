@@ -34,7 +34,7 @@ from mugrow.analysis.stats import Array
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed
+from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text, each_seed
 from mugrow.sweeps.recipes.papers import bases
 
 ARM = "family"
@@ -112,7 +112,7 @@ def family_panel(axis: Axes, store: Store) -> None:
 def errors_panel(axis: Axes, store: Store) -> None:
     line_styles = dict.fromkeys(law.RULES, style.LineStyle(style.OKABE_ITO[0], "o"))
     found = {rule: error(rule) for rule in law.RULES}
-    arms.DotPanel(found, "ARE of the largest model’s loss (%)", line_styles).draw(axis, store)
+    arms.DotPanel(found, "ARE of the largest model’s loss (%)", line_styles)(axis, store)
     axis.axvline(4, color=style.GREY, ls="--", lw=0.9)
 
 
@@ -207,27 +207,19 @@ PAPER = Paper(
     ),
     corpora=bases.one_text(PILE),
     figures={
-        "C1": PaperFigure(
+        "C1": FigureOf(runs, arms.row(family_panel), (SPREAD,)).shows(
             "The family: losses along training at each size",
             "Lines are the longest runs, whose checkpoints are fitted; circles are final losses "
             "at each horizon; shaded, the first tenth, which is dropped. Means over seeds.",
-            runs,
-            arms.row(arms.AnyPanel(family_panel)),
-            (SPREAD,),
         ),
-        "C2": PaperFigure(
+        "C2": FigureOf(runs, arms.row(errors_panel), CLAIMS).shows(
             "Error of the prediction, by what is fitted",
             "Over the last 30 % of the largest model's tokens; dashed: 4 %, the paper's best.",
-            runs,
-            arms.row(arms.AnyPanel(errors_panel)),
-            CLAIMS,
         ),
-        "C3": PaperFigure(
+        "C3": FigureOf(runs, arms.row(map_panel)).shows(
             "Error against the number of models and how far each was trained",
             "Each cell is one fit to the smallest models' checkpoints, from 10 % of their "
             "training to the part given.",
-            runs,
-            arms.row(arms.AnyPanel(map_panel)),
         ),
     },
     untestable=UNTESTABLE,

@@ -21,7 +21,7 @@ what parts clones in OPT. Its noise is 10 dB below the weights. At ``paper``, te
 learning rate are ours: C4 in batches of a million tokens at Pythia's peak rate.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from matplotlib.axes import Axes
@@ -34,10 +34,17 @@ from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ModelSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
+from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.hypercloning import claims
-from mugrow.sweeps.recipes.papers.hypercloning.claims import CLONE, LARGE, MODES, RANDOM, named
+from mugrow.sweeps.recipes.papers.hypercloning.claims import (
+    CLONE,
+    FAMILIES,
+    LARGE,
+    MODES,
+    RANDOM,
+    named,
+)
 
 SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(1)}
 TRAINED = {"cpu": 1.0, "gpu": 1.0, "paper": 1.2}  # a source's steps over the target's
@@ -59,19 +66,15 @@ def random(setting: Setting, seed: int, times: int = 2, family: str = "GPT") -> 
     return Node(spec, named({2: RANDOM, 4: LARGE}[times], family))
 
 
-def source(target: Node, growth: int, trained: float) -> Node:
-    """Of a target's width over ``growth``, trained for a multiple of its steps."""
-    spec = target.spec
-    model = replace(spec.model, width=spec.model.width // growth)
-    return source_of(spec, model=model, steps=round(spec.steps * trained))
-
-
 def clone(
     setting: Setting, target: Node, arm: ArmName, growth: int = 2, trained: float | None = None
 ) -> Node:
-    """``target`` grown by the arm's mode; its source is the one trained longest, unless said."""
-    small = source(target, growth, trained or TRAINED[setting.scale])
-    return grown(small, target.spec, arm, "hypercloning", mode=arm.factors["mode"])
+    """``target`` grown by the arm's mode from a model of its width over ``growth``, ``trained`` for
+    a multiple of its steps: the largest, unless said."""
+    spec, trained = target.spec, trained or TRAINED[setting.scale]
+    model = replace(spec.model, width=spec.model.width // growth)
+    small = source_of(spec, model=model, steps=round(spec.steps * trained))
+    return grown(small, spec, arm, "hypercloning", mode=arm.factors["mode"])
 
 
 def of_families(setting: Setting, seed: int) -> Iterator[Node]:
@@ -95,10 +98,11 @@ def of_quality(setting: Setting, seed: int) -> Iterator[Node]:
         yield clone(setting, target, claims.after(trained), trained=trained)
 
 
-def of_factors(setting: Setting, seed: int) -> Iterable[Node]:
+def of_factors(setting: Setting, seed: int) -> Iterator[Node]:
     target = random(setting, seed, times=4)
-    arms = {4: claims.FROM_SMALL, 2: claims.FROM_MIDDLE}
-    return [target, *(clone(setting, target, arm, growth) for growth, arm in arms.items())]
+    yield target
+    for arm in (claims.FROM_SMALL, claims.FROM_MIDDLE):
+        yield clone(setting, target, arm, int(arm.factors["growth"]))
 
 
 def observed(setting: Setting) -> Iterator[Judged]:
@@ -118,7 +122,7 @@ LINE_STYLES: arms.LineStyles = {
 }
 
 
-def family_panel(family: str) -> arms.CurvePanel:
+def family_panel(family: str) -> arms.Panel:
     names = {str(arm): named(arm, family) for arm in (RANDOM, CLONE)}
     title = f"{family}: twice the width"
     return arms.CurvePanel(names, LINE_STYLES, title=title, legend=family == "GPT")
@@ -130,13 +134,12 @@ def quality_panel(axis: Axes, store: Store) -> None:
     clones = {t: claims.after(t) for t in claims.LESS_TRAINED[scale]} | {TRAINED[scale]: CLONE}
     names = {f"clone of a source trained for {t:g} times the steps": n for t, n in clones.items()}
     line_styles = {RANDOM: LINE_STYLES[RANDOM]} | style.shaded([*names])
-    arms.CurvePanel({str(RANDOM): RANDOM} | names, line_styles).draw(axis, store)
+    arms.CurvePanel({str(RANDOM): RANDOM} | names, line_styles)(axis, store)
 
 
 def asymmetry_panel(axis: Axes, store: Store) -> None:
     for mode in MODES:
-        rows = arms.points(store, mode).groupby("tokens")["asymmetry"]
-        means = rows.mean().clip(lower=FLOOR)
+        means = arms.points(store, mode).groupby("tokens")["asymmetry"].mean().clip(lower=FLOOR)
         axis.plot(means.index, means, **LINE_STYLES[mode].keywords, label=mode)
     axis.axhline(LOCKED, color=style.GREY, ls=":", lw=1, label="_locked")
     axis.text(0.01, LOCKED, "locked below", transform=axis.get_yaxis_transform(), va="top")
@@ -148,18 +151,14 @@ def asymmetry_panel(axis: Axes, store: Store) -> None:
 
 RANKS: arms.Quantities = {arm: evaluated(arm, claims.RANKS) for arm in (RANDOM, *MODES)}
 GAINS: arms.Quantities = {mode: final(mode) - final(RANDOM) for mode in MODES}
-draw_families = arms.row(*map(family_panel, claims.FAMILIES))
 draw_expansions = arms.row(
     arms.CurvePanel([RANDOM, *MODES], LINE_STYLES),
     arms.DotPanel(GAINS, "final loss − that of random (nats)", LINE_STYLES),
     widths=(3, 2),
 )
-draw_quality = arms.row(arms.AnyPanel(quality_panel))
-draw_factors = arms.row(
-    arms.CurvePanel([LARGE, claims.FROM_SMALL, claims.FROM_MIDDLE], LINE_STYLES)
-)
+factors_panel = arms.CurvePanel([LARGE, claims.FROM_SMALL, claims.FROM_MIDDLE], LINE_STYLES)
 draw_symmetry = arms.row(
-    arms.AnyPanel(asymmetry_panel),
+    asymmetry_panel,
     arms.DotPanel(RANKS, "rank of hidden matrices (share of full)", LINE_STYLES),
     widths=(3, 2),
 )
@@ -173,47 +172,33 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=bases.one_text(C4),
     figures={
-        "H1": PaperFigure(
+        "H1": FigureOf(
+            each_seed(SEEDS, of_families), arms.row(*map(family_panel, FAMILIES)), claims.H1
+        ).shows(
             "Loss against tokens of cloned and of random models",
             "Mean validation loss with a band from the lowest to the highest seed; the clone’s "
             "source is not on the axis. Left GPT-2’s blocks, right LLaMA’s.",
-            each_seed(SEEDS, of_families),
-            draw_families,
-            claims.H1,
         ),
-        "H2": PaperFigure(
+        "H2": FigureOf(each_seed(SEEDS, expanded), draw_expansions, claims.H2).shows(
             "Ways to expand a matrix",
             "Left, mean validation loss with a band from the lowest to the highest seed; right, "
             "the final loss minus that of random weights, paired by seed.",
-            each_seed(SEEDS, expanded),
-            draw_expansions,
-            claims.H2,
         ),
-        "H3": PaperFigure(
+        "H3": FigureOf(each_seed(SEEDS, of_quality), arms.row(quality_panel), claims.H3).shows(
             "Clones of sources that were trained for longer",
             "Mean validation loss with a band from the lowest to the highest seed.",
-            each_seed(SEEDS, of_quality),
-            draw_quality,
-            claims.H3,
         ),
-        "H4": PaperFigure(
+        "H4": FigureOf(each_seed(SEEDS, of_factors), arms.row(factors_panel), claims.H4).shows(
             "Twice a middle model or four times a small one",
             "Mean validation loss of models of one shape with a band from the lowest to the "
             "highest seed. Both sources were trained on as many tokens.",
-            each_seed(SEEDS, of_factors),
-            draw_factors,
-            claims.H4,
         ),
-        "H5": PaperFigure(
+        "H5": FigureOf(each_seed(SEEDS, clones), draw_symmetry, claims.H5, observed).shows(
             "How far clones come apart",
             "Left, distance between the clones of a unit of the residual stream, relative to its "
             "norm, mean over seeds: 0 is a model still locked to its source’s width, about 1 "
             "independent units. Values below 1e-8 are drawn there. Right, at the end, the singular "
             "values that hold 90 % of a matrix’s squares, as a share of all, mean over matrices.",
-            each_seed(SEEDS, clones),
-            draw_symmetry,
-            claims.H5,
-            observed,
         ),
     },
     untestable=claims.UNTESTABLE,

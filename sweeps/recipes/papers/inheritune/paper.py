@@ -29,12 +29,11 @@ from mugrow.analysis.measure.measured import arm
 from mugrow.analysis.measure.quantity import final, rows
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
-from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import ModelSpec, ScheduleSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
-from mugrow.sweeps.plan import SOURCE_DATA_SEEDS, STAGE_DATA_SEEDS
+from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text, each_seed, source_of
+from mugrow.sweeps.plan import STAGE_DATA_SEEDS
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.inheritune import claims
 from mugrow.sweeps.recipes.papers.inheritune.claims import FULL, INHERITED, NEW, OLD, PARTS, TWICE
@@ -70,8 +69,7 @@ def from_scratch(setting: Setting, seed: int, arm: ArmName, **fields: Any) -> No
 
 
 def reference(setting: Setting, seed: int) -> Node:
-    full = from_scratch(setting, seed, FULL).spec
-    return Node(source_of(full).spec, claims.REFERENCE)
+    return source_of(from_scratch(setting, seed, FULL).spec, claims.REFERENCE)
 
 
 def heir(setting: Setting, seed: int, arm: ArmName = NEW) -> Node:
@@ -84,13 +82,11 @@ def stacked(setting: Setting, seed: int, arm: ArmName) -> Node:
     """Twice a quarter of the depth, which is trained up to its cool-down before; for ``HYBRID`` it
     is inherited."""
     start = "inherited" if arm == claims.HYBRID else "random"
-    first = from_scratch(
-        setting, seed, ArmName("first round", start=start, share=claims.QUARTER, round=1),
-        data_seed=seed + SOURCE_DATA_SEEDS + STAGE_DATA_SEEDS,
-        stop_step=cooldown_start(setting.run.schedule, setting.run.steps),
-    )  # fmt: skip
+    name = ArmName("first round", start=start, share=claims.QUARTER, round=1)
+    quarter = from_scratch(setting, seed, name, data_seed=seed + STAGE_DATA_SEEDS).spec
+    first = source_of(quarter, name, uncooled=True)
     if arm == claims.HYBRID:
-        first = grown(reference(setting, seed), first.spec, first.arm, METHOD)
+        first = grown(reference(setting, seed), first.spec, name, METHOD)
     return grown(first, from_scratch(setting, seed, arm).spec, arm, "stack")
 
 
@@ -115,8 +111,7 @@ def depth_runs(setting: Setting, seed: int) -> Iterator[Node]:
 
 
 def part_runs(setting: Setting, seed: int) -> Iterator[Node]:
-    yield from halves(setting, seed)
-    yield from (heir(setting, seed, one) for one in PARTS.values())
+    yield from (*halves(setting, seed), *(heir(setting, seed, one) for one in PARTS.values()))
 
 
 def reference_runs(setting: Setting, seed: int) -> list[Node]:
@@ -124,7 +119,8 @@ def reference_runs(setting: Setting, seed: int) -> list[Node]:
 
 
 def observed(setting: Setting) -> Iterator[Judged]:
-    for node in each_seed(SEEDS, lambda given, seed: [reference(given, seed)])(setting):
+    for seed in SEEDS[setting.scale]:
+        node = reference(setting, seed)
         yield Judged(node.arm, (node,), node.spec.data, "observe")
 
 
@@ -149,14 +145,11 @@ def draw_depths(axis: Axes, store: Store) -> None:
     axis.legend()
 
 
-def attention(observed: str, title: str) -> arms.AnyPanel:
-    def draw(axis: Axes, store: Store) -> None:
-        blocks = rows(claims.by_block(store, observed).T)
-        places = {1.0 + place: one for place, one in enumerate(blocks.values())}
-        arms.line(axis, store, places, LINE_STYLES[FULL])
-        axis.set(xlabel="block", ylabel=title)
-
-    return arms.AnyPanel(draw)
+def attention(axis: Axes, store: Store, observed: str) -> None:
+    blocks = rows(claims.by_block(store, observed).T)
+    places = {1.0 + place: one for place, one in enumerate(blocks.values())}
+    arms.line(axis, store, places, LINE_STYLES[FULL])
+    axis.set(xlabel="block", ylabel=ATTENTION[observed])
 
 
 MAIN = (FULL, OLD, TWICE, NEW)
@@ -165,10 +158,8 @@ draw_main = arms.row(
     arms.CurvePanel(MAIN, LINE_STYLES, "flops", charge_source=True, legend=False),
     share_y=True, below={name: LINE_STYLES[name] for name in MAIN},
 )  # fmt: skip
-draw_attention = arms.row(
-    attention("rank", "rank of attention (share of the context)"),
-    attention("mass", "largest share of one column"),
-)
+ATTENTION = {"rank": "rank of attention (share of the context)",
+             "mass": "largest share of one column"}  # fmt: skip
 
 
 PAPER = Paper(
@@ -179,47 +170,42 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=bases.one_text(OPENWEBTEXT),
     figures={
-        "I1": PaperFigure(
+        "I1": FigureOf(each_seed(SEEDS, main_runs), draw_main, claims.I1).shows(
             "Loss of the full model, its half from scratch and its half inherited",
             "Mean validation loss with a band from the lowest to the highest seed. Left, against "
             "the model’s own tokens; right, against compute with the reference’s training added.",
-            each_seed(SEEDS, main_runs),
-            draw_main,
-            claims.I1,
         ),
-        "I2": PaperFigure(
-            "Other ways to a model as small",
-            "Final loss minus that of the full model, paired by seed; whiskers are intervals over "
-            "seeds. Left of the line is better.",
+        "I2": FigureOf(
             each_seed(FEWER, baseline_runs),
             differences(FULL, (OLD, NEW, claims.STACKED, claims.HYBRID, claims.NARROW)),
             claims.I2,
+        ).shows(
+            "Other ways to a model as small",
+            "Final loss minus that of the full model, paired by seed; whiskers are intervals over "
+            "seeds. Left of the line is better.",
         ),
-        "I3": PaperFigure(
+        "I3": FigureOf(each_seed(FEWER, depth_runs), arms.row(draw_depths), claims.I3).shows(
             "Final loss against the number of blocks",
             "Mean final loss with a band from the lowest to the highest seed. Blocks are inherited "
             "from a reference as deep as the full model, until its loss (dashed) is matched.",
-            each_seed(FEWER, depth_runs),
-            arms.row(arms.AnyPanel(draw_depths)),
-            claims.I3,
         ),
-        "I4": PaperFigure(
+        "I4": FigureOf(
+            each_seed(SEEDS, reference_runs),
+            arms.for_each(attention, ATTENTION),
+            claims.I4,
+            observed,
+        ).shows(
             "Rank and mass of the reference’s attention by block",
             "Left, singular values that hold 90 % of the squares of a head’s attention matrix; "
             "right, the largest share of the squares that one column holds. Means over heads and "
             "windows, with a band from the lowest to the highest seed.",
-            each_seed(SEEDS, reference_runs),
-            draw_attention,
-            claims.I4,
-            observed,
         ),
-        "I5": PaperFigure(
+        "I5": FigureOf(
+            each_seed(FEWER, part_runs), differences(OLD, (NEW, *PARTS.values())), claims.I5
+        ).shows(
             "Which part of a block is worth inheriting",
             "Final loss minus that of the half from scratch, paired by seed; whiskers are "
             "intervals over seeds. Left of the line is better.",
-            each_seed(FEWER, part_runs),
-            differences(OLD, (NEW, *PARTS.values())),
-            claims.I5,
         ),
     },
     untestable=claims.UNTESTABLE,

@@ -25,7 +25,7 @@ tokens as upstream. The paper's earlier checkpoints are left out. At ``paper``, 
 Pile and ``code`` SlimPajama. Five seeds.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +38,7 @@ from mugrow.analysis.read.store import Store
 from mugrow.bench.spec import ModelSpec, ScheduleSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed
+from mugrow.sweeps.paper import Evaluations, FigureOf, Paper, Runs, Setting, Text, each_seed
 from mugrow.sweeps.recipes.papers import bases, shift
 from mugrow.sweeps.recipes.papers.rewarm import claims
 from mugrow.sweeps.recipes.papers.rewarm.claims import CONSTANT, SCRATCH, constant
@@ -97,19 +97,15 @@ def on_the_same(setting: Setting, seed: int) -> Iterator[Node]:
         yield from shift.adapted(setting, seed, (text, text), claims.again(text), stops=(1,))
 
 
-def on_upstream(runs: Callable[[Setting], Iterable[Node]]) -> Callable[[Setting], Iterator[Judged]]:
+def on_upstream(runs: Runs) -> Evaluations:
     """What is left of the upstream text in those of the runs that had one."""
-
-    def evaluations(setting: Setting) -> Iterator[Judged]:
-        for node in runs(setting):
-            if node.source:
-                yield Judged(node.arm, (node,), node.line[0].spec.data)
-
-    return evaluations
+    return lambda setting: (
+        Judged(node.arm, (node,), node.line[0].spec.data) for node in runs(setting) if node.source
+    )
 
 
-shift_runs, length_runs, rate_runs, same_runs = (
-    each_seed(SEEDS, nodes) for nodes in (shifted, of_lengths, of_rates, on_the_same)
+shift_runs, length_runs, rate_runs = (
+    each_seed(SEEDS, nodes) for nodes in (shifted, of_lengths, of_rates)
 )
 
 REWARMED = "re-warmed"
@@ -138,9 +134,8 @@ def draw_shift(store: Store) -> Figure:
         low = min(table.min().min() for table in tables.values())
         high = max(tables[label].loc[0].max() for label in (REWARMED, CONSTANT))
         margin = 0.05 * (high - low)
-        left.set(
-            title=f"downstream: {way[1]}", ylabel=arms.LOSS, ylim=(low - margin, high + margin)
-        )
+        left.set_ylim(low - margin, high + margin)
+        left.set(title=f"downstream: {way[1]}", ylabel=arms.LOSS)
         steps = max(losses[REWARMED])
         for label in (REWARMED, CONSTANT):
             kept = {steps * at: loss for at, loss in claims.upstream(names[label]).items()}
@@ -149,16 +144,14 @@ def draw_shift(store: Store) -> Figure:
         right.set(title=f"upstream: {way[0]}")
     for axis in axes[-1]:
         axis.set_xlabel("steps on the downstream text")
-    style.legend_below(
-        figure, [style.handle(name, mine=line_style) for name, line_style in LINE_STYLES.items()]
-    )
+    style.legend_below(figure, style.handles(LINE_STYLES))
     return figure
 
 
 def length_panel(axis: Axes, store: Store, way: Direction) -> None:
     for side, (name, line_style) in enumerate(SIDES.items()):
-        found = [claims.over_none(way, length, side)(store) for length in claims.LENGTHS]
-        arms.whiskers(axis, claims.LENGTHS, found, line_style, f"{name}: {way[1 - side]}")
+        places = {length: claims.over_none(way, length, side) for length in claims.LENGTHS}
+        arms.whiskers(axis, store, places, line_style, f"{name}: {way[1 - side]}")
     axis.axhspan(-claims.MARGIN, claims.MARGIN, color=style.FAINT, alpha=0.4, lw=0)
     axis.set(xlabel="warm-up (times that of pre-training)", title=f"{way[0]} to {way[1]}",
              ylabel="final loss against no warm-up (%)", xticks=claims.LENGTHS)  # fmt: skip
@@ -195,40 +188,34 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=shift.corpora(PILE, SLIMPAJAMA),
     figures={
-        "R1": PaperFigure(
+        "R1": FigureOf(shift_runs, draw_shift, claims.R1, on_upstream(shift_runs)).shows(
             "Going on with another text, re-warmed or not",
             "Validation loss on the downstream text (left) and what is left of the upstream one "
             "(right), novels first above, code first below. Means with the range of the seeds. "
             "From scratch the curves come from above the panel.",
-            shift_runs,
-            draw_shift,
-            claims.R1,
-            on_upstream(shift_runs),
         ),
-        "R2": PaperFigure(
-            "How long to warm up",
-            "Final loss against that without warm-up, paired by seed, with intervals. Grey is half "
-            "a percent.",
+        "R2": FigureOf(
             length_runs,
             arms.for_each(length_panel, DIRECTIONS, share_y=True),
             claims.R2,
             on_upstream(length_runs),
+        ).shows(
+            "How long to warm up",
+            "Final loss against that without warm-up, paired by seed, with intervals. Grey is half "
+            "a percent.",
         ),
-        "R3": PaperFigure(
+        "R3": FigureOf(
+            rate_runs, arms.for_each(rate_panel, DIRECTIONS), claims.R3, on_upstream(rate_runs)
+        ).shows(
             "How high to warm up: what is learned against what is forgotten",
             "Final losses for highest rates as multiples of the pre-training’s. Dots are seeds. "
             "Left is learned, up is forgotten.",
-            rate_runs,
-            arms.for_each(rate_panel, DIRECTIONS),
-            claims.R3,
-            on_upstream(rate_runs),
         ),
-        "R4": PaperFigure(
+        "R4": FigureOf(
+            each_seed(SEEDS, on_the_same), arms.for_each(same_panel, DIRECTIONS), claims.R4
+        ).shows(
             "Re-warming on the same text",
             "Nothing shifts but the rate, on batches not seen before.",
-            same_runs,
-            arms.for_each(same_panel, DIRECTIONS),
-            claims.R4,
         ),
     },
     untestable=claims.UNTESTABLE,

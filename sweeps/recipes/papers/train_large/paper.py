@@ -32,10 +32,10 @@ from mugrow.analysis.measure.dynamics import of_curves, step_ratio
 from mugrow.analysis.measure.quantity import Quantity, each, evaluated
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
-from mugrow.bench.spec import ModelSpec, ScheduleSpec
+from mugrow.bench.spec import ModelSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed
+from mugrow.sweeps.paper import FigureOf, Paper, Runs, Setting, Text, each_seed
 from mugrow.sweeps.recipes.papers import bases
 
 DEEP_WIDTH = 2  # over the base's
@@ -52,10 +52,9 @@ WEB = Text("hf:Skylion007/openwebtext@8000", "hf:roberta-base", 2**20, vocab_siz
 
 
 # The smallest of the paper's
-paper_scale = bases.published(
-    ModelSpec(width=256, depth=3, head_size=64, context=512), lr=2.0**bases.LOG2_LR, init_std=0.1,
-    parametrization="mup", schedule=ScheduleSpec(), batch_sequences=8192, steps=100_000,
-    log_every=1000,
+paper_scale = bases.transferred(
+    ModelSpec(width=256, depth=3, head_size=64, context=512),
+    batch_sequences=8192, steps=100_000, log_every=1000,
 )  # fmt: skip
 
 
@@ -66,7 +65,7 @@ def sized(setting: Setting, seed: int, arm: ArmName) -> Node:
     return Node(setting.spec(seed, width, depth, parametrization=rules), arm)
 
 
-def sizes(arms: Sequence[ArmName]) -> Callable[[Setting], Iterator[Node]]:
+def sizes(arms: Sequence[ArmName]) -> Runs:
     return each_seed(SEEDS, lambda setting, seed: [sized(setting, seed, arm) for arm in arms])
 
 
@@ -171,27 +170,16 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=bases.one_text(WEB),
     figures={
-        "T1": PaperFigure(
+        "T1": FigureOf(wide, draw_curves(WIDE), WIDER).shows(
             "Wider models reach a loss in fewer steps",
             "Mean validation loss with a band from the lowest to the highest seed, against tokens "
             "(left) and FLOPs (right). Only the ends of the curves have cooled down.",
-            wide,
-            draw_curves(WIDE),
-            WIDER,
         ),
-        "T2": PaperFigure(
+        "T2": FigureOf(deep, draw_curves(DEEP), DEEPER).shows(
             "Deeper models reach a loss in fewer steps",
             "As T1, at twice the base's width.",
-            deep,
-            draw_curves(DEEP),
-            DEEPER,
         ),
-        "T3": PaperFigure(
-            "Large models compressed, beside small ones as they are",
-            "Each line is one trained size, its star the model as it is; to the left, its hidden "
-            "matrices rounded to 8, 6, 5, 4, 3 and 2 bits (left) or with the smallest quarter to "
-            "seven eighths of their entries zero (right). Bands span the seeds; losses far above "
-            "the best are cut off.",
+        "T3": FigureOf(
             wide,
             arms.for_each(draw_compressed, COMPRESSED, share_y=True),
             (
@@ -204,6 +192,12 @@ PAPER = Paper(
                 robust("pruning", "pruning", "pruning half", sparsity=0.5),
             ),
             compressed,
+        ).shows(
+            "Large models compressed, beside small ones as they are",
+            "Each line is one trained size, its star the model as it is; to the left, its hidden "
+            "matrices rounded to 8, 6, 5, 4, 3 and 2 bits (left) or with the smallest quarter to "
+            "seven eighths of their entries zero (right). Bands span the seeds; losses far above "
+            "the best are cut off.",
         ),
     },
     untestable=(
