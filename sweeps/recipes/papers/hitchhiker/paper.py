@@ -20,6 +20,7 @@ here. ``mugrow ladder`` asks the same of published tables, with intervals over f
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -58,24 +59,22 @@ paper_scale = bases.published(
 )  # fmt: skip
 
 
-def family(setting: Setting) -> Iterator[RunSpec]:
+def family(setting: Setting, seed: int) -> list[RunSpec]:
     """A run for each size."""
-    run = setting.run
-    if setting.scale == "paper":
-        for width, depth, head_size, lr in PYTHIA.values():
-            model = replace(run.model, width=width, depth=depth, head_size=head_size)
-            yield replace(run, model=model, hyper=replace(run.hyper, lr=lr))
-    else:
-        yield from (setting.spec(0, width) for width in WIDTHS)
+    if setting.scale != "paper":
+        return [setting.spec(seed, width) for width in WIDTHS]
+    run = setting.spec(seed)
+    return [
+        replace(run, model=replace(run.model, width=width, depth=depth, head_size=head_size),
+                hyper=replace(run.hyper, lr=lr))
+        for width, depth, head_size, lr in PYTHIA.values()
+    ]  # fmt: skip
 
 
 def every_size(setting: Setting, seed: int) -> Iterator[Node]:
-    for spec in family(setting):
-        width, depth = spec.model.width, spec.model.depth
-        for horizon in HORIZONS:
-            arm = ArmName(ARM, width=width, depth=depth, horizon=horizon)
-            steps = round(spec.steps * horizon)
-            yield Node(replace(spec, steps=steps, seed=seed, data_seed=seed), arm)
+    for spec, horizon in product(family(setting, seed), HORIZONS):
+        arm = ArmName(ARM, width=spec.model.width, depth=spec.model.depth, horizon=horizon)
+        yield Node(replace(spec, steps=round(spec.steps * horizon)), arm)
 
 
 runs = each_seed(SEEDS, every_size)
@@ -120,11 +119,9 @@ def errors(store: Store) -> tuple[list[int], Array]:
     """Numbers of models, and the errors (numbers, parts of training) with that many smallest."""
     mean = law.means(law.checkpoints(store, ARM))
     sizes, target = law.sizes(mean), law.target(mean)
-    small = mean[mean["n"].isin(sizes)]
     counts = list(range(law.FEWEST, len(sizes) + 1))
-    fitted = [
-        [law.between(law.smallest(small, count), last=part) for part in TRAINED] for count in counts
-    ]
+    small = [mean[mean["n"].isin(sizes[:count])] for count in counts]
+    fitted = [[law.between(rows, last=part) for part in TRAINED] for rows in small]
     return counts, np.array([[law.error_percent(one, target) for one in row] for row in fitted])
 
 

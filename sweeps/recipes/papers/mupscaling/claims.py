@@ -204,7 +204,7 @@ U3 = (
 )
 
 QUESTION = "our question to its curves"
-LARGEST_GAP = quantity.PerSeed(lambda store: gaps(store).max().to_dict())
+LARGEST_GAP = chosen(lambda store: quantity.rows(gaps(store).max().to_frame().T)[0])
 U4 = (
     rule("ends-below", CURVES, chosen(ends_below) < 0).decides(
         "the upscaled model ends below the wide one from scratch at the same steps",

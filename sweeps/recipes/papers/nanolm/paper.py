@@ -119,8 +119,8 @@ def draw_law(axis: Axes, store: Store, parametrization: str) -> None:
         losses = list(finals(store.runs, model).values())
         axis.plot([size] * len(losses), losses, ".", color=style.FAINT, ms=3)
     axis.plot(sizes[:fitted], means[:fitted], "o", color=style.OKABE_ITO[0], label="fitted")
-    star = {"ms": 11, "color": style.OKABE_ITO[1], "label": "held out"}
-    axis.plot(sizes[fitted:], means[fitted:], "*", **star)
+    held_out = sizes[fitted:], means[fitted:]
+    axis.plot(*held_out, "*", ms=11, color=style.OKABE_ITO[1], label="held out")
     axis.set(xscale="log", xlabel="parameters", ylabel=arms.FINAL, title=NAMES[parametrization])
     style.flops_axis(axis.xaxis)
     if parametrization == "mup":

@@ -154,6 +154,7 @@ def trade_panel(axis: Axes, store: Store, way: Direction) -> None:
              title=f"{way[0]} to {way[1]}")  # fmt: skip
 
 
+W1 = tuple(one for way in DIRECTIONS for one in claims_of(way))
 PAPER = Paper(
     name="robustify",
     arxiv="2309.07499",
@@ -162,12 +163,7 @@ PAPER = Paper(
     bases=REWARM.bases,
     corpora=REWARM.corpora,
     figures={
-        "W1": FigureOf(
-            runs,
-            arms.for_each(line_panel, DIRECTIONS),
-            tuple(one for way in DIRECTIONS for one in claims_of(way)),
-            evaluations,
-        ).shows(
+        "W1": FigureOf(runs, arms.for_each(line_panel, DIRECTIONS), W1, evaluations).shows(
             "Losses on the line between the pre-trained and the adapted model",
             "Means and ranges over seeds. Dashed are the chords: the losses of the two ends, "
             "mixed in the same shares.",
