@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from mugrow.bench.arm import ArmName
+from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, RunSpec, UserError, unknown
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class Setting:
         return replace(self.run, **(given | fields))
 
 
+Runs = Callable[[Setting], Iterable["Node"]]
+Evaluations = Callable[[Setting], Iterable["Judged"]]
+
+
 def each_seed(
     seeds: Mapping[str, Iterable[int]] | Iterable[int],
     nodes: Callable[[Setting, int], Iterable["Node"]],
@@ -84,15 +89,19 @@ def each_seed(
     return runs
 
 
-def source_of(target: RunSpec, **fields: Any) -> "Node":
+def source_of(
+    target: RunSpec, arm: ArmName | None = None, *, uncooled: bool = False, **fields: Any
+) -> "Node":
     """A source for ``target``, from which ``fields`` make it differ: of its seed, on batches of its
-    own (``mugrow.sweeps.plan`` says why)."""
+    own (``mugrow.sweeps.plan`` says why), and stopped before its cool-down where ``uncooled``."""
     from mugrow.sweeps.graph import Node
     from mugrow.sweeps.plan import SOURCE_DATA_SEEDS
 
     data_seed = target.data_seed + SOURCE_DATA_SEEDS
     spec = replace(target, **({"data_seed": data_seed} | fields))
-    return Node(spec, ArmName("source", part="source"))
+    if uncooled:
+        spec = replace(spec, stop_step=cooldown_start(spec.schedule, spec.steps))
+    return Node(spec, arm or ArmName("source", part="source"))
 
 
 @dataclass(frozen=True)
@@ -102,10 +111,24 @@ class PaperFigure:
 
     title: str
     caption: str
-    runs: Callable[[Setting], Iterable["Node"]]
+    runs: Runs
     draw: Callable[["Store"], "Figure"]
     claims: tuple["Claim[Store]", ...] = ()
-    evaluations: Callable[[Setting], Iterable["Judged"]] | None = None
+    evaluations: Evaluations | None = None
+
+
+@dataclass(frozen=True)
+class FigureOf:
+    """``PaperFigure`` in two steps, what it is made of and then its words:
+    ``FigureOf(runs, draw, claims).shows("Losses", "A point a run.")``."""
+
+    runs: Runs
+    draw: Callable[["Store"], "Figure"]
+    claims: tuple["Claim[Store]", ...] = ()
+    evaluations: Evaluations | None = None
+
+    def shows(self, title: str, caption: str) -> PaperFigure:
+        return PaperFigure(title, caption, self.runs, self.draw, self.claims, self.evaluations)
 
 
 @dataclass(frozen=True)
