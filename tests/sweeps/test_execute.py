@@ -55,11 +55,11 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def run(tiny, corpus, in_threads):
+def run(tiny, amended, corpus, in_threads):
     """Run the tiny study into a folder, in this process: ``run(folder, "log2_lr=-8,20")``."""
 
     def call(folder, *settings, workers=1):
-        study = override(recipe("quick"), [*tiny[tiny.index("--set") + 1 :], *settings])
+        study = override(recipe("quick"), amended(*settings)[tiny.index("--set") + 1 :])
         data = resolve(str(corpus), val_tokens=study.val_tokens)
         study = override(study, [f"corpus={data.corpus}"])
         where = Where(workers, 1, corpus_paths={data.corpus_sha256: str(corpus)})
@@ -181,7 +181,7 @@ TPE = (
 )
 
 
-def test_a_killed_study_is_resumed_bit_for_bit(run, tiny, tmp_path, assert_same_study):
+def test_a_killed_study_is_resumed_bit_for_bit(run, amended, tmp_path, assert_same_study):
     """Its search is pruned in generations, the third of them decided by the first two: it asks for
     the same trials again. It is one study that is stopped at its beginning, as a user does it, and
     killed early and late. A grid is among those killed ten times, below."""
@@ -191,7 +191,7 @@ def test_a_killed_study_is_resumed_bit_for_bit(run, tiny, tmp_path, assert_same_
     assert len(trials) == 12
     draw = random.Random(1)
     folder = tmp_path / "killed"
-    words = [*tiny, *TPE, "--workers", "2", "--out", str(folder)]
+    words = [*amended(*TPE), "--workers", "2", "--out", str(folder)]
     stopped(words, folder, draw)
     killed(words, folder, (draw.randint(1, 8), draw.randint(9, 17)), draw)
     assert_same_study(tmp_path / "whole", tmp_path / "killed")
@@ -199,13 +199,13 @@ def test_a_killed_study_is_resumed_bit_for_bit(run, tiny, tmp_path, assert_same_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_a_study_killed_ten_times(run, tiny, tmp_path, assert_same_study, seed):
+def test_a_study_killed_ten_times(run, amended, tmp_path, assert_same_study, seed):
     draw = random.Random(seed)
     more = ["proxy_steps=60", "source_steps=100", "target_steps=100", *(TPE if seed else ())]
     run(tmp_path / "whole", *more)
     total = len(runs_of(tmp_path / "whole"))
     moments = sorted(draw.sample(range(total - 4), 10))
-    words = [*tiny, *more, "--workers", "2", "--out", str(tmp_path / "killed")]
+    words = [*amended(*more), "--workers", "2", "--out", str(tmp_path / "killed")]
     killed(words, tmp_path / "killed", moments, draw)
     assert_same_study(tmp_path / "whole", tmp_path / "killed")
 

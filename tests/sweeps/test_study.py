@@ -148,7 +148,8 @@ def test_overrides_that_are_right_only_together():
         study = override(STUDY, order)
         assert (study.model.width, study.model.head_size) == (64, 32)
     assert override(STUDY, []) == STUDY
-    assert override(STUDY, ["trials=3", "trials=4"]).trials == 4
+    with pytest.raises(UserError, match="trials is given twice: '3' and '4'"):
+        override(STUDY, ["trials=3", "trials=4"])
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_overrides_that_are_right_only_together():
         ("sedes=1", "unknown setting 'sedes'; did you mean 'seeds'?"),
         ("model.dpeth=1", "unknown setting 'model.dpeth'; did you mean 'model.depth'?"),
         ("model=1", "unknown setting 'model'"),
-        ("seeds", "'seeds' is not of the form key=value"),
+        ("seeds", "of the form key=value, not 'seeds'"),
         ("seeds=", "seeds must name at least one, not none"),
         ("seeds=1,1", "seeds holds 1 twice"),
         ("seeds=-1", "seeds must be at least 0, not -1"),
