@@ -42,6 +42,4 @@ def _losses(store: Store, name: str, baseline: Baseline) -> dict[int, float]:
     found: pd.DataFrame = pairs[near].drop_duplicates("seed")
     if found.empty:
         raise UserError(f"arm {str(name)!r} has no {baseline} at its charged compute")
-    return dict(
-        zip(found["seed"].astype(int), found["final_val_loss"].astype(float), strict=True)
-    )
+    return dict(zip(found["seed"].astype(int), found["final_val_loss"].astype(float), strict=True))
