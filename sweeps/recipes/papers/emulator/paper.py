@@ -85,7 +85,7 @@ def pair(setting: Setting, seed: int, width: int, depth: float = 1) -> tuple[Nod
 
 def evaluations(setting: Setting) -> Iterator[Judged]:
     """Every model, and the small one's tuning on every large base, on both texts."""
-    for seed in SEEDS[setting.scale]:
+    for seed in setting.of(SEEDS):
         small = pair(setting, seed, 1)
         yield from plainly(setting, small)
         for width, depth in LARGE[setting.scale].items():

@@ -177,7 +177,7 @@ def reference_runs(setting: Setting, seed: int) -> list[Node]:
 
 
 def observed(setting: Setting) -> Iterator[Judged]:
-    for seed in SEEDS[setting.scale]:
+    for seed in setting.of(SEEDS):
         node = reference(setting, seed)
         yield Judged(node.arm, (node,), node.spec.data, "observe")
 

@@ -67,7 +67,7 @@ def basin_runs(setting: Setting) -> Iterator[Node]:
 def law_runs(setting: Setting) -> Iterator[Node]:
     for name in NAMES:
         for model in models(name, setting.scale):
-            for seed in LAW_SEEDS:
+            for seed in setting.of(LAW_SEEDS):
                 width = float(model.factors["width"])
                 yield Node(setting.spec(seed, width, parametrization=name), model)
 

@@ -58,7 +58,7 @@ def judged(way: Direction, where: str) -> ArmName:
 
 def evaluations(setting: Setting) -> Iterator[Judged]:
     for way in DIRECTIONS:
-        for seed in SEEDS[setting.scale]:
+        for seed in setting.of(SEEDS):
             ends = shift.pretrained(setting, way[0], seed), shift.adapted(setting, seed, way)[-1]
             for text, where in zip(way, (SHIFT, HOME), strict=True):
                 for share in SHARES:

@@ -100,7 +100,7 @@ def warmstarted(
 
 def ladder_runs(setting: Setting) -> Iterator[Node]:
     for width, small, horizon in tables.SIZES[setting.scale].rungs():
-        for seed in SEEDS[setting.scale]:
+        for seed in setting.of(SEEDS):
             yield scratch(setting, seed, width, horizon)
             yield warmstarted(setting, seed, SZP, width, small, horizon)
 
@@ -108,11 +108,11 @@ def ladder_runs(setting: Setting) -> Iterator[Node]:
 def factor_runs(setting: Setting) -> Iterator[Node]:
     for width, sources in tables.SIZES[setting.scale].factors.items():
         for horizon in FACTORS_AT[setting.scale]:
-            for seed in SEEDS[setting.scale]:
+            for seed in setting.of(SEEDS):
                 yield scratch(setting, seed, width, horizon)
                 for small in sources:
                     yield warmstarted(setting, seed, SZP, width, small, horizon)
-                    if seed in FEWER_SEEDS[setting.scale]:
+                    if seed in setting.of(FEWER_SEEDS):
                         yield warmstarted(setting, seed, NET2NET, width, small, horizon)
 
 
