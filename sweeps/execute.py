@@ -357,6 +357,8 @@ def _completed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One program a folder at a time."""
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(f"--out {folder} is a link to what is not there: {folder.readlink()}")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} is a file, not a folder")
     foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists()

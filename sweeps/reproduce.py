@@ -1,8 +1,11 @@
 """A paper from its runs to its ledger: train what its figures need, evaluate, draw, judge."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from mugrow.bench.checksums import Damaged
+from mugrow.bench.record import set_aside
 from mugrow.sweeps import price
 from mugrow.sweeps.evaluate import evaluate_all
 from mugrow.sweeps.execute import Where, execute
@@ -45,9 +48,19 @@ def reproduce(
     pool = Path(out) if out is not None else OUT / scale
     folder = pool / entry.name
     where = Where(worker_count(workers, device), threads, device, paths)
-    execute(experiment(entry, given, figures), folder, where, pool)
-    evaluate_all(judged(given, figures), pool, folder, paths)
-    return report(entry, folder, figures)
+    done_again: set[Path] = set()
+    while True:
+        execute(experiment(entry, given, figures), folder, where, pool)
+        try:
+            evaluate_all(judged(given, figures), pool, folder, paths)
+        except Damaged as error:  # a checkpoint: its run is done again, once
+            if error.path in done_again:
+                raise
+            done_again.add(error.path)
+            aside = set_aside(error.path).name
+            print(f"{error}; set aside as {aside}, its run will be done again", file=sys.stderr)
+        else:
+            return report(entry, folder, figures)
 
 
 def bill_of(

@@ -44,6 +44,7 @@ SAMPLERS = {
 }
 BASELINE = "scratch"
 AGAINST = ("scratch", "own source")
+LARGEST_LOG2_LR = 1000  # of which the power is a number
 LEAST_STEPS = 3  # of a whole schedule: some before its cool-down, and the cool-down
 
 
@@ -254,6 +255,7 @@ class Study:
     stack_width: int = 256
 
     def __post_init__(self) -> None:
+        self._check_texts()
         self._check_numbers()
         self._check_search()
         self._check_ladder()
@@ -288,6 +290,15 @@ class Study:
         """The model of that width and depth. Raises ``UserError`` for one that cannot be."""
         head_size = width // self.model.heads if self.growing_heads else self.model.head_size
         return replace(self.model, width=width, depth=depth, head_size=head_size)
+
+    def _check_texts(self) -> None:
+        check_folder_name("study", self.name)
+        for variant in self.variants:
+            check_text("a variant's name", variant.name)
+            if not variant.name.isprintable():
+                raise UserError(f"a variant's name has control characters: {variant.name!a}")
+        for name in ("title", "question", "corpus"):
+            check_text(name, getattr(self, name))
 
     def _check_numbers(self) -> None:
         for name in (
@@ -326,6 +337,13 @@ class Study:
             )
         if list(self.log2_lr) != sorted(self.log2_lr) or not all(map(math.isfinite, self.log2_lr)):
             raise UserError(f"log2_lr must ascend, unlike {_listed(self.log2_lr)}")
+        for away in (0.0, *self.target_log2_lr):
+            for log2_lr in (self.log2_lr[0], self.log2_lr[-1]):
+                if not abs(log2_lr + away) <= LARGEST_LOG2_LR:
+                    raise UserError(
+                        f"log2_lr must be between {-LARGEST_LOG2_LR} and {LARGEST_LOG2_LR}, "
+                        f"target_log2_lr added, not {log2_lr + away:g}"
+                    )
         for init_std in self.init_std:
             if not 0 < init_std < math.inf:
                 raise UserError(f"init_std must be a finite number above 0, not {init_std}")
@@ -399,6 +417,26 @@ class Study:
             raise UserError(
                 f"methods must begin with {BASELINE!r}, the baseline, not {self.methods[0].name!r}"
             )
+
+
+def check_folder_name(of: str, name: str) -> None:
+    """Raise the ``UserError`` of a name that is not also that of a folder, below which the results
+    are: it would lead elsewhere, or nowhere."""
+    plain = name.isprintable() and name.strip() == name and not {"/", "\\"} & set(name)
+    if not plain or name in ("", ".", ".."):
+        near = "".join(c if c.isalnum() or c in "-_." else "-" for c in name.strip()).strip("-.")
+        raise UserError(
+            f"the name of a {of} is a folder's, without '/' or control characters, "
+            f"not {name!a}; the nearest that is: {near or 'mine'}"
+        )
+
+
+def check_text(name: str, text: str) -> None:
+    """Raise the ``UserError`` of what cannot be written as UTF-8: half a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{name} {text!a} is no text: {error.reason}") from None
 
 
 def _check_any(name: str, values: Sequence[object]) -> None:
