@@ -436,6 +436,13 @@ def run_spec_from_json(text: str) -> RunSpec:
     return RunSpec(**(fields | nested))
 
 
+def is_of_run(text: str, run_id: str) -> bool:
+    """Whether a spec's canonical JSON is that of a run; an id was once the hash of all of it.
+    Raises ``UserError`` where it is no spec."""
+    whole = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return run_id == whole or run_id == run_spec_from_json(text).run_id
+
+
 def _check_fields(kind: type, given: object, name: str) -> None:
     """Raise the ``UserError`` of JSON that cannot be made this dataclass; ``name`` is what it is
     called."""

@@ -13,6 +13,7 @@ reproduce` on the folder would do about it.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mugrow.analysis.read.store import load
@@ -20,7 +21,7 @@ from mugrow.bench.checksums import SUMS, Damaged
 from mugrow.bench.record import read_run
 from mugrow.bench.run import load_state
 from mugrow.bench.run import verify as verify_run
-from mugrow.bench.spec import UserError, run_spec_from_json
+from mugrow.bench.spec import UserError, is_of_run
 from mugrow.bench.start import read_source
 from mugrow.sweeps.evaluate import read_numbers
 from mugrow.sweeps.execute import RUN_ID
@@ -78,11 +79,11 @@ def verify(directory: str | Path) -> Verified:
         raise UserError(f"{folder} holds no runs and no tables of runs; nothing to verify")
     damage: list[Damage] = []
     for path in runs:
-        damage += _damage(lambda: _run(folder, path.name), "the run would be done again")
+        damage += _damage(partial(_run, folder, path.name), "the run would be done again")
     for path in stacks:
-        damage += _damage(lambda: load_state(path), "the stack would begin again")
+        damage += _damage(partial(load_state, path), "the stack would begin again")
     for path in evaluations:
-        damage += _damage(lambda: read_numbers(path), "it would be evaluated again")
+        damage += _damage(partial(read_numbers, path), "it would be evaluated again")
     for study in studies:
         damage += _tables(study, folder)
     if grown.exists():
@@ -114,11 +115,11 @@ def _run(folder: Path, run_id: str) -> None:
         return
     path, row = folder / "runs" / run_id / "curve.parquet", record[0]
     try:
-        found = run_spec_from_json(row["spec"]).run_id
+        own = is_of_run(row["spec"], run_id)
     except UserError as error:
         raise Damaged(path, error) from error
-    if found != run_id:
-        raise Damaged(path, f"its spec is that of run {found}")
+    if not own:
+        raise Damaged(path, "its spec is that of another run")
 
 
 def _tables(study: Path, pool: Path) -> Iterator[Damage]:
@@ -131,7 +132,7 @@ def _tables(study: Path, pool: Path) -> Iterator[Damage]:
         return
     for row in runs.to_dict("records"):
         try:
-            if run_spec_from_json(row["spec"]).run_id != row["run_id"]:
+            if not is_of_run(row["spec"], row["run_id"]):
                 yield Damage(path, f"run {row['run_id']} has another's spec", then)
             record = read_run(pool / "runs" / row["run_id"])
         except UserError as error:
