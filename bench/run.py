@@ -48,6 +48,7 @@ from mugrow.bench.entries import in_one_line
 from mugrow.bench.files import write_bytes
 from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.growth import blamed
+from mugrow.bench.method_file import MethodFile, know
 from mugrow.bench.model import Weights, count
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.record import CURVE, json_bytes, read_run, set_aside, write_json, write_run
@@ -75,7 +76,7 @@ VERSIONS = ("mugrow", "torch", "numpy", "mup", "optuna", "pyarrow")
 @dataclass(frozen=True)
 class Job:
     """One stack to train: what a worker process is handed. ``key`` names it; ``roles`` and
-    ``trials`` have an entry for every run."""
+    ``trials`` have an entry for every run. ``methods`` are those that come from a file."""
 
     folder: str
     study: str
@@ -87,6 +88,7 @@ class Job:
     corpus_path: str | None = None
     device: str = "cpu"
     threads: int = 1
+    methods: tuple[MethodFile, ...] = ()
 
 
 def ended(folder: Path, run_id: str) -> dict[str, Any] | None:
@@ -130,6 +132,8 @@ def run_stack(job: Job) -> None:
     ``Damaged`` where a source is not what was written, with nothing trained."""
     torch.set_num_threads(job.threads)
     folder = Path(job.folder)
+    for file in job.methods:
+        know(file)
     data = load(job.runs[0].data, job.corpus_path)
     starts, failures = _starts(job, folder, data)
     for index, error in failures.items():

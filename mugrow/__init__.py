@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from mugrow.analysis.measure.claims import Claim
     from mugrow.analysis.measure.lengths import equal_compute
     from mugrow.analysis.measure.logs import savings
+    from mugrow.analysis.read.guess import read
     from mugrow.analysis.read.store import Store, load
+    from mugrow.analysis.read.table import Table, read_table
     from mugrow.analysis.report.build import build as report
     from mugrow.analysis.stats import Interval
     from mugrow.analysis.summary import Summary, summarize
@@ -63,6 +65,7 @@ _HOMES = {  # of every public name: its module, and what it is called there, if 
     "Store": "analysis.read.store",
     "Study": "sweeps.study",
     "Summary": "analysis.summary",
+    "Table": "analysis.read.table",
     "UserError": "bench.spec",
     "advise": "analysis.advice.advise",
     "bill": "sweeps.run",
@@ -75,6 +78,8 @@ _HOMES = {  # of every public name: its module, and what it is called there, if 
     "grow": "sweeps.grow",
     "listing": "sweeps.listing",
     "load": "analysis.read.store",
+    "read": "analysis.read.guess",
+    "read_table": "analysis.read.table",
     "recipe": "sweeps.recipes:configured",
     "report": "analysis.report.build:build",
     "reproduce": "sweeps.reproduce",
@@ -98,6 +103,7 @@ __all__ = [
     "Store",
     "Study",
     "Summary",
+    "Table",
     "UserError",
     "advise",
     "bill",
@@ -110,6 +116,8 @@ __all__ = [
     "grow",
     "listing",
     "load",
+    "read",
+    "read_table",
     "recipe",
     "report",
     "reproduce",

@@ -4,12 +4,14 @@ A user's mistake is one line and exit code 2; ``mugrow.sweeps.program`` has all 
 commands themselves are in ``mugrow.sweeps.commands``.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
 import tyro
 from tyro.conf import subcommand
 
+from mugrow.sweeps.arguments import words_of
 from mugrow.sweeps.commands.advise import AdviseCommand
 from mugrow.sweeps.commands.bench import BenchCommand
 from mugrow.sweeps.commands.check import CheckCommand
@@ -21,6 +23,7 @@ from mugrow.sweeps.commands.grow import GrowCommand
 from mugrow.sweeps.commands.ladder import LadderCommand
 from mugrow.sweeps.commands.listing import ListCommand
 from mugrow.sweeps.commands.new import NewCommand
+from mugrow.sweeps.commands.read import ReadCommand
 from mugrow.sweeps.commands.report import ReportCommand
 from mugrow.sweeps.commands.reproduce import ReproduceCommand
 from mugrow.sweeps.commands.run import RunCommand
@@ -39,6 +42,7 @@ Command = (
     | Annotated[CoordcheckCommand, subcommand("coordcheck")]
     | Annotated[GrowCommand, subcommand("grow")]
     | Annotated[NewCommand, subcommand("new")]
+    | Annotated[ReadCommand, subcommand("read")]
     | Annotated[FitCommand, subcommand("fit")]
     | Annotated[LadderCommand, subcommand("ladder")]
     | Annotated[SavingsCommand, subcommand("savings")]
@@ -55,6 +59,7 @@ def run() -> None:
     command: Callable[[], None] = tyro.cli(
         Command,
         prog="mugrow",
+        args=words_of(Command, sys.argv[1:]),
         config=(tyro.conf.FlagCreatePairsOff,),
         description="Tune small proxies, transfer the optimum to grown models, count the compute.",
     )

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 from mugrow.bench.checksums import SUMS, Damaged, check_sum, read_sums, sha256
 from mugrow.bench.files import left_behind
 from mugrow.bench.flops import per_token
-from mugrow.bench.record import CURVE, set_aside, write_json
+from mugrow.bench.method_file import files_of
+from mugrow.bench.record import CURVE, set_aside, write_atomically, write_json
 from mugrow.bench.run import TENSORS, TRACEBACK, Job, ended, load_state, run_stack, verify
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.bench.stack import PruningStep
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 COLLECT_EVERY_S = 60.0
 RUN_ID = re.compile("[0-9a-f]{16}")
 RUN_FILES = (*TENSORS, CURVE, SUMS, "spec.json", TRACEBACK)
+METHODS = "methods"  # of a study's folder: copies of the methods that come from a file
 
 ADDED_SETTINGS: dict[str, Any] = {  # what a study had that was written without them
     "optimizer": "adamw",
@@ -71,12 +73,14 @@ class Where:
 class Experiment:
     """What is executed: ``plan`` says which runs there are, given the rows of those that have
     ended, and ``configuration`` what ``study.json`` holds; ``defaults`` is what one means that was
-    written before a setting existed."""
+    written before a setting existed. ``most`` plans all runs that it may come to, where that
+    depends on losses; None where it does not."""
 
     name: str
     configuration: Mapping[str, Any]
     plan: Callable[[Finished], Plan]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    most: Callable[[Finished], Plan] | None = None
 
 
 def of_study(study: Study, data: DataSpec) -> Experiment:
@@ -89,6 +93,7 @@ def of_study(study: Study, data: DataSpec) -> Experiment:
         configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
         plan=partial(plan, study, data),
         defaults=_defaults(study),
+        most=partial(plan, study, data, most=True),
     )
 
 
@@ -111,10 +116,11 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
     Raises ``UserError`` for what no run can have, a folder that holds something else or is in use,
     and a worker that was killed; a run that fails is a row with its reason.
     """
-    experiment.plan({})  # a mistake in the study ends here, with nothing written
+    first = experiment.plan({})  # a mistake in the study ends here, with nothing written
     pool = pool or folder
     with _locked(pool), display(pool) as shown:
         _claim(experiment, folder, shown.say)
+        _keep_methods(first, folder)
         finished = Ended(pool, shown.say)
         began = time.monotonic()
         with _processes(where) as executor:
@@ -293,6 +299,7 @@ def _job(study: str, stack: PlannedStack, pool: Path, where: Where) -> Job:
         corpus_path=where.corpus_paths.get(stack.runs[0].spec.data.corpus_sha256),
         device=where.device,
         threads=where.threads,
+        methods=files_of({run.spec.start.method for run in stack.runs}),
     )
 
 
@@ -321,13 +328,23 @@ def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> 
         else:
             older = {key: ADDED_SETTINGS[key] for key in ours.keys() & ADDED_SETTINGS}
             theirs = _completed(older | written, defaults)
-            for key in sorted(ours.keys() | theirs.keys()):
-                if ours.get(key) != theirs.get(key):
-                    raise UserError(
-                        f"{folder} holds another study: its {key} is {theirs.get(key)!r}, not "
-                        f"{ours.get(key)!r}; choose another --out"
-                    )
-            return
+            keys = sorted(ours.keys() | theirs.keys())
+            differ = [key for key in keys if ours.get(key) != theirs.get(key)]
+            if not differ:
+                return
+            other = [key for key in differ if key in written or key not in older]
+            if not other:
+                settings = " ".join(f"{key}={_as_set(older[key])}" for key in differ)
+                raise UserError(
+                    f"{folder} holds this study from before there was {' and '.join(differ)}; "
+                    f"to go on with it add --set {settings}"
+                )
+            key = other[0]
+            _check_method_files(folder, theirs.get(key), ours.get(key))
+            raise UserError(
+                f"{folder} holds another study: its {key} is {theirs.get(key)!r}, not "
+                f"{ours.get(key)!r}; choose another --out"
+            )
     write_json(path, ours)
 
 
@@ -345,6 +362,35 @@ def _claimed(path: Path) -> dict[str, Any]:
     if not isinstance(written, dict) or not isinstance(written.get("name"), str):
         raise Damaged(path, "it is no study's configuration, which has a name")
     return written
+
+
+def _check_method_files(folder: Path, theirs: object, ours: object) -> None:
+    """Raise the ``UserError`` of a method's file that has changed since the study began."""
+    if not isinstance(theirs, list) or not isinstance(ours, list):
+        return
+    names = [[one["name"] for one in each if isinstance(one, dict) and "name" in one]
+             for each in (theirs, ours)]  # fmt: skip
+    of_files = [{name.partition("@")[0]: name for name in each if "@" in name} for each in names]
+    for name in of_files[0].keys() & of_files[1].keys():
+        before, now = (found[name] for found in of_files)
+        if before != now:
+            raise UserError(
+                f"the file of method {name!r} has changed: {folder} was begun with {before}, kept "
+                f"in {folder / METHODS}, and this is {now}; choose another --out"
+            )
+
+
+def _keep_methods(first: Plan, folder: Path) -> None:
+    """Copies of the methods that come from a file, so that what was run can be read later."""
+    stacks = (*first.stacks, *first.provisional)
+    for file in files_of({run.spec.start.method for stack in stacks for run in stack.runs}):
+        copy = partial(Path.write_text, data=file.text, encoding="utf-8")
+        write_atomically(folder / METHODS / f"{file.name}.py", copy)
+
+
+def _as_set(value: object) -> str:
+    """A setting that was added later as ``--set`` takes it."""
+    return "" if value == [] else str(value)
 
 
 def _completed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

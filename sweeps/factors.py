@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from mugrow.bench.arm import factors_json
 from mugrow.bench.record import RUN_SCHEMA, write_tables
 from mugrow.bench.spec import RunSpec, run_spec_from_json
-from mugrow.sweeps.paper import Paper, Scale, Setting, experiment
+from mugrow.sweeps.paper import Paper, Scale, Setting, experiment, looks_of
 from mugrow.sweeps.plan import PlannedRun
 
 COMMITTED = Path("results/reference/papers")
@@ -43,7 +43,9 @@ def planned(paper: Paper, folder: Path) -> dict[str, PlannedRun]:
 
     store = load(folder)
     specs = [run_spec_from_json(text) for text in store.runs["spec"]]
-    plan = experiment(paper, setting_of(paper, store.study, specs), paper.figures).plan({})
+    looks = looks_of(store.study)
+    seeds = dict.fromkeys(paper.figures, looks.seeds[-1] if looks else 0)
+    plan = experiment(paper, setting_of(paper, store.study, specs), paper.figures, seeds).plan({})
     return {run.spec.run_id: run for run in plan.runs}
 
 

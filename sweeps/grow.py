@@ -21,6 +21,7 @@ from mugrow.bench.checksums import Damaged, sha256, write_sums
 from mugrow.bench.data.batches import load
 from mugrow.bench.files import named, temporary_of, write_bytes
 from mugrow.bench.growth import GrowthMethod, blamed, check_growth, check_start, method, stages
+from mugrow.bench.method_file import is_file, read_method
 from mugrow.bench.model import Decoder, Weights
 from mugrow.bench.parametrization import rules_of
 from mugrow.bench.record import json_bytes
@@ -62,11 +63,11 @@ def grow(
     """Grow a stored model and write it to the new folder ``out``.
 
     ``source`` is a run's folder, STUDY/RUN_ID, or a checkpoint; ``start`` is a growth method by
-    name, or with its parameters and what becomes of the optimizer's state and the symmetry: the run
-    and step that it lacks are filled in. The target has the source's shape where none is given.
-    ``seed`` draws what is random, the source's by default; ``corpus`` is where the source's lies,
-    for a method that learns. Raises ``UserError``, with nothing written, for what cannot be found,
-    read or grown.
+    name or by its Python file's path, or with its parameters and what becomes of the optimizer's
+    state and the symmetry: the run and step that it lacks are filled in. The target has the
+    source's shape where none is given. ``seed`` draws what is random, the source's by default;
+    ``corpus`` is where the source's lies, for a method that learns. Raises ``UserError``, with
+    nothing written, for what cannot be found, read or grown.
 
     >>> import mugrow
     >>> source = "results/quick/e9430cb212463235"  # of `mugrow run quick`
@@ -78,6 +79,8 @@ def grow(
     start = Start(method=start) if isinstance(start, str) else start
     if os.path.lexists(out):  # a link that leads nowhere, too
         raise UserError(f"{out} exists already")
+    if is_file(start.method):
+        start = replace(start, method=read_method(Path(start.method)).name)
     entry, params = method(start.method), dict(start.params)
     grown_from, run = _read(find(source), start.optimizer)
     target = replace(run.model, **_given(width, depth, head_size, mlp_ratio))

@@ -35,6 +35,7 @@ from mugrow.bench.spec import (
     UserError,
     unknown,
 )
+from mugrow.sweeps.typed import check_types
 
 SAMPLERS = {
     "grid": "every pair of log2_lr and init_std, in a fixed order",
@@ -45,6 +46,7 @@ SAMPLERS = {
 BASELINE = "scratch"
 AGAINST = ("scratch", "own source")
 LARGEST_LOG2_LR = 1000  # of which the power is a number
+LARGEST_BUDGET = 1000  # scratch at more than so many times its own compute is no comparison
 LEAST_STEPS = 3  # of a whole schedule: some before its cool-down, and the cool-down
 
 
@@ -68,6 +70,9 @@ class Shape:
 
     width: int
     depth: int
+
+    def __str__(self) -> str:
+        return f"w{self.width}-d{self.depth}"
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,7 @@ class Method:
     sweep: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.schedule not in POLICIES:
             raise unknown("schedule of a method", self.schedule, POLICIES)
         if not self.rho >= 1:
@@ -255,6 +261,7 @@ class Study:
     stack_width: int = 256
 
     def __post_init__(self) -> None:
+        check_types(self)
         self._check_texts()
         self._check_numbers()
         self._check_search()
@@ -374,6 +381,11 @@ class Study:
             raise UserError(
                 f"budgets are multiples of target_steps and must hold 1, unlike {_listed(budgets)}"
             )
+        if budgets and budgets[-1] > LARGEST_BUDGET:
+            raise UserError(
+                f"budget {budgets[-1]:g} is a multiple of target_steps and must be at most "
+                f"{LARGEST_BUDGET}"
+            )
         horizons = [round(budget * self.target_steps) for budget in budgets]
         for budget, horizon in zip(budgets[1:], horizons[1:], strict=True):
             if horizons.count(horizon) > 1:
@@ -400,6 +412,16 @@ class Study:
             )
         if looks and not budgets:
             raise UserError("looks are at comparisons at equal compute, which need budgets")
+        if looks and not self.ladder:
+            raise UserError(
+                f"looks {_listed(looks)} are at grown arms, and the study has no ladder to grow "
+                "along; leave looks out"
+            )
+        if looks and all(method.name == BASELINE for method in self.methods):
+            raise UserError(
+                f"looks {_listed(looks)} are at grown arms, and methods has {BASELINE} alone; "
+                "name another beside it, or leave looks out"
+            )
         if self.against not in AGAINST:
             raise unknown("comparison", self.against, AGAINST)
         if not 0 < self.error_rate < 1:
@@ -423,7 +445,7 @@ def check_folder_name(of: str, name: str) -> None:
     """Raise the ``UserError`` of a name that is not also that of a folder, below which the results
     are: it would lead elsewhere, or nowhere."""
     plain = name.isprintable() and name.strip() == name and not {"/", "\\"} & set(name)
-    if not plain or name in ("", ".", ".."):
+    if not plain or not name or name.startswith("."):
         near = "".join(c if c.isalnum() or c in "-_." else "-" for c in name.strip()).strip("-.")
         raise UserError(
             f"the name of a {of} is a folder's, without '/' or control characters, "

@@ -112,7 +112,7 @@ def fit(
             if name not in columns:
                 reads = ", ".join(one.variables)
                 raise UserError(f"form {one.name!r} reads {reads}: {_flag(name)} is missing")
-    frame = table if isinstance(table, pd.DataFrame) else read_table(Path(table))
+    frame = table if isinstance(table, pd.DataFrame) else read_table(table).frame
     zeros = {name for one in forms for name in _may_be_zero(one)}
     whole = len(forms) == 1 and forms[0].curves
     policy = replace(policy or RowPolicy(), curves=whole)

@@ -9,7 +9,7 @@ parameters are looked up in rows, never parsed out of names.
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,15 @@ class Store:
     trials: pd.DataFrame
     study: dict[str, Any]
     evaluations: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def first_seeds(self, seeds: int) -> "Store":
+        """What it would hold if only seeds below this one had been run."""
+        runs = self.runs[self.runs["seed"] < seeds]
+        of_these = self.curves["run_id"].isin(runs["run_id"])
+        evaluations = self.evaluations
+        if "seed" in evaluations:
+            evaluations = evaluations[evaluations["seed"] < seeds]
+        return replace(self, runs=runs, curves=self.curves[of_these], evaluations=evaluations)
 
 
 def load(directory: str | Path) -> Store:

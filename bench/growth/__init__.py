@@ -163,7 +163,14 @@ REGISTRY = Registry(
     builtin=("scratch", *(name for name in _modules if name != "scratch")),  # the baseline first
     group="mugrow.methods",
 )
-names, method = REGISTRY.names, REGISTRY.get
+names = REGISTRY.names
+FROM_FILES: dict[str, GrowthMethod] = {}  # see mugrow.bench.method_file
+
+
+def method(name: str) -> GrowthMethod:
+    """The method called ``name``: ours, a plug-in's, or one that was read from a file. Raises
+    ``UserError``."""
+    return FROM_FILES.get(name) or REGISTRY.get(name)
 
 
 class MethodError(UserError):

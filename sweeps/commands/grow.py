@@ -25,7 +25,7 @@ class GrowCommand:
     out: Annotated[Path, arg(aliases=["-o"])]
     """The folder to write the grown checkpoint to."""
     method: str
-    """A growth method; see `mugrow list methods`."""
+    """A growth method, see `mugrow list methods`, or a Python file that defines `METHOD`."""
     width: int | None = None
     """The target's width; the source's by default."""
     depth: int | None = None
