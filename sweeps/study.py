@@ -448,8 +448,8 @@ def check_folder_name(of: str, name: str) -> None:
     if not plain or not name or name.startswith("."):
         near = "".join(c if c.isalnum() or c in "-_." else "-" for c in name.strip()).strip("-.")
         raise UserError(
-            f"the name of a {of} is a folder's, without '/' or control characters, "
-            f"not {name!a}; the nearest that is: {near or 'mine'}"
+            f"a {of}'s name must be one of a folder in results, not {name!a}; the nearest that "
+            f"is: {near or 'mine'}"
         )
 
 
