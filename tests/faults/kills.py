@@ -27,7 +27,7 @@ import pandas as pd
 from mugrow.sweeps.verify import verify
 
 RESUMED = "the same command goes on from here"
-WORDS = "the a man woman house river saw held gave to of grey new".split()
+WORDS = ("the", "a", "man", "house", "river", "saw", "held", "gave", "to", "of", "grey", "new")
 SETTINGS = (
     *("model.width=16", "model.depth=1", "model.context=16", "parametrizations=mup"),
     *("proxy_widths=16", "log2_lr=-9,-5", "init_std=0.02,0.04", "seeds=0,1", "sampler=tpe"),
