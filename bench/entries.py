@@ -72,6 +72,32 @@ class Registry(Generic[Entry]):
         """Every entry by name: ours, then the plug-ins."""
         return (*self.builtin, *sorted(self._plugins()))
 
+    def ignored(self) -> dict[str, str]:
+        """The plug-ins whose name is taken, and why they are not used."""
+        theirs = _all_installed(self.group)
+        names = [one.name for one in theirs]
+        of_ours = {
+            one.name: f"ignored: plug-in {one.value} has the name of a {self.noun} of ours"
+            for one in theirs
+            if one.name in self.builtin
+        }
+        doubled = {
+            one.name: f"plug-in {one.value} is ignored: another has its name"
+            for one in theirs
+            if names.count(one.name) > 1 and one != _installed(self.group)[one.name]
+        }
+        return doubled | of_ours
+
+    def loadable(self) -> tuple[list[Entry], list[str]]:
+        """All entries that can be loaded, and why others cannot, a line each."""
+        entries, reasons = [], list(self.ignored().values())
+        for name in self.names():
+            try:
+                entries.append(self.get(name))
+            except UserError as error:
+                reasons.append(str(error))
+        return entries, reasons
+
     def is_plugin(self, name: str) -> bool:
         """Whether the entry is another package's."""
         return name in self._plugins()
@@ -164,7 +190,11 @@ def _why(error: BaseException) -> str:
 
 @lru_cache
 def _installed(group: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=group)}
+    return {entry.name: entry for entry in _all_installed(group)}
+
+
+def _all_installed(group: str) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
 
 
 def in_one_line(error: BaseException) -> str:

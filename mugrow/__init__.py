@@ -14,7 +14,6 @@ frames. A name is imported when it is first used, so ``import mugrow`` is quick 
 
 import os
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -129,6 +128,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
+        from importlib.metadata import version  # of its own takes as long as all the rest
+
         return version("mugrow")
     if name not in _HOMES:
         raise AttributeError(f"module 'mugrow' has no attribute {name!r}")

@@ -177,7 +177,7 @@ class MethodError(UserError):
     """What a growth method's own code did wrong, in one line that names it."""
 
 
-def raised(name: str, error: Exception) -> str:
+def raised(name: str, error: BaseException) -> str:
     """One line that says which method raised what."""
     return f"{'plug-in ' * REGISTRY.is_plugin(name)}method {name!r} raised {in_one_line(error)}"
 
@@ -185,12 +185,15 @@ def raised(name: str, error: Exception) -> str:
 @contextmanager
 def blamed(name: str) -> Iterator[None]:
     """Whatever the code of method ``name`` raises, as a ``MethodError``; a ``UserError`` is
-    meant for the user and left as it is."""
+    meant for the user and left as it is, and a lack of memory is no mistake of the method's."""
     try:
         yield
-    except UserError:
+    except (UserError, MemoryError):
         raise
-    except Exception as error:  # somebody else's function may raise anything
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # somebody else's function may raise anything, and may exit
         raise MethodError(raised(name, error)) from error
 
 

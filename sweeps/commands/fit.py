@@ -1,6 +1,7 @@
 """``mugrow fit``: a scaling law on anybody's table, with a status before any number."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -78,6 +79,7 @@ class FitCommand:
     """Print as JSON."""
 
     def __call__(self) -> None:
+        from mugrow.analysis.laws import REGISTRY
         from mugrow.analysis.laws.rows import RowPolicy
         from mugrow.analysis.laws.table_fit import fit
         from mugrow.analysis.read.plain import to_json
@@ -111,6 +113,9 @@ class FitCommand:
             options=options,
             exclusions=self.exclusions,
         )
+        if self.form == "all":
+            for reason in REGISTRY.loadable()[1]:
+                print(reason, file=sys.stderr)
         if self.json:
             print(json.dumps(to_json(found), indent=2, allow_nan=False))
         else:

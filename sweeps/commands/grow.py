@@ -11,6 +11,8 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from mugrow.bench.spec import Scalar, Start
 
+ROUNDING = 1e-4  # of logits, whose weights are rounded to 6e-8
+
 
 @dataclass(frozen=True)
 class GrowCommand:
@@ -73,6 +75,8 @@ class GrowCommand:
         print(f"preserves: {result.preserves}")
         print(f"logits here: {claim}")
         print(f"measured: relative difference {result.logit_error:.2g}, weights in float32")
+        if result.breaks is None and not result.logit_error < ROUNDING:
+            print("caution: that is more than rounding; what the method says is not so here")
         print(f"optimizer state: {result.optimizer}")
 
 
