@@ -294,10 +294,7 @@ def test_any_question_is_answered_or_is_one_line(params, tokens, source, sunk, t
     json.dumps(to_json(advice), allow_nan=False)
     if source is None:  # whatever is proposed costs less than the target
         assert 0 < advice.source.share < 1
-    assert all(one.source_share < 1 for one in advice.starting_points if one.in_range)
-    shown = [saving.value for one in advice.evidence for saving in one.savings.values()
-             if one.decides and not sunk]  # fmt: skip
-    assert all(-1e3 < saving < 1 for saving in shown if math.isfinite(saving))
+    assert not (advice.source.proposed and source)
 
 
 # --- mugrow advise -----------------------------------------------------------------------------
