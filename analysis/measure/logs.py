@@ -38,8 +38,9 @@ from mugrow.bench.spec import UserError, unknown
 
 Cost = float | Mapping[str, float]
 """A cost of every arm that bears it, or of the runs named, in units of ``x``."""
-Ends = Mapping[int, Mapping[float, float]]
-"""By seed, and by the last x of each of its runs, the loss there."""
+Ends = Mapping[int, Mapping[int, tuple[float, float]]]
+"""By seed, and by length, its place among the values of that column, the last x and the loss."""
+MOST_ROWS = 12  # of a seed, each another length: more are points of one run
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +113,8 @@ def read_arms(
     source = {name: _cost("source cost", source_cost, name) for name in chosen}
     source[baseline] = 0.0 if isinstance(source_cost, float) else source_cost.get(baseline, 0.0)
     tuning = {name: _cost("tuning cost", tuning_cost, name) for name in source}
+    if length is not None:
+        _check_lengths(points, length)
     runs = {name: _runs(points, name, smooth) for name in source}
     arms = {name: Arm(_longest(name, runs[name]), source[name], tuning[name]) for name in source}
     ends = {name: _ends(name, of_seeds) for name, of_seeds in runs.items()}
@@ -230,32 +233,48 @@ def _points(
     )
 
 
-def _runs(points: pd.DataFrame, name: str, smooth: int) -> dict[int, list[Curve]]:
-    """By seed the curves of a method's runs, one a length."""
-    curves: dict[int, list[Curve]] = {}
-    for (seed, _), rows in points[points["run"] == name].groupby(["seed", "length"]):
+def _check_lengths(points: pd.DataFrame, length: str) -> None:
+    """A column with another value in every row of a run is measured along it, and no length."""
+    for name, rows in points.groupby("run", sort=False):
+        sizes = rows.groupby("seed")["length"].agg(["size", "nunique"])
+        if (sizes["size"] == sizes["nunique"]).all() and sizes["size"].max() > MOST_ROWS:
+            raise UserError(
+                f"column {length!r} has another value in each of the {sizes['size'].max()} rows of "
+                f"a seed of {name!r}; --length tells whole runs apart, as planned steps or an id do"
+            )
+
+
+def _runs(points: pd.DataFrame, name: str, smooth: int) -> dict[int, dict[int, Curve]]:
+    """By seed the curves of a method's runs, by length."""
+    curves: dict[int, dict[int, Curve]] = {}
+    for (seed, length), rows in points[points["run"] == name].groupby(["seed", "length"]):
         ordered = rows.sort_values("x", kind="stable")
         losses = ordered["loss"].rolling(smooth, center=True, min_periods=1).median()
         found = curve(ordered["x"], losses)
         if found is None:
             raise UserError(f"run {name!r} has no point with a finite loss and x above 0")
-        curves.setdefault(int(str(seed)), []).append(found)
+        curves.setdefault(int(str(seed)), {})[int(str(length))] = found
     return curves
 
 
-def _longest(name: str, runs: Mapping[int, Sequence[Curve]]) -> dict[int, Curve]:
+def _longest(name: str, runs: Mapping[int, Mapping[int, Curve]]) -> dict[int, Curve]:
     """The curve of each seed's longest run; all have a range of x in common."""
-    curves = {seed: max(each, key=lambda one: float(one.flops[-1])) for seed, each in runs.items()}
+    curves = {
+        seed: max(each.values(), key=lambda one: float(one.flops[-1]))
+        for seed, each in runs.items()
+    }
     if max(one.flops[0] for one in curves.values()) > min(one.flops[-1] for one in curves.values()):
         raise UserError(f"the seeds of run {name!r} share no range of x")
     return curves
 
 
-def _ends(name: str, runs: Mapping[int, Sequence[Curve]]) -> Ends:
-    ends: dict[int, dict[float, float]] = {}
+def _ends(name: str, runs: Mapping[int, Mapping[int, Curve]]) -> Ends:
+    ends: dict[int, dict[int, tuple[float, float]]] = {}
     for seed, each in runs.items():
-        ends[seed] = {float(one.flops[-1]): float(one.loss[-1]) for one in each}
-        if len(ends[seed]) < len(each):
+        ends[seed] = {
+            length: (float(one.flops[-1]), float(one.loss[-1])) for length, one in each.items()
+        }
+        if len({x for x, _ in ends[seed].values()}) < len(each):
             raise UserError(
                 f"two runs of one seed of {name!r} end at the same x: lengths differ in x, seeds "
                 "are told apart by a column of theirs (seeds)"
