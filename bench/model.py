@@ -2,23 +2,23 @@
 
 A pre-norm transformer: ``x += attention(norm(x)); x += mlp(norm(x))``, in the GPT-2 flavour
 (LayerNorm, GELU, learned positions, biases) or the LLaMA one (RMSNorm, SwiGLU, rotary positions,
-none), or anything between. What differs from the textbook is the leading *member* axis: all
-weights of K models are one ``(K, P)`` tensor, every matrix product is a batched one over members,
-and attention folds members into the batch, where ``scaled_dot_product_attention`` wants them.
-``K = 1`` is the same code.
+none), or anything between (``ModelSpec`` lists what there is). What differs from the textbook is
+the leading *member* axis: all weights of K models are one ``(K, P)`` tensor, every matrix product
+is a batched one over members, and attention folds members into the batch, where
+``scaled_dot_product_attention`` wants them. ``K = 1`` is the same code.
 
 In ``_norm_linear`` a norm's gain and bias are folded into the linear map that follows, ``W(g * n +
 b) + c = (W g) n + (W b + c)``. The map has far fewer entries than the activations of a small model,
 so the per-token work of gain and bias, forward and backward, is gone.
 
 Shape suffixes: K members, B sequences, T positions, N = B*T tokens, D width, H heads, G heads of
-keys and values, S head size, F MLP width, V vocabulary.
+keys and values, S head size, F MLP width, V rows of the vocabulary.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -26,12 +26,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mugrow.bench.rotary import rotate
 from mugrow.bench.spec import ModelSpec
 
 Kind = Literal["embedding", "matrix", "readout", "gain", "bias"]
 Weights = dict[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
-NORM_EPS = 1e-5
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),  # 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))
+    "relu": F.relu,
+}
 
 
 class Parameter(NamedTuple):
@@ -74,7 +79,7 @@ class Decoder:
             pass
         head = w["embed.weight" if spec.tied else "head.weight"] * self.multipliers.output
         logits_KNV = self._seen("head", self._norm_linear(w, "norm", x_KND, head, None))
-        return logits_KNV.view(K, B, T, spec.vocab_size)
+        return logits_KNV.view(K, B, T, spec.vocab_rows)
 
     def stream(self, weights: Weights, tokens_BT: Tensor) -> list[Tensor]:
         """The residual stream ``(B, T, D)`` of one model: embedded, then after every block."""
@@ -85,12 +90,14 @@ class Decoder:
         K, B, T = tokens_KBT.shape
         x_KND = _embed(w["embed.weight"], tokens_KBT).view(K, B, T, self.spec.width)
         if self.spec.positions == "learned":
-            x_KND = x_KND + w["positions.weight"][:, None, :T]
+            first = self.spec.position_offset
+            x_KND = x_KND + w["positions.weight"][:, None, first : first + T]
         x_KND = x_KND.reshape(K, B * T, self.spec.width)
         yield self._seen("embed", x_KND)
         for block in range(self.spec.depth):
-            x_KND = x_KND + self._attention(w, f"blocks.{block}.", x_KND, T)
-            x_KND = x_KND + self._mlp(w, f"blocks.{block}.", x_KND)
+            after_KND = x_KND + self._attention(w, f"blocks.{block}.", x_KND, T)
+            read_KND = x_KND if self.spec.parallel else after_KND
+            x_KND = after_KND + self._mlp(w, f"blocks.{block}.", read_KND)
             yield self._seen(f"blocks.{block}", x_KND)
 
     def _seen(self, module: str, x: Tensor) -> Tensor:
@@ -99,8 +106,8 @@ class Decoder:
         return x
 
     def _attention(self, w: Weights, block: str, x_KND: Tensor, T: int) -> Tensor:
-        K, N, D = x_KND.shape
-        S = self.spec.head_size
+        K, N, _ = x_KND.shape
+        spec, S = self.spec, self.spec.head_size
         qkv = self._norm_linear(
             w,
             block + "norm1",
@@ -108,24 +115,37 @@ class Decoder:
             w[block + "attention.qkv.weight"],
             w.get(block + "attention.qkv.bias"),
         )
-        parts = torch.split(qkv, [D, self.spec.kv_width, self.spec.kv_width], dim=-1)
-        heads = (part.view(K * N // T, T, -1, S) for part in parts)
+        parts = torch.split(qkv, [spec.attention_width, spec.kv_width, spec.kv_width], dim=-1)
+        q, k, v = (part.view(K, N, -1, S) for part in parts)  # (K, N, H, S), twice (K, N, G, S)
+        if spec.qk_norm:
+            q, k = (
+                F.rms_norm(part, (S,), eps=spec.norm_eps)
+                * w[f"{block}attention.{name}_norm.gain"][:, None, None]
+                for name, part in (("q", q), ("k", k))
+            )
+        heads = (part.view(K * N // T, T, -1, S) for part in (q, k, v))
         q, k, v = (part.transpose(1, 2) for part in heads)  # (K*B, H, T, S), twice (K*B, G, T, S)
-        if self.spec.positions == "rope":
-            q, k = _rotate(q), _rotate(k)
+        if spec.positions == "rope":
+            q, k = rotate(q, spec), rotate(k, spec)
         scale = self.multipliers.attention / math.sqrt(S)
         if self.observe is not None:
             for name, part in zip("qkv", (q, k, v), strict=True):
                 self.observe(f"{block}attention.{name}", part)
-            k_of_head = k.repeat_interleave(self.spec.group_size, dim=1)
+            k_of_head = k.repeat_interleave(spec.group_size, dim=1)
             self.observe(f"{block}attention.logits", q @ k_of_head.mT * scale)
-        grouped = self.spec.groups < self.spec.heads
+        near_TT = _near(T, spec.window, q.device) if spec.window and spec.window < T else None
         y = F.scaled_dot_product_attention(
-            q, k, v, is_causal=True, scale=scale, enable_gqa=grouped
+            q,
+            k,
+            v,
+            attn_mask=near_TT,
+            is_causal=near_TT is None,
+            scale=scale,
+            enable_gqa=spec.groups < spec.heads,
         )  # (K*B, H, T, S)
-        y_KND = y.transpose(1, 2).reshape(K, N, D)
+        y_KNI = y.transpose(1, 2).reshape(K, N, spec.attention_width)
         layer, multiplier = block + "attention.o", self.multipliers.residual_attention
-        return self._seen(layer, self._to_stream(w, layer, y_KND, multiplier))
+        return self._seen(layer, self._to_stream(w, layer, y_KNI, multiplier))
 
     def _mlp(self, w: Weights, block: str, x_KND: Tensor) -> Tensor:
         up = "mlp.gate_up" if self.spec.mlp == "swiglu" else "mlp.up"
@@ -137,7 +157,7 @@ class Decoder:
             gate_KNF, up_KNF = h_KNF.chunk(2, dim=-1)
             h_KNF = F.silu(gate_KNF) * up_KNF
         else:
-            h_KNF = F.gelu(h_KNF)
+            h_KNF = ACTIVATIONS[self.spec.mlp](h_KNF)
         layer, multiplier = block + "mlp.down", self.multipliers.residual_mlp
         return self._seen(layer, self._to_stream(w, layer, h_KNF, multiplier))
 
@@ -153,26 +173,27 @@ class Decoder:
         self, w: Weights, norm: str, x_KND: Tensor, weight_KED: Tensor, bias_KE: Tensor | None
     ) -> Tensor:
         """``linear(norm(x))`` with the norm's gain and bias folded into the linear map."""
-        shape = x_KND.shape[-1:]
+        shape, eps = x_KND.shape[-1:], self.spec.norm_eps
         if self.norm_mask is not None:
-            n_KND = _masked_norm(x_KND, self.norm_mask, centre=self.spec.norm == "layernorm")
+            centre = self.spec.norm == "layernorm"
+            n_KND = _masked_norm(x_KND, self.norm_mask, eps, centre=centre)
         elif self.spec.norm == "rmsnorm":
-            n_KND = F.rms_norm(x_KND, shape, eps=NORM_EPS)
+            n_KND = F.rms_norm(x_KND, shape, eps=eps)
         else:
-            n_KND = F.layer_norm(x_KND, shape, eps=NORM_EPS)
+            n_KND = F.layer_norm(x_KND, shape, eps=eps)
         if self.spec.norm == "layernorm":
             shift_KE = torch.bmm(weight_KED, w[norm + ".bias"][..., None]).squeeze(-1)
             bias_KE = shift_KE if bias_KE is None else bias_KE + shift_KE
         return _linear(n_KND, weight_KED * w[norm + ".gain"][:, None], bias_KE)
 
 
-def _masked_norm(x_KND: Tensor, mask_D: Tensor, centre: bool) -> Tensor:
+def _masked_norm(x_KND: Tensor, mask_D: Tensor, eps: float, centre: bool) -> Tensor:
     """LayerNorm (or, without ``centre``, RMSNorm) of statistics weighted by a mask."""
     share_D = mask_D / mask_D.sum()
     if centre:
         x_KND = x_KND - (x_KND * share_D).sum(-1, keepdim=True)
     variance_KN1 = (x_KND.square() * share_D).sum(-1, keepdim=True)
-    return x_KND * torch.rsqrt(variance_KN1 + NORM_EPS)
+    return x_KND * torch.rsqrt(variance_KN1 + eps)
 
 
 def _linear(x_KNI: Tensor, weight_KOI: Tensor, bias_KO: Tensor | None) -> Tensor:
@@ -190,34 +211,28 @@ def _embed(table_KVD: Tensor, tokens_KBT: Tensor) -> Tensor:
     return F.embedding((tokens_KBT + offset_K[:, None, None]).view(-1), table_KVD.reshape(-1, D))
 
 
-def _rotate(x: Tensor) -> Tensor:
-    """Rotary positions (Su et al., arXiv 2104.09864) on ``(..., T, S)``, halves paired."""
-    T, S = x.shape[-2:]
-    cos, sin = _rotations(T, S, x.dtype, x.device)
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
-
-
 @lru_cache(maxsize=8)
-def _rotations(T: int, S: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    frequency = 10_000.0 ** (-torch.arange(0, S, 2, dtype=torch.float64) / S)
-    angle = torch.arange(T, dtype=torch.float64)[:, None] * frequency
-    return angle.cos().to(device, dtype), angle.sin().to(device, dtype)
+def _near(T: int, window: int, device: torch.device) -> Tensor:
+    """Which positions ``(T, T)`` a token sees: itself and the ``window - 1`` before it."""
+    back_TT = torch.arange(T)[:, None] - torch.arange(T)
+    return ((back_TT >= 0) & (back_TT < window)).to(device)
 
 
 @lru_cache(maxsize=64)
 def parameters(spec: ModelSpec) -> Mapping[str, Parameter]:
     """Every parameter by name, in storage order. Matrices are ``(out, in)``; the rows of q, k and v
     are ordered by head. Tied models have no ``head.weight``."""
-    D, mlp_width = spec.width, spec.mlp_width
-    named: dict[str, Parameter] = {"embed.weight": Parameter((spec.vocab_size, D), "embedding")}
+    D, F_ = spec.width, spec.mlp_width
+    q_width, kv_width = spec.attention_width, spec.kv_width
+    named: dict[str, Parameter] = {"embed.weight": Parameter((spec.vocab_rows, D), "embedding")}
     if spec.positions == "learned":
-        named["positions.weight"] = Parameter((spec.context, D), "embedding")
+        rows = spec.context + spec.position_offset
+        named["positions.weight"] = Parameter((rows, D), "embedding")
 
-    def linear(prefix: str, fan_outs: Mapping[str, int], fan_in: int) -> None:
+    def linear(prefix: str, fan_outs: Mapping[str, int], fan_in: int, bias: bool) -> None:
         for n, out in fan_outs.items():
             named[f"{prefix}{n}.weight"] = Parameter((out, fan_in), "matrix")
-        for n, out in fan_outs.items() if spec.bias else ():
+        for n, out in fan_outs.items() if bias else ():
             named[f"{prefix}{n}.bias"] = Parameter((out,), "bias")
 
     def norm(prefix: str) -> None:
@@ -226,16 +241,19 @@ def parameters(spec: ModelSpec) -> Mapping[str, Parameter]:
             named[f"{prefix}.bias"] = Parameter((D,), "bias")
 
     for i in range(spec.depth):
+        attention, mlp = f"blocks.{i}.attention.", f"blocks.{i}.mlp."
         norm(f"blocks.{i}.norm1")
-        linear(f"blocks.{i}.attention.", {"q": D, "k": spec.kv_width, "v": spec.kv_width}, D)
-        linear(f"blocks.{i}.attention.", {"o": D}, D)
+        linear(attention, {"q": q_width, "k": kv_width, "v": kv_width}, D, spec.biased_qkv)
+        for name in ("q_norm", "k_norm") if spec.qk_norm else ():
+            named[f"{attention}{name}.gain"] = Parameter((spec.head_size,), "gain")
+        linear(attention, {"o": D}, q_width, spec.bias)
         norm(f"blocks.{i}.norm2")
         into = ("gate", "up") if spec.mlp == "swiglu" else ("up",)
-        linear(f"blocks.{i}.mlp.", dict.fromkeys(into, mlp_width), D)
-        linear(f"blocks.{i}.mlp.", {"down": D}, mlp_width)
+        linear(mlp, dict.fromkeys(into, F_), D, spec.bias)
+        linear(mlp, {"down": D}, F_, spec.bias)
     norm("norm")
     if not spec.tied:
-        named["head.weight"] = Parameter((spec.vocab_size, D), "readout")
+        named["head.weight"] = Parameter((spec.vocab_rows, D), "readout")
     return named
 
 

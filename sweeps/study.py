@@ -22,6 +22,7 @@ methods.
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -261,6 +262,8 @@ class Study:
 
     def __post_init__(self) -> None:
         check_types(self)
+        if not re.fullmatch(r"[^/\\.\s][^/\\\x00-\x1f]*", self.name):
+            raise UserError(f"name must be one of a folder in results, not {self.name!r}")
         self._check_numbers()
         self._check_search()
         self._check_ladder()

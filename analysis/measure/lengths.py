@@ -16,7 +16,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 from mugrow.analysis.measure.equal_compute import (
     ONE_STEP,
@@ -27,7 +26,7 @@ from mugrow.analysis.measure.equal_compute import (
     difference,
     speedup,
 )
-from mugrow.analysis.measure.logs import Arms, Cost, Ends, read_arms
+from mugrow.analysis.measure.logs import Arms, Cost, Ends, Tables, read_arms
 from mugrow.analysis.measure.savings import Accounting
 from mugrow.bench.spec import UserError
 
@@ -84,7 +83,7 @@ def at_equal_compute(arms: Arms) -> list[MethodAtEqualCompute]:
 
 
 def equal_compute(
-    table: str | Path,
+    table: Tables,
     *,
     run: str,
     x: str,
@@ -96,6 +95,7 @@ def equal_compute(
     tuning_cost: Cost = 0.0,
     seeds: str | None = None,
     smooth: int = 1,
+    by_x: bool = False,
 ) -> list[MethodAtEqualCompute]:
     """Final losses at equal charged compute, on a table of loss curves in which the baseline has
     whole schedules of several lengths: what `mugrow savings --length` prints first. ``length`` is
@@ -117,10 +117,10 @@ def equal_compute(
     >>> found.charged, round(found.difference, 3), round(found.speedup, 2)
     (100.0, -0.2, 1.81)
     """
-    path = Path(table)
     arms = read_arms(
-        path, run=run, x=x, loss=loss, baseline=baseline, methods=methods, source_cost=source_cost,
+        table, run=run, x=x, loss=loss, baseline=baseline, methods=methods, source_cost=source_cost,
         tuning_cost=tuning_cost, seeds=seeds, smooth=smooth, length=length,
+        by_x=by_x,
     )  # fmt: skip
     if not several_lengths(arms):
         raise UserError(f"baseline {baseline!r} has one length a seed by column {length!r}")
@@ -129,7 +129,7 @@ def equal_compute(
 
 def _lengths(ends: Ends) -> list[dict[int, tuple[float, float]]]:
     """By length in ascending order, and by seed, the last x and the loss there."""
-    named: dict[int, dict[int, tuple[float, float]]] = {}
+    named: dict[str, dict[int, tuple[float, float]]] = {}
     for seed, by_length in ends.items():
         for length, end in by_length.items():
             named.setdefault(length, {})[seed] = end

@@ -21,17 +21,21 @@ import numpy as np
 import pandas as pd
 
 from mugrow.analysis.transfer.optimum import Array, Optimum, optimum
-from mugrow.bench.spec import Scalar
+from mugrow.bench.spec import ModelSpec, Scalar
 
 Setting = Mapping[str, Scalar | None]
 Seed = tuple[int, int]  # of weights, of batches
 
 SEEDS = {"seed", "data_seed"}
 OTHER_NAMES = {"log_every", "data.corpus", "start.source_run_id"}  # decide no final loss
+OF_MODEL: Setting = {
+    field.name: field.default
+    for field in dataclasses.fields(ModelSpec)
+    if field.default is not dataclasses.MISSING
+}
 SINCE_ADDED: Setting = {  # what a spec says that was written without them
     "optimizer": "adamw",
-    "model.kv_heads": None,
-    "base.kv_heads": None,
+    **{f"{model}.{name}": value for model in ("model", "base") for name, value in OF_MODEL.items()},
     "data.final_val_tokens": 0,
 }
 WORST_FIRST = ("incomplete", "diverged", "failed", "pruned", "finished")

@@ -10,6 +10,7 @@ the formulation the package implements (Yang et al., arXiv 2203.03466, Table 8):
     hidden matrix     1/sqrt(m)   1/m    m             1/m (its fan-out) 1
     k and v           sqrt(o)/m   1/m    m             1/o (its fan-out) 1
     gain, bias        --          1      0             1/m               1
+    gain of q/k norm  --          1      0             S base/S          1
     readout           1           1      1             1/m               1/m
     attention logits                                                     sqrt(S base)/S
     ================  ==========  =====  ============  ================  ===========
@@ -17,8 +18,11 @@ the formulation the package implements (Yang et al., arXiv 2203.03466, Table 8):
 S is the head size, and o the ratio of the rows of k and v: m unless ``kv_heads`` groups the heads.
 With as many groups at every width o is 1, and keys are finite outputs of a growing input, whose
 initial weights shrink as 1/m (the paper's Table 3; the spectral condition, arXiv 2310.17813, has
-the same). The package decides which dimension of which tensor grows (``set_base_shapes`` on
-meta-device tensors); this file writes its answer down as rules.
+the same). So it is with q where the number of heads does not follow the width (``query_heads``),
+and with the MLP's first map where its units do not (``mlp_units``). The gain of ``qk_norm`` is one
+for all heads: its gradient is their sum, and does not shrink as they become more. The package
+decides which dimension of which tensor grows (``set_base_shapes`` on meta-device tensors); this
+file writes its answer down as rules.
 
 An optimizer that steps as far in every coordinate whatever the gradient's scale, as Lion, has the
 same table but for eps, which it has not (Yang and Littwin, arXiv 2308.01814).
@@ -57,6 +61,7 @@ def rules(
 ) -> Rules:
     """Rules of ``model`` whose hyperparameters were tuned at ``base``; depth is not transferred."""
     tensors = {}
+    finite = ("q", "k", "v") + (("gate", "up") if model.mlp_units is not None else ())
     for name, shape in infshapes(model, base).items():
         kind = parameters(model)[name].kind
         decayed = float(decays(kind))
@@ -64,12 +69,14 @@ def rules(
             fan_out, fan_in = (dimension.width_mult() for dimension in shape)
             scaled = decayed * fan_in if decay == "scaled" else decayed
             std = 1 / math.sqrt(fan_in)
-            if name.split(".")[-2] in ("k", "v"):
+            if name.split(".")[-2] in finite:
                 std *= math.sqrt(fan_out / fan_in)
             tensors[name] = Rule(std, 1 / fan_in, scaled, 1 / fan_out)
         else:
             lr = 0.0 if kind == "gain" and gains == "frozen" else 1.0
-            tensors[name] = Rule(lr=lr, weight_decay=decayed, eps=1 / shape.width_mult())
+            of_head = name.split(".")[-2] in ("q_norm", "k_norm")
+            wider = model.head_size / base.head_size if of_head else shape.width_mult()
+            tensors[name] = Rule(lr=lr, weight_decay=decayed, eps=1 / wider)
     by_head = base.head_size / model.head_size if attention == "inverse" else 1.0
     return Rules(
         tensors, Multipliers(output=base.width / model.width, attention=math.sqrt(by_head))
@@ -81,8 +88,13 @@ def infshapes(model: ModelSpec, base: ModelSpec) -> dict[str, "mup.infshape.InfS
     from mup import set_base_shapes  # slow to import: it draws in plotting libraries
 
     at_base = replace(base, depth=model.depth)
-    kv_heads = None if base.kv_heads is None else 2 * base.kv_heads
-    delta = replace(at_base, width=2 * base.width, kv_heads=kv_heads)
+    delta = replace(
+        at_base,
+        width=2 * base.width,
+        kv_heads=_twice(base.kv_heads),
+        query_heads=_twice(base.query_heads),
+        mlp_units=_twice(base.mlp_units),
+    )
     skeleton = _skeleton(model)
     set_base_shapes(
         skeleton, _skeleton(at_base), delta=_skeleton(delta), rescale_params=False, do_assert=False
@@ -91,6 +103,10 @@ def infshapes(model: ModelSpec, base: ModelSpec) -> dict[str, "mup.infshape.InfS
         name: parameter.infshape  # type: ignore[attr-defined]
         for name, parameter in zip(parameters(model), skeleton.parameters(), strict=True)
     }
+
+
+def _twice(number: int | None) -> int | None:
+    return None if number is None else 2 * number
 
 
 def _skeleton(model: ModelSpec) -> nn.Module:

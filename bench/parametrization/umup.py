@@ -42,11 +42,11 @@ Dividing the stream by the product of the b_l, which no norm notices but by its 
 for r the one and q the other: at their default of 1, one over the root of the depth. Of the scales
 of activations two are kept, which no norm undoes, folded into the same multipliers. The mean of t
 values that attention mixes at first has a mean square of 1/t, so it is multiplied by
-sqrt(T / (1 + 1/2 + ... + 1/T)), T the context; and what GELU and SwiGLU leave of standard normals
-by 1/0.652 and 1/0.596 (by quadrature). Left out, since they make no difference to Adam in exact
-arithmetic, are the scales of gradients alone, which the paper's operations set apart from those of
-activations, and all that is for FP8. Learned positions are a second embedding, which the paper has
-not: with them the stream begins at sqrt(2).
+sqrt(T / (1 + 1/2 + ... + 1/T)), T the context; and what GELU, SwiGLU and ReLU leave of standard
+normals by 1/0.652, 1/0.596 and 1/0.707 (by quadrature). Left out, since they make no difference to
+Adam in exact arithmetic, are the scales of gradients alone, which the paper's operations set apart
+from those of activations, and all that is for FP8. Learned positions are a second embedding, which
+the paper has not: with them the stream begins at sqrt(2).
 
 ``init_std`` multiplies the unit init, so 1 is the paper's, and ``lr`` is of the order of 1. Weight
 decay is meant to be independent of it, as in Graphcore's AdamW: torch's 0.1, at a rate of 1/2,
@@ -64,7 +64,12 @@ from mugrow.bench.model import Multipliers, parameters
 from mugrow.bench.parametrization import Parametrization, Rule, Rules, SearchRange, decays
 from mugrow.bench.spec import ModelSpec
 
-ACTIVATION_RMS = {"gelu": 0.6521, "swiglu": 0.5965}  # of standard normal inputs
+ACTIVATION_RMS = {  # of standard normal inputs
+    "gelu": 0.6521,
+    "gelu_tanh": 0.6521,
+    "relu": 0.7071,
+    "swiglu": 0.5965,
+}
 READ_THE_EMBEDDING = tuple(f"blocks.0.attention.{name}" for name in ("q", "k", "v", "logits"))
 
 

@@ -41,6 +41,33 @@ def test_grouped_keys_and_values_by_hand():
     assert count(GROUPED) == (39_328 - 3072, 32_928 - 3072)
 
 
+def test_heads_units_and_padding_of_their_own_by_hand():
+    # Four heads of 16 for a width of 32: q and o are 64 x 32, k and v of two heads 32 x 32. An MLP
+    # of 40 units is 3 * 32 * 40 = 3840. Two blocks: 2 * (2 * 2048 + 2 * 1024 + 3840) = 19968; the
+    # head has 128 rows: 4096. Attention is over twice the width: 2 * 2 * 64 * 32.5 * 2 = 16640.
+    # The gains of queries and keys, and the biases, multiply nothing.
+    spec = replace(
+        LLAMA,
+        query_heads=4,
+        kv_heads=2,
+        mlp_units=40,
+        padded_vocab=128,
+        qk_norm=True,
+        qkv_bias=True,
+    )
+    assert per_token(spec) == 3 * (2 * (19_968 + 4096) + 16_640)
+    # Embedding and head of 128 rows, and in a block two gains of 32, two of 16, 128 biases.
+    assert count(spec) == (2 * 4096 + 19_968 + 2 * (64 + 32 + 128) + 32, 19_968 + 480)
+
+
+def test_a_window_hides_positions():
+    # Of 64 positions the first 16 see 1 to 16, the others 16: (136 + 48 * 16) / 64 = 14.125.
+    spec = replace(GPT2, window=16)
+    assert per_token(GPT2) - per_token(spec) == 3 * 2 * 2 * 2 * 32 * (32.5 - 14.125)
+    assert per_token(replace(GPT2, window=64)) == per_token(GPT2)
+    assert per_token(replace(GPT2, window=999)) == per_token(GPT2)
+
+
 def test_a_tied_head_costs_what_an_untied_one_does():
     assert per_token(replace(GPT2, tied=True)) == per_token(GPT2)
 
@@ -65,6 +92,7 @@ def test_parameters_by_hand():
         replace(GPT2, tied=True),
         replace(LLAMA, norm="layernorm", bias=True),
         GROUPED,
+        replace(GROUPED, query_heads=12, kv_heads=3, mlp_units=24, qk_norm=True, padded_vocab=128),
     ],
 )
 def test_pytorch_counts_the_same_products(spec, members):

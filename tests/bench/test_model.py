@@ -37,6 +37,25 @@ FLAVOURS = [
 GROUPED = [
     replace(spec, head_size=4, kv_heads=kv_heads) for spec in (GPT2, LLAMA) for kv_heads in (1, 2)
 ]
+PUBLISHED = {  # what published models have beside flavour and groups, alone and together
+    "theta": replace(LLAMA, rope_theta=500.0),
+    "linear": replace(LLAMA, rope_scaling="linear:factor=3"),
+    "llama3": replace(LLAMA, rope_scaling="llama3:factor=8:low=1:high=4:context=16"),
+    "partial": replace(LLAMA, rotary_fraction=0.5),
+    "eps": replace(GPT2, norm_eps=0.1),
+    "tanh": replace(GPT2, mlp="gelu_tanh"),
+    "relu": replace(GPT2, mlp="relu", position_offset=2),
+    "qkv bias": replace(LLAMA, qkv_bias=True),
+    "no qkv bias": replace(GPT2, qkv_bias=False),
+    "qk norm": replace(LLAMA, qk_norm=True, norm_eps=0.1),
+    "parallel": replace(GPT2, parallel=True),
+    "heads": replace(LLAMA, query_heads=6, kv_heads=3),
+    "units": replace(LLAMA, mlp_units=10),
+    "padded": replace(GPT2, padded_vocab=24, tied=True),
+    "window": replace(LLAMA, window=5),
+    "qwen3": replace(LLAMA, query_heads=4, kv_heads=2, qk_norm=True, rope_theta=1e6, mlp_units=20),
+    "neox": replace(GPT2, positions="rope", rotary_fraction=0.25, parallel=True, padded_vocab=24),
+}
 MULTIPLIERS = Multipliers(output=0.25, attention=1.7, residual_attention=0.6, residual_mlp=1.3)
 
 
@@ -62,23 +81,38 @@ def plain_logits(spec: ModelSpec, multipliers: Multipliers, w: Weights, tokens: 
 
     def linear(x: Tensor, name: str) -> Tensor:
         y = x @ w[f"{name}.weight"].T
-        return y + w[f"{name}.bias"] if spec.bias else y
+        biased = spec.biased_qkv if name[-1] in "qkv" else spec.bias
+        return y + w[f"{name}.bias"] if biased else y
 
     def norm(x: Tensor, name: str) -> Tensor:
         if spec.norm == "layernorm":
             x = x - x.mean(dim=-1, keepdim=True)
-        n = x / (x.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+        n = x / (x.square().mean(dim=-1, keepdim=True) + spec.norm_eps).sqrt()
         return n * w[f"{name}.gain"] + (w[f"{name}.bias"] if spec.norm == "layernorm" else 0)
 
     def rotate(x: Tensor) -> Tensor:
-        """Coordinates i and i + S/2 as a complex number, turned by position * 10000^(-2i/S)."""
-        T, S = x.shape
-        turned = torch.empty_like(x)
-        for i in range(S // 2):
-            angle = torch.arange(T, dtype=torch.float64) * 10_000 ** (-2 * i / S)
-            turned[:, i] = x[:, i] * angle.cos() - x[:, i + S // 2] * angle.sin()
-            turned[:, i + S // 2] = x[:, i] * angle.sin() + x[:, i + S // 2] * angle.cos()
+        """Coordinates i and i + R/2 as a complex number, turned by position * theta^(-2i/R)."""
+        T, R = len(x), int(spec.head_size * spec.rotary_fraction)
+        turned = x.clone()
+        for i in range(R // 2):
+            angle = torch.arange(T, dtype=torch.float64) * scaled(spec.rope_theta ** (-2 * i / R))
+            turned[:, i] = x[:, i] * angle.cos() - x[:, i + R // 2] * angle.sin()
+            turned[:, i + R // 2] = x[:, i] * angle.sin() + x[:, i + R // 2] * angle.cos()
         return turned
+
+    def scaled(frequency: float) -> float:
+        """By a third, or as LLaMA 3 does with its context of 16, 1 and 4 turns and a factor 8."""
+        if spec.rope_scaling.startswith("linear"):
+            return frequency / 3
+        if spec.rope_scaling == "none":
+            return frequency
+        positions_a_turn = 2 * math.pi / frequency
+        if positions_a_turn < 16 / 4:
+            return frequency
+        if positions_a_turn > 16 / 1:
+            return frequency / 8
+        smooth = (16 / positions_a_turn - 1) / (4 - 1)
+        return (1 - smooth) * frequency / 8 + smooth * frequency
 
     def attention(x: Tensor, block: str) -> Tensor:
         q, k, v = (linear(x, f"{block}.attention.{name}") for name in "qkv")
@@ -87,11 +121,20 @@ def plain_logits(spec: ModelSpec, multipliers: Multipliers, w: Weights, tokens: 
             first, first_kv = (h * spec.head_size for h in (head, head // spec.group_size))
             rows, kv_rows = (slice(at, at + spec.head_size) for at in (first, first_kv))
             qh, kh, vh = q[:, rows], k[:, kv_rows], v[:, kv_rows]
+            if spec.qk_norm:
+                qh, kh = (
+                    x
+                    / (x.square().mean(dim=1, keepdim=True) + spec.norm_eps).sqrt()
+                    * w[f"{block}.attention.{name}_norm.gain"]
+                    for x, name in ((qh, "q"), (kh, "k"))
+                )
             if spec.positions == "rope":
                 qh, kh = rotate(qh), rotate(kh)
             scores = multipliers.attention * qh @ kh.T / math.sqrt(spec.head_size)
-            future = torch.ones_like(scores).triu(diagonal=1).bool()
-            outputs.append(scores.masked_fill(future, -math.inf).softmax(dim=1) @ vh)
+            hidden = torch.ones_like(scores).triu(diagonal=1).bool()
+            if spec.window is not None:
+                hidden |= torch.ones_like(scores).tril(diagonal=-spec.window).bool()
+            outputs.append(scores.masked_fill(hidden, -math.inf).softmax(dim=1) @ vh)
         return linear(torch.cat(outputs, dim=1), f"{block}.attention.o")
 
     def mlp(x: Tensor, block: str) -> Tensor:
@@ -99,20 +142,29 @@ def plain_logits(spec: ModelSpec, multipliers: Multipliers, w: Weights, tokens: 
         if spec.mlp == "swiglu":
             gate = linear(x, f"{block}.mlp.gate")
             return linear(gate * torch.sigmoid(gate) * up, f"{block}.mlp.down")
+        if spec.mlp == "relu":
+            return linear(up.clamp(min=0), f"{block}.mlp.down")
+        if spec.mlp == "gelu_tanh":
+            inside = math.sqrt(2 / math.pi) * (up + 0.044715 * up**3)
+            return linear(up * (1 + inside.tanh()) / 2, f"{block}.mlp.down")
         return linear(up * (1 + torch.erf(up / math.sqrt(2))) / 2, f"{block}.mlp.down")
 
     x = w["embed.weight"][tokens]
     if spec.positions == "learned":
-        x = x + w["positions.weight"][: len(tokens)]
+        x = x + w["positions.weight"][spec.position_offset :][: len(tokens)]
     for i in range(spec.depth):
         branch = attention(norm(x, f"blocks.{i}.norm1"), f"blocks.{i}")
-        x = x + multipliers.residual_attention * branch
-        x = x + multipliers.residual_mlp * mlp(norm(x, f"blocks.{i}.norm2"), f"blocks.{i}")
+        before, x = x, x + multipliers.residual_attention * branch
+        read = norm(before if spec.parallel else x, f"blocks.{i}.norm2")
+        x = x + multipliers.residual_mlp * mlp(read, f"blocks.{i}")
     head = w["embed.weight"] if spec.tied else w["head.weight"]
     return multipliers.output * norm(x, "norm") @ head.T
 
 
-@pytest.mark.parametrize("spec", [*FLAVOURS, *GROUPED], ids=flavour)
+EVERY = {flavour(spec): spec for spec in (*FLAVOURS, *GROUPED)} | PUBLISHED
+
+
+@pytest.mark.parametrize("spec", EVERY.values(), ids=EVERY)
 def test_logits_equal_the_plain_decoder(spec):
     weights = unflatten(spec, random_rows(spec)[0])
     tokens_BT = random_tokens(spec, 2, 12)
@@ -122,7 +174,10 @@ def test_logits_equal_the_plain_decoder(spec):
     assert torch.allclose(logits, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("spec", [GPT2, LLAMA, replace(GPT2, tied=True), *GROUPED], ids=flavour)
+SOME = {flavour(spec): spec for spec in (GPT2, LLAMA, replace(GPT2, tied=True), *GROUPED)}
+
+
+@pytest.mark.parametrize("spec", [*SOME.values(), *PUBLISHED.values()], ids=[*SOME, *PUBLISHED])
 def test_gradients_equal_the_plain_decoders(spec):
     """The folded norms change how gains and biases are reached, and so their gradients' path."""
     flat_KP = random_rows(spec).requires_grad_()
@@ -186,7 +241,7 @@ def test_a_later_token_changes_no_earlier_logit(spec):
     assert ((before - after)[0, 7:].abs().amax(dim=1) > 1e-6).all()
 
 
-@pytest.mark.parametrize("spec", [GPT2, LLAMA], ids=flavour)
+@pytest.mark.parametrize("spec", [GPT2, LLAMA, PUBLISHED["qwen3"]], ids=["gpt2", "llama", "qwen3"])
 def test_members_are_independent(spec):
     flat_KP = random_rows(spec, members=3).requires_grad_()
     tokens_KBT = random_tokens(spec, 3, 2, 12)
@@ -199,7 +254,18 @@ def test_members_are_independent(spec):
     assert (gradient[[0, 2]] == 0).all()
 
 
-@pytest.mark.parametrize("spec", [*FLAVOURS, *GROUPED], ids=flavour)
+@pytest.mark.parametrize(
+    "name", ["theta", "linear", "llama3", "partial", "eps", "tanh", "parallel", "window"]
+)
+def test_a_feature_without_weights_of_its_own_changes_the_logits(name):
+    spec = PUBLISHED[name]
+    plain = GPT2 if spec.norm == "layernorm" else LLAMA
+    weights, tokens = unflatten(spec, random_rows(spec)[0]), random_tokens(spec, 2, 12)
+    change = Decoder(spec)(weights, tokens) - Decoder(plain)(weights, tokens)
+    assert change.abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("spec", EVERY.values(), ids=EVERY)
 def test_storage_holds_every_parameter_once(spec):
     flat_P = random_rows(spec)[0]
     weights = unflatten(spec, flat_P)

@@ -35,6 +35,18 @@ OTHER = {  # another valid value of every field
     "model.tied": True,
     "model.bias": False,
     "model.kv_heads": 1,
+    "model.query_heads": 2,
+    "model.mlp_units": 24,
+    "model.rope_theta": 1e6,
+    "model.rope_scaling": "linear:factor=2",
+    "model.rotary_fraction": 0.5,
+    "model.position_offset": 2,
+    "model.norm_eps": 1e-6,
+    "model.qkv_bias": False,
+    "model.qk_norm": True,
+    "model.parallel": True,
+    "model.window": 4,
+    "model.padded_vocab": 320,
     "base.width": 16,
     "base.depth": 2,
     "base.head_size": 4,
@@ -47,6 +59,18 @@ OTHER = {  # another valid value of every field
     "base.tied": True,
     "base.bias": False,
     "base.kv_heads": 1,
+    "base.query_heads": 2,
+    "base.mlp_units": 24,
+    "base.rope_theta": 1e6,
+    "base.rope_scaling": "linear:factor=2",
+    "base.rotary_fraction": 0.5,
+    "base.position_offset": 2,
+    "base.norm_eps": 1e-6,
+    "base.qkv_bias": False,
+    "base.qk_norm": True,
+    "base.parallel": True,
+    "base.window": 4,
+    "base.padded_vocab": 320,
     "parametrization": "sp",
     "optimizer": "lion",
     "hyper.lr": 2**-7,
@@ -183,10 +207,20 @@ def test_no_default_has_changed():
 
 def test_json_with_unknown_or_missing_fields_is_refused():
     text = canonical_json(RUN)
-    with pytest.raises(TypeError):
-        run_spec_from_json(text.replace('"seed":', '"speed":'))
-    with pytest.raises(TypeError):
-        run_spec_from_json(text.replace('"lr":', '"rate":'))
+    for old, new, said in [
+        ('"seed":', '"speed":', "spec lacks the field 'seed'"),
+        ('"lr":', '"rate":', "spec.hyper lacks the field 'lr'"),
+        ('"seed":', '"age":1,"seed":', "spec has a field 'age' that this version does not know"),
+        ('"width":16', '"width":"16"', "width is '16', not a whole number"),
+        ('"tied":false', '"tied":0', "spec.base.tied is 0, not true or false"),
+        ('"norm":"layernorm"', '"norm":"batch"', "'batch', not one of layernorm, rmsnorm"),
+        ('"params":[]', '"params":{"a":1}', "spec.start.params is {'a': 1}, not a list of names"),
+        ('"kv_heads":null', '"kv_heads":"2"', "kv_heads is '2', not a whole number"),
+        ("{", "", "the spec is not JSON"),
+    ]:
+        assert old in text
+        with pytest.raises(UserError, match=re.escape(said)):
+            run_spec_from_json(text.replace(old, new, 1))
 
 
 def test_derived_sizes():
@@ -220,6 +254,29 @@ def test_llama_flavour_leaves_the_other_fields_to_the_caller():
         (lambda: ModelSpec(width=16, depth=1, norm="rmnorm"), "rmnorm", "rmsnorm"),
         (lambda: ModelSpec(width=16, depth=1, mlp="swigu"), "swigu", "swiglu"),
         (lambda: ModelSpec(width=16, depth=1, positions="ropes"), "ropes", "rope"),
+        (lambda: ModelSpec(width=16, depth=1, mlp="gelu_tan"), "gelu_tan", "gelu_tanh"),
+        (lambda: ModelSpec(width=16, depth=1, query_heads=0), "0", "at least 1"),
+        (lambda: ModelSpec(width=16, depth=1, query_heads=4, kv_heads=3), "3", "does: 2"),
+        (lambda: ModelSpec(width=16, depth=1, mlp_units=0), "0", "at least 1"),
+        (lambda: ModelSpec(width=16, depth=1, window=0), "0", "at least 1"),
+        (lambda: ModelSpec(width=16, depth=1, rope_theta=0), "0", "finite number above 0"),
+        (lambda: ModelSpec(width=16, depth=1, norm_eps=-1), "-1", "finite number above 0"),
+        (lambda: ModelSpec(width=16, depth=1, rotary_fraction=1.5), "1.5", "at most 1"),
+        (lambda: llama(width=16, depth=1, rotary_fraction=0.2), "3 of 16", "even"),
+        (lambda: llama(width=16, depth=1, rotary_fraction=0.01), "0 of 16", "even"),
+        (lambda: ModelSpec(width=16, depth=1, position_offset=-1), "-1", "at least 0"),
+        (lambda: ModelSpec(width=16, depth=1, padded_vocab=255), "255", "256"),
+        (lambda: llama(width=16, depth=1, rope_scaling="yarn"), "yarn", "linear"),
+        (lambda: llama(width=16, depth=1, rope_scaling="linear"), "linear", "factor=NUMBER"),
+        (lambda: llama(width=16, depth=1, rope_scaling="linear:factor=a"), "=a", "factor=NUMBER"),
+        (lambda: llama(width=16, depth=1, rope_scaling="linear:factor=-2"), "-2", "=NUMBER"),
+        (
+            lambda: llama(
+                width=16, depth=1, rope_scaling="llama3:factor=8:low=4:high=1:context=64"
+            ),
+            "low=4",
+            "below high",
+        ),
         (lambda: HyperSpec(lr=-1, init_std=1), "-1", "at least 0"),
         (lambda: HyperSpec(lr=float("nan"), init_std=1), "nan", "finite"),
         (lambda: HyperSpec(lr=float("inf"), init_std=1), "inf", "finite"),
@@ -277,3 +334,16 @@ def test_heads_of_keys_and_values_are_as_many_as_heads_unless_they_are_given():
 def test_heads_of_keys_and_values_divide_the_heads(kv_heads, nearest):
     with pytest.raises(UserError, match=f"kv_heads {kv_heads} does not .* 8 heads .*: {nearest}$"):
         ModelSpec(width=128, depth=1, kv_heads=kv_heads)
+
+
+def test_heads_and_mlp_may_have_numbers_of_their_own():
+    model = ModelSpec(width=20, depth=1, head_size=16, query_heads=4, kv_heads=2, mlp_units=30)
+    assert (model.heads, model.attention_width, model.kv_width, model.mlp_width) == (4, 64, 32, 30)
+    wider = replace(model, width=40)
+    assert (wider.heads, wider.mlp_width) == (4, 30)
+
+
+def test_biases_of_queries_keys_and_values_follow_the_others_unless_they_are_given():
+    assert [ModelSpec(width=16, depth=1, bias=bias).biased_qkv for bias in (True, False)] == [1, 0]
+    assert llama(width=16, depth=1, qkv_bias=True).biased_qkv
+    assert not ModelSpec(width=16, depth=1, qkv_bias=False).biased_qkv

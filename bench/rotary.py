@@ -1,0 +1,57 @@
+"""Rotary positions: pairs of a head's coordinates, turned by an angle that grows with the position.
+
+Su et al., arXiv 2104.09864. Of a head's S coordinates the first R turn (all of them, unless
+``rotary_fraction`` says less, as in GPT-NeoX). Coordinate i is paired with i + R/2, i < R/2:
+
+    (a, b) at position t  ->  (a cos - b sin, a sin + b cos),   angle t f_i,  f_i = theta^(-2i/R)
+
+A model that was trained on T positions and is to see more has its frequencies scaled, in one of two
+ways, written as ``name:parameter=value:...``:
+
+    linear:factor=c    f_i / c (Chen et al., arXiv 2306.15595)
+    llama3:factor=c:low=l:high=h:context=T
+                       f_i / c where a turn takes more than T/l positions, f_i where it takes fewer
+                       than T/h, and between them in proportion (LLaMA 3.1, arXiv 2407.21783)
+
+A frequency is one of a pair, not of a head: a head r times as large whose pair r i is the smaller
+head's pair i turns it as before, under any scaling, since scaling looks at the frequency alone.
+"""
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from mugrow.bench.spec import ModelSpec, rope_scaling
+
+
+def frequencies(spec: ModelSpec) -> Tensor:
+    """Radians a position of each pair, ``(R/2,)``, in float64."""
+    R = spec.rotary_size
+    f = spec.rope_theta ** (-torch.arange(0, R, 2, dtype=torch.float64) / R)
+    name, params = rope_scaling(spec.rope_scaling)
+    if name == "linear":
+        return f / params["factor"]
+    if name == "llama3":
+        turns = params["context"] * f / (2 * math.pi)  # within the context of training
+        kept = (turns - params["low"]) / (params["high"] - params["low"])
+        kept = kept.clamp(0, 1)
+        return kept * f + (1 - kept) * f / params["factor"]
+    return f
+
+
+def rotate(x: Tensor, spec: ModelSpec) -> Tensor:
+    """Queries or keys ``(..., T, S)`` with the first ``rotary_size`` coordinates turned."""
+    R, S, T = spec.rotary_size, *x.shape[:-3:-1]
+    cos, sin = _rotations(spec, T, x.dtype, x.device)
+    a, b, rest = torch.split(x, [R // 2, R // 2, S - R], dim=-1)
+    return torch.cat((a * cos - b * sin, a * sin + b * cos, rest), dim=-1)
+
+
+@lru_cache(maxsize=16)
+def _rotations(
+    spec: ModelSpec, T: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    angle_TR = torch.arange(T, dtype=torch.float64)[:, None] * frequencies(spec)
+    return angle_TR.cos().to(device, dtype), angle_TR.sin().to(device, dtype)
