@@ -335,17 +335,20 @@ def _has_decimal_commas(frame: pd.DataFrame, separator: str) -> bool:
     """Whether commas in its cells set off decimals: some can do nothing else, and none must be
     thousands. Where each could be either, they are decimals in files that separate by semicolons,
     as programs write them where the comma is the decimal sign."""
-    texts = {
+    written = {
         cell
         for name in frame.columns
         if frame[name].dtype.kind not in "biuf"
         for cell in frame[name].unique()
-        if isinstance(cell, str) and "," in cell
+        if isinstance(cell, str)
     }
+    texts = {cell for cell in written if "," in cell}
     could = {cell for cell in texts if cells.DECIMAL_COMMA.fullmatch(cell)}
     must = {cell for cell in could if not cells.GROUPED.fullmatch(cell)}
     thousands = {cell for cell in texts - could if cells.GROUPED.fullmatch(cell)}
     if thousands or not could:
         return False
-    points = any(frame[name].dtype.kind == "f" for name in frame.columns)
+    points = any(frame[name].dtype.kind == "f" for name in frame.columns) or any(
+        "." in cell and cells.NUMBER.fullmatch(cell) for cell in written
+    )
     return bool(must) or (separator == ";" and not points)
