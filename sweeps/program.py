@@ -41,8 +41,11 @@ class _Stops:
     def __init__(self) -> None:
         self.line: bytes | None = None  # still to be said
         self.seen = self.ended = False
+        self.process = os.getpid()
 
     def __call__(self, number: int, frame: object) -> None:
+        if os.getpid() != self.process:  # one that was forked has no line to say
+            os._exit(128 + number)
         if self.ended or self.seen:
             if self.line is not None:
                 with suppress(OSError):
