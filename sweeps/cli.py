@@ -17,9 +17,11 @@ from mugrow.sweeps.commands.bench import BenchCommand
 from mugrow.sweeps.commands.check import CheckCommand
 from mugrow.sweeps.commands.coordcheck import CoordcheckCommand
 from mugrow.sweeps.commands.docs import DocsCommand
+from mugrow.sweeps.commands.export import ExportCommand
 from mugrow.sweeps.commands.figure import FigureCommand
 from mugrow.sweeps.commands.fit import FitCommand
 from mugrow.sweeps.commands.grow import GrowCommand
+from mugrow.sweeps.commands.import_ import ImportCommand
 from mugrow.sweeps.commands.ladder import LadderCommand
 from mugrow.sweeps.commands.listing import ListCommand
 from mugrow.sweeps.commands.new import NewCommand
@@ -41,6 +43,8 @@ Command = (
     | Annotated[CheckCommand, subcommand("check")]
     | Annotated[CoordcheckCommand, subcommand("coordcheck")]
     | Annotated[GrowCommand, subcommand("grow")]
+    | Annotated[ImportCommand, subcommand("import")]
+    | Annotated[ExportCommand, subcommand("export")]
     | Annotated[NewCommand, subcommand("new")]
     | Annotated[ReadCommand, subcommand("read")]
     | Annotated[FitCommand, subcommand("fit")]
