@@ -71,9 +71,9 @@ def main() -> None:
         _streams()
         code = _ended()
     except KeyboardInterrupt as stopped:
-        number = stopped.number if isinstance(stopped, Stopped) else int(signal.SIGINT)
-        _say(_stopped(number))
-        code = 128 + number
+        by = stopped.number if isinstance(stopped, Stopped) else int(signal.SIGINT)
+        _say(_stopped(by))
+        code = 128 + by
     stops.ended, stops.line = True, None
     if code:
         sys.exit(code)
