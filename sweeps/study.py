@@ -299,7 +299,7 @@ class Study:
         return replace(self.model, width=width, depth=depth, head_size=head_size)
 
     def _check_texts(self) -> None:
-        check_folder_name("study", self.name)
+        check_folder_name(self.name)
         for variant in self.variants:
             check_text("a variant's name", variant.name)
             if not variant.name.isprintable():
@@ -441,15 +441,15 @@ class Study:
             )
 
 
-def check_folder_name(of: str, name: str) -> None:
+def check_folder_name(name: str) -> None:
     """Raise the ``UserError`` of a name that is not also that of a folder, below which the results
     are: it would lead elsewhere, or nowhere."""
     plain = name.isprintable() and name.strip() == name and not {"/", "\\"} & set(name)
     if not plain or not name or name.startswith("."):
         near = "".join(c if c.isalnum() or c in "-_." else "-" for c in name.strip()).strip("-.")
         raise UserError(
-            f"a {of}'s name must be one of a folder in results, not {name!a}; the nearest that "
-            f"is: {near or 'mine'}"
+            f"name must be one of a folder in results, not {name!a}; the nearest that is: "
+            f"{near or 'mine'}"
         )
 
 
