@@ -20,7 +20,7 @@ from mugrow.bench.data.corpora import below
 from mugrow.bench.spec import UserError, unknown
 from mugrow.sweeps.override import METHOD_FILE, parse, settings
 from mugrow.sweeps.study import Method, Study
-from mugrow.sweeps.typed import WORDS_OF_MANY, fits, hints, words
+from mugrow.sweeps.typed import WORDS_OF_MANY, fits, hints, present, words
 
 LARGEST_BYTES = 1_000_000
 FOLLOWS = "model.vocab_size follows from the corpus; set tokenizer to bpe:VOCAB"
@@ -75,6 +75,7 @@ def _check_complete(config: type, table: dict[str, Any], within: str) -> None:
 
 def _value(name: str, value: object, kind: Any, folder: Path) -> Any:
     """A value of TOML as one of a field's type."""
+    kind = present(kind)
     if get_origin(kind) is tuple:
         element = get_args(kind)[0]
         if not isinstance(value, list):
@@ -91,8 +92,6 @@ def _value(name: str, value: object, kind: Any, folder: Path) -> Any:
         _check_complete(kind, value, f"{name}.")
         each = {key: _value(f"{name}.{key}", one, types[key], folder) for key, one in value.items()}
         return kind(**each)
-    if kind == int | None:
-        kind = int
     if not fits(value, kind):
         raise UserError(f"{name} must be {words(kind)}, not {value!r}")
     return float(value) if kind is float else value  # type: ignore[arg-type]  # it fits

@@ -39,6 +39,13 @@ def hints(config: type) -> dict[str, Any]:
 _hints: dict[type, dict[str, Any]] = {}  # a plan makes many studies
 
 
+def present(kind: Any) -> Any:
+    """``int`` of ``int | None``: what a value is where it is given."""
+    others = [one for one in get_args(kind) if one is not NoneType]
+    is_union = get_origin(kind) in (Union, UnionType)
+    return others[0] if is_union and len(others) == 1 else kind
+
+
 def words(kind: object) -> str:
     """What a value of a type is called."""
     if get_origin(kind) is tuple:
@@ -58,10 +65,8 @@ def fits(value: object, kind: object) -> bool:
 
 
 def _check(name: str, value: object, kind: Any) -> None:
+    kind = present(kind) if value is not None else kind
     if get_origin(kind) in (Union, UnionType):
-        optional = NoneType in get_args(kind) and len(get_args(kind)) == 2
-        if optional and value is not None:
-            _check(name, value, next(one for one in get_args(kind) if one is not NoneType))
         return
     if get_origin(kind) is tuple:
         element, *rest = get_args(kind)
