@@ -41,11 +41,16 @@ def frequencies(spec: ModelSpec) -> Tensor:
     return f
 
 
+def parts(spec: ModelSpec) -> tuple[int, int, int]:
+    """The sizes of a head's three parts: the two halves that turn together, and the rest."""
+    R = spec.rotary_size
+    return R // 2, R // 2, spec.head_size - R
+
+
 def rotate(x: Tensor, spec: ModelSpec) -> Tensor:
     """Queries or keys ``(..., T, S)`` with the first ``rotary_size`` coordinates turned."""
-    R, S, T = spec.rotary_size, *x.shape[:-3:-1]
-    cos, sin = _rotations(spec, T, x.dtype, x.device)
-    a, b, rest = torch.split(x, [R // 2, R // 2, S - R], dim=-1)
+    cos, sin = _rotations(spec, x.shape[-2], x.dtype, x.device)
+    a, b, rest = torch.split(x, list(parts(spec)), dim=-1)
     return torch.cat((a * cos - b * sin, a * sin + b * cos, rest), dim=-1)
 
 

@@ -40,10 +40,12 @@ if TYPE_CHECKING:
     from mugrow.sweeps.grow import grow
     from mugrow.sweeps.listing import listing
     from mugrow.sweeps.paper import Paper
+    from mugrow.sweeps.published import export_model, import_model
     from mugrow.sweeps.recipes import configured as recipe
     from mugrow.sweeps.reproduce import reproduce
     from mugrow.sweeps.run import bill, run
     from mugrow.sweeps.study import Method, Study
+    from mugrow.sweeps.verify import verify
 
     __version__: str
 
@@ -72,9 +74,11 @@ _HOMES = {  # of every public name: its module, and what it is called there, if 
     "coordcheck": "bench.coordcheck",
     "draw": "sweeps.draw",
     "equal_compute": "analysis.measure.lengths",
+    "export_model": "sweeps.published",
     "extrapolate": "analysis.laws.families",
     "fit": "analysis.laws.table_fit",
     "grow": "sweeps.grow",
+    "import_model": "sweeps.published",
     "listing": "sweeps.listing",
     "load": "analysis.read.store",
     "read": "analysis.read.guess",
@@ -86,6 +90,7 @@ _HOMES = {  # of every public name: its module, and what it is called there, if 
     "savings": "analysis.measure.logs",
     "summarize": "analysis.summary",
     "transfer": "analysis.transfer.results",
+    "verify": "sweeps.verify",
 }
 
 __all__ = [
@@ -109,9 +114,11 @@ __all__ = [
     "coordcheck",
     "draw",
     "equal_compute",
+    "export_model",
     "extrapolate",
     "fit",
     "grow",
+    "import_model",
     "listing",
     "load",
     "read",
@@ -123,6 +130,7 @@ __all__ = [
     "savings",
     "summarize",
     "transfer",
+    "verify",
 ]
 
 

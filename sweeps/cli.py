@@ -17,9 +17,11 @@ from mugrow.sweeps.commands.bench import BenchCommand
 from mugrow.sweeps.commands.check import CheckCommand
 from mugrow.sweeps.commands.coordcheck import CoordcheckCommand
 from mugrow.sweeps.commands.docs import DocsCommand
+from mugrow.sweeps.commands.export import ExportCommand
 from mugrow.sweeps.commands.figure import FigureCommand
 from mugrow.sweeps.commands.fit import FitCommand
 from mugrow.sweeps.commands.grow import GrowCommand
+from mugrow.sweeps.commands.import_ import ImportCommand
 from mugrow.sweeps.commands.ladder import LadderCommand
 from mugrow.sweeps.commands.listing import ListCommand
 from mugrow.sweeps.commands.new import NewCommand
@@ -29,6 +31,7 @@ from mugrow.sweeps.commands.reproduce import ReproduceCommand
 from mugrow.sweeps.commands.run import RunCommand
 from mugrow.sweeps.commands.savings import SavingsCommand
 from mugrow.sweeps.commands.transfer import TransferCommand
+from mugrow.sweeps.commands.verify import VerifyCommand
 from mugrow.sweeps.program import main as main  # where it was before
 
 Command = (
@@ -40,12 +43,15 @@ Command = (
     | Annotated[CheckCommand, subcommand("check")]
     | Annotated[CoordcheckCommand, subcommand("coordcheck")]
     | Annotated[GrowCommand, subcommand("grow")]
+    | Annotated[ImportCommand, subcommand("import")]
+    | Annotated[ExportCommand, subcommand("export")]
     | Annotated[NewCommand, subcommand("new")]
     | Annotated[ReadCommand, subcommand("read")]
     | Annotated[FitCommand, subcommand("fit")]
     | Annotated[LadderCommand, subcommand("ladder")]
     | Annotated[SavingsCommand, subcommand("savings")]
     | Annotated[TransferCommand, subcommand("transfer")]
+    | Annotated[VerifyCommand, subcommand("verify")]
     | Annotated[AdviseCommand, subcommand("advise")]
     | Annotated[BenchCommand, subcommand("bench")]
     | Annotated[DocsCommand, subcommand("docs")]

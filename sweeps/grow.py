@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mugrow.bench import checkpoint
+from mugrow.bench.checkpoints.lineage import LINEAGE, hand_on
 from mugrow.bench.checks.cases import Grown
 from mugrow.bench.checksums import Damaged, sha256, write_sums
 from mugrow.bench.data.batches import load
@@ -29,6 +30,7 @@ from mugrow.bench.spec import ModelSpec, RunSpec, Start, UserError, canonical_js
 from mugrow.bench.start import Beginning, Source, batch, beginning_from, read_source
 
 CHECKPOINT = "checkpoint.safetensors"
+MOST_TOKENS = 256  # of a sequence whose logits are compared
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ def grow(
     depth: int | None = None,
     head_size: int | None = None,
     mlp_ratio: float | None = None,
+    kv_heads: int | None = None,
+    query_heads: int | None = None,
+    mlp_units: int | None = None,
     seed: int | None = None,
     corpus: str | None = None,
 ) -> GrownModel:
@@ -82,17 +87,21 @@ def grow(
     if is_file(start.method):
         start = replace(start, method=read_method(Path(start.method)).name)
     entry, params = method(start.method), dict(start.params)
-    grown_from, run = _read(find(source), start.optimizer)
-    target = replace(run.model, **_given(width, depth, head_size, mlp_ratio))
+    path = find(source)
+    home, (grown_from, run) = path.parent, _read(path, start.optimizer)
+    shape = {"width": width, "depth": depth, "head_size": head_size, "mlp_ratio": mlp_ratio}
+    shape |= {"kv_heads": kv_heads, "query_heads": query_heads, "mlp_units": mlp_units}
+    target = replace(run.model, **_given(shape))
     _check(entry, run.model, target, start)
     spec = _run(run, target, seed, start)
+    if entry.learning_steps and run.start.method == "import":
+        raise UserError(f"method {entry.name!r} trains on text, and an import comes with none")
     batches = _batches(spec, corpus) if entry.learning_steps else _no_batches
     grown = beginning_from(spec, grown_from, batches)
     error = logit_error(grown_from, spec, grown)
     with blamed(entry.name):
         breaks = entry.breaks(run.model, target, {**entry.params, **params})
-    _write(out, spec, grown)
-    return GrownModel(
+    result = GrownModel(
         method=entry.name,
         source_run_id=run.run_id,
         run_id=spec.run_id,
@@ -103,12 +112,13 @@ def grow(
         logit_error=error,
         optimizer="carried" if grown.carried else "fresh",
     )
+    if (home / LINEAGE).is_file():
+        hand_on(home, out, {"step": "grow", **asdict(result)})
+    _write(out, spec, grown)
+    return result
 
 
-def _given(
-    width: int | None, depth: int | None, head_size: int | None, mlp_ratio: float | None
-) -> dict[str, Any]:
-    shape = {"width": width, "depth": depth, "head_size": head_size, "mlp_ratio": mlp_ratio}
+def _given(shape: dict[str, float | None]) -> dict[str, Any]:
     return {name: value for name, value in shape.items() if value is not None}
 
 
@@ -178,7 +188,8 @@ def logit_error(source: Source, spec: RunSpec, grown: Beginning) -> float:
     """Relative difference of the logits on random tokens, as the target runs before its first
     step; computed in float64 from weights that were rounded to float32."""
     rng = torch.Generator().manual_seed(0)
-    tokens = torch.randint(spec.model.vocab_size, (4, spec.model.context), generator=rng)
+    length = min(spec.model.context, MOST_TOKENS)
+    tokens = torch.randint(spec.model.vocab_size, (4, length), generator=rng)
     rules = rules_of(spec.parametrization, spec.model, spec.base)
     decoder = Decoder(spec.model, rules.multipliers)
     decoder, weights = Grown(grown.weights, grown.during).at_start(decoder)

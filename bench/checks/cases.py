@@ -1,6 +1,8 @@
 """What a method is tried on: flavours of the decoder, ways to grow, parametrizations.
 
-    flavour   norm x tied x biases x MLP x positions: 2^5 decoders, and one whose queries share keys
+    flavour   norm x tied x biases x MLP x positions: 2^5 decoders;
+              shared keys x rotary base x biases of q, k, v x q/k norm: 2^4 of LLaMA's kind;
+              and two as published: GPT-NeoX (parallel, a share of the head rotary), OPT (ReLU)
     growth    width: more heads (whole and half ratio), larger heads, a wider MLP
               (of shared keys: more heads a group, more groups)
               depth: twice the blocks, half as many again;   both at once
@@ -13,7 +15,7 @@ on fresh weights alone is wrong.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -43,6 +45,9 @@ WIDER: dict[str, dict[str, Any]] = {
     "MLP 4 to 8": {"mlp_ratio": 8.0},
 }
 GROUPED: dict[str, Any] = {**SMALL, "head_size": 4, "kv_heads": 2}
+QWEN: dict[str, Any] = {"rope_theta": 1e6, "qkv_bias": True, "qk_norm": True}
+NEOX: dict[str, Any] = {"positions": "rope", "rotary_fraction": 0.5, "parallel": True}
+OPT: dict[str, Any] = {"mlp": "relu", "position_offset": 2, "tied": True, "padded_vocab": 40}
 WIDER_GROUPED: dict[str, dict[str, Any]] = {
     "heads 4 to 8 in 2 groups": {"width": 32},
     "heads 4 to 6 in 2 groups": {"width": 24},
@@ -78,9 +83,8 @@ class Case:
 
 
 def flavours(full: bool = False) -> dict[str, ModelSpec]:
-    """The decoders by name: all 32, or GPT-2 and LLaMA with and without a tied head; and LLaMA
-    with grouped keys and values."""
-    grouped = {"llama grouped": llama(**GROUPED)}
+    """The decoders by name: all 50, or GPT-2 and LLaMA with and without a tied head, and LLaMA
+    with grouped keys and values, as it is and with all that Qwen has."""
     if not full:
         gpt2, llama_ = ModelSpec(**SMALL), llama(**SMALL)
         return {
@@ -88,15 +92,30 @@ def flavours(full: bool = False) -> dict[str, ModelSpec]:
             "gpt2 tied": replace(gpt2, tied=True),
             "llama": llama_,
             "llama tied": replace(llama_, tied=True),
-        } | grouped
+            **dict(_llamas((True,), (True, False))),
+        }
     found = {}
-    choices: tuple[tuple[Any, ...], ...] = (*CHOICES.values(), (False, True), (True, False))
-    for norm, mlp, positions, tied, bias in product(*choices):
+    two: tuple[tuple[Any, ...], ...] = (CHOICES["norm"], ("gelu", "swiglu"), CHOICES["positions"])
+    for norm, mlp, positions, tied, bias in product(*two, (False, True), (True, False)):
         words = (norm, mlp, positions, "tied" * tied, "bias" * bias)
         found[" ".join(filter(None, words))] = ModelSpec(
             **SMALL, norm=norm, mlp=mlp, positions=positions, tied=tied, bias=bias
         )
-    return found | grouped
+    published = {"neox": ModelSpec(**SMALL, **NEOX), "opt": ModelSpec(**SMALL, **OPT)}
+    return found | dict(_llamas()) | published
+
+
+def _llamas(
+    grouped: tuple[bool, ...] = (True, False), same: tuple[bool, ...] = ()
+) -> Iterator[tuple[str, ModelSpec]]:
+    """LLaMA with grouped keys or not, and each of what Qwen has beside that, or, with ``same``, all
+    of it or nothing."""
+    chosen = [(one,) * len(QWEN) for one in same] or product((True, False), repeat=len(QWEN))
+    for kv, given in product(grouped, chosen):
+        changes = {name: QWEN[name] for name, one in zip(QWEN, given, strict=True) if one}
+        if kv or changes:  # LLaMA as it is stands among the others
+            words = ("llama", "grouped" * kv, *changes)
+            yield " ".join(filter(None, words)), llama(**(GROUPED if kv else SMALL), **changes)
 
 
 def growths(entry: GrowthMethod, grouped: bool = False) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The table of methods in the README: what each entry says, and what was measured.
 
-The last column is the relative error of the logits over the kit's cases (five flavours of the
+The last column is the relative error of the logits over the kit's cases (six flavours of the
 decoder, every supported growth, SP and muP). Where the entry claims that nothing breaks it is the
 largest, as a power of ten, since the last digits differ between machines; elsewhere the range.
 """

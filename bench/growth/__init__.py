@@ -36,7 +36,7 @@ from mugrow.bench.spec import ModelSpec, Scalar, Start, UserError
 
 Axis = Literal["width", "depth"]
 FIELDS: dict[Axis, tuple[str, ...]] = {
-    "width": ("width", "head_size", "mlp_ratio", "kv_heads"),
+    "width": ("width", "head_size", "mlp_ratio", "kv_heads", "query_heads", "mlp_units"),
     "depth": ("depth",),
 }
 Params = Mapping[str, Scalar]

@@ -25,10 +25,18 @@ import torch
 from torch import Tensor
 
 from mugrow.bench.growth import GrowthMethod, Moments, Params, zero_pad
-from mugrow.bench.growth.net2net import Role, Units, of_heads, supports, widen, widen_moments
+from mugrow.bench.growth.net2net import (
+    Units,
+    of_heads,
+    supports,
+    uneven_heads,
+    widen,
+    widen_moments,
+)
 from mugrow.bench.growth.stack import from_blocks, moments_from_blocks
 from mugrow.bench.model import Decoder, Weights, parameters
 from mugrow.bench.spec import ModelSpec
+from mugrow.bench.units import Role
 
 MODES = ("fpi", "aki")
 
@@ -44,7 +52,7 @@ def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
         return (
             f"width {big.width} is no multiple of {small.width}: norms average over uneven copies"
         )
-    return None
+    return uneven_heads(small, big)
 
 
 def grow(

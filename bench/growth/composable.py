@@ -14,6 +14,8 @@ order, so one pass does them all. The paper's rule for gains leaves the norm's e
 more in a stream with zeros; here the stream is multiplied too and, under LayerNorm, centred (see
 ``zero_pad``, ``norms="stream"``). Rotary positions turn row i of a head by the frequency
 theta^(-2i/S): a source's pair i goes to pair r i of a head r times as large, which has the same.
+Where queries pass a norm their new rows cannot be free, since it averages over them, and behind
+zeros in both q and k they would be dead: larger heads are then refused.
 
 Nothing here is dead, and nothing is a copy. Where of two factors only one is zero, it receives a
 gradient at the first step and the other at the second; and random rows have no symmetry to break.
@@ -25,17 +27,26 @@ import torch
 from torch import Tensor
 
 from mugrow.bench.growth import GrowthMethod, Moments, Params, llama_pro, zero_pad
-from mugrow.bench.growth.net2net import Role, roles
 from mugrow.bench.growth.stack import source
 from mugrow.bench.model import Decoder, Weights, parameters
 from mugrow.bench.spec import ModelSpec
+
+
+def supports(small: ModelSpec, big: ModelSpec) -> str | None:
+    """Nothing may shrink, and heads behind a norm stay as large."""
+    if small.qk_norm and small.head_size != big.head_size:
+        return (
+            "the norm of queries and keys averages over a head's new rows: head_size must stay "
+            f"{small.head_size}, not {big.head_size}"
+        )
+    return zero_pad.supports(small, big)
 
 
 def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
     """A mean that cannot be centred, and rotary heads of no whole ratio."""
     if small.width != big.width and (reason := zero_pad.tied_mean(small)):
         return reason
-    if small.positions == "rope" and big.head_size % small.head_size:
+    if small.rotary_size and big.rotary_size % small.rotary_size:
         return f"no pair of a rotary head of {big.head_size} turns like those of {small.head_size}"
     return None
 
@@ -45,6 +56,7 @@ def grow(
 ) -> Weights:
     """``init`` with zeros where they must be, and the source in its place; ``rng`` is not used."""
     order, new = llama_pro.order(small.spec, big.spec)
+    within = same_frequencies(small.spec, big.spec)
     grown = {name: init[name].clone() for name in parameters(big.spec)}
     for name, tensor in grown.items():
         if zero_pad.writes(name):
@@ -56,7 +68,8 @@ def grow(
         old = weights[source(name, order)]
         if small.spec.width != big.spec.width:
             old = zero_pad.centred(name, old, big.spec)
-        _place(name, tensor, old * _factor(name, small, big), small.spec, big.spec)
+        old = old * _factor(name, small, big)
+        zero_pad.place(name, old, tensor, small.spec, big.spec, within)
     return grown
 
 
@@ -64,6 +77,7 @@ def grow_moments(moments: Moments, small: Decoder, big: Decoder, rng: torch.Gene
     """The old tensors' in their place, divided by what multiplies those; zero for all that is new.
     The paper has no rule."""
     order, new = llama_pro.order(small.spec, big.spec)
+    within = same_frequencies(small.spec, big.spec)
     grown: tuple[Weights, Weights] = ({}, {})
     for name, (shape, _) in parameters(big.spec).items():
         c = _factor(name, small, big)
@@ -71,7 +85,8 @@ def grow_moments(moments: Moments, small: Decoder, big: Decoder, rng: torch.Gene
             old = part[source(name, order)]
             tensors[name] = old.new_zeros(shape)
             if _block(name) not in new:
-                _place(name, tensors[name], old / c**power, small.spec, big.spec)
+                old = old / c**power
+                zero_pad.place(name, old, tensors[name], small.spec, big.spec, within)
     return Moments(*grown)
 
 
@@ -81,30 +96,13 @@ def _factor(name: str, small: Decoder, big: Decoder) -> float:
     return forward * zero_pad.stream_factor(name, big.spec, s)
 
 
-def _place(name: str, target: Tensor, old: Tensor, small: ModelSpec, big: ModelSpec) -> None:
-    """Write a source's tensor into the rows and columns of the units it has."""
-    where = tuple(
-        torch.arange(size) if role is None else _units(role, small, big)
-        for role, size in zip(roles(name), old.shape, strict=True)
-    )
-    target[torch.meshgrid(*where, indexing="ij")] = old
-
-
-def _units(role: Role, small: ModelSpec, big: ModelSpec) -> Tensor:
-    """Where the source's units are in the target."""
-    if role in ("heads", "kv_heads"):
-        kept = zero_pad.kept_heads(small, big) if role == "heads" else torch.arange(small.groups)
-        return (kept[:, None] * big.head_size + _within(small, big)).flatten()
-    return torch.arange(small.width if role == "residual" else small.mlp_width)
-
-
-def _within(small: ModelSpec, big: ModelSpec) -> Tensor:
-    """Where a head's rows are in a larger head."""
-    if small.positions != "rope":
-        return torch.arange(small.head_size)
-    step = big.head_size // small.head_size
-    first = torch.arange(small.head_size // 2) * step
-    return torch.cat([first, first + big.head_size // 2])
+def same_frequencies(small: ModelSpec, big: ModelSpec) -> Tensor:
+    """Where each row of a head is in a larger head ``(S,)``, so that every rotary pair turns as it
+    did: from size 16 to 32 pairs 0, 1, 7 are pairs 0, 2, 14. Other rows keep their order."""
+    old, new = small.rotary_size, big.rotary_size
+    first = torch.arange(old // 2) * (new // old if old else 1)
+    rest = new + torch.arange(small.head_size - old)
+    return torch.cat([first, first + new // 2, rest])
 
 
 def _block(name: str) -> int | None:
@@ -117,7 +115,7 @@ METHOD = GrowthMethod(
     paper="arXiv 2308.06103",
     axes=("width", "depth"),
     preserves="the logits, exactly, unless a tied embedding is behind LayerNorm",
-    supports=zero_pad.supports,
+    supports=supports,
     grow=grow,
     breaks=breaks,
     grow_moments=grow_moments,

@@ -32,17 +32,10 @@ import torch
 from torch import Tensor
 
 from mugrow.bench.growth import GrowthMethod, Moments, exact
-from mugrow.bench.growth.net2net import (
-    Role,
-    Units,
-    roles,
-    same_rotations,
-    tiled,
-    widen,
-    widen_moments,
-)
+from mugrow.bench.growth.net2net import Units, same_rotations, tiled, widen, widen_moments
 from mugrow.bench.model import Decoder, Weights, parameters
 from mugrow.bench.spec import ModelSpec
+from mugrow.bench.units import Role, roles
 
 Copies = Mapping[Role, tuple[Tensor, int]]
 MODES = ("symmetric", "noisy", "diagonal")

@@ -27,9 +27,16 @@ from torch import Tensor
 
 from mugrow.bench.growth import GrowthMethod, exact, llama_pro, zero_pad
 from mugrow.bench.growth.hypercloning import zero_sum
-from mugrow.bench.growth.net2net import deeper, reads, roles, supports, tiled, widen
+from mugrow.bench.growth.net2net import deeper, reads, tiled, uneven_heads, widen
+from mugrow.bench.growth.net2net import supports as copies
 from mugrow.bench.model import Decoder, Weights, parameters
 from mugrow.bench.spec import ModelSpec
+from mugrow.bench.units import roles
+
+
+def supports(small: ModelSpec, big: ModelSpec) -> str | None:
+    """What can be copied, and heads whose norm averages over as many copies of every row."""
+    return copies(small, big) or uneven_heads(small, big)
 
 
 def grow(

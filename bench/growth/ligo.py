@@ -46,6 +46,7 @@ from mugrow.bench.growth import GrowthMethod, msg
 from mugrow.bench.growth.zero_pad import forward_factor
 from mugrow.bench.model import Decoder, Weights, cross_entropy, flatten, parameters
 from mugrow.bench.spec import ModelSpec
+from mugrow.bench.units import roles
 
 NOISE = 0.03
 DEPTH = ("stack", "interleave")
@@ -153,6 +154,9 @@ def apply(maps: Weights, weights: Weights, small: ModelSpec, big: ModelSpec) -> 
     grown = {}
     for name, (_, kind) in parameters(big).items():
         tensor = _mixed(name, maps, weights, small.depth)
+        if roles(name) == ("head_rows",):  # heads stay as large as they were
+            grown[name] = tensor
+            continue
         rows, columns = _sides(name)
         if kind not in ("embedding", "readout"):
             tensor = torch.cat([tensor, maps[rows] @ tensor])

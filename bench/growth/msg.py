@@ -31,6 +31,7 @@ from mugrow.bench.growth.net2net import deeper
 from mugrow.bench.growth.stack import source
 from mugrow.bench.model import Decoder, Weights, parameters, shapes
 from mugrow.bench.spec import ModelSpec, UserError
+from mugrow.bench.units import roles
 
 DEFAULT = 100
 
@@ -114,7 +115,7 @@ def _old(name: str, small: ModelSpec, big: ModelSpec) -> Tensor | None:
     """1 for what is old and 0 for what is new, if the mask is on this tensor at all: of shape
     ``(width,)`` for a norm, ``(in,)`` for the columns of an output projection, ``(1,)`` for its
     bias."""
-    if "norm" in name:
+    if roles(name) == ("residual",) and "norm" in name:
         return (torch.arange(big.width) < small.width).double()
     heads = zero_pad.kept_heads(small, big)[:, None] * big.head_size
     kept = {

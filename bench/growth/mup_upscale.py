@@ -26,9 +26,10 @@ import torch
 
 from mugrow.bench.growth import GrowthMethod, Moments, Params
 from mugrow.bench.growth.hypercloning import supports
-from mugrow.bench.growth.net2net import Role, Units, of_heads, widen, widen_moments
+from mugrow.bench.growth.net2net import Units, of_heads, widen, widen_moments
 from mugrow.bench.model import Decoder, Weights, parameters
 from mugrow.bench.spec import ModelSpec
+from mugrow.bench.units import Role
 
 
 def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:

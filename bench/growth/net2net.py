@@ -19,7 +19,8 @@ that copies part; here that is the run's own choice (``Start.noise``).
 Every method of this folder that copies units is built on ``widen``. Three factors belong to the
 model and not to the map. Logits are ``output * head(x)``, so the head carries output_small /
 output_big, or, where the head is the embedding, the final norm does together with its shares.
-Scores are ``attention / sqrt(S) * q k``, so q carries what makes up for another head size. Both are
+Scores are ``attention / sqrt(S) * q k``, so q carries what makes up for another head size, or,
+where queries pass a norm, which would undo it, that norm's gain. Both are
 1 under muP, whose multipliers do this already, apart from the shares. And a branch that has another
 residual multiplier, as in depth under ``completep``, has its ratio on o or on the MLP's second map.
 
@@ -35,30 +36,19 @@ exactly. (``bert2bert`` draws evenly, and at whole ratios is exact.)
 
 import math
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mugrow.bench.growth import GrowthMethod, Moments, Params, llama_pro, zero_pad
 from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.rotary import parts
 from mugrow.bench.spec import ModelSpec
+from mugrow.bench.units import Role, roles
 
-Role = Literal["residual", "heads", "kv_heads", "mlp"]
 Units = Mapping[Role, Tensor]
 """For each kind of unit, the source's unit that every unit of the target is a copy of."""
-
-ROLES: Mapping[str, tuple[Role | None, ...]] = {
-    "embed": (None, "residual"),
-    "positions": (None, "residual"),
-    "head": (None, "residual"),
-    **dict.fromkeys(("norm", "norm1", "norm2"), ("residual",)),
-    "q": ("heads", "residual"),
-    **dict.fromkeys(("k", "v"), ("kv_heads", "residual")),
-    "o": ("residual", "heads"),
-    **dict.fromkeys(("gate", "up"), ("mlp", "residual")),
-    "down": ("residual", "mlp"),
-}
 
 
 class Scale(NamedTuple):
@@ -66,12 +56,6 @@ class Scale(NamedTuple):
 
     weight: Tensor
     gradient: Tensor
-
-
-def roles(name: str) -> tuple[Role | None, ...]:
-    """Which kind of unit each axis of a parameter counts, ``None`` for tokens and positions."""
-    layer, tensor = name.split(".")[-2:]
-    return ROLES[layer][:1] if tensor == "bias" else ROLES[layer]
 
 
 def reads(name: str, big: ModelSpec) -> Role | None:
@@ -123,8 +107,8 @@ def scale(
         output = small.multipliers.output / big.multipliers.output
         return Scale(share["residual"] * output, one / output)
     factor = one * zero_pad.residual_factor(name, small, big)
-    if ".attention.q." in name:
-        factor = _queries(small, big, units["heads"])
+    if zero_pad.on_scores(name, big.spec):
+        factor = _queries(small, big, units["head_rows" if big.spec.qk_norm else "heads"])
     if kind == "matrix":
         into, out_of = roles(name)[0], roles(name)[1]
         assert into is not None
@@ -148,9 +132,10 @@ def score_ratio(small: Decoder, big: Decoder) -> float:
 
 
 def _queries(small: Decoder, big: Decoder, heads: Tensor) -> Tensor:
-    """What each row of q is multiplied by: its share among its copies within one head, so that
-    ``q k`` sums up to the source's, and the ratio of what scores are multiplied by."""
-    by_head = heads.view(big.spec.heads, big.spec.head_size)
+    """What each row of q, or of its norm's gain, is multiplied by: its share among its copies
+    within one head, so that ``q k`` sums up to the source's, and the ratio of what scores are
+    multiplied by."""
+    by_head = heads.view(-1, big.spec.head_size)
     shared = torch.stack([shares(within) for within in by_head]).flatten()
     return shared * score_ratio(small, big)
 
@@ -158,21 +143,26 @@ def _queries(small: Decoder, big: Decoder, heads: Tensor) -> Tensor:
 def of_heads(
     groups: Tensor, in_group: Tensor, in_head: Tensor, small: ModelSpec
 ) -> dict[Role, Tensor]:
-    """The maps of q's rows ``(H*S,)`` and of k's and v's ``(G*S,)``, from those of groups ``(G,)``,
-    of the heads of a group ``(H/G,)`` and of the rows of a head ``(S,)``."""
+    """The maps of q's rows ``(H*S,)``, of k's and v's ``(G*S,)`` and of one head's ``(S,)``, from
+    those of groups ``(G,)``, of the heads of a group ``(H/G,)`` and of the rows of a head."""
     heads = (groups[:, None] * small.group_size + in_group).flatten()
     return {
         "heads": (heads[:, None] * small.head_size + in_head).flatten(),
         "kv_heads": (groups[:, None] * small.head_size + in_head).flatten(),
+        "head_rows": in_head,
     }
 
 
 def tiled(small: ModelSpec, big: ModelSpec) -> dict[Role, Tensor]:
     """The source's units one after the other, and again from the first: ``0 1 2 0 1 2 0``. Rotary
-    positions turn the two halves of a head together, so with them each half is tiled."""
-    halves = 2 if small.positions == "rope" else 1
-    old, new = small.head_size // halves, big.head_size // halves
-    within = torch.cat([torch.arange(new) % old + half * old for half in range(halves)])
+    positions turn two parts of a head together, so each of its parts is tiled by itself."""
+    rows = torch.split(torch.arange(small.head_size), list(parts(small)))
+    within = torch.cat(
+        [
+            old[torch.arange(new) % max(1, len(old))]
+            for old, new in zip(rows, parts(big), strict=True)
+        ]
+    )
     return {
         "residual": torch.arange(big.width) % small.width,
         **of_heads(
@@ -207,10 +197,23 @@ def same_rotations(small: ModelSpec, big: ModelSpec) -> str | None:
 
 
 def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
-    """Norms do, as soon as the residual stream grows."""
-    if small.width == big.width:
-        return None
-    return "units are copied unevenly often, and norms average over copies"
+    """Norms do, as soon as what they average over grows."""
+    if small.width != big.width:
+        return "units are copied unevenly often, and norms average over copies"
+    if small.qk_norm and small.head_size != big.head_size:
+        return "rows of a head are copied unevenly often, and its norm averages over copies"
+    return None
+
+
+def uneven_heads(small: ModelSpec, big: ModelSpec) -> str | None:
+    """The reason why rows of a head cannot be copied where queries and keys pass a norm."""
+    if small.qk_norm and big.head_size % small.head_size:
+        near = max(1, round(big.head_size / small.head_size)) * small.head_size
+        return (
+            "the norm of queries and keys averages over uneven copies: head_size "
+            f"{big.head_size} is not a multiple of {small.head_size}; the nearest that is: {near}"
+        )
+    return None
 
 
 def grow(

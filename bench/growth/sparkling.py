@@ -27,9 +27,10 @@ import torch
 from torch import Tensor
 
 from mugrow.bench.growth import During, GrowthMethod, Moments, Params, zero_pad
-from mugrow.bench.growth.net2net import Role, carries_output, copied, reads, score_ratio, tiled
+from mugrow.bench.growth.net2net import carries_output, copied, reads, score_ratio, tiled
 from mugrow.bench.model import Decoder, Weights, parameters, shapes
 from mugrow.bench.spec import ModelSpec
+from mugrow.bench.units import Role
 
 WIDTHS = ("width", "mlp_width", "head_size", "heads", "groups", "group_size")
 
@@ -69,14 +70,15 @@ def _factor(name: str, small: Decoder, big: Decoder) -> float:
     factor = zero_pad.residual_factor(name, small, big)
     if role := reads(name, big.spec):
         factor *= rms_ratio(*(_count(spec, role) for spec in (small.spec, big.spec)))
-    if ".attention.q." in name:
+    if zero_pad.on_scores(name, big.spec):
         heads = rms_ratio(small.spec.head_size, big.spec.head_size)
         factor *= heads * score_ratio(small, big)
     return factor
 
 
 def _count(spec: ModelSpec, role: Role) -> int:
-    return spec.mlp_width if role == "mlp" else spec.width
+    sizes = {"mlp": spec.mlp_width, "heads": spec.attention_width}
+    return sizes.get(role, spec.width)
 
 
 def rms_ratio(old: int, new: int) -> float:

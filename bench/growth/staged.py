@@ -17,8 +17,10 @@ must be zero too, or it adds a constant, is ours. New layers come after each old
 ``alternate``), evenly where the depth is no multiple; an identity layer's moments start at zero.
 
 An identity layer of this kind cannot have a SwiGLU MLP. Gate and up-projection are both zero behind
-a zero norm, the product has no gradient in either, and the MLP stays dead for good. ``llama_pro``
-zeroes the outputs instead.
+a zero norm, the product has no gradient in either, and the MLP stays dead for good. So does one
+with ReLU, whose units are all at the kink, where it passes nothing on. ``llama_pro`` zeroes the
+outputs instead. The gains of a norm of queries and keys stay as they are: both zero, they would be
+dead too.
 """
 
 import torch
@@ -28,6 +30,7 @@ from mugrow.bench.growth.net2net import deeper, tiled, widen, widen_moments
 from mugrow.bench.growth.stack import from_blocks, moments_from_blocks
 from mugrow.bench.model import Decoder, Weights, parameters
 from mugrow.bench.spec import ModelSpec
+from mugrow.bench.units import roles
 
 LAYERS = ("identity", "copy")
 
@@ -40,8 +43,8 @@ def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
 
 
 def dead(small: ModelSpec, big: ModelSpec, params: Params) -> frozenset[str]:
-    """A SwiGLU MLP behind a zero norm."""
-    if params["layers"] != "identity" or big.mlp != "swiglu":
+    """A SwiGLU or ReLU MLP behind a zero norm."""
+    if params["layers"] != "identity" or big.mlp not in ("swiglu", "relu"):
         return frozenset()
     _, new = llama_pro.order(small, big)
     inside = ("norm2.", "mlp.gate.", "mlp.up.", "mlp.down.weight")
@@ -66,8 +69,9 @@ def grow(
     middle, units = deeper(small, big), tiled(small.spec, big.spec)
     deep = from_blocks(weights, small, middle, order)
     for name, (_, kind) in parameters(middle.spec).items():
+        of_head = roles(name) == ("head_rows",)  # q and k behind zero gains would be dead
         if layers == "identity" and _block(name) in new and kind in ("gain", "bias"):
-            deep[name].zero_()
+            deep[name] *= float(of_head)
     grown, copies = widen(deep, middle, big, units), hypercloning.copy_numbers(units)
     for name, (_, kind) in parameters(big.spec).items():
         if kind == "matrix":

@@ -58,7 +58,9 @@ def grow(
         padded = zero_pad.pad(name, deep[name], middle.spec, big.spec, fill=0.0)
         grown[name] = shrink * padded + perturb * init[name]
         if kind == "gain":
-            grown[name][small.spec.width :] = 1.0
+            old = torch.ones_like(deep[name])
+            is_old = zero_pad.pad(name, old, middle.spec, big.spec, fill=0.0).bool()
+            grown[name][~is_old] = 1.0
     return grown
 
 

@@ -9,7 +9,8 @@ whose rows are ordered by head, and "top-left" holds inside every head: head h o
 the first rows of head h of the target, and the columns of o follow (where keys and values are
 grouped, head h of a group to head h of that group). Without that alignment a
 larger head size would put one head's rows into another's. Rotary positions turn row i together with
-row i + S/2 of a head of size S, so with them each half of a head is padded: pairs stay pairs.
+row i + S/2 of a head of size S, so with them each half of a head is padded: pairs stay pairs, each
+at another frequency than before.
 
 With ``norms="plain"`` the function is *not* preserved, although every old unit computes from old
 units alone. A norm averages over the new zeros too, so what it normalises is larger by about s =
@@ -24,6 +25,9 @@ shrinks them once more. There are two repairs, both with what makes up for the f
                      with or without new zeros. Exact, but for a tied embedding under LayerNorm,
                      where centring would change the logits. It is ours.
 
+The norm of queries and keys, where there is one, averages over a head: a larger head is repaired as
+a wider stream is, its factor in ``sqrt(S'/S)``.
+
 And a new head or MLP unit, zero on its way in and out, gets no gradient, ever: without a
 perturbation it stays dead. Adam's moments are padded with zeros; a tensor that is multiplied by c
 has its gradient divided by c. (That is the old corner's gradient where the logits are preserved,
@@ -37,7 +41,9 @@ from torch import Tensor
 
 from mugrow.bench.growth import GrowthMethod, Moments, Params
 from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.rotary import parts
 from mugrow.bench.spec import ModelSpec
+from mugrow.bench.units import Role, roles
 
 NORMS = ("plain", "gain", "stream")
 
@@ -53,17 +59,30 @@ def supports(small: ModelSpec, big: ModelSpec) -> str | None:
 
 def breaks(small: ModelSpec, big: ModelSpec, params: Params) -> str | None:
     """Norms and, with rotary positions, larger heads; a wider MLP breaks nothing."""
-    if small.width == big.width:
-        return None
-    if params["norms"] == "plain":
+    norms = str(params["norms"])
+    if small.width != big.width and (reason := _wider_breaks(small, norms)):
+        return reason
+    if small.head_size != big.head_size:
+        return _larger_heads_break(small, norms)
+    return None
+
+
+def _wider_breaks(small: ModelSpec, norms: str) -> str | None:
+    if norms == "plain":
         return "norms average over the new zeros"
-    if params["norms"] == "gain":
+    if norms == "gain":
         layer = small.norm == "layernorm"
         return "LayerNorm's mean counts the new zeros" if layer else "the norms' eps weighs more"
-    if reason := tied_mean(small):
-        return reason
-    if small.positions == "rope" and small.head_size != big.head_size:
+    return tied_mean(small)
+
+
+def _larger_heads_break(small: ModelSpec, norms: str) -> str | None:
+    if norms == "plain":
+        return "scores are divided by the root of a larger head size"
+    if small.positions == "rope":
         return "rotary frequencies depend on the head size"
+    if small.qk_norm and norms == "gain":
+        return "the eps of the norm of queries and keys weighs more"
     return None
 
 
@@ -110,22 +129,39 @@ def _factor(name: str, small: Decoder, big: Decoder, norms: str) -> float:
     if norms == "plain":
         return 1.0
     s = math.sqrt(big.spec.width / small.spec.width)
+    of_head = math.sqrt(big.spec.head_size / small.spec.head_size)
     factor = forward_factor(name, small, big, ".attention.q.")
     if norms == "stream":
-        return factor * stream_factor(name, big.spec, s)
-    return factor / s if parameters(big.spec)[name].kind == "gain" else factor
+        return factor * stream_factor(name, big.spec, s) * _head_factor(name, big.spec, of_head)
+    if parameters(big.spec)[name].kind == "gain":
+        return factor / (of_head if roles(name) == ("head_rows",) else s)
+    return factor
+
+
+def _head_factor(name: str, spec: ModelSpec, of_head: float) -> float:
+    """What multiplies the queries and keys that a norm reads, and nothing behind it."""
+    if not spec.qk_norm:
+        return 1.0
+    layer = name.split(".")[-2]
+    return {"q": of_head, "k": of_head, "q_norm": 1 / of_head, "k_norm": 1 / of_head}.get(layer, 1)
 
 
 def forward_factor(name: str, small: Decoder, big: Decoder, scores: str) -> float:
     """What makes up for the forward multipliers and the head size. The output's is on the head or,
-    where that is the embedding, on the final norm; that of ``q k`` on one of them, ``scores``; a
-    residual branch's on its last layer."""
+    where that is the embedding, on the final norm; that of ``q k`` on one of them, ``scores``, or
+    its norm; a residual branch's on its last layer."""
     if name in (("norm.gain", "norm.bias") if big.spec.tied else ("head.weight",)):
         return small.multipliers.output / big.multipliers.output
-    if scores in name:
+    if on_scores(name, big.spec, scores):
         shrunk = math.sqrt(big.spec.head_size / small.spec.head_size)
         return small.multipliers.attention / big.multipliers.attention * shrunk
     return residual_factor(name, small, big)
+
+
+def on_scores(name: str, spec: ModelSpec, projection: str = ".attention.q.") -> bool:
+    """Whether a factor of ``q k`` goes here: on the projection, or on the gain of its norm, which
+    would undo what comes before it."""
+    return (projection[:-1] + "_norm." if spec.qk_norm else projection) in name
 
 
 def residual_factor(name: str, small: Decoder, big: Decoder) -> float:
@@ -145,7 +181,7 @@ def stream_factor(name: str, spec: ModelSpec, s: float) -> float:
     factor = 1.0
     if writes(name):
         factor *= s
-    if name.endswith(".gain"):
+    if name.endswith(".gain") and roles(name) == ("residual",):
         factor /= s
     if spec.tied and name in ("norm.gain", "norm.bias"):
         factor /= s  # the embedding, times s, reads it too
@@ -172,25 +208,39 @@ def pad(name: str, source: Tensor, small: ModelSpec, big: ModelSpec, fill: float
     return target
 
 
-def place(name: str, source: Tensor, target: Tensor, small: ModelSpec, big: ModelSpec) -> None:
-    """Write parameter ``name`` of ``small`` into the top-left corner of ``big``'s."""
-    old = _by_head(small, name)
-    target.view(_by_head(big, name))[tuple(map(slice, old))] = source.reshape(old)
+def place(
+    name: str,
+    source: Tensor,
+    target: Tensor,
+    small: ModelSpec,
+    big: ModelSpec,
+    within: Tensor | None = None,
+) -> None:
+    """Write parameter ``name`` of ``small`` into the rows and columns that its units have in
+    ``big``'s: the first ones, of heads the first of their group, of a head's rows ``within``
+    ``(S,)``, by default the first of each part."""
+    within = _first_rows(small, big) if within is None else within
+    where = [
+        torch.arange(size) if role is None else _units(role, small, big, within)
+        for role, size in zip(roles(name), source.shape, strict=True)
+    ]
+    target[where[0] if len(where) == 1 else (where[0][:, None], where[1])] = source
 
 
-def _by_head(spec: ModelSpec, name: str) -> tuple[int, ...]:
-    """The shape of a parameter, its axis over heads (if any) as (groups, heads of a group, halves,
-    half a head), that over heads of keys without the second of these."""
-    shape = parameters(spec)[name].shape
-    halves = 2 if spec.positions == "rope" else 1
-    head = (halves, spec.head_size // halves)
-    if ".attention.o.weight" in name:
-        return (shape[0], spec.groups, spec.group_size, *head)
-    if ".attention.q." in name:
-        return (spec.groups, spec.group_size, *head, *shape[1:])
-    if ".attention.k." in name or ".attention.v." in name:
-        return (spec.groups, *head, *shape[1:])
-    return shape
+def _units(role: Role, small: ModelSpec, big: ModelSpec, within: Tensor) -> Tensor:
+    """Where the source's units are in the target."""
+    if role == "head_rows":
+        return within
+    if role in ("heads", "kv_heads"):
+        kept = kept_heads(small, big) if role == "heads" else torch.arange(small.groups)
+        return (kept[:, None] * big.head_size + within).flatten()
+    return torch.arange(small.width if role == "residual" else small.mlp_width)
+
+
+def _first_rows(small: ModelSpec, big: ModelSpec) -> Tensor:
+    """Of each of a larger head's parts the first rows, as many as the part of a head had."""
+    larger = torch.split(torch.arange(big.head_size), list(parts(big)))
+    return torch.cat([rows[:size] for rows, size in zip(larger, parts(small), strict=True)])
 
 
 def kept_heads(small: ModelSpec, big: ModelSpec) -> Tensor:

@@ -18,7 +18,7 @@ ROUNDING = 1e-4  # of logits, whose weights are rounded to 6e-8
 class GrowCommand:
     """Grow a stored run and say what was preserved.
 
-    RUN is a run's folder, STUDY/RUN_ID, or a checkpoint.safetensors.
+    RUN is a run's folder, STUDY/RUN_ID, a checkpoint.safetensors, or what `mugrow import` wrote.
     """
 
     source: Annotated[Positional[Path], arg(metavar="RUN")]
@@ -34,6 +34,12 @@ class GrowCommand:
     """The target's head size; the source's by default."""
     mlp_ratio: float | None = None
     """The target's MLP width over its width; the source's by default."""
+    kv_heads: int | None = None
+    """The target's heads of keys and values; the source's by default."""
+    query_heads: int | None = None
+    """The target's heads of queries, where they do not follow from its width."""
+    mlp_units: int | None = None
+    """The target's units of the MLP, where they do not follow from its width."""
     set: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KEY=VALUE ...")] = ()
     """Parameters of the method to change."""
     optimizer: Literal["fresh", "carry"] = "fresh"
@@ -64,6 +70,9 @@ class GrowCommand:
             depth=self.depth,
             head_size=self.head_size,
             mlp_ratio=self.mlp_ratio,
+            kv_heads=self.kv_heads,
+            query_heads=self.query_heads,
+            mlp_units=self.mlp_units,
             seed=self.seed,
             corpus=self.corpus,
         )

@@ -31,8 +31,9 @@ COUNTED = {"calls": 0}
 
 @pytest.fixture
 def few_flavours(monkeypatch):
-    """What a quick test has time for: GPT-2 as it is, LLaMA, and with grouped keys."""
-    few = {name: flavours()[name] for name in ("gpt2", "llama", "llama grouped")}
+    """What a quick test has time for: GPT-2 as it is, LLaMA, and with all that Qwen has."""
+    qwen = "llama grouped rope_theta qkv_bias qk_norm"
+    few = {name: flavours()[name] for name in ("gpt2", "llama", qwen)}
     monkeypatch.setattr(cases_module, "flavours", lambda full=False: few)
 
 
@@ -55,11 +56,11 @@ def test_every_method_passes_the_whole_kit(name):
 
 
 def test_the_matrix_is_every_decoder_and_every_growth():
-    assert len(set(flavours(full=True).values())) == 33
+    assert len(set(flavours(full=True).values())) == 49
     assert set(flavours().values()) <= set(flavours(full=True).values())
     both = replace(method("stack"), axes=("width", "depth"), supports=lambda small, big: None)
     whole = cases(both, {}, full=True)
-    assert len(whole) == len({case.name for case in whole}) == 33 * 7 * 2
+    assert len(whole) == len({case.name for case in whole}) == 49 * 7 * 2
     grouped = [case for case in whole if case.small.kv_heads]
     assert {(c.big.groups, c.big.group_size, c.big.head_size, c.big.depth) for c in grouped} == {
         (2, 4, 4, 2),

@@ -1,5 +1,7 @@
 """Staged training: two narrow models side by side, identity layers, moments on the diagonal."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from width_cases import (
@@ -14,8 +16,9 @@ from width_cases import (
 )
 
 from mugrow.bench.checks.cases import random_weights
-from mugrow.bench.growth import method
-from mugrow.bench.model import parameters
+from mugrow.bench.growth import method, staged
+from mugrow.bench.model import Decoder, parameters
+from mugrow.bench.spec import ModelSpec
 
 NAME = "staged"
 
@@ -84,3 +87,18 @@ def test_a_swiglu_layer_behind_a_zero_norm_is_dead():
     assert gradient["blocks.1.norm1.gain"].any()
     gpt2 = case("gpt2", depth=4)
     assert not entry.dead(gpt2.small, gpt2.big, params)
+
+
+def test_a_relu_layer_behind_a_zero_norm_is_dead_too_and_gains_of_heads_are_kept():
+    small = ModelSpec(width=16, depth=1, head_size=8, mlp="relu", qk_norm=True)
+    big = replace(small, depth=2)
+    dead = staged.dead(small, big, {"layers": "identity"})
+    assert "blocks.1.mlp.up.weight" in dead
+    assert "blocks.1.mlp.down.bias" not in dead
+    weights = random_weights(small)
+    init = {name: torch.zeros(shape) for name, (shape, _) in parameters(big).items()}
+    grown = staged.grow(weights, Decoder(small), Decoder(big), init, torch.Generator())
+    for name in ("q_norm", "k_norm"):
+        gain = weights[f"blocks.0.attention.{name}.gain"]
+        assert torch.equal(grown[f"blocks.1.attention.{name}.gain"], gain)
+    assert not grown["blocks.1.norm1.gain"].any()

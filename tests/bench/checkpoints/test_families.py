@@ -1,0 +1,175 @@
+"""Every family against transformers: in, grown, out, the next tokens; and what must not pass."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import MODELS, model_of, saved, tokens
+from torch import Tensor
+
+from mugrow.bench import checkpoint
+from mugrow.bench.checkpoints import FAMILIES
+from mugrow.bench.model import Decoder, Weights
+from mugrow.bench.spec import ModelSpec, UserError, run_spec_from_json
+from mugrow.sweeps.grow import CHECKPOINT, grow
+from mugrow.sweeps.published import export_model, import_model
+
+TOLERANCE = 1e-5
+GROWTHS = {  # what is exact, so that the oracle can be the source
+    "llama_pro": {"depth": 3},
+    "hypercloning": {"width": 64},
+    "lemon": {"width": 64, "depth": 3},
+}
+
+
+def loaded(folder: Path) -> tuple[ModelSpec, Weights]:
+    weights, metadata = checkpoint.load(folder / CHECKPOINT)
+    return run_spec_from_json(metadata["spec"]).model, weights
+
+
+def logits(folder: Path) -> Tensor:
+    spec, weights = loaded(folder)
+    return Decoder(spec)(weights, tokens())
+
+
+def theirs(folder: Path):
+    import transformers
+
+    return transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+
+
+def difference(ours: Tensor, model) -> float:
+    with torch.no_grad():
+        return float((ours - model(tokens()).logits).abs().max())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_in_grown_out_and_the_next_tokens(name, tmp_path):
+    model = saved(name, tmp_path / "hf")
+    assert import_model(tmp_path / "hf", tmp_path / "in").family == MODELS[name][0]
+    assert logits(tmp_path / "in").std() > 0.1
+    assert difference(logits(tmp_path / "in"), model) < TOLERANCE
+    for method, shape in GROWTHS.items():
+        grown = tmp_path / method
+        result = grow(tmp_path / "in", grown, method, **shape)
+        assert result.breaks is None
+        export_model(grown, tmp_path / f"{method}-hf")
+        back = theirs(tmp_path / f"{method}-hf")
+        assert difference(logits(grown), back) < TOLERANCE
+        with torch.no_grad():
+            assert difference(model(tokens()).logits, back) < 3 * TOLERANCE
+            prompt = tokens(5)[:1]
+            words = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0}
+            assert torch.equal(model.generate(prompt, **words), back.generate(prompt, **words))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_imported_and_exported_is_the_same_to_the_bit(name, dtype, tmp_path):
+    model = model_of(name).to(dtype)
+    model.save_pretrained(tmp_path / "hf")
+    import_model(tmp_path / "hf", tmp_path / "in")
+    export_model(tmp_path / "in", tmp_path / "out")
+    before, _ = checkpoint.load(tmp_path / "hf" / "model.safetensors")
+    after, metadata = checkpoint.load(tmp_path / "out" / "model.safetensors")
+    assert metadata["format"] == "pt"
+    assert before.keys() == after.keys()
+    for tensor, value in before.items():
+        assert value.dtype == after[tensor].dtype == dtype
+        assert torch.equal(value, after[tensor]), tensor
+    back = theirs(tmp_path / "out")
+    assert back.config.tie_word_embeddings == model.config.tie_word_embeddings
+    ours = {key: value for key, value in back.config.to_dict().items() if key != "_name_or_path"}
+    before = model.config.to_dict()
+    differ = {key for key, value in ours.items() if before.get(key) != value}
+    assert differ <= SAID_OTHERWISE, {key: (before.get(key), ours[key]) for key in differ}
+
+
+SAID_OTHERWISE = {"n_inner", "transformers_version", "head_dim", "layer_types", "max_window_layers"}
+SAID_OTHERWISE |= {"sliding_window", "dtype", "rope_parameters", "rotary_pct", "rotary_emb_base"}
+SAID_OTHERWISE |= {"partial_rotary_factor", "rope_theta"}
+
+
+BROKEN = {  # what an import that forgets something would run
+    "gpt2": [{"mlp": "gelu"}, {"norm_eps": 1e-2}],
+    "llama 3": [{"rope_scaling": "none"}, {"rope_theta": 5e5}],
+    "llama linear, biased": [{"rope_scaling": "none"}],
+    "mistral": [{"window": None}, {"window": 6}],
+    "pythia": [{"parallel": False}, {"rotary_fraction": 1.0}],
+    "opt": [{"position_offset": 0}, {"mlp": "gelu"}],
+}
+
+
+@pytest.mark.parametrize(("name", "change"), [(n, c) for n in BROKEN for c in BROKEN[n]])
+def test_a_feature_that_is_ignored_is_seen(name, change, tmp_path):
+    model = saved(name, tmp_path / "hf")
+    import_model(tmp_path / "hf", tmp_path / "in")
+    spec, weights = loaded(tmp_path / "in")
+    wrong = replace(spec, **change)
+    if "position_offset" in change:  # the rows stay where they are
+        weights["positions.weight"] = weights["positions.weight"][:64]
+    assert difference(Decoder(wrong)(weights, tokens()), model) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_bias_and_gain_and_the_order_of_heads_of_keys_matter(name, tmp_path):
+    model = saved(name, tmp_path / "hf")
+    import_model(tmp_path / "hf", tmp_path / "in")
+    spec, weights = loaded(tmp_path / "in")
+    for tensor, value in weights.items():
+        if value.dim() == 1 and not tensor.endswith("attention.k.bias"):
+            without = weights | {tensor: torch.full_like(value, float(tensor.endswith("gain")))}
+            change = difference(Decoder(spec)(without, tokens()), model)
+            assert change > 100 * TOLERANCE, tensor
+    turned = dict(weights)
+    for part in "kv":
+        name_ = f"blocks.0.attention.{part}.weight"
+        turned[name_] = weights[name_].view(spec.groups, spec.head_size, -1).flip(0).flatten(0, 1)
+    assert difference(Decoder(spec)(turned, tokens()), model) > 100 * TOLERANCE
+
+
+EXACT_IN_FLOAT64 = {"gpt2", "opt"}  # rotations and RMSNorm are float32 in transformers
+
+
+@pytest.mark.parametrize("name", sorted(EXACT_IN_FLOAT64))
+def test_in_float64_nothing_is_left_of_the_difference(name, tmp_path):
+    model = saved(name, tmp_path / "hf").double()
+    import_model(tmp_path / "hf", tmp_path / "in")
+    spec, weights = loaded(tmp_path / "in")
+    double = {name: tensor.double() for name, tensor in weights.items()}
+    assert difference(Decoder(spec)(double, tokens()), model) < 1e-12
+
+
+def test_a_padded_vocabulary_is_kept(tmp_path):
+    from tokenizers import Tokenizer, models
+
+    model = saved("qwen2", tmp_path / "hf")
+    words = {f"w{i}": i for i in range(90)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="w0"))
+    tokenizer.save(str(tmp_path / "hf" / "tokenizer.json"))
+    result = import_model(tmp_path / "hf", tmp_path / "in")
+    assert (result.tokens, result.rows) == (90, 96)
+    spec, _ = loaded(tmp_path / "in")
+    assert (spec.vocab_size, spec.padded_vocab) == (90, 96)
+    export_model(tmp_path / "in", tmp_path / "out")
+    assert theirs(tmp_path / "out").config.vocab_size == 96
+    assert (tmp_path / "out" / "tokenizer.json").exists()
+    assert difference(logits(tmp_path / "in"), model) < TOLERANCE
+
+
+def test_shards_are_read_one_after_the_other(tmp_path):
+    model = model_of("qwen3")
+    model.save_pretrained(tmp_path / "hf", max_shard_size="20KB")
+    assert len(list((tmp_path / "hf").glob("*.safetensors"))) > 2
+    import_model(tmp_path / "hf", tmp_path / "in")
+    assert difference(logits(tmp_path / "in"), model) < TOLERANCE
+
+
+def test_what_a_family_has_not_is_refused_by_name():
+    for one, change, reason in (
+        ("gpt2", {"norm": "rmsnorm"}, "a gpt2 cannot have norm='rmsnorm', only 'layernorm'"),
+        ("llama", {"qk_norm": True}, "norm='layernorm'"),
+    ):
+        with pytest.raises(UserError, match=reason.replace("(", ".")):
+            FAMILIES[one].check(replace(ModelSpec(width=16, depth=1), **change))
