@@ -21,7 +21,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from functools import partial
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -434,7 +433,6 @@ def _locked(folder: Path) -> Iterator[None]:
 def _processes(where: Where) -> Iterator[Executor]:
     """Local worker processes; on an error or Ctrl-C they are ended, not waited for."""
     context = multiprocessing.get_context("spawn")
-    resource_tracker.ensure_running()  # it unblocks Ctrl-C when it starts (``_stops_deferred``)
     executor = ProcessPoolExecutor(
         where.workers, mp_context=context, initializer=_follow, initargs=(os.getpid(),)
     )
