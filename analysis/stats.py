@@ -21,6 +21,7 @@ import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 Array = npt.NDArray[np.float64]
+LEVEL = 0.95  # of an interval, unless it says otherwise
 POSTERIOR = 20_000  # draws of a ranking: probabilities to about 0.004
 
 
@@ -40,7 +41,7 @@ class Interval:
 NOTHING = Interval(math.nan, math.nan, math.nan, 0)
 
 
-def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+def student_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """The mean of n independent values and Student's interval: mean ± t(n - 1) sd / sqrt(n). None
     from one value."""
     sample = np.asarray(values, dtype=np.float64)
@@ -52,7 +53,7 @@ def student_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     return jackknife_interval(value, left_out if n > 1 else sample[:0], level)
 
 
-def jackknife_interval(value: float, left_out: Array, level: float = 0.95) -> Interval:
+def jackknife_interval(value: float, left_out: Array, level: float = LEVEL) -> Interval:
     """A statistic's interval from its n values with each seed left out, shape (n,).
 
     With pseudo-values p_i = n value - (n - 1) left_out_i it is value ± t(n - 1) sd(p) / sqrt(n):
@@ -66,6 +67,22 @@ def jackknife_interval(value: float, left_out: Array, level: float = 0.95) -> In
     spread = (n - 1) * float(np.std(left_out, ddof=1)) / math.sqrt(n)
     reach = float(stdtrit(n - 1, (1 + level) / 2)) * spread
     return Interval(value, value - reach, value + reach, n)
+
+
+def widened(interval: Interval, level: float) -> Interval:
+    """An interval at 95 % of what is symmetric in it, taken to another ``level`` by Student's
+    quantiles; one without ends, or from one seed, stays as it is.
+
+    >>> widened(Interval(0.0, -1.0, 1.0, 5), 0.95)
+    Interval(value=0.0, lo=-1.0, hi=1.0, n=5)
+    """
+    if interval.n < 2 or level == LEVEL:
+        return interval
+    reach, usual = stdtrit(interval.n - 1, (1 + np.array([level, LEVEL])) / 2)
+    below, above = ((interval.value - end) * reach / usual for end in (interval.lo, interval.hi))
+    return Interval(
+        interval.value, float(interval.value - below), float(interval.value - above), interval.n
+    )
 
 
 def p_value(values: Sequence[float]) -> float:
@@ -157,7 +174,7 @@ def ranking(losses: Mapping[str, Mapping[int, float]]) -> tuple[Ranked, ...]:
     return tuple(Ranked(arms[a][0], float(means[a]), float(best[a])) for a in order)
 
 
-def crossed_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
+def crossed_interval(values: npt.ArrayLike, level: float = LEVEL) -> Interval:
     """The mean of values (seeds, blocks) over two crossed random factors, such as training seeds
     and blocks of validation text: of other seeds *and* other text, what would the mean be?
 

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from mugrow.analysis.laws.law import ScalingLaws
 from mugrow.analysis.laws.scaling import scaling_laws
 from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run
 from mugrow.analysis.measure.comparison import ERROR_RATE, EqualCompute, compared
+from mugrow.analysis.measure.looks import LooksTaken, looks_taken
 from mugrow.analysis.measure.recovery import Recovery, labelled_targets, recoveries
 from mugrow.analysis.measure.savings import (
     ACCOUNTINGS,
@@ -31,7 +31,6 @@ from mugrow.analysis.measure.savings import (
     as_columns,
     headline_and_curve,
 )
-from mugrow.analysis.measure.sequential import Looks
 from mugrow.analysis.read.store import Store, opened
 from mugrow.analysis.stats import Interval, student_interval
 from mugrow.analysis.transfer import optimum
@@ -147,7 +146,8 @@ class Costs:
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """What a study says. What has not been run yet is empty."""
+    """What a study says. What has not been run yet is empty. ``looks`` is None, and no key of
+    ``summary.json``, for a study that has none."""
 
     study: str
     n_seeds: int
@@ -161,6 +161,7 @@ class Summary:
     recovery: tuple[Recovery, ...]
     laws: ScalingLaws
     costs: Costs
+    looks: LooksTaken | None = None
 
     @property
     def sweeps(self) -> tuple[SweepResult, ...]:
@@ -180,7 +181,9 @@ class Summary:
         transfer = {key: value for key, value in vars(self.transfer).items() if key != "sweeps"}
         first = {"study": self.study, "n_seeds": self.n_seeds, "interval": self.interval}
         searched = {"sweeps": self.sweeps, "optima": self.optima, "transfer": transfer}
-        return first | searched | {k: v for k, v in vars(self).items() if k not in searched}
+        absent = {"looks"} if self.looks is None else set()
+        rest = {k: v for k, v in vars(self).items() if k not in searched.keys() | absent}
+        return first | searched | rest
 
 
 def summarize(store: Store | str | Path) -> Summary:
@@ -200,6 +203,8 @@ def summarize(store: Store | str | Path) -> Summary:
     curves = curves_by_run(store.curves, set(targets["run_id"]))
     n_seeds = int((targets if len(targets) else runs)["seed"].nunique())
     savings, savings_curves = _savings(targets, curves)
+    looks = looks_taken(runs, targets, store.study)
+    error_rate = looks.level if looks else float(store.study.get("error_rate", ERROR_RATE))
     variants = [sweep.variant for sweep in transfer.sweeps]
     return Summary(
         study=store.study["name"],
@@ -208,20 +213,14 @@ def summarize(store: Store | str | Path) -> Summary:
         optima=tuple(_optima(searched, variants, runs, store.trials)),
         transfer=transfer,
         finals=tuple(_finals(targets)),
-        equal_compute=tuple(compared(runs, targets, _error_rate(store.study))),
+        equal_compute=tuple(compared(runs, targets, error_rate)),
         savings=tuple(savings),
         savings_curves=tuple(savings_curves),
         recovery=tuple(recoveries(store)),
         laws=scaling_laws(finals(runs, with_origins(runs, targets))),
         costs=_costs(runs),
+        looks=looks,
     )
-
-
-def _error_rate(study: Mapping[str, Any]) -> float:
-    """Of a verdict at one look, where a study adds seeds until it is decided."""
-    error_rate = float(study.get("error_rate", ERROR_RATE))
-    looks = tuple(study.get("looks", ()))
-    return Looks(looks, error_rate).level if looks else error_rate
 
 
 def of_laws(laws: ScalingLaws) -> Summary:

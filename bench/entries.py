@@ -13,14 +13,16 @@ a finite number, or one of a few words.
 import inspect
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from traceback import extract_tb
+from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
 from mugrow.bench.spec import Scalar, UserError, unknown
@@ -70,6 +72,32 @@ class Registry(Generic[Entry]):
         """Every entry by name: ours, then the plug-ins."""
         return (*self.builtin, *sorted(self._plugins()))
 
+    def ignored(self) -> dict[str, str]:
+        """The plug-ins whose name is taken, and why they are not used."""
+        theirs = _all_installed(self.group)
+        names = [one.name for one in theirs]
+        of_ours = {
+            one.name: f"ignored: plug-in {one.value} has the name of a {self.noun} of ours"
+            for one in theirs
+            if one.name in self.builtin
+        }
+        doubled = {
+            one.name: f"plug-in {one.value} is ignored: another has its name"
+            for one in theirs
+            if names.count(one.name) > 1 and one != _installed(self.group)[one.name]
+        }
+        return doubled | of_ours
+
+    def loadable(self) -> tuple[list[Entry], list[str]]:
+        """All entries that can be loaded, and why others cannot, a line each."""
+        entries, reasons = [], list(self.ignored().values())
+        for name in self.names():
+            try:
+                entries.append(self.get(name))
+            except UserError as error:
+                reasons.append(str(error))
+        return entries, reasons
+
     def is_plugin(self, name: str) -> bool:
         """Whether the entry is another package's."""
         return name in self._plugins()
@@ -89,14 +117,28 @@ class Registry(Generic[Entry]):
     def from_file(self, path: Path) -> Entry:
         """The entry that a Python file defines under the constant's name, whatever it is called.
         The file is imported under a name that hides no other module. Raises ``UserError``."""
-        if not path.is_file():
+        return self.from_text(self.text_of(path), path)
+
+    def text_of(self, path: Path) -> str:
+        """What a Python file says. Raises ``UserError``."""
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, not a Python file")
+        if not path.exists():
             raise UserError(f"no such file: {path}")
-        spec = spec_from_file_location(f"mugrow_file_{path.stem}", path)
-        if spec is None or spec.loader is None:
+        if path.suffix != ".py":
             raise UserError(f"{path} is no Python file: its name does not end in .py")
-        module = module_from_spec(spec)
         try:
-            spec.loader.exec_module(module)
+            return path.read_text(encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read: {in_one_line(error)}") from error
+
+    def from_text(self, text: str, path: Path) -> Entry:
+        """``from_file`` where the file, which lies or lay at ``path``, has been read."""
+        module = ModuleType(f"mugrow_file_{path.stem}_{sha256(text.encode()).hexdigest()[:8]}")
+        module.__file__ = str(path)
+        sys.modules[module.__name__] = module  # where dataclasses look up names in annotations
+        try:
+            exec(compile(text, str(path), "exec"), module.__dict__)
             entry = self._made(getattr(module, self.constant, None))
         except KeyboardInterrupt:
             raise
@@ -148,7 +190,11 @@ def _why(error: BaseException) -> str:
 
 @lru_cache
 def _installed(group: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=group)}
+    return {entry.name: entry for entry in _all_installed(group)}
+
+
+def _all_installed(group: str) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
 
 
 def in_one_line(error: BaseException) -> str:

@@ -14,13 +14,27 @@ operations from the run's own first step, ``wall_s`` in seconds.
 """
 
 import json
+import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from mugrow.bench.checksums import (
+    Damaged,
+    check_sum,
+    forget_sums,
+    read_sums,
+    sha256,
+    sha256_of_file,
+    write_sums,
+)
+from mugrow.bench.files import flush, named, temporary_of, write_bytes
+from mugrow.bench.files import write_atomically as write_atomically  # where it was before
 
 STATUSES = ("finished", "diverged", "pruned", "failed")
 ROLES = ("proxy", "source", "target", "trunk", "branch")
@@ -117,54 +131,138 @@ EVALUATION_SCHEMA = pa.schema(
     ]
 )
 ROW_KEY = b"mugrow.run"
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write(temporary path)``, then rename: a reader sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+CURVE = "curve.parquet"
+ABOVE_ZERO = ("width", "depth", "params", "lr", "init_std", "batch_tokens")
+COUNTS = ("tokens", "flops", "flops_6nd")  # 0 of a run that ended before its first step
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON with sorted keys, whole or not at all."""
-    text = json.dumps(value, indent=2, sort_keys=True) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_bytes(path, json_bytes(value))
 
 
-def write_table(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    """Write rows as one Parquet file; a key the schema lacks is an error, a missing one is null."""
+def json_bytes(value: Any) -> bytes:
+    """A value as indented JSON with sorted keys."""
+    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()
+
+
+def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table; a key the schema lacks is an error, a missing one is null."""
     rows = list(rows)
     for row in rows:
         assert row.keys() <= set(schema.names), row.keys() - set(schema.names)
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    write_atomically(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
 
 
-def write_run(folder: Path, row: Mapping[str, Any], curve: list[dict[str, Any]]) -> None:
-    """Commit an ended run: its curve, with its row of ``runs.parquet`` in the metadata."""
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as the content of a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def write_table(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """Write rows as one Parquet file."""
+    write_bytes(path, parquet_bytes(table_of(rows, schema)))
+
+
+def write_tables(folder: Path, tables: Mapping[str, pa.Table], others: Iterable[str] = ()) -> None:
+    """Replace tables of a study's folder, by file name, in this order, and then its checksums,
+    which are of ``others`` beside them too, where they are there.
+
+    All are written before the first is renamed, so that a full disk leaves the old ones. Who reads
+    meanwhile finds either the old checksums, or none, or the new ones.
+    """
+    contents = {name: parquet_bytes(table) for name, table in tables.items()}
+    known = read_sums(folder) or {}
+    kept = {name: known[name] for name in known if name not in contents}
+    with ExitStack() as stack:
+        for name, content in contents.items():
+            path, temporary = folder / name, temporary_of(folder / name)
+            stack.callback(temporary.unlink, missing_ok=True)
+            with named(path):
+                temporary.write_bytes(content)
+                flush(temporary)
+        forget_sums(folder)
+        for name in contents:
+            os.replace(temporary_of(folder / name), folder / name)
+    fresh = {name: sha256_of_file(folder / name) for name in others if (folder / name).is_file()}
+    write_sums(folder, kept | fresh | {name: sha256(content) for name, content in contents.items()})
+
+
+def write_run(
+    folder: Path,
+    row: Mapping[str, Any],
+    curve: list[dict[str, Any]],
+    sums: Mapping[str, str] | None = None,
+) -> None:
+    """Commit an ended run: its curve, with its row of ``runs.parquet`` in the metadata, after the
+    checksums of it and of the files beside it, whose ``sums`` are given by name."""
     schema = CURVE_SCHEMA.with_metadata({ROW_KEY: json.dumps(dict(row))})
-    write_table(folder / "curve.parquet", curve, schema)
+    content = parquet_bytes(table_of(curve, schema))
+    write_sums(folder, {**(sums or {}), CURVE: sha256(content)})
+    write_bytes(folder / CURVE, content)
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], pa.Table] | None:
-    """The row and curve of an ended run, or ``None`` when it has not ended.
+    """The row and curve of an ended run, or ``None`` when it has not ended; the folder has the
+    run's id as its name.
 
-    Raises ``pyarrow.ArrowInvalid`` or ``OSError`` when the file is truncated or not Parquet, and
-    ``KeyError`` when it carries no row.
+    Raises ``Damaged`` for a file that is not the one its checksum is of, not whole, not of this
+    run, or has a value that no run has; and ``OSError`` where it cannot be read.
     """
-    path = folder / "curve.parquet"
-    if not path.exists():
+    path = folder / CURVE
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
         return None
-    table = pq.read_table(path)
-    row = json.loads((table.schema.metadata or {})[ROW_KEY])
-    return row, completed(table, CURVE_SCHEMA)
+    check_sum(path, sha256(content), read_sums(folder))
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+        row = json.loads((table.schema.metadata or {})[ROW_KEY])
+        table = completed(table, CURVE_SCHEMA)
+        reason = _wrong(row, table, folder.name)
+    except MemoryError:
+        raise
+    except Exception as error:  # pyarrow has many errors for one truncated file
+        raise Damaged(path, f"{type(error).__name__}: {error}") from error
+    if reason:
+        raise Damaged(path, reason)
+    return row, table
+
+
+def _wrong(row: Mapping[str, Any], table: pa.Table, run_id: str) -> str | None:
+    """Why a record cannot be that of this run."""
+    ids = {row["run_id"], *table["run_id"].to_pylist()}
+    if ids != {run_id}:
+        return f"it is of run {', '.join(sorted(map(str, ids - {run_id})))}"
+    return wrong_value(row)
+
+
+def wrong_value(row: Mapping[str, Any]) -> str | None:
+    """What is wrong with the values of a run's row, or ``None``: readable and yet such as no run
+    has. Columns that a row lacks are not looked at."""
+    if row["status"] not in STATUSES:
+        return f"status is {row['status']!r}, none of {', '.join(STATUSES)}"
+    for name in ABOVE_ZERO:
+        if name in row and not _is_number(row[name], above_zero=True):
+            return f"{name} is {row[name]!r}, not a number above 0"
+    for name in COUNTS:
+        if name in row and not _is_number(row[name], above_zero=row["status"] == "finished"):
+            return f"{name} is {row[name]!r}, of a run that {row['status']}"
+    if row["status"] == "finished" and not _is_number(row["final_val_loss"], above_zero=False):
+        return f"final_val_loss is {row['final_val_loss']!r}, of a run that finished"
+    try:
+        whole = isinstance(json.loads(row["spec"]), dict) if "spec" in row else True
+    except (TypeError, ValueError):
+        whole = False
+    return None if whole else f"spec is not JSON: {str(row['spec'])[:40]!r}"
+
+
+def _is_number(value: object, *, above_zero: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return value > 0 if above_zero else value >= 0
 
 
 def completed(table: pa.Table, schema: pa.Schema) -> pa.Table:

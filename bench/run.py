@@ -6,6 +6,7 @@ A study's folder holds ``runs/<run_id>/`` for what has ended and ``stacks/`` for
     runs/<run_id>/checkpoint.safetensors    its weights, unless it is a proxy
     runs/<run_id>/state.safetensors         its optimizer's state, likewise
     runs/<run_id>/traceback.txt             of a failed run: where in the code it failed
+    runs/<run_id>/SHA256SUMS                the checksums of these files
     runs/<run_id>/curve.parquet             its curve and its row: written last, the proof it ended
     stacks/<key>.safetensors                the whole state of a stack that has not ended
     stacks/<key>.json                       how far it is, for the progress display
@@ -31,16 +32,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mugrow.bench import checkpoint, flops
-from mugrow.bench.checkpoint import Damaged
+from mugrow.bench.checksums import (
+    Damaged,
+    check_sum,
+    forget_sums,
+    read_sums,
+    sha256,
+    sha256_of_file,
+)
 from mugrow.bench.data.batches import TokenData, load, val_windows
 from mugrow.bench.entries import in_one_line
+from mugrow.bench.files import write_bytes
 from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.growth import blamed
+from mugrow.bench.method_file import MethodFile, know
 from mugrow.bench.model import Weights, count
 from mugrow.bench.optim import buffers_of
-from mugrow.bench.record import read_run, set_aside, write_atomically, write_json, write_run
+from mugrow.bench.record import CURVE, json_bytes, read_run, set_aside, write_json, write_run
 from mugrow.bench.spec import RunSpec, UserError, canonical_json
 from mugrow.bench.stack import (
     Carried,
@@ -52,19 +63,20 @@ from mugrow.bench.stack import (
     model_weights,
 )
 from mugrow.bench.stacked_optimizer import OptimizerState
-from mugrow.bench.start import Beginning, beginning
+from mugrow.bench.start import Beginning, beginning, identify
 from mugrow.bench.train import advance, final_losses
 
 SAVE_EVERY_S = 20.0
 SHOW_EVERY_S = 1.0
 TRACEBACK = "traceback.txt"
+TENSORS = ("checkpoint.safetensors", "state.safetensors")
 VERSIONS = ("mugrow", "torch", "numpy", "mup", "optuna", "pyarrow")
 
 
 @dataclass(frozen=True)
 class Job:
     """One stack to train: what a worker process is handed. ``key`` names it; ``roles`` and
-    ``trials`` have an entry for every run."""
+    ``trials`` have an entry for every run. ``methods`` are those that come from a file."""
 
     folder: str
     study: str
@@ -76,32 +88,50 @@ class Job:
     corpus_path: str | None = None
     device: str = "cpu"
     threads: int = 1
+    methods: tuple[MethodFile, ...] = ()
 
 
 def ended(folder: Path, run_id: str) -> dict[str, Any] | None:
-    """The row of an ended run, or ``None``. Raises ``Damaged`` when its record cannot be read, or
-    when it promises a checkpoint that cannot."""
+    """The row of an ended run, or ``None``. Raises ``Damaged`` when its record is not what was
+    written, or when it promises a checkpoint that cannot be read; ``verify`` reads those whole."""
     home = folder / "runs" / run_id
-    try:
-        record = read_run(home)
-    except Exception as error:  # pyarrow has many errors for one truncated file
-        raise Damaged(home / "curve.parquet", error) from error
+    record = read_run(home)
     if record is None:
         return None
     row, _ = record
-    if row["status"] == "finished" and row["role"] != "proxy":
-        for name in ("checkpoint.safetensors", "state.safetensors"):
-            try:
-                checkpoint.check(home / name)
-            except FileNotFoundError as error:
-                raise Damaged(home / "curve.parquet", f"{name} is missing") from error
+    for name in _promised(row):
+        try:
+            checkpoint.check(home / name)
+        except FileNotFoundError as error:
+            raise Damaged(home / CURVE, f"{name} is missing") from error
     return row
 
 
+def _promised(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The files of tensors that an ended run has beside its curve."""
+    return TENSORS if row["status"] == "finished" and row["role"] != "proxy" else ()
+
+
+def verify(folder: Path, run_id: str) -> None:
+    """Raise ``Damaged`` for an ended run whose checkpoint or optimizer state is not what was
+    written: by checksum, and by the run that the file says it is of."""
+    row, home = ended(folder, run_id), folder / "runs" / run_id
+    if row is None:
+        return
+    if (sums := read_sums(home)) is not None:
+        check_sum(home / "spec.json", sha256_of_file(home / "spec.json"), sums)
+    for name in _promised(row):
+        checkpoint.verify(home / name)
+        identify(home / name, checkpoint.metadata(home / name), run_id)
+
+
 def run_stack(job: Job) -> None:
-    """Train a stack to its end and commit each member that has not been committed yet."""
+    """Train a stack to its end and commit each member that has not been committed yet. Raises
+    ``Damaged`` where a source is not what was written, with nothing trained."""
     torch.set_num_threads(job.threads)
     folder = Path(job.folder)
+    for file in job.methods:
+        know(file)
     data = load(job.runs[0].data, job.corpus_path)
     starts, failures = _starts(job, folder, data)
     for index, error in failures.items():
@@ -172,6 +202,8 @@ def _starts(
     for index, spec in enumerate(job.runs):
         try:
             starts[index] = beginning(spec, folder, data)
+        except (Damaged, OSError, MemoryError):  # not the run's fault: it can be done later
+            raise
         except Exception as error:  # a method's mistake ends its own runs, not the study
             failures[index] = error
     return starts, failures
@@ -233,25 +265,41 @@ def _save_state(path: Path, stack: Stack, state: StackState) -> None:
         "status": state.status,
         "wall_s": state.wall_s,
     }
-    checkpoint.save(path, tensors, {"state": json.dumps(rest)})
+    text = json.dumps(rest)
+    checkpoint.save(path, tensors, {"state": text, "sha256": checkpoint.digest(tensors, text)})
+
+
+def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a stack's saved state and what else it has, by name. Raises ``Damaged`` for
+    one that is not what was saved, and ``OSError``."""
+    tensors, metadata = checkpoint.load(path)
+    try:
+        text = metadata["state"]
+        if metadata.get("sha256", found := checkpoint.digest(tensors, text)) != found:
+            raise Damaged(path, "its content does not match its checksum")
+        rest: dict[str, Any] = json.loads(text)
+        rest["runs"], rest["step"]
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise Damaged(path, f"it is no state of a stack: {error!r}") from error
+    return tensors, rest
 
 
 def _resume(path: Path, stack: Stack) -> StackState | None:
     """The saved state of a stack, if there is one that can be read and is of these very runs: a
     member whose source had failed joins the stack when that source is there."""
     try:
-        tensors, metadata = checkpoint.load(path)
-        rest = json.loads(metadata["state"])
-        runs = rest.pop("runs")
-        if runs != [spec.run_id for spec in stack.specs]:
+        tensors, rest = load_state(path)
+        if rest.pop("runs") != [spec.run_id for spec in stack.specs]:
             return None
-        buffers = {name: tensors[name].to(stack.device) for name in buffers_of(stack.specs[0])}
+        if absent := [name for name in buffers_of(stack.specs[0]) if name not in tensors]:
+            raise Damaged(path, f"it has no tensors {absent[0]!r}")
     except FileNotFoundError:
         return None
-    except (Damaged, KeyError, json.JSONDecodeError):
+    except Damaged:
         set_aside(path)
         return None
     tensors = {name: tensor.to(stack.device) for name, tensor in tensors.items()}
+    buffers = {name: tensors[name] for name in buffers_of(stack.specs[0])}
     return StackState(
         optimizer=OptimizerState(tensors["weights"], buffers, tensors["updates"]),
         loss_sum_K=tensors["loss_sum"],
@@ -274,20 +322,24 @@ def _commit(
     home = folder / "runs" / spec.run_id
     if _is_committed(folder, spec.run_id):
         return
-    write_json(home / "spec.json", asdict(spec))
+    (home / CURVE).unlink(missing_ok=True)  # while it is written again it has not ended
+    forget_sums(home)
+    described = json_bytes(asdict(spec))
+    write_bytes(home / "spec.json", described)
+    sums = {"spec.json": sha256(described)}
     if error is None:
         (home / TRACEBACK).unlink(missing_ok=True)
     else:
         text = "".join(traceback.format_exception(error))
-        write_atomically(home / TRACEBACK, lambda path: path.write_text(text, encoding="utf-8"))
+        write_bytes(home / TRACEBACK, text.encode("utf-8", errors="backslashreplace"))
     # One key of metadata, since several are written in no fixed order: equal runs, equal files.
     about = {"spec": canonical_json(spec)}
     if weights is not None:
-        checkpoint.save(home / "checkpoint.safetensors", weights, about)
         # a method that trains other tensors than the model's hands on no state
         state = {} if carried is None else carried.named()
-        checkpoint.save(home / "state.safetensors", state, about)
-    write_run(home, row, curve)
+        for name, tensors in zip(TENSORS, (weights, state), strict=True):
+            sums[name] = checkpoint.save(home / name, tensors, about)
+    write_run(home, row, curve, sums)
 
 
 def _is_committed(folder: Path, run_id: str) -> bool:

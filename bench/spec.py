@@ -19,8 +19,9 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal
+from functools import cache, cached_property
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Scalar = int | float | str | bool
 Decay = Literal["scaled", "independent"]
@@ -507,9 +508,14 @@ def _chosen(spec: Any) -> dict[str, Any]:
 
 def run_spec_from_json(text: str) -> RunSpec:
     """The inverse of ``canonical_json`` for a ``RunSpec``. A field that an older spec does not have
-    is at its default. Unknown fields are errors, and missing ones without a default."""
-    fields = json.loads(text)
-    start = fields["start"]
+    is at its default. Raises ``UserError``, which names the field, for one that is unknown, missing
+    without a default, or of another type."""
+    try:
+        fields = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"the spec is not JSON: {error}") from error
+    _check_fields(RunSpec, fields, "spec")
+    start = {"params": [], **fields.get("start", {})}
     nested = {
         "model": ModelSpec(**fields["model"]),
         "base": ModelSpec(**fields["base"]),
@@ -520,3 +526,62 @@ def run_spec_from_json(text: str) -> RunSpec:
         "average": AverageSpec(**fields.get("average", {})),
     }
     return RunSpec(**(fields | nested))
+
+
+def _check_fields(kind: type, given: object, name: str) -> None:
+    """Raise the ``UserError`` of JSON that cannot be made this dataclass; ``name`` is what it is
+    called."""
+    if not isinstance(given, dict):
+        raise UserError(f"{name} is {_shortened(given)}, not an object with fields")
+    known = _field_types(kind)
+    for field in dataclasses.fields(kind):
+        required = field.default is dataclasses.MISSING
+        if required and field.name not in given:
+            raise UserError(f"{name} lacks the field {field.name!r}")
+    for key, value in given.items():
+        if key not in known:
+            raise UserError(
+                f"{name} has a field {key!r} that this version does not know: it is of a newer "
+                f"version or another program"
+            )
+        if dataclasses.is_dataclass(known[key]):
+            assert isinstance(known[key], type)
+            _check_fields(known[key], value, f"{name}.{key}")
+        elif expected := _unlike(known[key], value):
+            raise UserError(f"{name}.{key} is {_shortened(value)}, not {expected}")
+
+
+@cache
+def _field_types(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _unlike(kind: Any, value: object) -> str | None:
+    """What a value of this type is in words, if ``value`` is none."""
+    if get_origin(kind) is UnionType:
+        return None if value is None else _unlike(get_args(kind)[0], value)
+    if get_origin(kind) is Literal:
+        words = get_args(kind)
+        return None if value in words else f"one of {', '.join(map(str, words))}"
+    if get_origin(kind) is tuple:
+        pairs = isinstance(value, list) and all(
+            isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in value
+        )
+        return None if pairs else "a list of names with values"
+    if kind is float:
+        return None if _is_real(value) else "a finite number"
+    if kind is bool:
+        return None if isinstance(value, bool) else "true or false"
+    if kind is int:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return None if whole else "a whole number"
+    return None if isinstance(value, str) else "text"
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 40 else f"{text[:36]}..."

@@ -2,11 +2,11 @@
 
 The operator itself is ``mugrow.bench.growth``'s. What is chosen beside it, and applied here in this
 order: noise on the grown weights, the optimizer's state grown or fresh, and its reset outside what
-the source had. Nothing a method returns is trusted: other names, shapes or types than the
-target's end this run, with the reason, and no other.
+the source had. Nothing a method returns is trusted (``mugrow.bench.guarded``): what is no model of
+the target's ends this run, with the reason, and no other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mugrow.bench import checkpoint, growth
+from mugrow.bench import checkpoint, growth, guarded
+from mugrow.bench.checksums import Damaged
 from mugrow.bench.data.batches import TokenData, train_batch
-from mugrow.bench.growth import During, MethodError, zero_pad
-from mugrow.bench.model import Decoder, Weights, parameters, shapes
+from mugrow.bench.growth import During, zero_pad
+from mugrow.bench.model import Decoder, Shapes, Weights, parameters, shapes
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.parametrization import generator, initial_weights, rules_of
-from mugrow.bench.record import read_run
+from mugrow.bench.record import CURVE, read_run
 from mugrow.bench.spec import ModelSpec, RunSpec, Start, UserError, run_spec_from_json
 from mugrow.bench.stack import Carried
 
@@ -53,8 +54,9 @@ class Source:
 def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
     """The state a run begins with: its own draw, or its source grown.
 
-    Raises ``ValueError`` where the source is not there, and ``UserError`` for a start that the
-    method cannot have, or where it raises or returns what is not a model of the target's shape.
+    Raises ``ValueError`` where the source is not there, ``Damaged`` where it is not what was
+    written, and ``UserError`` for a start that the method cannot have, or where it raises or
+    returns what is not a model of the target's shape.
     """
     source = None if spec.start.source_run_id is None else _source(spec, folder)
     return beginning_from(spec, source, partial(batch, data, spec))
@@ -76,9 +78,8 @@ def beginning_from(
     small = source.decoder
     given = params if entry.learning_steps is None else params | {"batches": batches}
     growth.check_start(entry, spec.start)
-    with growth.blamed(entry.name):
-        grown = entry.grow(source.weights, small, big, init, _rng(spec), **given)
-        _check_shapes(entry.name, grown, init)
+    rng = partial(_rng, spec)
+    grown = guarded.grown(entry, source.weights, small, big, init, rng, given)
     if spec.start.noise:
         grown = {
             name: grown[name] + spec.start.noise * init[name]
@@ -90,13 +91,10 @@ def beginning_from(
     if spec.start.optimizer == "carry":
         assert source.carried is not None
         buffers, updates = source.carried
-        kinds, rng = buffers_of(spec), partial(_rng, spec)
+        kinds = buffers_of(spec)
         if absent := sorted(kinds.keys() - buffers.keys()):
             raise UserError(f"the source's optimizer has no state {absent[0]!r} to carry")
-        with growth.blamed(entry.name):
-            new = growth.grow_buffers(entry, buffers, kinds, small, big, rng, params)
-            for tensors in new.values():
-                _check_shapes(entry.name, tensors, init)
+        new = guarded.grown_buffers(entry, buffers, kinds, small, big, init, rng, params)
         if spec.start.reset:
             new = {name: _only_old(part, small.spec, big.spec) for name, part in new.items()}
         carried = Carried(new, updates)
@@ -127,13 +125,17 @@ def batch(data: TokenData, spec: RunSpec, step: int) -> Tensor:
 def _source(spec: RunSpec, folder: Path) -> Source:
     """A run's source, from the folder of its study."""
     assert spec.start.source_run_id is not None
-    home = folder / "runs" / spec.start.source_run_id
+    run_id = spec.start.source_run_id
+    home = folder / "runs" / run_id
     record = read_run(home)
     if record is None or record[0]["status"] != "finished":
         status = "missing" if record is None else record[0]["status"]
-        raise ValueError(f"its source {spec.start.source_run_id} is {status}")
+        raise ValueError(f"its source {run_id} is {status}")
     carry = spec.start.optimizer == "carry"
-    source, run = read_source(home / "checkpoint.safetensors", spec.dtype, carry)
+    try:
+        source, run = read_source(home / "checkpoint.safetensors", spec.dtype, carry, run_id)
+    except FileNotFoundError as error:
+        raise Damaged(home / CURVE, f"{Path(error.filename).name} is missing") from error
     assert run.last_step == spec.start.source_step, "the checkpoint is of another step"
     theirs, ours = (one.optimizer.partition(":")[0] for one in (run, spec))
     if carry and theirs != ours:
@@ -141,20 +143,36 @@ def _source(spec: RunSpec, folder: Path) -> Source:
     return source
 
 
-def read_source(path: Path, dtype: str, carry: bool) -> tuple[Source, RunSpec]:
+def read_source(
+    path: Path, dtype: str, carry: bool, run_id: str | None = None
+) -> tuple[Source, RunSpec]:
     """A checkpoint, what it is of, and the optimizer's state beside it if that is to be carried.
 
-    Raises ``Damaged``, ``FileNotFoundError``, and ``ValueError`` where there is no such state.
+    Raises ``Damaged`` for files that are not what was written, not of the run ``run_id`` or, where
+    none is asked for, not of the one that ``spec.json`` beside them names, or that hold other
+    tensors than the run has; ``FileNotFoundError``; and ``ValueError`` where there is no state.
     """
     weights, metadata = checkpoint.load(path)
-    run = run_spec_from_json(metadata["spec"])
+    run = identify(path, metadata, run_id or _named_beside(path))
+    _check_tensors(path, weights, shapes(run.model), run.dtype)
     rules = rules_of(run.parametrization, run.model, run.base)
     kind = getattr(torch, dtype)
     carried = None
     if carry:
-        state, _ = checkpoint.load(path.with_name("state.safetensors"))
+        beside = path.with_name("state.safetensors")
+        state, metadata = checkpoint.load(beside)
+        identify(beside, metadata, run.run_id)
         if not state:
             raise ValueError(f"its source {run.run_id} has no optimizer state")
+        of_buffers = {
+            f"{buffer}.{name}": shape
+            for buffer in buffers_of(run)
+            for name, shape in shapes(run.model).items()
+        }
+        moments = {name: tensor for name, tensor in state.items() if name != "updates"}
+        _check_tensors(beside, moments, of_buffers, run.dtype)
+        if "updates" not in state or not state["updates"].isfinite().all():
+            raise Foreign(beside, "it does not say how many updates made it: 'updates'")
         buffers = {
             buffer: {name: state[f"{buffer}.{name}"].to(kind) for name in weights}
             for buffer in buffers_of(run)
@@ -164,17 +182,51 @@ def read_source(path: Path, dtype: str, carry: bool) -> tuple[Source, RunSpec]:
     return Source(Decoder(run.model, rules.multipliers), weights, carried), run
 
 
-def _check_shapes(name: str, tensors: Weights, init: Weights) -> None:
-    if tensors.keys() != init.keys():
-        wrong = sorted(tensors.keys() ^ init.keys())[0]
-        raise MethodError(f"method {name!r} returned other tensors than the target's: {wrong}")
-    for tensor, want in init.items():
-        got = tensors[tensor]
-        if got.shape != want.shape or got.dtype != want.dtype:
-            raise MethodError(
-                f"method {name!r} returned {tensor} as {tuple(got.shape)} {got.dtype}, "
-                f"not {tuple(want.shape)} {want.dtype}"
+class Foreign(Damaged):
+    """A checkpoint that this version cannot have written."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        super().__init__(path, reason)
+        self.args = (f"{path} is no checkpoint that can be used here: {reason}",)
+
+
+def identify(path: Path, metadata: Mapping[str, str], run_id: str | None) -> RunSpec:
+    """The run that a file of tensors says it is of. Raises ``Damaged`` where that is none, or not
+    ``run_id``."""
+    if "spec" not in metadata:
+        raise Foreign(path, "it does not say of which model it is; its metadata lacks 'spec'")
+    try:
+        run = run_spec_from_json(metadata["spec"])
+    except UserError as error:
+        raise Foreign(path, error) from error
+    if run_id is not None and run.run_id != run_id:
+        raise Damaged(path, f"it is of run {run.run_id}, not {run_id}")
+    return run
+
+
+def _named_beside(path: Path) -> str | None:
+    """The run that ``spec.json`` beside a checkpoint is of, if there is one that can be read."""
+    try:
+        return run_spec_from_json(path.with_name("spec.json").read_text(encoding="utf-8")).run_id
+    except (FileNotFoundError, NotADirectoryError, UserError, UnicodeDecodeError):
+        return None
+
+
+def _check_tensors(path: Path, tensors: Weights, wanted: Shapes, dtype: str) -> None:
+    """Raise ``Damaged`` where a file has other tensors than a run of that shape and type leaves."""
+    for name, shape in wanted.items():
+        if name not in tensors:
+            raise Foreign(path, f"it has no tensor {name!r} {shape}")
+        tensor = tensors[name]
+        if tuple(tensor.shape) != shape or tensor.dtype != getattr(torch, dtype):
+            found = str(tensor.dtype).removeprefix("torch.")
+            raise Foreign(
+                path, f"{name} is {found} {tuple(tensor.shape)}, not {dtype} {tuple(shape)}"
             )
+        if not tensor.isfinite().all():
+            raise Damaged(path, f"{name} holds numbers that are not finite")
+    if more := sorted(tensors.keys() - wanted.keys()):
+        raise Foreign(path, f"it has a tensor {more[0]!r} that its model has not")
 
 
 def _only_old(tensors: Weights, small: ModelSpec, big: ModelSpec) -> Weights:

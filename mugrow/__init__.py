@@ -14,7 +14,6 @@ frames. A name is imported when it is first used, so ``import mugrow`` is quick 
 
 import os
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
     from mugrow.analysis.measure.claims import Claim
     from mugrow.analysis.measure.lengths import equal_compute
     from mugrow.analysis.measure.logs import savings
+    from mugrow.analysis.read.guess import read
     from mugrow.analysis.read.store import Store, load
+    from mugrow.analysis.read.table import Table, read_table
     from mugrow.analysis.report.build import build as report
     from mugrow.analysis.stats import Interval
     from mugrow.analysis.summary import Summary, summarize
@@ -64,6 +65,7 @@ _HOMES = {  # of every public name: its module, and what it is called there, if 
     "Store": "analysis.read.store",
     "Study": "sweeps.study",
     "Summary": "analysis.summary",
+    "Table": "analysis.read.table",
     "UserError": "bench.spec",
     "advise": "analysis.advice.advise",
     "bill": "sweeps.run",
@@ -78,6 +80,8 @@ _HOMES = {  # of every public name: its module, and what it is called there, if 
     "import_model": "sweeps.published",
     "listing": "sweeps.listing",
     "load": "analysis.read.store",
+    "read": "analysis.read.guess",
+    "read_table": "analysis.read.table",
     "recipe": "sweeps.recipes:configured",
     "report": "analysis.report.build:build",
     "reproduce": "sweeps.reproduce",
@@ -100,6 +104,7 @@ __all__ = [
     "Store",
     "Study",
     "Summary",
+    "Table",
     "UserError",
     "advise",
     "bill",
@@ -114,6 +119,8 @@ __all__ = [
     "import_model",
     "listing",
     "load",
+    "read",
+    "read_table",
     "recipe",
     "report",
     "reproduce",
@@ -126,6 +133,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
+        from importlib.metadata import version  # of its own takes as long as all the rest
+
         return version("mugrow")
     if name not in _HOMES:
         raise AttributeError(f"module 'mugrow' has no attribute {name!r}")

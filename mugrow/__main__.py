@@ -1,6 +1,6 @@
 """``python -m mugrow``: the program."""
 
-from mugrow.sweeps.cli import main
+from mugrow.sweeps.program import main
 
 if __name__ == "__main__":
     main()

@@ -106,9 +106,12 @@ def _learning_steps(run: RunSpec) -> int:
     return int((entry.params | dict(run.start.params))[entry.learning_steps])
 
 
-def baselines(study: Study, chains: Iterable[Sequence[Chain]], finished: Finished) -> Baselines:
-    """The lines that these arms need. An arm is its chains, one a seed; one of a single run that
-    is not grown is scratch. Nothing for a target that nothing is grown into."""
+def baselines(
+    study: Study, chains: Iterable[Sequence[Chain]], finished: Finished | None
+) -> Baselines:
+    """The lines that these arms need, given the runs that have ended; None for all that they may
+    need. An arm is its chains, one a seed; one of a single run that is not grown is scratch.
+    Nothing for a target that nothing is grown into."""
     arms: dict[ModelSpec, list[Sequence[Chain]]] = {}
     scratch: dict[ModelSpec, Sequence[RunSpec]] = {}
     for arm in chains:
@@ -159,7 +162,7 @@ def _scratch_line(
     study: Study,
     scratch: Sequence[RunSpec],
     arms: Sequence[Sequence[Chain]],
-    finished: Finished,
+    finished: Finished | None,
 ) -> Line:
     """At the study's budgets, as far as they are needed, but 1, which is scratch itself."""
     own = charge([scratch[0]])
@@ -175,6 +178,9 @@ def _scratch_line(
     horizons = [round(multiple * study.target_steps) for multiple in multiples]
     cut = [horizon for horizon in horizons if horizon != study.target_steps]
     by_seed = [_by_horizon(budget_line(run, cut, study.final_val_tokens)) for run in scratch]
+
+    if finished is None:
+        return replace(_zipped(by_seed, set(cut), ()), whole=tuple(scratch))
 
     def final(place: int) -> list[RunSpec]:
         if place == one:

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mugrow.bench.arm import factors_json
+from mugrow.bench.checksums import Damaged
 from mugrow.bench.record import (
+    CURVE,
     CURVE_SCHEMA,
     RUN_SCHEMA,
     TRIAL_SCHEMA,
     read_run,
-    write_atomically,
-    write_table,
+    table_of,
+    write_tables,
 )
 from mugrow.sweeps.plan import Plan, PlannedRun
 
@@ -28,20 +29,25 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 def collect(folder: Path, plan: Plan, finished: Rows, study: str, pool: Path) -> None:
     """Write the three tables of what has ended so far in ``pool``. A run whose source is being done
-    again, because its checkpoint was damaged, is left out until that has ended."""
+    again, because its checkpoint was damaged, is left out until that has ended. Raises ``Damaged``
+    for a curve that is, with nothing written.
+
+    Readers open ``runs`` first, so it is replaced last: all that it has are in the others by then.
+    """
     runs = [
         run
         for run in plan.runs
         if {run.spec.run_id, run.spec.start.source_run_id} - {None} <= finished.keys()
     ]
-    write_table(folder / "runs.parquet", run_rows(runs, finished, study), RUN_SCHEMA)
-    write_table(folder / "trials.parquet", plan.trials, TRIAL_SCHEMA)
     curves = pa.concat_tables(
         [CURVE_SCHEMA.empty_table(), *_curves(pool, (run.spec.run_id for run in runs))]
     )
-    write_atomically(
-        folder / "curves.parquet", lambda path: pq.write_table(curves, path, compression="zstd")
-    )
+    tables = {
+        "curves.parquet": curves,
+        "trials.parquet": table_of(plan.trials, TRIAL_SCHEMA),
+        "runs.parquet": table_of(run_rows(runs, finished, study), RUN_SCHEMA),
+    }
+    write_tables(folder, tables, others=("study.json",))
 
 
 def run_rows(runs: Iterable[PlannedRun], finished: Rows, study: str) -> list[dict[str, Any]]:
@@ -76,5 +82,6 @@ def _source_flops(source_run_id: str | None, finished: Rows) -> float:
 def _curves(pool: Path, run_ids: Iterable[str]) -> Iterable[pa.Table]:
     for run_id in run_ids:
         record = read_run(pool / "runs" / run_id)
-        assert record is not None, run_id
+        if record is None:
+            raise Damaged(pool / "runs" / run_id / CURVE, "it is gone")
         yield record[1].cast(CURVE_SCHEMA)

@@ -19,7 +19,13 @@ def print_bill(found: Bill, *, as_json: bool) -> None:
             {"step": str(skip.step), "method": str(skip.method), "why": skip.reason}
             for skip in found.skipped
         ]
-        whole = {"runs": rows, "skipped": skipped, "estimated_s": found.estimated_s}
+        whole = {
+            "runs": rows,
+            "skipped": skipped,
+            "estimated_s": found.estimated_s,
+            "least_flops": found.flops,
+            "most_flops": found.most_flops,
+        }
         print(json.dumps(whole, indent=2))
         return
     table = Table(*rows[0], box=None, header_style="bold")
@@ -34,6 +40,12 @@ def print_bill(found: Bill, *, as_json: bool) -> None:
         f"with {found.workers} workers",
         markup=False,
     )
+    if found.most_flops > found.flops:
+        console.print(
+            f"at least that; at most {found.most_flops:.3g} FLOPs, if losses ask for all of its "
+            "budgets and looks",
+            markup=False,
+        )
 
 
 def _row(run: PricedRun) -> dict[str, str | float]:

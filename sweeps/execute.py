@@ -11,6 +11,7 @@ import fcntl
 import json
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -23,10 +24,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mugrow.bench.checkpoint import Damaged, load
+from mugrow.bench.checksums import SUMS, Damaged, check_sum, read_sums, sha256
+from mugrow.bench.files import left_behind
 from mugrow.bench.flops import per_token
-from mugrow.bench.record import set_aside, write_json
-from mugrow.bench.run import TRACEBACK, Job, ended, run_stack
+from mugrow.bench.method_file import files_of
+from mugrow.bench.record import CURVE, set_aside, write_atomically, write_json
+from mugrow.bench.run import TENSORS, TRACEBACK, Job, ended, load_state, run_stack
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.bench.stack import PruningStep
 from mugrow.sweeps.collect import collect
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 COLLECT_EVERY_S = 60.0
+RUN_ID = re.compile("[0-9a-f]{16}")
+RUN_FILES = (*TENSORS, CURVE, SUMS, "spec.json", TRACEBACK)
+METHODS = "methods"  # of a study's folder: copies of the methods that come from a file
 
 ADDED_SETTINGS: dict[str, Any] = {  # what a study had that was written without them
     "optimizer": "adamw",
@@ -67,12 +73,14 @@ class Where:
 class Experiment:
     """What is executed: ``plan`` says which runs there are, given the rows of those that have
     ended, and ``configuration`` what ``study.json`` holds; ``defaults`` is what one means that was
-    written before a setting existed."""
+    written before a setting existed. ``most`` plans all runs that it may come to, where that
+    depends on losses; None where it does not."""
 
     name: str
     configuration: Mapping[str, Any]
     plan: Callable[[Finished], Plan]
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    most: Callable[[Finished], Plan] | None = None
 
 
 def of_study(study: Study, data: DataSpec) -> Experiment:
@@ -85,6 +93,7 @@ def of_study(study: Study, data: DataSpec) -> Experiment:
         configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
         plan=partial(plan, study, data),
         defaults=_defaults(study),
+        most=partial(plan, study, data, most=True),
     )
 
 
@@ -107,20 +116,28 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
     Raises ``UserError`` for what no run can have, a folder that holds something else or is in use,
     and a worker that was killed; a run that fails is a row with its reason.
     """
-    experiment.plan({})  # a mistake in the study ends here, with nothing written
+    first = experiment.plan({})  # a mistake in the study ends here, with nothing written
     pool = pool or folder
     with _locked(pool), display(pool) as shown:
         _claim(experiment, folder, shown.say)
+        _keep_methods(first, folder)
         finished = Ended(pool, shown.say)
         began = time.monotonic()
         with _processes(where) as executor:
             outcome = _run_all(experiment, folder, pool, where, finished, executor, shown)
-        collect(folder, outcome, finished.rows, experiment.name, pool)
         shown.say(f"all runs have ended, after {duration(time.monotonic() - began)}")
         if failed := [row for row in finished.rows.values() if row["status"] == "failed"]:
             reasons = "; ".join(dict.fromkeys(row["reason"] for row in failed))
             shown.say(f"failed: {len(failed)}, see {pool}/runs/*/{TRACEBACK}: {reasons}")
     return outcome
+
+
+def _reported(stacks: Path) -> Iterator[str]:
+    """The files that stacks may have, by the names of temporary ones."""
+    for path in stacks.glob(".*.tmp"):
+        name = path.name.removeprefix(".").partition(".")[0]
+        if RUN_ID.fullmatch(name):
+            yield from (f"{name}.safetensors", f"{name}.json")
 
 
 class Ended:
@@ -131,14 +148,20 @@ class Ended:
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self.folder, self.say = folder, say
         self.rows: dict[str, dict[str, Any]] = {}
-        for path in folder.glob("**/.*.tmp"):
-            path.unlink()
-        for path in folder.glob("stacks/*.safetensors"):
+        self.done_again: set[Path] = set()
+        homes = [path for path in folder.glob("runs/*") if RUN_ID.fullmatch(path.name)]
+        for home in homes:
+            for path in left_behind(home, RUN_FILES):
+                path.unlink(missing_ok=True)
+        stacks = folder / "stacks"
+        for path in left_behind(stacks, _reported(stacks)):
+            path.unlink(missing_ok=True)
+        for path in stacks.glob("*.safetensors"):
             try:
-                load(path)
+                load_state(path)
             except Damaged as error:
                 self.set_aside(error, "its stack will begin again")
-        self.read(path.name for path in folder.glob("runs/*"))
+        self.read(home.name for home in homes)
         self.rows = {i: row for i, row in self.rows.items() if row["status"] != "failed"}
 
     def read(self, run_ids: Iterable[str]) -> None:
@@ -147,14 +170,25 @@ class Ended:
             try:
                 row = ended(self.folder, run_id)
             except Damaged as error:
-                self.set_aside(error, "its run will be done again")
+                self.do_again(error)
                 continue
             if row is not None:
                 self.rows[run_id] = row
 
     def set_aside(self, error: Damaged, so: str) -> None:
-        """Rename the damaged file, and say what follows from it."""
-        self.say(f"{error}; set aside as {set_aside(error.path).name}, {so}")
+        """Rename the damaged file, and say what follows from it. Raises ``UserError`` for one that
+        was done again by this program and is damaged once more."""
+        if error.path in self.done_again:
+            raise UserError(f"{error}, and was when it had been done again; is the disk failing?")
+        self.done_again.add(error.path)
+        there = error.path.exists()
+        aside = f"set aside as {set_aside(error.path).name}, " if there else ""  # or it is gone
+        self.say(f"{error}; {aside}{so}")
+
+    def do_again(self, error: Damaged) -> None:
+        """Set aside a run's damaged file; the run then counts as not ended."""
+        self.set_aside(error, "its run will be done again")
+        self.rows.pop(error.path.parent.name, None)
 
 
 def _run_all(
@@ -173,7 +207,8 @@ def _run_all(
         current = experiment.plan(finished.rows)
         if time.monotonic() - collected_s > COLLECT_EVERY_S:
             # so that `mugrow report` can be called meanwhile
-            collect(folder, current, finished.rows, experiment.name, pool)
+            if not _collected(experiment, folder, pool, current, finished):
+                continue
             collected_s = time.monotonic()
         for stack in _ready(current, finished.rows, in_flight.values()):
             if len(in_flight) < where.workers:
@@ -181,7 +216,9 @@ def _run_all(
                 with _ctrl_c_ignored():
                     in_flight[executor.submit(run_stack, job)] = stack
         if not in_flight:
-            return current
+            if _collected(experiment, folder, pool, current, finished):
+                return current
+            continue
         ended_now: set[Future[None]] = set()
         while not ended_now:
             ended_now, _ = wait(in_flight, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -189,9 +226,26 @@ def _run_all(
             shown.show(estimate.work(current, finished.rows, running, pool))
         for future in ended_now:
             stack = in_flight.pop(future)
-            _result(future)
+            try:
+                _result(future)
+            except Damaged as error:  # a source's file, found when it was to be grown
+                finished.do_again(error)
+                continue
             finished.read(run.spec.run_id for run in stack.runs)
             shown.say(_ending(stack, finished.rows))
+
+
+def _collected(
+    experiment: Experiment, folder: Path, pool: Path, current: Plan, finished: Ended
+) -> bool:
+    """Write the tables; whether all curves could be read. One that could not is set aside, so that
+    its run is done again."""
+    try:
+        collect(folder, current, finished.rows, experiment.name, pool)
+    except Damaged as error:
+        finished.do_again(error)
+        return False
+    return True
 
 
 def _result(future: Future[None]) -> None:
@@ -241,6 +295,7 @@ def _job(study: str, stack: PlannedStack, pool: Path, where: Where) -> Job:
         corpus_path=where.corpus_paths.get(stack.runs[0].spec.data.corpus_sha256),
         device=where.device,
         threads=where.threads,
+        methods=files_of({run.spec.start.method for run in stack.runs}),
     )
 
 
@@ -263,28 +318,86 @@ def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> 
     ours, defaults = json.loads(json.dumps(both, default=asdict))
     if path.exists():
         try:
-            written = json.loads(path.read_text(encoding="utf-8"))
+            written = _claimed(path)
+        except Damaged as error:
+            say(f"{error}; set aside as {set_aside(path).name}")
+        else:
             older = {key: ADDED_SETTINGS[key] for key in ours.keys() & ADDED_SETTINGS}
             theirs = _completed(older | written, defaults)
-        except ValueError:
-            say(f"{path} is damaged; set aside as {set_aside(path).name}")
-        else:
-            for key in sorted(ours.keys() | theirs.keys()):
-                if ours.get(key) != theirs.get(key):
-                    raise UserError(
-                        f"{folder} holds another study: its {key} is {theirs.get(key)!r}, not "
-                        f"{ours.get(key)!r}; choose another --out"
-                    )
-            return
+            keys = sorted(ours.keys() | theirs.keys())
+            differ = [key for key in keys if ours.get(key) != theirs.get(key)]
+            if not differ:
+                return
+            other = [key for key in differ if key in written or key not in older]
+            if not other:
+                settings = " ".join(f"{key}={_as_set(older[key])}" for key in differ)
+                raise UserError(
+                    f"{folder} holds this study from before there was {' and '.join(differ)}; "
+                    f"to go on with it add --set {settings}"
+                )
+            key = other[0]
+            _check_method_files(folder, theirs.get(key), ours.get(key))
+            raise UserError(
+                f"{folder} holds another study: its {key} is {theirs.get(key)!r}, not "
+                f"{ours.get(key)!r}; choose another --out"
+            )
     write_json(path, ours)
+
+
+def _claimed(path: Path) -> dict[str, Any]:
+    """What ``study.json`` says. Raises ``Damaged`` where it is not what was written, or no study's
+    configuration."""
+    content = path.read_bytes()
+    sums = read_sums(path.parent)
+    if sums is not None and path.name in sums:  # it is written before there are any
+        check_sum(path, sha256(content), sums)
+    try:
+        written = json.loads(content)
+    except ValueError as error:
+        raise Damaged(path, f"it is not JSON: {error}") from error
+    if not isinstance(written, dict) or not isinstance(written.get("name"), str):
+        raise Damaged(path, "it is no study's configuration, which has a name")
+    return written
+
+
+def _check_method_files(folder: Path, theirs: object, ours: object) -> None:
+    """Raise the ``UserError`` of a method's file that has changed since the study began."""
+    if not isinstance(theirs, list) or not isinstance(ours, list):
+        return
+    names = [[one["name"] for one in each if isinstance(one, dict) and "name" in one]
+             for each in (theirs, ours)]  # fmt: skip
+    of_files = [{name.partition("@")[0]: name for name in each if "@" in name} for each in names]
+    for name in of_files[0].keys() & of_files[1].keys():
+        before, now = (found[name] for found in of_files)
+        if before != now:
+            raise UserError(
+                f"the file of method {name!r} has changed: {folder} was begun with {before}, kept "
+                f"in {folder / METHODS}, and this is {now}; choose another --out"
+            )
+
+
+def _keep_methods(first: Plan, folder: Path) -> None:
+    """Copies of the methods that come from a file, so that what was run can be read later."""
+    stacks = (*first.stacks, *first.provisional)
+    for file in files_of({run.spec.start.method for stack in stacks for run in stack.runs}):
+        copy = partial(Path.write_text, data=file.text, encoding="utf-8")
+        write_atomically(folder / METHODS / f"{file.name}.py", copy)
+
+
+def _as_set(value: object) -> str:
+    """A setting that was added later as ``--set`` takes it."""
+    return "" if value == [] else str(value)
 
 
 def _completed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """A configuration with the settings that it lacks at their defaults."""
-    return defaults | {
-        key: _completed(value, defaults.get(key, {})) if isinstance(value, dict) else value
-        for key, value in found.items()
-    }
+    completed = dict(defaults)
+    for key, value in found.items():
+        nested = defaults.get(key)
+        if isinstance(value, dict) and isinstance(nested, dict):
+            value = _completed(value, nested)
+        completed[key] = value
+    return completed
 
 
 @contextmanager

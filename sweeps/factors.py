@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mugrow.bench.arm import factors_json
-from mugrow.bench.record import RUN_SCHEMA, write_atomically
+from mugrow.bench.record import RUN_SCHEMA, write_tables
 from mugrow.bench.spec import RunSpec, run_spec_from_json
-from mugrow.sweeps.paper import Paper, Scale, Setting, experiment
+from mugrow.sweeps.paper import Paper, Scale, Setting, experiment, looks_of
 from mugrow.sweeps.plan import PlannedRun
 
 COMMITTED = Path("results/reference/papers")
@@ -43,7 +43,9 @@ def planned(paper: Paper, folder: Path) -> dict[str, PlannedRun]:
 
     store = load(folder)
     specs = [run_spec_from_json(text) for text in store.runs["spec"]]
-    plan = experiment(paper, setting_of(paper, store.study, specs), paper.figures).plan({})
+    looks = looks_of(store.study)
+    seeds = dict.fromkeys(paper.figures, looks.seeds[-1] if looks else 0)
+    plan = experiment(paper, setting_of(paper, store.study, specs), paper.figures, seeds).plan({})
     return {run.spec.run_id: run for run in plan.runs}
 
 
@@ -59,7 +61,7 @@ def write_factors(paper: Paper, folder: Path) -> int:
     factors = [factors_json(run.arm) for run in selected]
     column = RUN_SCHEMA.field("factors")
     filled = kept.append_column(column, pa.array(factors, column.type))
-    write_atomically(path, lambda there: pq.write_table(filled, there, compression="zstd"))
+    write_tables(folder, {path.name: filled})
     return sum(one is not None for one in factors)
 
 

@@ -4,6 +4,8 @@ What is written is a run's folder before its first step: ``spec.json``, ``checkp
 and, with the optimizer's state carried, ``state.safetensors``. It can be grown again.
 """
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -14,14 +16,16 @@ import torch
 from torch import Tensor
 
 from mugrow.bench import checkpoint
-from mugrow.bench.checkpoint import Damaged
-from mugrow.bench.checkpoints.lineage import LINEAGE, hand_on
+from mugrow.bench.checkpoints.lineage import hand_on
 from mugrow.bench.checks.cases import Grown
+from mugrow.bench.checksums import Damaged, sha256, write_sums
 from mugrow.bench.data.batches import load
+from mugrow.bench.files import named, temporary_of, write_bytes
 from mugrow.bench.growth import GrowthMethod, blamed, check_growth, check_start, method, stages
+from mugrow.bench.method_file import is_file, read_method
 from mugrow.bench.model import Decoder, Weights
 from mugrow.bench.parametrization import rules_of
-from mugrow.bench.record import write_json
+from mugrow.bench.record import json_bytes
 from mugrow.bench.spec import ModelSpec, RunSpec, Start, UserError, canonical_json, unknown
 from mugrow.bench.start import Beginning, Source, batch, beginning_from, read_source
 
@@ -64,11 +68,11 @@ def grow(
     """Grow a stored model and write it to the new folder ``out``.
 
     ``source`` is a run's folder, STUDY/RUN_ID, or a checkpoint; ``start`` is a growth method by
-    name, or with its parameters and what becomes of the optimizer's state and the symmetry: the run
-    and step that it lacks are filled in. The target has the source's shape where none is given.
-    ``seed`` draws what is random, the source's by default; ``corpus`` is where the source's lies,
-    for a method that learns. Raises ``UserError``, with nothing written, for what cannot be found,
-    read or grown.
+    name or by its Python file's path, or with its parameters and what becomes of the optimizer's
+    state and the symmetry: the run and step that it lacks are filled in. The target has the
+    source's shape where none is given. ``seed`` draws what is random, the source's by default;
+    ``corpus`` is where the source's lies, for a method that learns. Raises ``UserError``, with
+    nothing written, for what cannot be found, read or grown.
 
     >>> import mugrow
     >>> source = "results/quick/e9430cb212463235"  # of `mugrow run quick`
@@ -78,8 +82,10 @@ def grow(
     """
     source, out = Path(source), Path(out)
     start = Start(method=start) if isinstance(start, str) else start
-    if out.exists():
+    if os.path.lexists(out):  # a link that leads nowhere, too
         raise UserError(f"{out} exists already")
+    if is_file(start.method):
+        start = replace(start, method=read_method(Path(start.method)).name)
     entry, params = method(start.method), dict(start.params)
     path = find(source)
     home, (grown_from, run) = path.parent, _read(path, start.optimizer)
@@ -106,9 +112,9 @@ def grow(
         logit_error=error,
         optimizer="carried" if grown.carried else "fresh",
     )
-    if (home / LINEAGE).is_file():
-        hand_on(home, out, {"step": "grow", **asdict(result)})
-    _write(out, spec, grown)
+    _write(
+        out, spec, grown, lambda folder: hand_on(home, folder, {"step": "grow", **asdict(result)})
+    )
     return result
 
 
@@ -146,9 +152,6 @@ def find(path: Path) -> Path:
 
 def _read(path: Path, optimizer: str) -> tuple[Source, RunSpec]:
     try:
-        _, metadata = checkpoint.load(path)
-        if "spec" not in metadata:
-            raise UserError(f"{path} does not say of which model it is: not a mugrow checkpoint")
         return read_source(path, "float32", carry=optimizer == "carry")
     except FileNotFoundError as error:
         raise UserError(f"no optimizer state to carry beside {path}") from error
@@ -198,12 +201,24 @@ def _double(weights: Weights) -> Weights:
     return {name: tensor.double() for name, tensor in weights.items()}
 
 
-def _write(out: Path, spec: RunSpec, grown: Beginning) -> None:
-    about = {"spec": canonical_json(spec)}
-    if grown.carried is not None:
-        checkpoint.save(out / "state.safetensors", grown.carried.named(), about)
-    write_json(out / "spec.json", asdict(spec))
-    checkpoint.save(out / CHECKPOINT, grown.weights, about)
+def _write(
+    out: Path, spec: RunSpec, grown: Beginning, write_beside: Callable[[Path], object]
+) -> None:
+    """Write the folder, whole or not at all."""
+    about, making = {"spec": canonical_json(spec)}, temporary_of(out)
+    described = json_bytes(asdict(spec))
+    try:
+        with named(out):
+            sums = {CHECKPOINT: checkpoint.save(making / CHECKPOINT, grown.weights, about)}
+            if grown.carried is not None:
+                state = making / "state.safetensors"
+                sums[state.name] = checkpoint.save(state, grown.carried.named(), about)
+            write_bytes(making / "spec.json", described)
+            write_beside(making)
+            write_sums(making, sums | {"spec.json": sha256(described)})
+            making.rename(out)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
 
 
 def _shape(model: ModelSpec) -> str:

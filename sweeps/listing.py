@@ -3,9 +3,10 @@
 A plug-in that cannot be loaded is a row too, whose summary is the reason.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, TypeVar
 
+from mugrow.bench.entries import Named, Registry, in_one_line
 from mugrow.bench.spec import Scalar, UserError, unknown
 
 Kind = Literal[
@@ -21,6 +22,7 @@ Kind = Literal[
     "evaluations",
 ]
 Row = dict[str, str]
+Entry = TypeVar("Entry", bound=Named)
 
 
 def listing(kind: Kind) -> list[Row]:
@@ -36,74 +38,87 @@ def listing(kind: Kind) -> list[Row]:
     return LISTS[kind]()
 
 
+def _rows(
+    registry: Registry[Entry],
+    columns: Sequence[str],
+    row: Callable[[Entry], Row],
+    get: Callable[[str], Entry] | None = None,
+) -> list[Row]:
+    """A row an entry; of one that cannot be loaded, or has not what such an entry has, the reason
+    as its summary. Plug-ins that are ignored come last."""
+
+    def shown(name: str) -> Row:
+        try:
+            return row((get or registry.get)(name))
+        except UserError as error:
+            reason = str(error)
+        except Exception as error:  # somebody else's entry may have anything in its fields
+            if not registry.is_plugin(name):
+                raise
+            reason = f"plug-in {registry.noun} {name!r} cannot be shown: {in_one_line(error)}"
+        return {**dict.fromkeys(columns, ""), "name": name, "summary": reason}
+
+    ignored = [
+        {**dict.fromkeys(columns, ""), "name": name, "summary": reason}
+        for name, reason in registry.ignored().items()
+    ]
+    return [*map(shown, registry.names()), *ignored]
+
+
 def _studies() -> list[Row]:
     from mugrow.sweeps.recipes import RECIPES, REGISTRY
+    from mugrow.sweeps.study import Study
 
-    theirs = {name: _loaded(name) for name in REGISTRY.names() if name not in RECIPES}
-    return _named(RECIPES | theirs)
+    def row(study: Study) -> Row:
+        return {"name": study.name, "summary": RECIPES.get(study.name, study.title)}
 
-
-def _loaded(name: str) -> str:
-    """A plug-in study's title, or why it has none."""
-    from mugrow.sweeps.recipes import recipe
-
-    try:
-        return recipe(name).title
-    except UserError as error:
-        return str(error)
+    return _rows(REGISTRY, ("name", "summary"), row)
 
 
 def _methods() -> list[Row]:
-    from mugrow.bench.growth import names
+    from mugrow.bench.growth import REGISTRY, GrowthMethod
 
-    return [_method(name) for name in names()]
+    def row(entry: GrowthMethod) -> Row:
+        return {
+            "name": entry.name,
+            "axes": ", ".join(entry.axes),
+            "paper": entry.paper,
+            "preserves": entry.preserves,
+            "summary": entry.summary,
+            "parameters": _params(entry.params),
+        }
 
-
-def _method(name: str) -> Row:
-    from mugrow.bench.growth import method
-
-    try:
-        entry = method(name)
-    except UserError as error:
-        empty = dict.fromkeys(("axes", "paper", "preserves"), "")
-        return {"name": name, **empty, "summary": str(error), "parameters": ""}
-    return {
-        "name": entry.name,
-        "axes": ", ".join(entry.axes),
-        "paper": entry.paper,
-        "preserves": entry.preserves,
-        "summary": entry.summary,
-        "parameters": _params(entry.params),
-    }
+    columns = ("name", "axes", "paper", "preserves", "summary", "parameters")
+    return _rows(REGISTRY, columns, row)
 
 
 def _parametrizations() -> list[Row]:
-    from mugrow.bench.parametrization import names, parametrization
+    from mugrow.bench.parametrization import REGISTRY, Parametrization
 
-    return [
-        {
+    def row(entry: Parametrization) -> Row:
+        return {
             "name": entry.name,
             "paper": entry.paper,
             "summary": entry.summary,
             "parameters": _params(entry.params),
         }
-        for entry in map(parametrization, names())
-    ]
+
+    return _rows(REGISTRY, ("name", "paper", "summary", "parameters"), row)
 
 
 def _optimizers() -> list[Row]:
-    from mugrow.bench.optim import names, optimizer
+    from mugrow.bench.optim import REGISTRY, Optimizer
 
-    return [
-        {
+    def row(entry: Optimizer) -> Row:
+        return {
             "name": entry.name,
             "paper": entry.paper,
             "state": ", ".join(entry.buffers),
             "summary": entry.summary,
             "parameters": _params(entry.params),
         }
-        for entry in map(optimizer, names())
-    ]
+
+    return _rows(REGISTRY, ("name", "paper", "state", "summary", "parameters"), row)
 
 
 def _corpora() -> list[Row]:
@@ -119,18 +134,19 @@ def _samplers() -> list[Row]:
 
 
 def _forms() -> list[Row]:
-    from mugrow.analysis.laws import get_form, names
+    from mugrow.analysis.laws import REGISTRY
+    from mugrow.analysis.laws.form import Form
 
-    return [
-        {
+    def row(entry: Form) -> Row:
+        return {
             "name": entry.name,
             "reads": ", ".join(entry.variables),
             "parameters": ", ".join(entry.params),
             "paper": entry.paper,
             "summary": entry.summary,
         }
-        for entry in map(get_form, names())
-    ]
+
+    return _rows(REGISTRY, ("name", "reads", "parameters", "paper", "summary"), row)
 
 
 def _figures() -> list[Row]:
@@ -153,41 +169,34 @@ def _paper_figures() -> Iterator[tuple[str, str]]:
 
 
 def _papers() -> list[Row]:
-    from mugrow.sweeps.recipes.papers import REGISTRY
+    from mugrow.sweeps.paper import Paper
+    from mugrow.sweeps.recipes.papers import REGISTRY, paper
 
-    return [_paper(name) for name in REGISTRY.names()]
+    def row(entry: Paper) -> Row:
+        return {
+            "name": entry.name,
+            "arxiv": entry.arxiv,
+            "title": entry.title,
+            "figures": ", ".join(entry.figures),
+            "summary": entry.summary,
+        }
 
-
-def _paper(name: str) -> Row:
-    from mugrow.sweeps.recipes.papers import paper
-
-    try:
-        entry = paper(name)
-    except UserError as error:
-        empty = dict.fromkeys(("arxiv", "title", "figures"), "")
-        return {"name": name, **empty, "summary": str(error)}
-    return {
-        "name": entry.name,
-        "arxiv": entry.arxiv,
-        "title": entry.title,
-        "figures": ", ".join(entry.figures),
-        "summary": entry.summary,
-    }
+    return _rows(REGISTRY, ("name", "arxiv", "title", "figures", "summary"), row, paper)
 
 
 def _evaluations() -> list[Row]:
-    from mugrow.bench.evaluation import evaluation, names
+    from mugrow.bench.evaluation import REGISTRY, Evaluation
 
-    return [
-        {
+    def row(entry: Evaluation) -> Row:
+        return {
             "name": entry.name,
             "of": ", ".join(entry.models),
             "parameters": _params(entry.params),
             "paper": entry.paper,
             "summary": entry.summary,
         }
-        for entry in map(evaluation, names())
-    ]
+
+    return _rows(REGISTRY, ("name", "of", "parameters", "paper", "summary"), row)
 
 
 def _named(summaries: Mapping[str, str]) -> list[Row]:

@@ -5,38 +5,39 @@ A key is a field of ``Study``, dotted into what is nested: ``seeds``, ``model.de
 fields of a tuple's element are colon-separated:
 
     --set log2_lr=-9,-8,-7   --set rungs=0.5:0.5   --set ladder=64:2:128:2
-    --set methods=scratch,hypercloning,szp:shrink=0.2:schedule=continue
+    --set methods=scratch,hypercloning,szp:shrink=0.2:schedule=continue,./my_method.py:scale=2
 
 All assignments are applied together, so two that are wrong one by one may be right as a pair.
 """
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from mugrow.bench.entries import scalar, split
+from mugrow.bench.entries import assigned, scalar, split
 from mugrow.bench.spec import Scalar, UserError, unknown
 from mugrow.sweeps.study import CHOICES, Method, Study
 
+METHOD_FILE = re.compile(r"(.*?\.py)(?=:|$)")  # a method that is a file's path
+
 
 def override(study: Study, assignments: Iterable[str]) -> Study:
-    """The study with ``key=value`` assignments applied; a later one wins.
+    """The study with ``key=value`` assignments applied.
 
-    Raises ``UserError`` for a key that does not exist, a value of the wrong type, and whatever the
-    study itself refuses.
+    Raises ``UserError`` for a key that does not exist or is given twice, a value of the wrong type,
+    and whatever the study itself refuses.
     """
-    types = _settings(Study)
+    types = settings(Study)
     changes: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals:
-            raise UserError(f"{assignment!r} is not of the form key=value")
+    for key, text in assigned(assignments, "settings are of the form key=value").items():
         if key not in types:
             raise unknown("setting", key, types)
         group, dot, field = key.rpartition(".")
         values = changes.setdefault(group, {}) if dot else changes
-        values[field] = _parse(key, text.strip(), types[key])
+        values[field] = parse(key, text.strip(), types[key])
     nested = {
         group: dataclasses.replace(getattr(study, group), **values)
         for group, values in changes.items()
@@ -45,7 +46,7 @@ def override(study: Study, assignments: Iterable[str]) -> Study:
     return dataclasses.replace(study, **(changes | nested))
 
 
-def _settings(config: type) -> dict[str, Any]:
+def settings(config: type) -> dict[str, Any]:
     """Every key that can be set, with the type of its value."""
     found = {}
     for name, kind in get_type_hints(config).items():
@@ -57,11 +58,11 @@ def _settings(config: type) -> dict[str, Any]:
     return found
 
 
-def _parse(key: str, text: str, kind: Any) -> Any:
+def parse(key: str, text: str, kind: Any) -> Any:
     """``text`` as a value of type ``kind``."""
     if get_origin(kind) is tuple:
         element = get_args(kind)[0]
-        return tuple(_parse(key, part.strip(), element) for part in text.split(",") if text)
+        return tuple(parse(key, part.strip(), element) for part in text.split(",") if text)
     if kind is Method:
         return _method(key, text)
     if dataclasses.is_dataclass(kind):
@@ -70,11 +71,11 @@ def _parse(key: str, text: str, kind: Any) -> Any:
         parts = text.split(":", len(types) - 1)
         if len(parts) != len(types):
             raise UserError(f"{key} is made of {':'.join(types)}, not {text!r}")
-        return kind(*map(_parse, [key] * len(parts), parts, types.values()))
+        return kind(*map(parse, [key] * len(parts), parts, types.values()))
     if kind is str or get_origin(kind) is Literal:
         return text
     if kind == int | None:
-        return None if text == "none" else _parse(key, text, int)
+        return None if text == "none" else parse(key, text, int)
     try:
         return PARSERS[kind](text)
     except (ValueError, KeyError):
@@ -99,12 +100,14 @@ EXPECTED = {bool: "true or false", int: "a whole number", float: "a finite numbe
 def _method(key: str, text: str) -> Method:
     """``szp:shrink=0.2:optimizer=carry`` as a method, its parameters and its policy. A parameter
     of the method's own goes before a policy of that name."""
-    name, given = split("method", text)
+    file = METHOD_FILE.match(text)
+    name, given = split("method", text[file.end(1) :] if file else text)
+    name = file[1] if file else name
     types = get_type_hints(Method)
     params, policy = [], {}
     for param, value in given.items():
         if param in CHOICES and param not in _method_params(name):
-            policy[param] = _parse(param, value, types[param])
+            policy[param] = parse(param, value, types[param])
         else:
             params.append((param, scalar(value)))
     return Method(name, tuple(params), **policy)
@@ -112,5 +115,9 @@ def _method(key: str, text: str) -> Method:
 
 def _method_params(name: str) -> Mapping[str, Scalar]:
     from mugrow.bench.growth import method, names  # brings in torch
+    from mugrow.bench.method_file import is_file, read_method
 
+    if is_file(name):
+        name = read_method(Path(name)).name
+        return method(name).params
     return method(name).params if name in names() else {}

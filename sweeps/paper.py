@@ -8,18 +8,22 @@ cannot separate comes out inconclusive.
 Runs live in one pool that all papers share, so what two papers compare against is trained once.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from mugrow.bench.arm import ArmName
+from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, RunSpec, UserError, unknown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mugrow.analysis.measure.claims import Claim, JudgedClaim
+    from mugrow.analysis.measure.sequential import Looks
     from mugrow.analysis.read.store import Store
     from mugrow.sweeps.evaluate import Judged
     from mugrow.sweeps.execute import Experiment
@@ -45,11 +49,19 @@ class Text:
 @dataclass(frozen=True)
 class Setting:
     """What a paper's runs are made from: ``run`` is the one that all others vary, on the first of
-    its corpora; ``data`` are all of them, by the recipe's own names."""
+    its corpora; ``data`` are all of them, by the recipe's own names. ``seeds`` is how many there
+    are at least, where the recipe has fewer."""
 
     scale: Scale
     run: RunSpec
     data: Mapping[str, DataSpec]
+    seeds: int = 0
+
+    def of(self, seeds: Mapping[str, Iterable[int]] | Iterable[int]) -> Iterable[int]:
+        """The seeds of a figure: the recipe's, which may be by scale, or the first ``seeds`` where
+        that is more."""
+        given = list(seeds[self.scale] if isinstance(seeds, Mapping) else seeds)
+        return given if len(given) >= self.seeds else range(self.seeds)
 
     def spec(self, seed: int, width: float = 1, depth: float = 1, **fields: Any) -> RunSpec:
         """The base run of another seed, at multiples of its width and depth; ``fields`` replace
@@ -60,6 +72,10 @@ class Setting:
         return replace(self.run, **(given | fields))
 
 
+Runs = Callable[[Setting], Iterable["Node"]]
+Evaluations = Callable[[Setting], Iterable["Judged"]]
+
+
 def each_seed(
     seeds: Mapping[str, Iterable[int]] | Iterable[int],
     nodes: Callable[[Setting, int], Iterable["Node"]],
@@ -67,21 +83,25 @@ def each_seed(
     """The runs of a figure: ``nodes`` for each of the seeds, which may be by scale."""
 
     def runs(setting: Setting) -> Iterator["Node"]:
-        for seed in seeds[setting.scale] if isinstance(seeds, Mapping) else seeds:
+        for seed in setting.of(seeds):
             yield from nodes(setting, seed)
 
     return runs
 
 
-def source_of(target: RunSpec, **fields: Any) -> "Node":
+def source_of(
+    target: RunSpec, arm: ArmName | None = None, *, uncooled: bool = False, **fields: Any
+) -> "Node":
     """A source for ``target``, from which ``fields`` make it differ: of its seed, on batches of its
-    own (``mugrow.sweeps.plan`` says why)."""
+    own (``mugrow.sweeps.plan`` says why), and stopped before its cool-down where ``uncooled``."""
     from mugrow.sweeps.graph import Node
     from mugrow.sweeps.plan import SOURCE_DATA_SEEDS
 
     data_seed = target.data_seed + SOURCE_DATA_SEEDS
     spec = replace(target, **({"data_seed": data_seed} | fields))
-    return Node(spec, ArmName("source", part="source"))
+    if uncooled:
+        spec = replace(spec, stop_step=cooldown_start(spec.schedule, spec.steps))
+    return Node(spec, arm or ArmName("source", part="source"))
 
 
 @dataclass(frozen=True)
@@ -91,10 +111,24 @@ class PaperFigure:
 
     title: str
     caption: str
-    runs: Callable[[Setting], Iterable["Node"]]
+    runs: Runs
     draw: Callable[["Store"], "Figure"]
     claims: tuple["Claim[Store]", ...] = ()
-    evaluations: Callable[[Setting], Iterable["Judged"]] | None = None
+    evaluations: Evaluations | None = None
+
+
+@dataclass(frozen=True)
+class FigureOf:
+    """``PaperFigure`` in two steps, what it is made of and then its words:
+    ``FigureOf(runs, draw, claims).shows("Losses", "A point a run.")``."""
+
+    runs: Runs
+    draw: Callable[["Store"], "Figure"]
+    claims: tuple["Claim[Store]", ...] = ()
+    evaluations: Evaluations | None = None
+
+    def shows(self, title: str, caption: str) -> PaperFigure:
+        return PaperFigure(title, caption, self.runs, self.draw, self.claims, self.evaluations)
 
 
 @dataclass(frozen=True)
@@ -189,23 +223,45 @@ def _pinned(text: Text, priced: bool) -> tuple[DataSpec, int]:
         return unresolved, text.vocab_size
     assert text.corpus is not None, "without its vocabulary it cannot be priced"
     data = resolve(text.corpus, text.tokenizer, text.val_tokens)
-    return data, load(data, text.corpus).vocab_size
+    tokens = load(data, text.corpus)
+    if tokens.left_out:
+        print(f"corpus {data.corpus}: left out: {tokens.left_out}", file=sys.stderr)
+    return data, tokens.vocab_size
 
 
-def judged(given: Setting, figures: Mapping[str, PaperFigure]) -> list["Judged"]:
+SeedsOf = Mapping[str, int]  # how many at least, by figure; the recipe's own where there is none
+
+
+def judged(
+    given: Setting, figures: Mapping[str, PaperFigure], seeds: SeedsOf = MappingProxyType({})
+) -> list["Judged"]:
     """What is evaluated for these figures; what several of them ask for, once."""
-    asked = (figure.evaluations(given) for figure in figures.values() if figure.evaluations)
+    asked = (
+        figure.evaluations(replace(given, seeds=seeds.get(name, 0)))
+        for name, figure in figures.items()
+        if figure.evaluations
+    )
     return list(dict.fromkeys(one for each in asked for one in each))
 
 
-def experiment(paper: Paper, given: Setting, figures: Mapping[str, PaperFigure]) -> "Experiment":
+def experiment(
+    paper: Paper,
+    given: Setting,
+    figures: Mapping[str, PaperFigure],
+    seeds: SeedsOf = MappingProxyType({}),
+    looks: "Looks | None" = None,
+) -> "Experiment":
     """What is run for these figures. Raises ``UserError`` where a grown run cannot be compared with
     scratch (``mugrow.sweeps.graph.check_comparable``); some figures alone may have no scratch."""
     from mugrow.sweeps.execute import Experiment
     from mugrow.sweeps.graph import check_comparable, plan_graph
 
-    nodes = [node for figure in figures.values() for node in figure.runs(given)]
-    nodes += [node for one in judged(given, figures) for node in one.nodes]
+    nodes = [
+        node
+        for name, figure in figures.items()
+        for node in figure.runs(replace(given, seeds=seeds.get(name, 0)))
+    ]
+    nodes += [node for one in judged(given, figures, seeds) for node in one.nodes]
     check_comparable(nodes, whole=figures == paper.figures)
     configuration: dict[str, Any] = {
         "name": paper.name,
@@ -213,6 +269,8 @@ def experiment(paper: Paper, given: Setting, figures: Mapping[str, PaperFigure])
         "scale": given.scale,
         "corpora": {name: data.corpus_sha256 for name, data in given.data.items()},
     }
+    if looks is not None:
+        configuration["looks"] = list(looks.seeds)
     return Experiment(
         name=paper.name,
         configuration=configuration,
@@ -230,9 +288,28 @@ class ReproducedPaper:
     ledger: "list[JudgedClaim]"
 
 
+def ledger_of(
+    paper: Paper, store: "Store", figures: Mapping[str, PaperFigure]
+) -> "list[JudgedClaim]":
+    """The claims of these figures judged by a paper's tables, which say at which numbers of seeds
+    they were looked at if that was more than once."""
+    from mugrow.analysis.measure.claims import ledger, ledger_of_looks
+
+    claims = paper.claims(figures)
+    if looks := looks_of(store.study):
+        return ledger_of_looks(claims, store, looks)
+    return ledger(claims, store)
+
+
+def looks_of(study: Mapping[str, Any]) -> "Looks | None":
+    """The looks that a paper's configuration plans, if it does."""
+    from mugrow.analysis.measure.sequential import Looks
+
+    return Looks(tuple(study["looks"])) if "looks" in study else None
+
+
 def report(paper: Paper, folder: Path, figures: Mapping[str, PaperFigure]) -> ReproducedPaper:
     """Write a paper's figures, its ledger and their page from the tables in ``folder``."""
-    from mugrow.analysis.measure.claims import ledger
     from mugrow.analysis.read.store import load
     from mugrow.analysis.report.paper import Drawn, build
 
@@ -240,7 +317,7 @@ def report(paper: Paper, folder: Path, figures: Mapping[str, PaperFigure]) -> Re
     drawn = [
         Drawn(name, figure.title, figure.caption, figure.draw) for name, figure in figures.items()
     ]
-    rows = ledger(paper.claims(figures), store)
+    rows = ledger_of(paper, store, figures)
     page = build(
         paper.title, paper.arxiv, f"mugrow reproduce {paper.name}", store, drawn, rows, folder
     )

@@ -120,9 +120,10 @@ def depends(stack: PlannedStack) -> frozenset[str]:
     return frozenset(source for source in sources if source is not None)
 
 
-def plan(study: Study, data: DataSpec, finished: Finished) -> Plan:
+def plan(study: Study, data: DataSpec, finished: Finished, *, most: bool = False) -> Plan:
     """All that is known of a study's runs. ``finished`` maps the run ids of ended runs to rows of
-    ``runs.parquet``. Raises ``UserError`` for names and growths that no run can have."""
+    ``runs.parquet``. ``most``: what it comes to if no look decides an arm, and every budget is
+    needed. Raises ``UserError`` for names and growths that no run can have."""
     ladder, skipped = _supported(study)
     all_searches = searches(study, data)
     states = {search.name: replay(search, finished) for search in all_searches}
@@ -139,7 +140,10 @@ def plan(study: Study, data: DataSpec, finished: Finished) -> Plan:
         reason = f"no trial of sweep {main.name} was completed, so there is no optimum to transfer"
         skipped += [SkippedGrowth(step, method, reason) for step, method in ladder]
     else:
-        grown = _until_decided(main, best, ladder, finished if main.name in optima else {})
+        if most:
+            grown = _all_looks(main, best, ladder)
+        else:
+            grown = _until_decided(main, best, ladder, finished if main.name in optima else {})
         (known if main.name in optima else provisional).extend(grown)
     billed = {search.name: (search, states[search.name].trials) for search in all_searches}
     if (found := optima.get(main.name)) is not None:
@@ -262,13 +266,27 @@ def _until_decided(
     return stacks
 
 
+def _all_looks(
+    search: Search, best: Transferred, ladder: list[tuple[Step, Method]]
+) -> list[PlannedStack]:
+    """The stacks of all arms at all looks, with scratch at all budgets."""
+    stacks: list[PlannedStack] = []
+    for seeds in search.study.seeds_by_look:
+        part = replace(search, study=replace(search.study, seeds=seeds, looks=()))
+        stacks += _grown(part, best, ladder, None)[0]
+    return stacks
+
+
 def _grown(
-    search: Search, best: Transferred, ladder: list[tuple[Step, Method]], finished: Finished
+    search: Search,
+    best: Transferred,
+    ladder: list[tuple[Step, Method]],
+    finished: Finished | None,
 ) -> tuple[list[PlannedStack], dict[Arm, list[list[RunSpec]]], Baselines]:
     """Stacks of all sources, of what is grown between them and the targets, and of all targets,
     with the hyperparameters of ``best``; then of the budget lines that they are compared with. Runs
     of one shape are sorted by seed, so that those compared with each other train together. Beside
-    them the arms, and what they are compared with."""
+    them the arms, and what they are compared with; without ``finished`` at all budgets."""
     levels: list[dict[str, PlannedRun]] = [{}]  # level 0 the sources, then one for each stage
     targets: dict[str, PlannedRun] = {}
     arms: dict[Arm, list[list[RunSpec]]] = {}

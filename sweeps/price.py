@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mugrow.bench import flops
 from mugrow.bench.checkpoint import Damaged
+from mugrow.bench.flops import per_token
 from mugrow.bench.model import count
 from mugrow.bench.run import ended
 from mugrow.sweeps.estimate import Estimate
 from mugrow.sweeps.execute import Experiment
-from mugrow.sweeps.plan import PlannedStack, SkippedGrowth
+from mugrow.sweeps.plan import Plan, PlannedStack, SkippedGrowth
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,18 @@ class PricedRun:
 @dataclass(frozen=True)
 class Bill:
     """What an experiment costs. ``estimated_s`` are the seconds that what is left of it takes with
-    ``workers`` processes."""
+    ``workers`` processes. ``runs`` are those that it needs whatever their losses; ``most_flops``
+    are of all that it may need, at every budget, and at every look if none decides an arm."""
 
     runs: tuple[PricedRun, ...]
     skipped: tuple[SkippedGrowth, ...]
     workers: int
     estimated_s: float
+    most_flops: float
 
     @property
     def flops(self) -> float:
-        """Of all runs, ended or not."""
+        """Of all runs, ended or not: the least that it costs."""
         return sum(run.flops for run in self.runs)
 
 
@@ -55,13 +57,22 @@ def bill(experiment: Experiment, pool: Path, workers: int) -> Bill:
     plan = experiment.plan(finished)
     stacks = (*plan.stacks, *plan.provisional)
     estimate = Estimate(workers)
+    runs = [run for stack in stacks for run in _runs(stack, stack not in plan.stacks, finished)]
+    flops = sum(run.flops for run in runs)
     return Bill(
-        runs=tuple(
-            run for stack in stacks for run in _runs(stack, stack not in plan.stacks, finished)
-        ),
+        runs=tuple(runs),
         skipped=plan.skipped,
         workers=workers,
         estimated_s=estimate.wall(estimate.left(stacks, finished, (), pool)),
+        most_flops=max(flops, _flops(experiment.most(finished))) if experiment.most else flops,
+    )
+
+
+def _flops(plan: Plan) -> float:
+    return sum(
+        run.spec.tokens * per_token(run.spec.model)
+        for stack in (*plan.stacks, *plan.provisional)
+        for run in stack.runs
     )
 
 
@@ -85,7 +96,7 @@ def _runs(
             name=spec.name,
             params=count(spec.model)[0],
             tokens=spec.tokens,
-            flops=spec.tokens * flops.per_token(spec.model),
+            flops=spec.tokens * per_token(spec.model),
             stand_in=stand_in,
             cached=spec.run_id in finished,
         )

@@ -7,20 +7,23 @@ model with as many tokens as the text has. Everything lies in the study's folder
 goes on from what is there.
 """
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report.build import build
 from mugrow.bench.data import batches
-from mugrow.bench.spec import DataSpec
+from mugrow.bench.final_evaluation import BLOCKS
+from mugrow.bench.method_file import is_file, read_method
+from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps import price
 from mugrow.sweeps.execute import Where, execute, of_study
 from mugrow.sweeps.machine import check_device, check_positive, worker_count
 from mugrow.sweeps.plan import Plan
 from mugrow.sweeps.price import Bill
 from mugrow.sweeps.recipes import recipe
-from mugrow.sweeps.study import Study
+from mugrow.sweeps.study import Method, Study
 
 OUT = Path("results")
 
@@ -46,17 +49,38 @@ class FinishedStudy:
 
 def pinned(study: Study) -> tuple[Study, DataSpec]:
     """The study on the content of its corpus: with the corpus's own name, where the study gives a
-    path, and its vocabulary. Raises ``UserError`` for a corpus that cannot be used."""
+    path, and its vocabulary; methods that come from a file with the file's hash. Raises
+    ``UserError`` for a corpus or a file that cannot be used."""
     data = batches.resolve(study.corpus, study.tokenizer, study.val_tokens)
     tokens = batches.load(data, study.corpus)
+    if tokens.left_out:
+        print(f"corpus {data.corpus}: left out: {tokens.left_out}", file=sys.stderr)
     model = replace(study.model, vocab_size=tokens.vocab_size)
     final_val_tokens = min(study.final_val_tokens, len(tokens.val) - 1)
-    fixed = replace(study, corpus=data.corpus, model=model, final_val_tokens=final_val_tokens)
+    least = BLOCKS * model.context
+    if study.ladder and study.final_val_tokens and final_val_tokens < least:
+        raise UserError(
+            f"final_val_tokens {final_val_tokens} are too few: {BLOCKS} blocks of one context take "
+            f"{least}, of the {len(tokens.val)} held out; 0 for no final evaluation"
+        )
+    fixed = replace(
+        study,
+        corpus=data.corpus,
+        model=model,
+        final_val_tokens=final_val_tokens,
+        methods=tuple(map(_pinned_method, study.methods)),
+    )
     return fixed, data
 
 
+def _pinned_method(method: Method) -> Method:
+    if not is_file(method.name):
+        return method
+    return replace(method, name=read_method(Path(method.name)).name)
+
+
 def run(
-    study: Study | str,
+    study: Study | str | Path,
     out: str | Path | None = None,
     *,
     workers: int | None = None,
@@ -65,7 +89,7 @@ def run(
 ) -> FinishedStudy:
     """Run a study to its end, or go on where it was stopped, and write its report.
 
-    ``study`` is a ``Study``, a name of `mugrow list studies` or the path of a Python file. ``out``
+    ``study`` is a ``Study``, a name of `mugrow list studies` or the path of a file. ``out``
     is its folder, ``results/NAME`` by default; ``workers`` processes of ``threads`` CPU
     threads each train at the same time on ``device``, by default one a CPU core, or one on a GPU.
     The processes are spawned, so a script calls this under ``if __name__ == "__main__":``. Raises
@@ -78,7 +102,7 @@ def run(
     """
     check_device(device)
     check_positive("threads", threads)
-    study = recipe(study) if isinstance(study, str) else study
+    study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name
     paths = {data.corpus_sha256: study.corpus}
@@ -88,7 +112,7 @@ def run(
 
 
 def bill(
-    study: Study | str,
+    study: Study | str | Path,
     out: str | Path | None = None,
     *,
     workers: int | None = None,
@@ -109,7 +133,7 @@ def bill(
     (8, 'target', '4.2e+11 FLOPs')
     """
     check_device(device)
-    study = recipe(study) if isinstance(study, str) else study
+    study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name
     return price.bill(of_study(fixed, data), folder, worker_count(workers, device))

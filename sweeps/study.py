@@ -22,6 +22,7 @@ methods.
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -35,6 +36,7 @@ from mugrow.bench.spec import (
     UserError,
     unknown,
 )
+from mugrow.sweeps.typed import check_types
 
 SAMPLERS = {
     "grid": "every pair of log2_lr and init_std, in a fixed order",
@@ -44,6 +46,7 @@ SAMPLERS = {
 }
 BASELINE = "scratch"
 AGAINST = ("scratch", "own source")
+LARGEST_BUDGET = 1000  # scratch at more than so many times its own compute is no comparison
 LEAST_STEPS = 3  # of a whole schedule: some before its cool-down, and the cool-down
 
 
@@ -67,6 +70,9 @@ class Shape:
 
     width: int
     depth: int
+
+    def __str__(self) -> str:
+        return f"w{self.width}-d{self.depth}"
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,7 @@ class Method:
     sweep: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.schedule not in POLICIES:
             raise unknown("schedule of a method", self.schedule, POLICIES)
         if not self.rho >= 1:
@@ -254,6 +261,9 @@ class Study:
     stack_width: int = 256
 
     def __post_init__(self) -> None:
+        check_types(self)
+        if not re.fullmatch(r"[^/\\.\s][^/\\\x00-\x1f]*", self.name):
+            raise UserError(f"name must be one of a folder in results, not {self.name!r}")
         self._check_numbers()
         self._check_search()
         self._check_ladder()
@@ -356,6 +366,11 @@ class Study:
             raise UserError(
                 f"budgets are multiples of target_steps and must hold 1, unlike {_listed(budgets)}"
             )
+        if budgets and budgets[-1] > LARGEST_BUDGET:
+            raise UserError(
+                f"budget {budgets[-1]:g} is a multiple of target_steps and must be at most "
+                f"{LARGEST_BUDGET}"
+            )
         horizons = [round(budget * self.target_steps) for budget in budgets]
         for budget, horizon in zip(budgets[1:], horizons[1:], strict=True):
             if horizons.count(horizon) > 1:
@@ -382,6 +397,16 @@ class Study:
             )
         if looks and not budgets:
             raise UserError("looks are at comparisons at equal compute, which need budgets")
+        if looks and not self.ladder:
+            raise UserError(
+                f"looks {_listed(looks)} are at grown arms, and the study has no ladder to grow "
+                "along; leave looks out"
+            )
+        if looks and all(method.name == BASELINE for method in self.methods):
+            raise UserError(
+                f"looks {_listed(looks)} are at grown arms, and methods has {BASELINE} alone; "
+                "name another beside it, or leave looks out"
+            )
         if self.against not in AGAINST:
             raise unknown("comparison", self.against, AGAINST)
         if not 0 < self.error_rate < 1:

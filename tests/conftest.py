@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -128,7 +129,7 @@ def mugrow(monkeypatch, capsys) -> Iterator[Callable[..., Ended]]:
     """Call the program in this process: ``mugrow("list", "methods", "--json")``."""
     import torch
 
-    from mugrow.sweeps.cli import main
+    from mugrow.sweeps.program import SIGNALS, main
 
     def call(*words: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["mugrow", *map(str, words)])
@@ -140,9 +141,11 @@ def mugrow(monkeypatch, capsys) -> Iterator[Callable[..., Ended]]:
             code = end.code
         return Ended(code, *capsys.readouterr())
 
-    threads = torch.get_num_threads()
+    threads, handlers = torch.get_num_threads(), [*map(signal.getsignal, SIGNALS)]
     yield call
     torch.set_num_threads(threads)
+    for number, handler in zip(SIGNALS, handlers, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from mugrow.bench.growth import method, names
 from mugrow.sweeps.cli import Command
 from mugrow.sweeps.docs.build import ROOT_PAGES
 from mugrow.sweeps.docs.reference import pages
-from mugrow.sweeps.study import Study
+from mugrow.sweeps.recipes import recipe
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "how-to" / "own-method.md").read_text(encoding="utf-8")
@@ -146,12 +146,14 @@ def test_python_blocks_are_python(page):
         compile(block, str(page), "exec")
 
 
-def test_the_study_of_the_page_is_one():
+def test_the_two_forms_of_the_pages_study_are_one(tmp_path):
     page = (ROOT / "docs" / "how-to" / "own-study.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```python\n(.*?)^```$", page, flags=re.M | re.S)
     scope: dict[str, object] = {}
     exec(block, scope)
-    assert isinstance(scope["study"](), Study)
+    (block,) = re.findall(r"^```toml\n(name = .*?)^```$", page, flags=re.M | re.S)
+    (tmp_path / "my-study.toml").write_text(block)
+    assert recipe(tmp_path / "my-study.toml") == scope["study"]()
 
 
 def test_the_quick_starts_python_runs(monkeypatch, capsys):

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import load
 from mugrow.analysis.report.paper import questions_line, read_ledger, summary_line
 from mugrow.bench.arm import factors_json
 from mugrow.sweeps.factors import planned
+from mugrow.sweeps.paper import ledger_of
 from mugrow.sweeps.recipes.papers import PAPERS, paper
 
 PAPERS_FOLDER = Path(__file__).parents[1] / "results/reference/papers"
@@ -25,7 +25,7 @@ def test_verdicts_follow_from_the_tables(name):
     entry = paper(name)
     committed = json.loads((folder / "ledger.json").read_text())
     assert (committed["title"], committed["arxiv"]) == (entry.title, entry.arxiv)
-    rows = to_json(ledger(entry.claims(entry.figures), load(folder)))
+    rows = to_json(ledger_of(entry, load(folder), entry.figures))
     assert [row["verdict"] for row in rows] == [row["verdict"] for row in committed["claims"]]
     for row, theirs in zip(rows, committed["claims"], strict=True):
         for key in ("value", "low", "high", "seeds_needed"):

@@ -4,8 +4,8 @@ A panel has a line for each arm, the mean over its finished seeds, with a band f
 the highest. Against FLOPs the sources can be charged, which moves a grown arm to the right by what
 its source had cost: then lines that are level at one place paid the same for the same loss.
 
-A paper's figure is ``row(CurvePanel(...), DotPanel(...), ...)``: panels as data, each drawn from
-the store alone.
+A paper's figure is ``row(CurvePanel(...), draw, ...)``: a panel is what draws into an axis from the
+store alone, a function or one of the three kinds here.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +28,7 @@ LineStyles = Mapping[str, style.LineStyle]
 Quantities = Mapping[str, Callable[[Store], Interval]]
 Names = Sequence[str] | Mapping[str, str]  # of arms, or arms by their labels
 Places = Mapping[float, str] | Mapping[int, str]
+Panel = Callable[[Axes, Store], None]
 LOSS = "validation loss (nats per token)"
 FINAL = f"final {LOSS}"
 
@@ -111,7 +112,7 @@ class CurvePanel:
     level: str | None = None
     legend: bool = True
 
-    def draw(self, axis: Axes, store: Store) -> None:
+    def __call__(self, axis: Axes, store: Store) -> None:
         names = self.names(store) if callable(self.names) else self.names
         curves(axis, store, names, self.x, self.charge_source, self.line_styles)
         axis.set_title(self.title)
@@ -132,7 +133,7 @@ class DotPanel:
     line_styles: LineStyles | None = None
     zero: bool = False
 
-    def draw(self, axis: Axes, store: Store) -> None:
+    def __call__(self, axis: Axes, store: Store) -> None:
         quantities = self.quantities(store) if callable(self.quantities) else self.quantities
         found = [quantity(store) for quantity in quantities.values()]
         dots(axis, list(quantities), found, self.line_styles)
@@ -155,7 +156,7 @@ class SweepPanel:
     log: bool = True
     legend: bool = False
 
-    def draw(self, axis: Axes, store: Store) -> None:
+    def __call__(self, axis: Axes, store: Store) -> None:
         places = self.places(store) if callable(self.places) else self.places
         arms: dict[float, str] = dict(sorted(places.items()))
         x, colour = list(arms), self.line_style.colour
@@ -177,19 +178,6 @@ class SweepPanel:
             axis.legend()
 
 
-@dataclass(frozen=True)
-class AnyPanel:
-    """A panel that a function draws."""
-
-    function: Callable[[Axes, Store], None]
-
-    def draw(self, axis: Axes, store: Store) -> None:
-        self.function(axis, store)
-
-
-Panel = CurvePanel | DotPanel | SweepPanel | AnyPanel
-
-
 def row(
     *panels: Panel,
     widths: Sequence[float] | None = None,
@@ -207,7 +195,7 @@ def row(
         )
         ends: list[float] = []
         for axis, panel in zip(axes[0], panels, strict=True):
-            panel.draw(axis, store)
+            panel(axis, store)
             ends += axis.get_ylim()
         if share_y and not axes[0, 0].yaxis_inverted():
             axes[0, 0].set_ylim(min(ends), max(ends))
@@ -216,8 +204,7 @@ def row(
                 axis.set_ylabel("")
         if below is not None:
             figure.set_figheight(style.PANEL + 0.7)
-            handles = [style.handle(name, mine=line_style) for name, line_style in below.items()]
-            style.legend_below(figure, handles, columns)
+            style.legend_below(figure, style.handles(below), columns)
         return figure
 
     return draw
@@ -241,20 +228,18 @@ def band(
 
 def whiskers(
     axis: Axes,
-    at: Sequence[float],
-    found: Sequence[Interval],
+    store: Store,
+    places: Mapping[float, Callable[[Store], Interval]],
     line_style: style.LineStyle,
-    label: str,
-    times: float = 1,
+    label: str = "_",
     star: Callable[[Array], np.intp] | None = None,
 ) -> None:
-    """Values with their intervals; that at the place which ``star`` finds, an argmin, starred."""
-    values = [times * one.value for one in found]
+    """Quantities by place with their intervals; that which ``star`` finds, an argmin, starred."""
+    at, found = list(places), [quantity(store) for quantity in places.values()]
+    values = [one.value for one in found]
     axis.plot(at, values, **line_style.keywords, label=label)
     for x, one in zip(at, found, strict=True):
-        axis.plot(
-            [x, x], [times * one.lo, times * one.hi], color=line_style.colour, lw=1, label="_ends"
-        )
+        axis.plot([x, x], [one.lo, one.hi], color=line_style.colour, lw=1, label="_ends")
     if star is not None:
         best = int(star(np.array(values)))
         style.mark_minimum(axis, at[best], values[best], line_style.colour)
@@ -290,7 +275,7 @@ def for_each(
 ) -> Callable[[Store], Figure]:
     """A ``row`` with a panel for each value, which ``draw`` draws."""
 
-    def panel(value: Value) -> AnyPanel:
-        return AnyPanel(lambda axis, store: draw(axis, store, value))
+    def panel(value: Value) -> Panel:
+        return lambda axis, store: draw(axis, store, value)
 
     return row(*map(panel, values), share_y=share_y)

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from mugrow.bench.coordcheck import Row
 
 KINDS = {"x": "$|x_t|$", "dx": "$|x_t - x_0|$"}
-COLOURS = {"pass": "#00664b", "fail": "#a33c00", "exempt": style.GREY}
+COLOURS = {
+    "pass": "#00664b",
+    "fail": "#a33c00",
+    "cannot say": "#7a5c00",
+    "exempt": style.GREY,
+}
 SPAN = 2.0**4  # of every panel at least
 WIDTH, HEIGHT = 1.7, 0.85  # inches, of a panel
 
@@ -96,8 +101,8 @@ def draw_panel(axis: Axes, rows: Sequence["Row"], colours: Mapping[int, tuple[fl
 
 
 def headline(rows: Sequence["Row"]) -> tuple[str, str]:
-    """The steepest slope of those that failed, or else passed, or else are exempt, in words."""
-    for verdict in ("fail", "pass", "exempt"):
+    """The steepest slope of those that failed, or else are not known, passed or are exempt."""
+    for verdict in ("fail", "cannot say", "pass", "exempt"):
         slopes = [row.slope for row in rows if row.verdict == verdict]
         if slopes:
             known = [slope for slope in slopes if slope is not None]

@@ -12,7 +12,7 @@ where the font is missing.
 import io
 import textwrap
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,6 +182,11 @@ def handle(label: str, text: str | None = None, mine: LineStyle | None = None) -
     """The legend's entry for a method, under its label unless ``text`` says more."""
     mine = mine or line_style(label)
     return Line2D([], [], color=mine.colour, marker=mine.marker, ls=mine.line, label=text or label)
+
+
+def handles(line_styles: Mapping[str, LineStyle]) -> list[Line2D]:
+    """The legend's entries for these looks, by label."""
+    return [handle(label, mine=line_style) for label, line_style in line_styles.items()]
 
 
 def flops_axis(axis: Axis, subs: Sequence[float] = (1, 2, 5)) -> None:

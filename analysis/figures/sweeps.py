@@ -55,19 +55,24 @@ def along(axis: str) -> Callable[[TransferResults], Figure]:
         panels = ladder_panels(found, axis)
         if not panels:
             raise UserError(f"a figure of the loss along {axis} needs a ladder, and it has none")
-        columns = min(ACROSS, len(panels))
-        rows = -(-len(panels) // columns)
-        drawn, axes = style.panels(rows, columns, sharey=True)
-        drawn.set_figheight(style.PANEL * rows + 0.7)
-        for empty in axes.flat[len(panels) :]:
-            empty.set_axis_off()
-        draw_panels(list(axes.flat[: len(panels)]), panels)
-        for row in axes[1:]:
-            row[0].set_ylabel(LOSS)
-        style.legend_below(drawn, bowl_legend(panels))
-        return drawn
+        return bowls(panels)
 
     return figure
+
+
+def bowls(panels: Sequence[BowlPanel]) -> Figure:
+    """The figure of these panels, with a legend below."""
+    columns = min(ACROSS, len(panels))
+    rows = -(-len(panels) // columns)
+    drawn, axes = style.panels(rows, columns, sharey=True)
+    drawn.set_figheight(style.PANEL * rows + 0.7)
+    for empty in axes.flat[len(panels) :]:
+        empty.set_axis_off()
+    draw_panels(list(axes.flat[: len(panels)]), panels)
+    for row in axes[1:]:
+        row[0].set_ylabel(LOSS)
+    style.legend_below(drawn, bowl_legend(panels))
+    return drawn
 
 
 def ladder_panels(found: TransferResults, axis: str) -> list[BowlPanel]:

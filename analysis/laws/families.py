@@ -53,7 +53,7 @@ def read_families(
     tokens), share (of them, d). ``family`` and ``run`` are columns, the others expressions; without
     ``run`` a row is a run. Rows without a finite loss are left out. Raises ``UserError`` for what
     is not there, and for a family of fewer than four sizes, of which the largest is predicted."""
-    table = read_table(path)
+    table = read_table(path).frame
     rows = pd.DataFrame({"n": numbers(table, n), "d": numbers(table, d)})
     for name, expression in (("n", n), ("d", d)):
         if not (np.isfinite(rows[name]) & (rows[name] > 0)).all():

@@ -56,6 +56,8 @@ class RowPolicy:
     checkpoints: bool = False
     curves: bool = False
     allow_mixed: bool = False
+    by_x: bool = False
+    best: bool = False
 
 
 @dataclass(frozen=True, eq=False)

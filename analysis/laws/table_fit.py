@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mugrow.analysis.laws import get_form, names
+from mugrow.analysis.laws import REGISTRY, get_form
 from mugrow.analysis.laws.fit import fit_with
 from mugrow.analysis.laws.form import Form, Options
 from mugrow.analysis.laws.result import FitResult
@@ -102,7 +102,7 @@ def fit(
     >>> found.fit.status, round(found.fit.params["c"], 3)
     ('converged', 1.5)
     """
-    forms = [get_form(name) for name in (names() if form == "all" else form.split(","))]
+    forms = REGISTRY.loadable()[0] if form == "all" else [*map(get_form, form.split(","))]
     given = {"n": n, "d": d, "c": c, "s": s, "g": g} | dict(variables or {})
     if form != "all" and any("lr" in one.variables for one in forms):
         given["lr"] = lr  # else it is for the policy, not for the law
@@ -112,7 +112,7 @@ def fit(
             if name not in columns:
                 reads = ", ".join(one.variables)
                 raise UserError(f"form {one.name!r} reads {reads}: {_flag(name)} is missing")
-    frame = table if isinstance(table, pd.DataFrame) else read_table(Path(table))
+    frame = table if isinstance(table, pd.DataFrame) else read_table(table).frame
     zeros = {name for one in forms for name in _may_be_zero(one)}
     whole = len(forms) == 1 and forms[0].curves
     policy = replace(policy or RowPolicy(), curves=whole)

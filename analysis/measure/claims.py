@@ -13,6 +13,11 @@ The interval is Student's or the jackknife's at 95 %, or a speed-up's by inverti
 test. So a claim whose truth lies on the border of its range gets one of the two decisive verdicts
 in at most 5 % of studies, the false one of a truth beyond it in at most 2.5 %.
 
+A ledger may be looked at more than once, after planned numbers of seeds, until its claims are
+decided. Then each look's intervals are at the level of ``mugrow.analysis.measure.sequential``, at
+which those of all looks hold the truth together with 95 %, and the first look that decides a claim
+has the last word on it.
+
 A range open at one end, "above 1", can be reproduced by an effect far smaller
 than the paper's. The ledger shows both numbers, and the verdict is about the range alone.
 
@@ -24,16 +29,17 @@ verdict is a finding of this suite and none about the paper, and is counted apar
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args, runtime_checkable
 
 from scipy.special import stdtrit
 
-from mugrow.analysis.measure.sequential import seeds_needed
-from mugrow.analysis.stats import Interval
+from mugrow.analysis.measure.sequential import Looks, seeds_needed
+from mugrow.analysis.stats import LEVEL, NOTHING, Interval, widened
 from mugrow.bench.spec import unknown
 
 Tables = TypeVar("Tables")
 Verdict = Literal["reproduced", "contradicted", "inconclusive at this scale", "not testable here"]
+INCONCLUSIVE: Literal["inconclusive at this scale"] = "inconclusive at this scale"
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Whose = Literal["paper", "ours"]
 
@@ -151,19 +157,19 @@ def verdict(claim: Claim[Any], found: Interval) -> Verdict:
         return "reproduced"
     if found.hi < claim.low or found.lo > claim.high:
         return "contradicted"
-    return "inconclusive at this scale"
+    return INCONCLUSIVE
 
 
-def needed(claim: Claim[Any], found: Interval) -> float:
+def needed(claim: Claim[Any], found: Interval, level: float = LEVEL) -> float:
     """About how many seeds would decide an inconclusive claim, if the value stayed where it is:
     with so many a verdict is as likely as not, with twice as many likely. nan where that cannot be
-    told."""
+    told. ``level`` is that of the interval ``found``."""
     reach = (found.hi - found.lo) / 2
     distance = min(abs(found.value - end) for end in (claim.low, claim.high))
     if not (math.isfinite(reach) and 0 < distance < math.inf) or found.n < 2:
         return math.nan
-    sd = reach * math.sqrt(found.n) / float(stdtrit(found.n - 1, 0.975))
-    return seeds_needed(distance, sd, power=0.5)
+    sd = reach * math.sqrt(found.n) / float(stdtrit(found.n - 1, (1 + level) / 2))
+    return seeds_needed(distance, sd, alpha=1 - level, power=0.5)
 
 
 @dataclass(frozen=True)
@@ -188,16 +194,60 @@ class JudgedClaim:
     whose: Whose = "paper"
 
 
+class SeededTables(Protocol):
+    """Tables that can tell what they would hold if only the first seeds had been run."""
+
+    def first_seeds(self, seeds: int) -> Self: ...
+
+
+Seeded = TypeVar("Seeded", bound=SeededTables)
+
+
+@runtime_checkable
+class OfLevel(Protocol):
+    """A measurement whose interval can be at another level than 95 %."""
+
+    def interval(self, tables: Any, level: float, /) -> Interval: ...
+
+
 def ledger(claims: Iterable[Claim[Tables]], tables: Tables) -> list[JudgedClaim]:
-    """Every claim, judged by what ``tables`` say."""
-    return [_judged(claim, tables) for claim in claims]
+    """Every claim, judged by what ``tables`` say, looked at once."""
+    return [_judged(claim, tables, LEVEL) for claim in claims]
 
 
-def _judged(claim: Claim[Tables], tables: Tables) -> JudgedClaim:
-    none = Interval(math.nan, math.nan, math.nan, 0)
-    found = claim.measure(tables) if claim.measure else none
+def ledger_of_looks(
+    claims: Iterable[Claim[Seeded]], tables: Seeded, looks: Looks
+) -> list[JudgedClaim]:
+    """Likewise, but looked at after each of these numbers of seeds, as far as ``tables`` have them:
+    a claim is judged at the first look that decides it, or else at the last."""
+    seen = [tables.first_seeds(seeds) for seeds in looks.seeds]
+    return [_looked_at(claim, seen, 1 - looks.level) for claim in claims]
+
+
+def _looked_at(claim: Claim[Tables], looks: Iterable[Tables], level: float) -> JudgedClaim:
+    judged = None
+    for tables in looks:
+        judged = _judged(claim, tables, level)
+        if judged.verdict != INCONCLUSIVE:
+            break
+    assert judged is not None, "a plan has at least one look"
+    return judged
+
+
+def measured(claim: Claim[Tables], tables: Tables, level: float) -> Interval:
+    """What a claim is about, with its interval at a level; nothing where it cannot be tested."""
+    if claim.measure is None:
+        return NOTHING
+    measure: object = claim.measure
+    if isinstance(measure, OfLevel):
+        return measure.interval(tables, level)
+    return widened(claim.measure(tables), level)
+
+
+def _judged(claim: Claim[Tables], tables: Tables, level: float) -> JudgedClaim:
+    found = measured(claim, tables, level)
     says = verdict(claim, found)
-    inconclusive = says == "inconclusive at this scale"
+    inconclusive = says == INCONCLUSIVE
     return JudgedClaim(
         claim=claim.name,
         says=claim.says,
@@ -209,7 +259,7 @@ def _judged(claim: Claim[Tables], tables: Tables) -> JudgedClaim:
         seeds=found.n,
         holds_if=claim.rule,
         verdict=says,
-        seeds_needed=float(needed(claim, found)) if inconclusive else math.nan,
+        seeds_needed=float(needed(claim, found, level)) if inconclusive else math.nan,
         why=claim.untestable,
         whose=claim.whose,
     )

@@ -4,7 +4,7 @@ For every arm at every target its final loss is compared, at the compute that it
 
     scratch       the target's shape, on a whole schedule
     own source    its last source trained on, on a whole schedule
-    front         the best of the study's shapes at that compute
+    front         the best size at that compute, of the study's shapes or between them
 
 each by the difference of losses and its interval. Where runs have a final evaluation its blocks of
 text are a second thing that was drawn, beside seeds, and the interval holds both
@@ -31,7 +31,10 @@ from mugrow.analysis.measure.equal_compute import (
     Difference,
     EqualComputeSpeedup,
     Front,
+    FrontSize,
+    SizeKind,
     State,
+    at_size,
     difference,
     speedup,
 )
@@ -54,8 +57,9 @@ ERROR_RATE = 0.05
 @dataclass(frozen=True)
 class Versus:
     """An arm against one baseline at its charged compute: ``difference`` of final losses in nats
-    per token, below 0 where the arm is better. ``shape`` is the front's there. ``p_holm`` is nan
-    where there is no test."""
+    per token, below 0 where the arm is better. ``p_holm`` is nan where there is no test. Of the
+    front, ``shape`` is the lowest that was trained, ``size`` says whether that is it or a vertex
+    beside it, and ``params`` are the parameters there."""
 
     baseline: Baseline
     state: State
@@ -63,6 +67,8 @@ class Versus:
     shape: str
     p_holm: float
     verdict: Verdict
+    size: SizeKind | None = None
+    params: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -100,20 +106,21 @@ class _View:
     front: Front | None
 
     def difference(
-        self, baseline: Baseline, target: str, run_ids: Sequence[str], shape: str = ""
+        self, baseline: Baseline, target: str, run_ids: Sequence[str], size: FrontSize | None = None
     ) -> Difference:
-        """Of an arm, the runs of one label. ``shape`` picks the front's line of that shape."""
-        arm, line = self.runs.arm(run_ids), self._line(baseline, target, run_ids, shape)
+        """Of an arm, the runs of one label; on the front at this ``size``, if it is known."""
+        arm = self.runs.arm(run_ids)
+        if arm and size and self.front:
+            return at_size(arm, self.front, size)
+        line = self._line(baseline, target, run_ids)
         return difference(arm, line) if arm and line else NO_DIFFERENCE
 
     def _line(
-        self, baseline: Baseline, target: str, run_ids: Sequence[str], shape: str
+        self, baseline: Baseline, target: str, run_ids: Sequence[str]
     ) -> BudgetLine | Front | None:
         if baseline == "scratch":
             return self.scratch.get(target)
-        if baseline == "own source":
-            return self.runs.sources(run_ids)
-        return self.front.lines[shape] if self.front and shape else self.front
+        return self.runs.sources(run_ids) if baseline == "own source" else self.front
 
 
 def _view(runs: Comparisons, scratch_ids: Mapping[str, Sequence[str]]) -> _View:
@@ -178,13 +185,13 @@ def _of_target(
         adjusted = _holm(differences)
         for label, one in differences.items():
             crossed = _crossed(
-                [view.difference(baseline, target, ids[label], one.shape) for view in blocks]
+                [view.difference(baseline, target, ids[label], one.size) for view in blocks]
             )
             versus[label].append(_versus(baseline, one, adjusted[label], crossed, error_rate))
     line = whole.scratch.get(target)
     for labels in names.values():
         label, arm = labels[0], arms[labels[0]]
-        faster = speedup(arm, line) if line else EqualComputeSpeedup("outside", NOTHING, "")
+        faster = speedup(arm, line) if line else EqualComputeSpeedup("outside", NOTHING)
         yield EqualCompute(
             target=target,
             method=str(methods[label]),
@@ -221,7 +228,12 @@ def _versus(
     verdict: Verdict = "undecided"
     if p_holm <= error_rate and not interval.lo <= 0 <= interval.hi:
         verdict = "better" if interval.value < 0 else "worse"
-    return Versus(baseline, found.state, interval, found.shape, p_holm, verdict)
+    if found.size is None:
+        return Versus(baseline, found.state, interval, "", p_holm, verdict)
+    size = found.size
+    return Versus(
+        baseline, found.state, interval, size.shape, p_holm, verdict, size.kind, size.params
+    )
 
 
 def _blocks(runs: Comparisons, run_ids: Iterable[str]) -> int:

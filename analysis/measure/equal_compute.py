@@ -20,19 +20,24 @@ t test of line(s C) against the arm's loss does not reject (``inversion``). Wher
 reach the arm's loss within its budgets, its seeds say all the same what they can: the value is then
 a bound, and that end is open (0 or infinite).
 
-The *front* is the lowest line of several shapes: at each FLOPs the shape whose mean over its seeds
-is lowest there (the compute-optimal front of Hoffmann et al. 2022, approach 1), and differences are
-taken from that shape's line. The seeds that choose also measure, so a shape is chosen partly by
-luck, and the front lies too low: by half a standard error of a paired difference where three shapes
-are level (0.003 nats at three seeds with the noise of today's studies), by nothing measurable where
-the others end 0.01 nats higher (``simulate``). That is to an arm's disadvantage: at the null it is
-called worse in 4 to 6 % of studies instead of 2.5, and better in less than 1 %.
+The *front* is the best loss that any size has at a compute: the vertex of an isoFLOP parabola,
+loss against the logarithm of parameters (Hoffmann et al. 2022, approach 2), through the size with
+the lowest mean and its two neighbours, or at an edge its two next. More sizes are not drawn on:
+real bowls are lopsided, and a parabola through all of them misses their lowest part. With weights
+w_i, those of Lagrange at the vertex, a seed's loss there is sum w_i L_i, so that differences from
+the front are paired like any others; to first order the place of the vertex adds nothing to their
+noise, the parabola being flat there. Where the vertex is not between sizes known at that compute,
+the best of them is the front, and the true one may lie lower, beyond the edge (``FrontSize``).
+
+The seeds that choose a size also measure it. In bowls whose sizes, 4 times as many parameters each,
+end 0.01 to 0.05 nats above their minimum the interval covers 0.94 to 0.96 at 2 to 8 seeds
+(``simulate``). Where all sizes are level one is chosen by luck, and the front lies too low by half
+a standard error of a paired difference: it covers 0.93 to 0.95, to an arm's disadvantage.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from itertools import combinations, pairwise
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -95,40 +100,35 @@ def budget_line(losses: Mapping[float, Mapping[int, float]]) -> BudgetLine:
 
 @dataclass(frozen=True)
 class Front:
-    """The lowest of several lines, by the name of their shape, at each FLOPs."""
+    """Lines by the name of their shape, and the parameters of each shape."""
 
     lines: Mapping[str, BudgetLine]
-
-    def pieces(self) -> list["Piece"]:
-        """Between places at which a line begins, bends or ends, or two lines cross."""
-        known = [
-            replace(piece, shape=shape)
-            for shape, line in self.lines.items()
-            for piece in line.pieces()
-        ]
-        bends = sorted({end for piece in known for end in (piece.start, piece.end)})
-        found = []
-        for start, end in pairwise(bends):
-            rivals = [piece for piece in known if piece.start <= start and end <= piece.end]
-            cuts = [_crossing(one, other) for one, other in combinations(rivals, 2)]
-            breaks = [start, *sorted(cut for cut in cuts if start < cut < end), end]
-            for left, right in pairwise(breaks):
-                lowest = min(rivals, key=lambda piece: piece.mean((left + right) / 2), default=None)
-                if lowest is not None:
-                    found.append(lowest.between(left, right))
-        return found
+    params: Mapping[str, float]
 
 
-def front(lines: Mapping[str, BudgetLine]) -> Front:
-    """The compute-optimal front of shapes, from their lines."""
-    return Front(lines)
+SizeKind = Literal["vertex", "smallest", "largest", "only", "best"]
+
+
+@dataclass(frozen=True)
+class FrontSize:
+    """Which size a front is of, at some compute. ``shape`` is that trained with the lowest mean.
+
+    ``vertex``: the minimum lies between sizes, at ``params`` parameters, and its loss is that of
+    several shapes with ``weights`` that add up to 1. Else it is the ``shape`` itself: the
+    ``smallest`` or the ``largest`` of those known there, or the ``only`` one, so that the minimum
+    may lie beyond; or just the ``best``, where its neighbours lack seeds that it has.
+    """
+
+    kind: SizeKind
+    shape: str
+    params: float
+    weights: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Piece:
     """A part of a line, linear in log FLOPs from ``start`` to ``end``: by seed the losses there."""
 
-    shape: str
     start: float
     end: float
     losses: Mapping[int, tuple[float, float]]
@@ -141,29 +141,14 @@ class Piece:
     def mean(self, place: float) -> float:
         return float(np.mean([self.at(place, seed) for seed in self.losses]))
 
-    def between(self, start: float, end: float) -> "Piece":
-        losses = {seed: (self.at(start, seed), self.at(end, seed)) for seed in self.losses}
-        return Piece(self.shape, start, end, losses)
-
 
 def _piece(line: BudgetLine, start: float, end: float, losses: Array) -> Piece:
     both = zip(line.seeds, losses.tolist(), strict=True)
     return Piece(
-        "",
         start,
         end,
         {seed: (left, right) for seed, (left, right) in both if math.isfinite(left + right)},
     )
-
-
-def _crossing(one: Piece, other: Piece) -> float:
-    """Where two means are equal; nan where they are parallel."""
-    slopes = [(piece.mean(piece.end) - piece.mean(piece.start)) for piece in (one, other)]
-    lengths = [piece.end - piece.start for piece in (one, other)]
-    if not all(lengths):
-        return math.nan
-    apart = slopes[0] / lengths[0] - slopes[1] / lengths[1]
-    return one.start + (other.mean(one.start) - one.mean(one.start)) / apart if apart else math.nan
 
 
 @dataclass(frozen=True)
@@ -172,16 +157,16 @@ class Difference:
 
     ``reached``: the compute lies within the budgets. ``above_budgets`` and ``below_budgets``: it
     lies beyond them, and there is no number. ``outside``: no seed has both. ``by_seed`` are the
-    differences, ``shape`` whose line it was on a front.
+    differences, ``size`` what the line is of on a front.
     """
 
     state: State
     difference: Interval
     by_seed: Mapping[int, float]
-    shape: str
+    size: FrontSize | None = None
 
 
-NO_DIFFERENCE = Difference("outside", NOTHING, {}, "")
+NO_DIFFERENCE = Difference("outside", NOTHING, {})
 
 
 @dataclass(frozen=True)
@@ -191,26 +176,26 @@ class EqualComputeSpeedup:
     ``reached``: the value is that ratio. ``above_budgets``: the line does not get there within its
     budgets, and the value is a bound that the ratio lies above. ``below_budgets``: it is there at
     its first budget already, and the ratio lies below. ``outside``: no seed has both, no value. An
-    open end of the interval is 0 or infinite. ``shape`` is whose line it was on a front.
+    open end of the interval is 0 or infinite.
     """
 
     state: State
     speedup: Interval
-    shape: str
 
 
 def difference(arm: ChargedArm, line: BudgetLine | Front, level: float = LEVEL) -> Difference:
     """The arm's loss minus the line's at the arm's charged compute, paired by seed.
 
     The first and last piece are continued by up to ``ONE_STEP`` of the FLOPs, no farther. On a
-    front it is the shape whose line is the lowest there.
+    front ``size`` says of which size it is.
     """
     if isinstance(line, Front):
-        each = [replace(difference(arm, one, level), shape=s) for s, one in line.lines.items()]
-        there = [one for one in each if one.state == "reached"]
+        each = {shape: difference(arm, one, level) for shape, one in line.lines.items()}
+        there = {shape: one for shape, one in each.items() if one.state == "reached"}
         if there:
-            return max(there, key=lambda one: one.difference.value)
-        return each[0] if len({one.state for one in each}) == 1 else NO_DIFFERENCE
+            return _weighted(there, _best_size(there, line.params), level)
+        one = next(iter(each.values()))
+        return one if len({other.state for other in each.values()}) == 1 else NO_DIFFERENCE
     place = math.log(arm.flops)
     pieces = [piece for piece in line.pieces() if _common(arm, piece)]
     if not pieces:
@@ -218,7 +203,7 @@ def difference(arm: ChargedArm, line: BudgetLine | Front, level: float = LEVEL) 
     start, end = pieces[0].start, max(piece.end for piece in pieces)
     if not start - ONE_STEP <= place <= end + ONE_STEP:
         beyond: State = "above_budgets" if place > end else "below_budgets"
-        return Difference(beyond, NOTHING, {}, "")
+        return Difference(beyond, NOTHING, {})
     near = min(_distance(piece, place) for piece in pieces)
     if near > ONE_STEP:  # between pieces that no seed has in common with the arm
         return NO_DIFFERENCE
@@ -226,10 +211,67 @@ def difference(arm: ChargedArm, line: BudgetLine | Front, level: float = LEVEL) 
     piece = max(here, key=lambda piece: (len(_common(arm, piece)), -piece.mean(place)))
     by_seed = {s: float(arm.losses[s] - piece.at(place, s)) for s in _common(arm, piece)}
     found = student_interval(list(by_seed.values()), level)
-    return Difference("reached", found, by_seed, piece.shape)
+    return Difference("reached", found, by_seed)
 
 
-def speedup(arm: ChargedArm, line: BudgetLine | Front, level: float = LEVEL) -> EqualComputeSpeedup:
+def at_size(arm: ChargedArm, front: Front, size: FrontSize) -> Difference:
+    """As ``difference``, at a size of the front that was found already: by other text, say."""
+    return _weighted({s: difference(arm, front.lines[s]) for s in size.weights}, size, LEVEL)
+
+
+def _best_size(there: Mapping[str, Difference], params: Mapping[str, float]) -> FrontSize:
+    """Of an arm's differences from sizes: the vertex, or the size of the lowest loss."""
+
+    def loss(shape: str) -> float:
+        return -there[shape].difference.value
+
+    best = min(there, key=loss)
+    lowest: dict[float, str] = {}  # of several shapes with as many parameters the better one
+    for shape in sorted(there, key=loss):
+        lowest.setdefault(params[shape], shape)
+    sizes = [lowest[size] for size in sorted(lowest)]
+    place = sizes.index(best)
+    first = min(max(place - 1, 0), max(len(sizes) - 3, 0))
+    around = sizes[first : first + 3]
+    if all(there[shape].by_seed.keys() == there[best].by_seed.keys() for shape in around):
+        logs = np.log([params[shape] for shape in around])
+        weights = _vertex_weights(logs, np.array([loss(shape) for shape in around]))
+        if weights is not None:
+            vertex = math.exp(float(weights @ logs))
+            named = dict(zip(around, weights.tolist(), strict=True))
+            return FrontSize("vertex", best, vertex, named)
+    kind: SizeKind = "best"
+    if place in (0, len(sizes) - 1):
+        kind = "only" if len(sizes) == 1 else "largest" if place else "smallest"
+    return FrontSize(kind, best, params[best], {best: 1.0})
+
+
+def _vertex_weights(x: Array, loss: Array) -> Array | None:
+    """Lagrange's weights (3,) at the minimum of the parabola through losses (3,) at ascending x
+    (3,); None where it has none between the first and the last."""
+    if len(x) < 3:
+        return None
+    rise = np.diff(loss) / np.diff(x)
+    curvature = (rise[1] - rise[0]) / (x[2] - x[0])
+    if not curvature > 0:
+        return None
+    vertex = (x[0] + x[1]) / 2 - rise[0] / (2 * curvature)
+    if not x[0] < vertex < x[2]:
+        return None
+    others = [np.delete(x, at) for at in range(3)]
+    return np.array([np.prod((vertex - o) / (x[at] - o)) for at, o in enumerate(others)])
+
+
+def _weighted(there: Mapping[str, Difference], size: FrontSize, level: float) -> Difference:
+    """The difference from a mean of lines, whose weights add up to 1."""
+    parts = [(weight, there[shape].by_seed) for shape, weight in size.weights.items()]
+    seeds = sorted(set.intersection(*(set(by_seed) for _, by_seed in parts)))
+    by_seed = {s: math.fsum(weight * each[s] for weight, each in parts) for s in seeds}
+    found = student_interval(list(by_seed.values()), level)
+    return Difference("reached", found, by_seed, size)
+
+
+def speedup(arm: ChargedArm, line: BudgetLine, level: float = LEVEL) -> EqualComputeSpeedup:
     """FLOPs that the line needs for the arm's loss, over those that the arm is charged.
 
     No interval from one seed. Where pieces have several seeds in common with the arm, those that
@@ -239,7 +281,7 @@ def speedup(arm: ChargedArm, line: BudgetLine | Front, level: float = LEVEL) -> 
     most = max((len(seeds) for _, seeds in known), default=0)
     known = [(piece, seeds) for piece, seeds in known if len(seeds) >= max(1, min(2, most))]
     if not known:
-        return EqualComputeSpeedup("outside", NOTHING, "")
+        return EqualComputeSpeedup("outside", NOTHING)
     pieces = [piece for piece, _ in known]
     above = [
         np.array([[at - arm.losses[seed] for at in piece.losses[seed]] for seed in seeds])
@@ -250,7 +292,7 @@ def speedup(arm: ChargedArm, line: BudgetLine | Front, level: float = LEVEL) -> 
     lo, hi = (min(*ends, value), max(*ends, value)) if ends else (math.nan, math.nan)
     with np.errstate(over="ignore"):
         value, lo, hi = np.exp(np.array([value, lo, hi]) - math.log(arm.flops)).tolist()
-    return EqualComputeSpeedup(state, Interval(value, lo, hi, len(above[at])), pieces[at].shape)
+    return EqualComputeSpeedup(state, Interval(value, lo, hi, len(above[at])))
 
 
 def _common(arm: ChargedArm, piece: Piece) -> list[int]:

@@ -11,7 +11,6 @@ Ends within ``ONE_STEP`` of each other are one length, since no two seeds stop a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from mugrow.analysis.measure.equal_compute import (
     ONE_STEP,
@@ -22,7 +21,7 @@ from mugrow.analysis.measure.equal_compute import (
     difference,
     speedup,
 )
-from mugrow.analysis.measure.logs import Arms, Cost, Ends, read_arms
+from mugrow.analysis.measure.logs import Arms, Cost, Ends, Tables, read_arms
 from mugrow.analysis.measure.savings import Accounting
 from mugrow.bench.spec import UserError
 
@@ -79,7 +78,7 @@ def at_equal_compute(arms: Arms) -> list[MethodAtEqualCompute]:
 
 
 def equal_compute(
-    table: str | Path,
+    table: Tables,
     *,
     run: str,
     x: str,
@@ -91,6 +90,7 @@ def equal_compute(
     tuning_cost: Cost = 0.0,
     seeds: str | None = None,
     smooth: int = 1,
+    by_x: bool = False,
 ) -> list[MethodAtEqualCompute]:
     """Final losses at equal charged compute, on a table of loss curves in which the baseline has
     whole schedules of several lengths: what `mugrow savings --length` prints first. ``length`` is
@@ -112,10 +112,10 @@ def equal_compute(
     >>> found.charged, round(found.difference, 3), round(found.speedup, 2)
     (100.0, -0.2, 1.81)
     """
-    path = Path(table)
     arms = read_arms(
-        path, run=run, x=x, loss=loss, baseline=baseline, methods=methods, source_cost=source_cost,
+        table, run=run, x=x, loss=loss, baseline=baseline, methods=methods, source_cost=source_cost,
         tuning_cost=tuning_cost, seeds=seeds, smooth=smooth, length=length,
+        by_x=by_x,
     )  # fmt: skip
     if not several_lengths(arms):
         raise UserError(f"baseline {baseline!r} has one length a seed by column {length!r}")

@@ -1,8 +1,13 @@
 """Savings on anyone's training logs: a table with a row a logged point.
 
 ``x`` is what was paid (FLOPs, tokens, hours); it and ``loss`` may be expressions on columns, as in
-``6 * params * tokens``. Runs of one method are told apart by their seed. Arms that share seeds are
-compared in pairs, on those seeds; arms that share none were drawn apart, and are tested apart.
+``6 * params * tokens``. Runs of one method are told apart by their seed (``mugrow.analysis.read``).
+Arms that share seeds are compared in pairs, on those seeds; arms that share none were drawn apart,
+and are tested apart.
+
+A log that begins below a loss does not say when its run had it, only that it was no later: the
+speed-up is then a bound. Where the baseline's begins late it is at most ``bound``
+(``baseline_logged_late``), where the method's does at least (``logged_late``).
 
 Where a column tells runs of several lengths apart, each a whole schedule, they compare at equal
 compute (``lengths``), and savings at a fixed loss are those of the longest.
@@ -10,13 +15,13 @@ compute (``lengths``), and savings at a fixed loss are those of the longest.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import pandas as pd
+from typing import Literal
 
 from mugrow.analysis.measure.savings import (
     ACCOUNTINGS,
+    ROUNDING,
     Accounting,
     Arm,
     Curve,
@@ -27,17 +32,21 @@ from mugrow.analysis.measure.savings import (
     baseline_final,
     common_seeds,
     compare,
-    curve,
     fixed,
+    mean_curve,
     savings_curve,
 )
-from mugrow.analysis.read.expression import column, numbers
-from mugrow.analysis.read.table import read_table
+from mugrow.analysis.measure.smoothing import smoothed
+from mugrow.analysis.read.runs import Log, Note, Run, read_runs, run_labels
+from mugrow.analysis.read.table import Table, read_table
 from mugrow.analysis.stats import NOTHING
 from mugrow.bench.spec import UserError, unknown
 
 Cost = float | Mapping[str, float]
 """A cost of every arm that bears it, or of the runs named, in units of ``x``."""
+LogState = State | Literal["logged_late", "baseline_logged_late"]
+Tables = str | Path | Sequence[str | Path]
+"""A file, or several that are one table."""
 Ends = Mapping[int, Mapping[float, float]]
 """By seed, and by the last x of each of its runs, the loss there."""
 
@@ -45,13 +54,15 @@ Ends = Mapping[int, Mapping[float, float]]
 @dataclass(frozen=True, eq=False)
 class Arms:
     """A baseline, what is compared with it, and the accountings in which anything is charged. The
-    curves are of each seed's longest run, ``ends`` and ``baseline_ends`` of all."""
+    curves are of each seed's longest run, ``ends`` and ``baseline_ends`` of all. ``notes`` are what
+    was done to the rows, or noticed."""
 
     baseline: Arm
     methods: Mapping[str, Arm]
     accountings: tuple[Accounting, ...]
     baseline_ends: Ends
     ends: Mapping[str, Ends]
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ class MethodSaving:
     method: str
     loss: float
     accounting: Accounting
-    state: State
+    state: LogState
     speedup: float
     speedup_lo: float
     speedup_hi: float
@@ -75,7 +86,7 @@ class MethodSaving:
 
 
 def read_arms(
-    path: Path,
+    tables: Tables,
     *,
     run: str,
     x: str,
@@ -87,32 +98,38 @@ def read_arms(
     seeds: str | None = None,
     smooth: int = 1,
     length: str | None = None,
+    by_x: bool = False,
 ) -> Arms:
     """The arms of a table: ``run`` and ``seeds`` are columns, ``baseline`` and ``methods``
     (default: all others) values of ``run``.
 
     ``source_cost`` is charged to the methods and ``tuning_cost`` to both arms, unless they name
     runs. ``smooth`` is the window in points of a centred running median, for noisy logs. ``length``
-    is a column that tells runs of one seed apart, each a whole schedule.
+    is a column that tells runs of one seed apart, each a whole schedule. ``by_x`` takes x for the
+    order of a run's rows, whatever the file's is.
 
     Raises ``UserError``, in one line, on any table, column, expression or run that does not fit.
     """
     if smooth < 1 or smooth % 2 == 0:
         near = max(1, smooth + 1)
         raise UserError(f"smooth must be an odd number of points, not {smooth}; nearest: {near}")
-    points = _points(read_table(path), run, x, loss, seeds, length)
-    names = list(dict.fromkeys(points["run"]))
+    table = read_table(*([tables] if isinstance(tables, str | Path) else tables))
+    names = list(dict.fromkeys(run_labels(table, run)))
     costs = {"source cost": source_cost, "tuning cost": tuning_cost}
     for name in (baseline, *methods, *_named(costs)):
         if name not in names:
             raise unknown("run", name, names)
     chosen = [name for name in methods or names if name != baseline]
     if not chosen:
-        raise UserError(f"{path} has no run but the baseline {baseline!r} to compare with it")
+        raise UserError(f"{table.name} has no run but the baseline {baseline!r} to compare with it")
     source = {name: _cost("source cost", source_cost, name) for name in chosen}
     source[baseline] = 0.0 if isinstance(source_cost, float) else source_cost.get(baseline, 0.0)
     tuning = {name: _cost("tuning cost", tuning_cost, name) for name in source}
-    runs = {name: _runs(points, name, smooth) for name in source}
+    log = read_runs(
+        table, run=run, x=x, loss=loss, seeds=seeds, length=length, by_x=by_x, only=list(source)
+    )
+    _check_curves(log)
+    runs = {name: _curves(log, name, smooth) for name in source}
     arms = {name: Arm(_longest(name, runs[name]), source[name], tuning[name]) for name in source}
     ends = {name: _ends(name, of_seeds) for name, of_seeds in runs.items()}
     charged = {"target": True, "source": any(source.values()), "full": any(tuning.values())}
@@ -122,6 +139,7 @@ def read_arms(
         accountings=tuple(name for name in ACCOUNTINGS if charged[name]),
         baseline_ends=ends.pop(baseline),
         ends=ends,
+        notes=(*(Note(None, text) for text in table.notes), *log.notes),
     )
 
 
@@ -135,7 +153,7 @@ def savings_of(arms: Arms, at: Sequence[float] = ()) -> list[MethodSaving]:
             raise UserError(f"a loss to compare at must be a finite number, not {loss}")
     rule = fixed(at) if at else baseline_final
     return [
-        _row(name, arms.baseline, method, saving)
+        _bounded(_row(name, arms.baseline, method, saving), arms.baseline, method)
         for name, method in arms.methods.items()
         for saving in compare(arms.baseline, method, rule, paired=_paired(arms.baseline, method))
         if saving.accounting in arms.accountings
@@ -143,7 +161,7 @@ def savings_of(arms: Arms, at: Sequence[float] = ()) -> list[MethodSaving]:
 
 
 def savings(
-    table: str | Path,
+    table: Tables,
     *,
     run: str,
     x: str,
@@ -156,10 +174,12 @@ def savings(
     seeds: str | None = None,
     smooth: int = 1,
     length: str | None = None,
+    by_x: bool = False,
 ) -> list[MethodSaving]:
-    """Compute saved, on a table of loss curves (CSV, Parquet or JSON lines) with a row a logged
-    point: what `mugrow savings` prints, one for each method, loss and accounting. Arguments are
-    those of ``read_arms``, and the losses ``at`` which to compare, by default the baseline's last.
+    """Compute saved, on a table of loss curves with a row a logged point, in a file or several (see
+    ``mugrow.read_table``): what `mugrow savings` prints, one for each method, loss and accounting.
+    Arguments are those of ``read_arms``, and the losses ``at`` which to compare, by default the
+    baseline's last.
 
     A fixed loss has a ceiling: a baseline that has decayed is compared with arms that have yet to
     decay. ``equal_compute`` has none.
@@ -176,10 +196,10 @@ def savings(
     >>> found.method, found.accounting, round(found.speedup, 2)  # (8 / 6)**2
     ('grown', 'target', 1.78)
     """
-    path = Path(table)
     arms = read_arms(
-        path, run=run, x=x, loss=loss, baseline=baseline, methods=methods, source_cost=source_cost,
+        table, run=run, x=x, loss=loss, baseline=baseline, methods=methods, source_cost=source_cost,
         tuning_cost=tuning_cost, seeds=seeds, smooth=smooth, length=length,
+        by_x=by_x,
     )  # fmt: skip
     return savings_of(arms, at)
 
@@ -212,35 +232,46 @@ def _cost(what: str, cost: Cost, name: str) -> float:
     return value
 
 
-def _points(
-    table: pd.DataFrame, run: str, x: str, loss: str, seeds: str | None, length: str | None
-) -> pd.DataFrame:
-    """The table's logged points as columns run, seed, length, x, loss."""
-    runs = column(table, run)
-    if runs.isna().any():
-        raise UserError(f"column {run!r} names no run in row {int(runs.isna().argmax())}")
-    return pd.DataFrame(
-        {
-            "run": runs.astype(str),
-            "seed": 0 if seeds is None else pd.factorize(column(table, seeds))[0],
-            "length": 0 if length is None else pd.factorize(column(table, length))[0],
-            "x": numbers(table, x),
-            "loss": numbers(table, loss),
-        }
-    )
+def _check_curves(log: Log) -> None:
+    """Raise the ``UserError`` of a table with a row a run: it holds no curves to compare."""
+    if log.runs and all(len(run.x) == 1 for run in log.runs):
+        raise UserError(
+            f"{log.table.name} has one row a run, and a speed-up needs the losses before it: "
+            f"fit a law to such a table, {_fit_command(log.table, log.x, log.loss)}"
+        )
 
 
-def _runs(points: pd.DataFrame, name: str, smooth: int) -> dict[int, list[Curve]]:
-    """By seed the curves of a method's runs, one a length."""
+def _fit_command(table: Table, x: str, loss: str) -> str:
+    """The command that fits a law to a table with a row a run."""
+    sizes = [name for name in table.frame.columns if _says_size(name)]
+    law = f"--form chinchilla --n {_quoted(sizes[0])} --d" if sizes else "--form power --var x="
+    space = " " if sizes else ""
+    name = table.name.split(" ")[0]
+    return f"mugrow fit {name} {law}{space}{_quoted(x)} --loss {_quoted(loss)}"
+
+
+def _says_size(name: str) -> bool:
+    return name.lower().removeprefix("n_").removeprefix("num_").startswith(("param", "model_size"))
+
+
+def _quoted(expression: str) -> str:
+    return expression if expression.replace("_", "").isalnum() else f"'{expression}'"
+
+
+def _curves(log: Log, name: str, smooth: int) -> dict[int, list[Curve]]:
+    """By seed, numbered in the table's order, the curves of a method's runs, one a length."""
+    seeds = list(dict.fromkeys(run.seed for run in log.runs))
     curves: dict[int, list[Curve]] = {}
-    for (seed, _), rows in points[points["run"] == name].groupby(["seed", "length"]):
-        ordered = rows.sort_values("x", kind="stable")
-        losses = ordered["loss"].rolling(smooth, center=True, min_periods=1).median()
-        found = curve(ordered["x"], losses)
-        if found is None:
-            raise UserError(f"run {name!r} has no point with a finite loss and x above 0")
-        curves.setdefault(int(str(seed)), []).append(found)
+    for run in log.runs:
+        if run.name == name and run.x[-1] > 0:
+            curves.setdefault(seeds.index(run.seed), []).append(_curve(run, smooth))
+    if not curves:
+        raise UserError(f"run {name!r} has no point with a finite loss and x above 0")
     return curves
+
+
+def _curve(run: Run, smooth: int) -> Curve:
+    return Curve(run.x, smoothed(run.x, run.loss, smooth, run.broken))
 
 
 def _longest(name: str, runs: Mapping[int, Sequence[Curve]]) -> dict[int, Curve]:
@@ -265,6 +296,38 @@ def _ends(name: str, runs: Mapping[int, Sequence[Curve]]) -> Ends:
 
 def _paired(baseline: Arm, method: Arm) -> bool:
     return bool(common_seeds(baseline, method))
+
+
+def _bounded(row: MethodSaving, baseline: Arm, method: Arm) -> MethodSaving:
+    """The saving, or the bound that is left where a log begins below the loss."""
+    if row.state != "reached":
+        return row
+    seeds = common_seeds(baseline, method)
+    late = [
+        _begins_below([arm.curves[seed] for seed in seeds or arm.curves], row.loss)
+        for arm in (baseline, method)
+    ]
+    if not any(late):
+        return row
+    return replace(
+        row,
+        state="baseline_logged_late" if late[0] else "logged_late",
+        bound=row.speedup,
+        speedup=math.nan,
+        speedup_lo=math.nan,
+        speedup_hi=math.nan,
+        saving=math.nan,
+        saving_lo=math.nan,
+        saving_hi=math.nan,
+    )
+
+
+def _begins_below(curves: Sequence[Curve], loss: float) -> bool:
+    """Whether the first row of the mean is below the loss; of a single row, whether it has it."""
+    mean = mean_curve(curves)
+    first = float(mean.loss[0])
+    below = first < loss - ROUNDING or (len(mean.flops) == 1 and first <= loss)
+    return below and float(mean.flops[0]) > 0
 
 
 def _row(name: str, baseline: Arm, method: Arm, saving: Saving) -> MethodSaving:

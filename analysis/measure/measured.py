@@ -16,7 +16,7 @@ from mugrow.analysis.measure.arms import arm as arm_of
 from mugrow.analysis.measure.arms import curves_by_run
 from mugrow.analysis.measure.savings import Accounting, baseline_final, compare
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import NOTHING, Interval, jackknife_interval
+from mugrow.analysis.stats import LEVEL, NOTHING, Interval, jackknife_interval
 from mugrow.bench.arm import factors_from_json, factors_of
 from mugrow.bench.spec import UserError
 
@@ -63,7 +63,9 @@ def finals(runs: pd.DataFrame, name: str) -> dict[int, float]:
     return dict(zip(rows["seed"].astype(int), rows["final_val_loss"].astype(float), strict=True))
 
 
-def speedup(store: Store, baseline: str, method: str, accounting: Accounting) -> Interval:
+def speedup(
+    store: Store, baseline: str, method: str, accounting: Accounting, level: float = LEVEL
+) -> Interval:
     """FLOPs of ``baseline`` over those of ``method`` to the baseline's final loss, paired by seed.
 
     Where ``method`` never got there the value is a bound: the ratio lies between 0 and it, or as
@@ -74,7 +76,7 @@ def speedup(store: Store, baseline: str, method: str, accounting: Accounting) ->
         store.curves, {run_id for selected in rows for run_id in selected["run_id"]}
     )
     arms = [arm_of(selected, curves) for selected in rows]
-    for saving in compare(arms[0], arms[1], baseline_final):
+    for saving in compare(arms[0], arms[1], baseline_final, level=level):
         if saving.accounting != accounting:
             continue
         if saving.speedup is not None:
@@ -86,10 +88,12 @@ def speedup(store: Store, baseline: str, method: str, accounting: Accounting) ->
     return NOTHING
 
 
-def over_seeds(seeds: Sequence[int], statistic: Callable[[Sequence[int]], float]) -> Interval:
+def over_seeds(
+    seeds: Sequence[int], statistic: Callable[[Sequence[int]], float], level: float = LEVEL
+) -> Interval:
     """A statistic of all seeds with the jackknife's interval."""
     seeds = sorted(seeds)
     if not seeds:
         return NOTHING
     left_out = [statistic([s for s in seeds if s != one]) for one in seeds] if seeds[1:] else []
-    return jackknife_interval(statistic(seeds), np.array(left_out))
+    return jackknife_interval(statistic(seeds), np.array(left_out), level)

@@ -24,7 +24,7 @@ from mugrow.analysis.measure import measured
 from mugrow.analysis.measure.claims import Condition
 from mugrow.analysis.measure.savings import Accounting
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval
+from mugrow.analysis.stats import LEVEL, Interval, widened
 from mugrow.bench.arm import factors_from_json
 from mugrow.bench.spec import Scalar, UserError
 
@@ -51,11 +51,15 @@ class Quantity(ABC):
         """Its sample in a study. Raises ``UserError`` where an arm has no finished run."""
 
     def __call__(self, store: Store) -> Interval:
+        return self.interval(store, LEVEL)
+
+    def interval(self, store: Store, level: float) -> Interval:
+        """The number with its interval at this level."""
         sample = self.of(store)
         if sample.seeds is None:
             value = sample.value(())
             return Interval(value, value, value, 0)
-        return measured.over_seeds(sorted(sample.seeds), sample.value)
+        return measured.over_seeds(sorted(sample.seeds), sample.value, level)
 
     def __add__(self, other: "Quantity | float") -> "Quantity":
         parts = self, quantity(other)
@@ -135,11 +139,13 @@ class Ratio(Quantity):
             ratio.positive and self.factor > 0 and self.offset >= 0,
         )
 
-    def __call__(self, store: Store) -> Interval:
+    def interval(self, store: Store, level: float) -> Interval:
         ratio = Combined((self.one, self.other), _over, keeps_positive=True).of(store)
         if ratio.seeds is None or not ratio.positive:
-            return super().__call__(store)
-        found = measured.over_seeds(sorted(ratio.seeds), lambda drawn: math.log(ratio.value(drawn)))
+            return super().interval(store, level)
+        found = measured.over_seeds(
+            sorted(ratio.seeds), lambda drawn: math.log(ratio.value(drawn)), level
+        )
         value, lo, hi = (
             self.offset + self.factor * math.exp(end) for end in (found.value, found.lo, found.hi)
         )
@@ -210,21 +216,22 @@ class Chosen(Quantity):
     def of(self, store: Store) -> Sample:
         return self.choose(store).of(store)
 
-    def __call__(self, store: Store) -> Interval:
-        return self.choose(store)(store)
+    def interval(self, store: Store, level: float) -> Interval:
+        return self.choose(store).interval(store, level)
 
 
 @dataclass(frozen=True)
 class Function(Quantity):
-    """What the language does not say: a function of the tables that gives its own interval."""
+    """What the language does not say: a function of the tables and a level that gives its own
+    interval."""
 
-    function: Callable[[Store], Interval]
+    function: Callable[[Store, float], Interval]
 
     def of(self, store: Store) -> Sample:
         raise TypeError("a function with an interval of its own is no part of an expression")
 
-    def __call__(self, store: Store) -> Interval:
-        return self.function(store)
+    def interval(self, store: Store, level: float) -> Interval:
+        return self.function(store, level)
 
 
 @dataclass(frozen=True)
@@ -396,14 +403,16 @@ def chosen(choose: Callable[[Store], Quantity]) -> Quantity:
 
 
 def function(selected: Callable[[Store], Interval]) -> Quantity:
-    """A function that finds an interval itself, as a quantity that can be compared alone."""
-    return Function(selected)
+    """A function that finds an interval at 95 % itself, as a quantity to be compared alone."""
+    return Function(lambda store, level: widened(selected(store), level))
 
 
 def speedup(baseline: str, method: str, accounting: Accounting) -> Quantity:
     """FLOPs of ``baseline`` over those of ``method`` to the baseline's final loss; see
     ``measured.speedup``, whose interval inverts the paired t test."""
-    return Function(lambda store: measured.speedup(store, baseline, method, accounting))
+    return Function(
+        lambda store, level: measured.speedup(store, baseline, method, accounting, level)
+    )
 
 
 def _over(values: Sequence[float]) -> float:

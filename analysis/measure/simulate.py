@@ -29,8 +29,8 @@ from mugrow.analysis.measure.arms import BASELINE, label_targets
 from mugrow.analysis.measure.equal_compute import (
     BudgetLine,
     ChargedArm,
+    Front,
     difference,
-    front,
     speedup,
 )
 from mugrow.analysis.measure.measured import over_seeds
@@ -177,29 +177,52 @@ def family(n: int, arms: int, studies: int, noise: Noise = TODAY) -> Row:
     return Row(f"{arms} arms without a difference", n, shares)
 
 
-def front_bias(n: int, apart: float, studies: int, noise: Noise = TODAY) -> Row:
-    """Of a front of three shapes, two of them ``apart`` nats above the best: by how many nats an
-    arm as good as the best seems worse, and how often its interval covers 0."""
+def front_bias(n: int, apart: float, sizes: int, studies: int, noise: Noise = TODAY) -> Row:
+    """Of a front of so many sizes, four times as many parameters each: an arm as good as the true
+    minimum, by how many nats it seems worse, and how often its interval covers 0.
+
+    The bowl is lopsided as Chinchilla's is, ``apart`` nats high at a size to the right of its
+    minimum, and that lies anywhere between the sizes, a quarter of a step from the edge at least.
+    """
     random = np.random.default_rng(n)
     flops, place = 1.6 * BUDGETS, np.array([CHARGED])
+    params = {str(size): 4.0**size for size in range(sizes)}
     found = []
     for _ in range(studies):
         seeds = noise.between * random.standard_normal(n)
+        lowest = random.uniform(0.25, sizes - 1.25)
         lines = {
             shape: BudgetLine(
-                tuple(range(n)), flops, final_losses(random, seeds, flops, noise) + above
+                tuple(range(n)),
+                flops,
+                final_losses(random, seeds, flops, noise) + apart * bowl(float(shape) - lowest),
             )
-            for shape, above in (("a", 0.0), ("b", apart), ("c", apart))
+            for shape in params
         }
         arm = final_losses(random, seeds, place, noise)[:, 0]
-        found.append(difference(ChargedArm(dict(enumerate(arm)), CHARGED), front(lines)).difference)
+        charged = ChargedArm(dict(enumerate(arm.tolist())), CHARGED)
+        found.append(difference(charged, Front(lines, params)))
+    vertices = sum(one.size is not None and one.size.kind == "vertex" for one in found)
+    every = [one.difference for one in found]
     shares = {
-        "nats too low": float(np.mean([one.value for one in found])),
-        "covers": float(np.mean([one.lo <= 0 <= one.hi for one in found])),
-        "above": float(np.mean([one.hi < 0 for one in found])),
-        "below": float(np.mean([one.lo > 0 for one in found])),
+        "vertex": vertices / studies,
+        "nats too low": float(np.mean([one.value for one in every])),
+        "covers": float(np.mean([one.lo <= 0 <= one.hi for one in every])),
+        "above": float(np.mean([one.hi < 0 for one in every])),
+        "below": float(np.mean([one.lo > 0 for one in every])),
     }
-    return Row(f"front of three shapes, two {apart:.4f} nats above", n, shares)
+    return Row(f"front of {sizes} sizes, {apart:.4f} nats to the next", n, shares)
+
+
+def bowl(away: float) -> float:
+    """Of Chinchilla's law at fixed compute, A / N^0.34 + B / D^0.28, that many steps of a factor 4
+    in N from its minimum 0; 1 a step to the right."""
+
+    def height(steps: float) -> float:
+        log = steps * math.log(4)
+        return math.exp(-0.34 * log) / 0.34 + math.exp(0.28 * log) / 0.28
+
+    return (height(away) - height(0)) / (height(1) - height(0))
 
 
 def looks(effect: float, studies: int = NULL_STUDIES) -> Row:
@@ -255,9 +278,10 @@ def rows(studies: int, noise: Noise = TODAY) -> Iterator[Row]:
         yield verdicts(n, studies, noise)
     for n in SEEDS[1:]:
         yield family(n, 30, studies, noise)
-    for apart in (0.0, noise.within, 3 * noise.within):
-        for n in SEEDS[1:]:
-            yield front_bias(n, apart, studies, noise)
+    for sizes in (3, 5):
+        for apart in (0.0, noise.within, 0.02, 0.05):
+            for n in SEEDS:
+                yield front_bias(n, apart, sizes, studies, noise)
     for effect in (0.0, 1.0, float(loss_of(CHARGED) - loss_of(1.1 * CHARGED)) / noise.within):
         yield looks(effect)
     for parts in PARTS:

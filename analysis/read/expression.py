@@ -1,17 +1,22 @@
 """Expressions on a table's columns: ``6 * params * tokens``, ``loss < 3.4 and corpus == "c4"``.
 
 They are written as in pandas: a name is a column, backticks hold a column's name that is no
-identifier, ``&`` and ``|`` bind like ``and`` and ``or``. An expression is parsed to a syntax tree,
-and whatever in it is not a column, a number, a text, arithmetic, a comparison, ``and or not`` or
-one of ``FUNCTIONS`` is refused: no table and no command line runs code. Numbers are 64-bit floats,
-so ``9**9**9**9`` is quickly infinite; where arithmetic has no answer it gives nan or inf.
+identifier, ``&`` and ``|`` bind like ``and`` and ``or``. A name need not be whole: ``step`` is
+``Step``, ``_step`` or ``train/step`` where one column alone is meant. Texts that are numbers, as
+1.3B, are numbers where those are asked for.
+
+An expression is parsed to a syntax tree, and whatever in it is not a column, a number, a text,
+arithmetic, a comparison, ``and or not`` or one of ``FUNCTIONS`` is refused: no table and no command
+line runs code. Numbers are 64-bit floats, so ``9**9**9**9`` is quickly infinite; where arithmetic
+has no answer it gives nan or inf.
 """
 
 import ast
 import operator
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mugrow.analysis.read.cells import parse
 from mugrow.bench.spec import UserError, unknown
 
 Value = Any  # a column (pd.Series), numbers or truths, one a row or one for all, or a text
@@ -46,11 +52,39 @@ TOKENS = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`([^`]*)`|[&|]""")
 def column(table: pd.DataFrame, name: str) -> pd.Series:
     """A column by its name, which may be in backticks as in an expression; ``UserError`` with the
     nearest name where there is none."""
-    if name not in table.columns and name.startswith("`") and name.endswith("`"):
-        name = name[1:-1]
-    if name not in table.columns:
-        raise unknown("column", name, table.columns)
-    return table[name]
+    return table[column_name(table, name)]
+
+
+def column_name(table: pd.DataFrame, name: str) -> str:
+    """The column that a name means. Raises ``UserError`` where there is none, or several."""
+    if name in table.columns:
+        return name
+    if len(name) > 1 and name.startswith("`") and name.endswith("`"):
+        return column_name(table, name[1:-1])
+    for same in (_folded, _last):
+        found = [str(one) for one in table.columns if same(str(one)) == _folded(name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UserError(f"column {name!r} may be {' or '.join(map(repr, found))}: name one")
+    if _folded(name) == "loss" and (found := [one for one in table.columns if one == "Value"]):
+        return str(found[0])  # TensorBoard's scalars
+    raise unknown("column", name, table.columns)
+
+
+def _folded(name: str) -> str:
+    """A name without case, blanks round it and the underscore of W&B's own columns."""
+    return name.strip().casefold().removeprefix("_")
+
+
+def _last(name: str) -> str:
+    """The last part of a name that is a path: ``loss`` of ``train/loss``."""
+    return _folded(re.split(r"[/.]", name)[-1])
+
+
+def names_in(table: pd.DataFrame, expression: str) -> list[str]:
+    """The columns that an expression reads. Raises ``UserError`` where it cannot be read."""
+    return _Evaluator(table, expression).names()
 
 
 def numbers(table: pd.DataFrame, expression: str) -> npt.NDArray[np.float64]:
@@ -82,13 +116,34 @@ class _Evaluator:
     def truths(self) -> npt.NDArray[np.bool_]:
         return np.asarray(self._truth(self._whole()), dtype=bool)
 
+    def names(self) -> list[str]:
+        if self.expression in self.table.columns:
+            return [self.expression]
+        text, quoted = _unquote(self.expression)
+        with self._mistakes():
+            tree = _parse(text)
+        inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        functions = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        paths = [
+            _path(node)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name | ast.Attribute) and id(node) not in inner | functions
+        ]
+        found = [quoted.get(path, path) for path in paths if path is not None]
+        return list(dict.fromkeys(column_name(self.table, name) for name in found))
+
     def _whole(self) -> Value:
         if self.expression in self.table.columns:
             return self.table[self.expression]
         text, quoted = _unquote(self.expression)
+        with self._mistakes(), np.errstate(all="ignore"):
+            return self._value(_parse(text), quoted)
+
+    @contextmanager
+    def _mistakes(self) -> Iterator[None]:
+        """What Python says of a text that is no expression, as one line."""
         try:
-            with np.errstate(all="ignore"):
-                return self._value(_parse(text), quoted)
+            yield
         except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
             if isinstance(error, UserError):
                 raise
@@ -102,6 +157,8 @@ class _Evaluator:
         match node:
             case ast.Name(id=name):
                 return column(self.table, quoted.get(name, name))
+            case ast.Attribute() if (path := _path(node)) in self.table.columns:
+                return self.table[path]
             case ast.Constant(value=bool() | str() as constant):
                 return constant
             case ast.Constant(value=int() | float() as constant):
@@ -147,7 +204,13 @@ class _Evaluator:
 
     def _compare(self, one: Value, op: ast.cmpop, other: Value) -> Value:
         compare = COMPARISONS[type(op)]
-        if not (_is_text(one) or _is_text(other)):
+        texts = _is_text(one), _is_text(other)
+        # texts that are numbers, as 1.3B, beside a number
+        as_numbers = all(
+            not text or (isinstance(side, pd.Series) and not texts[1 - place] and _reads(side))
+            for place, (side, text) in enumerate(zip((one, other), texts, strict=True))
+        )
+        if as_numbers:
             sides = [self._truth(v) if _is_truth(v) else self._number(v) for v in (one, other)]
             return compare(*sides)
         if not isinstance(op, ast.Eq | ast.NotEq):
@@ -162,6 +225,17 @@ class _Evaluator:
             name = f"column {value.name!r}" if isinstance(value, pd.Series) else "one side"
             raise UserError(f"{self.expression!r} compares text with a number: {name} is no text")
         return np.array([one if isinstance(one, str) else None for one in value], dtype=object)
+
+
+def _path(node: ast.expr) -> str | None:
+    """The dotted name that a node is, as ``run.name``; None where it is more."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=value, attr=attribute):
+            before = _path(value)
+            return None if before is None else f"{before}.{attribute}"
+    return None
 
 
 def _unquote(expression: str) -> tuple[str, dict[str, str]]:
@@ -204,13 +278,19 @@ def _is_text(value: Value) -> bool:
     return value.dtype.kind not in "biuf" and any(isinstance(one, str) for one in value)
 
 
+def _reads(series: pd.Series) -> bool:
+    """Whether a column of texts is one of numbers."""
+    return parse(series).wrong is None
+
+
 def _column_numbers(series: pd.Series) -> npt.NDArray[np.float64]:
-    try:
-        if series.dtype.kind in "mMc":
-            raise TypeError(series.dtype)
-        if isinstance(series.dtype, pd.CategoricalDtype):
-            series = series.astype(object)
-        found = pd.to_numeric(series)
-        return found.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"column {series.name!r} is not a number in every row") from error
+    if series.dtype.kind in "biuf" and isinstance(series.dtype, np.dtype):
+        return series.to_numpy(dtype=np.float64)
+    found = None if series.dtype.kind in "mMc" else parse(series.astype(object))
+    if found is None or found.wrong is not None:
+        row = 0 if found is None or found.wrong is None else found.wrong
+        raise UserError(
+            f"column {series.name!r} is not a number in every row: row {series.index[row]} has "
+            f"{str(series.iloc[row])[:40]!r}"
+        )
+    return found.values

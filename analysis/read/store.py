@@ -7,7 +7,9 @@ parameters are looked up in rows, never parsed out of names.
 """
 
 import json
-from dataclasses import dataclass, field
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mugrow.bench.checksums import SUMS, Damaged, check_sum, read_sums, sha256
 from mugrow.bench.record import (
     CURVE_SCHEMA,
     EVALUATION_SCHEMA,
@@ -22,9 +25,12 @@ from mugrow.bench.record import (
     RUN_SCHEMA,
     TRIAL_SCHEMA,
     completed,
+    wrong_value,
 )
 from mugrow.bench.spec import UserError
 
+FILES = ("runs.parquet", "curves.parquet", "trials.parquet", "study.json", "evaluations.parquet")
+READINGS, PAUSE_S = 100, 0.02
 CURVE_COLUMNS = [
     "run_id", "step", "tokens", "flops", "val_loss", "grad_norm", "asymmetry", "val_loss_averaged",
 ]  # fmt: skip
@@ -41,6 +47,15 @@ class Store:
     study: dict[str, Any]
     evaluations: pd.DataFrame = field(default_factory=pd.DataFrame)
 
+    def first_seeds(self, seeds: int) -> "Store":
+        """What it would hold if only seeds below this one had been run."""
+        runs = self.runs[self.runs["seed"] < seeds]
+        of_these = self.curves["run_id"].isin(runs["run_id"])
+        evaluations = self.evaluations
+        if "seed" in evaluations:
+            evaluations = evaluations[evaluations["seed"] < seeds]
+        return replace(self, runs=runs, curves=self.curves[of_these], evaluations=evaluations)
+
 
 def load(directory: str | Path) -> Store:
     """Read a study directory. ``UserError`` names the file that is missing or unreadable.
@@ -55,13 +70,62 @@ def load(directory: str | Path) -> Store:
     directory = Path(directory)
     if not directory.is_dir():
         raise UserError(f"{directory} is not a directory; expected one that `mugrow run` wrote")
+    contents = _contents(directory)
+    runs = _table(directory / "runs.parquet", contents, RUN_SCHEMA, RUN_SCHEMA.names)
+    for values in runs.itertuples(index=False, name=None):
+        row = dict(zip(RUN_SCHEMA.names, values, strict=True))
+        if reason := wrong_value(row):
+            raise UserError(f"{directory / 'runs.parquet'}: of run {row['run_id']}, {reason}")
+    curves = _table(directory / "curves.parquet", contents, CURVE_SCHEMA, CURVE_COLUMNS)
+    evaluations = directory / "evaluations.parquet"
     return Store(
-        runs=_table(directory / "runs.parquet", RUN_SCHEMA, RUN_SCHEMA.names),
-        curves=_table(directory / "curves.parquet", CURVE_SCHEMA, CURVE_COLUMNS),
-        trials=_table(directory / "trials.parquet", TRIAL_SCHEMA, TRIAL_SCHEMA.names),
-        study=_study(directory / "study.json"),
-        evaluations=_evaluations(directory / "evaluations.parquet"),
+        runs=runs,
+        curves=_of_runs(curves, runs, directory),
+        trials=_table(directory / "trials.parquet", contents, TRIAL_SCHEMA, TRIAL_SCHEMA.names),
+        study=_study(directory / "study.json", contents),
+        evaluations=_table(evaluations, contents, EVALUATION_SCHEMA, EVALUATION_SCHEMA.names)
+        if evaluations.name in contents
+        else pd.DataFrame(columns=EVALUATION_SCHEMA.names),
     )
+
+
+def _contents(directory: Path) -> Mapping[str, bytes]:
+    """The files of a study by name, all of one moment, runs first. A program that writes them
+    meanwhile replaces their checksums last, so they are read again until those stay."""
+    for attempt in range(READINGS):
+        if attempt:
+            time.sleep(PAUSE_S)
+        sums = read_sums(directory)
+        contents: dict[str, bytes] = {}
+        for name in FILES:
+            try:
+                contents[name] = (directory / name).read_bytes()
+            except FileNotFoundError:
+                continue
+        if read_sums(directory) == sums:
+            break
+    for name in contents if sums else ():
+        try:
+            check_sum(directory / name, sha256(contents[name]), sums)
+        except Damaged as error:
+            raise UserError(
+                f"{error}; `mugrow run` on its folder writes it again, or remove {SUMS} if the "
+                f"change was meant"
+            ) from error
+    return contents
+
+
+def _of_runs(curves: pd.DataFrame, runs: pd.DataFrame, directory: Path) -> pd.DataFrame:
+    """The curves of these runs: those of a table that is younger than ``runs`` may be of more."""
+    ids = set(runs["run_id"])
+    found = set(curves["run_id"])
+    trained = runs.loc[runs["tokens"] > 0, "run_id"]
+    if absent := set(trained) - found:
+        raise UserError(
+            f"{directory / 'curves.parquet'} has no curve of run {min(absent)}; `mugrow run` on "
+            f"its folder writes it again"
+        )
+    return curves if found <= ids else curves[curves["run_id"].isin(ids)].reset_index(drop=True)
 
 
 def opened(store: Store | str | Path) -> Store:
@@ -69,27 +133,24 @@ def opened(store: Store | str | Path) -> Store:
     return store if isinstance(store, Store) else load(store)
 
 
-def _evaluations(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        return pd.DataFrame(columns=EVALUATION_SCHEMA.names)
-    return _table(path, EVALUATION_SCHEMA, EVALUATION_SCHEMA.names)
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
+def _content(path: Path, contents: Mapping[str, bytes]) -> bytes:
+    if path.name not in contents:
         raise UserError(f"{path.parent} has no {path.name}; is it a directory of `mugrow run`?")
-    return path
+    return contents[path.name]
 
 
-def _table(path: Path, schema: pa.Schema, columns: list[str]) -> pd.DataFrame:
-    _existing(path)
+def _table(
+    path: Path, contents: Mapping[str, bytes], schema: pa.Schema, columns: list[str]
+) -> pd.DataFrame:
+    content = _content(path, contents)
     try:
-        found = pq.read_schema(path).names
+        found = pq.read_schema(pa.BufferReader(content)).names
         missing = [name for name in columns if name not in found and name not in LATER]
         if missing:
             raise UserError(f"{path} has no column {missing[0]!r}; it has: {', '.join(found)}")
-        table = pq.read_table(path, columns=[name for name in columns if name in found])
-    except (pa.ArrowException, OSError) as error:
+        reader = pa.BufferReader(content)
+        table = pq.read_table(reader, columns=[name for name in columns if name in found])
+    except (pa.ArrowException, OSError) as error:  # of the content: it is in memory
         raise UserError(f"{path} is not a whole Parquet file: {_one_line(error)}") from error
     wanted = pa.schema([schema.field(name) for name in columns])
     try:
@@ -100,12 +161,13 @@ def _table(path: Path, schema: pa.Schema, columns: list[str]) -> pd.DataFrame:
     return frame
 
 
-def _study(path: Path) -> dict[str, Any]:
+def _study(path: Path, contents: Mapping[str, bytes]) -> dict[str, Any]:
+    content = _content(path, contents)
     try:
-        study = json.loads(_existing(path).read_text(encoding="utf-8"))
+        study = json.loads(content)
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {_one_line(error)}") from error
-    if not isinstance(study, dict) or "name" not in study:
+    if not isinstance(study, dict) or not isinstance(study.get("name"), str):
         raise UserError(f"{path} has no 'name'; it should hold a study's configuration")
     return study
 

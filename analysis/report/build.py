@@ -159,6 +159,7 @@ def render(
         answers=list(equal_compute.answers(summary.equal_compute)),
         no_budgets="" if has_budgets(store.runs) else equal_compute.NO_BUDGETS,
         comparisons=equal_compute.intervals(summary.equal_compute),
+        looks=equal_compute.looks(summary.looks),
         tuning=equal_compute.tuning(summary.equal_compute, summary.finals),
         growth=words.growth(summary),
         ceilings=words.ceilings(summary, store.runs),

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.comparison import BASELINES, Baseline, EqualCompute, Verdict, Versus
+from mugrow.analysis.measure.equal_compute import SizeKind
+from mugrow.analysis.measure.looks import ArmLooks, LooksTaken
+from mugrow.analysis.measure.sequential import MOST_SEEDS
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.summary import Final
 
@@ -25,6 +28,13 @@ BEYOND = {
     "below_budgets": "charged less than the smallest budget",
     "outside": "no runs to compare with",
     "reached": "",
+}
+EDGES: dict[SizeKind, str] = {
+    "vertex": "",
+    "best": "",
+    "smallest": ", the smallest there",
+    "largest": ", the largest there",
+    "only": ", the only one there",
 }
 NO_BUDGETS = (
     "Equal charged compute is not measurable here: scratch has one budget a target, and no source "
@@ -67,7 +77,7 @@ def answers(found: Sequence[EqualCompute]) -> Iterator[Answer]:
 
 
 def _line(row: EqualCompute, versus: Versus) -> AnswerRow:
-    name = NAMES[versus.baseline] + (f" ({versus.shape})" if versus.shape else "")
+    name = NAMES[versus.baseline] + size(versus)
     difference = fmt.interval(versus.difference, fmt.loss)
     if versus.verdict == "not measured":
         difference = BEYOND[versus.state]
@@ -93,7 +103,9 @@ def table(found: Iterable[EqualCompute]) -> Table:
         "paired test, corrected over the arms of a target (Holm). Speed-up: the FLOPs that scratch "
         "needs for the arm's final loss, over those that the arm is charged. Best with: the "
         "probability that an arm has the lowest mean of its target. Labels joined by = are equal "
-        "runs.",
+        "runs. The best size is the vertex of a parabola of loss against the logarithm of "
+        "parameters, through the lowest of the sizes and its neighbours; where the lowest is the "
+        "smallest or the largest there, a better one may lie beyond.",
         ("target", "method", "final loss", "best with", "charged", "over scratch's",
          *(f"minus {NAMES[baseline]}" for baseline in BASELINES), "speed-up over scratch"),
         tuple(
@@ -105,6 +117,52 @@ def table(found: Iterable[EqualCompute]) -> Table:
     )  # fmt: skip
 
 
+def looks(found: LooksTaken | None) -> str:
+    """Which looks a study has taken, at what error and cost, and how many arms they decided."""
+    if found is None:
+        return ""
+    taken = [(n, spent) for n, spent in zip(found.seeds, found.flops, strict=True) if spent]
+    many = ", ".join(f"{n} seeds ({fmt.flops(spent)})" for n, spent in taken)
+    decided = sum(arm.state == "decided" for arm in found.arms)
+    return (
+        f"Seeds were added until an arm was decided against {found.against}, in looks after "
+        f"{many} of {', '.join(map(str, found.seeds))} planned; each look has an error of "
+        f"{fmt.percent_of_one(found.level)}, all together {fmt.percent_of_one(found.error_rate)}. "
+        f"{decided} of {len(found.arms)} arms {'is' if decided == 1 else 'are'} decided."
+    )
+
+
+def looks_table(found: LooksTaken | None) -> Table:
+    """Each arm at its last look, and what deciding it would take."""
+    return Table(
+        "looks",
+        "Seeds until decided",
+        "The difference from what an arm is compared with at its last look, in nats per token, "
+        "with the interval at that look's level. To decide: the seeds beyond those it has that a "
+        "paired test needs in 4 of 5 studies if mean and spread are what they seem, and their "
+        "FLOPs with those of the runs it is compared with.",
+        ("target", "method", "state", "after seeds", "difference", "seeds to decide",
+         "FLOPs to decide"),
+        tuple(
+            (arm.target, arm.label, _state(arm), str(arm.seeds),
+             fmt.interval(arm.interval, fmt.loss), *_to_decide(arm))
+            for arm in (found.arms if found else ())
+        ),
+    )  # fmt: skip
+
+
+def _state(arm: ArmLooks) -> str:
+    return f"next look after {arm.next_look} seeds" if arm.state == "go on" else arm.state
+
+
+def _to_decide(arm: ArmLooks) -> tuple[str, str]:
+    if arm.state == "decided":
+        return fmt.MISSING, fmt.MISSING
+    if arm.more_seeds > MOST_SEEDS:
+        return f"more than {MOST_SEEDS}", fmt.MISSING
+    return fmt.number(arm.more_seeds, 0), fmt.flops(arm.more_flops)
+
+
 def _named(row: EqualCompute) -> str:
     """An arm by its label, and those of equal runs."""
     return " = ".join((row.label, *row.also))
@@ -113,8 +171,16 @@ def _named(row: EqualCompute) -> str:
 def _cell(versus: Versus) -> str:
     if versus.verdict == "not measured":
         return BEYOND[versus.state]
-    shape = f" ({versus.shape})" if versus.shape else ""
-    return f"{fmt.interval(versus.difference, fmt.loss)}{shape}: {versus.verdict}"
+    return f"{fmt.interval(versus.difference, fmt.loss)}{size(versus)}: {versus.verdict}"
+
+
+def size(versus: Versus) -> str:
+    """Which size the front is of, in brackets: whether its minimum lies between sizes or perhaps
+    beyond their edge. Nothing of the other baselines."""
+    if versus.size == "vertex":
+        return f" ({fmt.si(versus.params, '')} parameters, by a parabola around {versus.shape})"
+    edge = "" if versus.size is None else EDGES[versus.size]
+    return f" ({versus.shape}{edge})" if versus.shape else ""
 
 
 def intervals(found: Iterable[EqualCompute]) -> str:

@@ -36,7 +36,7 @@ def build_table(
     ``laws.json`` beside it has every number. ``resamples`` are those of ``scaling_laws``. Raises
     ``UserError`` before anything is written where the table or its columns cannot be used.
     """
-    rows, selection = table_rows(read_table(table), columns)
+    rows, selection = table_rows(read_table(table).frame, columns)
     found = scaling_laws(rows, forms, resamples)
     write_json(folder / "laws.json", to_json(found))
     entries = {key: one for key, one in figures.FIGURES.items() if one.section == figures.LAWS}

@@ -19,7 +19,11 @@ from mugrow.analysis.summary import AT_FINAL, Summary
 
 
 def of_summary(summary: Summary) -> list[Table]:
-    return [equal_compute.table(summary.equal_compute), *(make(summary) for make in TABLES)]
+    return [
+        equal_compute.table(summary.equal_compute),
+        equal_compute.looks_table(summary.looks),
+        *(make(summary) for make in TABLES),
+    ]
 
 
 def methods(summary: Summary) -> Table:

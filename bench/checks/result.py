@@ -75,5 +75,5 @@ def _guarded(measure: Measure, entry: GrowthMethod, case: Case, params: Params) 
         if reason := refusal(entry, case, params):
             return CaseVerdict("skip", reason=reason)
         return measure(entry, case, params)
-    except Exception as error:  # somebody else's method may raise anything
+    except (Exception, SystemExit) as error:  # somebody else's method may raise anything
         return CaseVerdict("fail", reason=in_one_line(error))

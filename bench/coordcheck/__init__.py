@@ -75,7 +75,7 @@ def coordcheck(
     diverges.
 
     >>> import mugrow
-    >>> rows = mugrow.coordcheck("mup", widths=[16, 32], base=16, seeds=[0, 1], steps=1)
+    >>> rows = mugrow.coordcheck("mup", widths=[16, 32], base=16, seeds=range(4), steps=1)
     >>> rows[0].module, rows[0].sizes, rows[0].verdict
     ('embed', [16, 32], 'pass')
     """

@@ -19,10 +19,10 @@ import numpy as np
 
 from mugrow.bench.coordcheck.activations import Sizes
 from mugrow.bench.coordcheck.series import ModelSeries, measured_series
+from mugrow.bench.coordcheck.slopes import KNOWN as KNOWN
 from mugrow.bench.coordcheck.slopes import Row, rows
 
 LOOKS = (10, 20, 40, 80)  # seeds
-KNOWN = 0.05  # half of an interval, in units of slope
 TOGETHER = 40 * 128  # seeds in a stack times the largest width: what there is memory for
 
 
@@ -55,9 +55,7 @@ def unknown(found: Sequence[Row]) -> list[Row]:
     return [
         row
         for row in found
-        if row.verdict != "exempt"
-        and row.interval is not None
-        and row.interval[1] - row.interval[0] > 2 * KNOWN
+        if row.verdict != "exempt" and row.half is not None and row.half > KNOWN
     ]
 
 

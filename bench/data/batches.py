@@ -30,6 +30,7 @@ class TokenData:
 
     ``token_bytes`` has shape (vocab_size,): how many bytes of text each id stands for; ``None``
     where that is not known, as for a corpus that is token ids already, whose tokenizer is ``none``.
+    ``left_out`` says what of the corpus was not read.
     """
 
     name: str
@@ -39,6 +40,7 @@ class TokenData:
     vocab_size: int
     token_bytes: npt.NDArray[np.int64] | None
     tokenizer: str = "none"
+    left_out: str = ""
 
     def bits_per_byte(self, nats_per_token: float, windows: npt.NDArray[np.int64]) -> float:
         """The mean loss over the targets of ``windows``, per byte of text; NaN if not known."""
@@ -126,7 +128,8 @@ def _tokenize(corpus: str, tokenizer: str) -> TokenData:
         return _token_ids(source, tokenizer)
     train, val, token_bytes = encode(tokenizer, source.train, source.val)
     known = token_bytes if token_bytes.any() else None
-    return TokenData(source.name, source.sha256, train, val, len(token_bytes), known, tokenizer)
+    about = (source.name, source.sha256)
+    return TokenData(*about, train, val, len(token_bytes), known, tokenizer, source.left_out)
 
 
 def _token_ids(source: Corpus, tokenizer: str) -> TokenData:
@@ -136,6 +139,8 @@ def _token_ids(source: Corpus, tokenizer: str) -> TokenData:
             f"tokenizer {tokenizer!r} does not fit corpus {source.name!r}, which is token ids "
             "already: use 'none'"
         )
-    train, val = (np.frombuffer(b"".join(part), "<u2") for part in (source.train, source.val))
+    train, val = (
+        np.frombuffer(b"".join(part), source.token_dtype) for part in (source.train, source.val)
+    )
     largest = max(int(part.max(initial=0)) for part in (train, val))
     return TokenData(source.name, source.sha256, train, val, (largest // 64 + 1) * 64, None)

@@ -1,26 +1,24 @@
-"""Files to documents: plain text, folders of it, Parquet, and nanoGPT's token files.
+"""Texts to documents: one file, a folder of files, and the standard library's sources.
 
-A document is ``bytes``: UTF-8 text, or little-endian uint16 token ids where the file is ``.bin``.
-Every reader takes a path and gives the documents in a fixed order; a file that cannot be read as
-what its name says is a ``UserError`` that says where it breaks.
+A document is ``bytes`` of UTF-8. Every reader takes a path and gives the documents in a fixed
+order; a file that cannot be read as what its name says is a ``UserError`` that says where it
+breaks. Records with a text in them are ``mugrow.bench.data.records``, token ids
+``mugrow.bench.data.token_files``.
 """
 
 import re
 import sysconfig
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from mugrow.bench.data.records import bad_byte, read_whole, utf8
 from mugrow.bench.spec import UserError
 
 SECTION_BYTES = 16_384
-BLOCK_TOKENS = 8_192
-END_OF_TEXT = 50_256  # GPT-2's <|endoftext|>
 BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
 NOT_STDLIB = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+TEXTS = "*.txt"  # of a folder, unless another pattern is given
 
 
 def stdlib_documents() -> list[bytes]:
@@ -36,7 +34,7 @@ def stdlib_documents() -> list[bytes]:
         for name, path in sorted(paths.items())
         if not NOT_STDLIB.intersection(name.split("/")) and not name.startswith("_sysconfigdata")
     )
-    return [source for source in sources if _bad_byte(source) is None]
+    return [source for source in sources if bad_byte(source) is None]
 
 
 def text_file_documents(path: Path) -> list[bytes]:
@@ -45,7 +43,7 @@ def text_file_documents(path: Path) -> list[bytes]:
     A single file marks no documents, but something must be held out that is not next to what is
     trained on, and larger than a context window.
     """
-    text = _utf8(path.read_bytes(), str(path))
+    text = utf8(read_whole(path), str(path))
     cuts = [0]
     for blank in BLANK_LINE.finditer(text):
         if blank.end() - cuts[-1] >= SECTION_BYTES:
@@ -53,71 +51,44 @@ def text_file_documents(path: Path) -> list[bytes]:
     return [text[start:end] for start, end in zip(cuts, [*cuts[1:], len(text)], strict=True)]
 
 
-def text_folder_documents(path: Path) -> list[bytes]:
-    """Every ``.txt`` below a folder, by relative path: each file is a document."""
-    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*.txt")}
-    if not files:
-        raise UserError(f"corpus folder '{path}' holds no .txt file")
-    return [_utf8(files[name].read_bytes(), str(files[name])) for name in sorted(files)]
+def text_folder_documents(path: Path, glob: str | None = None) -> tuple[list[bytes], str]:
+    """The files below a folder that a pattern matches, by relative path, each a document; and what
+    is left out, in words.
 
-
-def parquet_documents(path: Path) -> list[bytes]:
-    """The rows of the column ``text``, or of the only column of strings; nulls are left out."""
-    try:
-        with pq.ParquetFile(path) as file:
-            name = _text_column(path, file.schema_arrow)
-            column = file.read(columns=[name]).column(name).cast(pa.large_binary())
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"corpus '{path}' is not a whole Parquet file: {reason}") from None
-    return [
-        _utf8(row, f"{path}, row {number}")
-        for number, row in enumerate(column.to_pylist())
-        if row is not None
+    ``glob`` is one pattern or several between commas, ``*.md,*.rst``; ``*.txt`` by default. Under
+    a pattern of one's own, files that are hidden or not UTF-8 are left out.
+    """
+    found = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    matched = _matched(path, glob or TEXTS)
+    hidden = {name for name in matched if glob and any(p.startswith(".") for p in name.split("/"))}
+    read = {name: found[name].read_bytes() for name in sorted(matched - hidden)}
+    broken = [name for name, text in read.items() if bad_byte(text) is not None] if glob else []
+    kept = [utf8(text, str(found[name])) for name, text in read.items() if name not in broken]
+    others = _endings(found.keys() - matched)
+    if not kept:
+        wanted = ".txt file" if glob is None else f"text that matches {glob!r}"
+        there = f"; it holds {others}: --glob '*.md'" if others else ""
+        raise UserError(f"corpus folder '{path}' holds no {wanted}{there}")
+    left_out = [
+        others,
+        f"{len(hidden)} hidden" if hidden else "",
+        f"{len(broken)} that are not UTF-8 ({broken[0]}…)" if broken else "",
     ]
+    return kept, ", ".join(filter(None, left_out))
 
 
-def token_file(path: Path) -> npt.NDArray[np.uint16]:
-    """All ids of a nanoGPT ``.bin`` file: shape (tokens,), little-endian uint16, no header."""
-    raw = path.read_bytes()
-    if len(raw) % 2:
-        raise UserError(f"corpus '{path}' has {len(raw)} bytes: uint16 token ids need an even size")
-    return np.frombuffer(raw, "<u2")
-
-
-def token_documents(ids: npt.NDArray[np.uint16]) -> list[bytes]:
-    """Cut after every end-of-text id; ids without any are cut into blocks of 8192."""
-    ends = np.flatnonzero(ids == END_OF_TEXT) + 1
-    if not ends.size:
-        ends = np.arange(BLOCK_TOKENS, len(ids), BLOCK_TOKENS)
-    return [part.tobytes() for part in np.split(ids, ends)]
-
-
-def _text_column(path: Path, schema: pa.Schema) -> str:
-    strings = [
-        field.name
-        for field in schema
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-    ]
-    if "text" in strings:
-        return "text"
-    if len(strings) == 1:
-        return str(strings[0])
-    columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
-    raise UserError(f"corpus '{path}' has no text column named 'text'; its columns: {columns}")
-
-
-def _utf8(text: bytes, where: str) -> bytes:
-    """The text itself, once it is known to be UTF-8."""
-    if (offset := _bad_byte(text)) is not None:
-        raise UserError(f"corpus '{where}' is not UTF-8: byte {text[offset]:#04x} at {offset}")
-    return text
-
-
-def _bad_byte(text: bytes) -> int | None:
-    """Offset of the first byte that is not UTF-8."""
+def _matched(path: Path, glob: str) -> set[str]:
+    """The files of a folder that one of the patterns matches, by relative path."""
+    if ".." in glob.split("/"):
+        raise UserError(f"--glob {glob!r} is no pattern of files in a folder: it leads out of it")
     try:
-        text.decode()
-    except UnicodeDecodeError as error:
-        return error.start
-    return None
+        files = [file for part in glob.split(",") for file in path.rglob(part.strip())]
+        return {file.relative_to(path).as_posix() for file in files if file.is_file()}
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"--glob {glob!r} is no pattern of files in a folder: {error}") from None
+
+
+def _endings(names: Iterable[str]) -> str:
+    """How many files there are of each ending: ``20 .md, 8 .png``."""
+    counts = Counter(Path(name).suffix or "without an ending" for name in names)
+    return ", ".join(f"{count} {ending}" for ending, count in counts.most_common(5))

@@ -1,18 +1,21 @@
-"""Datasets of the Hugging Face hub: the first documents of one, streamed and kept.
+"""Datasets of Hugging Face: the first documents of one, of the hub or of a folder.
 
-    hf:NAME[:CONFIG][@MEGABYTES]      hf:allenai/c4:en@2000
+    hf:NAME[:CONFIG][@MEGABYTES]      hf:allenai/c4:en@2000      hf:path/to/folder
 
 reads the documents of the training split in their own order until they hold so many megabytes of
-text (1000 by default), from the hub or, where NAME is a folder, from the data files in it. They are
-kept as one Parquet file in the cache, so a corpus is streamed once. What a run's identity holds is
-the hash of these documents: a dataset that changes on the hub is another corpus, not a silent one.
+text (1000 by default). Of the hub they are kept as one Parquet file in the cache, so a corpus is
+streamed once. What a run's identity holds is the hash of these documents: a dataset that changes on
+the hub is another corpus, not a silent one.
 
-The library for it is an extra, ``mugrow[datasets]``. A dataset's own code is never run.
+A folder is what ``save_to_disk`` wrote, or one of Parquet, Arrow or JSON files, and needs neither
+the network nor a library. The library for all else is an extra, ``mugrow[datasets]``. A dataset's
+own code is never run.
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +23,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mugrow.bench.data.cache import cache_folder
-from mugrow.bench.data.readers import parquet_documents
+from mugrow.bench.data.records import (
+    FIELDS,
+    at,
+    column_documents,
+    encoded,
+    json_documents,
+    parquet_documents,
+    suffix,
+    text_column,
+)
 from mugrow.bench.entries import in_one_line
 from mugrow.bench.record import write_atomically
 from mugrow.bench.spec import UserError
@@ -28,7 +40,8 @@ from mugrow.bench.spec import UserError
 PREFIX = "hf:"
 MEGABYTES = 1000
 WORD = re.compile(r"hf:(?P<name>[^:@]+)(:(?P<config>[^:@]+))?(@(?P<megabytes>\d+))?")
-COLUMNS = ("text", "content")
+LOCAL = (".parquet", ".arrow", ".json", ".jsonl")  # what is read without the library
+SPLIT = re.compile(r"(?:^|[^a-z])(train|test|validation|valid|val|dev|eval)(?=[^a-z]|$)")
 
 
 class Streamed(NamedTuple):
@@ -47,27 +60,106 @@ def parse(word: str) -> Streamed:
     return Streamed(found["name"], found["config"], int(found["megabytes"] or MEGABYTES))
 
 
-def streamed_documents(word: str) -> list[bytes]:
+def streamed_documents(word: str, text_field: str | None = None) -> list[bytes]:
     """The documents of a word: of a folder as they lie there, of the hub from the cache where they
     have been read before. Raises ``UserError``."""
-    if Path(parse(word).name).is_dir():
-        return [text.encode() for text in _read(word)]
-    path = cache_folder() / f"hf-{hashlib.sha256(word.encode()).hexdigest()}.parquet"
+    wanted = parse(word)
+    folder = Path(wanted.name)
+    if folder.is_dir() and wanted.config is None and (files := local_files(folder)):
+        return _first(_local(files, text_field), wanted.megabytes)
+    if folder.is_dir():
+        return _streamed(word, text_field)
+    key = f"{word}:{text_field}" if text_field else word
+    path = cache_folder() / f"hf-{hashlib.sha256(key.encode()).hexdigest()}.parquet"
     if not path.exists():
-        table = pa.table({"text": list(_read(word))})
+        table = pa.table({"text": [text.decode() for text in _streamed(word, text_field)]})
         write_atomically(path, lambda temporary: pq.write_table(table, temporary))
     return parquet_documents(path)
 
 
-def _read(word: str) -> Iterator[str]:
-    """Texts until there are enough megabytes of them, or no more."""
+def _streamed(word: str, text_field: str | None) -> list[bytes]:
+    """As the library gives them."""
     wanted = parse(word)
-    left = wanted.megabytes * 1_000_000
-    for text in _texts(_rows(wanted), word):
-        yield text
-        left -= len(text.encode())
+    texts = _texts(_rows(wanted), word, text_field)
+    return _first((encoded(text, word) for text in texts), wanted.megabytes)
+
+
+def left_out(word: str, documents: Sequence[bytes]) -> str:
+    """What was not read, in words: what may lie beyond the megabytes asked for."""
+    megabytes = parse(word).megabytes
+    full = sum(map(len, documents)) >= megabytes * 1_000_000
+    return f"what is beyond the first {megabytes} MB, see @MB" if full else ""
+
+
+def local_files(folder: Path) -> list[Path]:
+    """The data files of a dataset's training split in a folder; none where there are none that are
+    read here, or where its card says which they are."""
+    if (folder / "dataset_dict.json").is_file():
+        if not (folder / "train").is_dir():
+            splits = ", ".join(sorted(one.name for one in folder.iterdir() if one.is_dir()))
+            raise UserError(
+                f"dataset '{folder}' has no split train, but {splits}; give the folder of one"
+            )
+        folder = folder / "train"
+    if (folder / "state.json").is_file():
+        return _saved(folder)
+    card = folder / "README.md"
+    if card.is_file() and "data_files" in card.read_text(encoding="utf-8", errors="replace"):
+        return []
+    names = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*")
+                   if file.is_file() and suffix(file) in LOCAL)  # fmt: skip
+    of_split = {name: SPLIT.search(name) for name in names}
+    train = [name for name, found in of_split.items() if found and found[1] == "train"]
+    others = [name for name, found in of_split.items() if found and found[1] != "train"]
+    if others and not train:
+        raise UserError(f"dataset '{folder}' has no split train, but {others[0]}")
+    return [folder / name for name in train or names]
+
+
+def _saved(folder: Path) -> list[Path]:
+    """The files of what ``save_to_disk`` wrote, in their order."""
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return [folder / str(one["filename"]) for one in state["_data_files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"'{folder}/state.json' is no dataset's: {in_one_line(error)}") from None
+
+
+def _local(files: Iterable[Path], text_field: str | None) -> Iterator[bytes]:
+    for file in files:
+        if suffix(file) == ".parquet":
+            yield from parquet_documents(file, text_field)
+        elif suffix(file) == ".arrow":
+            yield from _arrow_documents(file, text_field)
+        else:
+            yield from json_documents(file, text_field)
+
+
+def _arrow_documents(path: Path, text_field: str | None) -> list[bytes]:
+    """An Arrow file, as ``save_to_disk`` writes them (a stream) or as Feather's."""
+    try:
+        with pa.memory_map(str(path)) as file:
+            try:
+                table = pa.ipc.open_stream(file).read_all()
+            except pa.ArrowInvalid:
+                table = pa.ipc.open_file(file).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"corpus '{path}' is not a whole Arrow file: {in_one_line(error)}"
+        ) from None
+    return column_documents(path, table.column(text_column(path, table.schema, text_field)))
+
+
+def _first(texts: Iterable[bytes], megabytes: int) -> list[bytes]:
+    """Texts until there are enough megabytes of them, or no more; blank ones are none."""
+    left, found = megabytes * 1_000_000, []
+    for text in texts:
+        if text.strip():
+            found.append(text)
+            left -= len(text)
         if left <= 0:
-            return
+            break
+    return found
 
 
 def _rows(wanted: Streamed) -> Iterator[dict[str, Any]]:
@@ -85,10 +177,12 @@ def _rows(wanted: Streamed) -> Iterator[dict[str, Any]]:
         ) from error
 
 
-def _texts(rows: Iterable[dict[str, Any]], word: str) -> Iterator[str]:
+def _texts(rows: Iterable[dict[str, Any]], word: str, text_field: str | None) -> Iterator[str]:
+    fields = FIELDS if text_field is None else (text_field,)
     for row in rows:
-        column = next((name for name in COLUMNS if isinstance(row.get(name), str)), None)
-        if column is None:
-            raise UserError(f"corpus {word!r} has no column of text, but {', '.join(row)}")
-        if row[column].strip():
-            yield row[column]
+        text = next((at(row, name) for name in fields if isinstance(at(row, name), str)), None)
+        if not isinstance(text, str):
+            raise UserError(
+                f"corpus {word!r} has no column of text, but {', '.join(row)}; give --text-field"
+            )
+        yield text

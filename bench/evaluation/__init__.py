@@ -93,14 +93,15 @@ def evaluate(spec: EvaluationSpec, pool: Path, data: TokenData) -> dict[str, flo
     models do not go together, and ``FileNotFoundError`` and ``Damaged`` for missing checkpoints."""
     entry = evaluation(spec.kind)
     assert len(spec.run_ids) == len(entry.models), entry.models
-    models = [_read(pool / "runs" / run_id / "checkpoint.safetensors") for run_id in spec.run_ids]
+    models = [_read(pool / "runs" / run_id) for run_id in spec.run_ids]
     context = min(model.decoder.spec.context for model in models)
     windows = torch.from_numpy(val_windows(data.val, context, spec.data.val_tokens))
     return entry.evaluate(models, windows, **dict(spec.params))
 
 
-def _read(path: Path) -> Model:
-    source, run = read_source(path, "float32", carry=False)
+def _read(home: Path) -> Model:
+    path = home / "checkpoint.safetensors"
+    source, run = read_source(path, "float32", carry=False, run_id=home.name)
     rules = rules_of(run.parametrization, run.model, run.base)
     return Model(Decoder(run.model, rules.multipliers), source.weights)
 

@@ -163,14 +163,21 @@ REGISTRY = Registry(
     builtin=("scratch", *(name for name in _modules if name != "scratch")),  # the baseline first
     group="mugrow.methods",
 )
-names, method = REGISTRY.names, REGISTRY.get
+names = REGISTRY.names
+FROM_FILES: dict[str, GrowthMethod] = {}  # see mugrow.bench.method_file
+
+
+def method(name: str) -> GrowthMethod:
+    """The method called ``name``: ours, a plug-in's, or one that was read from a file. Raises
+    ``UserError``."""
+    return FROM_FILES.get(name) or REGISTRY.get(name)
 
 
 class MethodError(UserError):
     """What a growth method's own code did wrong, in one line that names it."""
 
 
-def raised(name: str, error: Exception) -> str:
+def raised(name: str, error: BaseException) -> str:
     """One line that says which method raised what."""
     return f"{'plug-in ' * REGISTRY.is_plugin(name)}method {name!r} raised {in_one_line(error)}"
 
@@ -178,12 +185,15 @@ def raised(name: str, error: Exception) -> str:
 @contextmanager
 def blamed(name: str) -> Iterator[None]:
     """Whatever the code of method ``name`` raises, as a ``MethodError``; a ``UserError`` is
-    meant for the user and left as it is."""
+    meant for the user and left as it is, and a lack of memory is no mistake of the method's."""
     try:
         yield
-    except UserError:
+    except (UserError, MemoryError):
         raise
-    except Exception as error:  # somebody else's function may raise anything
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # somebody else's function may raise anything, and may exit
         raise MethodError(raised(name, error)) from error
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import arg
 
 from mugrow.bench.spec import UserError
+from mugrow.sweeps.arguments import Amount
 from mugrow.sweeps.commands.output import print_table
 
 if TYPE_CHECKING:
@@ -29,17 +30,17 @@ if TYPE_CHECKING:
 class AdviseCommand:
     """Grow a model or train it from scratch, from what size, when, and what it would save."""
 
-    params: Annotated[float, arg(metavar="N")]
+    params: Annotated[Amount, arg(metavar="N")]
     """Parameters of the target."""
-    tokens: Annotated[float, arg(metavar="D")]
+    tokens: Annotated[Amount, arg(metavar="D")]
     """Tokens the target would train on from scratch."""
-    source_params: Annotated[float | None, arg(metavar="N")] = None
+    source_params: Annotated[Amount | None, arg(metavar="N")] = None
     """Parameters of the source; one is proposed by default."""
-    source_tokens: Annotated[float | None, arg(metavar="D")] = None
+    source_tokens: Annotated[Amount | None, arg(metavar="D")] = None
     """Tokens the source trains on before it grows."""
     source_sunk: bool = False
     """The source exists already: its compute does not count in the verdict."""
-    tuning_budget: Annotated[float, arg(metavar="FLOPS")] = 0.0
+    tuning_budget: Annotated[Amount, arg(metavar="FLOPS")] = 0.0
     """FLOPs of tuning, charged to both arms in the full accounting."""
     store: Annotated[Path | None, arg(metavar="DIR")] = None
     """A study's folder with scratch and grown targets, to advise from its own runs."""

@@ -37,15 +37,19 @@ class CheckCommand:
     def __call__(self) -> None:
         import torch
 
-        from mugrow.bench.growth import names
+        from mugrow.bench.growth import REGISTRY, names
         from mugrow.sweeps.check import method_table, results_of
 
         torch.set_num_threads(1)  # models this small only wait for a second thread
         if self.all == bool(self.methods):
             raise UserError("check takes METHOD ... or --all")
         words = names() if self.all else self.methods
+        ignored = REGISTRY.loadable()[1] if self.table else REGISTRY.ignored().values()
+        for reason in ignored if self.all else ():
+            print(reason, file=sys.stderr)
         if self.table:
-            print(method_table(words), end="")
+            loaded = [entry.name for entry in REGISTRY.loadable()[0]] if self.all else words
+            print(method_table(loaded), end="")
             return
         kits = {word: results_of(word, full=not self.quick) for word in words}
         results: list[CheckResult] = []

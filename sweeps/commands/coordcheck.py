@@ -15,13 +15,14 @@ from mugrow.sweeps.commands.output import check_figure, print_table, write_figur
 if TYPE_CHECKING:
     from mugrow.bench.coordcheck import Row
 
+MOST_SAID = 3  # slopes that are not known, the vaguest first
 LABELS = {"x": "|x|", "dx": "|x-x0|"}
 
 
 @dataclass(frozen=True)
 class CoordcheckCommand:
     """Measure how activations and their movement scale with width or depth; exit code 1 if a slope
-    is out of its bounds.
+    is out of its bounds. Where one is not known well enough, the verdict is "cannot say".
 
     The models train a few steps on one batch size and rate. Give several widths, or
     several depths.
@@ -107,14 +108,35 @@ def _print(rows: Sequence["Row"]) -> None:
             print(f"exempt: {'; '.join(reasons)}")
         if vague := dict.fromkeys(f"{LABELS[row.kind]} {row.module}" for row in unknown(checked)):
             print(f"not known to ±{KNOWN:g}: {', '.join(vague)}")
-        failed = len({(row.kind, row.module) for row in checked if row.verdict == "fail"})
-        print(f"verdict: {f'FAIL, {failed} of {len(modules)}' if failed else 'pass'}\n")
+        open_ = [row for row in checked if row.verdict == "cannot say"]
+        for row in sorted(open_, key=lambda row: -(row.half or 0.0))[:MOST_SAID]:
+            print(_cannot_say(row))
+        print(f"verdict: {_verdict(checked, len(modules))}\n")
+
+
+def _verdict(rows: Sequence["Row"], modules: int) -> str:
+    """Of all modules together: what fails decides, and then what nobody can say."""
+    for verdict, text in (("fail", "FAIL"), ("cannot say", "CANNOT SAY")):
+        found = {(row.kind, row.module) for row in rows if row.verdict == verdict}
+        if found:
+            return f"{text}, {len(found)} of {modules}"
+    return "pass"
+
+
+def _cannot_say(row: "Row") -> str:
+    """The slope, what it is known to, and what would decide it."""
+    from mugrow.bench.coordcheck.slopes import KNOWN
+
+    return (
+        f"cannot say: {LABELS[row.kind]} {row.module} at t={row.step}, slope {row.slope:+.2f} ± "
+        f"{row.half:.2f} across a bound; about {row.seeds_to_know} seeds know it to ±{KNOWN:g}"
+    )
 
 
 def _line(rows: Sequence["Row"]) -> dict[str, str]:
     """A module's slopes by step, and the interval of the steepest of those that decide."""
     verdicts = {row.verdict for row in rows}
-    verdict = next(known for known in ("fail", "pass", "exempt") if known in verdicts)
+    verdict = next(known for known in ("fail", "cannot say", "pass", "exempt") if known in verdicts)
     deciding = [row for row in rows if row.verdict == verdict]
     steepest = max(deciding, key=lambda row: math.inf if row.slope is None else abs(row.slope))
     slopes = {f"t={row.step}": "–" if row.slope is None else f"{row.slope:+.2f}" for row in rows}

@@ -1,13 +1,16 @@
 """``mugrow fit``: a scaling law on anybody's table, with a status before any number."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from mugrow.bench.entries import assigned
 from mugrow.bench.spec import UserError
+from mugrow.sweeps.arguments import Amount
 from mugrow.sweeps.commands.output import check_positive
 
 if TYPE_CHECKING:
@@ -16,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FitCommand:
-    """A scaling law on anybody's table (CSV, Parquet or JSON lines).
+    """A scaling law on anybody's table, in a file or several (see `mugrow read`).
 
     EXPR is a column or an expression on columns, in backticks where a name is no identifier:
     "`Training FLOP` / (6 * `Model Size`)". One row a run enters the fit, its last, unless
     --checkpoints is given.
     """
 
-    table: Positional[Path]
+    table: Positional[tuple[Path, ...]]
     form: str
     """The law, see `mugrow list forms`; several, or "all", are compared on the largest runs."""
     loss: Annotated[str, arg(metavar="EXPR")]
@@ -46,12 +49,16 @@ class FitCommand:
     """The column that says which rows are one run: only its last enters the fit."""
     step: Annotated[str | None, arg(metavar="EXPR")] = None
     """The order of a run's rows; --d by default."""
+    sorted: bool = False
+    """Take --step (or --d) for the order of a run's rows, whatever the file's is."""
     checkpoints: bool = False
     """Fit all rows of a run but its first tenth."""
     lr: Annotated[str | None, arg(metavar="EXPR")] = None
     """The learning rate; the column lr by default, where there is one."""
     allow_mixed: bool = False
-    """Fit rows of several learning rates or FLOP conventions together."""
+    """Fit rows together that differ in more than the law's variables."""
+    best: bool = False
+    """Of rows that agree in the law's variables, as in a sweep, fit the one of lowest loss."""
     group: Annotated[str | None, arg(metavar="COLUMN")] = None
     """What the bootstrap resamples: rows that were not drawn independently share a group."""
     delta: float | None = None
@@ -60,7 +67,7 @@ class FitCommand:
     """Resamples for standard errors and 95 % intervals."""
     predict: Annotated[tuple[str, ...], arg(metavar="N,D ...")] = ()
     """Predict the loss at these values of the form's variables."""
-    optimal: Annotated[tuple[float, ...], arg(metavar="FLOPS ...")] = ()
+    optimal: Annotated[tuple[Amount, ...], arg(metavar="FLOPS ...")] = ()
     """The parameters and tokens with the lowest loss at these budgets."""
     fixed: Annotated[tuple[str, ...], arg(metavar="PARAM=VALUE ...")] = ()
     """Parameters that are known."""
@@ -72,6 +79,7 @@ class FitCommand:
     """Print as JSON."""
 
     def __call__(self) -> None:
+        from mugrow.analysis.laws import REGISTRY
         from mugrow.analysis.laws.rows import RowPolicy
         from mugrow.analysis.laws.table_fit import fit
         from mugrow.analysis.read.plain import to_json
@@ -86,6 +94,8 @@ class FitCommand:
             step=self.step,
             group=self.group,
             checkpoints=self.checkpoints,
+            by_x=self.sorted,
+            best=self.best,
             allow_mixed=self.allow_mixed,
         )
         found = fit(
@@ -103,6 +113,9 @@ class FitCommand:
             options=options,
             exclusions=self.exclusions,
         )
+        if self.form == "all":
+            for reason in REGISTRY.loadable()[1]:
+                print(reason, file=sys.stderr)
         if self.json:
             print(json.dumps(to_json(found), indent=2, allow_nan=False))
         else:
@@ -128,14 +141,13 @@ class FitCommand:
 
 
 def _pairs(option: str, words: tuple[str, ...]) -> dict[str, str]:
-    for word in words:
-        if not word.partition("=")[1]:
-            raise UserError(f"--{option} takes NAME=VALUE, not {word!r}")
-    return dict(word.split("=", 1) for word in words)
+    return assigned(words, f"--{option} takes NAME=VALUE")
 
 
 def _number(option: str, text: str) -> float:
+    from mugrow.analysis.read.cells import amount
+
     try:
-        return float(text)
-    except ValueError:
+        return amount(text)
+    except UserError:
         raise UserError(f"--{option} takes numbers, not {text!r}") from None

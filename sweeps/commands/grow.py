@@ -11,6 +11,8 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from mugrow.bench.spec import Scalar, Start
 
+ROUNDING = 1e-4  # of logits, whose weights are rounded to 6e-8
+
 
 @dataclass(frozen=True)
 class GrowCommand:
@@ -23,7 +25,7 @@ class GrowCommand:
     out: Annotated[Path, arg(aliases=["-o"])]
     """The folder to write the grown checkpoint to."""
     method: str
-    """A growth method; see `mugrow list methods`."""
+    """A growth method, see `mugrow list methods`, or a Python file that defines `METHOD`."""
     width: int | None = None
     """The target's width; the source's by default."""
     depth: int | None = None
@@ -82,6 +84,8 @@ class GrowCommand:
         print(f"preserves: {result.preserves}")
         print(f"logits here: {claim}")
         print(f"measured: relative difference {result.logit_error:.2g}, weights in float32")
+        if result.breaks is None and not result.logit_error < ROUNDING:
+            print("caution: that is more than rounding; what the method says is not so here")
         print(f"optimizer state: {result.optimizer}")
 
 

@@ -7,19 +7,19 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from mugrow.sweeps.commands.output import check_figure, print_table, write_figure
+from mugrow.sweeps.commands.output import check_figure, print_notes, print_table, write_figure
 
 
 @dataclass(frozen=True)
 class LadderCommand:
-    """Errors of a law on anybody's families of models (CSV, Parquet or JSON lines).
+    """Errors of a law on anybody's families of models, in a file or several (see `mugrow read`).
 
     EXPR is a column or an expression on columns. A law through the small models of each family
     predicts its largest; what is fitted is varied. The errors are mean absolute relative errors in
     percent over the last 30 % of the largest model's tokens, their intervals over families.
     """
 
-    table: Positional[Path]
+    table: Positional[tuple[Path, ...]]
     loss: Annotated[str, arg(metavar="EXPR")]
     """The loss."""
     n: Annotated[str, arg(metavar="EXPR")]
@@ -30,6 +30,8 @@ class LadderCommand:
     """The column that names a row's family; without it all rows are one."""
     run: Annotated[str | None, arg(metavar="COLUMN")] = None
     """The column that says which rows are checkpoints of one run; without it each row is a run."""
+    sorted: bool = False
+    """Take --d for the order of a run's rows, whatever the file's is."""
     figure: Path | None = None
     """Draw the errors to this .svg or .png file."""
     json: bool = False
@@ -41,9 +43,16 @@ class LadderCommand:
 
         check_figure(self.figure)
         families = read_families(
-            self.table, n=self.n, d=self.d, loss=self.loss, family=self.family, run=self.run
+            self.table,
+            n=self.n,
+            d=self.d,
+            loss=self.loss,
+            family=self.family,
+            run=self.run,
+            by_x=self.sorted,
         )
-        found = errors(families)
+        print_notes(families.notes)
+        found = errors(families.rows)
         if self.figure is not None:
             from mugrow.analysis.figures.ladder_errors import draw
 

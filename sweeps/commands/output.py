@@ -1,7 +1,7 @@
 """What commands share at the edge: checks of flags, and tables on the terminal."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,12 @@ def print_summary(folder: Path, page: Path, as_json: bool) -> None:
         print((folder / "summary.json").read_text(encoding="utf-8"), end="")
     else:
         print(f"report: {page}")
+
+
+def print_notes(notes: Iterable[object]) -> None:
+    """What was noticed on the way to a result, a line each, beside it: on stderr."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 """``mugrow run``: the main job."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +15,18 @@ class RunCommand:
     """Run a study: plan, tune, transfer, train, collect, report. Resumes whatever is there."""
 
     study: Positional[str]
-    """A study's name, see `mugrow list studies`, or a Python file that defines `study`."""
+    """A study's name, see `mugrow list studies`, or a file: FILE.py that defines `study`, or
+    FILE.toml with its fields."""
     out: Path | None = None
     """Its folder; results/STUDY by default."""
     corpus: str | None = None
     """Another corpus, by name or path."""
+    text_field: str | None = None
+    """Of a corpus of records, as .jsonl: the field that is the text."""
+    glob: str | None = None
+    """Of a corpus that is a folder: the files to read, as '*.md,*.rst'; '*.txt' by default."""
+    token_dtype: str | None = None
+    """Of a corpus of bare token ids: uint8, uint16, uint32, ..."""
     set: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KEY=VALUE ...")] = ()
     """Settings of the study to change."""
     dry_run: bool = False
@@ -37,6 +44,11 @@ class RunCommand:
         from mugrow.sweeps.recipes import configured
 
         study = configured(self.study, chain(*self.set), self.corpus)
+        asked = {name: getattr(self, name) for name in ("text_field", "glob", "token_dtype")}
+        if any(asked.values()):
+            from mugrow.bench.data.corpora import with_options
+
+            study = replace(study, corpus=with_options(study.corpus, asked))
         from mugrow.sweeps import run
 
         if self.dry_run:

@@ -10,19 +10,20 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from mugrow.bench.spec import UserError
-from mugrow.sweeps.commands.output import check_figure, print_table, write_figure
+from mugrow.sweeps.arguments import Amount
+from mugrow.sweeps.commands.output import check_figure, print_notes, print_table, write_figure
 
 
 @dataclass(frozen=True)
 class SavingsCommand:
-    """Compute savings on anybody's table of loss curves (CSV, Parquet or JSON lines).
+    """Compute savings on anybody's table of loss curves, in a file or several (see `mugrow read`).
 
     Final losses at equal charged compute first, where the baseline has whole schedules of several
     lengths (--length); then what was paid until a fixed loss. EXPR is a column or an expression on
     columns, such as "6 * params * tokens".
     """
 
-    curves: Positional[Path]
+    curves: Positional[tuple[Path, ...]]
     run: Annotated[str, arg(metavar="COLUMN")]
     """The column that names a run, or the method of one."""
     x: Annotated[str, arg(metavar="EXPR")]
@@ -33,7 +34,7 @@ class SavingsCommand:
     """The run all others are compared with."""
     method: Annotated[tuple[str, ...], arg(metavar="RUN ...")] = ()
     """The runs to compare; all others by default."""
-    at: Annotated[tuple[float, ...], arg(metavar="LOSS ...")] = ()
+    at: Annotated[tuple[Amount, ...], arg(metavar="LOSS ...")] = ()
     """Losses to compare at; the baseline's last by default."""
     source_cost: Annotated[tuple[str, ...], arg(metavar="COST|RUN=COST ...")] = ()
     """What the source cost, in units of x: of all methods, or by run."""
@@ -43,8 +44,10 @@ class SavingsCommand:
     """The column that tells runs of one method apart; without it there is no interval."""
     length: Annotated[str | None, arg(metavar="COLUMN")] = None
     """The column that tells runs of one method and seed apart, each a whole schedule."""
+    sorted: bool = False
+    """Take --x for the order of a run's rows, whatever the file's is."""
     smooth: int = 1
-    """Points of a running median, for noisy logs."""
+    """Points of a centred running median, for noisy logs: an odd number."""
     figure: Path | None = None
     """Draw the speed-up at every loss to this .svg or .png file."""
     json: bool = False
@@ -72,7 +75,9 @@ class SavingsCommand:
             seeds=self.seeds,
             smooth=self.smooth,
             length=self.length,
+            by_x=self.sorted,
         )
+        print_notes(arms.notes)
         fixed_loss = [to_json(row) for row in savings_of(arms, self.at)]
         equal_compute = [to_json(row) for row in at_equal_compute(arms)]
         if self.figure is not None:
@@ -97,12 +102,19 @@ class SavingsCommand:
 
 def _cost(option: str, words: tuple[str, ...]) -> float | Mapping[str, float]:
     """One cost, or costs by run; a run's name may itself hold an equals sign."""
+    from mugrow.analysis.read.cells import amount
+
     try:
         if len(words) == 1 and "=" not in words[0]:
-            return float(words[0])
+            return amount(words[0])
         pairs = [word.rsplit("=", 1) for word in words]
-        return {run: float(cost) for run, cost in pairs} if words else 0.0
+        costs = [(run, amount(cost)) for run, cost in pairs]
     except ValueError:
         raise UserError(
             f"--{option} takes one number, or RUN=NUMBER for each run, not {' '.join(words)!r}"
         ) from None
+    for place, (run, cost) in enumerate(costs):
+        if run in dict(costs[:place]):
+            earlier = dict(costs[:place])[run]
+            raise UserError(f"--{option} has {run!r} twice: {earlier:g} and {cost:g}")
+    return dict(costs) if costs else 0.0

@@ -1,11 +1,12 @@
 """Studies by name: ours are one file each, whose ``study()`` says what is run, its docstring why.
 
-Others' come by entry point, in the group ``mugrow.studies``, or as a Python file: there ``study``
-is a ``Study``, or a function that returns one.
+Others' come by entry point, in the group ``mugrow.studies``, or in a file: of Python, where
+``study`` is a ``Study`` or a function that returns one, or of TOML (``mugrow.sweeps.study_file``).
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from mugrow.bench.entries import Registry
 from mugrow.bench.spec import UserError
@@ -24,17 +25,26 @@ RECIPES = {
 REGISTRY = Registry("study", Study, __name__, "study", tuple(RECIPES), "mugrow.studies")
 
 
-def recipe(word: str) -> Study:
-    """The study of that name, or of the file of that path where it ends in ``.py``. Raises
-    ``UserError`` where there is none, or where somebody's study cannot be loaded, in one line."""
+def recipe(word: str | Path) -> Study:
+    """The study of that name, or of the file of that path, which ends in ``.py`` or ``.toml``.
+    Raises ``UserError`` where there is none, or where somebody's study cannot be loaded, in one
+    line."""
+    path, word = Path(word), str(word)
+    if path.suffix == ".toml":
+        from mugrow.sweeps.study_file import read_study  # brings in numpy
+
+        return read_study(path)
+    is_path = path.suffix != ".py" and (len(path.parts) > 1 or path.exists())
+    if is_path and word not in REGISTRY.names():
+        raise UserError(f"{word} is no study: one in a file ends in .py or .toml")
     return REGISTRY.find(word)
 
 
-def configured(word: str, settings: Iterable[str] = (), corpus: str | None = None) -> Study:
-    """A study by its name in `mugrow list studies`, or by its Python file's path, with settings
-    changed, as in ``--set KEY=VALUE``, and on another corpus if one is given, by name or path.
-    Raises ``UserError``, in one line, for what is not there or cannot be, and for a vocabulary,
-    which follows from the corpus.
+def configured(word: str | Path, settings: Iterable[str] = (), corpus: str | None = None) -> Study:
+    """A study by its name in `mugrow list studies`, or by its file's path, with settings changed,
+    as in ``--set KEY=VALUE``, and on another corpus if one is given, by name or path. Raises
+    ``UserError``, in one line, for what is not there or cannot be, and for a vocabulary, which
+    follows from the corpus.
 
     >>> import mugrow
     >>> mugrow.recipe("quick", ["seeds=0,1,2", "methods=scratch,stack"]).seeds

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mugrow.analysis.measure.comparison import EqualCompute, Versus
+from mugrow.analysis.measure.looks import ArmLooks, LooksTaken
 from mugrow.analysis.report import equal_compute
 from mugrow.analysis.stats import NOTHING, Interval
 from mugrow.analysis.summary import Final
@@ -64,6 +65,25 @@ def test_a_speedup_that_the_budgets_do_not_hold_is_a_bound(state, speedup, text)
     assert equal_compute.speedup(replace(ROW, speedup_state=state, speedup=speedup)) == text
 
 
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        ("vertex", "95.3 k parameters, by a parabola around w32-d2"),
+        ("smallest", "w32-d2, the smallest there"),
+        ("largest", "w32-d2, the largest there"),
+        ("only", "w32-d2, the only one there"),
+        ("best", "w32-d2"),
+    ],
+)
+def test_the_front_says_which_size_it_is(size, text):
+    of_front = replace(ROW.versus[2], size=size, params=95300.0)
+    row = replace(ROW, versus=(*ROW.versus[:2], of_front))
+    (answer,) = equal_compute.answers([row])
+    assert answer.rows[2].baseline == f"the best size for this compute ({text})"
+    (cells,) = equal_compute.table([row]).rows
+    assert f"−0.0400, 0.1600] ({text}): undecided" in " ".join(cells)
+
+
 def test_what_was_not_measured_says_why():
     missing = Versus("own source", "above_budgets", NOTHING, "", math.nan, "not measured")
     row = replace(ROW, versus=(ROW.versus[0], missing, ROW.versus[2]))
@@ -78,6 +98,40 @@ def test_brackets_say_whether_text_is_in_them():
     assert "crossed with 16 blocks" in equal_compute.intervals([ROW])
     assert "same text" in equal_compute.intervals([replace(ROW, blocks=0)])
     assert equal_compute.intervals([]) == ""
+
+
+LOOKS = LooksTaken(
+    seeds=(3, 5, 8),
+    against="scratch",
+    error_rate=0.05,
+    level=0.0197,
+    flops=(1e12, 2e11, 0.0),
+    arms=(
+        ArmLooks(
+            "decided", Interval(-0.02, -0.03, -0.01, 3), 3, None, "w64-d2", "szp", 0.0, 0.0
+        ),
+        ArmLooks("go on", Interval(0.01, -0.02, 0.04, 5), 5, 8, "w64-d2", "stack", 7.0, 2.5e12),
+        ArmLooks(
+            "not decided at the cap", Interval(0.0, -1.0, 1.0, 8), 8, None, "w64-d2", "lemon",
+            math.inf, math.inf,
+        ),
+    ),
+)  # fmt: skip
+
+
+def test_looks_say_what_they_cost_and_what_is_missing():
+    text = equal_compute.looks(LOOKS)
+    assert "after 3 seeds (1 TFLOP), 5 seeds (200 GFLOP) of 3, 5, 8 planned" in text
+    assert "an error of 2.0 %, all together 5.0 %. 1 of 3 arms is decided." in text
+    assert equal_compute.looks(None) == ""
+    rows = equal_compute.looks_table(LOOKS).rows
+    assert [row[2] for row in rows] == [
+        "decided", "next look after 8 seeds", "not decided at the cap"
+    ]  # fmt: skip
+    assert [row[-2:] for row in rows] == [
+        ("–", "–"), ("7", "2.5 TFLOP"), ("more than 10000", "–")
+    ]  # fmt: skip
+    assert equal_compute.looks_table(None).rows == ()
 
 
 def test_tuning_is_paid_by_what_is_saved():

@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import FIGURES, arms, curves, draw, maps, style
+from mugrow.analysis.measure.quantity import quantity as constant
 from mugrow.analysis.read.store import Store, load
-from mugrow.analysis.stats import Interval
 from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.transfer.results import SweepResult
 from mugrow.analysis.words import speedup_short
@@ -309,7 +309,8 @@ def test_looks_of_one_quantity_darken() -> None:
 
 def test_whiskers_star_the_place_asked_for() -> None:
     axis = Figure().subplots()
-    found = [Interval(value, value - 1, value + 1, 3) for value in (2.0, 5.0, 3.0)]
-    arms.whiskers(axis, [10, 20, 30], found, style.line_style("szp"), "szp", star=np.argmax)
+    store = Store(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), {})
+    places = {10: constant(2.0), 20: constant(5.0), 30: constant(3.0)}
+    arms.whiskers(axis, store, places, style.line_style("szp"), "szp", star=np.argmax)
     (star,) = (line for line in axis.lines if line.get_label() == "_minimum")
     assert (list(star.get_xdata()), list(star.get_ydata())) == ([20], [5.0])

@@ -23,7 +23,13 @@ from mugrow.bench.spec import AverageSpec, RunSpec, Start, UserError, run_spec_f
 from mugrow.bench.stack import PruningStep
 
 HUGE_LR = 1e30
-FILES = {"spec.json", "checkpoint.safetensors", "state.safetensors", "curve.parquet"}
+FILES = {
+    "spec.json",
+    "checkpoint.safetensors",
+    "state.safetensors",
+    "SHA256SUMS",
+    "curve.parquet",
+}
 
 
 class Killed(BaseException):
@@ -91,7 +97,11 @@ def save_at_every_step_and_stop_after(monkeypatch, steps: int) -> list[int]:
 def test_an_ended_stack_leaves_its_runs_and_nothing_in_flight(job):
     run_stack(job)
     assert names(home(job, 0)) == names(home(job, 1)) == FILES
-    assert names(home(job, 2)) == {"spec.json", "curve.parquet"}  # diverged: no weights to keep
+    assert names(home(job, 2)) == {
+        "spec.json",
+        "SHA256SUMS",
+        "curve.parquet",
+    }  # diverged: no weights to keep
     assert names(Path(job.folder) / "stacks") == set()
     assert [row(job, i)["status"] for i in range(3)] == ["finished", "finished", "diverged"]
     spec = run_spec_from_json((home(job, 1) / "spec.json").read_text())
@@ -101,7 +111,7 @@ def test_an_ended_stack_leaves_its_runs_and_nothing_in_flight(job):
 def test_proxies_keep_no_checkpoint(run, corpus, tmp_path):
     job = job_of(tmp_path, corpus, (run,), role="proxy")
     run_stack(job)
-    assert names(home(job, 0)) == {"spec.json", "curve.parquet"}
+    assert names(home(job, 0)) == {"spec.json", "SHA256SUMS", "curve.parquet"}
     assert ended(tmp_path, run.run_id)["role"] == "proxy"
 
 
@@ -161,7 +171,7 @@ def test_nor_has_one_whose_loss_was_infinite_only_between_two_rows(job, monkeypa
     assert curve(job, 1)[-1]["val_loss"] < 6
     assert row(job, 1)["status"] == "diverged"
     assert row(job, 1)["final_val_loss"] is None
-    assert names(home(job, 1)) == {"spec.json", "curve.parquet"}
+    assert names(home(job, 1)) == {"spec.json", "SHA256SUMS", "curve.parquet"}
 
 
 def test_the_checkpoint_is_of_the_weights_that_were_validated_last(job, run, corpus):
@@ -206,7 +216,7 @@ def test_the_curve_is_written_last(job, monkeypatch):
     monkeypatch.setattr(mugrow.bench.run, "write_run", write_run)
     with pytest.raises(Killed):
         run_stack(job)
-    assert seen == [FILES - {"curve.parquet"}] * 2
+    assert seen == [FILES - {"curve.parquet", "SHA256SUMS"}] * 2
     assert ended(Path(job.folder), job.runs[0].run_id)["status"] == "finished"
     assert ended(Path(job.folder), job.runs[1].run_id) is None
     monkeypatch.undo()
@@ -247,7 +257,10 @@ def test_running_an_ended_stack_again_changes_no_file(job):
 
 def test_a_lost_member_is_done_again_as_it_was_and_the_others_are_left_alone(job):
     run_stack(job)
-    before, lost = everything(job), home(job, 1).rename(Path(job.folder) / "lost")
+    before = everything(job)
+    lost = Path(job.folder) / "lost" / home(job, 1).name
+    lost.parent.mkdir()
+    home(job, 1).rename(lost)
     run_stack(job)
     assert curve(job, 1) == read_run(lost)[1].to_pylist()
     for name in ("checkpoint.safetensors", "state.safetensors"):
@@ -255,7 +268,7 @@ def test_a_lost_member_is_done_again_as_it_was_and_the_others_are_left_alone(job
     after = everything(job)
     assert before.keys() <= after.keys()
     others = [name for name in before if job.runs[1].run_id not in name]
-    assert len(others) == len(FILES) + 2
+    assert len(others) == len(FILES) + 3
     assert [after[name] for name in others] == [before[name] for name in others]
 
 

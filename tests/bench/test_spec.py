@@ -207,10 +207,20 @@ def test_no_default_has_changed():
 
 def test_json_with_unknown_or_missing_fields_is_refused():
     text = canonical_json(RUN)
-    with pytest.raises(TypeError):
-        run_spec_from_json(text.replace('"seed":', '"speed":'))
-    with pytest.raises(TypeError):
-        run_spec_from_json(text.replace('"lr":', '"rate":'))
+    for old, new, said in [
+        ('"seed":', '"speed":', "spec lacks the field 'seed'"),
+        ('"lr":', '"rate":', "spec.hyper lacks the field 'lr'"),
+        ('"seed":', '"age":1,"seed":', "spec has a field 'age' that this version does not know"),
+        ('"width":16', '"width":"16"', "width is '16', not a whole number"),
+        ('"tied":false', '"tied":0', "spec.base.tied is 0, not true or false"),
+        ('"norm":"layernorm"', '"norm":"batch"', "'batch', not one of layernorm, rmsnorm"),
+        ('"params":[]', '"params":{"a":1}', "spec.start.params is {'a': 1}, not a list of names"),
+        ('"kv_heads":null', '"kv_heads":"2"', "kv_heads is '2', not a whole number"),
+        ("{", "", "the spec is not JSON"),
+    ]:
+        assert old in text
+        with pytest.raises(UserError, match=re.escape(said)):
+            run_spec_from_json(text.replace(old, new, 1))
 
 
 def test_derived_sizes():

@@ -14,7 +14,7 @@ from mugrow.bench.data.batches import load, resolve, train_batch
 from mugrow.bench.growth import GrowthMethod, Moments, method
 from mugrow.bench.parametrization import initial_weights, parametrization
 from mugrow.bench.run import run_stack
-from mugrow.bench.spec import RunSpec, Start
+from mugrow.bench.spec import RunSpec, Start, canonical_json
 from mugrow.bench.start import beginning
 
 SMALL = replace(RUN, model=replace(RUN.model, width=8, vocab_size=256))
@@ -160,10 +160,11 @@ def test_batches_for_a_method_that_learns_are_nobody_elses(source, corpus, monke
 def test_a_source_without_moments_is_named(source, corpus, monkeypatch):
     fake(monkeypatch, grow_moments=padded_moments)
     path = source[0] / "runs" / source[1].run_id / "state.safetensors"
-    kept = path.read_bytes()
-    checkpoint.save(path, {}, {"spec": ""})
+    kept, sums = path.read_bytes(), (path.parent / "SHA256SUMS").rename(path.parent / "sums")
+    checkpoint.save(path, {}, {"spec": canonical_json(source[1])})
     try:
         with pytest.raises(ValueError, match="has no optimizer state"):
             begins(source, grown(source[1], "szp", optimizer="carry"), corpus)
     finally:
         path.write_bytes(kept)
+        sums.rename(path.parent / "SHA256SUMS")

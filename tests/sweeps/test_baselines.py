@@ -9,7 +9,9 @@ from fake_runs import DATA, STUDY, ended, run_all
 from mugrow.bench.flops import per_token
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.baselines import charge
+from mugrow.sweeps.execute import of_study
 from mugrow.sweeps.plan import plan
+from mugrow.sweeps.price import bill
 from mugrow.sweeps.study import Method, Shape, Step
 
 BUDGETS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
@@ -189,12 +191,50 @@ def test_later_looks_change_no_stack_of_the_first():
     assert {stack.key for stack in few.stacks} <= {stack.key for stack in many.stacks}
 
 
+def cost(stacks):
+    return sum(
+        run.spec.train_steps * run.spec.batch_tokens * per_token(run.spec.model)
+        for stack in stacks
+        for run in stack.runs
+    )
+
+
+@pytest.mark.parametrize("optimum_known", [False, True])
+def test_the_most_that_looks_may_cost_is_priced_beforehand(optimum_known):
+    """If no arm is decided before the last look, that is what is then run."""
+    few = replace(UNTIL, budgets=(0.7, 1.0, 1.4), looks=(3, 4))
+    arms = dict.fromkeys(("szp", "hypercloning"), lambda seed: 0.05 * (-1) ** seed)
+    done, finished = run_all(few, row=losses(arms))
+    known = finished if optimum_known else {}
+    most = plan(few, DATA, known, most=True)
+    assert cost((*most.stacks, *most.provisional)) == cost(done.stacks)
+    every = plan(replace(few, budgets=BUDGETS), DATA, known, most=True)
+    assert cost((*every.stacks, *every.provisional)) > 1.5 * cost(done.stacks)
+
+
+def test_a_bill_has_the_least_and_the_most(tmp_path):
+    least, most = [
+        bill(of_study(study, DATA), tmp_path, workers=1)
+        for study in (UNTIL, replace(UNTIL, looks=(3,)))
+    ]
+    assert least.flops == most.flops < most.most_flops < least.most_flops
+    nothing = bill(of_study(replace(UNTIL, looks=(), ladder=()), DATA), tmp_path, workers=1)
+    assert nothing.flops == nothing.most_flops
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"looks": (2, 5)}, "ascend from those of seeds, 3 and at least 2, unlike 2, 5"),
         ({"looks": (3, 3)}, "unlike 3, 3"),
         ({"budgets": ()}, "which need budgets"),
+        (
+            {"budgets": (1.0, 1e30)},
+            r"budget 1e\+30 is a multiple of target_steps and must be at most",
+        ),
+        ({"ladder": ()}, "looks 3, 5, 8 are at grown arms, and the study has no ladder"),
+        ({"methods": (Method("scratch"),)}, "looks 3, 5, 8 .* methods has scratch alone; name"),
+        ({"front": (Shape(64, 2), Shape(64, 2))}, "front holds w64-d2 twice"),
         ({"against": "own sauce"}, "unknown comparison 'own sauce'; did you mean 'own source'"),
         ({"error_rate": 1.0}, "error_rate must be between 0 and 1, not 1.0"),
         ({"budgets": (0.5, 2.0)}, "must hold 1, unlike 0.5, 2.0"),

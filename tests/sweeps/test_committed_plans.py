@@ -1,7 +1,7 @@
 """The plans of today's recipes are those of the committed tables, run by run."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -55,3 +55,19 @@ def test_a_folder_from_before_a_setting_existed_is_gone_on_with(name, tmp_path):
     changed["schedule"] = changed["schedule"] | {"cooldown_shape": "sqrt"}
     with pytest.raises(UserError, match="holds another study: its schedule is"):
         _claim(replace(experiment, configuration=changed), tmp_path, pytest.fail)
+
+
+def test_a_folder_from_before_budgets_says_what_to_set(tmp_path):
+    experiment, _ = committed("quick")
+    written = json.loads(json.dumps(experiment.configuration, default=asdict))
+    for key in ("budgets", "front", "final_val_tokens", "looks", "against", "error_rate"):
+        del written[key]
+    (tmp_path / "study.json").write_text(json.dumps(written))
+    with pytest.raises(UserError) as error:
+        _claim(experiment, tmp_path, pytest.fail)
+    assert str(error.value).endswith("to go on with it add --set budgets= final_val_tokens=0")
+    old = dict(experiment.configuration) | {"budgets": (), "final_val_tokens": 0}
+    _claim(replace(experiment, configuration=old), tmp_path, pytest.fail)
+    other = dict(experiment.configuration) | {"target_steps": 7}
+    with pytest.raises(UserError, match="holds another study: its target_steps is"):
+        _claim(replace(experiment, configuration=other), tmp_path, pytest.fail)

@@ -1,6 +1,7 @@
 """``mugrow coordcheck``: what it prints, draws and refuses."""
 
 import json
+import re
 from dataclasses import asdict
 
 import pytest
@@ -35,7 +36,7 @@ def test_json_has_a_row_a_module_and_step(mugrow):
     ended = checked(mugrow, "mup", *QUICK, "--json")
     rows = json.loads(ended.out)
     assert all(row.keys() == KEYS for row in rows)
-    assert {row["verdict"] for row in rows} <= {"pass", "fail", "exempt"}
+    assert {row["verdict"] for row in rows} <= {"pass", "fail", "cannot say", "exempt"}
     assert ended.code == int(any(row["verdict"] == "fail" for row in rows))
     assert len(rows) == 18 * 3
     assert all(row["interval"][0] <= row["slope"] <= row["interval"][1] for row in rows)
@@ -64,6 +65,14 @@ def test_as_many_seeds_as_it_takes_and_what_is_still_unknown(mugrow, monkeypatch
     assert lines[0].endswith("32 64; 4 seeds")
     unknown = next(line for line in lines if line.startswith("not known to ±0.05: "))
     assert "|x-x0| blocks.1.attention.o" in unknown
+    (first, *_) = said = [line for line in lines if line.startswith("cannot say: ")]
+    assert len(said) <= 3
+    assert re.search(r"at t=1, slope [+-]\d\.\d\d ± 0\.\d\d across a bound", first)
+    assert re.search(r"about \d+ seeds know it to ±0.05$", first)
+    assert re.fullmatch(
+        r"verdict: CANNOT SAY, \d+ of 36", next(x for x in lines if "verdict:" in x)
+    )
+    assert ended.code == 0
 
 
 def test_umups_own_rule_is_exempt_with_its_reason(mugrow):

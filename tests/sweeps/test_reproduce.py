@@ -12,11 +12,14 @@ from mugrow.analysis.measure.claims import Claim
 from mugrow.analysis.measure.measured import finals
 from mugrow.analysis.measure.quantity import final
 from mugrow.analysis.read.store import load
+from mugrow.analysis.stats import Interval
 from mugrow.bench import entries
+from mugrow.bench.spec import UserError
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
 from mugrow.sweeps.paper import Paper, PaperFigure, Text
 from mugrow.sweeps.recipes.papers import PAPERS, bases, paper
+from mugrow.sweeps.reproduce import reproduce
 
 SEEDS = (0, 1)
 
@@ -37,13 +40,13 @@ def wide(setting, seed):
 
 
 def scratch(setting):
-    for seed in SEEDS:
+    for seed in setting.of(SEEDS):
         yield Node(wide(setting, seed), "scratch")
 
 
 def grown_runs(setting):
     yield from scratch(setting)
-    for seed in SEEDS:
+    for seed in setting.of(SEEDS):
         source = Node(replace(seeded(setting, seed), data_seed=seed + 1_000_000), "source")
         yield grown(source, wide(setting, seed), "grown", "hypercloning")
 
@@ -248,3 +251,32 @@ def test_claims_have_names_of_their_own_and_a_rule(name):
     assert len({claim.name for claim in claims}) == len(claims)
     assert all(claim.rule or claim.untestable for claim in claims)
     assert any(claim.measure for claim in claims)
+
+
+def test_figures_whose_claims_are_undecided_get_the_seeds_of_the_next_look(
+    mugrow, tiny_paper, in_threads, tmp_path
+):
+    """That growing helps by 100 nats two seeds deny; the other claim is never decided."""
+    base, both = tiny_paper.figures["T1"], tiny_paper.figures["T2"]
+    difference = final("grown") - final("scratch")
+    sure = Claim("sure", "by 100", "abstract", "nats", difference, high=-100.0)
+    open_one = Claim(
+        "open", "by something", "abstract", "nats",
+        lambda store: Interval(0.0, -1.0, 1.0, store.runs["seed"].nunique()), low=0.0,
+    )  # fmt: skip
+    figures = {"T1": replace(base, claims=(sure,)), "T2": replace(both, claims=(open_one, sure))}
+    paper_of = replace(tiny_paper, figures=figures, untestable=())
+    found = reproduce(paper_of, tmp_path, looks=(2, 3), workers=1)
+    store = load(found.folder)
+    assert store.study["looks"] == [2, 3]
+    assert sorted(finals(store.runs, "grown")) == [0, 1, 2]
+    by_name = {row.claim: (row.verdict, row.seeds) for row in found.ledger}
+    assert by_name["sure"] == ("contradicted", 2)
+    assert by_name["open"] == ("inconclusive at this scale", 3)
+
+
+@pytest.mark.parametrize("looks", [(3, 2), (1, 2), (2, 2)])
+def test_looks_that_are_none_are_refused_before_anything_trains(tiny_paper, tmp_path, looks):
+    with pytest.raises(UserError, match="looks are numbers of seeds that ascend from at least 2"):
+        reproduce(tiny_paper, tmp_path / "out", looks=looks)
+    assert not (tmp_path / "out").exists()

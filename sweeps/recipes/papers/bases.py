@@ -5,9 +5,12 @@ The learning rate is the one that the study ``transfer-width`` finds at width 32
 transfers it to, a half step costs less than 0.1 % of the loss.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import BOWLS, sweeps
 from mugrow.analysis.measure.claims import Claim
@@ -18,29 +21,9 @@ from mugrow.analysis.transfer.sweep import by_setting
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Base, PaperFigure, Scale, Setting, Text
+from mugrow.sweeps.paper import Base, FigureOf, PaperFigure, Runs, Scale, Setting, Text
 
 LOG2_LR = -7.5
-
-
-def cpu(data: DataSpec, vocabulary: int) -> RunSpec:
-    """Width 32, 512 tokens a step."""
-    return _run(data, ModelSpec(width=32, depth=2, head_size=16, context=64,
-                                positions="rope", vocab_size=vocabulary), 8)  # fmt: skip
-
-
-def gpu(data: DataSpec, vocabulary: int) -> RunSpec:
-    """Width 128, 8192 tokens a step."""
-    return _run(data, ModelSpec(width=128, depth=4, head_size=32, context=256,
-                                positions="rope", vocab_size=vocabulary), 32)  # fmt: skip
-
-
-def _run(data: DataSpec, model: ModelSpec, sequences: int) -> RunSpec:
-    small = published(
-        model, lr=2.0**LOG2_LR, init_std=0.1, parametrization="mup", schedule=ScheduleSpec(),
-        batch_sequences=sequences, steps=400, log_every=20,
-    )  # fmt: skip
-    return small(data, model.vocab_size)
 
 
 COSINE = ScheduleSpec(kind="cosine", warmup=0.01, cooldown=0.0, final=0.1)
@@ -56,14 +39,17 @@ def published(
     init_std: float = 0.02,
     parametrization: str = "sp",
     schedule: ScheduleSpec = COSINE,
+    base_width: int | None = None,
     **fields: Any,
 ) -> Base:
     """A run of seed 0 as papers describe theirs, on whatever text it is given. The vocabulary of
-    ``model`` gives way to that text's; ``fields`` are others of ``RunSpec``."""
+    ``model`` gives way to that text's; ``fields`` are others of ``RunSpec``. The base of its
+    parametrization is itself, or of ``base_width``."""
 
     def run(data: DataSpec, vocabulary: int) -> RunSpec:
         selected = replace(model, vocab_size=vocabulary)
-        usual: dict[str, Any] = {"base": selected, "hyper": HyperSpec(lr=lr, init_std=init_std)}
+        base = replace(selected, width=base_width or model.width)
+        usual: dict[str, Any] = {"base": base, "hyper": HyperSpec(lr=lr, init_std=init_std)}
         return RunSpec(
             model=selected, parametrization=parametrization, schedule=schedule, data=data, seed=0,
             data_seed=0, batch_sequences=batch_sequences, steps=steps, log_every=log_every,
@@ -71,6 +57,15 @@ def published(
         )  # fmt: skip
 
     return run
+
+
+# under muP at the rate above
+transferred = partial(published, lr=2.0**LOG2_LR, init_std=0.1, parametrization="mup",
+                      schedule=ScheduleSpec())  # fmt: skip
+SMALL = ModelSpec(width=32, depth=2, head_size=16, context=64, positions="rope")
+LARGER = ModelSpec(width=128, depth=4, head_size=32, context=256, positions="rope")
+cpu = transferred(SMALL, batch_sequences=8, steps=400, log_every=20)  # 512 tokens a step
+gpu = transferred(LARGER, batch_sequences=32, steps=400, log_every=20)  # 8192
 
 
 def scales(paper: Base, **small: Mapping[str, Any]) -> Mapping[Scale, Base]:
@@ -126,11 +121,9 @@ def drift(parametrization: str) -> Quantity:
     return function(lambda store: width_drift(store.runs, parametrization))
 
 
-def basin_figure(runs: Callable[[Setting], Iterator[Node]], *claims: Claim[Store]) -> PaperFigure:
-    return PaperFigure(
-        "Loss against learning rate at each width, under muP and SP",
-        BOWLS,
-        runs,
-        lambda store: sweeps.along("width")(transfer_results(by_setting(store.runs))),
-        claims,
-    )
+def basin_figure(runs: Runs, *claims: Claim[Store]) -> PaperFigure:
+    def draw(store: Store) -> Figure:
+        return sweeps.along("width")(transfer_results(by_setting(store.runs)))
+
+    title = "Loss against learning rate at each width, under muP and SP"
+    return FigureOf(runs, draw, claims).shows(title, BOWLS)

@@ -5,15 +5,14 @@ rate rises and falls again. The weights are kept on the way, so the run is one o
 of one name that differ in the factor ``until``, the share of the steps that a segment ends at.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import RunSpec, ScheduleSpec
 from mugrow.sweeps.budgets import CARRY
-from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, continued, grown
-from mugrow.sweeps.paper import Scale, Setting, Text, source_of
+from mugrow.sweeps.paper import Evaluations, Runs, Scale, Setting, Text, source_of
 from mugrow.sweeps.recipes.papers import bases
 
 Direction = tuple[str, str]  # upstream, downstream
@@ -90,8 +89,6 @@ def adapted(
     return nodes
 
 
-def runs_of(
-    evaluations: Callable[[Setting], Iterable[Judged]],
-) -> Callable[[Setting], Iterator[Node]]:
+def runs_of(evaluations: Evaluations) -> Runs:
     """The runs of a figure that is drawn from these alone."""
     return lambda setting: (node for judged in evaluations(setting) for node in judged.nodes)

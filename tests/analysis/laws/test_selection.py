@@ -28,7 +28,7 @@ def test_published_hold_out_errors() -> None:
     """Fitted below 1e21 FLOPs, tested on the 23 points above: the best objective does not win."""
     columns = {"n": "`Model Size`", "d": "`Training FLOP` / (6 * `Model Size`)",
                "c": "`Training FLOP`", "loss": "loss"}  # fmt: skip
-    table = read_table(EPOCH)
+    table = read_table(EPOCH).frame
     fifth = float(table["loss"].nlargest(5).iloc[-1])
     points = select(table, columns, RowPolicy(where=f"loss < {fifth!r}")).points
     forms = comparable(map(get_form, FORMS), points)

@@ -1,16 +1,28 @@
 """The verdicts of a ledger, at the borders of a claim's range."""
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import stdtrit
 
 from mugrow.analysis.measure import claims
-from mugrow.analysis.measure.claims import Claim, Condition, ledger, needed, no_rule, rule, verdict
+from mugrow.analysis.measure.claims import (
+    Claim,
+    Condition,
+    ledger,
+    ledger_of_looks,
+    needed,
+    no_rule,
+    rule,
+    verdict,
+)
+from mugrow.analysis.measure.sequential import Looks
 from mugrow.analysis.read.plain import to_json
-from mugrow.analysis.stats import NOTHING, Interval
+from mugrow.analysis.stats import LEVEL, NOTHING, Interval, student_interval
 from mugrow.bench.spec import UserError
 
 REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
@@ -110,3 +122,61 @@ def test_a_claim_is_the_papers_unless_it_says_otherwise():
     assert (rows[1].verdict, rows[1].value) == (rows[0].verdict, rows[0].value)
     with pytest.raises(UserError, match=r"whose of claim one: 'our'; did you mean 'ours'"):
         Claim("one", "says", "where", untestable="no such model", whose="our")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Tables of one number a seed."""
+
+    values: tuple[float, ...]
+
+    def first_seeds(self, seeds: int) -> "Drawn":
+        return Drawn(self.values[:seeds])
+
+
+class Mean:
+    def __call__(self, tables: Drawn) -> Interval:
+        return self.interval(tables, LEVEL)
+
+    def interval(self, tables: Drawn, level: float) -> Interval:
+        return student_interval(tables.values, level)
+
+
+ABOVE = Claim("one", "says", "where", "mean", Mean(), low=0.0)
+LOOKS = Looks((3, 5, 8))
+
+
+def test_the_first_look_that_decides_has_the_last_word():
+    early = (1.0, 1.01, 0.99, -9.0, 9.0, -9.0, 9.0, 0.0)
+    (row,) = ledger_of_looks([ABOVE], Drawn(early), LOOKS)
+    assert (row.verdict, row.seeds) == (REPRODUCED, 3)
+    assert ledger([ABOVE], Drawn(early))[0].verdict == INCONCLUSIVE
+
+    late = (1.0, -1.0, 0.5, -0.3, 1.0, 1.1, 1.2, 0.4)
+    (row,) = ledger_of_looks([ABOVE], Drawn(late), LOOKS)
+    assert (row.verdict, row.seeds) == (INCONCLUSIVE, 8)
+    expected = student_interval(late, 1 - LOOKS.level)
+    assert (row.low, row.high) == (expected.lo, expected.hi)
+    assert row.low < student_interval(late).lo, "a look's interval is wider"
+    assert row.seeds_needed > 8
+
+
+def test_a_measurement_of_one_level_is_widened_at_a_look():
+    plain = Claim("one", "says", "where", "mean", lambda tables: Mean()(tables), low=0.0)
+    values = Drawn((1.0, -1.0, 1.0, 1.0, 1.0, 1.1, 1.2, 1.3))
+    ours, theirs = ledger_of_looks([ABOVE, plain], values, LOOKS)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_all_looks_together_err_as_rarely_as_they_say():
+    """At the border of its range either verdict is an error. Looked at without a plan it would be
+    found in many more studies."""
+    planned, unplanned = 0, 0
+    studies = np.random.default_rng(5).standard_normal((1500, 8))
+    for values in map(tuple, studies):
+        (row,) = ledger_of_looks([ABOVE], Drawn(values), LOOKS)
+        planned += row.verdict != INCONCLUSIVE
+        each = (student_interval(values[:n]) for n in LOOKS.seeds)
+        unplanned += any(verdict(ABOVE, one) != INCONCLUSIVE for one in each)
+    assert 0.03 < planned / len(studies) < 0.06
+    assert unplanned / len(studies) > 0.075

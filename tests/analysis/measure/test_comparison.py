@@ -1,90 +1,14 @@
 """Rows of a study with budgets, whose answer is known: who beats what, at equal charged compute."""
 
-import json
 import math
 
-import pandas as pd
 import pytest
+from compared_rows import scratch, study
 
 from mugrow.analysis.measure.comparison import compared
 
-SEEDS = (0, 1, 2)
-SPEC = {
-    "parametrization": "mup",
-    "hyper": {"lr": 0.01},
-    "batch_sequences": 8,
-    "optimizer": "adamw",
-    "data": {"corpus_sha256": "0"},
-}
 
-
-def noise(seed: int, run: str) -> float:
-    """Of a seed, shared by all runs, and a little of each run's own."""
-    return 0.1 * seed + 0.0004 * math.sin(len(run) * sum(map(ord, run)) + (3 + ord(run[0])) * seed)
-
-
-class Rows:
-    """Losses are ``at`` plus noise; a scratch line of width w falls 0.2 nats a doubling."""
-
-    def __init__(self, blocks: int = 0) -> None:
-        self.rows: list[dict] = []
-        self.blocks = blocks
-
-    def add(self, name, role, method, width, flops, loss, source=None, source_flops=0.0):
-        for seed in SEEDS:
-            value = loss + noise(seed, name)
-            text = [0.01 * math.sin(7 * block) for block in range(self.blocks)]
-            mean = sum(text) / len(text) if text else 0.0
-            self.rows.append(
-                {
-                    "run_id": f"{name}-{seed}",
-                    "role": role,
-                    "method": method,
-                    "width": width,
-                    "depth": 2,
-                    "spec": json.dumps(
-                        SPEC | {"model": {"width": width}, "data_seed": seed + 100 * (width == 32)}
-                    ),
-                    "source_run_id": source and f"{source}-{seed}",
-                    "seed": seed,
-                    "status": "finished",
-                    "final_val_loss": value,
-                    "final_block_losses": [value + one - mean for one in text] or None,
-                    "flops": flops,
-                    "flops_source": source_flops,
-                }
-            )
-
-    def frames(self):
-        runs = pd.DataFrame(self.rows)
-        targets = runs[runs["role"] == "target"].copy()
-        targets["target"], targets["label"] = "w64-d2", targets["method"]
-        return runs, targets
-
-
-def scratch(flops: float) -> float:
-    return 3.0 - 0.2 * math.log2(flops)
-
-
-def study(szp=0.02, own=0.01, blocks=0, **changes) -> Rows:
-    """Scratch at 1, 2 and 4; two arms charged 1.25, one better than scratch by ``szp`` there; their
-    source, trained on, better than scratch by ``own``."""
-    rows = Rows(blocks)
-    rows.add("scratch", "target", "scratch", 64, 1.0, scratch(1.0))
-    rows.add("trunk", "trunk", "scratch", 64, 1.6, 9.0)
-    rows.add("trunk2", "trunk", "continue", 64, 1.6, 9.0, "trunk", 1.6)
-    rows.add("two", "branch", "continue", 64, 0.4, scratch(2.0), "trunk", 1.6)
-    rows.add("four", "branch", "continue", 64, 0.8, scratch(4.0), "trunk2", 3.2)
-    rows.add("source", "source", "scratch", 32, 0.25, 9.0)
-    rows.add("on", "trunk", "continue", 32, 0.5, 9.0, "source", 0.25)
-    rows.add("half", "branch", "continue", 32, 0.05, scratch(0.3) + 0.5, "source", 0.25)
-    rows.add("end", "branch", "continue", 32, 0.5, scratch(1.25) - own, "on", 0.75)
-    rows.add("szp", "target", "szp", 64, 1.0, scratch(1.25) - szp, "source", 0.25)
-    rows.add("copy", "target", "hypercloning", 64, 1.0, scratch(1.25) + 0.05, "source", 0.25)
-    return rows
-
-
-def answer(rows: Rows):
+def answer(rows):
     return {row.label: row for row in compared(*rows.frames())}
 
 
@@ -96,7 +20,8 @@ def test_an_arm_is_compared_at_what_it_was_charged_with_its_source():
     scratch_, own, front = (szp.against(name) for name in ("scratch", "own source", "front"))
     assert scratch_.difference.value == pytest.approx(-0.02, abs=1e-3)
     assert own.difference.value == pytest.approx(-0.01, abs=1e-3)
-    assert (front.shape, front.difference) == ("w32-d2", own.difference)
+    assert (front.shape, front.size, front.params) == ("w32-d2", "smallest", 12 * 32**2)
+    assert front.difference == own.difference
     assert [one.verdict for one in szp.versus] == ["better"] * 3
     assert [one.verdict for one in found["hypercloning"].versus] == ["worse"] * 3
 
@@ -116,6 +41,24 @@ def test_the_source_trained_on_can_beat_what_was_grown_from_it():
     assert szp.against("scratch").verdict == "better"
     assert szp.against("own source").verdict == "worse"
     assert szp.against("front").verdict == "worse"
+
+
+@pytest.mark.parametrize("blocks", [0, 16])
+def test_three_sizes_around_the_minimum_have_their_parabola(blocks):
+    """Of widths 32, 48 and 64 the middle one is best; the vertex is lower still."""
+    rows = study(own=-0.01, blocks=blocks)  # the source 0.01 above scratch
+    rows.add("middle", "trunk", "scratch", 48, 0.9, 9.0)
+    rows.add("early", "branch", "continue", 48, 0.1, scratch(1.0) - 0.05, "middle", 0.9)
+    rows.add("late", "branch", "continue", 48, 0.5, scratch(1.4) - 0.05, "middle", 0.9)
+    szp = answer(rows)["szp"]
+    front = szp.against("front")
+    assert (front.shape, front.size) == ("w48-d2", "vertex")
+    assert 12 * 32**2 < front.params < 12 * 64**2
+    at = math.log2(1.25) / math.log2(1.4)
+    middle = (1 - at) * scratch(1.0) + at * scratch(1.4) - 0.05
+    assert 0.0005 < front.difference.value - (szp.loss.value - 0.1 - middle) < 0.01
+    assert front.difference.lo < front.difference.value < front.difference.hi
+    assert front.verdict == "worse"
 
 
 def test_noise_of_the_size_of_the_difference_is_undecided():

@@ -11,9 +11,9 @@ from scipy.stats import ttest_1samp
 from mugrow.analysis.measure.equal_compute import (
     BudgetLine,
     ChargedArm,
+    Front,
     budget_line,
     difference,
-    front,
     speedup,
 )
 
@@ -158,26 +158,93 @@ def test_ends_are_where_the_paired_test_turns(seed: int, n: int) -> None:
         assert p == pytest.approx(0.05, abs=1e-6)
 
 
-def test_a_front_is_the_lowest_line_and_may_change_its_shape() -> None:
+def bowl(sizes: dict[str, float], apart: float, lowest: float = 1.0) -> Front:
+    """Lines in a parabola over log parameters, lowest at ``lowest``; each size's seeds differ."""
+    return Front(
+        {
+            shape: line(*(apart * math.log(size / lowest) ** 2 + off for off in (0.0, 0.03, -0.01)))
+            for shape, size in sizes.items()
+        },
+        sizes,
+    )
+
+
+SIZES = {"small": 0.25, "middle": 1.5, "large": 5.0, "huge": 30.0}
+
+
+@pytest.mark.parametrize("lowest", [0.4, 1.0, 3.0, 9.0])
+def test_a_front_between_sizes_is_the_vertex_of_their_parabola(lowest: float) -> None:
+    """Wherever the minimum lies between sizes, the front is its loss and no size's own."""
+    found = difference(arm(1.25, 0.0, 0.03, -0.01), bowl(SIZES, 0.05, lowest))
+    assert found.size is not None
+    assert found.size.kind == "vertex"
+    assert found.size.params == pytest.approx(lowest)
+    assert len(found.size.weights) == 3
+    assert found.difference.value == pytest.approx(-SLOPE * math.log(1.25))
+    assert found.difference.hi - found.difference.lo == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("lowest", "kind", "shape"), [(0.2, "smallest", "small"),
+                                                       (40.0, "largest", "huge")])  # fmt: skip
+def test_a_minimum_beyond_the_sizes_is_said_to_be(lowest: float, kind: str, shape: str) -> None:
+    grown = arm(1.0, 0.0, 0.03, -0.01)
+    found = difference(grown, bowl(SIZES, 0.05, lowest))
+    assert found.size is not None
+    assert (found.size.kind, found.size.shape, found.size.weights) == (kind, shape, {shape: 1.0})
+    assert found.size.params == SIZES[shape]
+    own = -0.05 * math.log(SIZES[shape] / lowest) ** 2
+    assert found.difference.value == pytest.approx(own)
+
+
+def test_two_sizes_have_no_parabola_and_one_is_the_only() -> None:
+    two = bowl({"small": 0.5, "large": 2.0}, 0.05, 0.9)
+    found = difference(arm(1.0, 0.0, 0.03, -0.01), two)
+    assert found.size is not None
+    assert (found.size.kind, found.size.shape) == ("smallest", "small")
+    alone = Front({"large": two.lines["large"]}, two.params)
+    only = difference(arm(1.0, 0.0, 0.03, -0.01), alone).size
+    assert only is not None
+    assert only.kind == "only"
+
+
+def test_a_vertex_takes_sizes_with_the_seeds_of_the_best() -> None:
+    full = bowl(SIZES, 0.05)
+    lines = dict(full.lines)
+    lines["large"] = line(0.05 * math.log(5.0) ** 2, 0.05 * math.log(5.0) ** 2 + 0.03)
+    found = difference(arm(1.0, 0.0, 0.03, -0.01), Front(lines, full.params))
+    assert found.size is not None
+    assert (found.size.kind, found.size.shape) == ("best", "middle")
+    assert found.difference.n == 3
+
+
+def test_of_shapes_with_as_many_parameters_the_better_is_on_the_parabola() -> None:
+    full = bowl(SIZES, 0.05)
+    worse = {"deep": line(0.9, 0.9, 0.9)}
+    twice = Front({**full.lines, **worse}, {**full.params, "deep": SIZES["large"]})
+    grown = arm(1.25, 0.0, 0.03, -0.01)
+    assert difference(grown, twice) == difference(grown, full)
+
+
+def test_a_front_may_change_its_shape() -> None:
     """The small shape is best up to 2e12 FLOPs, the large one beyond."""
     small = budget_line({b: {s: 2 - 0.1 * math.log(b / 2e12) for s in (0, 1)} for b in BUDGETS})
     large = budget_line({b: {s: 2 - 0.3 * math.log(b / 2e12) for s in (0, 1)} for b in BUDGETS})
-    both = front({"small": small, "large": large})
+    both = Front({"small": small, "large": large}, {"small": 1.0, "large": 4.0})
     for flops, shape, slope in ((1.2e12, "small", 0.1), (2.6e12, "large", 0.3)):
         found = difference(ChargedArm({0: 2.0, 1: 2.0}, flops), both)
-        assert (found.shape, found.state) == (shape, "reached")
+        assert found.size is not None
+        assert (found.size.shape, found.state) == (shape, "reached")
         assert found.difference.value == pytest.approx(slope * math.log(flops / 2e12))
-    grown = ChargedArm({0: 2 - 0.3 * math.log(1.25), 1: 2 - 0.3 * math.log(1.25)}, 1.2e12)
-    found_speedup = speedup(grown, both)
-    assert found_speedup.speedup.value == pytest.approx(2.5 / 1.2)
-    assert found_speedup.shape == "large"
 
 
 def test_a_front_is_known_where_some_shape_is() -> None:
     early = line(0.0, 0.0, budgets=(1e12, 1.5e12))
     late = line(-0.1, -0.1, budgets=(2e12, 3e12))
-    both = front({"early": early, "late": late})
+    both = Front({"early": early, "late": late}, {"early": 1.0, "late": 2.0})
     between = ChargedArm({0: loss(1.7e12), 1: loss(1.7e12)}, 1.7e12)
     assert difference(between, both).state == "outside"
-    assert difference(ChargedArm(between.losses, 2.5e12), both).shape == "late"
-    assert speedup(between, both).speedup.value == pytest.approx(2 / 1.7)  # by the jump down
+    found = difference(ChargedArm(between.losses, 2.5e12), both).size
+    assert found is not None
+    assert (found.shape, found.kind) == ("late", "only")
+    beyond = difference(ChargedArm(between.losses, 9e12), both)
+    assert (beyond.state, beyond.size) == ("above_budgets", None)

@@ -72,6 +72,9 @@ def test_there_is_a_last_look_and_what_is_unknown_then_is_said(planted):
     planted(drawn(1.0))
     (row,) = found = check_series(SERIES)
     assert (row.seeds, unknown(found)) == (LOOKS[-1], [row])
+    assert row.verdict == "cannot say"
+    assert row.half > 0.15
+    assert row.seeds_to_know > 1000
 
 
 def test_an_unlucky_lot_of_seeds_is_no_fail(planted):
@@ -91,6 +94,9 @@ def test_a_slope_that_is_out_of_bounds_still_fails(planted):
     planted(drawn(0.15, 0.17))
     (row,) = check_series(SERIES)
     assert row.verdict == "fail"
+    planted(drawn(1.0, 3.0))  # a slope may fail for certain that is not known to ±0.05
+    (row,) = check_series(SERIES)
+    assert (row.verdict, row.half > KNOWN) == ("fail", True)
 
 
 def test_what_is_exempt_waits_for_nothing(planted):

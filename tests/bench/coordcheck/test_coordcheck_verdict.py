@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
 from mugrow.bench.coordcheck import ModelSeries
 from mugrow.bench.coordcheck.slopes import blocks_together, rows, t_interval
@@ -52,7 +53,9 @@ def test_a_planted_slope_is_found_with_its_interval(slope, wobble):
     assert row.interval == pytest.approx(t_interval(slope + np.array(wobble)), abs=1e-8)
     assert row.means[0] == pytest.approx(3 * 32**row.slope, rel=1e-9)
     low, high = row.interval
-    assert row.verdict == ("fail" if low > 0.1 or high < -0.1 else "pass")
+    out, within = low > 0.1 or high < -0.1, low >= -0.1 and high <= 0.1
+    unsure = not within and high - low > 0.1
+    assert row.verdict == ("fail" if out else "cannot say" if unsure else "pass")
 
 
 def test_an_interval_is_student_s():
@@ -89,7 +92,34 @@ def test_a_slope_is_right_between_its_bounds_alone(module, kind, low, high):
 @pytest.mark.parametrize(("slope", "wobble"), [(0.2, 0.01), (-0.2, 0.01), (0.2, 0.2), (-0.2, 0.2)])
 def test_a_slope_out_of_bounds_by_less_than_its_interval_is_no_fail(slope, wobble):
     row = planted(IN_WIDTH, slope, wobble=(-wobble, 0, wobble))
-    assert row.verdict == ("fail" if wobble < 0.1 else "pass")
+    assert row.verdict == ("fail" if wobble < 0.1 else "cannot say")
+
+
+@pytest.mark.parametrize(
+    ("slope", "kind", "wobble", "verdict"),
+    [
+        (0.0, "x", 0.3, "cannot say"),  # nearly anything
+        (0.08, "x", 0.02, "pass"),  # across the bound by less than what counts as known
+        (0.08, "x", 0.03, "cannot say"),
+        (-0.07, "dx", 0.05, "pass"),  # ±0.12, within the bounds all the same
+        (-0.07, "dx", 0.08, "cannot say"),
+    ],
+)
+def test_what_is_not_known_and_may_be_out_of_bounds_is_not_said_to_pass(
+    slope, kind, wobble, verdict
+):
+    row = planted(IN_WIDTH, slope, kind=kind, wobble=(-wobble, 0, wobble))
+    assert row.half == pytest.approx(wobble * 4.302653 / 3**0.5)
+    assert row.verdict == verdict
+
+
+def test_the_seeds_that_would_know_a_slope():
+    """As many as make Student's half interval 0.05, the spread staying what it is."""
+    row = planted(IN_WIDTH, 0.0, wobble=(-0.3, 0, 0.3))
+    assert row.seeds_to_know is not None
+    for seeds, known in ((row.seeds_to_know, True), (row.seeds_to_know - 1, False)):
+        assert (stdtrit(seeds - 1, 0.975) * 0.3 / seeds**0.5 <= 0.05) == known
+    assert planted(IN_WIDTH, 0.0, wobble=(-0.01, 0, 0.01)).seeds_to_know == 3
 
 
 def test_attention_logits_may_fall_where_the_head_size_grows():

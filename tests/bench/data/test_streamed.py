@@ -79,7 +79,7 @@ def test_what_breaks_midway_leaves_nothing_behind(folder, monkeypatch, tmp_path)
 
 def test_a_dataset_without_text_is_one_line(datasets, folder):
     datasets.Dataset.from_dict({"label": [1, 2]}).to_parquet(folder / "train.parquet")
-    with pytest.raises(UserError, match="has no column of text, but label"):
+    with pytest.raises(UserError, match="has no text column named 'text'; its columns: label"):
         streamed_documents(f"hf:{folder}")
 
 
@@ -100,3 +100,37 @@ def test_without_the_library_it_says_how_to_get_it(monkeypatch, folder):
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(UserError, match=r"pip install 'mugrow\[datasets\]'"):
         streamed_documents("hf:someone/something")
+
+
+def test_a_folder_needs_no_library(datasets, folder, monkeypatch):
+    """Parquet, Arrow and JSON files give what the library gives, in its order, of its split."""
+    halves = [datasets.Dataset.from_dict({"text": part}) for part in (TEXTS[:90], TEXTS[90:])]
+    home = folder.parent
+    for form in ("parquet", "json"):
+        for number, half in enumerate(halves):
+            for name in (f"{form}/data/train-{number}", f"plain-{form}/{number}"):
+                (home / name).parent.mkdir(parents=True, exist_ok=True)
+                getattr(half, f"to_{form}")(home / f"{name}.{form}")
+        getattr(halves[0], f"to_{form}")(home / form / "data" / f"test-0.{form}")
+    folders = ["parquet", "json", "plain-parquet", "plain-json"]
+    theirs = [streamed._streamed(f"hf:{home / name}", None) for name in folders]
+    whole = datasets.Dataset.from_dict({"title": ["a"] * 200, "text": TEXTS})
+    whole.save_to_disk(home / "saved", num_shards=3)
+    datasets.DatasetDict({"train": whole, "test": halves[0]}).save_to_disk(home / "splits")
+    monkeypatch.setattr(streamed, "_rows", None)
+    found = [streamed_documents(f"hf:{home / name}") for name in folders]
+    assert found == theirs == [[text.encode() for text in TEXTS]] * 4
+    for name in ("saved", "splits"):
+        assert streamed_documents(f"hf:{home / name}") == found[0]
+        assert set(streamed_documents(f"hf:{home / name}", "title")) == {b"a"}
+    with pytest.raises(UserError, match="no text column named 'body'"):
+        streamed_documents(f"hf:{home / 'saved'}", "body")
+    (home / "only").mkdir()
+    halves[0].to_parquet(home / "only" / "test-0.parquet")
+    with pytest.raises(UserError, match="has no split train, but test-0"):
+        streamed_documents(f"hf:{home / 'only'}")
+
+
+def test_what_is_not_read_is_said(folder):
+    assert read_corpus(f"hf:{folder}@1").left_out == "what is beyond the first 1 MB, see @MB"
+    assert read_corpus(f"hf:{folder}").left_out == ""

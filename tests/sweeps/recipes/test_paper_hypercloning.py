@@ -11,7 +11,7 @@ from mugrow.analysis.measure.quantity import logged
 from mugrow.analysis.read.store import Store
 from mugrow.sweeps.recipes.papers import paper
 from mugrow.sweeps.recipes.papers.hypercloning import paper as hypercloning
-from mugrow.sweeps.recipes.papers.hypercloning.claims import (
+from mugrow.sweeps.recipes.papers.hypercloning.paper import (
     CLONE,
     FROM_MIDDLE,
     FROM_SMALL,
@@ -19,11 +19,11 @@ from mugrow.sweeps.recipes.papers.hypercloning.claims import (
     LESS_TRAINED,
     MODES,
     NOISY,
+    PAPER,
     RANDOM,
     after,
     named,
 )
-from mugrow.sweeps.recipes.papers.hypercloning.paper import PAPER
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
 

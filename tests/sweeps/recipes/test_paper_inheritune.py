@@ -10,7 +10,7 @@ from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.store import Store
 from mugrow.bench.spec import ModelSpec
 from mugrow.sweeps.recipes.papers.inheritune import paper as inheritune
-from mugrow.sweeps.recipes.papers.inheritune.claims import (
+from mugrow.sweeps.recipes.papers.inheritune.paper import (
     FROM_SCRATCH,
     FULL,
     HYBRID,
@@ -19,6 +19,7 @@ from mugrow.sweeps.recipes.papers.inheritune.claims import (
     NARROW,
     NEW,
     OLD,
+    PAPER,
     PARTS,
     REFERENCE,
     STACKED,
@@ -26,7 +27,6 @@ from mugrow.sweeps.recipes.papers.inheritune.claims import (
     by_block,
     late_minus_early,
 )
-from mugrow.sweeps.recipes.papers.inheritune.paper import PAPER
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
 PLANNED = cache(lambda: planned(PAPER).runs)

@@ -17,10 +17,10 @@ from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps.paper import Setting, experiment, setting
 from mugrow.sweeps.plan import depends
 from mugrow.sweeps.recipes.papers.beyond_fixed_durations import paper as beyond_fixed_durations
-from mugrow.sweeps.recipes.papers.rewarm import claims
 from mugrow.sweeps.recipes.papers.rewarm import paper as rewarm
-from mugrow.sweeps.recipes.papers.rewarm.claims import (
+from mugrow.sweeps.recipes.papers.rewarm.paper import (
     LENGTHS,
+    PAPER,
     RATES,
     again,
     constant,
@@ -29,7 +29,6 @@ from mugrow.sweeps.recipes.papers.rewarm.claims import (
     scratch,
     upstream,
 )
-from mugrow.sweeps.recipes.papers.rewarm.paper import PAPER
 from mugrow.sweeps.recipes.papers.shift import (
     DIRECTIONS,
     STOPS,
@@ -192,7 +191,7 @@ def test_a_rise_is_the_highest_of_the_first_quarter_over_what_was_before():
     way = DIRECTIONS[0]
     assert raised(rewarmed(way))(store).value == pytest.approx(0.2, abs=1e-3)
     assert raised(again("novels"))(store).value == pytest.approx(0.05, abs=1e-3)
-    claim = next(one for one in claims.R1 if one.name == f"raises-upstream-{way[0]}")
+    claim = next(one for one in rewarm.R1 if one.name == f"raises-upstream-{way[0]}")
     assert claim.measure(store).value == pytest.approx(0.3, abs=1e-3)
 
 
@@ -214,7 +213,7 @@ def test_a_claim_on_a_text_is_about_that_text():
             longer = 0.1 * (length == LENGTHS[-1])
             name = rewarmed((up, down), length)
             tables.arm(name, {0: 3.0, STEPS: 2.0 + longer}, 2.0 + 2 * longer)
-    found = {claim.name: claim.measure(tables.store()).value for claim in claims.R2}
+    found = {claim.name: claim.measure(tables.store()).value for claim in rewarm.R2}
     assert found["length-novels-to-code-on-code"] == pytest.approx(5, rel=0.1)
     assert found["length-novels-to-code-on-novels"] == pytest.approx(10, rel=0.1)
 
@@ -223,4 +222,4 @@ def test_what_is_not_there_is_named():
     store = planted()
     bare = replace(store, evaluations=store.evaluations.iloc[:0])
     with pytest.raises(UserError, match="1× rate' has no evaluation"):
-        claims.ends(rewarmed(DIRECTIONS[0]))[1](bare)
+        rewarm.ends(rewarmed(DIRECTIONS[0]))[1](bare)

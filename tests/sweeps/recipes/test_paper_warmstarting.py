@@ -32,8 +32,8 @@ from mugrow.sweeps.recipes.papers.warmstarting.claims import (
     peak_ratio,
     scratch,
     shrunk,
-    steps_of,
     warm,
+    watched,
 )
 from mugrow.sweeps.recipes.papers.warmstarting.paper import PAPER
 
@@ -54,12 +54,12 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
         map_of(warm((1, 2))): 64,
     }
     for name in (scratch(1), warm(ABLATED)):
-        assert list(steps_of(store, name, "spectral")["step"]) == [1, 2, 5, 10]
+        assert list(watched(store, name, "spectral")["step"]) == [1, 2, 5, 10]
         assert list(gradients(store, name)["step"]) == [5, 10]
         assert (gradients(store, name)["value"] > 0).all()
     # one step of warm-up after the start, scratch's largest singular value is the smaller
     names = (scratch(1), warm(ABLATED))
-    first = {name: steps_of(store, name, "spectral")["value"].iloc[0] for name in names}
+    first = {name: watched(store, name, "spectral")["value"].iloc[0] for name in names}
     assert first[scratch(1)] < first[warm(ABLATED)] < 3 * first[scratch(1)]
 
 

@@ -211,14 +211,14 @@ def test_the_parabola_of_a_target_is_found():
     small, large = SIZES["cpu"].factors
     assert (small, large) == (16, 24)
     assert best_factor(large)(store).value == pytest.approx(2, rel=1e-3)
-    even = best_factor(large, quantity="break_even_g")(store)
+    even = best_factor(large, which="break_even_g")(store)
     assert even.value == pytest.approx(4, rel=1e-3)
     assert (best_factor(large)(store).n, best_factor(large, NET2NET)(store).n) == (4, 3)
     early = 2 ** (1 + 0.5 * 5 / 6)
     fall = best_factor(large, level=0) - best_factor(large)
     assert fall(store).value == pytest.approx(early - 2, rel=0.01)
     assert best_factor(small)(planted(best=math.log(1.5))).value == pytest.approx(1.5, 1e-3)
-    open_end = best_factor(small, quantity="break_even_g")(planted(best=math.log(3)))
+    open_end = best_factor(small, which="break_even_g")(planted(best=math.log(3)))
     assert math.isinf(open_end.value)  # 9, and its smallest source is 5.8 times smaller
 
 

@@ -7,18 +7,9 @@ cosine's; an average and a cool-down's length at the base rate, where all else i
 
 from collections.abc import Sequence
 
+from mugrow.analysis.measure import quantity
 from mugrow.analysis.measure.claims import no_rule, rule
-from mugrow.analysis.measure.quantity import (
-    Quantity,
-    each,
-    final,
-    logged_at,
-    lowest,
-    mean,
-    percent,
-    quantity,
-    total_flops,
-)  # fmt: skip
+from mugrow.analysis.measure.quantity import Quantity, final, mean, percent, total_flops
 from mugrow.bench.arm import ArmName
 
 HORIZONS = (0.5, 1.0, 2.0, 3.0)
@@ -55,7 +46,7 @@ def trunk_of(steps: float) -> ArmName:
 
 def best(steps: float, arm: ArmName) -> Quantity:
     """The loss at a horizon, at the best of the rates."""
-    return lowest(*(to(steps, arm, lr) for lr in RATES))
+    return quantity.lowest(*(to(steps, arm, lr) for lr in RATES))
 
 
 def gap(steps: float, cosine: ArmName) -> Quantity:
@@ -70,7 +61,7 @@ def at_base(one: ArmName, other: ArmName, horizons: Sequence[float]) -> Quantity
 
 def along(arm: ArmName, steps: float, column: str) -> Quantity:
     """Of the whole trunk that an arm averages, a column where a horizon ends."""
-    return logged_at(arm, column, steps / HORIZONS[-1])
+    return quantity.logged_at(arm, column, steps / HORIZONS[-1])
 
 
 def averaging(arm: ArmName, steps: float) -> Quantity:
@@ -85,9 +76,14 @@ def closed(arm: ArmName, *horizons: float) -> Quantity:
     return (trunk - average) / (trunk - mean(*(to(steps, COOLED) for steps in horizons)))
 
 
+def percent_closed(arm: ArmName, steps: float) -> Quantity:
+    return 100 * closed(arm, steps)
+
+
 def cosines_cost(horizons: Sequence[float]) -> Quantity:
     """FLOPs of a cosine to each of these, at the base rate."""
-    return sum((total_flops(to(steps, COSINE)) for steps in horizons), quantity(0.0))
+    first, *others = (total_flops(to(steps, COSINE)) for steps in horizons)
+    return sum(others, first)
 
 
 def branches_cost(horizons: Sequence[float]) -> Quantity:
@@ -98,7 +94,7 @@ def branches_cost(horizons: Sequence[float]) -> Quantity:
 
 
 def cost_ratio(horizons: Sequence[float]) -> Quantity:
-    return each(branches_cost(horizons) / cosines_cost(horizons))
+    return quantity.each(branches_cost(horizons) / cosines_cost(horizons))
 
 
 BY_FIGURE = "abstract, and the README’s figure of cosine against cool-down"

@@ -28,6 +28,7 @@ one learning rate. Five seeds.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -40,7 +41,7 @@ from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ScheduleSpec, llama
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
+from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text
 from mugrow.sweeps.recipes.papers import bases, shift
 from mugrow.sweeps.recipes.papers.shift import SEEDS
 
@@ -84,24 +85,22 @@ def pair(setting: Setting, seed: int, width: int, depth: float = 1) -> tuple[Nod
 
 def evaluations(setting: Setting) -> Iterator[Judged]:
     """Every model, and the small one's tuning on every large base, on both texts."""
-    for seed in SEEDS[setting.scale]:
+    for seed in setting.of(SEEDS):
         small = pair(setting, seed, 1)
         yield from plainly(setting, small)
         for width, depth in LARGE[setting.scale].items():
             large = pair(setting, seed, width, depth)
             yield from plainly(setting, large)
-            for text in TEXTS:
-                name, models = on(text, model("emulated", width)), (large[0], *small)
-                for strength in STRENGTHS:
-                    given = (("strength", strength),)
-                    yield Judged(name, models, setting.data[text], "emulate", given)
+            models = (large[0], *small)
+            for text, strength in product(TEXTS, STRENGTHS):
+                name, given = on(text, model("emulated", width)), (("strength", strength),)
+                yield Judged(name, models, setting.data[text], "emulate", given)
 
 
 def plainly(setting: Setting, nodes: tuple[Node, Node]) -> Iterator[Judged]:
-    for node in nodes:
-        for text in TEXTS:
-            assert isinstance(node.arm, ArmName)
-            yield Judged(on(text, node.arm), (node,), setting.data[text])
+    for node, text in product(nodes, TEXTS):
+        assert isinstance(node.arm, ArmName)
+        yield Judged(on(text, node.arm), (node,), setting.data[text])
 
 
 runs = shift.runs_of(evaluations)
@@ -150,48 +149,62 @@ LINE_STYLES: arms.LineStyles = {
 SMALL, LARGE_TUNED = style.LineStyle(style.GREY, "", ":"), style.LineStyle(style.GREY, "", "--")
 
 
-def of_models(text: str) -> arms.DotPanel:
-    def quantities(store: Store) -> arms.Quantities:
-        large = list(LARGE[store.study["scale"]])
-        shown = [("base", width) for width in (1, *large)] + [("tuned", 1)]
-        shown += [(kind, width) for kind in ("emulated", "tuned") for width in large]
-        return {model(*one): loss(*one, text) for one in shown}
-
-    return arms.DotPanel(quantities, f"loss on {text} (nats per token)", LINE_STYLES)
+def models_panel(axis: Axes, store: Store, text: str) -> None:
+    large = list(LARGE[store.study["scale"]])
+    shown = [("base", width) for width in (1, *large)] + [("tuned", 1)]
+    shown += [(kind, width) for kind in ("emulated", "tuned") for width in large]
+    losses: arms.Quantities = {model(*one): loss(*one, text) for one in shown}
+    arms.DotPanel(losses, f"loss on {text} (nats per token)", LINE_STYLES)(axis, store)
 
 
 def draw_strengths(store: Store) -> Figure:
+    """The lowest strength is starred; at 0 is the base, dashed the model tuned."""
     figure, (axes,) = style.panels(1, 2)
     widths = LARGE[store.study["scale"]]
     by_name = style.distinct([f"{width}× width" for width in widths])
     for axis, text in zip(axes, TEXTS, strict=True):
         for width, line_style in zip(widths, by_name.values(), strict=True):
-            draw_width(axis, store, width, text, line_style)
+            places = {0.0: loss("base", width, text)} | emulated(width, text)
+            means, colour = arms.line(axis, store, places, line_style), line_style.colour
+            style.mark_minimum(axis, list(places)[int(means.argmin())], means.min(), colour)
+            tuned = loss("tuned", width, text)(store).value
+            axis.axhline(tuned, color=colour, ls=LARGE_TUNED.line, lw=1)
         small = loss("tuned", 1, text)(store).value
         axis.axhline(small, color=SMALL.colour, ls=SMALL.line)
         axis.set(xlabel="strength of the small model’s tuning", title=f"on {text}")
     axes[0].set_ylabel(arms.LOSS)
     shown = {f"large base of {name}": line_style for name, line_style in by_name.items()}
     shown |= {"large tuned": LARGE_TUNED, model("tuned", 1): SMALL}
-    style.legend_below(figure, [style.handle(name, mine=one) for name, one in shown.items()])
+    style.legend_below(figure, style.handles(shown))
     return figure
-
-
-def draw_width(
-    axis: Axes, store: Store, width: int, text: str, line_style: style.LineStyle
-) -> None:
-    """The lowest strength is starred; at 0 is the base, dashed the model tuned."""
-    places = {0.0: loss("base", width, text)} | emulated(width, text)
-    means = arms.line(axis, store, places, line_style)
-    style.mark_minimum(axis, list(places)[int(means.argmin())], means.min(), line_style.colour)
-    tuned = loss("tuned", width, text)(store).value
-    axis.axhline(tuned, color=line_style.colour, ls=LARGE_TUNED.line, lw=1)
 
 
 CLOSES = "abstract; most of the gap is our rule"
 HELPS = "abstract, of helpfulness and factuality; here of the loss on code"
 KNOWS = "abstract; the loss on the bases’ own text stands for what they know"
 AS_GOOD = "abstract; as good as the best strength, within half a percent, is our rule"
+E1 = (
+    rule("closes-most", CLOSES, of_largest(closed) > MOST).decides(
+        "up-scaling essentially emulates the result of fine-tuning the large pre-trained model",
+        "share of the gap in loss on code from the largest base to the same model tuned",
+    ),
+    rule("beats-small-tuned", HELPS, against_small(TUNED) < 0).decides(
+        "up-scaling consistently improves on the small fine-tuned model",
+        "loss on code of the small tuning on the largest base minus that of the small tuned model, "
+        "nats",
+    ),
+    rule("keeps-knowledge", KNOWS, against_small(BASE) < 0).decides(
+        "scaling up pre-training tends to improve factuality",
+        "loss on novels of the small tuning on the largest base minus that of the small tuned "
+        "model, nats",
+    ),
+)
+E2 = (
+    rule("no-hyperparameter", AS_GOOD, of_largest(over_best) < MARGIN).decides(
+        "up-scaling needs no additional hyperparameters",
+        "loss on code at strength 1 over that at the best of six strengths, %",
+    ),
+)
 PAPER = Paper(
     name="emulator",
     arxiv="2310.12962",
@@ -201,46 +214,18 @@ PAPER = Paper(
     corpora=shift.corpora(WEB, SOURCES),
     stack_width=384,  # two stacks of the widest, one a core
     figures={
-        "E1": PaperFigure(
+        "E1": FigureOf(
+            runs, arms.for_each(models_panel, TEXTS, share_y=True), E1, evaluations
+        ).shows(
             "A large base with a small model’s tuning, between the models it is made of",
             "Losses on the text that models are tuned on (left) and on that of their bases "
             "(right), with intervals over seeds. Diamonds are the small model’s tuning on a large "
             "base.",
-            runs,
-            arms.row(of_models(TUNED), of_models(BASE), share_y=True),
-            (
-                rule("closes-most", CLOSES, of_largest(closed) > MOST).decides(
-                    "up-scaling essentially emulates the result of fine-tuning the large "
-                    "pre-trained model",
-                    "share of the gap in loss on code from the largest base to the same model "
-                    "tuned",
-                ),
-                rule("beats-small-tuned", HELPS, against_small(TUNED) < 0).decides(
-                    "up-scaling consistently improves on the small fine-tuned model",
-                    "loss on code of the small tuning on the largest base minus that of the small "
-                    "tuned model, nats",
-                ),
-                rule("keeps-knowledge", KNOWS, against_small(BASE) < 0).decides(
-                    "scaling up pre-training tends to improve factuality",
-                    "loss on novels of the small tuning on the largest base minus that of the "
-                    "small tuned model, nats",
-                ),
-            ),
-            evaluations,
         ),
-        "E2": PaperFigure(
+        "E2": FigureOf(runs, draw_strengths, E2, evaluations).shows(
             "How strongly the small model’s tuning is added",
             "Means and ranges over seeds; at 0 is the large base, stars mark the lowest. Dashed "
             "is the large model tuned, dotted the small one.",
-            runs,
-            draw_strengths,
-            (
-                rule("no-hyperparameter", AS_GOOD, of_largest(over_best) < MARGIN).decides(
-                    "up-scaling needs no additional hyperparameters",
-                    "loss on code at strength 1 over that at the best of six strengths, %",
-                ),
-            ),
-            evaluations,
         ),
     },
     untestable=(

@@ -36,7 +36,7 @@ from mugrow.bench.arm import ArmName
 from mugrow.bench.flops import per_token
 from mugrow.bench.spec import DataSpec, RunSpec, Scalar, llama
 from mugrow.sweeps.graph import FRESH, Node, grown
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
+from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.gstack import claims
 from mugrow.sweeps.recipes.papers.gstack.claims import BUDGETS, OPERATORS, SCRATCH, SOURCES, STACK
@@ -151,7 +151,7 @@ draw_operators = arms.row(
 draw_speedups = arms.row(
     arms.DotPanel({arm: claims.speedup_percent(arm) for arm in OPERATORS.values()},
                   "speed-up over scratch at equal loss (%)", LINE_STYLES, zero=True),
-    arms.AnyPanel(draw_costs),
+    draw_costs,
     widths=(3, 2),
 )  # fmt: skip
 STACKED = "stacked, at equal compute"
@@ -172,34 +172,25 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=bases.one_text(SLIMPAJAMA),
     figures={
-        "G1": PaperFigure(
+        "G1": FigureOf(each_seed(SEEDS, compared), draw_operators, claims.G1).shows(
             "Loss against compute of eight growth operators",
             "Mean validation loss with a band from the lowest to the highest seed; the source’s "
             "FLOPs are added. All end at the compute of scratch, whose final loss is dashed; on "
             "the way, a cooled-down curve is below one that has yet to cool down.",
-            each_seed(SEEDS, compared),
-            draw_operators,
-            claims.G1,
         ),
-        "G2": PaperFigure(
+        "G2": FigureOf(each_seed(SEEDS, priced), draw_speedups, claims.G2).shows(
             "Speed-up of eight growth operators",
             "Left, FLOPs that scratch needs for the operator’s final loss over the FLOPs paid, "
             "source included, minus 1; whiskers are intervals over seeds. Right, where that is "
             "read off: final losses of scratch at three budgets, and of the operators, those in "
             "width hollow.",
-            each_seed(SEEDS, priced),
-            draw_speedups,
-            claims.G2,
         ),
-        "G3": PaperFigure(
+        "G3": FigureOf(each_seed(SEEDS, swept), draw_sweeps, claims.G3).shows(
             "When to stack, and how much, at equal compute",
             "Final validation loss of stacked models, with a band from the lowest to the highest "
             "seed, all at the compute of scratch with the source charged; a star marks the lowest "
             "mean. Left, against the length of the source’s training at g = 4; right, against the "
             "growth factor at the source’s usual length.",
-            each_seed(SEEDS, swept),
-            draw_sweeps,
-            claims.G3,
         ),
     },
     untestable=claims.UNTESTABLE,

@@ -20,6 +20,7 @@ here. ``mugrow ladder`` asks the same of published tables, with intervals over f
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ from mugrow.analysis.stats import Array
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed
+from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text, each_seed
 from mugrow.sweeps.recipes.papers import bases
 
 ARM = "family"
@@ -58,24 +59,22 @@ paper_scale = bases.published(
 )  # fmt: skip
 
 
-def family(setting: Setting) -> Iterator[RunSpec]:
+def family(setting: Setting, seed: int) -> list[RunSpec]:
     """A run for each size."""
-    run = setting.run
-    if setting.scale == "paper":
-        for width, depth, head_size, lr in PYTHIA.values():
-            model = replace(run.model, width=width, depth=depth, head_size=head_size)
-            yield replace(run, model=model, hyper=replace(run.hyper, lr=lr))
-    else:
-        yield from (setting.spec(0, width) for width in WIDTHS)
+    if setting.scale != "paper":
+        return [setting.spec(seed, width) for width in WIDTHS]
+    run = setting.spec(seed)
+    return [
+        replace(run, model=replace(run.model, width=width, depth=depth, head_size=head_size),
+                hyper=replace(run.hyper, lr=lr))
+        for width, depth, head_size, lr in PYTHIA.values()
+    ]  # fmt: skip
 
 
 def every_size(setting: Setting, seed: int) -> Iterator[Node]:
-    for spec in family(setting):
-        width, depth = spec.model.width, spec.model.depth
-        for horizon in HORIZONS:
-            arm = ArmName(ARM, width=width, depth=depth, horizon=horizon)
-            steps = round(spec.steps * horizon)
-            yield Node(replace(spec, steps=steps, seed=seed, data_seed=seed), arm)
+    for spec, horizon in product(family(setting, seed), HORIZONS):
+        arm = ArmName(ARM, width=spec.model.width, depth=spec.model.depth, horizon=horizon)
+        yield Node(replace(spec, steps=round(spec.steps * horizon)), arm)
 
 
 runs = each_seed(SEEDS, every_size)
@@ -112,7 +111,7 @@ def family_panel(axis: Axes, store: Store) -> None:
 def errors_panel(axis: Axes, store: Store) -> None:
     line_styles = dict.fromkeys(law.RULES, style.LineStyle(style.OKABE_ITO[0], "o"))
     found = {rule: error(rule) for rule in law.RULES}
-    arms.DotPanel(found, "ARE of the largest model’s loss (%)", line_styles).draw(axis, store)
+    arms.DotPanel(found, "ARE of the largest model’s loss (%)", line_styles)(axis, store)
     axis.axvline(4, color=style.GREY, ls="--", lw=0.9)
 
 
@@ -120,11 +119,9 @@ def errors(store: Store) -> tuple[list[int], Array]:
     """Numbers of models, and the errors (numbers, parts of training) with that many smallest."""
     mean = law.means(law.checkpoints(store, ARM))
     sizes, target = law.sizes(mean), law.target(mean)
-    small = mean[mean["n"].isin(sizes)]
     counts = list(range(law.FEWEST, len(sizes) + 1))
-    fitted = [
-        [law.between(law.smallest(small, count), last=part) for part in TRAINED] for count in counts
-    ]
+    small = [mean[mean["n"].isin(sizes[:count])] for count in counts]
+    fitted = [[law.between(rows, last=part) for part in TRAINED] for rows in small]
     return counts, np.array([[law.error_percent(one, target) for one in row] for row in fitted])
 
 
@@ -207,27 +204,19 @@ PAPER = Paper(
     ),
     corpora=bases.one_text(PILE),
     figures={
-        "C1": PaperFigure(
+        "C1": FigureOf(runs, arms.row(family_panel), (SPREAD,)).shows(
             "The family: losses along training at each size",
             "Lines are the longest runs, whose checkpoints are fitted; circles are final losses "
             "at each horizon; shaded, the first tenth, which is dropped. Means over seeds.",
-            runs,
-            arms.row(arms.AnyPanel(family_panel)),
-            (SPREAD,),
         ),
-        "C2": PaperFigure(
+        "C2": FigureOf(runs, arms.row(errors_panel), CLAIMS).shows(
             "Error of the prediction, by what is fitted",
             "Over the last 30 % of the largest model's tokens; dashed: 4 %, the paper's best.",
-            runs,
-            arms.row(arms.AnyPanel(errors_panel)),
-            CLAIMS,
         ),
-        "C3": PaperFigure(
+        "C3": FigureOf(runs, arms.row(map_panel)).shows(
             "Error against the number of models and how far each was trained",
             "Each cell is one fit to the smallest models' checkpoints, from 10 % of their "
             "training to the part given.",
-            runs,
-            arms.row(arms.AnyPanel(map_panel)),
         ),
     },
     untestable=UNTESTABLE,

@@ -25,6 +25,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -41,9 +42,9 @@ from mugrow.bench.arm import ArmName
 from mugrow.bench.flops import per_token
 from mugrow.bench.growth import check_start, method
 from mugrow.bench.model import parameters
-from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Start, run_spec_from_json
+from mugrow.bench.spec import ModelSpec, RunSpec, Start, run_spec_from_json
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed
+from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text, each_seed
 from mugrow.sweeps.plan import all_params
 from mugrow.sweeps.recipes.papers import bases
 
@@ -54,7 +55,8 @@ MIXED = {kernels: ArmName(f"K = {kernels}", method="majority_kernels", kernels=k
          for kernels in (2, 3)}  # fmt: skip
 WIDE = {times: ArmName(f"{times:g}× width at equal compute", method="scratch", width=times)
         for times in (1.5, 2)}  # fmt: skip
-STEPS_ARMS, COST_ARMS = (SCRATCH, *MIXED.values()), (SCRATCH, *MIXED.values(), *WIDE.values())
+STEPS_ARMS = (SCRATCH, *MIXED.values())
+COST_ARMS = (*STEPS_ARMS, *WIDE.values())
 LINE_STYLES: arms.LineStyles = {
     SCRATCH: style.line_style(SCRATCH),
     MIXED[2]: style.LineStyle(style.OKABE_ITO[4], "8"),
@@ -65,14 +67,11 @@ LINE_STYLES: arms.LineStyles = {
 C4 = Text("hf:allenai/c4:en", "hf:gpt2", val_tokens=2**20, vocab_size=50_257)
 
 
-def paper_scale(data: DataSpec, vocabulary: int) -> RunSpec:
-    """Twelve layers of width 768; 2.6B tokens."""
-    model = ModelSpec(width=768, depth=12, head_size=64, context=512, vocab_size=vocabulary)
-    run = bases.gpu(data, vocabulary)
-    return replace(
-        run, model=model, base=replace(model, width=256), batch_sequences=256, steps=20_000,
-        log_every=500,
-    )  # fmt: skip
+# 2.6B tokens
+paper_scale = bases.transferred(
+    ModelSpec(width=768, depth=12, head_size=64, context=512), base_width=256,
+    batch_sequences=256, steps=20_000, log_every=500,
+)  # fmt: skip
 
 
 def at(arm: ArmName, away: float) -> ArmName:
@@ -103,15 +102,15 @@ def nodes(setting: Setting, seed: int, compared: Sequence[ArmName]) -> Iterator[
 def gain(one: ArmName, other: ArmName) -> Quantity:
     """The final loss of ``one`` minus that of ``other``, each at its best rate, nats. There is no
     interval where either's is at the edge of those tried: the best may lie beyond."""
-    losses = [final(at(arm, away)) for arm in (one, other) for away in LOG2_RATES]
+    ours, theirs = ([final(at(arm, away)) for away in LOG2_RATES] for arm in (one, other))
 
     def inside(values: Sequence[float]) -> float:
         best = np.argmin(np.reshape(values, (2, -1)), axis=1)
         return float(((best > 0) & (best < len(LOG2_RATES) - 1)).all())
 
     def at_best(store: Store) -> Interval:
-        found = (lowest(*losses[: len(LOG2_RATES)]) - lowest(*losses[len(LOG2_RATES) :]))(store)
-        known = combined(inside, *losses)(store).value
+        found = (lowest(*ours) - lowest(*theirs))(store)
+        known = combined(inside, *ours, *theirs)(store).value
         return found if known else replace(found, lo=math.nan, hi=math.nan)
 
     return quantity.function(at_best)
@@ -136,8 +135,7 @@ def draw_rates(axis: Axes, store: Store, compared: Sequence[ArmName]) -> None:
     """Ends at every rate; an arrow says where the best is at the edge."""
     for arm in compared:
         places = {bases.LOG2_LR + away: at(arm, away) for away in LOG2_RATES}
-        panel = arms.SweepPanel(places, "log₂ learning rate", LINE_STYLES[arm], arm, log=False)
-        panel.draw(axis, store)
+        arms.SweepPanel(places, "log₂ learning rate", LINE_STYLES[arm], arm, log=False)(axis, store)
         losses = {place: final(name) for place, name in places.items()}
         best, ends = quantity.best_at(losses)(store).value, (min(places), max(places))
         if best in ends:
@@ -145,33 +143,27 @@ def draw_rates(axis: Axes, store: Store, compared: Sequence[ArmName]) -> None:
             mark_edge(axis, (best, losses[best](store).value), edge)
 
 
-def figure(
-    title: str,
-    caption: str,
-    compared: Sequence[ArmName],
-    panel: arms.CurvePanel,
-    *claims: Claim[Store],
-) -> PaperFigure:
+def compare(
+    compared: Sequence[ArmName], x: Literal["tokens", "flops"], *claims: Claim[Store]
+) -> FigureOf:
     """Curves at the run's rate, and ends at every rate."""
-    rates = arms.AnyPanel(partial(draw_rates, compared=compared))
+    panel = arms.CurvePanel(compared, LINE_STYLES, x, legend=False)
     below: arms.LineStyles = {arm: LINE_STYLES[arm] for arm in compared}
-    draw = arms.row(panel, rates, below=below, columns=3)
-    runs = each_seed(SEEDS, partial(nodes, compared=compared))
-    return PaperFigure(title, caption, runs, draw, claims)
+    draw = arms.row(panel, partial(draw_rates, compared=compared), below=below, columns=3)
+    return FigureOf(each_seed(SEEDS, partial(nodes, compared=compared)), draw, claims)
 
 
 def gains(kernels: int, arm: ArmName) -> Claim[Store]:
-    place = f"abstract; here {kernels} kernels"
-    return rule(f"gains-{kernels}", place, gain(arm, SCRATCH) < 0).decides(
+    where = f"abstract; here {kernels} kernels"
+    return rule(f"gains-{kernels}", where, gain(arm, SCRATCH) < 0).decides(
         "majority kernels bring performance gains at the same cost of inference",
         f"final loss with {kernels} kernels minus that of scratch at equal steps, {BEST}",
     )
 
 
 def as_good(times: float, arm: ArmName) -> Claim[Store]:
-    holds = gain(MIXED[3], arm) < 0
-    where = "our question to the abstract"
-    return rule(f"as-good-as-{times:g}-width", where, holds, whose="ours").decides(
+    name, holds = f"as-good-as-{times:g}-width", gain(MIXED[3], arm) < 0
+    return rule(name, "our question to the abstract", holds, whose="ours").decides(
         "a small model so trained is as good as a larger one (the paper compares with what is "
         "derived from larger ones, not with these)",
         f"final loss with 3 kernels minus that of {arm}, {BEST}",
@@ -180,6 +172,10 @@ def as_good(times: float, arm: ArmName) -> Claim[Store]:
 
 BEST = "each at its best rate, nats"
 COST = "abstract, of wall-clock time; here of FLOPs, 5 % being minimal"
+OVERHEAD = rule("overhead", COST, overhead_percent(MIXED[3]) < 5).decides(
+    "they add minimal overhead to the cost of training",
+    "FLOPs of mixing 3 kernels, forward and backward, over a step’s, %",
+)
 PAPER = Paper(
     name="majority-kernels",
     arxiv="2402.05033",
@@ -189,26 +185,18 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=bases.one_text(C4),
     figures={
-        "K1": figure(
+        "K1": compare(
+            STEPS_ARMS, "tokens", *(gains(*one) for one in MIXED.items()), OVERHEAD
+        ).shows(
             "Majority kernels beside scratch, at equal steps",
             "Left, mean validation loss with a band from the lowest to the highest seed, at one "
             "learning rate; right, the loss at the end for several, the lowest starred. All are of "
             "one shape when used.",
-            STEPS_ARMS,
-            arms.CurvePanel(STEPS_ARMS, LINE_STYLES, legend=False),
-            *(gains(kernels, arm) for kernels, arm in MIXED.items()),
-            rule("overhead", COST, overhead_percent(MIXED[3]) < 5).decides(
-                "they add minimal overhead to the cost of training",
-                "FLOPs of mixing 3 kernels, forward and backward, over a step’s, %",
-            ),
         ),
-        "K2": figure(
+        "K2": compare(COST_ARMS, "flops", *(as_good(*wide) for wide in WIDE.items())).shows(
             "Majority kernels beside wider models, at equal training compute",
             "As K1, against FLOPs. The wider models have fewer steps, and a whole schedule over "
             "them; when used they cost more than the others.",
-            COST_ARMS,
-            arms.CurvePanel(COST_ARMS, LINE_STYLES, "flops", legend=False),
-            *(as_good(times, arm) for times, arm in WIDE.items()),
         ),
     },
     untestable=(

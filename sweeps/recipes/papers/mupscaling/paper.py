@@ -34,21 +34,13 @@ from mugrow.analysis.read.store import Store
 from mugrow.analysis.transfer.ladder import SCRATCH
 from mugrow.analysis.transfer.results import transfer_results
 from mugrow.bench.arm import ArmName
-from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import ModelSpec, ScheduleSpec
 from mugrow.sweeps.budgets import CARRY
 from mugrow.sweeps.graph import Node, grown
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
+from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.mupscaling import claims
-from mugrow.sweeps.recipes.papers.mupscaling.claims import (
-    BARS,
-    CONTINUED,
-    METHOD,
-    WITHOUT_NOISE,
-    Point,
-    cheaper,
-)
+from mugrow.sweeps.recipes.papers.mupscaling.claims import BARS, METHOD, Point, cheaper
 
 BASES = {"cpu": (0.5, 1, 2), "gpu": (0.5, 1, 2, 4), "paper": (0.25, 0.5, 1)}  # over the run's width
 LOG2_LR = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)  # of upscaled training, around the run's
@@ -70,8 +62,7 @@ paper_scale = bases.published(
 def base(setting: Setting, seed: int, times: float) -> Node:
     """Trained up to its cool-down, on batches that no wide model sees."""
     run = bases.halved(setting).spec(seed, times, parametrization="mup")
-    source = source_of(run, stop_step=cooldown_start(run.schedule, run.steps))
-    return replace(source, arm=ArmName(claims.BASE, width=times))
+    return source_of(run, ArmName(claims.BASE, width=times), uncooled=True)
 
 
 def upscaled(setting: Setting, seed: int, times: float, point: Point) -> Node:
@@ -110,8 +101,8 @@ def equivalent(setting: Setting, seed: int) -> Iterator[Node]:
         wide = upscaled(setting, seed, times, (NOISY_LOG2_LR, 0.0)).spec
         wide = replace(wide, dtype="float64", hyper=replace(wide.hyper, clip=clip))
         narrow = replace(wide, model=small.spec.model)
-        yield grown(small, wide, claims.clipped(WITHOUT_NOISE, clip), METHOD, CARRY)
-        yield grown(small, narrow, claims.clipped(CONTINUED, clip), "continue", CARRY)
+        yield grown(small, wide, claims.clipped(claims.WITHOUT_NOISE, clip), METHOD, CARRY)
+        yield grown(small, narrow, claims.clipped(claims.CONTINUED, clip), "continue", CARRY)
 
 
 scratch_runs = each_seed(BASIN_SEEDS, swept)
@@ -133,20 +124,14 @@ LINE_STYLES: arms.LineStyles = {
     claims.TUNED: style.line_style(METHOD),
 }
 COLOUR = style.line_style(METHOD).colour
+tuned_panel = arms.CurvePanel(claims.at_tuned, LINE_STYLES)
 
 
 def draw_bowls(store: Store, method: str) -> Figure:
     found = claims.bowls(store, method)
-    rungs = tuple(
-        (float(one.width), f"width {one.width}", one) for one in transfer_results(found).sweeps
-    )
-    source = found[-1].source
-    panel = sweeps.BowlPanel("", rungs, source.log2_lr if source else None)
-    figure, ((axis,),) = style.panels(1, 1)
-    figure.set_figheight(style.PANEL + 0.7)
-    sweeps.draw_panels([axis], [panel])
-    style.legend_below(figure, sweeps.bowl_legend([panel]))
-    return figure
+    source, swept = found[-1].source, transfer_results(found).sweeps
+    rungs = tuple((float(one.width), f"width {one.width}", one) for one in swept)
+    return sweeps.bowls([sweeps.BowlPanel("", rungs, source.log2_lr if source else None)])
 
 
 def draw_noises(store: Store) -> Figure:
@@ -154,10 +139,9 @@ def draw_noises(store: Store) -> Figure:
 
 
 def draw_gaps(axis: Axes, store: Store) -> None:
-    for clip, line in ((0, "-"), (1, "--")):
+    for clip, line, label in ((0, "-", "no clipping"), (1, "--", claims.CLIPPED)):
         apart = claims.gaps(store, clip).clip(lower=1e-17)
-        lines = axis.plot(apart.index, apart, line, color=COLOUR)
-        lines[0].set_label(claims.CLIPPED if clip else "no clipping")
+        axis.plot(apart.index, apart, line, color=COLOUR)[0].set_label(label)
     axis.set(yscale="log", xlabel="steps", ylabel="|wide without noise − base| (nats)")
     axis.legend()
 
@@ -179,9 +163,7 @@ def draw_bars(axis: Axes, store: Store) -> None:
 
 def draw_ours(axis: Axes, store: Store) -> None:
     flops = store.runs[store.runs["arm"] == claims.UPSCALED].groupby("width")["flops"].mean()
-    means = np.array(flops, dtype=np.float64)
-    labels = [str(width) for width in flops.index]
-    bars = axis.bar(labels, means[-1] / means, 0.6, color=COLOUR)
+    bars = axis.bar(flops.index.astype(str), flops.iloc[-1] / flops, 0.6, color=COLOUR)
     axis.bar_label(bars, fmt="%.3g")
     axis.set(xlabel="width after upscaling", ylabel="times cheaper than the widest, a run")
 
@@ -194,46 +176,31 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=bases.one_text(WEB),
     figures={
-        "U1": PaperFigure(
+        "U1": FigureOf(scratch_runs, lambda store: draw_bowls(store, SCRATCH), claims.U1).shows(
             "Loss against learning rate from scratch at each width",
             BOWLS,
-            scratch_runs,
-            lambda store: draw_bowls(store, SCRATCH),
-            claims.U1,
         ),
-        "U2": PaperFigure(
+        "U2": FigureOf(cross_runs, lambda store: draw_bowls(store, METHOD), claims.U2).shows(
             "Loss against learning rate of upscaled models at one noise",
             BOWLS + " The dashed line is the base’s rate. Widths are those after upscaling.",
-            cross_runs,
-            lambda store: draw_bowls(store, METHOD),
-            claims.U2,
         ),
-        "U3": PaperFigure(
+        "U3": FigureOf(noise_runs, draw_noises, claims.U3).shows(
             "Loss against noise of upscaled models at one rate",
             "Mean final loss, with a band from the lowest to the highest seed; a star marks the "
             "lowest mean. Noise is in units of the wide model’s own initial weights.",
-            noise_runs,
-            draw_noises,
-            claims.U3,
         ),
-        "U4": PaperFigure(
+        "U4": FigureOf(curve_runs, arms.row(tuned_panel, draw_gaps), claims.U4).shows(
             "Upscaled training beside its base and beside scratch",
             "Left, the widest pair at rate and noise as tuned on the narrowest, and scratch at the "
             "rate best for the narrowest: mean validation loss with a band from the lowest to the "
             "highest seed. Right, narrowest pair in double precision: the distance between the "
             "losses of the wide model without noise and of its base trained on, a line a seed, "
             "with and without clipping of the gradient; below 1e-17 it is drawn there.",
-            curve_runs,
-            arms.row(arms.CurvePanel(claims.at_tuned, LINE_STYLES), arms.AnyPanel(draw_gaps)),
-            claims.U4,
         ),
-        "U5": PaperFigure(
+        "U5": FigureOf(rate_runs, arms.row(draw_bars, draw_ours, widths=(3, 2)), claims.U5).shows(
             "How much cheaper tuning a narrow pair is",
             "Left, training FLOPs of a token of GPT-2 small over those at its width over n: as the "
             "paper prints them, and counted here. Right, of the runs that are tuned here.",
-            rate_runs,
-            arms.row(arms.AnyPanel(draw_bars), arms.AnyPanel(draw_ours), widths=(3, 2)),
-            claims.U5,
         ),
     },
     untestable=claims.UNTESTABLE,

@@ -15,14 +15,13 @@ Choices. The paper trains on WikiText-2 at widths to 8192; here widths span a fa
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 
 from mugrow.analysis.measure.claims import no_rule, rule
 from mugrow.analysis.measure.measured import factor_table
 from mugrow.analysis.measure.quantity import Quantity, by_seed, chosen, highest
 from mugrow.analysis.read.store import Store
-from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec
+from mugrow.bench.spec import ModelSpec
 from mugrow.sweeps.graph import Node
 from mugrow.sweeps.paper import Paper, Setting, Text
 from mugrow.sweeps.recipes.papers import bases
@@ -31,11 +30,11 @@ PAPER_WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 WIKITEXT = Text("hf:Salesforce/wikitext:wikitext-2-v1", "hf:gpt2", 65536, vocab_size=50257)
 
 
-def paper_scale(data: DataSpec, vocabulary: int) -> RunSpec:
-    """Width 128 and 2 layers, twice the steps that ``bases.basin`` takes of it."""
-    model = ModelSpec(width=128, depth=2, head_size=64, context=256, vocab_size=vocabulary)
-    run = bases.gpu(data, vocabulary)
-    return replace(run, model=model, base=model, batch_sequences=32, steps=2 * 10_000)
+# twice the steps that ``bases.basin`` takes of it
+paper_scale = bases.transferred(
+    ModelSpec(width=128, depth=2, head_size=64, context=256),
+    batch_sequences=32, steps=2 * 10_000, log_every=20,
+)  # fmt: skip
 
 
 def runs(setting: Setting) -> Iterator[Node]:

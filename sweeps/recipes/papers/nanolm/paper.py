@@ -17,8 +17,6 @@ mean losses, as there.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -33,9 +31,9 @@ from mugrow.analysis.measure.quantity import Quantity, at_scale, combined, final
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array
 from mugrow.bench.arm import ArmName
-from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.bench.spec import ModelSpec, ScheduleSpec
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text
+from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text
 from mugrow.sweeps.recipes.papers import bases
 
 NAMES = {"mup": "μP", "sp": "SP"}
@@ -46,16 +44,12 @@ LAW_SEEDS = range(5)
 C4 = Text("hf:allenai/c4:en@8000", "hf:t5-base", val_tokens=2**20, vocab_size=32128)
 
 
-def paper_scale(data: DataSpec, vocabulary: int) -> RunSpec:
-    """Six layers, widths from 128, 20,000 steps of 48 x 1024 tokens; rate and initial scale as
-    muScaling found them on its base width of 256."""
-    smallest = bases.published(
-        ModelSpec(width=128, depth=6, head_size=64, context=1024, tied=True),
-        lr=7.5e-4, init_std=0.04, parametrization="mup", batch_sequences=48, steps=20_000,
-        schedule=ScheduleSpec(kind="linear", warmup=0.01), log_every=1000,
-    )  # fmt: skip
-    run = smallest(data, vocabulary)
-    return replace(run, base=replace(run.model, width=256))
+# the smallest of its widths; rate and initial scale as muScaling found them at its base of 256
+paper_scale = bases.published(
+    ModelSpec(width=128, depth=6, head_size=64, context=1024, tied=True), base_width=256,
+    lr=7.5e-4, init_std=0.04, parametrization="mup", batch_sequences=48, steps=20_000,
+    schedule=ScheduleSpec(kind="linear", warmup=0.01), log_every=1000,
+)  # fmt: skip
 
 
 def of_width(parametrization: str, width: float) -> ArmName:
@@ -74,7 +68,7 @@ def basin_runs(setting: Setting) -> Iterator[Node]:
 def law_runs(setting: Setting) -> Iterator[Node]:
     for name in NAMES:
         for model in models(name, setting.scale):
-            for seed in LAW_SEEDS:
+            for seed in setting.of(LAW_SEEDS):
                 width = float(model.factors["width"])
                 yield Node(setting.spec(seed, width, parametrization=name), model)
 
@@ -125,9 +119,8 @@ def draw_law(axis: Axes, store: Store, parametrization: str) -> None:
         losses = list(finals(store.runs, model).values())
         axis.plot([size] * len(losses), losses, ".", color=style.FAINT, ms=3)
     axis.plot(sizes[:fitted], means[:fitted], "o", color=style.OKABE_ITO[0], label="fitted")
-    axis.plot(
-        sizes[fitted:], means[fitted:], "*", ms=11, color=style.OKABE_ITO[1], label="held out"
-    )
+    held_out = sizes[fitted:], means[fitted:]
+    axis.plot(*held_out, "*", ms=11, color=style.OKABE_ITO[1], label="held out")
     axis.set(xscale="log", xlabel="parameters", ylabel=arms.FINAL, title=NAMES[parametrization])
     style.flops_axis(axis.xaxis)
     if parametrization == "mup":
@@ -152,6 +145,30 @@ BASINS_AT = "section 3, figure 2"
 AT_1024 = "muScaling's table, width 1024: 3.1890 for 3.1797"
 AT_3072 = "muScaling's table, width 3072: 3.0369 for 3.0425"
 WITHOUT_MUP = "nanoLM's series without muP: 4.29, then 4.31 at the widest"
+M1 = (
+    rule("basins-mup", BASINS_AT, bases.drift("mup").within(-0.2, 0.2)).decides(
+        "under muP all widths have their lowest loss in one basin of learning rates",
+        "drift of the best rate under muP, log2 per doubling of width",
+    ),
+    rule("basins-sp", BASINS_AT, bases.drift("sp") < -0.2).decides(
+        "under SP the basin moves to lower rates as width grows",
+        "drift of the best rate under SP, log2 per doubling of width",
+    ),
+)
+M2 = (
+    rule("predicts-next", AT_1024, error_percent("mup", 2).within(-0.5, 0.5)).decides(
+        "the loss of a model 1.3 times wider than all fitted is predicted to 0.3 %",
+        "error of the prediction for the first held-out width under muP, %",
+    ),
+    rule("predicts-largest", AT_3072, error_percent("mup", 1).within(-0.5, 0.5)).decides(
+        "that of a model over three times wider is predicted to 0.2 %",
+        "error of the prediction for the widest model under muP, %",
+    ),
+    rule("sp-not-monotone", WITHOUT_MUP, widest_minus_narrower("sp") > 0).decides(
+        "without muP the losses at one rate do not fall with size",
+        "loss of the widest model minus the lowest of the narrower under SP, nats",
+    ),
+)
 PAPER = Paper(
     name="nanolm",
     arxiv="2304.06875",
@@ -160,49 +177,16 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=bases.one_text(C4),
     figures={
-        "M1": bases.basin_figure(
-            basin_runs,
-            rule("basins-mup", BASINS_AT, bases.drift("mup").within(-0.2, 0.2)).decides(
-                "under muP all widths have their lowest loss in one basin of learning rates",
-                "drift of the best rate under muP, log2 per doubling of width",
-            ),
-            rule("basins-sp", BASINS_AT, bases.drift("sp") < -0.2).decides(
-                "under SP the basin moves to lower rates as width grows",
-                "drift of the best rate under SP, log2 per doubling of width",
-            ),
-        ),
-        "M2": PaperFigure(
+        "M1": bases.basin_figure(basin_runs, *M1),
+        "M2": FigureOf(law_runs, arms.for_each(draw_law, NAMES, share_y=True), M2).shows(
             "Loss against model size, and a power law through the small models",
             "Dots are seeds, circles their means, to which the dashed law a N^b + c is fitted; the "
             "stars were held out. Left under muP, right under SP, at one base learning rate.",
-            law_runs,
-            arms.row(
-                *(arms.AnyPanel(partial(draw_law, parametrization=name)) for name in NAMES),
-                share_y=True,
-            ),
-            (
-                rule("predicts-next", AT_1024, error_percent("mup", 2).within(-0.5, 0.5)).decides(
-                    "the loss of a model 1.3 times wider than all fitted is predicted to 0.3 %",
-                    "error of the prediction for the first held-out width under muP, %",
-                ),
-                rule(
-                    "predicts-largest", AT_3072, error_percent("mup", 1).within(-0.5, 0.5)
-                ).decides(
-                    "that of a model over three times wider is predicted to 0.2 %",
-                    "error of the prediction for the widest model under muP, %",
-                ),
-                rule("sp-not-monotone", WITHOUT_MUP, widest_minus_narrower("sp") > 0).decides(
-                    "without muP the losses at one rate do not fall with size",
-                    "loss of the widest model minus the lowest of the narrower under SP, nats",
-                ),
-            ),
         ),
-        "M3": PaperFigure(
+        "M3": FigureOf(law_runs, arms.row(draw_errors)).shows(
             "Errors of the predictions, with and without μP",
             "Of the laws of the figure before, at the models held out, with 95 % intervals over "
             "seeds.",
-            law_runs,
-            arms.row(arms.AnyPanel(draw_errors)),
         ),
     },
     untestable=(

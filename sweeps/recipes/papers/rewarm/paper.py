@@ -23,9 +23,12 @@ Choices. The paper's corpora are both web text, ours share little but letters. I
 optimizer's moments are carried. Rates fall to a tenth of their own highest. Downstream has as many
 tokens as upstream. The paper's earlier checkpoints are left out. At ``paper``, ``novels`` is the
 Pile and ``code`` SlimPajama. Five seeds.
+
+Of arms that share a seed the batches are the same. A run is kept at several steps, where what is
+left of the upstream text is evaluated.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -33,15 +36,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
-from mugrow.analysis.measure.quantity import Quantity
+from mugrow.analysis.measure import quantity
+from mugrow.analysis.measure.claims import Claim, no_rule, rule
+from mugrow.analysis.measure.measured import arm, factor_table
+from mugrow.analysis.measure.quantity import Quantity, chosen, each, evaluated, final, percent
 from mugrow.analysis.read.store import Store
+from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ModelSpec, ScheduleSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed
+from mugrow.sweeps.paper import Evaluations, FigureOf, Paper, Runs, Setting, Text, each_seed
 from mugrow.sweeps.recipes.papers import bases, shift
-from mugrow.sweeps.recipes.papers.rewarm import claims
-from mugrow.sweeps.recipes.papers.rewarm.claims import CONSTANT, SCRATCH, constant
 from mugrow.sweeps.recipes.papers.shift import DIRECTIONS, LOW, SEEDS, STOPS, Direction, rewarmed
 
 PILE = Text("hf:monology/pile-uncopyrighted", "hf:EleutherAI/pythia-410m", 2**20, 50_277)
@@ -53,6 +58,65 @@ paper_scale = bases.published(
     lr=3e-4, schedule=ScheduleSpec(warmup=0.01), batch_sequences=1024, steps=143_000,
     log_every=1430,
 )  # fmt: skip
+
+LENGTHS = (0, 0.5, 1, 2)  # of the warm-up, over the base run's
+RATES = (0.5, 1, 2)  # the highest, over the base run's
+EARLY = 0.25  # of the steps
+MARGIN = 0.5  # percent of the loss, within which the length hardly matters
+SAME, SCRATCH, CONSTANT = "re-warmed on the same text", "from scratch", "constant low rate"
+
+
+def again(text: str) -> ArmName:
+    """The arm re-warmed on the text that it was pre-trained on."""
+    return ArmName(f"{text}: {SAME}", **rewarmed((text, text)).factors)
+
+
+def scratch(text: str) -> ArmName:
+    return ArmName(f"{text}: {SCRATCH}", downstream=text, until=1)
+
+
+def constant(way: Direction) -> ArmName:
+    return shift.named(way, CONSTANT, schedule="constant", until=1)
+
+
+def downstream(store: Store, name: ArmName) -> dict[float, Quantity]:
+    """Losses on the text that an arm trains on, by step, of all segments; where one begins as
+    another ends, their mean."""
+    runs = arm(store.runs, str(name))
+    steps, until = runs["tokens"] / runs["batch_tokens"], factor_table(runs)["until"]
+    runs = runs.assign(until=until, steps=steps).sort_values("until")
+    begin = runs.groupby("seed")["steps"].cumsum() - runs["steps"]
+    points = runs[["run_id", "seed"]].assign(begin=begin).merge(store.curves, on="run_id")
+    points["at"] = points["begin"] + points["step"]
+    return quantity.rows(points.pivot_table(index="at", columns="seed", values="val_loss"))
+
+
+def upstream(name: ArmName) -> dict[float, Quantity]:
+    """Losses on the upstream text by the share of the steps; at 0 the one before."""
+    kept = {until: evaluated(shift.segment(name, until)) for until in shift.STOPS}
+    return {0: final(shift.trained(str(name.factors["upstream"])))} | kept
+
+
+def rise(losses: Mapping[float, Quantity]) -> Quantity:
+    """The highest loss in the first quarter of the steps minus the one before them, in nats."""
+    early = [loss for at, loss in losses.items() if 0 < at <= EARLY * max(losses)]
+    return quantity.highest(*early) - losses[0]
+
+
+def raised(name: ArmName) -> Quantity:
+    """What the loss rises by on the text that an arm trains on."""
+    return chosen(lambda store: rise(downstream(store, name)))
+
+
+def ends(name: ArmName) -> tuple[Quantity, Quantity]:
+    """Final losses of an arm: downstream, upstream."""
+    return final(name), evaluated(name)
+
+
+def over_none(way: Direction, length: float, side: int) -> Quantity:
+    """The final loss after a warm-up over that after none, %; ``side`` as in ``ends``."""
+    some, none = (ends(rewarmed(way, one))[side] for one in (length, LENGTHS[0]))
+    return each(percent(some, none))
 
 
 def varied(
@@ -76,40 +140,36 @@ def shifted(setting: Setting, seed: int) -> Iterator[Node]:
     for way in DIRECTIONS:
         yield from varied(setting, seed, way)
         yield from unwarmed(setting, seed, way)
-        yield Node(shift.run_on(setting, way[1], seed), claims.scratch(way[1]))
+        yield Node(shift.run_on(setting, way[1], seed), scratch(way[1]))
 
 
 def of_lengths(setting: Setting, seed: int) -> Iterator[Node]:
     for way in DIRECTIONS:
-        for length in claims.LENGTHS:
+        for length in LENGTHS:
             yield from varied(setting, seed, way, length)
 
 
 def of_rates(setting: Setting, seed: int) -> Iterator[Node]:
     yield from shifted(setting, seed)
     for way in DIRECTIONS:
-        for rate in claims.RATES:
+        for rate in RATES:
             yield from varied(setting, seed, way, rate=rate)
 
 
 def on_the_same(setting: Setting, seed: int) -> Iterator[Node]:
     for text, _ in DIRECTIONS:
-        yield from shift.adapted(setting, seed, (text, text), claims.again(text), stops=(1,))
+        yield from shift.adapted(setting, seed, (text, text), again(text), stops=(1,))
 
 
-def on_upstream(runs: Callable[[Setting], Iterable[Node]]) -> Callable[[Setting], Iterator[Judged]]:
+def on_upstream(runs: Runs) -> Evaluations:
     """What is left of the upstream text in those of the runs that had one."""
-
-    def evaluations(setting: Setting) -> Iterator[Judged]:
-        for node in runs(setting):
-            if node.source:
-                yield Judged(node.arm, (node,), node.line[0].spec.data)
-
-    return evaluations
+    return lambda setting: (
+        Judged(node.arm, (node,), node.line[0].spec.data) for node in runs(setting) if node.source
+    )
 
 
-shift_runs, length_runs, rate_runs, same_runs = (
-    each_seed(SEEDS, nodes) for nodes in (shifted, of_lengths, of_rates, on_the_same)
+shift_runs, length_runs, rate_runs = (
+    each_seed(SEEDS, nodes) for nodes in (shifted, of_lengths, of_rates)
 )
 
 REWARMED = "re-warmed"
@@ -130,47 +190,44 @@ def level(axis: Axes, loss: float) -> None:
 def draw_shift(store: Store) -> Figure:
     figure, axes = style.panels(len(DIRECTIONS), 2, sharex=True)
     for way, (left, right) in zip(DIRECTIONS, axes, strict=True):
-        names = {REWARMED: rewarmed(way), CONSTANT: constant(way), SCRATCH: claims.scratch(way[1])}
-        losses = {label: claims.downstream(store, name) for label, name in names.items()}
+        names = {REWARMED: rewarmed(way), CONSTANT: constant(way), SCRATCH: scratch(way[1])}
+        losses = {label: downstream(store, name) for label, name in names.items()}
         tables = {label: arms.table(store, places) for label, places in losses.items()}
         for label in names:
             draw_downstream(left, store, losses[label], label)
         low = min(table.min().min() for table in tables.values())
         high = max(tables[label].loc[0].max() for label in (REWARMED, CONSTANT))
         margin = 0.05 * (high - low)
-        left.set(
-            title=f"downstream: {way[1]}", ylabel=arms.LOSS, ylim=(low - margin, high + margin)
-        )
+        left.set_ylim(low - margin, high + margin)
+        left.set(title=f"downstream: {way[1]}", ylabel=arms.LOSS)
         steps = max(losses[REWARMED])
         for label in (REWARMED, CONSTANT):
-            kept = {steps * at: loss for at, loss in claims.upstream(names[label]).items()}
+            kept = {steps * at: loss for at, loss in upstream(names[label]).items()}
             means = arms.line(right, store, kept, LINE_STYLES[label])
         level(right, means.iloc[0])
         right.set(title=f"upstream: {way[0]}")
     for axis in axes[-1]:
         axis.set_xlabel("steps on the downstream text")
-    style.legend_below(
-        figure, [style.handle(name, mine=line_style) for name, line_style in LINE_STYLES.items()]
-    )
+    style.legend_below(figure, style.handles(LINE_STYLES))
     return figure
 
 
 def length_panel(axis: Axes, store: Store, way: Direction) -> None:
     for side, (name, line_style) in enumerate(SIDES.items()):
-        found = [claims.over_none(way, length, side)(store) for length in claims.LENGTHS]
-        arms.whiskers(axis, claims.LENGTHS, found, line_style, f"{name}: {way[1 - side]}")
-    axis.axhspan(-claims.MARGIN, claims.MARGIN, color=style.FAINT, alpha=0.4, lw=0)
+        places = {length: over_none(way, length, side) for length in LENGTHS}
+        arms.whiskers(axis, store, places, line_style, f"{name}: {way[1 - side]}")
+    axis.axhspan(-MARGIN, MARGIN, color=style.FAINT, alpha=0.4, lw=0)
     axis.set(xlabel="warm-up (times that of pre-training)", title=f"{way[0]} to {way[1]}",
-             ylabel="final loss against no warm-up (%)", xticks=claims.LENGTHS)  # fmt: skip
+             ylabel="final loss against no warm-up (%)", xticks=LENGTHS)  # fmt: skip
     axis.legend()
 
 
 def rate_panel(axis: Axes, store: Store, way: Direction) -> None:
     names = {f"{LOW:g}×, constant": constant(way)}
-    names |= {f"{rate:g}×": rewarmed(way, rate=rate) for rate in claims.RATES}
+    names |= {f"{rate:g}×": rewarmed(way, rate=rate) for rate in RATES}
     means = []
     for label, name in names.items():
-        down, up = (list(loss.by_seed(store).values()) for loss in claims.ends(name))
+        down, up = (list(loss.by_seed(store).values()) for loss in ends(name))
         axis.plot(down, up, ".", color=style.FAINT, ms=4)
         means.append((float(np.mean(down)), float(np.mean(up))))
         axis.annotate(label, means[-1], xytext=(5, 4), textcoords="offset points")
@@ -181,11 +238,87 @@ def rate_panel(axis: Axes, store: Store, way: Direction) -> None:
 
 
 def same_panel(axis: Axes, store: Store, way: Direction) -> None:
-    losses = claims.downstream(store, claims.again(way[0]))
+    losses = downstream(store, again(way[0]))
     draw_downstream(axis, store, losses, REWARMED)
     level(axis, losses[0](store).value)
     axis.set(title=way[0], xlabel="more steps on the same text", ylabel=arms.LOSS)
 
+
+draw_lengths = arms.for_each(length_panel, DIRECTIONS, share_y=True)
+draw_rates, draw_same = (arms.for_each(panel, DIRECTIONS) for panel in (rate_panel, same_panel))
+
+
+def of_shift(way: Direction) -> Iterator[Claim[Store]]:
+    """Of re-warming as such."""
+    up, down = way
+    ours, low, new = rewarmed(way), final(constant(way)), final(scratch(down))
+    yield rule(f"raises-upstream-{up}", "abstract", rise(upstream(ours)) > 0).decides(
+        "re-warming first increases the loss on upstream data",
+        f"highest loss on {up} in the first quarter of training on {down}, minus before, nats",
+    )
+    yield rule(f"raises-far-downstream-{down}", FAR, raised(ours) > 0, whose="ours").decides(
+        "re-warming first increases the loss on downstream data also where they share little with "
+        "the upstream",
+        f"highest loss on {down} in the first quarter of training on it, minus before, nats",
+    )
+    yield rule(f"beats-constant-{down}", "abstract", final(ours) - low < 0).decides(
+        "in the longer run re-warming improves the downstream performance",
+        f"final loss on {down}, re-warmed minus at the constant low rate, nats",
+    )
+    yield rule(f"beats-scratch-{down}", "abstract", final(ours) - new < 0).decides(
+        "re-warmed models outperform models trained from scratch, even for a large downstream "
+        "dataset",
+        f"final loss on {down} after as many tokens as upstream, re-warmed minus from scratch, "
+        "nats",
+    )
+
+
+def of_length(way: Direction) -> Iterator[Claim[Store]]:
+    for side, text in enumerate(reversed(way)):
+        holds = over_none(way, LENGTHS[-1], side).within(-MARGIN, MARGIN)
+        yield rule(f"length-{way[0]}-to-{way[1]}-on-{text}", COMPARED_LENGTHS, holds).decides(
+            "the length of the warm-up hardly matters",
+            f"final loss on {text} after {way[0]} to {way[1]} with the longest warm-up over "
+            "that with none, %",
+        )
+
+
+def of_rate(way: Direction) -> Iterator[Claim[Store]]:
+    low, high = (ends(rewarmed(way, rate=rate)) for rate in (RATES[0], RATES[-1]))
+    learns, forgets = (one - other for one, other in zip(high, low, strict=True))
+    for text, does, holds in (
+        (way[1], "learns more of the downstream data", learns < 0),
+        (way[0], "forgets more of the upstream data", forgets > 0),
+    ):
+        yield rule(f"rate-{way[0]}-to-{way[1]}-on-{text}", COMPARED_RATES, holds).decides(
+            f"a larger maximum rate {does}",
+            f"final loss on {text} after {way[0]} to {way[1]}, {RATES[-1]:g} times the rate minus "
+            f"{RATES[0]:g} times, nats",
+        )
+
+
+def of_same(way: Direction) -> Iterator[Claim[Store]]:
+    yield rule(f"same-{way[0]}", ON_THE_SAME, raised(again(way[0])) > 0).decides(
+        "re-warming raises the loss even where the data stays the same",
+        f"highest loss on {way[0]} in the first quarter of more {way[0]}, minus before, nats",
+    )
+
+
+FAR = "our question to the abstract, on SlimPajama after the Pile; here novels and code"
+COMPARED_LENGTHS = "its comparison of warm-ups over 0, 0.5, 1 and 2 % of the steps"
+COMPARED_RATES = "its comparison of maximum learning rates"
+ON_THE_SAME = "its experiment of re-warming on the upstream data"
+R1, R2, R3, R4 = (
+    tuple(one for way in DIRECTIONS for one in claims(way))
+    for claims in (of_shift, of_length, of_rate, of_same)
+)
+
+UNTESTABLE = (
+    no_rule("at-410M", "abstract").decides(
+        "all of it at 410M parameters, after 300B tokens of the Pile, on 297B of SlimPajama",
+        "neither the size nor the tokens are within reach; the paper’s scale plans them",
+    ),
+)
 
 PAPER = Paper(
     name="rewarm",
@@ -195,41 +328,26 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=shift.corpora(PILE, SLIMPAJAMA),
     figures={
-        "R1": PaperFigure(
+        "R1": FigureOf(shift_runs, draw_shift, R1, on_upstream(shift_runs)).shows(
             "Going on with another text, re-warmed or not",
             "Validation loss on the downstream text (left) and what is left of the upstream one "
             "(right), novels first above, code first below. Means with the range of the seeds. "
             "From scratch the curves come from above the panel.",
-            shift_runs,
-            draw_shift,
-            claims.R1,
-            on_upstream(shift_runs),
         ),
-        "R2": PaperFigure(
+        "R2": FigureOf(length_runs, draw_lengths, R2, on_upstream(length_runs)).shows(
             "How long to warm up",
             "Final loss against that without warm-up, paired by seed, with intervals. Grey is half "
             "a percent.",
-            length_runs,
-            arms.for_each(length_panel, DIRECTIONS, share_y=True),
-            claims.R2,
-            on_upstream(length_runs),
         ),
-        "R3": PaperFigure(
+        "R3": FigureOf(rate_runs, draw_rates, R3, on_upstream(rate_runs)).shows(
             "How high to warm up: what is learned against what is forgotten",
             "Final losses for highest rates as multiples of the pre-training’s. Dots are seeds. "
             "Left is learned, up is forgotten.",
-            rate_runs,
-            arms.for_each(rate_panel, DIRECTIONS),
-            claims.R3,
-            on_upstream(rate_runs),
         ),
-        "R4": PaperFigure(
+        "R4": FigureOf(each_seed(SEEDS, on_the_same), draw_same, R4).shows(
             "Re-warming on the same text",
             "Nothing shifts but the rate, on batches not seen before.",
-            same_runs,
-            arms.for_each(same_panel, DIRECTIONS),
-            claims.R4,
         ),
     },
-    untestable=claims.UNTESTABLE,
+    untestable=UNTESTABLE,
 )

@@ -36,7 +36,7 @@ from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array
 from mugrow.bench.arm import ArmName
 from mugrow.sweeps.evaluate import Judged
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting
+from mugrow.sweeps.paper import FigureOf, Paper, Setting
 from mugrow.sweeps.recipes.papers import shift
 from mugrow.sweeps.recipes.papers.rewarm.paper import PAPER as REWARM
 from mugrow.sweeps.recipes.papers.shift import DIRECTIONS, SEEDS, Direction, named
@@ -58,7 +58,7 @@ def judged(way: Direction, where: str) -> ArmName:
 
 def evaluations(setting: Setting) -> Iterator[Judged]:
     for way in DIRECTIONS:
-        for seed in SEEDS[setting.scale]:
+        for seed in setting.of(SEEDS):
             ends = shift.pretrained(setting, way[0], seed), shift.adapted(setting, seed, way)[-1]
             for text, where in zip(way, (SHIFT, HOME), strict=True):
                 for share in SHARES:
@@ -154,6 +154,7 @@ def trade_panel(axis: Axes, store: Store, way: Direction) -> None:
              title=f"{way[0]} to {way[1]}")  # fmt: skip
 
 
+W1 = tuple(one for way in DIRECTIONS for one in claims_of(way))
 PAPER = Paper(
     name="robustify",
     arxiv="2309.07499",
@@ -162,22 +163,15 @@ PAPER = Paper(
     bases=REWARM.bases,
     corpora=REWARM.corpora,
     figures={
-        "W1": PaperFigure(
+        "W1": FigureOf(runs, arms.for_each(line_panel, DIRECTIONS), W1, evaluations).shows(
             "Losses on the line between the pre-trained and the adapted model",
             "Means and ranges over seeds. Dashed are the chords: the losses of the two ends, "
             "mixed in the same shares.",
-            runs,
-            arms.for_each(line_panel, DIRECTIONS),
-            tuple(one for way in DIRECTIONS for one in claims_of(way)),
-            evaluations,
         ),
-        "W2": PaperFigure(
+        "W2": FigureOf(runs, arms.for_each(trade_panel, DIRECTIONS), evaluations=evaluations).shows(
             "What a mixture costs at home for what it keeps under shift",
             "Means over seeds, in steps of a tenth; dashed is the chord, and the star the lowest "
             "mean of the two losses. Lower left is better.",
-            runs,
-            arms.for_each(trade_panel, DIRECTIONS),
-            evaluations=evaluations,
         ),
     },
     untestable=(

@@ -79,17 +79,17 @@ def spike(arm: str) -> Quantity:
 
 
 def slope_kept(arm: str) -> Quantity:
-    return of_curves(
-        lambda grown, scratch: dynamics.kept_slope(grown, scratch, JUDGED_OVER * scratch.constant),
-        *(arm, SCRATCH),
-    )
+    def kept(grown: Trace, scratch: Trace) -> float:
+        return dynamics.kept_slope(grown, scratch, JUDGED_OVER * scratch.constant)
+
+    return of_curves(kept, arm, SCRATCH)
 
 
 def step_ratio(way: Way) -> Quantity:
-    return of_curves(
-        lambda small, scratch: dynamics.step_ratio(small, scratch, MAIN * scratch.constant),
-        *(way.source(), SCRATCH),
-    )
+    def rho(small: Trace, scratch: Trace) -> float:
+        return dynamics.step_ratio(small, scratch, MAIN * scratch.constant)
+
+    return of_curves(rho, way.source(), SCRATCH)
 
 
 def slope(way: Way, at: float) -> Quantity:

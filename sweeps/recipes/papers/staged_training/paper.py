@@ -18,20 +18,31 @@ which alone parts the copies of a widened model; there is none here, so noise do
 exact operator is one of the ablations. Under WSD the position in the schedule decides when the
 cool-down comes and nothing before it, so that ablation is judged by its final loss. The earlier
 operators are given fresh moments, as in their papers, and the same place in the schedule.
+
+Each way to grow has a panel, with the small model, the large one from scratch, and the large one
+grown. Against compute a grown curve begins where its small one's was left; against steps, where in
+the large model's schedule it is taken up; for slopes it is laid over scratch at equal loss.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Literal
 
-from mugrow.analysis.advice.staged import learning_rate
-from mugrow.analysis.measure.dynamics import constant_steps
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mugrow.analysis.advice.staged import KaplanSteps, learning_rate, optimal_growth_point
+from mugrow.analysis.figures import arms, style
+from mugrow.analysis.measure.dynamics import Trace, constant_steps, slopes, trace
+from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
-from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start
+from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start, UserError
 from mugrow.sweeps.graph import FRESH, Node, grown, segments
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
+from mugrow.sweeps.paper import FigureOf, Paper, Runs, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
-from mugrow.sweeps.recipes.papers.staged_training import claims, figures
-from mugrow.sweeps.recipes.papers.staged_training.claims import DEPTH, GROW_AT, WAYS, WIDTH, Way
+from mugrow.sweeps.recipes.papers.staged_training import claims
+from mugrow.sweeps.recipes.papers.staged_training.claims import GROW_AT, SCRATCH, WAYS, Way
 
 SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(5)}
 FEW_SEEDS = {"cpu": range(3), "gpu": range(3), "paper": range(3)}
@@ -79,7 +90,7 @@ def staged(
 
 
 def main(setting: Setting, seed: int) -> Iterator[Node]:
-    yield Node(large(setting, seed), claims.SCRATCH)
+    yield Node(large(setting, seed), SCRATCH)
     for way in WAYS:
         yield sources(setting, way, seed)[GROW_AT[-1]]  # the small model's own curve
         yield staged(setting, way, seed)
@@ -91,9 +102,9 @@ def timing(setting: Setting, seed: int) -> Iterator[Node]:
 
 
 def ablations(setting: Setting, seed: int) -> Iterator[Node]:
-    yield staged(setting, WIDTH, seed, claims.NO_NOISE, policy=replace(POLICY, noise=0.0))
-    fresh = replace(POLICY, optimizer="fresh")
-    for way in (WIDTH, DEPTH):
+    exact, fresh = replace(POLICY, noise=0.0), replace(POLICY, optimizer="fresh")
+    yield staged(setting, claims.WIDTH, seed, claims.NO_NOISE, policy=exact)
+    for way in (claims.WIDTH, claims.DEPTH):
         yield staged(setting, way, seed, way.changed(claims.NO_MOMENTS), policy=fresh)
         yield from (
             staged(setting, way, seed, way.changed(one)) for one in (claims.RESTARTED, claims.MOVED)
@@ -106,25 +117,118 @@ def gong(setting: Setting, seed: int) -> Node:
     target, arm = large(setting, seed), claims.EARLIER["gong"]
     quarter, half = (replace(target.model, depth=max(1, target.model.depth // by)) for by in (4, 2))
     first, second = (round(share * target.last_step) for share in (50 / 400, 120 / 400))
-    small = source_of(target, model=quarter, stop_step=first)
-    small = replace(small, arm=arm.varied("quarter", depth=0.25))
+    small = source_of(target, arm.varied("quarter", depth=0.25), model=quarter, stop_step=first)
     middle = source_of(target, model=half, first_step=first, first_batch=first, stop_step=second)
     stacked = grown(small, middle.spec, arm.varied("half", depth=0.5), "stack")
     return grown(stacked, replace(target, first_step=second), arm, "stack")
 
 
 def earlier(setting: Setting, seed: int) -> Iterator[Node]:
-    for way, name in ((WIDTH, "bert2bert"), (DEPTH, "stack")):
+    for way, name in ((claims.WIDTH, "bert2bert"), (claims.DEPTH, "stack")):
         yield staged(setting, way, seed, claims.EARLIER[name], policy=FRESH, method=name)
     yield gong(setting, seed)
 
 
+SAVED = "compute saved (%), all stages counted"
+SLOPES_FROM = 0.1  # of the steps; before, warm-up is what a slope would show
+LINE_STYLES = {"width": style.line_style("staged"), "depth": style.LineStyle("#0072B2", "s"),
+         "both": style.LineStyle("#D55E00", "^")}  # fmt: skip
+
+
+def draw_losses(axis: Axes, way: Way, x: Literal["step", "flops"], *curves: Trace) -> None:
+    """Of the small model, the large one from scratch and the grown one."""
+    labels = ("small", "large, from scratch", "grown")
+    for curve, label, dash in zip(curves, labels, (":", "-", "-"), strict=True):
+        line_style = style.line_style(SCRATCH) if curve is curves[1] else LINE_STYLES[way.name]
+        arms.band(axis, curve.band(x), replace(line_style, line=dash), label=label)
+    scratch = curves[1]
+    low, high = scratch.loss.min(), scratch.loss_at(scratch.step[-1] / 10)
+    axis.set(ylabel=arms.LOSS, title=way.title, ylim=(low - 0.05 * (high - low), high))
+    axis.legend()
+
+
+def compute_panel(axis: Axes, store: Store, way: Way) -> None:
+    names = (way.source(), SCRATCH, way.grown())
+    axis.set(xscale="log", xlabel="compute (FLOPs, all stages)")
+    draw_losses(axis, way, "flops", *(trace(store, name) for name in names))
+    style.flops_axis(axis.xaxis, (1, 3))
+
+
+def jump_panel(axis: Axes, store: Store, way: Way) -> None:
+    """Steps at a constant rate alone."""
+    small, scratch = trace(store, way.source()), trace(store, SCRATCH)
+    last, at = scratch.constant, claims.MAIN * scratch.constant
+    scratch, grown = scratch.until(last), trace(store, way.grown()).until(last)
+    draw_losses(axis, way, "step", small, scratch, grown)
+    loss = small.loss_at(at)
+    axis.annotate("", (grown.step[0], loss), (at, loss), arrowprops={"arrowstyle": "->"})
+    rho = f"ρ {at / scratch.step_at(loss):.2f} measured, {way.rho:.2f} used"
+    axis.set(title=f"{way.title}\n{rho}", xlabel="step of the schedule")
+
+
+def slope_panel(axis: Axes, store: Store, way: Way) -> None:
+    scratch = trace(store, SCRATCH)
+    last = scratch.constant
+    scratch, grown = scratch.until(last), trace(store, way.grown()).until(last)
+    if not len(slopes(scratch)[0]):
+        raise UserError("the runs log too few points before the cool-down for a slope")
+    skipped = scratch.flops_at(grown.loss[0]) - grown.flops[0]
+    for curve, label, line_style, dash in (
+        (trace(store, way.source()), "small", LINE_STYLES[way.name], ":"),
+        (scratch, "large, from scratch", style.line_style(SCRATCH), "-"),
+        (replace(grown, flops=grown.flops + skipped), "grown", LINE_STYLES[way.name], "-"),
+    ):
+        steps, flops, tau = slopes(curve)
+        late = steps > SLOPES_FROM * last
+        axis.plot(flops[late], tau[late], dash, color=line_style.colour, label=label)
+    axis.axhline(way.threshold, color=style.GREY, ls="--", lw=0.9, label="grow here (paper)")
+    axis.set(xscale="log", xlabel="compute (FLOPs, from equal loss)", title=way.title)
+    axis.set_ylabel("slope τ of ln loss against ln FLOPs")
+    style.flops_axis(axis.xaxis, (1, 3))
+    axis.legend()
+
+
+def timing_panel(axis: Axes, store: Store, against: str) -> None:
+    """What is saved when growing after each of ``GROW_AT`` of the steps, against ``steps`` or
+    the small model's ``slope`` then."""
+    for way in WAYS:
+        line_style = LINE_STYLES[way.name]
+        places = {at: claims.saving(way.grown(at)) for at in GROW_AT}
+        if against == "steps":
+            growth_factor = way.width**2 * way.depth  # of parameters
+            law = optimal_growth_point(growth_factor, KaplanSteps(critical_batch=False)).saving
+            axis.axhline(100 * law, color=line_style.colour, ls=":", lw=0.9)
+        else:
+            places = {claims.slope(way, at)(store).value: one for at, one in places.items()}
+            axis.axvline(way.threshold, color=line_style.colour, ls="--", lw=0.9)
+        arms.whiskers(axis, store, places, line_style, way.title, star=np.argmax)
+    axis.axhline(0, color=style.GREY, lw=0.8)
+    axis.set(xlabel="small model’s slope τ when it is grown", ylabel=SAVED)
+    if against == "steps":
+        axis.set_xlabel("small model’s steps / steps at a constant rate")
+        axis.legend()
+
+
+def savings_of(*names: ArmName) -> Callable[[Store], Figure]:
+    """A row for each arm."""
+    line_styles: arms.LineStyles = {
+        name: LINE_STYLES[str(name.factors["way"])] for name in names if "way" in name.factors
+    }
+    savings: arms.Quantities = {name: claims.saving(name) for name in names}
+    return arms.row(arms.DotPanel(savings, SAVED, line_styles, zero=True))
+
+
+draw_timing = arms.for_each(timing_panel, ("steps", "slope"), share_y=True)
+of_width, of_depth = (
+    (way.grown(), way.changed(claims.NO_MOMENTS), way.changed(claims.RESTARTED))
+    for way in (claims.WIDTH, claims.DEPTH)
+)
+draw_ablations = savings_of(*of_width, claims.NO_NOISE, *of_depth)
+draw_earlier = savings_of(*(way.grown() for way in WAYS), *claims.EARLIER.values())
 main_runs = each_seed(SEEDS, main)
 
 
-def beside(
-    nodes: Callable[[Setting, int], Iterable[Node]],
-) -> Callable[[Setting], Iterable[Node]]:
+def beside(nodes: Callable[[Setting, int], Iterable[Node]]) -> Runs:
     """The main runs and, for fewer seeds, others."""
     others = each_seed(FEW_SEEDS, nodes)
     return lambda setting: [*main_runs(setting), *others(setting)]
@@ -140,54 +244,38 @@ PAPER = Paper(
     ),
     corpora=bases.one_text(C4),
     figures={
-        "S1": PaperFigure(
+        "S1": FigureOf(
+            main_runs, arms.for_each(compute_panel, WAYS, share_y=True), claims.S1
+        ).shows(
             "Loss against compute: small, large from scratch, and grown",
             "Means over seeds with a band from the lowest to the highest. A grown model's curve "
             "begins where its small one's was left, whose compute it has paid for.",
-            main_runs,
-            figures.draw_compute,
-            claims.S1,
         ),
-        "S2": PaperFigure(
+        "S2": FigureOf(main_runs, arms.for_each(jump_panel, WAYS, share_y=True), claims.S2).shows(
             "The jump: from the small model's curve to the large one's, at equal loss",
             "The arrow goes from where the small model is grown to the step of the schedule at "
             "which the grown one begins.",
-            main_runs,
-            figures.draw_jump,
-            claims.S2,
         ),
-        "S3": PaperFigure(
+        "S3": FigureOf(main_runs, arms.for_each(slope_panel, WAYS, share_y=True), claims.S3).shows(
             "The slope of the loss curve, and whether growth keeps it",
             "Slopes of the mean curves by the paper's procedure: spikes left out, running means "
             "of five. The grown run is moved to where scratch has its loss.",
-            main_runs,
-            figures.draw_slopes,
-            claims.S3,
         ),
-        "S4": PaperFigure(
+        "S4": FigureOf(beside(timing), draw_timing, claims.S4).shows(
             "Compute saved against the time of growth",
             "Left against the small model's steps, right against its slope then; stars are the "
             "best. Dotted: the most that Kaplan's law allows at a fixed batch; dashed: the "
             "paper's thresholds.",
-            beside(timing),
-            figures.draw_timing,
-            claims.S4,
         ),
-        "S5": PaperFigure(
+        "S5": FigureOf(beside(ablations), draw_ablations, claims.S5).shows(
             "Ablations: moments, place in the schedule, symmetry",
             "Compute saved at the same loss. What never reached it is where its whole run, paid "
             "for, leaves it.",
-            beside(ablations),
-            figures.draw_ablations,
-            claims.S5,
         ),
-        "S6": PaperFigure(
+        "S6": FigureOf(beside(earlier), draw_earlier, claims.S6).shows(
             "Against earlier operators and schedules",
             "Compute saved at the same loss. Gong: stacked twice, after 50,000 and 70,000 of "
             "400,000 steps, scaled to this horizon.",
-            beside(earlier),
-            figures.draw_earlier,
-            claims.S6,
         ),
     },
     untestable=claims.UNTESTABLE,

@@ -32,30 +32,27 @@ from mugrow.analysis.measure.dynamics import of_curves, step_ratio
 from mugrow.analysis.measure.quantity import Quantity, each, evaluated
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
-from mugrow.bench.spec import ModelSpec, ScheduleSpec
+from mugrow.bench.spec import ModelSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed
+from mugrow.sweeps.paper import FigureOf, Paper, Runs, Setting, Text, each_seed
 from mugrow.sweeps.recipes.papers import bases
 
 DEEP_WIDTH = 2  # over the base's
 WIDE = tuple(ArmName(f"{width}× width", width=width, depth=1) for width in (1, 2, 4, 8))
 DEEP = (WIDE[1], *(ArmName(f"{d}× depth", width=DEEP_WIDTH, depth=d) for d in (2, 4)))
 SMALL, TWICE, LARGE, LARGEST = WIDE
-COMPRESSED = {  # by one of the two
-    "bits": (8.0, 6.0, 5.0, 4.0, 3.0, 2.0),
-    "sparsity": (0.25, 0.5, 0.625, 0.75, 0.875),
-}
+COMPRESSED = {"bits": (8.0, 6.0, 5.0, 4.0, 3.0, 2.0),
+              "sparsity": (0.25, 0.5, 0.625, 0.75, 0.875)}  # fmt: skip
 AS_IT_IS: dict[str, float | None] = dict.fromkeys(COMPRESSED)
 SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(5)}
 WEB = Text("hf:Skylion007/openwebtext@8000", "hf:roberta-base", 2**20, vocab_size=50265)
 
 
 # The smallest of the paper's
-paper_scale = bases.published(
-    ModelSpec(width=256, depth=3, head_size=64, context=512), lr=2.0**bases.LOG2_LR, init_std=0.1,
-    parametrization="mup", schedule=ScheduleSpec(), batch_sequences=8192, steps=100_000,
-    log_every=1000,
+paper_scale = bases.transferred(
+    ModelSpec(width=256, depth=3, head_size=64, context=512),
+    batch_sequences=8192, steps=100_000, log_every=1000,
 )  # fmt: skip
 
 
@@ -66,7 +63,7 @@ def sized(setting: Setting, seed: int, arm: ArmName) -> Node:
     return Node(setting.spec(seed, width, depth, parametrization=rules), arm)
 
 
-def sizes(arms: Sequence[ArmName]) -> Callable[[Setting], Iterator[Node]]:
+def sizes(arms: Sequence[ArmName]) -> Runs:
     return each_seed(SEEDS, lambda setting, seed: [sized(setting, seed, arm) for arm in arms])
 
 
@@ -159,10 +156,19 @@ def robust(to: str, kind: str, compression: str, **compressed: float) -> Claim[S
     )
 
 
-WIDER = tuple(faster("wider", "width", SMALL, LARGE,
-                     "the base", "one 4 times as wide", "the base's final loss"))  # fmt: skip
-DEEPER = tuple(faster("deeper", "depth", DEEP[0], DEEP[1],
-                      "the shallow model", "one twice as deep", "its final loss"))  # fmt: skip
+T1 = tuple(faster("wider", "width", SMALL, LARGE,
+                  "the base", "one 4 times as wide", "the base's final loss"))  # fmt: skip
+T2 = tuple(faster("deeper", "depth", DEEP[0], DEEP[1],
+                  "the shallow model", "one twice as deep", "its final loss"))  # fmt: skip
+T3 = (
+    rule("equal-bytes", "abstract", gain_at_equal_bytes(TWICE, LARGE) < 0).decides(
+        "heavily compressed, large models beat lightly compressed, small ones",
+        "lowest loss of the model 4 times as wide, rounded into the bytes of the one twice as "
+        "wide, minus that one's, nats",
+    ),
+    robust("rounding", "quantization", "rounding to 4 bits", bits=4.0),
+    robust("pruning", "pruning", "pruning half", sparsity=0.5),
+)
 PAPER = Paper(
     name="train-large",
     arxiv="2002.11794",
@@ -171,39 +177,23 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=bases.one_text(WEB),
     figures={
-        "T1": PaperFigure(
+        "T1": FigureOf(wide, draw_curves(WIDE), T1).shows(
             "Wider models reach a loss in fewer steps",
             "Mean validation loss with a band from the lowest to the highest seed, against tokens "
             "(left) and FLOPs (right). Only the ends of the curves have cooled down.",
-            wide,
-            draw_curves(WIDE),
-            WIDER,
         ),
-        "T2": PaperFigure(
+        "T2": FigureOf(deep, draw_curves(DEEP), T2).shows(
             "Deeper models reach a loss in fewer steps",
             "As T1, at twice the base's width.",
-            deep,
-            draw_curves(DEEP),
-            DEEPER,
         ),
-        "T3": PaperFigure(
+        "T3": FigureOf(
+            wide, arms.for_each(draw_compressed, COMPRESSED, share_y=True), T3, compressed
+        ).shows(
             "Large models compressed, beside small ones as they are",
             "Each line is one trained size, its star the model as it is; to the left, its hidden "
             "matrices rounded to 8, 6, 5, 4, 3 and 2 bits (left) or with the smallest quarter to "
             "seven eighths of their entries zero (right). Bands span the seeds; losses far above "
             "the best are cut off.",
-            wide,
-            arms.for_each(draw_compressed, COMPRESSED, share_y=True),
-            (
-                rule("equal-bytes", "abstract", gain_at_equal_bytes(TWICE, LARGE) < 0).decides(
-                    "heavily compressed, large models beat lightly compressed, small ones",
-                    "lowest loss of the model 4 times as wide, rounded into the bytes of the one "
-                    "twice as wide, minus that one's, nats",
-                ),
-                robust("rounding", "quantization", "rounding to 4 bits", bits=4.0),
-                robust("pruning", "pruning", "pruning half", sparsity=0.5),
-            ),
-            compressed,
         ),
     },
     untestable=(

@@ -17,19 +17,10 @@ from itertools import pairwise
 import pandas as pd
 from scipy.stats import gmean
 
-from mugrow.analysis.measure import maps
+from mugrow.analysis.measure import maps, quantity
 from mugrow.analysis.measure.claims import Claim, no_rule, rule
 from mugrow.analysis.measure.measured import arm
-from mugrow.analysis.measure.quantity import (
-    Quantity,
-    at_scale,
-    evaluations,
-    final,
-    highest,
-    mean,
-    of_rows,
-    speedup,
-)
+from mugrow.analysis.measure.quantity import Quantity, final, speedup
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 
@@ -71,7 +62,7 @@ def over_doublings(target: Callable[[Pair], ArmName], compare: maps.Compare) -> 
     def compared(pair: Pair) -> Quantity:
         return maps.Compared(scratch(pair[0]), target(pair), compare)
 
-    return at_scale(lambda scale: mean(*map(compared, pairwise(SERIES[scale]))))
+    return quantity.at_scale(lambda scale: quantity.mean(*map(compared, pairwise(SERIES[scale]))))
 
 
 def gradients(store: Store, name: ArmName) -> pd.DataFrame:
@@ -82,62 +73,60 @@ def gradients(store: Store, name: ArmName) -> pd.DataFrame:
     return rows.loc[rows["step"] > warmed_up, ["step", "seed", "value"]]
 
 
-def watched(store: Store, name: ArmName, quantity: str) -> pd.DataFrame:
-    """What an arm's models showed: step, seed, value. Of activations the geometric mean over
-    modules, of logits and singular values the largest."""
-    rows = evaluations(store, str(name), f"{quantity}/")  # of all runs of the name, stopped or not
+def watched(store: Store, name: ArmName, what: str) -> pd.DataFrame:
+    """What an arm's models, stopped or not, showed of one of the keys of ``WATCHED``: step, seed,
+    value. Of activations the geometric mean over modules, of logits and singular values the
+    largest."""
+    if what == "gradient":
+        return gradients(store, name)
+    rows = quantity.evaluations(store, str(name), f"{what}/")
     rows = rows.assign(run_id=rows["run_ids"].str[0])[["run_id", "value"]]
     rows = rows.merge(store.runs[["run_id", "seed", "tokens", "batch_tokens"]], on="run_id")
     at = rows.assign(step=rows["tokens"] // rows["batch_tokens"]).groupby(["step", "seed"])["value"]
-    return (at.agg(gmean) if quantity == "activation" else at.max()).reset_index()
+    return (at.agg(gmean) if what == "activation" else at.max()).reset_index()
 
 
-def steps_of(store: Store, name: ArmName, quantity: str) -> pd.DataFrame:
-    """Of one of the keys of ``WATCHED``: step, seed, value."""
-    return gradients(store, name) if quantity == "gradient" else watched(store, name, quantity)
-
-
-def peak(name: ArmName, quantity: str) -> Quantity:
+def peak(name: ArmName, what: str) -> Quantity:
     """The highest over steps, mean over seeds."""
-    return of_rows(
-        lambda store: steps_of(store, name, quantity),
+    return quantity.of_rows(
+        lambda store: watched(store, name, what),
         lambda rows: rows.groupby("seed")["value"].max().mean(),
     )
 
 
-def peak_ratio(quantity: str) -> Quantity:
+def peak_ratio(what: str) -> Quantity:
     """Of the warmstarted over that of scratch."""
-    return peak(warm(ABLATED), quantity) / peak(from_scratch(ABLATED), quantity)
+    return peak(warm(ABLATED), what) / peak(from_scratch(ABLATED), what)
 
 
-TARGETS: dict[str, Callable[[Pair], ArmName]] = {"scratch": from_scratch, "warmstarted": warm}
-RATES_RETAINED = {
-    kind: over_doublings(target, maps.rate_shift).within(-HALF_STEP, HALF_STEP)
-    for kind, target in TARGETS.items()
-}
-GIVEN_UP = {kind: over_doublings(target, maps.given_up) for kind, target in TARGETS.items()}
+def rate_retained(kind: str, target: Callable[[Pair], ArmName]) -> Claim[Store]:
+    retained = over_doublings(target, maps.rate_shift).within(-HALF_STEP, HALF_STEP)
+    return rule(f"rate-{kind}", f"{ABSTRACT}; here {kind}", retained).decides(
+        "the optimal learning rate of the small model is retained",
+        "shift of the best rate from the small model to the next in width, at the small one’s "
+        "best batch, log2, mean over doublings",
+    )
+
+
+def cell_serves(kind: str, target: Callable[[Pair], ArmName]) -> Claim[Store]:
+    serves = over_doublings(target, maps.given_up) < 1.0
+    return rule(f"best-cell-{kind}", f"{ABSTRACT}; here {kind}", serves).decides(
+        "the small model's optimal learning rate and batch serve the large one",
+        "loss at the small model’s best rate and batch over the lowest of the map, minus 1, %, "
+        "mean over doublings",
+    )
+
+
 BATCH_SHIFT = over_doublings(warm, maps.batch_shift)
 W1 = (
-    *(
-        rule(f"rate-{kind}", f"{ABSTRACT}; here {kind}", retained).decides(
-            "the optimal learning rate of the small model is retained",
-            "shift of the best rate from the small model to the next in width, at the small one’s "
-            "best batch, log2, mean over doublings",
-        )
-        for kind, retained in RATES_RETAINED.items()
-    ),
+    rate_retained("scratch", from_scratch),
+    rate_retained("warmstarted", warm),
     rule("batch-warmstarted", ABSTRACT, BATCH_SHIFT.within(-0.5, 0.5)).decides(
         "the optimal batch size of the small model is retained",
         "shift of the best batch from the small model to the warmstarted one, log2",
     ),
-    *(
-        rule(f"best-cell-{kind}", f"{ABSTRACT}; here {kind}", given_up < 1.0).decides(
-            "the small model's optimal learning rate and batch serve the large one",
-            "loss at the small model’s best rate and batch over the lowest of the map, minus 1, %, "
-            "mean over doublings",
-        )
-        for kind, given_up in GIVEN_UP.items()
-    ),
+    cell_serves("scratch", from_scratch),
+    cell_serves("warmstarted", warm),
 )
 
 
@@ -163,13 +152,13 @@ W2 = tuple(one for pair in PAIRS for one in of_pair(pair))
 
 MAIN = "abstract; λ = 0.4 is that of the authors' main results"
 SWEEP = "the authors' sweep over λ in 0.2, 0.4, 0.6, 0.8 and 1"
-UNSHRUNK = final(shrunk(1.0))
+UNSHRUNK, OTHERS = final(shrunk(1.0)), quantity.highest(*map(shrunk, SHRINKS[:-1]))
 W3 = (
     rule("shrinking-matters", MAIN, final(shrunk(SHRINK)) - UNSHRUNK < 0.0).decides(
         "shrinking the small model's weights is what makes warmstarting effective",
         "final loss at λ = 0.4 minus that at λ = 1, nats",
     ),
-    rule("unshrunk-worst", SWEEP, UNSHRUNK - highest(*map(shrunk, SHRINKS[:-1])) > 0.0).decides(
+    rule("unshrunk-worst", SWEEP, UNSHRUNK - OTHERS > 0.0).decides(
         "λ = 1 is the worst of the sweep",
         "final loss at λ = 1 minus the highest at another λ, nats",
     ),

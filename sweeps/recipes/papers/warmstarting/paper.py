@@ -36,31 +36,23 @@ from mugrow.analysis.measure import maps
 from mugrow.analysis.measure.quantity import final
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
-from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import ModelSpec, RunSpec, Scalar, ScheduleSpec
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
-from mugrow.sweeps.paper import Paper, PaperFigure, Setting, Text, each_seed, source_of
+from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.warmstarting import claims
 from mugrow.sweeps.recipes.papers.warmstarting.claims import ABLATED, PAIRS, SHRINK, scratch, warm
 
-SEEDS, MAP_SEEDS, WATCHED_SEEDS = (
-    dict.fromkeys(("cpu", "gpu", "paper"), range(count)) for count in (5, 3, 3)
-)
+SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(5)}
+MAP_SEEDS, WATCHED_SEEDS = (dict.fromkeys(SEEDS, range(3)) for _ in range(2))
 MAP_STEPS = {"cpu": 0.16, "gpu": 0.16, "paper": 1.0}  # of the run's, at its batch
 SMALL_BATCHES, SMALL_LOG2_LR = (0.5, 1, 2), (-2, -1, 0, 1, 2, 3)
-BATCHES = {  # over the run's
-    "cpu": SMALL_BATCHES,
-    "gpu": SMALL_BATCHES,
-    "paper": (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8),
-}
+PAPER_BATCHES = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)
+BATCHES = {"cpu": SMALL_BATCHES, "gpu": SMALL_BATCHES, "paper": PAPER_BATCHES}  # over the run's
 PAPER_LR = 3e-3
-LOG2_LR = {  # around the run's
-    "cpu": SMALL_LOG2_LR,
-    "gpu": SMALL_LOG2_LR,
-    "paper": tuple(np.log2([1e-4 / PAPER_LR, 3e-4 / PAPER_LR, 1 / 3, 1, 10 / 3, 10])),
-}
+PAPER_LOG2_LR = tuple(np.log2([1e-4 / PAPER_LR, 3e-4 / PAPER_LR, 1 / 3, 1, 10 / 3, 10]))
+LOG2_LR = {"cpu": SMALL_LOG2_LR, "gpu": SMALL_LOG2_LR, "paper": PAPER_LOG2_LR}  # around the run's
 WATCHED_AT = (0.0, 0.05, 0.2, 0.5)  # of the steps, beside the end; the first step at least
 SLIMPAJAMA = Text("hf:cerebras/SlimPajama-627B", "hf:gpt2", 2**20, 50_257)
 
@@ -73,12 +65,6 @@ paper_scale = bases.published(
 )  # fmt: skip
 
 
-def source(small: RunSpec, arm: ArmName | None = None) -> Node:
-    """A small model before its cool-down."""
-    node = source_of(small, stop_step=cooldown_start(small.schedule, small.steps))
-    return replace(node, arm=arm or node.arm)
-
-
 def from_random(setting: Setting, seed: int, times: float = ABLATED[1]) -> Node:
     return Node(setting.spec(seed, times), scratch(times))
 
@@ -87,7 +73,7 @@ def warmstarted(
     setting: Setting, seed: int, pair: claims.Pair = ABLATED, shrink: float = SHRINK
 ) -> Node:
     arm = claims.shrunk(shrink) if pair == ABLATED else warm(pair)
-    small = source(setting.spec(seed, pair[0]))
+    small = source_of(setting.spec(seed, pair[0]), uncooled=True)
     return grown(small, setting.spec(seed, pair[1]), arm, "szp", shrink=shrink)
 
 
@@ -109,7 +95,8 @@ def map_runs(setting: Setting, seed: int) -> Iterator[Node]:
         for spec in map_cells(setting, run):
             yield Node(spec, maps.map_of(scratch(times)), role="proxy")
     for pair in pairwise(sized):
-        small = source(sized[pair[0]], ArmName("source of a map", part="source", of="map"))
+        arm = ArmName("source of a map", part="source", of="map")
+        small = source_of(sized[pair[0]], arm, uncooled=True)
         for spec in map_cells(setting, sized[pair[1]]):
             node = grown(small, spec, maps.map_of(warm(pair)), "szp", shrink=SHRINK)
             yield replace(node, role="proxy")
@@ -127,22 +114,20 @@ def shrink_runs(setting: Setting, seed: int) -> Iterable[Node]:
     return (from_random(setting, seed), *varied)
 
 
-def watched_runs(setting: Setting) -> Iterator[Node]:
-    for seed in WATCHED_SEEDS[setting.scale]:
-        yield from (from_random(setting, seed), warmstarted(setting, seed))
+watched_runs = each_seed(
+    WATCHED_SEEDS, lambda setting, seed: (from_random(setting, seed), warmstarted(setting, seed))
+)
 
 
 def observed(setting: Setting) -> Iterator[Judged]:
+    """Runs stopped on the way, and whole."""
     for node in watched_runs(setting):
-        stops = sorted({max(1, round(share * node.spec.steps)) for share in WATCHED_AT})
-        for seen in (*(stopped(node, step) for step in stops), node):
-            yield Judged(node.arm, (seen,), node.spec.data, "observe")
-
-
-def stopped(node: Node, step: int) -> Node:
-    """The beginning of a run."""
-    arm = ArmName(f"{node.arm}, stopped", **node.factors, part="stopped")
-    return replace(node, spec=replace(node.spec, stop_step=step), arm=arm, role="branch")
+        arm = ArmName(f"{node.arm}, stopped", **node.factors, part="stopped")
+        for step in sorted({max(1, round(share * node.spec.steps)) for share in WATCHED_AT}):
+            spec = replace(node.spec, stop_step=step)
+            begun = replace(node, spec=spec, arm=arm, role="branch")
+            yield Judged(node.arm, (begun,), node.spec.data, "observe")
+        yield Judged(node.arm, (node,), node.spec.data, "observe")
 
 
 LINE_STYLES: arms.LineStyles = {
@@ -174,21 +159,20 @@ def draw_pairs(store: Store) -> Figure:
     figure, axes = style.panels(len(targets), 2, sharey="row")
     for row, times in zip(axes, targets, strict=True):
         names = [scratch(times), *(warm(pair) for pair in PAIRS if pair[1] == times)]
-        arms.CurvePanel(names, LINE_STYLES).draw(row[0], store)
-        arms.CurvePanel(names, LINE_STYLES, "flops", True, legend=False).draw(row[1], store)
+        arms.CurvePanel(names, LINE_STYLES)(row[0], store)
+        arms.CurvePanel(names, LINE_STYLES, "flops", True, legend=False)(row[1], store)
         row[1].set_ylabel("")
     return figure
 
 
 def shrink_ends(axis: Axes, store: Store) -> None:
     """Final losses minus that of scratch, with their intervals."""
-    found = [(final(name) - final(BASE))(store) for name in SHRUNK.values()]
-    axis.plot(claims.SHRINKS, [one.value for one in found], "-", color=style.GREY)
-    drawn = [*zip(claims.SHRINKS, found, SHRUNK_STYLES.values(), strict=True)]
-    for shrink, one, line_style in drawn:
-        arms.whiskers(axis, [shrink], [one], line_style, "_")
-    best, lowest, line_style = min(drawn, key=lambda each: each[1].value)
-    style.mark_minimum(axis, best, lowest.value, line_style.colour)
+    places = {shrink: final(claims.shrunk(shrink)) - final(BASE) for shrink in claims.SHRINKS}
+    values = [quantity(store).value for quantity in places.values()]
+    axis.plot(claims.SHRINKS, values, "-", color=style.GREY)
+    for (shrink, quantity), line_style in zip(places.items(), SHRUNK_STYLES.values(), strict=True):
+        star = np.argmin if quantity(store).value == min(values) else None
+        arms.whiskers(axis, store, {shrink: quantity}, line_style, star=star)
     axis.axhline(0, color="black", lw=0.8)
     axis.set(xlabel="shrink factor λ", ylabel="final loss − that of scratch (nats)")
     axis.set_xticks(claims.SHRINKS)
@@ -196,7 +180,7 @@ def shrink_ends(axis: Axes, store: Store) -> None:
 
 draw_shrinks = arms.row(
     arms.CurvePanel({str(BASE): BASE} | SHRUNK, {BASE: LINE_STYLES[BASE]} | SHRUNK_STYLES),
-    arms.AnyPanel(shrink_ends),
+    shrink_ends,
 )
 
 
@@ -205,7 +189,7 @@ def draw_watched(store: Store) -> Figure:
     figure, axes = style.panels(2, 2, sharex=True)
     for axis, (quantity, (_, words)) in zip(axes.flat, claims.WATCHED.items(), strict=True):
         for name in (BASE, warm(ABLATED)):
-            at = claims.steps_of(store, name, quantity).groupby("step")["value"]
+            at = claims.watched(store, name, quantity).groupby("step")["value"]
             line_style = LINE_STYLES[name]
             arms.band(axis, at.agg(["min", "mean", "max"]), line_style, line_style.marker, name)
         axis.set_title(words.partition(" (")[0].partition(",")[0])
@@ -223,42 +207,29 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=bases.one_text(SLIMPAJAMA),
     figures={
-        "W1": PaperFigure(
+        "W1": FigureOf(each_seed(MAP_SEEDS, map_runs), draw_maps, claims.W1).shows(
             "Loss over learning rate and batch, from scratch and warmstarted",
             "Mean final validation loss above the lowest of the same map, all cells on equal "
             "tokens. A star marks the lowest; a circle, the small model’s, which the larger should "
             "keep. Above from scratch, below warmstarted from the width before; darker is worse.",
-            each_seed(MAP_SEEDS, map_runs),
-            draw_maps,
-            claims.W1,
         ),
-        "W2": PaperFigure(
+        "W2": FigureOf(each_seed(SEEDS, pair_runs), draw_pairs, claims.W2).shows(
             "Loss of warmstarted models and of scratch",
             "Mean validation loss with a band from the lowest to the highest seed, against tokens "
             "(left; with the source for free, FLOPs would look the same) and FLOPs with the "
             "source’s added (right). A row for each target.",
-            each_seed(SEEDS, pair_runs),
-            draw_pairs,
-            claims.W2,
         ),
-        "W3": PaperFigure(
+        "W3": FigureOf(each_seed(SEEDS, shrink_runs), draw_shrinks, claims.W3).shows(
             "The shrink factor",
             f"Warmstarted {warm(ABLATED)}. Left, validation loss against tokens; right, what the "
             "end differs from scratch’s by, whiskers are intervals over seeds, the lowest starred.",
-            each_seed(SEEDS, shrink_runs),
-            draw_shrinks,
-            claims.W3,
         ),
-        "W4": PaperFigure(
+        "W4": FigureOf(watched_runs, draw_watched, claims.W4, observed).shows(
             "Stability of training",
             "Gradient norms after warm-up, before clipping, at every logged step; of models as "
             "they were at some steps, the mean absolute activation (geometric mean over modules), "
             "the largest attention logit and the largest singular value of a hidden matrix, times "
             "sqrt(in / out). Bands span the seeds.",
-            watched_runs,
-            draw_watched,
-            claims.W4,
-            observed,
         ),
     },
     untestable=claims.UNTESTABLE,

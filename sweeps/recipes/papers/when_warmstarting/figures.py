@@ -27,17 +27,11 @@ from mugrow.analysis.words import si
 from mugrow.bench.arm import ArmName
 from mugrow.sweeps.recipes.papers.when_warmstarting import claims, tables
 from mugrow.sweeps.recipes.papers.when_warmstarting.claims import GROWN, LARGE, SMALL
-from mugrow.sweeps.recipes.papers.when_warmstarting.tables import (
-    CLONE,
-    NET2NET,
-    SCRATCH,
-    SZP,
-    named,
-)
+from mugrow.sweeps.recipes.papers.when_warmstarting.tables import NET2NET, SCRATCH, SZP, named
 
 RESAMPLES = 300
 COMPUTE = "compute C = 6 N D (FLOPs)"
-LABELS = {SCRATCH: "scratch", SZP: "SZP", NET2NET: "Net2Net", CLONE: "clone"}
+LABELS = {SCRATCH: "scratch", SZP: "SZP", NET2NET: "Net2Net", tables.CLONE: "clone"}
 BOTH = {method: style.line_style(method) for method in (SCRATCH, SZP)}
 SHARES = np.linspace(0.1, 1.0, 10)
 COEFFICIENTS = {"A": "log₁₀ A", "alpha": "α", "R²": "R²", "B": "log₁₀ B", "beta": "β", "E": "E"}
@@ -55,7 +49,7 @@ def frontier(axis: Axes, store: Store) -> None:
         label = f"{LABELS[method]}, exponent {power.exponent:.3f}".replace("-", "−")
         axis.plot(reach, [power(c) for c in reach], color=line_style.colour, lw=1, label=label)
         axis.plot(end["c"], end["loss"], "*", color=line_style.colour, ms=13, mec="white")
-    axis.set(ylabel=arms.FINAL)
+    axis.set_ylabel(arms.FINAL)
     compute_axis(axis)
     loss_axis(axis)
     star = Line2D([], [], color=style.GREY, marker="*", ls="none", ms=11, label="held out")
@@ -104,18 +98,14 @@ def contour(store: Store) -> Figure:
     """Laws at a bound, as with a floor of 0, hold on these sizes and no further, and nothing is
     said of how sure they are."""
     figure, ((left, right),) = style.panels(1, 2)
-    both = {method: tables.ladder(store, method) for method in BOTH}
-    rows = pd.concat([
+    both = [
         of.assign(law=method, variant=method, parametrization="", cluster=of["run_id"],
-                  scratch=method == SCRATCH) for method, of in both.items()
-    ])  # fmt: skip
-    forms = [get_form("chinchilla")]
-    laws = [chosen_law(of, forms, RESAMPLES) for _, of in rows.groupby("law", sort=False)]
-    drawn = difference(rows, *laws) if all(law.params for law in laws) else None
-    scratch, szp = (
-        tables.means(of).pivot_table(index="horizon", columns="n", values="loss")
-        for of in both.values()
-    )
+                  scratch=method == SCRATCH)
+        for method in BOTH for of in [tables.ladder(store, method)]
+    ]  # fmt: skip
+    laws = [chosen_law(rows, [get_form("chinchilla")], RESAMPLES) for rows in both]
+    drawn = difference(pd.concat(both), *laws) if all(law.params for law in laws) else None
+    scratch, szp = (rows.pivot_table(index="horizon", columns="n", values="loss") for rows in both)
     cells = szp - scratch
     limit = float(np.nanmax(np.abs(cells.to_numpy())))
     if drawn is None:
@@ -131,8 +121,8 @@ def contour(store: Store) -> Figure:
         style.legend_below(figure, growing.contour_handles([drawn]), columns=2)
         figure.colorbar(filled, ax=[left], label="SZP − scratch (nats)")
     cells.columns = cells.columns.map(lambda n: si(n, ""))
-    pictures.draw_table(right, cells, signed, cmap="RdBu_r", vmin=-limit, vmax=limit,
-                        origin="lower")  # fmt: skip
+    colours = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+    pictures.draw_table(right, cells, signed, origin="lower", **colours)
     right.set(xlabel="parameters N", ylabel="tokens per parameter", title="measured")
     return figure
 
@@ -144,13 +134,13 @@ def signed(value: float) -> str:
 def shrinks(store: Store) -> Figure:
     width, sources = tables.sizes(store).shrunk
     shaded = style.shaded([f"λ = {shrink:g}" for shrink in tables.SHRINKS])
-    beside = {LABELS[method]: style.line_style(method) for method in (SCRATCH, CLONE)}
+    beside = {LABELS[method]: style.line_style(method) for method in (SCRATCH, tables.CLONE)}
     panels = []
     for source in sorted(sources, reverse=True):
         szp = [named(SZP, width, source, shrink=shrink) for shrink in tables.SHRINKS]
         names = dict(zip(shaded, szp, strict=True)) | {LABELS[SCRATCH]: named(SCRATCH, width)}
         if source == sources[0]:
-            names[LABELS[CLONE]] = named(CLONE, width, source)
+            names[LABELS[tables.CLONE]] = named(tables.CLONE, width, source)
         title = f"g = {tables.factor(store, szp[0]):.3g}"
         panels.append(arms.CurvePanel(names, shaded | beside, title=title))
     return arms.row(*panels, share_y=True)(store)
@@ -164,8 +154,10 @@ def allocation(store: Store) -> Figure:
         best = tables.front(mean)
         ends = np.geomspace(best["c"].min(), best["c"].max(), 20)
         allotted = tables.law(rows, optimal=ends.tolist()).optimal
-        lowest = pd.DataFrame(allotted, columns=["c", "n", "d"])
-        best, lowest = (of.assign(m=of["d"] / of["n"]) for of in (best, lowest))
+        best, lowest = (
+            of.assign(m=of["d"] / of["n"])
+            for of in (best, pd.DataFrame(allotted, columns=["c", "n", "d"]))
+        )
         for axis, (quantity, words) in zip(axes, QUANTITIES.items(), strict=True):
             label = LABELS[method]
             if quantity != "m":
@@ -202,11 +194,8 @@ def coefficients(store: Store) -> Figure:
         axis.set_yticks(range(len(laws)), words)
         axis.set_title(title)
         axis.xaxis.set_major_locator(MaxNLocator(3))
-    handles = [
-        style.handle(method, f"{LABELS[method]}: {found.status.replace('_', ' ')}")
-        for method, (found, _) in laws.items()
-    ]
-    style.legend_below(figure, handles)
+    states = {of: found.status.replace("_", " ") for of, (found, _) in laws.items()}
+    style.legend_below(figure, [style.handle(of, f"{LABELS[of]}: {states[of]}") for of in laws])
     return figure
 
 
@@ -248,21 +237,20 @@ def early_ranks(name: ArmName, axis: Axes, store: Store) -> None:
         axis.legend()
 
 
-def draw_transferred(axis: Axes, store: Store) -> None:
+def transferred(axis: Axes, store: Store) -> None:
     found, line_styles = {}, {}
     for name, method in ((LARGE, SCRATCH), (GROWN, SZP)):
         for kind in claims.CORRELATIONS:
             label = f"{LABELS[method]}, {kind}"
             found[label], line_styles[label] = claims.transferred(name, kind), BOTH[method]
-    arms.DotPanel(found, "correlation, small with large", line_styles).draw(axis, store)
+    arms.DotPanel(found, "correlation, small with large", line_styles)(axis, store)
     axis.set_xlim(-0.1, 1.1)
 
 
 def heat_maps(store: Store) -> Figure:
     planes = {name: maps.read(store, name).mean() for name in (SMALL, LARGE, GROWN)}
-    best = planes[SMALL].best
-    return pictures.draw([{name: (plane, None if name == SMALL else best)
-                           for name, plane in planes.items()}])  # fmt: skip
+    circled = {SMALL: None, **dict.fromkeys((LARGE, GROWN), planes[SMALL].best)}
+    return pictures.draw([{name: (plane, circled[name]) for name, plane in planes.items()}])
 
 
 def tokens(axis: Axes, store: Store) -> None:
@@ -282,15 +270,12 @@ def training(axis: Axes, store: Store) -> None:
     scratch, *grown = sizes.varied(SZP, sizes.larger)
     names = {f"SZP, g = {tables.factor(store, one):.3g}": one for one in reversed(grown)}
     line_styles = style.distinct([LABELS[SCRATCH], *names]) | {LABELS[SCRATCH]: BOTH[SCRATCH]}
-    arms.CurvePanel({LABELS[SCRATCH]: scratch} | names, line_styles).draw(axis, store)
+    arms.CurvePanel({LABELS[SCRATCH]: scratch} | names, line_styles)(axis, store)
     size = tables.of_arms(store, [scratch])["n"].iloc[0]
     axis.set_title(f"N = {si(size, '')}")
 
 
-draw_frontier = arms.row(arms.AnyPanel(frontier))
 draw_ranks = arms.row(
-    arms.AnyPanel(draw_transferred),
-    *(arms.AnyPanel(partial(early_ranks, name)) for name in (SMALL, LARGE, GROWN)),
+    transferred, *(partial(early_ranks, name) for name in (SMALL, LARGE, GROWN)),
     widths=(4, 3, 3, 3),
-)
-draw_tokens = arms.row(arms.AnyPanel(tokens), arms.AnyPanel(training))
+)  # fmt: skip

@@ -29,22 +29,22 @@ other shrink factors, and of the grid.
 from collections.abc import Iterator
 from dataclasses import replace
 
+from mugrow.analysis.figures import arms
 from mugrow.analysis.measure.maps import map_of
 from mugrow.bench.model import count
-from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec
 from mugrow.sweeps.graph import FRESH, Node, grown
-from mugrow.sweeps.paper import Base, Paper, PaperFigure, Setting, Text, each_seed, source_of
+from mugrow.sweeps.paper import Base, FigureOf, Paper, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.when_warmstarting import claims, figures, tables
-from mugrow.sweeps.recipes.papers.when_warmstarting.tables import NET2NET, SHRINK, SZP, USUAL, named
+from mugrow.sweeps.recipes.papers.when_warmstarting.tables import CLONE, NET2NET, SZP, USUAL, named
 
 FACTORS_AT = {"cpu": (10, 20), "gpu": (10, 20, 30), "paper": (10, 20, 30)}
 GRID_AT = 10
 LOG2_LR = (-2, -1, 0, 1, 2)  # around the run's
 BATCHES = (0.5, 1, 2)  # over the run's
-# fewer of Net2Net, shrink factors, rates and batches
-SEEDS, FEWER_SEEDS = (dict.fromkeys(("cpu", "gpu", "paper"), range(count)) for count in (4, 3))
+SEEDS = {"cpu": range(4), "gpu": range(4), "paper": range(4)}
+FEWER_SEEDS = dict.fromkeys(SEEDS, range(3))  # of Net2Net, shrink factors, rates and batches
 LOGGED = 16  # rows of a curve; half as many in the grid
 SLIMPAJAMA = Text("hf:cerebras/SlimPajama-627B", "hf:gpt2", 25 * 2**14, 50_257)
 
@@ -87,34 +87,23 @@ def scratch(setting: Setting, seed: int, width: int, horizon: int = USUAL) -> No
 
 
 def source(setting: Setting, width: int, seed: int) -> Node:
-    """Before its cool-down."""
-    spec = sized(setting, width, USUAL, seed)
-    return source_of(spec, stop_step=cooldown_start(spec.schedule, spec.steps))
+    return source_of(sized(setting, width, USUAL, seed), uncooled=True)
 
 
 def warmstarted(
-    setting: Setting,
-    seed: int,
-    method: str,
-    width: int,
-    small: int,
-    horizon: int = USUAL,
-    shrink: float = SHRINK,
-) -> Node:
+    setting: Setting, seed: int, method: str, width: int, small: int, horizon: int = USUAL,
+    shrink: float = tables.SHRINK,
+) -> Node:  # fmt: skip
     """A model grown from one of width ``small``."""
-    params: dict[str, dict[str, Scalar]] = {
-        SZP: {"shrink": shrink},
-        tables.CLONE: {"mode": "noisy"},
-    }
-    target = sized(setting, width, horizon, seed)
+    params: dict[str, dict[str, Scalar]] = {SZP: {"shrink": shrink}, CLONE: {"mode": "noisy"}}
+    start, target = source(setting, small, seed), sized(setting, width, horizon, seed)
     arm = named(method, width, small, horizon, shrink)
-    start = source(setting, small, seed)
     return grown(start, target, arm, method, FRESH, **params.get(method, {}))
 
 
 def ladder_runs(setting: Setting) -> Iterator[Node]:
     for width, small, horizon in tables.SIZES[setting.scale].rungs():
-        for seed in SEEDS[setting.scale]:
+        for seed in setting.of(SEEDS):
             yield scratch(setting, seed, width, horizon)
             yield warmstarted(setting, seed, SZP, width, small, horizon)
 
@@ -122,18 +111,18 @@ def ladder_runs(setting: Setting) -> Iterator[Node]:
 def factor_runs(setting: Setting) -> Iterator[Node]:
     for width, sources in tables.SIZES[setting.scale].factors.items():
         for horizon in FACTORS_AT[setting.scale]:
-            for seed in SEEDS[setting.scale]:
+            for seed in setting.of(SEEDS):
                 yield scratch(setting, seed, width, horizon)
                 for small in sources:
                     yield warmstarted(setting, seed, SZP, width, small, horizon)
-                    if seed in FEWER_SEEDS[setting.scale]:
+                    if seed in setting.of(FEWER_SEEDS):
                         yield warmstarted(setting, seed, NET2NET, width, small, horizon)
 
 
 def shrink_runs(setting: Setting, seed: int) -> Iterator[Node]:
     width, sources = tables.SIZES[setting.scale].shrunk
     yield scratch(setting, seed, width)
-    yield warmstarted(setting, seed, tables.CLONE, width, sources[0])
+    yield warmstarted(setting, seed, CLONE, width, sources[0])
     for small in sources:
         for shrink in tables.SHRINKS:
             yield warmstarted(setting, seed, SZP, width, small, shrink=shrink)
@@ -142,19 +131,17 @@ def shrink_runs(setting: Setting, seed: int) -> Iterator[Node]:
 def grid_runs(setting: Setting, seed: int) -> Iterator[Node]:
     """Every learning rate and batch, on as many tokens; logged at other steps, so that no cell is a
     run of another arm."""
-    small, width = tables.SIZES[setting.scale].grid
+    widths = tables.SIZES[setting.scale].grid
+    start = source(setting, widths[0], seed)
     for batch in BATCHES:
-        runs = (sized(setting, one, GRID_AT, seed, batch) for one in (small, width))
+        runs = (sized(setting, width, GRID_AT, seed, batch) for width in widths)
         rows = [replace(run, log_every=2 * run.log_every) for run in runs]
         for away in LOG2_LR:
-            base_cell, cell = (bases.at_rate(run, 2.0**away) for run in rows)
-            start = source(setting, small, seed)
-            for node in (
-                Node(base_cell, map_of(claims.SMALL)),
-                Node(cell, map_of(claims.LARGE)),
-                grown(start, cell, map_of(claims.GROWN), SZP, shrink=SHRINK),
-            ):
-                yield replace(node, role="proxy")
+            small, large = (bases.at_rate(run, 2.0**away) for run in rows)
+            yield Node(small, map_of(claims.SMALL), role="proxy")
+            yield Node(large, map_of(claims.LARGE), role="proxy")
+            begun = grown(start, large, map_of(claims.GROWN), SZP, shrink=tables.SHRINK)
+            yield replace(begun, role="proxy")
 
 
 FREE = "Compute is 6 N D of the target."
@@ -170,76 +157,51 @@ PAPER = Paper(
     },
     corpora=bases.one_text(SLIMPAJAMA),
     figures={
-        "F1": PaperFigure(
+        "F1": FigureOf(ladder_runs, arms.row(figures.frontier), claims.F1).shows(
             "Loss against compute, scratch and grown by about two",
             "Means over seeds of every size and horizon, those on the front filled, with the power "
             f"law through them drawn on. The largest size, starred, was held out. {FREE}",
-            ladder_runs,
-            figures.draw_frontier,
-            claims.F1,
         ),
-        "F2": PaperFigure(
+        "F2": FigureOf(factor_runs, figures.growth_factors, claims.F2).shows(
             "Loss against the growth factor at equal compute",
             "A row for each method and target, a column for each number of tokens per parameter. "
             "Parabolas in ln g through all seeds, at eight levels of compute; blue, the best "
             f"factor; red, where scratch is as good. {FREE}",
-            factor_runs,
-            figures.growth_factors,
-            claims.F2,
         ),
-        "F3": PaperFigure(
+        "F3": FigureOf(ladder_runs, figures.contour, claims.F3).shows(
             "SZP minus scratch over parameters and tokens",
             "Left, the difference of the two laws: solid, break-even; dashed, D = 20 N; hatched "
             "where 95 % intervals of the laws overlap, or a law at a bound has none. Right, what "
             "was measured at each size and horizon, mean over seeds.",
-            ladder_runs,
-            figures.contour,
-            claims.F3,
         ),
-        "F4": PaperFigure(
+        "F4": FigureOf(each_seed(FEWER_SEEDS, shrink_runs), figures.shrinks, claims.F4).shows(
             "The shrink factor",
             "A panel for each source. Validation loss at 20 tokens per parameter, bands span the "
             "seeds; the clone preserves the source’s function, and is at twice the width alone.",
-            each_seed(FEWER_SEEDS, shrink_runs),
-            figures.shrinks,
-            claims.F4,
         ),
-        "F5": PaperFigure(
+        "F5": FigureOf(ladder_runs, figures.allocation, claims.F5).shows(
             "Size and tokens of the best runs against compute",
             "Of the runs on the front of F1, with power laws; dashed, what the laws of F6 allot.",
-            ladder_runs,
-            figures.allocation,
-            claims.F5,
         ),
-        "F6": PaperFigure(
+        "F6": FigureOf(ladder_runs, figures.coefficients, claims.F6).shows(
             "Coefficients of L = A / N^α + B / D^β + E",
             "Whiskers are 95 % intervals of 300 resamples of runs, without the size held out. Few "
             "sizes do not identify the coefficients, whatever the fit’s R².",
-            ladder_runs,
-            figures.coefficients,
-            claims.F6,
         ),
-        "F7": PaperFigure(
+        "F7": FigureOf(each_seed(FEWER_SEEDS, grid_runs), figures.draw_ranks, claims.F7).shows(
             "Rank correlation of losses over learning rates and batches",
             "Left, of the small model’s final losses with the larger one’s. Right, of losses along "
             "training with the final ones, means over seeds of one grid at each model.",
-            each_seed(FEWER_SEEDS, grid_runs),
-            figures.draw_ranks,
-            claims.F7,
         ),
-        "F8": PaperFigure(
+        "F8": FigureOf(each_seed(FEWER_SEEDS, grid_runs), figures.heat_maps).shows(
             "Loss over learning rate and batch",
             "Mean final validation loss above the lowest of the same map, all cells on equal "
             "tokens. A star marks the lowest, a circle the small model’s.",
-            each_seed(FEWER_SEEDS, grid_runs),
-            figures.heat_maps,
         ),
-        "F9": PaperFigure(
+        "F9": FigureOf(factor_runs, arms.row(figures.tokens, figures.training)).shows(
             "Tokens against compute of all runs, and training curves",
             "Left, a point for each size and horizon. Right, validation loss of the largest target "
             "with several sources, at 20 tokens per parameter; bands span the seeds.",
-            factor_runs,
-            figures.draw_tokens,
         ),
     },
     untestable=claims.UNTESTABLE,

@@ -161,16 +161,11 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(["c", "n", "d", "horizon"])["loss"].mean().reset_index()
 
 
-def varied(store: Store, method: str, width: int, horizon: int = USUAL) -> pd.DataFrame:
-    """Final losses of a target from scratch and from every source of a method, of those seeds that
-    have them all."""
-    rows = of_arms(store, sizes(store).varied(method, width, horizon))
-    return rows[rows.groupby("seed")["g"].transform("nunique") == rows["g"].nunique()]
-
-
 def at_levels(store: Store, method: str, width: int, horizon: int = USUAL) -> pd.DataFrame:
-    """The same along training, at ``LEVELS`` of the compute: columns c, g, seed, n, loss."""
-    rows = varied(store, method, width, horizon)
+    """Losses of a target from scratch and from every source of a method at ``LEVELS`` of the
+    compute, of those seeds that have them all: columns c, g, seed, n, loss."""
+    rows = of_arms(store, sizes(store).varied(method, width, horizon))
+    rows = rows[rows.groupby("seed")["g"].transform("nunique") == rows["g"].nunique()]
     losses = along(store, rows, LEVELS)
     at = rows.loc[rows.index.repeat(len(LEVELS)), ["c", "g", "seed", "n"]]
     at["c"] *= np.tile(LEVELS, len(rows))

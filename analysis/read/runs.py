@@ -1,0 +1,313 @@
+"""Runs: the losses of a table's rows as curves against what was paid, and what was done for them.
+
+A row without a loss is no point: a log of training rows has a validation loss in one of a hundred.
+A loss that is not finite is none either, but it is remembered, since nothing may be interpolated or
+smoothed over it, and it is named. So is the end of a run behind which its rows go on without a
+loss: programs write NaN as nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mugrow.analysis.read.cells import Truths
+from mugrow.analysis.read.expression import column, column_name, names_in, numbers
+from mugrow.analysis.read.order import Disorder, Order, Rows, in_order
+from mugrow.analysis.read.table import Table
+from mugrow.analysis.stats import Array
+from mugrow.bench.spec import UserError
+
+SEEDS = ("seed", "seeds", "random_seed", "rng_seed", "run_id", "id", "replicate", "repeat", "trial",
+         "version", "file", "run")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that was done to the rows of a run, or noticed, in words; ``dropped`` rows of it
+    are no points. ``run`` is None where it is of the whole table."""
+
+    run: str | None
+    text: str
+    dropped: int = 0
+
+    def __str__(self) -> str:
+        return self.text if self.run is None else f"run {self.run!r}: {self.text}"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run: ``x`` strictly ascending and ``loss`` finite, both (points,), from the ``rows`` of
+    the table. ``seed`` and ``length`` are its values there, if asked for. ``broken`` are the x
+    (gaps,) at which it logged a loss that is not finite."""
+
+    name: str
+    seed: str | None
+    length: str | None
+    x: Array
+    loss: Array
+    rows: Rows
+    broken: Array
+    rows_in_file: int
+
+    @property
+    def label(self) -> str:
+        """The run, with its seed and length where it has them."""
+        parts = [part for part in (self.seed, self.length) if part is not None]
+        return f"{self.name} ({', '.join(parts)})" if parts else self.name
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """The runs of a table, in its order, against the expressions ``x`` and ``loss``; the column
+    ``run`` names them, or the file. ``seeds`` and ``length`` are columns too."""
+
+    table: Table
+    runs: tuple[Run, ...]
+    notes: tuple[Note, ...]
+    x: str
+    loss: str
+    run: str | None = None
+    seeds: str | None = None
+    length: str | None = None
+
+    def names(self) -> list[str]:
+        """The names of the runs, each once."""
+        return list(dict.fromkeys(run.name for run in self.runs))
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a point: columns run, seed and length where there are such, then x and loss under
+        their own names where those are columns."""
+        x, loss = self._names()
+        parts = [
+            pd.DataFrame({
+                "run": run.name,
+                **({} if self.seeds is None else {"seed": run.seed}),
+                **({} if self.length is None else {"length": run.length}),
+                x: run.x,
+                loss: run.loss,
+            })
+            for run in self.runs
+        ]  # fmt: skip
+        frame = pd.concat(parts, ignore_index=True)
+        return frame.infer_objects()
+
+    def _names(self) -> tuple[str, str]:
+        """Of the columns of x and loss: their own, or these words."""
+        taken = {"run", "seed", "length"}
+        found = []
+        for expression, word in ((self.x, "x"), (self.loss, "loss")):
+            names = names_in(self.table.frame, expression)
+            whole = len(names) == 1 and expression.strip("`").strip().isidentifier()
+            whole = whole or expression in self.table.frame.columns
+            name = names[0] if whole and names[0] not in taken else word
+            taken.add(name)
+            found.append(name)
+        return found[0], found[1]
+
+
+def read_runs(
+    table: Table,
+    *,
+    x: str,
+    loss: str,
+    run: str | None = None,
+    seeds: str | None = None,
+    length: str | None = None,
+    by_x: bool = False,
+    only: Sequence[str] = (),
+) -> Log:
+    """The runs of a table. ``x`` and ``loss`` are columns or expressions on them; ``run``,
+    ``seeds`` and ``length`` columns that tell runs apart, by default no column does. ``by_x`` takes
+    x for the order of a run's rows, whatever the file's is. Runs of other names than ``only``, if
+    any are given, are left out.
+
+    Raises ``UserError`` for a column or expression that does not fit, and for rows that are no run
+    (see ``mugrow.analysis.read.order``). Runs without a point are left out, with a note.
+    """
+    frame = table.frame
+    run = run if run is None else column_name(frame, run)
+    keys = {name: column_name(frame, name) for name in (seeds, length) if name is not None}
+    names = run_labels(table, run)
+    xs, losses = numbers(frame, x), numbers(frame, loss)
+    said = table.said_nan(loss) | np.isinf(losses)
+    grouped = pd.DataFrame({"name": names})
+    for name in keys.values():
+        grouped[name] = [_label(one) for one in frame[name]]
+    used = {run, *keys.values(), *names_in(frame, x), *names_in(frame, loss)}
+    reader = _Reader(table, x, loss, xs, losses, said, by_x, used)
+    runs: list[Run] = []
+    notes: list[Note] = []
+    for values, part in grouped.groupby(list(grouped.columns), sort=False, dropna=False):
+        name, *others = (str(value) for value in values)
+        if only and name not in only:
+            continue
+        given = dict(zip(keys, others, strict=True))
+        rows = part.index.to_numpy()
+        found = reader.run(name, given.get(seeds or ""), given.get(length or ""), rows)
+        notes += found.notes
+        if found.run is not None:
+            runs.append(found.run)
+    return Log(table, tuple(runs), tuple(notes), x, loss, run, seeds, length)
+
+
+def run_labels(table: Table, run: str | None) -> list[str]:
+    """The name of each row's run: of the column, or the table's where no column is given. Raises
+    ``UserError`` for a row that names none."""
+    if run is None:
+        return [table.name] * len(table.frame)
+    values = column(table.frame, run)
+    missing = np.flatnonzero([_is_null(one) for one in values])
+    if len(missing):
+        raise UserError(f"column {run!r} names no run in row {missing[0]}")
+    return [_label(one) for one in values]
+
+
+def _is_null(value: object) -> bool:
+    return value is None or value is pd.NA or value != value or value == ""
+
+
+def _label(value: object) -> str:
+    """A name as it was written: a whole number in a column with gaps is a float there."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    run: Run | None
+    notes: list[Note]
+
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """What the rows of every run are read with."""
+
+    table: Table
+    x: str
+    loss: str
+    xs: Array
+    losses: Array
+    said: Truths
+    by_x: bool
+    used: set[str | None]
+
+    def run(self, name: str, seed: str | None, length: str | None, rows: Rows) -> _Found:
+        xs, losses, said = self.xs[rows], self.losses[rows], self.said[rows]
+        label = Run(name, seed, length, xs, losses, rows, xs, len(rows)).label
+        notes: list[Note] = []
+
+        def note(text: str, dropped: int = 0) -> None:
+            notes.append(Note(label, text, dropped))
+
+        logged = np.isfinite(losses) | said
+        nowhere = logged & ~np.isfinite(xs)
+        if nowhere.any():
+            note(f"{_rows(int(nowhere.sum()))} with a loss but no {self.x}", int(nowhere.sum()))
+        logged &= ~nowhere
+        negative = logged & (xs < 0)
+        if negative.any():
+            note(f"{_rows(int(negative.sum()))} with {self.x} below 0", int(negative.sum()))
+        logged &= ~negative
+        places = np.flatnonzero(logged)
+        order = in_order(xs[places], np.where(said[places], np.nan, losses[places]), self.by_x)
+        if isinstance(order, Disorder):
+            raise UserError(self._refusal(label, order, rows[places]))
+        for text, dropped in _said(order, self.x):
+            note(text, dropped)
+        kept = places[order.rows]
+        finite = np.isfinite(losses[kept])
+        broken = xs[kept[~finite]]
+        points = kept[finite]
+        if not len(points):
+            note(f"no point with a finite loss and {self.x}", len(rows))
+            return _Found(None, notes)
+        if len(broken):
+            note(self._broken(broken, float(xs[points[-1]])), len(broken))
+        silent = self._silent(xs, losses, said, places, points, order)
+        if silent is not None:
+            note(*silent)
+        return _Found(
+            Run(name, seed, length, xs[points], losses[points], rows[points], broken, len(rows)),
+            notes,
+        )
+
+    def _refusal(self, label: str, found: Disorder, rows: Rows) -> str:
+        """Why rows are no run, and what would make them one."""
+        where = f"{self.x} goes from {found.before:g} to {found.x:g} in row {rows[found.row]}"
+        if not found.several:
+            return (
+                f"the rows of run {label!r} are in no order: {where} ({found.reason}); --sorted "
+                f"takes {self.x} for their order, --seeds COLUMN tells several runs apart"
+            )
+        likely = likely_seeds(self.table, rows, self.xs[rows], self.used)
+        hint = f"--seeds {likely}" if likely else "--seeds COLUMN, or a column of run ids for --run"
+        return (
+            f"several runs go by the name {label!r}, or a counter starts again: {where} "
+            f"({found.reason}); tell them apart by {hint}, or continue the counter"
+        )
+
+    def _broken(self, broken: Array, last: float) -> str:
+        """Of losses that are not finite: where, and whether the run ever recovered."""
+        word = f"no finite loss at {self.x} {broken[0]:g}"
+        if len(broken) > 1:
+            word = f"{len(broken)} losses are not finite, from {self.x} {broken[0]:g}"
+        ends = broken[-1] > last
+        return f"{word}: it diverged after {self.x} {last:g}" if ends else word
+
+    def _silent(
+        self, xs: Array, losses: Array, said: Truths, places: Rows, points: Rows, order: Order
+    ) -> tuple[str, int] | None:
+        """That a run's rows go on for longer without a loss than they ever did between two."""
+        empty = np.flatnonzero(~np.isfinite(losses) & ~said & np.isfinite(xs))
+        last = float(xs[points[-1]])
+        after = empty[xs[empty] > last]
+        for resume in order.resumes:  # rows of an abandoned branch are no end
+            row = places[resume.row]
+            before = after > row if order.newest_first else after < row
+            after = after[~(before & (xs[after] >= resume.x))]
+        between = np.histogram(xs[empty], bins=np.append(xs[points], np.inf))[0][:-1]
+        if len(after) < 2 or len(after) <= (between.max() if len(between) else 0):
+            return None
+        return (
+            f"{_rows(len(after))} without a loss behind {self.x} {last:g}, up to "
+            f"{xs[after].max():g}: it diverged there, or was logged no more",
+            len(after),
+        )
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" + "s" * (count != 1)
+
+
+def _said(order: Order, x: str) -> Iterator[tuple[str, int]]:
+    """What was done to bring rows in order, and how many it left out."""
+    if order.newest_first:
+        yield f"{x} falls throughout: newest row first, reversed", 0
+    for one in order.resumes:
+        text = f"resumed at {x} {one.x:g}: {_rows(one.dropped)} up to {one.end:g} replaced"
+        yield text, one.dropped
+    if order.repeats:
+        yield f"{_rows(order.repeats)} twice in the file", order.repeats
+    if order.twice:
+        more = f" and {len(order.twice) - 1} more" if len(order.twice) > 1 else ""
+        yield f"two losses at {x} {order.twice[0]:g}{more}: the later counts", len(order.twice)
+
+
+def likely_seeds(table: Table, rows: Rows, xs: Array, used: set[str | None]) -> str | None:
+    """The column that tells the runs among ``rows`` apart: each of its values is of one run."""
+    found = []
+    for name in table.frame.columns:
+        if name in used:
+            continue
+        codes, values = pd.factorize(table.frame[name].iloc[rows].astype(str))
+        if not 1 < len(values) <= len(rows) // 2:
+            continue
+        parts = [np.flatnonzero(codes == code) for code in range(len(values))]
+        if any(isinstance(in_order(xs[part], part.astype(float)), Disorder) for part in parts):
+            continue
+        known = name.lower() in SEEDS or "seed" in name.lower()
+        found.append((not known, len(values), name))
+    return min(found)[2] if found else None

@@ -1,0 +1,94 @@
+"""Words of the command line before they are taken apart: an option may be given again.
+
+An option that takes several values takes them at once, ``--source-cost a=1 b=2``, or one by one,
+``--source-cost a=1 --source-cost b=2``: its later values are put behind the first. Numbers may have
+a suffix there, ``--params 1.3B``. A key that is given twice is refused, for one of its values would
+be lost.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, get_args, get_origin, get_type_hints
+
+from tyro.constructors import PrimitiveConstructorSpec
+
+from mugrow.bench.spec import UserError
+
+
+def words_of(commands: object, words: Sequence[str]) -> list[str]:
+    """The program's words for ``tyro``; ``commands`` is the union of its commands, each annotated
+    with its name."""
+    for one in get_args(commands):
+        command, named = get_args(one)
+        if words and named.name == words[0]:
+            return gathered(words, options_of_several(command))
+    return list(words)
+
+
+def _amount(words: list[str]) -> float:
+    from mugrow.analysis.read.cells import amount
+
+    try:
+        return amount(words[0])
+    except UserError as error:
+        raise ValueError(str(error)) from None  # tyro says which option it is of
+
+
+Amount = Annotated[
+    float,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NUMBER",
+        instance_from_str=_amount,
+        is_instance=lambda value: isinstance(value, float | int),
+        str_from_instance=lambda value: [f"{value:g}"],
+    ),
+]
+"""A number that may have a suffix: 1300000000, 1.3e9 or 1.3B."""
+
+
+def options_of_several(command: type) -> set[str]:
+    """The options of a command, ``--method``, that take several values at once."""
+    found = set()
+    for name, kind in get_type_hints(command, include_extras=True).items():
+        plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        several = get_origin(plain) is tuple and get_args(plain)[-1:] == (...,)
+        if several and get_origin(get_args(plain)[0]) is not tuple:
+            found.add(f"--{name.replace('_', '-')}")
+    return found
+
+
+def gathered(words: Sequence[str], several: set[str]) -> list[str]:
+    """The words with the values of each option of several at its first place."""
+    head: list[str] = []
+    values: dict[str, list[str]] = {}
+    places: dict[str, int] = {}
+    taking = head
+    for place, word in enumerate(words):
+        if word == "--":
+            return [*_spread(head, places, values), *words[place:]]
+        name, equals, value = word.partition("=")
+        option = name.replace("_", "-")
+        if not word.startswith("-") or _is_number(word):
+            taking.append(word)
+        elif option in several:
+            if option not in places:
+                places[option] = len(head)
+                head.append(option)
+            taking = values.setdefault(option, [])
+            taking += [value] if equals else []
+        else:
+            taking = head
+            head.append(word)
+    return _spread(head, places, values)
+
+
+def _spread(
+    head: Sequence[str], places: Mapping[str, int], values: Mapping[str, Sequence[str]]
+) -> list[str]:
+    at = {place: option for option, place in places.items()}
+    return [one for place, word in enumerate(head)
+            for one in ([word, *values[at[place]]] if place in at else [word])]  # fmt: skip
+
+
+def _is_number(word: str) -> bool:
+    return word[1:2].isdigit() or word[1:2] == "."

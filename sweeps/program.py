@@ -1,0 +1,161 @@
+"""The program ``mugrow``: how it begins and how it ends.
+
+    0    done
+    1    a check has failed
+    2    a mistake, or a file or a disk that cannot be used: one line that names it
+    130  Ctrl-C; 143 and 129 for SIGTERM and SIGHUP: one line
+    141  who read the output has closed it, as ``head`` does: without a word
+
+Whatever stopped it, the same command goes on from there. Nothing large is imported here, so that
+all this holds from the first moment on; the commands are in ``mugrow.sweeps.cli``. A second signal
+ends the program at once, whatever it is doing; its workers end themselves when it is gone.
+"""
+
+import errno
+import os
+import signal
+import sys
+from contextlib import suppress
+
+RESUMED = "the same command goes on from here"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGPIPE_EXIT_CODE = 128 + signal.SIGPIPE
+LEAST_COLUMNS = 40  # the help of a narrower terminal would never end
+STDOUT = "standard output"
+OF_WRITING = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)  # what names no file
+SHOW_CURSOR = b"\x1b[?25h"
+
+
+class Stopped(KeyboardInterrupt):
+    """Raised by SIGTERM and SIGHUP, as ``KeyboardInterrupt`` is by Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class _Stops:
+    """Handles signals: the first is raised, so that files and workers are cleared away; a second
+    ends the program where it is."""
+
+    def __init__(self) -> None:
+        self.line: bytes | None = None  # still to be said
+        self.seen = self.ended = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if self.ended or self.seen:
+            if self.line is not None:
+                with suppress(OSError):
+                    os.write(2, (SHOW_CURSOR if os.isatty(2) else b"") + self.line)
+            os._exit(128 + number)
+        self.seen, self.line = True, f"{_stopped(number)}\n".encode()
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
+
+
+def _stopped(number: int) -> str:
+    by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+    return f"mugrow: stopped{by}; {RESUMED}"
+
+
+def main() -> None:
+    """The program, from its words to its exit code."""
+    stops = _Stops()
+    for number in SIGNALS:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup means it
+            with suppress(ValueError):  # not the main thread
+                signal.signal(number, stops)
+    try:
+        _streams()
+        code = _ended()
+    except KeyboardInterrupt as stopped:
+        number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
+        _say(_stopped(number))
+        code = 128 + number
+    stops.ended, stops.line = True, None
+    if code:
+        sys.exit(code)
+
+
+def _ended() -> object:
+    """Run the command; its exit code."""
+    try:
+        try:
+            from mugrow.sweeps.cli import run
+
+            return run()
+        finally:
+            _flush()  # here, where a closed pipe can be told from a mistake
+    except SystemExit as ended:
+        # rich, which prints the tables, raises SystemExit while it handles a closed pipe
+        if not isinstance(ended.__context__, BrokenPipeError):
+            return ended.code
+        _nowhere()
+        return SIGPIPE_EXIT_CODE
+    except BrokenPipeError:
+        _nowhere()
+        return SIGPIPE_EXIT_CODE
+    except Exception as error:
+        if (line := _line(error)) is None:
+            raise
+        _say(line)
+        return 2
+
+
+def _line(error: Exception) -> str | None:
+    """What is said of an error that the program is not to blame for; ``None`` of others."""
+    from mugrow.bench.checksums import Damaged
+    from mugrow.bench.spec import UserError
+
+    if isinstance(error, UserError | Damaged):
+        return f"mugrow: {error}"
+    if isinstance(error, OSError):
+        reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+        named = error.filename or (STDOUT if error.errno in OF_WRITING else "the system")
+        return f"mugrow: {named} cannot be used: {reason}; {RESUMED}"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return f"mugrow: out of memory; {RESUMED}, with fewer --workers if need be"
+    return None
+
+
+def _streams() -> None:
+    """Standard streams that can be written to: what was closed goes nowhere, and what an encoding
+    lacks is a question mark. The narrowest terminal that help is laid out for."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:  # closed, so the next file that is opened would be taken for it
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    with suppress(ValueError):
+        if 0 < int(os.environ.get("COLUMNS", 0)) < LEAST_COLUMNS:
+            os.environ["COLUMNS"] = str(LEAST_COLUMNS)
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        error.filename = STDOUT
+        _nowhere()
+        raise
+
+
+def _nowhere() -> None:
+    """What is still to be printed goes nowhere: the interpreter flushes once more at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(line: str) -> None:
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
