@@ -25,7 +25,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
-from mugrow.bench.spec import Scalar, UserError, unknown
+from mugrow.bench.spec import Scalar, UserError, shortened, unknown
 
 Choices = Mapping[str, tuple[str, ...]]
 
@@ -244,10 +244,10 @@ def scalar(text: str) -> Scalar:
     for kind in (int, float):
         try:
             value = kind(text)
-        except ValueError:
+            if math.isfinite(value):
+                return value
+        except (ValueError, OverflowError):
             continue
-        if math.isfinite(value):
-            return value
     return text
 
 
@@ -287,7 +287,7 @@ def check_params(
             raise unknown(f"{name} of {of}:", str(value), choices[name])
         if expected := _expected(defaults[name], value):
             raise UserError(
-                f"{name} of {of} must be {expected} like {defaults[name]}, not {value!r}"
+                f"{name} of {of} must be {expected} like {defaults[name]}, not {shortened(value)}"
             )
 
 

@@ -112,17 +112,19 @@ def _promised(row: Mapping[str, Any]) -> tuple[str, ...]:
     return TENSORS if row["status"] == "finished" and row["role"] != "proxy" else ()
 
 
-def verify(folder: Path, run_id: str) -> None:
-    """Raise ``Damaged`` for an ended run whose checkpoint or optimizer state is not what was
-    written: by checksum, and by the run that the file says it is of."""
+def verify(folder: Path, run_id: str) -> dict[str, Any] | None:
+    """``ended``, and all of the run's files read: raises ``Damaged`` for a checkpoint or state that
+    is not what was written, by checksum and by the run that the file says it is of."""
     row, home = ended(folder, run_id), folder / "runs" / run_id
     if row is None:
-        return
-    if (sums := read_sums(home)) is not None:
-        check_sum(home / "spec.json", sha256_of_file(home / "spec.json"), sums)
+        return None
+    described, sums = home / "spec.json", read_sums(home)
+    if sums is not None and described.exists():
+        check_sum(described, sha256_of_file(described), sums)
     for name in _promised(row):
         checkpoint.verify(home / name)
         identify(home / name, checkpoint.metadata(home / name), run_id)
+    return row
 
 
 def run_stack(job: Job) -> None:

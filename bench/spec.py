@@ -528,11 +528,18 @@ def run_spec_from_json(text: str) -> RunSpec:
     return RunSpec(**(fields | nested))
 
 
+def is_of_run(text: str, run_id: str) -> bool:
+    """Whether a spec's canonical JSON is that of a run; an id was once the hash of all of it.
+    Raises ``UserError`` where it is no spec."""
+    whole = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return run_id == whole or run_id == run_spec_from_json(text).run_id
+
+
 def _check_fields(kind: type, given: object, name: str) -> None:
     """Raise the ``UserError`` of JSON that cannot be made this dataclass; ``name`` is what it is
     called."""
     if not isinstance(given, dict):
-        raise UserError(f"{name} is {_shortened(given)}, not an object with fields")
+        raise UserError(f"{name} is {shortened(given)}, not an object with fields")
     known = _field_types(kind)
     for field in dataclasses.fields(kind):
         required = field.default is dataclasses.MISSING
@@ -548,7 +555,7 @@ def _check_fields(kind: type, given: object, name: str) -> None:
             assert isinstance(known[key], type)
             _check_fields(known[key], value, f"{name}.{key}")
         elif expected := _unlike(known[key], value):
-            raise UserError(f"{name}.{key} is {_shortened(value)}, not {expected}")
+            raise UserError(f"{name}.{key} is {shortened(value)}, not {expected}")
 
 
 @cache
@@ -582,6 +589,7 @@ def _is_real(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _shortened(value: object) -> str:
+def shortened(value: object) -> str:
+    """A value as it is shown in an error."""
     text = repr(value)
     return text if len(text) < 40 else f"{text[:36]}..."

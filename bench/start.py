@@ -23,7 +23,7 @@ from mugrow.bench.model import Decoder, Shapes, Weights, parameters, shapes
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.parametrization import generator, initial_weights, rules_of
 from mugrow.bench.record import CURVE, read_run
-from mugrow.bench.spec import ModelSpec, RunSpec, Start, UserError, run_spec_from_json
+from mugrow.bench.spec import ModelSpec, RunSpec, Start, UserError, is_of_run, run_spec_from_json
 from mugrow.bench.stack import Carried
 
 LEARNING_DATA_SEEDS = 2_000_000
@@ -197,9 +197,10 @@ def identify(path: Path, metadata: Mapping[str, str], run_id: str | None) -> Run
         raise Foreign(path, "it does not say of which model it is; its metadata lacks 'spec'")
     try:
         run = run_spec_from_json(metadata["spec"])
+        known = run_id is None or is_of_run(metadata["spec"], run_id)
     except UserError as error:
         raise Foreign(path, error) from error
-    if run_id is not None and run.run_id != run_id:
+    if not known:
         raise Damaged(path, f"it is of run {run.run_id}, not {run_id}")
     return run
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mugrow.sweeps.reproduce import reproduce
     from mugrow.sweeps.run import bill, run
     from mugrow.sweeps.study import Method, Study
+    from mugrow.sweeps.verify import verify
 
     __version__: str
 
@@ -89,6 +90,7 @@ _HOMES = {  # of every public name: its module, and what it is called there, if 
     "savings": "analysis.measure.logs",
     "summarize": "analysis.summary",
     "transfer": "analysis.transfer.results",
+    "verify": "sweeps.verify",
 }
 
 __all__ = [
@@ -128,6 +130,7 @@ __all__ = [
     "savings",
     "summarize",
     "transfer",
+    "verify",
 ]
 
 

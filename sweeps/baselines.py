@@ -91,10 +91,10 @@ class Baselines:
 
 def charge(chain: Chain) -> float:
     """FLOPs that the last run of a chain and all before it take."""
-    return sum((run.train_steps + _learning_steps(run)) * _step_flops(run) for run in chain)
+    return sum((run.train_steps + _learning_steps(run)) * step_flops(run) for run in chain)
 
 
-def _step_flops(run: RunSpec) -> float:
+def step_flops(run: RunSpec) -> float:
     return run.batch_tokens * per_token(run.model)
 
 
@@ -203,7 +203,7 @@ def _source_line(study: Study, sources: Sequence[Chain], charges: Iterable[float
     source = sources[0][-1]
     paid = charge(sources[0])
     horizons = {
-        source.last_step + round((charged - paid) / _step_flops(source))
+        source.last_step + round((charged - paid) / step_flops(source))
         for charged in charges
         if charged > paid
     } | {source.steps}
@@ -217,7 +217,7 @@ def _source_line(study: Study, sources: Sequence[Chain], charges: Iterable[float
 
 def _front_line(study: Study, first: Sequence[RunSpec], charges: Sequence[float]) -> Line:
     """From half of the lowest charge on."""
-    step = _step_flops(first[0])
+    step = step_flops(first[0])
     horizons = {round(charged / step) for charged in (*charges, min(charges) / 2)}
     by_seed = [_by_horizon(budget_line(run, horizons, study.final_val_tokens)) for run in first]
     return _zipped(by_seed, horizons, ())

@@ -31,6 +31,7 @@ from mugrow.sweeps.commands.reproduce import ReproduceCommand
 from mugrow.sweeps.commands.run import RunCommand
 from mugrow.sweeps.commands.savings import SavingsCommand
 from mugrow.sweeps.commands.transfer import TransferCommand
+from mugrow.sweeps.commands.verify import VerifyCommand
 from mugrow.sweeps.program import main as main  # where it was before
 
 Command = (
@@ -50,6 +51,7 @@ Command = (
     | Annotated[LadderCommand, subcommand("ladder")]
     | Annotated[SavingsCommand, subcommand("savings")]
     | Annotated[TransferCommand, subcommand("transfer")]
+    | Annotated[VerifyCommand, subcommand("verify")]
     | Annotated[AdviseCommand, subcommand("advise")]
     | Annotated[BenchCommand, subcommand("bench")]
     | Annotated[DocsCommand, subcommand("docs")]

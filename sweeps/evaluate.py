@@ -6,18 +6,26 @@ not finish there is nothing to evaluate: their rows are missing.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from mugrow.bench.checksums import Damaged, sha256
 from mugrow.bench.data.batches import load
 from mugrow.bench.entries import check_params
 from mugrow.bench.evaluation import EvaluationSpec, evaluate, evaluation
-from mugrow.bench.record import EVALUATION_SCHEMA, read_run, write_json, write_table
-from mugrow.bench.spec import DataSpec, Scalar
+from mugrow.bench.record import (
+    EVALUATION_SCHEMA,
+    read_run,
+    set_aside,
+    table_of,
+    write_json,
+    write_tables,
+)
+from mugrow.bench.spec import DataSpec, Scalar, sorted_json
 from mugrow.sweeps.graph import Node
 
 
@@ -50,7 +58,8 @@ class Judged:
 def evaluate_all(
     wanted: Iterable[Judged], pool: Path, folder: Path, corpus_paths: Mapping[str, str]
 ) -> None:
-    """Write ``evaluations.parquet`` in ``folder``, if anything is wanted."""
+    """Write ``evaluations.parquet`` in ``folder``, if anything is wanted. Raises ``Damaged`` for a
+    checkpoint that is not what was written."""
     wanted = list(wanted)
     run_ids = {run_id for one in wanted for run_id in one.spec.run_ids}
     finished = {run_id for run_id in run_ids if _finished(run_id, pool)}
@@ -59,11 +68,15 @@ def evaluate_all(
         return
     rows: list[dict[str, Any]] = []
     console = Console(stderr=True, highlight=False)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
     with console.status("evaluating") as status:
         for done, one in enumerate(items):
             status.update(f"evaluating: {done} of {len(items)}")
-            rows += _rows(one, _numbers(one.spec, pool, corpus_paths))
-    write_table(folder / "evaluations.parquet", rows, EVALUATION_SCHEMA)
+            rows += _rows(one, _numbers(one.spec, pool, corpus_paths, say))
+    write_tables(folder, {"evaluations.parquet": table_of(rows, EVALUATION_SCHEMA)})
 
 
 def _finished(run_id: str, pool: Path) -> bool:
@@ -71,15 +84,44 @@ def _finished(run_id: str, pool: Path) -> bool:
     return record is not None and record[0]["status"] == "finished"
 
 
-def _numbers(spec: EvaluationSpec, pool: Path, corpus_paths: Mapping[str, str]) -> dict[str, float]:
+def _numbers(
+    spec: EvaluationSpec, pool: Path, corpus_paths: Mapping[str, str], say: Callable[[str], None]
+) -> dict[str, float]:
     path = pool / "evaluations" / f"{spec.evaluation_id}.json"
-    if path.exists():
-        kept: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
-        return kept
+    try:
+        return read_numbers(path)
+    except FileNotFoundError:
+        pass
+    except Damaged as error:
+        say(f"{error}; set aside as {set_aside(path).name}, it will be evaluated again")
     data = load(spec.data, corpus_paths.get(spec.data.corpus_sha256))
     found = evaluate(spec, pool, data)
-    write_json(path, found)
+    write_json(path, {"numbers": found, "sha256": _checksum(found)})
     return found
+
+
+def read_numbers(path: Path) -> dict[str, float]:
+    """The numbers that are kept in a file, by quantity. Before there were checksums they were all
+    that it holds. Raises ``Damaged`` for what is no such file, and ``OSError``."""
+    try:
+        kept = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise Damaged(path, f"it is not JSON: {error}") from error
+    checked = isinstance(kept, dict) and isinstance(kept.get("numbers"), dict)
+    numbers = kept["numbers"] if checked else kept
+    if not isinstance(numbers, dict) or not numbers or not all(map(_is_number, numbers.values())):
+        raise Damaged(path, "it holds no numbers by name")
+    if checked and kept.get("sha256") != _checksum(numbers):
+        raise Damaged(path, "its numbers do not match their checksum")
+    return numbers
+
+
+def _checksum(numbers: Mapping[str, float]) -> str:
+    return sha256(sorted_json(numbers).encode())
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _rows(one: Judged, numbers: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ from mugrow.bench.files import left_behind
 from mugrow.bench.flops import per_token
 from mugrow.bench.method_file import files_of
 from mugrow.bench.record import CURVE, set_aside, write_atomically, write_json
-from mugrow.bench.run import TENSORS, TRACEBACK, Job, ended, load_state, run_stack
+from mugrow.bench.run import TENSORS, TRACEBACK, Job, ended, load_state, run_stack, verify
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.bench.stack import PruningStep
 from mugrow.sweeps.collect import collect
@@ -161,14 +161,18 @@ class Ended:
                 load_state(path)
             except Damaged as error:
                 self.set_aside(error, "its stack will begin again")
-        self.read(home.name for home in homes)
+        self.read((home.name for home in homes), verify)
         self.rows = {i: row for i, row in self.rows.items() if row["status"] != "failed"}
 
-    def read(self, run_ids: Iterable[str]) -> None:
+    def read(
+        self,
+        run_ids: Iterable[str],
+        record: Callable[[Path, str], dict[str, Any] | None] = ended,
+    ) -> None:
         """Read the records of these runs, where they have ended by now."""
         for run_id in run_ids:
             try:
-                row = ended(self.folder, run_id)
+                row = record(self.folder, run_id)
             except Damaged as error:
                 self.do_again(error)
                 continue
@@ -403,6 +407,8 @@ def _completed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One program a folder at a time."""
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(f"--out {folder} is a link to what is not there: {folder.readlink()}")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} is a file, not a folder")
     foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mugrow.bench.entries import assigned, scalar, split
-from mugrow.bench.spec import Scalar, UserError, unknown
+from mugrow.bench.spec import Scalar, UserError, shortened, unknown
 from mugrow.sweeps.study import CHOICES, Method, Study
 
 METHOD_FILE = re.compile(r"(.*?\.py)(?=:|$)")  # a method that is a file's path
@@ -38,12 +38,15 @@ def override(study: Study, assignments: Iterable[str]) -> Study:
         group, dot, field = key.rpartition(".")
         values = changes.setdefault(group, {}) if dot else changes
         values[field] = parse(key, text.strip(), types[key])
-    nested = {
-        group: dataclasses.replace(getattr(study, group), **values)
-        for group, values in changes.items()
-        if isinstance(values, dict)
-    }
-    return dataclasses.replace(study, **(changes | nested))
+    try:
+        nested = {
+            group: dataclasses.replace(getattr(study, group), **values)
+            for group, values in changes.items()
+            if isinstance(values, dict)
+        }
+        return dataclasses.replace(study, **(changes | nested))
+    except OverflowError as error:
+        raise UserError(f"a setting is too large to compute with: {error}") from error
 
 
 def settings(config: type) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def parse(key: str, text: str, kind: Any) -> Any:
     try:
         return PARSERS[kind](text)
     except (ValueError, KeyError):
-        raise UserError(f"{key} must be {EXPECTED[kind]}, not {text!r}") from None
+        raise UserError(f"{key} must be {EXPECTED[kind]}, not {shortened(text)}") from None
 
 
 def _finite(text: str) -> float:
@@ -89,12 +92,24 @@ def _finite(text: str) -> float:
     return value
 
 
+def _whole(text: str) -> int:
+    value = int(text)
+    if abs(value) > LARGEST:
+        raise ValueError
+    return value
+
+
+LARGEST = 2**53  # up to which whole numbers are exact as floats, which they are multiplied with
 PARSERS: dict[type, Any] = {
     bool: {"true": True, "false": False}.__getitem__,
-    int: int,
+    int: _whole,
     float: _finite,
 }
-EXPECTED = {bool: "true or false", int: "a whole number", float: "a finite number"}
+EXPECTED = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+}
 
 
 def _method(key: str, text: str) -> Method:

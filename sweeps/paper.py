@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mugrow.bench.arm import ArmName
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, RunSpec, UserError, unknown
+from mugrow.sweeps.study import check_folder_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -159,6 +160,9 @@ class Paper:
     figures: Mapping[str, PaperFigure]
     untestable: tuple["Claim[Store]", ...] = ()
     stack_width: int = 768
+
+    def __post_init__(self) -> None:
+        check_folder_name("paper", self.name)
 
     def only(self, name: str | None) -> Mapping[str, PaperFigure]:
         """All figures, or the one called ``name``. Raises ``UserError``."""

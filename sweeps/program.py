@@ -68,7 +68,7 @@ def main() -> None:
         _streams()
         code = _ended()
     except KeyboardInterrupt as stopped:
-        number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
+        number = stopped.number if isinstance(stopped, Stopped) else int(signal.SIGINT)
         _say(_stopped(number))
         code = 128 + number
     stops.ended, stops.line = True, None
@@ -76,13 +76,13 @@ def main() -> None:
         sys.exit(code)
 
 
-def _ended() -> object:
+def _ended() -> str | int | None:
     """Run the command; its exit code."""
     try:
         try:
             from mugrow.sweeps.cli import run
 
-            return run()
+            run()
         finally:
             _flush()  # here, where a closed pipe can be told from a mistake
     except SystemExit as ended:
@@ -99,6 +99,7 @@ def _ended() -> object:
             raise
         _say(line)
         return 2
+    return 0
 
 
 def _line(error: Exception) -> str | None:
@@ -152,9 +153,14 @@ def _nowhere() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def printable(text: str) -> str:
+    """A text as one line that does nothing to a terminal: what came from a file may hold codes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def _say(line: str) -> None:
     with suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """A paper from its runs to its ledger: train what its figures need, evaluate, draw, judge."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mugrow.analysis.measure.claims import INCONCLUSIVE
 from mugrow.analysis.measure.sequential import Looks
 from mugrow.analysis.read.store import Store, load
+from mugrow.bench.checksums import Damaged
+from mugrow.bench.record import set_aside
 from mugrow.bench.spec import UserError
 from mugrow.sweeps import price
-from mugrow.sweeps.evaluate import evaluate_all
-from mugrow.sweeps.execute import Where, execute
+from mugrow.sweeps.evaluate import Judged, evaluate_all
+from mugrow.sweeps.execute import Experiment, Where, execute
 from mugrow.sweeps.machine import check_device, check_positive, worker_count
 from mugrow.sweeps.paper import (
     Paper,
@@ -69,9 +72,26 @@ def reproduce(
         if not undecided:
             break
         seeds |= dict.fromkeys(undecided, more)
-        execute(experiment(entry, given, figures, seeds, planned), folder, where, pool)
-        evaluate_all(judged(given, figures, seeds), pool, folder, paths)
+        wanted = experiment(entry, given, figures, seeds, planned)
+        _trained(wanted, judged(given, figures, seeds), folder, where, pool)
     return report(entry, folder, figures)
+
+
+def _trained(
+    wanted: Experiment, judged: Iterable[Judged], folder: Path, where: Where, pool: Path
+) -> None:
+    """Train and evaluate. A run whose checkpoint is damaged is done again, once."""
+    evaluated, done_again = [*judged], set[Path]()
+    while True:
+        execute(wanted, folder, where, pool)
+        try:
+            return evaluate_all(evaluated, pool, folder, where.corpus_paths)
+        except Damaged as error:
+            if error.path in done_again:
+                raise
+            done_again.add(error.path)
+            aside = set_aside(error.path).name
+            print(f"{error}; set aside as {aside}, its run will be done again", file=sys.stderr)
 
 
 def planned_looks(looks: Sequence[int]) -> Looks | None:

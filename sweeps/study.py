@@ -22,7 +22,6 @@ methods.
 """
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -46,6 +45,7 @@ SAMPLERS = {
 }
 BASELINE = "scratch"
 AGAINST = ("scratch", "own source")
+LARGEST_LOG2_LR = 1000  # of which the power is a number
 LARGEST_BUDGET = 1000  # scratch at more than so many times its own compute is no comparison
 LEAST_STEPS = 3  # of a whole schedule: some before its cool-down, and the cool-down
 
@@ -262,8 +262,7 @@ class Study:
 
     def __post_init__(self) -> None:
         check_types(self)
-        if not re.fullmatch(r"[^/\\.\s][^/\\\x00-\x1f]*", self.name):
-            raise UserError(f"name must be one of a folder in results, not {self.name!r}")
+        self._check_texts()
         self._check_numbers()
         self._check_search()
         self._check_ladder()
@@ -298,6 +297,15 @@ class Study:
         """The model of that width and depth. Raises ``UserError`` for one that cannot be."""
         head_size = width // self.model.heads if self.growing_heads else self.model.head_size
         return replace(self.model, width=width, depth=depth, head_size=head_size)
+
+    def _check_texts(self) -> None:
+        check_folder_name("study", self.name)
+        for variant in self.variants:
+            check_text("a variant's name", variant.name)
+            if not variant.name.isprintable():
+                raise UserError(f"a variant's name has control characters: {variant.name!a}")
+        for name in ("title", "question", "corpus"):
+            check_text(name, getattr(self, name))
 
     def _check_numbers(self) -> None:
         for name in (
@@ -336,6 +344,13 @@ class Study:
             )
         if list(self.log2_lr) != sorted(self.log2_lr) or not all(map(math.isfinite, self.log2_lr)):
             raise UserError(f"log2_lr must ascend, unlike {_listed(self.log2_lr)}")
+        for away in (0.0, *self.target_log2_lr):
+            for log2_lr in (self.log2_lr[0], self.log2_lr[-1]):
+                if not abs(log2_lr + away) <= LARGEST_LOG2_LR:
+                    raise UserError(
+                        f"log2_lr must be between {-LARGEST_LOG2_LR} and {LARGEST_LOG2_LR}, "
+                        f"target_log2_lr added, not {log2_lr + away:g}"
+                    )
         for init_std in self.init_std:
             if not 0 < init_std < math.inf:
                 raise UserError(f"init_std must be a finite number above 0, not {init_std}")
@@ -424,6 +439,26 @@ class Study:
             raise UserError(
                 f"methods must begin with {BASELINE!r}, the baseline, not {self.methods[0].name!r}"
             )
+
+
+def check_folder_name(of: str, name: str) -> None:
+    """Raise the ``UserError`` of a name that is not also that of a folder, below which the results
+    are: it would lead elsewhere, or nowhere."""
+    plain = name.isprintable() and name.strip() == name and not {"/", "\\"} & set(name)
+    if not plain or not name or name.startswith("."):
+        near = "".join(c if c.isalnum() or c in "-_." else "-" for c in name.strip()).strip("-.")
+        raise UserError(
+            f"a {of}'s name must be one of a folder in results, not {name!a}; the nearest that "
+            f"is: {near or 'mine'}"
+        )
+
+
+def check_text(name: str, text: str) -> None:
+    """Raise the ``UserError`` of what cannot be written as UTF-8: half a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{name} {text!a} is no text: {error.reason}") from None
 
 
 def _check_any(name: str, values: Sequence[object]) -> None:

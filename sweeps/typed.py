@@ -7,7 +7,6 @@ it holds and what it should.
 
 import dataclasses
 import math
-from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -22,18 +21,22 @@ WORDS: dict[object, str] = {
 WORDS_OF_MANY: dict[object, str] = {int: "whole numbers", float: "finite numbers", str: "texts"}
 
 
-def check_types(config: object, within: str = "") -> None:
+def check_types(config: Any, within: str = "") -> None:
     """Raise the ``UserError`` of the first field of a dataclass that holds another type than its
     annotation says; ``within`` is put before its name."""
     for name, kind in hints(type(config)).items():
         _check(within + name, getattr(config, name), kind)
 
 
-@cache
-def hints(config: Any) -> dict[str, Any]:
+def hints(config: type) -> dict[str, Any]:
     """The types of a dataclass's fields, by name."""
-    known = get_type_hints(config)
-    return {field.name: known[field.name] for field in dataclasses.fields(config)}
+    if config not in _hints:
+        known = get_type_hints(config)
+        _hints[config] = {field.name: known[field.name] for field in dataclasses.fields(config)}
+    return _hints[config]
+
+
+_hints: dict[type, dict[str, Any]] = {}  # a plan makes many studies
 
 
 def words(kind: object) -> str:

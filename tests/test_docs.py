@@ -156,6 +156,18 @@ def test_the_two_forms_of_the_pages_study_are_one(tmp_path):
     assert recipe(tmp_path / "my-study.toml") == scope["study"]()
 
 
+def test_the_sweep_of_the_page_is_answered_as_it_says(mugrow, tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs" / "how-to" / "own-sweep.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(.*?)\n(.*?)^```$", page, flags=re.M | re.S)
+    table, said, python = (text for language, text in blocks if language != "bash")
+    (tmp_path / "sweep.csv").write_text(table)
+    monkeypatch.chdir(tmp_path)
+    ended = mugrow("transfer", "sweep.csv", "--size", "width", "--lr", "lr", "--loss", "loss")
+    assert ended.err + ended.out[: ended.out.index("\n\n")] + "\n" == said
+    exec(python, {})
+    assert "one seed gives no interval" in capsys.readouterr().out
+
+
 def test_the_quick_starts_python_runs(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     page = (ROOT / "docs" / "quick-start.md").read_text(encoding="utf-8")

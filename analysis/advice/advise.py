@@ -60,7 +60,8 @@ class Question:
     """What is asked: a target of so many parameters and tokens. Without a source one is proposed.
 
     ``tuning_flops`` are FLOPs, and ``source_sunk`` says that the source's do not count. Raises
-    ``UserError`` for a count that is not above 0, and for a sunk source that is not described.
+    ``UserError`` for a count that is not above 0, for a target that nothing is smaller than, and
+    for a source that is described by halves, or sunk and not described.
 
     >>> import mugrow
     >>> question = mugrow.Question(params=1e9, tokens=20e9, source_params=1e8, source_tokens=2e9)
@@ -80,6 +81,12 @@ class Question:
         check_count("tokens", self.tokens)
         if self.source_sunk and (self.source_params is None or self.source_tokens is None):
             raise UserError("source_sunk needs source_params and source_tokens: which source?")
+        if (self.source_params is None) != (self.source_tokens is None):
+            raise UserError("source_params and source_tokens describe one source: give both")
+        if self.source_params is None and self.params < 2:
+            raise UserError(
+                f"params must be at least 2, for a source of half the size, not {self.params:g}"
+            )
 
     def plan(self, source_params: float, source_tokens: float) -> GrowthPlan:
         """The plan with the source asked about, or with the one given here."""

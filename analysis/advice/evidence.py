@@ -19,10 +19,11 @@ from mugrow.analysis.advice.published import (
     within,
 )
 from mugrow.analysis.advice.staged import KAPLAN, KaplanSteps
-from mugrow.analysis.stats import Interval
+from mugrow.analysis.stats import NOTHING, Interval
 
 Bound = Literal["above_budgets", "below_budgets"]
 
+FAR = 100.0  # beyond so many times its range a law gives no number
 UNKNOWN = "unknown"
 HELD_OUT = "unknown; ends from the law's error on the run held out of it"
 
@@ -42,10 +43,11 @@ class Evidence:
 
     ``limit`` says in words what keeps it from deciding a verdict; empty, it may decide. An interval
     holds where it was measured only, so evidence with a limit has none: ``cost_ratio`` is then the
-    estimate with nan ends. ``at_least`` says that savings may be larger than these, so that they
-    can decide for growing and not against it. ``bound`` says that the estimate is one: scratch has
-    the grown loss ``above_budgets`` that it was trained at, so the cost ratio lies below the
-    estimate, or ``below_budgets``, and it lies above.
+    estimate with nan ends, and beyond ``FAR`` times a law's range the estimate is nan too.
+    ``at_least`` says that savings may be larger than these, so that they can decide for growing and
+    not against it. ``bound`` says that the estimate is one: scratch has the grown loss
+    ``above_budgets`` that it was trained at, so the cost ratio lies below the estimate, or
+    ``below_budgets``, and it lies above.
     """
 
     name: str
@@ -98,10 +100,11 @@ def published_warmstart(plan: GrowthPlan, law: Warmstart = SHRINK_AND_PERTURB) -
         for name, value, ends in checks
         if not within(value, ends)
     ]
+    far = any(_far(value, ends) for _, value, ends in checks)
     return Evidence(
         name="published scratch and warmstart laws",
         citation=law.citation,
-        estimate=law.cost_ratio(plan.target_params, plan.target_tokens),
+        estimate=NOTHING if far else law.cost_ratio(plan.target_params, plan.target_tokens),
         ends=HELD_OUT,
         reach=reach(plan, largest, measured.largest_tokens, 6 * largest * measured.largest_tokens),
         limit="; ".join(outside),
@@ -111,14 +114,24 @@ def published_warmstart(plan: GrowthPlan, law: Warmstart = SHRINK_AND_PERTURB) -
 def ideal_growth(plan: GrowthPlan, law: KaplanSteps = KAPLAN) -> Evidence:
     """Growth that keeps loss and slope, on Kaplan's law: theory, so it never decides."""
     params, tokens = KAPLAN_PARAMS[1], KAPLAN_TOKENS[1]
-    aim = law.loss(plan.target_params, plan.target_tokens)
-    start = law.loss(plan.source_params, plan.source_tokens)
-    skipped = law.flops(plan.target_params, start) / law.flops(plan.target_params, aim)
+    far = _far(plan.target_params, KAPLAN_PARAMS) or _far(plan.target_tokens, KAPLAN_TOKENS)
     return Evidence(
         name="ideal growth on Kaplan's law",
         citation="Kaplan et al., arXiv 2001.08361; Shen et al., arXiv 2203.06211",
-        estimate=Interval(max(1 - skipped, 0.0), math.nan, math.nan, 0),
+        estimate=NOTHING if far else Interval(_ideal_ratio(plan, law), math.nan, math.nan, 0),
         ends=UNKNOWN,
         reach=reach(plan, params, tokens, 6 * params * tokens),
-        limit="theory: it assumes growth that keeps loss and slope, and has no error",
+        limit="theory: it assumes growth that keeps loss and slope, and has no error"
+        + (f"; the target is beyond {FAR:g} times the law's range" if far else ""),
     )
+
+
+def _ideal_ratio(plan: GrowthPlan, law: KaplanSteps) -> float:
+    aim = law.loss(plan.target_params, plan.target_tokens)
+    start = law.loss(plan.source_params, plan.source_tokens)
+    skipped = law.flops(plan.target_params, start) / law.flops(plan.target_params, aim)
+    return max(1 - skipped, 0.0)
+
+
+def _far(value: float, ends: tuple[float, float]) -> bool:
+    return not within(value, (ends[0] / FAR, ends[1] * FAR))

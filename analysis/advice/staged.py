@@ -100,6 +100,7 @@ class KaplanSteps:
 
 
 KAPLAN = KaplanSteps()
+NEAREST = 1 + 1e-6
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,11 @@ def optimal_growth_point(growth_factor: float, law: KaplanSteps = KAPLAN) -> Gro
     """The loss that saves most compute when a model grows by ``growth_factor`` in parameters.
 
     At a fixed batch the optimum has a closed form, (u - 1) / (u - g^-a_N) = g^(-a_S / (1 + a_S));
-    it is also an upper limit of u at B_crit, where the optimum is found numerically.
+    it is also an upper limit of u at B_crit, where the optimum is found numerically. A factor
+    nearer to 1 than ``NEAREST`` has that one's point: costs would differ by less than rounding,
+    while the point has a limit there.
     """
+    growth_factor = max(growth_factor, NEAREST)
     grown_floor = growth_factor**-law.alpha_n
     q = growth_factor ** (-law.alpha_s / (1 + law.alpha_s))
     u = (1 - q * grown_floor) / (1 - q)

@@ -95,9 +95,11 @@ def size_label(ladder: LadderResult, size: float) -> str:
     """``width 64``, ``16.4 k tokens``, ``2× depth``."""
     if ladder.by_growth:
         return f"{size:.3g}× {ladder.axis}"
+    if ladder.axis in ("tokens", "batch"):
+        return f"{words.size(ladder, size)} tokens" + " a batch" * (ladder.axis == "batch")
     if ladder.axis in ("width", "depth"):
         return f"{ladder.axis} {size:.0f}"
-    return f"{words.size(ladder, size)} tokens" + " a batch" * (ladder.axis == "batch")
+    return f"{ladder.axis} {words.size(ladder, size)}"
 
 
 def proxy_panels(found: TransferResults) -> list[BowlPanel]:

@@ -4,6 +4,7 @@ Parameters are strongly correlated (ln B and beta at 1.000 on the Chinchilla poi
 of a single one says little. That of a decision comes from deciding anew in every resample.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -91,4 +92,5 @@ def _allocation(problem: Problem, theta: Array, flops: float) -> Allocation:
     n, d, loss = found[0].tolist()
     pairs = ends(found[1:]) if len(theta) > 1 else [None] * 3
     interval = dict(zip(("n", "d", "loss"), pairs, strict=True))
-    return Allocation(float(flops), n, d, d / n, loss, interval)
+    ratio = d / n if n else math.inf  # an optimum may be too small for a float
+    return Allocation(float(flops), n, d, ratio, loss, interval)

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from mugrow.analysis.laws.alike import SAME, alike
 from mugrow.analysis.laws.allocation import PARAMS, named, optimum
 from mugrow.analysis.laws.form import Form, Options, Points
 from mugrow.analysis.laws.points import check_procedure
@@ -88,7 +89,7 @@ def curves(points: Points, runs: Index) -> Curves:
         n = points["n"][rows]
         flops, first = np.unique(points["c"][rows], return_index=True)
         rows = rows[first]
-        if len(flops) < 2 or np.ptp(n) > 1e-9 * n[0]:
+        if len(flops) < 2 or np.ptp(n) > SAME * n[0]:
             raise UserError(
                 f"form 'envelope' needs whole curves: the run of size {n[0]:.6g} has "
                 f"{len(flops)} values of FLOPs and sizes up to {n.max():.6g}; name runs with --run"
@@ -98,7 +99,7 @@ def curves(points: Points, runs: Index) -> Curves:
         size.append(np.log(n[0]))
         loss.append(np.where(np.isnan(at), np.inf, at))
         log_d.append(np.interp(log_c, np.log(flops), np.log(points["d"][rows])))
-    return Curves(log_c, np.array(size), np.array(loss), np.array(log_d))
+    return Curves(log_c, np.log(alike(np.exp(size))), np.array(loss), np.array(log_d))
 
 
 def changes(measured: Curves, present: Array) -> Changes:

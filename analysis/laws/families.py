@@ -11,7 +11,7 @@ be asked: whether the law of other families serves this one, so that one small m
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from mugrow.analysis.laws import get_form
+from mugrow.analysis.laws.alike import alike
 from mugrow.analysis.laws.extrapolation import (
     FEWEST,
     RULES,
@@ -32,7 +33,9 @@ from mugrow.analysis.laws.extrapolation import (
 )
 from mugrow.analysis.laws.fit import fit
 from mugrow.analysis.read.expression import column, numbers
-from mugrow.analysis.read.table import read_table
+from mugrow.analysis.read.formats import stem
+from mugrow.analysis.read.runs import Note, read_runs
+from mugrow.analysis.read.table import Table, read_table
 from mugrow.analysis.stats import Interval, student_interval
 from mugrow.bench.spec import UserError
 
@@ -47,23 +50,61 @@ BORROWED = "the smallest model, and the other families’ law"
 
 
 def read_families(
-    path: Path, *, n: str, d: str, loss: str, family: str | None, run: str | None
+    tables: str | Path | Sequence[str | Path],
+    *,
+    n: str,
+    d: str,
+    loss: str,
+    family: str | None,
+    run: str | None,
+    seeds: str | None = None,
+    by_x: bool = False,
 ) -> Families:
+    """The checkpoints of each family in a table of one file or several; see ``families_of``."""
+    table = read_table(*([tables] if isinstance(tables, str | Path) else tables))
+    return families_of(table, n=n, d=d, loss=loss, family=family, run=run, seeds=seeds, by_x=by_x)[
+        0
+    ]
+
+
+def families_of(
+    table: Table,
+    *,
+    n: str,
+    d: str,
+    loss: str,
+    family: str | None,
+    run: str | None,
+    seeds: str | None = None,
+    by_x: bool = False,
+) -> tuple[Families, tuple[Note, ...]]:
     """The checkpoints of each family: columns n (parameters), d (tokens), loss, horizon (the run's
-    tokens), share (of them, d). ``family`` and ``run`` are columns, the others expressions; without
-    ``run`` a row is a run. Rows without a finite loss are left out. Raises ``UserError`` for what
-    is not there, and for a family of fewer than four sizes, of which the largest is predicted."""
-    table = read_table(path).frame
-    rows = pd.DataFrame({"n": numbers(table, n), "d": numbers(table, d)})
+    tokens), share (of them, d); and what was done to the rows of runs. ``family``, ``run`` and
+    ``seeds`` are columns, the others expressions; without ``run`` a row is a run. Rows without a
+    finite loss are left out, sizes and horizons that agree to ``alike.SAME`` are one. Raises
+    ``UserError`` for what is not there, for rows that are no run, and for a family of fewer than
+    four sizes, of which the largest is predicted."""
+    frame = table.frame
+    notes: tuple[Note, ...] = ()
+    rows = pd.DataFrame({"n": numbers(frame, n), "d": numbers(frame, d)})
     for name, expression in (("n", n), ("d", d)):
         if not (np.isfinite(rows[name]) & (rows[name] > 0)).all():
             raise UserError(f"--{name} {expression}: not every row has a number above 0")
-    rows["loss"] = numbers(table, loss)
-    rows["family"] = column(table, family).astype(str) if family else path.stem
-    rows["run"] = column(table, run) if run else np.arange(len(table))
+    rows["n"] = alike(rows["n"].to_numpy())
+    rows["loss"] = numbers(frame, loss)
+    named = "all" if table.name.startswith("the ") else stem(Path(table.name))
+    rows["family"] = column(frame, family).astype(str) if family else named
+    rows["run"] = np.arange(len(frame))
     rows = rows[np.isfinite(rows["loss"])]
-    rows["horizon"] = rows.groupby(["family", "run"])["d"].transform("max")
-    rows["share"] = rows["d"] / rows["horizon"]
+    if run is not None:
+        log = read_runs(table, run=run, seeds=seeds, x=d, loss=loss, by_x=by_x)
+        notes = log.notes
+        kept = {row: place for place, one in enumerate(log.runs) for row in one.rows.tolist()}
+        rows = rows[rows.index.isin(list(kept))]
+        rows["run"] = [kept[row] for row in rows.index]
+    rows["horizon"] = alike(rows.groupby("run")["d"].transform("max").to_numpy())
+    rows["share"] = np.minimum(rows["d"] / rows["horizon"], 1.0)
+    rows.loc[rows["d"] == rows.groupby("run")["d"].transform("max"), "share"] = 1.0
     found = {
         str(name): part.drop(columns=["family", "run"]) for name, part in rows.groupby("family")
     }
@@ -73,7 +114,7 @@ def read_families(
                 f"family {name!r} has {part['n'].nunique()} sizes; {FEWEST} are fitted and a "
                 "larger one is predicted"
             )
-    return found
+    return found, notes
 
 
 @dataclass(frozen=True)
@@ -95,16 +136,18 @@ class ExtrapolationError:
 
 
 def extrapolate(
-    table: str | Path,
+    table: str | Path | Sequence[str | Path],
     *,
     n: str,
     d: str,
     loss: str,
     family: str | None = None,
     run: str | None = None,
+    seeds: str | None = None,
+    by_x: bool = False,
 ) -> list[ExtrapolationError]:
     """How well a law through the small models of each family in a table predicts its largest, by
-    what is fitted: what `mugrow ladder` prints. Arguments and errors as of ``read_families``.
+    what is fitted: what `mugrow ladder` prints. Arguments and errors as of ``families_of``.
 
     >>> import mugrow, tempfile
     >>> sizes = [(n, 20 * n, 1.7 + 40 / n**0.3) for n in (1e6, 4e6, 16e6, 64e6)]
@@ -115,7 +158,10 @@ def extrapolate(
     >>> errors[-1].fitted, round(errors[-1].mean.value, 1)  # percent
     ('as good as the best fitted', 5.0)
     """
-    return errors(read_families(Path(table), n=n, d=d, loss=loss, family=family, run=run))
+    families = read_families(
+        table, n=n, d=d, loss=loss, family=family, run=run, seeds=seeds, by_x=by_x
+    )
+    return errors(families)
 
 
 def errors(families: Families) -> list[ExtrapolationError]:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mugrow.analysis.laws.alike import alike
 from mugrow.analysis.stats import Array
 from mugrow.bench.spec import UserError
 
@@ -81,7 +82,7 @@ class Parabolas:
 def parabolas(x: Array, loss: Array, factors: Array) -> Parabolas:
     """Through points x (n,), loss (n,), and through each resample of them; ``factors`` (R, n)."""
     centre, half_range = (x.max() + x.min()) / 2, (x.max() - x.min()) / 2
-    few = len(np.unique(x)) < FEWEST
+    few = len(np.unique(alike(np.exp(x)))) < FEWEST
     if few:
         half_range = half_range or 1.0
     z = (x - centre) / half_range

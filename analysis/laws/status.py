@@ -6,6 +6,7 @@ or of two, cannot tell an exponent from its coefficient; it is then infinite but
 
 import numpy as np
 
+from mugrow.analysis.laws.alike import MEASURED, alike
 from mugrow.analysis.laws.minimise import Minima
 from mugrow.analysis.laws.problem import Problem
 from mugrow.analysis.laws.result import Status
@@ -24,7 +25,8 @@ def cannot(problem: Problem, begin: Array) -> str:
     rank, the design of the rows is at fault.
     """
     columns, count = problem.columns, len(problem.objective.free)
-    table = np.stack([columns[name] for name in problem.form.variables], axis=1)
+    same = {name: _same(name, columns[name]) for name in problem.form.variables}
+    table = np.stack(list(same.values()), axis=1)
     distinct = len(np.unique(table, axis=0))
     if distinct < count:
         return f"{distinct} distinct rows for {count} parameters"
@@ -36,9 +38,14 @@ def cannot(problem: Problem, begin: Array) -> str:
         if condition(slopes[:, problem.objective.free]).min() <= ILL_CONDITIONED:
             return ""
     for name in problem.form.variables:
-        if np.ptp(columns[name]) <= EQUAL * columns[name].max():
+        if np.ptp(same[name]) <= EQUAL * same[name].max():
             return f"every row has the same {name}"
     return "these rows cannot tell the parameters apart, whatever their losses"
+
+
+def _same(name: str, column: Array) -> Array:
+    """A variable with one number for the values that count as one."""
+    return alike(column) if name in MEASURED else column
 
 
 def condition(slopes: Array) -> Array:

@@ -12,34 +12,48 @@ from pathlib import Path
 import pandas as pd
 
 from mugrow.analysis.laws import REGISTRY, get_form
+from mugrow.analysis.laws.cautions import cautions
 from mugrow.analysis.laws.fit import fit_with
 from mugrow.analysis.laws.form import Form, Options
 from mugrow.analysis.laws.result import FitResult
 from mugrow.analysis.laws.rows import RowPolicy, Selection, select, write_exclusions
 from mugrow.analysis.laws.selection import FormComparison, comparable, compare, largest
-from mugrow.analysis.read.table import read_table
+from mugrow.analysis.read.table import Table, read_table, table_of
 from mugrow.bench.spec import UserError
 
 
 @dataclass(frozen=True)
 class TableFit:
     """A fit to the ``rows`` of a table; of several forms that of the best, with how they compare,
-    the ``selection``."""
+    the ``selection``. ``cautions`` say what to beware of, ``notes`` how the table was read."""
 
     fit: FitResult
     rows: Selection
     selection: FormComparison | None = None
+    cautions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The fit's keys beside those of the comparison and of the rows left out."""
         selection = {} if self.selection is None else {"selection": asdict(self.selection)}
         excluded = [{"row": row, "reason": why} for row, why in self.rows.excluded.items()]
-        rows = {"undecayed": self.rows.undecayed, "exclusions": excluded}
+        rows = {
+            "undecayed": self.rows.undecayed,
+            "exclusions": excluded,
+            "cautions": self.cautions,
+            "notes": self.notes,
+        }
         return self.fit.to_json() | selection | rows
 
 
-def fit_table(forms: Sequence[Form], rows: Selection, options: Options) -> TableFit:
-    """Fit the one form, or compare several on the largest rows and fit the best to all.
+def fit_table(
+    forms: Sequence[Form],
+    rows: Selection,
+    options: Options,
+    columns: Mapping[str, str] | None = None,
+) -> TableFit:
+    """Fit the one form, or compare several on the largest rows and fit the best to all. ``columns``
+    are the expressions of the variables, where there are such.
 
     ``UserError`` where none of several can be recommended.
     """
@@ -56,7 +70,9 @@ def fit_table(forms: Sequence[Form], rows: Selection, options: Options) -> Table
         known = {name: v for name, v in options.fixed.items() if name in form.params}
         options = replace(options, fixed=known)
     groups = None if rows.groups is None else rows.groups.tolist()
-    return TableFit(fit_with(form, points, replace(options, groups=groups)), rows, comparison)
+    found = fit_with(form, points, replace(options, groups=groups))
+    beware = cautions(form, found, points, options, columns or {})
+    return TableFit(found, rows, comparison, beware)
 
 
 def _scores(comparison: FormComparison) -> str:
@@ -69,7 +85,7 @@ def _scores(comparison: FormComparison) -> str:
 
 
 def fit(
-    table: str | Path | pd.DataFrame,
+    table: str | Path | Sequence[str | Path] | pd.DataFrame,
     form: str,
     *,
     loss: str,
@@ -84,8 +100,8 @@ def fit(
     options: Options | None = None,
     exclusions: str | Path | None = None,
 ) -> TableFit:
-    """Fit a law to a table of runs (CSV, Parquet, JSON lines, or a data frame): what `mugrow fit`
-    prints.
+    """Fit a law to a table of runs, in a file or several (see ``mugrow.read_table``), or a data
+    frame: what `mugrow fit` prints.
 
     ``form`` is a name of `mugrow list forms`; several, comma-separated, or ``all``, are compared.
     ``loss`` (nats per token, or any unit), ``n`` (parameters), ``d`` (tokens), ``c`` (FLOPs), ``s``
@@ -112,14 +128,22 @@ def fit(
             if name not in columns:
                 reads = ", ".join(one.variables)
                 raise UserError(f"form {one.name!r} reads {reads}: {_flag(name)} is missing")
-    frame = table if isinstance(table, pd.DataFrame) else read_table(table).frame
+    read = _table(table)
+    frame = read.frame
     zeros = {name for one in forms for name in _may_be_zero(one)}
     whole = len(forms) == 1 and forms[0].curves
     policy = replace(policy or RowPolicy(), curves=whole)
     rows = select(frame, columns | {"loss": loss}, replace(policy, lr=lr or policy.lr), zeros)
     if exclusions is not None:
         write_exclusions(Path(exclusions), rows)
-    return fit_table(forms, rows, options or Options())
+    found = fit_table(forms, rows, options or Options(), columns)
+    return replace(found, notes=read.notes)
+
+
+def _table(table: str | Path | Sequence[str | Path] | pd.DataFrame) -> Table:
+    if isinstance(table, pd.DataFrame):
+        return table_of(table)
+    return read_table(*([table] if isinstance(table, str | Path) else table))
 
 
 def _flag(variable: str) -> str:

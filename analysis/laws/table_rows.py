@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from mugrow.analysis.laws.alike import MEASURED, alike
 from mugrow.analysis.laws.rows import RowPolicy, Selection, select
 from mugrow.analysis.measure.arms import BASELINE
 from mugrow.analysis.read.expression import column
@@ -47,8 +48,15 @@ def table_rows(table: pd.DataFrame, columns: Columns) -> tuple[pd.DataFrame, Sel
     expressions = {name: _expression(table, columns, name) for name in FOUND}
     given = {name: getattr(columns, name) for name in ("c", "g")}
     expressions |= {name: value for name, value in given.items() if value is not None}
-    selection = select(table, expressions, columns.policy)
-    rows = pd.DataFrame(dict(selection.points))
+    tells_laws = (columns.method, "parametrization")
+    apart = [name for name in tells_laws if name is not None and name in table.columns]
+    selection = select(table, expressions, columns.policy, apart=apart)
+    rows = pd.DataFrame(
+        {
+            name: alike(values) if name in MEASURED else values
+            for name, values in selection.points.items()
+        }
+    )
     labels = _labels(table.loc[selection.rows], columns)
     groups = selection.groups
     return rows.assign(

@@ -5,12 +5,17 @@ losses of whole schedules of several lengths, linear in log x between them and n
 (``equal_compute``). Whether a run is a whole schedule no log says: who names a column of lengths
 says so.
 
-Ends within ``ONE_STEP`` of each other are one length, since no two seeds stop at the same second.
+No two seeds stop at the same second, so where x is measured a length is a group of runs, one a
+seed, and its x is their mean: runs that share a value of the column of lengths; where no seeds do,
+as an id of a run is nobody else's, ends within ``ONE_STEP`` of each other; and where those leave
+seeds out that have as many runs as the others, the shortest of each, the next of each, and so on,
+if no run of one length is longer than one of the next.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mugrow.analysis.measure.equal_compute import (
     ONE_STEP,
@@ -124,10 +129,31 @@ def equal_compute(
 
 def _lengths(ends: Ends) -> list[dict[int, tuple[float, float]]]:
     """By length in ascending order, and by seed, the last x and the loss there."""
+    named: dict[str, dict[int, tuple[float, float]]] = {}
+    for seed, by_length in ends.items():
+        for length, end in by_length.items():
+            named.setdefault(length, {})[seed] = end
+    if any(len(of_length) > 1 for of_length in named.values()):
+        return sorted(named.values(), key=_mean_x)
+    close = _close(ends)
+    runs = {len(by_length) for by_length in ends.values()}
+    if all(len(of_length) == len(ends) for of_length in close) or len(runs) > 1:
+        return close
+    in_order = {seed: sorted(by_length.values()) for seed, by_length in ends.items()}
+    ranked = [{seed: of_seed[at] for seed, of_seed in in_order.items()} for at in range(*runs)]
+    apart = all(
+        max(x for x, _ in one.values()) < min(x for x, _ in other.values())
+        for one, other in pairwise(ranked)
+    )
+    return ranked if apart else close
+
+
+def _close(ends: Ends) -> list[dict[int, tuple[float, float]]]:
+    """Runs that end within ``ONE_STEP`` of each other."""
     found: list[dict[int, tuple[float, float]]] = []
     start = 0.0
     for x, seed, loss in sorted(
-        (x, seed, loss) for seed, by_length in ends.items() for x, loss in by_length.items()
+        (x, seed, loss) for seed, by_length in ends.items() for x, loss in by_length.values()
     ):
         if not found or seed in found[-1] or x > start * (1 + ONE_STEP):
             found.append({})

@@ -47,8 +47,9 @@ Cost = float | Mapping[str, float]
 LogState = State | Literal["logged_late", "baseline_logged_late"]
 Tables = str | Path | Sequence[str | Path]
 """A file, or several that are one table."""
-Ends = Mapping[int, Mapping[float, float]]
-"""By seed, and by the last x of each of its runs, the loss there."""
+Ends = Mapping[int, Mapping[str, tuple[float, float]]]
+"""By seed, and by length as its column has it, the last x of that run and the loss there."""
+MOST_ROWS = 12  # of a seed, each another length: more are points of one run
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +129,10 @@ def read_arms(
     log = read_runs(
         table, run=run, x=x, loss=loss, seeds=seeds, length=length, by_x=by_x, only=list(source)
     )
-    _check_curves(log)
+    if length is None:
+        _check_curves(log)
+    else:
+        _check_lengths(log)
     runs = {name: _curves(log, name, smooth) for name in source}
     arms = {name: Arm(_longest(name, runs[name]), source[name], tuning[name]) for name in source}
     ends = {name: _ends(name, of_seeds) for name, of_seeds in runs.items()}
@@ -241,6 +245,20 @@ def _check_curves(log: Log) -> None:
         )
 
 
+def _check_lengths(log: Log) -> None:
+    """Raise the ``UserError`` of a column with another value in every row of a run: it is measured
+    along it, and no length."""
+    rows: dict[tuple[str, str | None], int] = {}
+    for run in log.runs:
+        rows[run.name, run.seed] = rows.get((run.name, run.seed), 0) + 1
+    (name, _), most = max(rows.items(), key=lambda item: item[1], default=(("", None), 0))
+    if most > MOST_ROWS and all(len(run.x) == 1 for run in log.runs if run.name == name):
+        raise UserError(
+            f"column {log.length!r} has another value in each of the {most} rows of a seed of "
+            f"{name!r}; --length tells whole runs apart, as planned steps or an id do"
+        )
+
+
 def _fit_command(table: Table, x: str, loss: str) -> str:
     """The command that fits a law to a table with a row a run."""
     sizes = [name for name in table.frame.columns if _says_size(name)]
@@ -258,13 +276,14 @@ def _quoted(expression: str) -> str:
     return expression if expression.replace("_", "").isalnum() else f"'{expression}'"
 
 
-def _curves(log: Log, name: str, smooth: int) -> dict[int, list[Curve]]:
-    """By seed, numbered in the table's order, the curves of a method's runs, one a length."""
+def _curves(log: Log, name: str, smooth: int) -> dict[int, dict[str, Curve]]:
+    """By seed, numbered in the table's order, the curves of a method's runs, by length."""
     seeds = list(dict.fromkeys(run.seed for run in log.runs))
-    curves: dict[int, list[Curve]] = {}
+    curves: dict[int, dict[str, Curve]] = {}
     for run in log.runs:
         if run.name == name and run.x[-1] > 0:
-            curves.setdefault(seeds.index(run.seed), []).append(_curve(run, smooth))
+            of_seed = curves.setdefault(seeds.index(run.seed), {})
+            of_seed[run.length or ""] = _curve(run, smooth)
     if not curves:
         raise UserError(f"run {name!r} has no point with a finite loss and x above 0")
     return curves
@@ -274,19 +293,24 @@ def _curve(run: Run, smooth: int) -> Curve:
     return Curve(run.x, smoothed(run.x, run.loss, smooth, run.broken))
 
 
-def _longest(name: str, runs: Mapping[int, Sequence[Curve]]) -> dict[int, Curve]:
+def _longest(name: str, runs: Mapping[int, Mapping[str, Curve]]) -> dict[int, Curve]:
     """The curve of each seed's longest run; all have a range of x in common."""
-    curves = {seed: max(each, key=lambda one: float(one.flops[-1])) for seed, each in runs.items()}
+    curves = {
+        seed: max(each.values(), key=lambda one: float(one.flops[-1]))
+        for seed, each in runs.items()
+    }
     if max(one.flops[0] for one in curves.values()) > min(one.flops[-1] for one in curves.values()):
         raise UserError(f"the seeds of run {name!r} share no range of x")
     return curves
 
 
-def _ends(name: str, runs: Mapping[int, Sequence[Curve]]) -> Ends:
-    ends: dict[int, dict[float, float]] = {}
+def _ends(name: str, runs: Mapping[int, Mapping[str, Curve]]) -> Ends:
+    ends: dict[int, dict[str, tuple[float, float]]] = {}
     for seed, each in runs.items():
-        ends[seed] = {float(one.flops[-1]): float(one.loss[-1]) for one in each}
-        if len(ends[seed]) < len(each):
+        ends[seed] = {
+            length: (float(one.flops[-1]), float(one.loss[-1])) for length, one in each.items()
+        }
+        if len({x for x, _ in ends[seed].values()}) < len(each):
             raise UserError(
                 f"two runs of one seed of {name!r} end at the same x: lengths differ in x, seeds "
                 "are told apart by a column of theirs (seeds)"

@@ -90,11 +90,13 @@ def _resumed(x: Array) -> tuple[Rows, tuple[Resume, ...]] | Disorder:
     again = x[falls] <= x[0]
     goes_on = np.array([row + 1 < len(x) and x[row + 1] >= x[row] for row in falls])
     few = max(FEW, len(x) // ROWS_A_RESUME)
+    # a fall right behind another, but for a run of one row at the end
+    broken = ~goes_on & ~(again & (falls == len(x) - 1))
     at = None
-    if 2 * again.sum() >= len(falls):
+    if broken.any():
+        at, several, reason = falls[broken][0], False, "its rows are in no order"
+    elif 2 * again.sum() >= len(falls):
         at, several, reason = falls[again][0], True, "it starts again"
-    elif not goes_on.all():
-        at, several, reason = falls[~goes_on][0], False, "its rows are in no order"
     elif len(falls) > few:
         at, several, reason = falls[few], False, f"it falls {len(falls)} times"
     elif again.any():

@@ -8,6 +8,7 @@ loss: programs write NaN as nothing.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ import pandas as pd
 from mugrow.analysis.read.cells import Truths
 from mugrow.analysis.read.expression import column, column_name, names_in, numbers
 from mugrow.analysis.read.order import Disorder, Order, Rows, in_order
-from mugrow.analysis.read.table import Table
+from mugrow.analysis.read.table import Table, run_names
 from mugrow.analysis.stats import Array
 from mugrow.bench.spec import UserError
 
@@ -134,7 +135,7 @@ def read_runs(
     said = table.said_nan(loss) | np.isinf(losses)
     grouped = pd.DataFrame({"name": names})
     for name in keys.values():
-        grouped[name] = [_label(one) for one in frame[name]]
+        grouped[name] = [label_of(one) for one in frame[name]]
     used = {run, *keys.values(), *names_in(frame, x), *names_in(frame, loss)}
     reader = _Reader(table, x, loss, xs, losses, said, by_x, used)
     runs: list[Run] = []
@@ -156,19 +157,19 @@ def run_labels(table: Table, run: str | None) -> list[str]:
     """The name of each row's run: of the column, or the table's where no column is given. Raises
     ``UserError`` for a row that names none."""
     if run is None:
-        return [table.name] * len(table.frame)
+        return run_names([Path(table.name)]) * len(table.frame)
     values = column(table.frame, run)
     missing = np.flatnonzero([_is_null(one) for one in values])
     if len(missing):
         raise UserError(f"column {run!r} names no run in row {missing[0]}")
-    return [_label(one) for one in values]
+    return [label_of(one) for one in values]
 
 
 def _is_null(value: object) -> bool:
     return value is None or value is pd.NA or value != value or value == ""
 
 
-def _label(value: object) -> str:
+def label_of(value: object) -> str:
     """A name as it was written: a whole number in a column with gaps is a float there."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))

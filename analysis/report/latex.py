@@ -32,7 +32,12 @@ WORD = {"never_reached": "<", "baseline_never_reached": ">"}
 
 
 def escape(text: str) -> str:
-    return "".join(ESCAPES.get(character, character) for character in text)
+    return "".join(ESCAPES.get(c, c if c.isprintable() else " ") for c in text)
+
+
+def comment(text: str) -> str:
+    """A comment, which a newline would end."""
+    return f"% {' '.join(''.join(c if c.isprintable() else ' ' for c in text).split())}"
 
 
 def table(item: Table) -> str:
@@ -40,7 +45,7 @@ def table(item: Table) -> str:
     columns = "ll" + "r" * (len(item.columns) - 2)
     body = [" & ".join(map(escape, row)) + r" \\" for row in item.rows]
     lines = [
-        f"% {item.title}. {item.note}",
+        comment(f"{item.title}. {item.note}"),
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         " & ".join(map(escape, item.columns)) + r" \\",
@@ -65,7 +70,7 @@ def commands(study: str, named: Sequence[tuple[tuple[str, ...], str]]) -> str:
         rf"\newcommand{{\{name}}}{{{escape(text)}}}"
         for name, (_, text) in zip(names, named, strict=True)
     ]
-    return f"% Numbers of the study {escape(study)}.\n" + "\n".join(lines) + "\n"
+    return "\n".join([comment(f"Numbers of the study {study}."), *lines]) + "\n"
 
 
 def numbered(names: Iterable[str]) -> list[str]:

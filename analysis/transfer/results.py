@@ -45,6 +45,7 @@ from mugrow.analysis.transfer.verdict import (
     setting_verdict,
     verdict,
 )
+from mugrow.bench.spec import UserError
 
 INTERVALS = (
     "95 %, Student's t over jackknife pseudo-values of the paired seeds; "
@@ -207,17 +208,60 @@ class TransferResults:
     intervals: str = INTERVALS
 
 
-def transfer(store: Store | str | Path) -> TransferResults:
-    """Whether a study's learning rates transfer along width, depth, tokens, batch and growth, and
-    operators' own settings along growth: what `mugrow transfer` prints. ``store`` is a study's
-    tables or their directory. Empty where the study has nothing to compare.
+def transfer(
+    store: Store | pd.DataFrame | str | Path,
+    *,
+    size: str | None = None,
+    lr: str | None = None,
+    loss: str | None = None,
+    seeds: str | None = None,
+    by: Sequence[str] = (),
+    where: str | None = None,
+) -> TransferResults:
+    """Whether the best learning rates of small models are those of large ones: what `mugrow
+    transfer` prints.
 
-    >>> import mugrow
+    ``store`` is a study's tables or their directory: along width, depth, tokens, batch and growth,
+    and operators' own settings along growth. Empty where the study has nothing to compare.
+
+    Or it is any table of runs, a data frame or a file, with ``size``, ``lr`` and ``loss``, columns
+    or expressions on them: along that size. The column ``seeds`` tells runs of one size and rate
+    apart, each value of the columns ``by`` is compared by itself, and ``where`` is a condition on
+    the rows to use. The answer's ``notes`` then name the losses that are not there. Raises
+    ``UserError`` for a table or column that cannot be used.
+
+    >>> import mugrow, pandas
     >>> found = mugrow.transfer(mugrow.load("results/reference/transfer-width"))
     >>> {ladder.parametrization: ladder.verdict.word for ladder in found.ladders}
     {'completep': 'transfers', 'mup': 'transfers', 'sp': 'drifts', 'sp_embedding': 'drifts'}
+    >>> rows = [(n, 2.0**x, 3 + (x + 8) ** 2 / n) for n in (64, 128) for x in range(-11, -4)]
+    >>> table = pandas.DataFrame(rows, columns=["width", "lr", "loss"])
+    >>> found = mugrow.transfer(table, size="width", lr="lr", loss="loss")
+    >>> found.ladders[0].drift.slope.value, found.ladders[0].verdict.why
+    (0.0, 'one seed gives no interval')
     """
-    return transfer_results(by_setting(opened(store).runs))
+    asked = {"size": size, "lr": lr, "loss": loss}
+    is_table = isinstance(store, pd.DataFrame) or (
+        not isinstance(store, Store) and Path(store).is_file()
+    )
+    if not is_table and not any(asked.values()):
+        assert not isinstance(store, pd.DataFrame)
+        return transfer_results(by_setting(opened(store).runs))
+    if isinstance(store, Store):
+        store = store.runs
+    from mugrow.analysis.transfer.own_sweep import SweepColumns, own_transfer
+
+    if size is None or lr is None or loss is None:
+        absent = ", ".join(f"--{name}" for name, given in asked.items() if given is None)
+        raise UserError(f"a table needs its columns named: {absent} of {_columns(store)}")
+    return own_transfer(store, SweepColumns(size, lr, loss, seeds, tuple(by), where))
+
+
+def _columns(table: pd.DataFrame | str | Path) -> str:
+    from mugrow.analysis.read.table import read_table
+
+    frame = table if isinstance(table, pd.DataFrame) else read_table(table).frame
+    return ", ".join(map(str, frame.columns))
 
 
 def transfer_results(every: Sequence[Sweep]) -> TransferResults:
@@ -226,14 +270,21 @@ def transfer_results(every: Sequence[Sweep]) -> TransferResults:
     found = [one for one in every if one.searched]
     whole, skipped = ladders(found)
     labels = sweep_labels(found)
-    jackknifed = [measured(ladder) for ladder in whole]
-    labelled = zip(jackknifed, ladder_labels(whole), asymptotes(jackknifed), strict=True)
     return TransferResults(
-        sweeps=tuple(_sweep(sweep, label) for sweep, label in zip(found, labels, strict=True)),
-        ladders=tuple(_ladder(one, label, limit, found) for one, label, limit in labelled),
+        sweeps=tuple(map(swept, found, labels)),
+        ladders=compared(whole, ladder_labels(whole), found),
         skipped=tuple(_skipped(one, labels[found.index(one.sweeps[0])]) for one in skipped),
         operator_settings=operator_settings(every),
     )
+
+
+def compared(
+    whole: Sequence[Ladder], labels: Sequence[str], found: Sequence[Sweep]
+) -> tuple[LadderResult, ...]:
+    """Ladders of the sweeps ``found``, each under its label."""
+    jackknifed = [measured(ladder) for ladder in whole]
+    labelled = zip(jackknifed, labels, asymptotes(jackknifed), strict=True)
+    return tuple(_ladder(one, label, limit, found) for one, label, limit in labelled)
 
 
 def sweep_labels(found: Sequence[Sweep]) -> list[str]:
@@ -274,7 +325,8 @@ def _by_start(first: Sequence[Sweep], settings: Sequence[Setting], said: set[str
     return labels
 
 
-def _sweep(sweep: Sweep, label: str) -> SweepResult:
+def swept(sweep: Sweep, label: str) -> SweepResult:
+    """A sweep under its label."""
     columns = zip(sweep.log2_lr, sweep.mean_loss, sweep.loss.T, sweep.status, strict=True)
     best = sweep.optimum if sweep.finished else NO_OPTIMUM
     return SweepResult(

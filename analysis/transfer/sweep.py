@@ -38,7 +38,7 @@ SINCE_ADDED: Setting = {  # what a spec says that was written without them
     **{f"{model}.{name}": value for model in ("model", "base") for name, value in OF_MODEL.items()},
     "data.final_val_tokens": 0,
 }
-WORST_FIRST = ("incomplete", "diverged", "failed", "pruned", "finished")
+WORST_FIRST = ("incomplete", "diverged", "failed", "missing", "pruned", "finished")
 
 
 def number(setting: Setting, field: str, default: float = math.nan) -> float:

@@ -205,12 +205,13 @@ def _read_tokens(corpus: str, path: Path, token_dtype: str | None) -> Corpus:
 
 def _presplit(name: str, train: Ids, val: Ids) -> Corpus:
     kind = np.result_type(train, val).newbyteorder("<")
-    parts = ((part.astype(kind).tobytes(),) for part in (train, val))
-    return Corpus(name, *parts, is_text=False, token_dtype=kind.str)
+    parts = [(part.astype(kind).tobytes(),) for part in (train, val)]
+    return Corpus(name, parts[0], parts[1], is_text=False, token_dtype=kind.str)
 
 
 def _split(corpus: str, name: str, documents: list[bytes], others: str = "") -> Corpus:
-    return Corpus(name, *_held_out(corpus, documents, bytes.strip), left_out=others)
+    train, val = _held_out(corpus, documents, bytes.strip)
+    return Corpus(name, train, val, left_out=others)
 
 
 def _held_out(

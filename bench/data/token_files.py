@@ -46,8 +46,8 @@ def token_documents(path: Path, token_dtype: str | None = None) -> list[Ids]:
         raise unknown("token dtype", token_dtype, TOKEN_DTYPES)
     index = path if path.suffix == ".idx" else path.with_suffix(".idx")
     if path.suffix != ".npy" and index.exists():
-        ids, ends = _indexed(index, token_dtype)
-        ids = _narrow(index.with_suffix(".bin"), ids)
+        raw, ends = _indexed(index, token_dtype)
+        ids = _narrow(index.with_suffix(".bin"), raw)
     else:
         ids = _narrow(path, _npy(path, token_dtype) if path.suffix == ".npy"
                       else _bin(path, token_dtype))  # fmt: skip
@@ -55,7 +55,7 @@ def token_documents(path: Path, token_dtype: str | None = None) -> list[Ids]:
     return np.split(ids, ends)
 
 
-def _ends(ids: Ids) -> npt.NDArray[np.intp]:
+def _ends(ids: Ids) -> npt.NDArray[np.integer]:
     ends = np.flatnonzero(ids == END_OF_TEXT) + 1 if ids.dtype == np.uint16 else np.array([], int)
     return ends if ends.size else np.arange(BLOCK_TOKENS, len(ids), BLOCK_TOKENS)
 
@@ -158,7 +158,9 @@ def _npy(path: Path, token_dtype: str | None) -> npt.NDArray[np.integer]:
     return found
 
 
-def _indexed(index: Path, token_dtype: str | None) -> tuple[npt.NDArray[np.integer], list[int]]:
+def _indexed(
+    index: Path, token_dtype: str | None
+) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.intp]]:
     """The ids of Megatron's pair, and where its documents end, but for the last.
 
     Magic, version, type's code, numbers of sequences and of documents' borders; then the sequences'
@@ -190,7 +192,7 @@ def _indexed(index: Path, token_dtype: str | None) -> tuple[npt.NDArray[np.integ
         raise UserError(f"'{path}' has {size} bytes, and its index says {ends[-1]} ids of {dtype}")
     if (np.diff(first) < 0).any() or first[0] != 0 or first[-1] != sequences:
         raise UserError(f"'{index}' has documents that are not its sequences one after the other")
-    return np.frombuffer(path.read_bytes(), dtype), ends[first[1:-1]].tolist()
+    return np.frombuffer(path.read_bytes(), dtype), ends[first[1:-1]]
 
 
 def _agree(path: Path, found: str, token_dtype: str | None) -> None:

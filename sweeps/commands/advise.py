@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 class AdviseCommand:
     """Grow a model or train it from scratch, from what size, when, and what it would save."""
 
-    params: Annotated[Amount, arg(metavar="N")]
-    """Parameters of the target."""
-    tokens: Annotated[Amount, arg(metavar="D")]
-    """Tokens the target would train on from scratch."""
+    params: Annotated[Amount | None, arg(metavar="N")] = None
+    """Parameters of the target; needed."""
+    tokens: Annotated[Amount | None, arg(metavar="D")] = None
+    """Tokens the target would train on from scratch; needed."""
     source_params: Annotated[Amount | None, arg(metavar="N")] = None
     """Parameters of the source; one is proposed by default."""
     source_tokens: Annotated[Amount | None, arg(metavar="D")] = None
@@ -48,14 +48,14 @@ class AdviseCommand:
     """Print as JSON."""
 
     def __call__(self) -> None:
-        self._check()
+        params, tokens = self._target()
         from mugrow.analysis.advice.advise import Question, advise
         from mugrow.analysis.read.plain import to_json
         from mugrow.analysis.read.store import load
 
         question = Question(
-            params=self.params,
-            tokens=self.tokens,
+            params=params,
+            tokens=tokens,
             source_params=self.source_params,
             source_tokens=self.source_tokens,
             source_sunk=self.source_sunk,
@@ -67,13 +67,24 @@ class AdviseCommand:
         else:
             _show(advice)
 
-    def _check(self) -> None:
+    def _target(self) -> tuple[float, float]:
+        """Its parameters and tokens. Raises ``UserError`` for what is missing."""
+        of_source = _missing({"--source-params": self.source_params,
+                              "--source-tokens": self.source_tokens})  # fmt: skip
+        if self.params is None or self.tokens is None:
+            asked = _missing({"--params": self.params, "--tokens": self.tokens}) + " of the target"
+            if self.source_sunk and of_source:
+                asked += f", and {of_source} of the source that is sunk"
+            raise UserError(f"advise needs {asked}, as in --params 1e9 --tokens 2e10")
+        if self.source_sunk and of_source == "--source-params and --source-tokens":
+            raise UserError(f"--source-sunk needs {of_source}: which source?")
         if (self.source_params is None) != (self.source_tokens is None):
             raise UserError("--source-params and --source-tokens describe one source: give both")
-        if self.source_sunk and self.source_params is None:
-            raise UserError(
-                "--source-sunk needs --source-params and --source-tokens: which source?"
-            )
+        return self.params, self.tokens
+
+
+def _missing(options: Mapping[str, float | None]) -> str:
+    return " and ".join(name for name, value in options.items() if value is None)
 
 
 def _show(advice: "Advice") -> None:
@@ -89,7 +100,8 @@ def _show(advice: "Advice") -> None:
         f"{source.share:.3g} of the target's cost, {counted}; growth factor "
         f"{source.growth_factor:.3g}{proposed}\n"
     )
-    print_table([_evidence_row(one) for one in advice.evidence if one.state != "unknown"])
+    if rows := [_evidence_row(one) for one in advice.evidence if one.state != "unknown"]:
+        print_table(rows)
     for what, names in _reasons(advice.evidence).items():
         print(f"  {', '.join(names)}: {what}")
     print("\nSources to start from")
@@ -132,6 +144,8 @@ def _held_out(one: "HeldOut") -> str:
 
 
 def _experiment(one: "SettlingExperiment") -> str:
+    if min(one.target_params) * min(one.tokens_per_param) < 1:
+        return "No smaller targets can settle it: they would train on less than a token."
     return (
         f"To settle it: targets of {', '.join(map(_amount, one.target_params))} parameters "
         f"at {', '.join(f'{ratio:.3g}' for ratio in one.tokens_per_param)} tokens a "
@@ -191,7 +205,9 @@ def _share(saving: "Interval", state: str) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if math.isfinite(share) else "never"
+    if not math.isfinite(share):
+        return "never"
+    return f"{share:.0%}" if share > -10 else "below -1000%"
 
 
 def _amount(value: float) -> str:

@@ -49,6 +49,8 @@ class FitCommand:
     """The column that says which rows are one run: only its last enters the fit."""
     step: Annotated[str | None, arg(metavar="EXPR")] = None
     """The order of a run's rows; --d by default."""
+    seeds: Annotated[str | None, arg(metavar="COLUMN")] = None
+    """The column that tells runs of one name apart."""
     sorted: bool = False
     """Take --step (or --d) for the order of a run's rows, whatever the file's is."""
     checkpoints: bool = False
@@ -93,6 +95,7 @@ class FitCommand:
             run=self.run,
             step=self.step,
             group=self.group,
+            seeds=self.seeds,
             checkpoints=self.checkpoints,
             by_x=self.sorted,
             best=self.best,

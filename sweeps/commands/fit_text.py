@@ -11,6 +11,7 @@ from rich.markup import escape
 from mugrow.sweeps.commands.output import print_table
 
 if TYPE_CHECKING:
+    from mugrow.analysis.laws.isoflop import BudgetOptimum
     from mugrow.analysis.laws.result import Allocation, Ends, FitResult
     from mugrow.analysis.laws.selection import FormComparison
     from mugrow.analysis.laws.table_fit import TableFit
@@ -51,15 +52,18 @@ def lines(found: "TableFit") -> list[str]:
     if fit.bootstrap.resamples:
         of_all = f"{fit.bootstrap.converged} of {fit.bootstrap.resamples}"
         said.append(f"{of_all} resamples converged")
-    return said
+    said += [f"caution: {one}" for one in found.cautions]
+    return said + [f"note: {one}" for one in found.notes]
 
 
 def tables(found: "TableFit") -> dict[str, list[Line]]:
     """Tables by title; an empty one has nothing to show."""
     fit = found.fit
     slopes: Line = {f"against ln {name}": finite(slope) for name, slope in fit.slopes.items()}
+    budgets = getattr(fit.extras, "budgets", ())
     return {
         "forms, fitted without the largest runs": _comparison(found.selection),
+        "optimum of each budget": [_budget(one) for one in budgets],
         "parameters": [_parameter(fit, name) for name in fit.params],
         "slopes of the residuals": [slopes] if slopes else [],
         "predicted loss": [
@@ -96,6 +100,18 @@ def _parameter(fit: "FitResult", name: str) -> Line:
         error = finite(fit.standard_errors[name])
         shown |= {"standard error": error, "95 % from": finite(low), "to": finite(high)}
     return shown
+
+
+def _budget(one: "BudgetOptimum") -> Line:
+    return {
+        "c": one.c,
+        "n": finite(one.n),
+        "d": finite(one.d),
+        "standard error of ln n": finite(one.n_se),
+        "loss": finite(one.loss),
+        "rows": str(one.rows),
+        "status": one.status,
+    }
 
 
 def _allocation(one: "Allocation") -> Line:

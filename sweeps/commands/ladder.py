@@ -30,6 +30,8 @@ class LadderCommand:
     """The column that names a row's family; without it all rows are one."""
     run: Annotated[str | None, arg(metavar="COLUMN")] = None
     """The column that says which rows are checkpoints of one run; without it each row is a run."""
+    seeds: Annotated[str | None, arg(metavar="COLUMN")] = None
+    """The column that tells runs of one name apart."""
     sorted: bool = False
     """Take --d for the order of a run's rows, whatever the file's is."""
     figure: Path | None = None
@@ -38,21 +40,24 @@ class LadderCommand:
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from mugrow.analysis.laws.families import errors, read_families
+        from mugrow.analysis.laws.families import errors, families_of
         from mugrow.analysis.read.plain import to_json
+        from mugrow.analysis.read.table import read_table
 
         check_figure(self.figure)
-        families = read_families(
-            self.table,
+        table = read_table(*self.table)
+        families, notes = families_of(
+            table,
             n=self.n,
             d=self.d,
             loss=self.loss,
             family=self.family,
             run=self.run,
+            seeds=self.seeds,
             by_x=self.sorted,
         )
-        print_notes(families.notes)
-        found = errors(families.rows)
+        print_notes([*table.notes, *notes])
+        found = errors(families)
         if self.figure is not None:
             from mugrow.analysis.figures.ladder_errors import draw
 

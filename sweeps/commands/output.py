@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mugrow.bench.spec import UserError
 from mugrow.sweeps import machine
+from mugrow.sweeps.program import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,4 +65,4 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))

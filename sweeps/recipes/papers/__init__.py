@@ -28,8 +28,6 @@ PAPERS = {  # name: arXiv id
     "warmstarting": "2411.07340",
     "when-warmstarting": "2605.13405",
 }
-
-
 REGISTRY = Registry("paper", Paper, __name__, "PAPER", tuple(PAPERS), "mugrow.papers")
 
 

@@ -24,8 +24,6 @@ from mugrow.sweeps.graph import Node
 from mugrow.sweeps.paper import Base, FigureOf, PaperFigure, Runs, Scale, Setting, Text
 
 LOG2_LR = -7.5
-
-
 COSINE = ScheduleSpec(kind="cosine", warmup=0.01, cooldown=0.0, final=0.1)
 
 
@@ -59,7 +57,7 @@ def published(
     return run
 
 
-# under muP at the rate above
+# under muP, at the rate above
 transferred = partial(published, lr=2.0**LOG2_LR, init_std=0.1, parametrization="mup",
                       schedule=ScheduleSpec())  # fmt: skip
 SMALL = ModelSpec(width=32, depth=2, head_size=16, context=64, positions="rope")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -238,28 +239,62 @@ def test_a_sunk_source_is_described(source):
         Question(params=1e9, tokens=2e10, source_sunk=True, **source)
 
 
+@pytest.mark.parametrize("source", [{"source_params": 1e8}, {"source_tokens": 1e9}])
+def test_a_source_is_described_whole(source):
+    with pytest.raises(UserError, match=r"^source_params and source_tokens describe one source"):
+        Question(params=1e9, tokens=2e10, **source)
+
+
+def test_a_target_has_something_smaller():
+    with pytest.raises(UserError, match="params must be at least 2, for a source of half the size"):
+        Question(params=1.5, tokens=1e9)
+    assert advise(Question(params=2, tokens=1)).verdict == "cannot say"
+
+
+def test_far_out_of_range_no_law_gives_a_number():
+    advice = advise(Question(params=1e30, tokens=1))
+    assert advice.verdict == "cannot say"
+    assert {one.state for one in advice.evidence} == {"unknown"}
+    assert "params 1e+30 is outside" in advice.evidence[0].limit
+    assert "beyond 100 times the law's range" in advice.evidence[1].limit
+
+
+# powers of ten, and a source that is as large as its target but for rounding
 sizes = st.floats(0, 30).map(lambda power: 10.0**power)
+shares = st.sampled_from([1 - 2.0**-53, 1 - 2.0**-50, 1 - 1e-12, 1 - 1e-9, 0.999999]) | st.floats(
+    0, 1
+)
 
 
-@given(sizes, sizes, st.none() | st.tuples(sizes, sizes), st.booleans(), st.sampled_from([0, 1e21]))
+@given(
+    sizes,
+    sizes,
+    st.none() | st.tuples(sizes, sizes) | st.tuples(shares, sizes, st.just(True)),
+    st.booleans(),
+    st.sampled_from([0, 1e21]),
+)
 def test_any_question_is_answered_or_is_one_line(params, tokens, source, sunk, tuning):
-    question = Question(
-        params=params,
-        tokens=tokens,
-        source_params=source and source[0],
-        source_tokens=source and source[1],
-        source_sunk=sunk and source is not None,
-        tuning_flops=tuning,
-    )
+    if source and len(source) == 3:
+        source = (source[0] * params, source[1])
+    small, trained = source or (params / 2, max(1, tokens / 2))
     try:
+        question = Question(
+            params=params,
+            tokens=tokens,
+            source_params=source and source[0],
+            source_tokens=source and source[1],
+            source_sunk=sunk and source is not None,
+            tuning_flops=tuning,
+        )
         advice = advise(question)
     except UserError:
-        proposed = params / 2, max(1, tokens / 2)
-        small, trained = source or proposed
         assert not (1 <= small < params and 1 <= trained <= LARGEST)
         return
     assert advice.verdict in VERDICTS
     json.dumps(to_json(advice), allow_nan=False)
+    if source is None:  # whatever is proposed costs less than the target
+        assert 0 < advice.source.share < 1
+    assert not (advice.source.proposed and source)
 
 
 # --- mugrow advise -----------------------------------------------------------------------------
@@ -285,6 +320,13 @@ def test_command_prints_the_verdict_first_and_fits_a_screen(mugrow):
     assert "11.1 B" in ended.out
 
 
+def test_a_target_out_of_all_range_prints_no_absurd_number(mugrow):
+    ended = mugrow("advise", "--params", "1e30", "--tokens", "1")
+    assert ended.out.startswith("CANNOT SAY: ")
+    assert not re.search(r"-\d{4,}%|nan|e-\d\d tokens", ended.out)
+    assert "less than a token" in ended.out
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -294,6 +336,13 @@ def test_command_prints_the_verdict_first_and_fits_a_screen(mugrow):
         ("--params 1e9 --tokens inf", "tokens must be a number from 1"),
         ("--params 1e9 --tokens 1e9 --source-params 1e8", "give both"),
         ("--params 1e9 --tokens 1e9 --source-sunk", "--source-sunk needs"),
+        (
+            "--source-sunk",
+            "advise needs --params and --tokens of the target, and --source-params and "
+            "--source-tokens of the source that is sunk, as in --params 1e9 --tokens 2e10",
+        ),
+        ("", "advise needs --params and --tokens of the target, as in --params 1e9"),
+        ("--params 1e9", "advise needs --tokens of the target, as in"),
         (
             "--params 1e9 --tokens 1e9 --source-params 2e9 --source-tokens 1e9",
             "source_params 2e+09 is not below target params 1e+09",

@@ -88,6 +88,18 @@ def test_no_other_point_of_growth_saves_more(factor):
         assert best.saving < limit
 
 
+def test_growing_by_next_to_nothing_saves_next_to_nothing():
+    """Where costs differ by less than rounding the point stays at its limit."""
+    near = optimal_growth_point(1 + 1e-5)
+    for factor in (1.0, math.nextafter(1, 2), 1 + 1e-15, 1 + 1e-9):
+        best = optimal_growth_point(factor)
+        assert best.loss_ratio == pytest.approx(near.loss_ratio, rel=1e-3)
+        assert best.slope == pytest.approx(near.slope, rel=1e-2)
+        assert best.step_ratio == pytest.approx(1, abs=1e-4)
+        assert 0 <= best.saving < 1e-6
+        assert growth_tokens(1e9, factor) == pytest.approx(growth_tokens(1e9, 1.001), rel=0.1)
+
+
 @given(st.floats(1e6, 1e12), st.floats(1, 1e4))
 def test_loss_and_cost_are_inverse(params, tokens_per_param):
     tokens = params * tokens_per_param

@@ -46,10 +46,13 @@ def test_one_final_a_run() -> None:
 
 def test_finals_go_by_step_in_rows_of_any_order() -> None:
     table = curves().sample(frac=1, random_state=0).reset_index(drop=True)
-    assert sorted(chosen(table, run="id").points["n"]) == [10, 20]
-    assert set(chosen(table, run="id").points["d"]) == {10}
-    reverse = chosen(table, run="id", step="-tokens")
-    assert set(reverse.points["d"]) == {1}
+    with pytest.raises(UserError, match=r"d goes from .* --sorted"):
+        chosen(table, run="id")
+    assert sorted(chosen(table, run="id", by_x=True).points["n"]) == [10, 20]
+    assert set(chosen(table, run="id", by_x=True).points["d"]) == {10}
+    for rows in (table, curves()):
+        reverse = chosen(rows, run="id", step="-tokens", by_x=rows is table)
+        assert set(reverse.points["d"]) == {1}
 
 
 def test_a_row_written_twice_counts_once_the_later() -> None:
@@ -108,7 +111,9 @@ def test_mixed_learning_rates() -> None:
 
 
 def test_the_learning_rate_of_a_run_is_its_peak() -> None:
-    twice = pd.concat([curves(), curves().assign(id="c")]).reset_index(drop=True)
+    twice = pd.concat([curves(), curves().assign(id=["c"] * 10 + ["d"] * 10)]).reset_index(
+        drop=True
+    )
     twice.loc[20:, "lr"] *= np.where(twice.loc[20:, "tokens"] == 1, 3, 1)  # only an early peak
     with pytest.raises(UserError, match="mix learning rates"):
         chosen(twice, run="id")

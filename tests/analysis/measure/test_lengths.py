@@ -110,6 +110,38 @@ def test_ends_a_second_apart_are_one_length(tmp_path: Path) -> None:
     assert row.difference == pytest.approx(-GAIN, abs=1e-9)
 
 
+@pytest.mark.parametrize("length", ["planned", "run"])
+def test_seeds_of_one_length_may_take_hours_that_differ(tmp_path: Path, length: str) -> None:
+    """By a fifth, more than ends may lie apart: told by what was planned, or by their order."""
+    frame = log()
+    frame["planned"] = frame.groupby("run")["step"].transform("max")
+    frame["hours"] = frame["step"] * frame["seed"].map({"x": 0.9, "y": 1.0, "z": 1.1})
+    (row,) = compared(tmp_path, frame, length, x="hours")
+    assert (row.state, row.n_seeds) == ("reached", 3)
+    assert row.charged == pytest.approx(150)
+    assert row.difference == pytest.approx(-GAIN, abs=1e-9)
+
+
+def test_runs_that_overlap_are_not_put_in_order(tmp_path: Path) -> None:
+    """By hours the second of one seed is shorter than the first of another: no length is told."""
+    frame = log(lengths=(100, 130, 400))
+    frame["hours"] = frame["step"] * frame["seed"].map({"x": 0.65, "y": 1.0, "z": 1.25})
+    (row,) = compared(tmp_path, frame, x="hours")
+    assert row.n_seeds < 3
+
+
+def test_a_column_that_is_measured_along_a_run_is_no_length(tmp_path: Path) -> None:
+    frame = pd.concat([log()] * 20, ignore_index=True)
+    frame["hours"] = frame.index / 10
+    for column in ("hours", "step"):
+        frame["step"] = frame.index + 1
+        with pytest.raises(UserError, match=rf"column {column!r} has another value in each of the"):
+            compared(tmp_path, frame, column)
+    finals = log()[log()["step"] == log().groupby("run")["step"].transform("max")]
+    (row,) = compared(tmp_path, finals, "step")  # a table of final losses, a row a run
+    assert row.difference == pytest.approx(-GAIN)
+
+
 def test_one_length_a_seed_is_not_measurable(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="baseline 'base' has one length a seed by column 'run'"):
         compared(tmp_path, log(lengths=(100,)))

@@ -12,16 +12,16 @@ from mugrow.analysis.read.store import Store
 from mugrow.bench.flops import per_token
 from mugrow.sweeps.recipes.papers import paper
 from mugrow.sweeps.recipes.papers.gstack import paper as gstack
-from mugrow.sweeps.recipes.papers.gstack.claims import (
+from mugrow.sweeps.recipes.papers.gstack.paper import (
     BUDGETS,
     OPERATORS,
+    PAPER,
     SCRATCH,
     SOURCES,
     STACK,
     WIDTH,
     speedup_percent,
 )
-from mugrow.sweeps.recipes.papers.gstack.paper import PAPER
 
 VOCABULARY = {"cpu": 256, "gpu": 256, "paper": 32_000}
 

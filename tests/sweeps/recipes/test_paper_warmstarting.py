@@ -39,7 +39,7 @@ from mugrow.sweeps.recipes.papers.warmstarting.paper import PAPER
 
 
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
-    for seeds in ("SEEDS", "MAP_SEEDS", "WATCHED_SEEDS"):
+    for seeds in ("SEEDS", "FEWER_SEEDS"):
         monkeypatch.setitem(getattr(warmstarting, seeds), "cpu", range(1))
     monkeypatch.setitem(warmstarting.LOG2_LR, "cpu", (0, 1))
     monkeypatch.setitem(warmstarting.BATCHES, "cpu", (0.5, 1))

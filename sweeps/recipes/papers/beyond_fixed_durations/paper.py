@@ -259,8 +259,6 @@ def ratio_panel(axis: Axes, store: Store) -> None:
 
 draw_averages = arms.row(averages_panel, closed_panel)
 draw_lengths = arms.for_each(lengths_panel, claims.AT_LENGTHS, share_y=True)
-
-
 ladder_runs = each_seed(SEEDS, ladder)
 PAPER = Paper(
     name="beyond-fixed-durations",

@@ -173,7 +173,6 @@ draw_symmetry = arms.row(
     widths=(3, 2),
 )
 
-
 MAIN = "our question to its main figure"
 FASTER = {
     family: speedup(named(RANDOM, family), named(CLONE, family), "target") for family in FAMILIES

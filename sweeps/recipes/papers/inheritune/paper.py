@@ -31,8 +31,7 @@ from matplotlib.figure import Figure
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.measure import quantity
 from mugrow.analysis.measure.claims import no_rule, rule
-from mugrow.analysis.measure.measured import arm
-from mugrow.analysis.measure.quantity import Quantity, combined, final, rows, speedup
+from mugrow.analysis.measure.quantity import Quantity, combined, final, recorded, rows, speedup
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ModelSpec, ScheduleSpec
@@ -48,16 +47,14 @@ FEWER = {"cpu": range(3), "gpu": range(5), "paper": range(1)}  # where arms are 
 METHOD = "inheritune"
 
 SHARES = (0.25, 0.5, 0.75)  # of the reference's blocks
-HALF, QUARTER = SHARES[1], SHARES[0]
+QUARTER, HALF = SHARES[:2]
 FROM_SCRATCH, INHERITED = (
     {share: ArmName(f"{share:g} of the depth {text}", start=start, share=share) for share in SHARES}
     for text, start in (("from scratch", "random"), ("inherited", "inherited"))
 )
-FULL = ArmName("full", start="random", share=1.0)
-OLD = ArmName("half from scratch", **FROM_SCRATCH[HALF].factors)
-NEW = ArmName("half inherited", **INHERITED[HALF].factors)
-FROM_SCRATCH |= {HALF: OLD, 1.0: FULL}
-INHERITED[HALF] = NEW
+FROM_SCRATCH[1.0] = FULL = ArmName("full", start="random", share=1.0)
+FROM_SCRATCH[HALF] = OLD = ArmName("half from scratch", start="random", share=HALF)
+INHERITED[HALF] = NEW = ArmName("half inherited", start="inherited", share=HALF)
 TWICE = OLD.varied("twice the steps", times=2)
 STACKED = ArmName("stacked to a half", start="stacked", share=HALF)
 HYBRID = ArmName("inherited, then stacked to a half", start="inherited, stacked", share=HALF)
@@ -196,8 +193,7 @@ def draw_depths(axis: Axes, store: Store) -> None:
         (FROM_SCRATCH, LINE_STYLES[OLD], "from scratch"),
         (INHERITED, LINE_STYLES[NEW], "inherited"),
     ):
-        depths = {int(arm(store.runs, one)["depth"].iloc[0]): one for one in by_share.values()}
-        losses = {float(depth): final(depths[depth]) for depth in sorted(depths)}
+        losses = {recorded(one, "depth")(store).value: final(one) for one in by_share.values()}
         arms.line(axis, store, losses, line_style, text)
     full = final(FULL)(store).value
     axis.axhline(full, color=style.GREY, ls="--", lw=1, label="the full model")
@@ -226,7 +222,6 @@ draw_main = arms.row(
 draw_others = differences(FULL, (OLD, NEW, STACKED, HYBRID, NARROW))
 draw_parts = differences(OLD, (NEW, *PARTS.values()))
 draw_attention = arms.for_each(attention, ATTENTION)
-
 
 MATCHING_SHARE = combined(smallest_matching, final(FULL), *map(final, INHERITED.values()))
 I1 = (

@@ -66,7 +66,6 @@ LINE_STYLES: arms.LineStyles = {
 }
 C4 = Text("hf:allenai/c4:en", "hf:gpt2", val_tokens=2**20, vocab_size=50_257)
 
-
 # 2.6B tokens
 paper_scale = bases.transferred(
     ModelSpec(width=768, depth=12, head_size=64, context=512), base_width=256,

@@ -29,7 +29,6 @@ from mugrow.sweeps.recipes.papers import bases
 PAPER_WIDTHS = (1, 2, 4, 8, 16, 32, 64)
 WIKITEXT = Text("hf:Salesforce/wikitext:wikitext-2-v1", "hf:gpt2", 65536, vocab_size=50257)
 
-
 # twice the steps that ``bases.basin`` takes of it
 paper_scale = bases.transferred(
     ModelSpec(width=128, depth=2, head_size=64, context=256),
@@ -53,11 +52,10 @@ def by_width(store: Store, parametrization: str) -> dict[float, list[Quantity]]:
     narrowest = selected[selected["width"] == selected["width"].min()]
     best = float(narrowest.groupby("log2_lr")["loss"].mean().idxmin())
     found: dict[float, list[Quantity]] = {}
-    for rate in sorted(selected["log2_lr"].unique()):
-        for width in sorted(selected["width"].unique()):
-            rows = selected[(selected["log2_lr"] == rate) & (selected["width"] == width)]
-            losses = dict(zip(rows["seed"], rows["loss"], strict=True))
-            found.setdefault(float(rate) - best, []).append(by_seed(losses))
+    for _, rows in selected.groupby(["log2_lr", "width"]):
+        away = float(rows["log2_lr"].iloc[0]) - best
+        losses = dict(zip(rows["seed"], rows["loss"], strict=True))
+        found.setdefault(away, []).append(by_seed(losses))
     return found
 
 

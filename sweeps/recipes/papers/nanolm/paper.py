@@ -43,7 +43,6 @@ HELD_OUT = {"cpu": (8, 12), "gpu": (8, 12), "paper": (8, 16, 24)}
 LAW_SEEDS = range(5)
 C4 = Text("hf:allenai/c4:en@8000", "hf:t5-base", val_tokens=2**20, vocab_size=32128)
 
-
 # the smallest of its widths; rate and initial scale as muScaling found them at its base of 256
 paper_scale = bases.published(
     ModelSpec(width=128, depth=6, head_size=64, context=1024, tied=True), base_width=256,

@@ -30,6 +30,7 @@ left of the upstream text is evaluated.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -144,16 +145,14 @@ def shifted(setting: Setting, seed: int) -> Iterator[Node]:
 
 
 def of_lengths(setting: Setting, seed: int) -> Iterator[Node]:
-    for way in DIRECTIONS:
-        for length in LENGTHS:
-            yield from varied(setting, seed, way, length)
+    for way, length in product(DIRECTIONS, LENGTHS):
+        yield from varied(setting, seed, way, length)
 
 
 def of_rates(setting: Setting, seed: int) -> Iterator[Node]:
     yield from shifted(setting, seed)
-    for way in DIRECTIONS:
-        for rate in RATES:
-            yield from varied(setting, seed, way, rate=rate)
+    for way, rate in product(DIRECTIONS, RATES):
+        yield from varied(setting, seed, way, rate=rate)
 
 
 def on_the_same(setting: Setting, seed: int) -> Iterator[Node]:
@@ -168,9 +167,8 @@ def on_upstream(runs: Runs) -> Evaluations:
     )
 
 
-shift_runs, length_runs, rate_runs = (
-    each_seed(SEEDS, nodes) for nodes in (shifted, of_lengths, of_rates)
-)
+shift_runs, length_runs = each_seed(SEEDS, shifted), each_seed(SEEDS, of_lengths)
+rate_runs = each_seed(SEEDS, of_rates)
 
 REWARMED = "re-warmed"
 LINE_STYLES = style.distinct((REWARMED, CONSTANT, SCRATCH))

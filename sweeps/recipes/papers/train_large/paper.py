@@ -42,12 +42,11 @@ DEEP_WIDTH = 2  # over the base's
 WIDE = tuple(ArmName(f"{width}× width", width=width, depth=1) for width in (1, 2, 4, 8))
 DEEP = (WIDE[1], *(ArmName(f"{d}× depth", width=DEEP_WIDTH, depth=d) for d in (2, 4)))
 SMALL, TWICE, LARGE, LARGEST = WIDE
-COMPRESSED = {"bits": (8.0, 6.0, 5.0, 4.0, 3.0, 2.0),
+COMPRESSED = {"bits": (8.0, 6.0, 5.0, 4.0, 3.0, 2.0),  # by one of the two
               "sparsity": (0.25, 0.5, 0.625, 0.75, 0.875)}  # fmt: skip
 AS_IT_IS: dict[str, float | None] = dict.fromkeys(COMPRESSED)
 SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(5)}
 WEB = Text("hf:Skylion007/openwebtext@8000", "hf:roberta-base", 2**20, vocab_size=50265)
-
 
 # The smallest of the paper's
 paper_scale = bases.transferred(

@@ -37,6 +37,7 @@ from mugrow.analysis.measure.quantity import final
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ModelSpec, RunSpec, Scalar, ScheduleSpec
+from mugrow.sweeps import beside
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
 from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text, each_seed, source_of
@@ -45,7 +46,7 @@ from mugrow.sweeps.recipes.papers.warmstarting import claims
 from mugrow.sweeps.recipes.papers.warmstarting.claims import ABLATED, PAIRS, SHRINK, scratch, warm
 
 SEEDS = {"cpu": range(5), "gpu": range(5), "paper": range(5)}
-MAP_SEEDS, WATCHED_SEEDS = (dict.fromkeys(SEEDS, range(3)) for _ in range(2))
+FEWER_SEEDS = dict.fromkeys(SEEDS, range(3))  # of maps, and of what is watched
 MAP_STEPS = {"cpu": 0.16, "gpu": 0.16, "paper": 1.0}  # of the run's, at its batch
 SMALL_BATCHES, SMALL_LOG2_LR = (0.5, 1, 2), (-2, -1, 0, 1, 2, 3)
 PAPER_BATCHES = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)
@@ -115,7 +116,7 @@ def shrink_runs(setting: Setting, seed: int) -> Iterable[Node]:
 
 
 watched_runs = each_seed(
-    WATCHED_SEEDS, lambda setting, seed: (from_random(setting, seed), warmstarted(setting, seed))
+    FEWER_SEEDS, lambda setting, seed: (from_random(setting, seed), warmstarted(setting, seed))
 )
 
 
@@ -207,7 +208,7 @@ PAPER = Paper(
     bases=bases.scales(paper_scale),
     corpora=bases.one_text(SLIMPAJAMA),
     figures={
-        "W1": FigureOf(each_seed(MAP_SEEDS, map_runs), draw_maps, claims.W1).shows(
+        "W1": FigureOf(each_seed(FEWER_SEEDS, map_runs), draw_maps, claims.W1).shows(
             "Loss over learning rate and batch, from scratch and warmstarted",
             "Mean final validation loss above the lowest of the same map, all cells on equal "
             "tokens. A star marks the lowest; a circle, the small model’s, which the larger should "
@@ -231,6 +232,7 @@ PAPER = Paper(
             "the largest attention logit and the largest singular value of a hidden matrix, times "
             "sqrt(in / out). Bands span the seeds.",
         ),
+        "W5": beside.figure(each_seed(SEEDS, pair_runs), [*map(warm, PAIRS)], warm(ABLATED)),
     },
     untestable=claims.UNTESTABLE,
 )

@@ -31,7 +31,6 @@ SMALL = ArmName("small, scratch", method=SCRATCH, size="small")
 LARGE = ArmName("large, scratch", method=SCRATCH, size="large")
 GROWN = ArmName("large, SZP", method=SZP, size="large")
 CORRELATIONS = {"Spearman": spearmanr, "Kendall": kendalltau}
-HALFWAY = 0.5
 
 
 def sized(choose: Callable[[tables.Sizes], Quantity]) -> Quantity:
@@ -110,7 +109,7 @@ def error_percent(method: str) -> Quantity:
     """Of the law's prediction for the size held out; positive where it says too much."""
 
     def error(rows: pd.DataFrame) -> float:
-        largest = tables.largest(rows)
+        largest = rows["n"] == rows["n"].max()
         end = tables.means(rows[largest]).iloc[0]
         found = tables.law(tables.means(rows[~largest]), predict=[[end["n"], end["d"]]]).predictions
         return 100 * (found[0].loss / end["loss"] - 1) if found else math.nan
@@ -280,7 +279,7 @@ AGAINST_FLOPS = "the figure of rank correlations against FLOPs, whose numbers ar
 F7 = (
     ranks_transfer("scratch", "from scratch", LARGE),
     ranks_transfer("szp", "grown by SZP", GROWN),
-    rule("ranks-early", AGAINST_FLOPS, foretold(GROWN, HALFWAY) > 0.7).decides(
+    rule("ranks-early", AGAINST_FLOPS, foretold(GROWN, 0.5) > 0.7).decides(
         "partial losses tell final ones",
         "Spearman's correlation of losses at half the tokens with final ones over rates and "
         "batches, the large model grown by SZP",

@@ -30,7 +30,6 @@ from mugrow.sweeps.recipes.papers.when_warmstarting.claims import GROWN, LARGE, 
 from mugrow.sweeps.recipes.papers.when_warmstarting.tables import NET2NET, SCRATCH, SZP, named
 
 RESAMPLES = 300
-COMPUTE = "compute C = 6 N D (FLOPs)"
 LABELS = {SCRATCH: "scratch", SZP: "SZP", NET2NET: "Net2Net", tables.CLONE: "clone"}
 BOTH = {method: style.line_style(method) for method in (SCRATCH, SZP)}
 SHARES = np.linspace(0.1, 1.0, 10)
@@ -57,7 +56,7 @@ def frontier(axis: Axes, store: Store) -> None:
 
 
 def compute_axis(axis: Axes) -> None:
-    axis.set(xscale="log", xlabel=COMPUTE)
+    axis.set(xscale="log", xlabel="compute C = 6 N D (FLOPs)")
     style.flops_axis(axis.xaxis, (1,))
 
 

@@ -86,17 +86,14 @@ def scratch(setting: Setting, seed: int, width: int, horizon: int = USUAL) -> No
     return Node(sized(setting, width, horizon, seed), named(tables.SCRATCH, width, 0, horizon))
 
 
-def source(setting: Setting, width: int, seed: int) -> Node:
-    return source_of(sized(setting, width, USUAL, seed), uncooled=True)
-
-
 def warmstarted(
     setting: Setting, seed: int, method: str, width: int, small: int, horizon: int = USUAL,
     shrink: float = tables.SHRINK,
 ) -> Node:  # fmt: skip
     """A model grown from one of width ``small``."""
     params: dict[str, dict[str, Scalar]] = {SZP: {"shrink": shrink}, CLONE: {"mode": "noisy"}}
-    start, target = source(setting, small, seed), sized(setting, width, horizon, seed)
+    start = source_of(sized(setting, small, USUAL, seed), uncooled=True)
+    target = sized(setting, width, horizon, seed)
     arm = named(method, width, small, horizon, shrink)
     return grown(start, target, arm, method, FRESH, **params.get(method, {}))
 
@@ -132,7 +129,7 @@ def grid_runs(setting: Setting, seed: int) -> Iterator[Node]:
     """Every learning rate and batch, on as many tokens; logged at other steps, so that no cell is a
     run of another arm."""
     widths = tables.SIZES[setting.scale].grid
-    start = source(setting, widths[0], seed)
+    start = source_of(sized(setting, widths[0], USUAL, seed), uncooled=True)
     for batch in BATCHES:
         runs = (sized(setting, width, GRID_AT, seed, batch) for width in widths)
         rows = [replace(run, log_every=2 * run.log_every) for run in runs]

@@ -148,12 +148,8 @@ def ladder(store: Store, method: str, held_out: bool | None = None) -> pd.DataFr
         for width, source, horizon in sizes(store).rungs()
     )
     rows = of_arms(store, arms)
-    return rows if held_out is None else rows[largest(rows) == held_out]
-
-
-def largest(rows: pd.DataFrame) -> "pd.Series[bool]":
-    found: pd.Series[bool] = rows["n"] == rows["n"].max()
-    return found
+    largest = rows["n"] == rows["n"].max()
+    return rows if held_out is None else rows[largest == held_out]
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,78 @@
+"""A sweep of one's own, as a page: verdicts, figures and tables of ``transfer.own_sweep``.
+
+They are those of a study's chapter on transfer, made from rows alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mugrow.analysis import figures
+from mugrow.analysis.figures import style, sweeps
+from mugrow.analysis.figures import transfer as drawings
+from mugrow.analysis.read.plain import to_json
+from mugrow.analysis.report import build, transfer
+from mugrow.analysis.transfer.own_sweep import OwnTransfer, SweepColumns
+from mugrow.analysis.transfer.results import TransferResults
+from mugrow.bench.record import write_json
+from mugrow.bench.spec import UserError
+
+QUESTION = "Is the best learning rate of the small models that of the large ones?"
+OF_STUDIES = ("width", "depth", "init_std", "run_flops", "search_flops", "operator_settings")
+
+
+def drawn(found: TransferResults) -> dict[str, Callable[[TransferResults], Figure]]:
+    """The figures of a table's ladders, which are all along one size."""
+    axis = found.ladders[0].axis if found.ladders else "size"
+    others = {name: drawings.BY_NAME[name] for name in ("optima", "regret", "tolerance")}
+    return {"transfer": sweeps.along(axis), **others}
+
+
+def as_json(found: OwnTransfer) -> object:
+    """Every number, without what only a study's runs have."""
+    plain = to_json(found)
+    for rows in (plain["sweeps"], *(ladder["rungs"] for ladder in plain["ladders"])):
+        for row in rows:
+            for name in OF_STUDIES:
+                row.pop(name, None)
+    plain.pop("operator_settings")
+    return plain
+
+
+def build_sweep(found: OwnTransfer, table: str, columns: SweepColumns, folder: Path) -> Path:
+    """Write the report of a table's sweep into ``folder``; returns its HTML page. ``transfer.json``
+    beside it has every number."""
+    write_json(folder / "transfer.json", as_json(found))
+    shown = [_figure(name, draw, found, folder / "figures") for name, draw in drawn(found).items()]
+    listed = transfer.tables(found)
+    build.write_tables(listed, folder / "tables")
+    asked = {"table": table, **{name: value for name, value in vars(columns).items() if value}}
+    text = build.template("sweep.html.j2").render(
+        title=f"Transfer of the learning rate in {table}",
+        question=QUESTION,
+        notes=found.notes,
+        transfer=build.moving(found, shown, listed),
+        circumstances=asked | {"by": ", ".join(columns.by)} if columns.by else asked,
+    )
+    page = folder / "index.html"
+    build.write_text(page, text)
+    return page
+
+
+def _figure(
+    name: str, draw: Callable[[TransferResults], Figure], found: OwnTransfer, folder: Path
+) -> build.DrawnFigure:
+    entry = figures.FIGURES[name]
+    title = (
+        f"Loss against learning rate along {found.ladders[0].axis}"
+        if (name == "transfer" and found.ladders)
+        else entry.title
+    )
+    shown = build.DrawnFigure(name, title, entry.caption, figures.TRANSFER)
+    try:
+        svg = style.save(style.drawn(lambda: draw(found)), folder, name)
+    except UserError as reason:
+        return replace(shown, reason=str(reason))
+    return replace(shown, svg=build.inline(svg, name, title))

@@ -1,0 +1,105 @@
+"""What a paper's grown runs are compared with at equal charged compute, and the figure of it.
+
+A paper asks whether growing helps; who pays asks what else the compute would have bought. So beside
+each grown run, at what it is charged with its sources, stand
+
+    scratch       its shape from random weights, on a whole schedule
+    own source    its last source trained on, to the end of a whole schedule
+
+as runs of the same graph (``mugrow.sweeps.budgets`` makes them cheap where a schedule has a
+cool-down). What is said of them is ours and none of the paper's, so the claims of the figure are.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from mugrow.analysis.figures import arms as pictures
+from mugrow.analysis.measure.claims import Claim, rule
+from mugrow.analysis.measure.equal_compute_claims import BASELINES, Baseline, gained
+from mugrow.analysis.read.store import Store
+from mugrow.bench.arm import ArmName
+from mugrow.bench.spec import ModelSpec
+from mugrow.sweeps.baselines import charge, step_flops
+from mugrow.sweeps.budgets import Budget, budget_line
+from mugrow.sweeps.graph import Node
+from mugrow.sweeps.paper import PaperFigure, Setting
+
+WORDS: dict[Baseline, str] = {
+    "scratch": "scratch on a whole schedule at the compute that the arm paid with its sources",
+    "own source": "its own source, trained on at the same compute instead of grown",
+}
+
+
+def with_baselines(nodes: Iterable[Node]) -> Iterator[Node]:
+    """The runs, and what those that are grown, not continued, are compared with. Scratch is the
+    first run of their shape, seed and schedule that is not grown."""
+    nodes = list(nodes)
+    yield from nodes
+    scratch: dict[tuple[ModelSpec, int], Node] = {}
+    for node in nodes:
+        if node.source is None and node.method == "scratch":
+            scratch.setdefault((node.spec.model, node.spec.seed), node)
+    of_scratch: dict[Node, set[int]] = {}
+    of_source: dict[Node, set[int]] = {}
+    for node in nodes:
+        source = node.source
+        if source is None or node.spec.start.method == "continue":
+            continue
+        paid = charge([each.spec for each in node.line])
+        if whole := scratch.get((node.spec.model, node.spec.seed)):
+            steps = round(paid / step_flops(whole.spec))
+            of_scratch.setdefault(whole, set()).add(steps)
+        left = paid - charge([each.spec for each in source.line])
+        steps = source.spec.last_step + round(left / step_flops(source.spec))
+        of_source.setdefault(source, set()).add(steps)
+    for whole, horizons in of_scratch.items():
+        yield from _line(budget_line(whole.spec, horizons, 0), "scratch", None)
+    for source, horizons in of_source.items():
+        trunk = (source.spec,) if source.spec.schedule.kind == "wsd" else ()
+        yield from _line(budget_line(source.spec, horizons, 0, trunk), "own source", source)
+
+
+def _line(budgets: Iterable[Budget], baseline: Baseline, source: Node | None) -> Iterator[Node]:
+    """The runs that end a line's budgets, each with the trunk before it."""
+    for budget in budgets:
+        before = source if budget.trunk else None
+        for segment in budget.trunk:
+            if before is None or segment.run_id != before.spec.run_id:
+                arm = ArmName(f"{baseline}, on the way", baseline=baseline, part="trunk")
+                before = Node(segment, arm, before)
+        model = budget.final.model
+        arm = ArmName(
+            f"{baseline} w{model.width}-d{model.depth} to step {budget.horizon}",
+            baseline=baseline, width=model.width, depth=model.depth, horizon=budget.horizon,
+        )  # fmt: skip
+        yield Node(budget.final, arm, before, "branch")
+
+
+def figure(
+    runs: Callable[[Setting], Iterable[Node]], arms: Sequence[ArmName], main: ArmName
+) -> PaperFigure:
+    """The figure of a paper's grown ``arms`` at equal charged compute. ``runs`` are theirs and
+    scratch's; two claims are about ``main``."""
+    panels = (_panel(arms, baseline) for baseline in BASELINES)
+    return PaperFigure(
+        runs=lambda setting: with_baselines(runs(setting)),
+        draw=pictures.row(*panels, share_y=True),
+        claims=tuple(_claim(main, baseline) for baseline in BASELINES),
+        title="What else the compute would have bought",
+        caption="Final loss of each grown arm minus that of a baseline at the same compute, "
+        "sources counted; whiskers are intervals over seeds. Left of 0 growing was worth it. "
+        + " ".join(f"{name.capitalize()}: {words}." for name, words in WORDS.items()),
+    )
+
+
+def _panel(arms: Sequence[ArmName], baseline: Baseline) -> pictures.DotPanel:
+    quantities = {str(arm): gained(arm, baseline) for arm in arms}
+    return pictures.DotPanel(quantities, f"final loss − {baseline}’s (nats)", zero=True)
+
+
+def _claim(main: ArmName, baseline: Baseline) -> Claim[Store]:
+    name = f"beats-{baseline.replace(' ', '-')}"
+    where = f"our question: is growing worth its compute? Here {main}"
+    return rule(name, where, gained(main, baseline) < 0.0, whose="ours").decides(
+        f"the grown model ends lower than {WORDS[baseline]}",
+        f"final loss of the grown model minus {baseline}’s at equal charged compute, nats",
+    )
