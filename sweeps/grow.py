@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mugrow.bench import checkpoint
-from mugrow.bench.checkpoints.lineage import LINEAGE, hand_on
+from mugrow.bench.checkpoints.lineage import hand_on
 from mugrow.bench.checks.cases import Grown
 from mugrow.bench.checksums import Damaged, sha256, write_sums
 from mugrow.bench.data.batches import load
@@ -112,9 +112,9 @@ def grow(
         logit_error=error,
         optimizer="carried" if grown.carried else "fresh",
     )
-    if (home / LINEAGE).is_file():
-        hand_on(home, out, {"step": "grow", **asdict(result)})
-    _write(out, spec, grown)
+    _write(
+        out, spec, grown, lambda folder: hand_on(home, folder, {"step": "grow", **asdict(result)})
+    )
     return result
 
 
@@ -201,7 +201,9 @@ def _double(weights: Weights) -> Weights:
     return {name: tensor.double() for name, tensor in weights.items()}
 
 
-def _write(out: Path, spec: RunSpec, grown: Beginning) -> None:
+def _write(
+    out: Path, spec: RunSpec, grown: Beginning, write_beside: Callable[[Path], object]
+) -> None:
     """Write the folder, whole or not at all."""
     about, making = {"spec": canonical_json(spec)}, temporary_of(out)
     described = json_bytes(asdict(spec))
@@ -212,6 +214,7 @@ def _write(out: Path, spec: RunSpec, grown: Beginning) -> None:
                 state = making / "state.safetensors"
                 sums[state.name] = checkpoint.save(state, grown.carried.named(), about)
             write_bytes(making / "spec.json", described)
+            write_beside(making)
             write_sums(making, sums | {"spec.json": sha256(described)})
             making.rename(out)
     finally:

@@ -12,11 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from mugrow.bench import checkpoint, growth
-from mugrow.bench.checkpoint import Damaged
 from mugrow.bench.checkpoints import family
 from mugrow.bench.checkpoints.config import ACTIVATIONS
 from mugrow.bench.checkpoints.family import Family
-from mugrow.bench.checkpoints.lineage import BESIDE, LINEAGE, Step, new_folder, read_lineage
+from mugrow.bench.checkpoints.lineage import (
+    BESIDE,
+    LINEAGE,
+    Step,
+    new_folder,
+    read_lineage,
+    save,
+)
 from mugrow.bench.checkpoints.reading import (
     DTYPES,
     content_sha256,
@@ -27,6 +33,7 @@ from mugrow.bench.checkpoints.reading import (
     their_tensors,
 )
 from mugrow.bench.checkpoints.source import WEIGHTS, Published, opened, read_json
+from mugrow.bench.checksums import Damaged, sha256_of_file, write_sums
 from mugrow.bench.model import Weights, count
 from mugrow.bench.parametrization import rules_of
 from mugrow.bench.record import write_json
@@ -94,25 +101,26 @@ def import_model(source: str | Path, out: str | Path) -> ImportedModel:
     model = _padded(found, tokens, published)
     with new_folder(Path(out)) as folder:
         weights = read_weights(published, one, model)
-        sha256 = content_sha256(weights)
-        run = _run(published, one, model, sha256)
+        content = content_sha256(weights)
+        run = _run(published, one, model, content)
         dtype = _dtype(weights)
         _write_beside(folder / BESIDE, published)
         step = {
             "step": "import",
             "source": published.where if published.where.startswith("hf:") else Path(source).name,
             "family": one.name,
-            "sha256": sha256,
+            "sha256": content,
             "dtype": dtype,
             "run_id": run.run_id,
         }
         write_json(folder / LINEAGE, [step])
         write_json(folder / "spec.json", asdict(run))
-        checkpoint.save(folder / CHECKPOINT, weights, {"spec": canonical_json(run)})
+        sums = {CHECKPOINT: save(folder / CHECKPOINT, weights, {"spec": canonical_json(run)})}
+        write_sums(folder, sums | {"spec.json": sha256_of_file(folder / "spec.json")})
     return ImportedModel(
         family=one.name,
         run_id=run.run_id,
-        sha256=sha256,
+        sha256=content,
         parameters=count(model)[0],
         dtype=dtype,
         context=model.context,
@@ -218,7 +226,7 @@ def export_model(
         card = _card(one, run, lineage, stored)
         (folder / "README.md").write_text(card, encoding="utf-8")
         about = {"format": "pt", "mugrow.lineage": json.dumps(lineage, sort_keys=True)}
-        checkpoint.save(folder / WEIGHTS, tensors, about)
+        save(folder / WEIGHTS, tensors, about)
     changed = any(plain[name] is not weights[name] for name in weights)
     return ExportedModel(one.name, run.run_id, count(model)[0], stored, changed)
 

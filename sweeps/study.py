@@ -47,6 +47,7 @@ BASELINE = "scratch"
 AGAINST = ("scratch", "own source")
 LARGEST_LOG2_LR = 1000  # of which the power is a number
 LARGEST_BUDGET = 1000  # scratch at more than so many times its own compute is no comparison
+LARGEST_SEED = 2**62
 LEAST_STEPS = 3  # of a whole schedule: some before its cool-down, and the cool-down
 
 
@@ -330,6 +331,8 @@ class Study:
         for seed in self.seeds:
             if seed < 0:
                 raise UserError(f"seeds must be at least 0, not {seed}")
+            if seed > LARGEST_SEED:
+                raise UserError(f"seeds must be at most {LARGEST_SEED}, not {seed}")
 
     def _check_search(self) -> None:
         if self.sampler not in SAMPLERS:

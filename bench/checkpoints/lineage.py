@@ -13,6 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mugrow.bench.checksums import sha256_of_file
+from mugrow.bench.files import flush, named, temporary_of
 from mugrow.bench.record import write_json
 from mugrow.bench.spec import UserError
 
@@ -28,24 +33,34 @@ def read_lineage(folder: Path) -> list[Step]:
 
 
 def hand_on(source: Path, out: Path, step: Step) -> None:
-    """What goes with an imported model, to the folder of what was made of it."""
+    """What goes with an imported model, to the folder of what was made of it; of a run that was
+    none, nothing."""
+    if not (source / LINEAGE).is_file():
+        return
     if (source / BESIDE).is_dir():
         shutil.copytree(source / BESIDE, out / BESIDE)
     write_json(out / LINEAGE, [*read_lineage(source), step])
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    """Write tensors straight to a file of a folder that has no name yet, without a second copy of
+    them in memory; returns the file's sha256."""
+    save_file(dict(tensors), path, dict(about))
+    flush(path)
+    return sha256_of_file(path)
 
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder that gets its name when all is in it, or leaves nothing. Raises ``UserError`` where
     there is one already."""
-    if out.exists():
+    if os.path.lexists(out):
         raise UserError(f"{out} exists already")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    temporary = temporary_of(out)
     try:
-        yield temporary
-        os.rename(temporary, out)
+        with named(out):
+            temporary.mkdir(parents=True)
+            yield temporary
+            temporary.rename(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
