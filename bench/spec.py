@@ -40,6 +40,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}; {hint}")
 
 
+LARGEST_SIZE = 2**24  # of a model's width, depth and so on: a typing error beyond
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """A pre-norm decoder. GPT-2 flavour by default; see ``llama`` for the other.
@@ -92,6 +95,8 @@ class ModelSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
+            if value is not None and value > LARGEST_SIZE:
+                raise UserError(f"{name} must be at most {LARGEST_SIZE}, not {value}")
         if self.query_heads is None and self.width % self.head_size:
             down = self.width // self.head_size * self.head_size
             near = (

@@ -80,9 +80,11 @@ def reports(folder: Path, stacks: Iterable[PlannedStack]) -> list[dict[str, Any]
         }
         try:
             text = (folder / "stacks" / f"{stack.key}.json").read_text(encoding="utf-8")
-            report |= json.loads(text)
+            read = json.loads(text)
         except (OSError, ValueError):
-            pass
+            read = {}
+        numbers = read if isinstance(read, dict) else {}
+        report |= {key: numbers[key] for key in report if isinstance(numbers.get(key), int | float)}
         found.append(report)
     return found
 

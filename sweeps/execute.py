@@ -42,6 +42,8 @@ from mugrow.sweeps.study import Study
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+OF_A_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 COLLECT_EVERY_S = 60.0
 RUN_ID = re.compile("[0-9a-f]{16}")
 RUN_FILES = (*TENSORS, CURVE, SUMS, "spec.json", TRACEBACK)
@@ -217,7 +219,7 @@ def _run_all(
         for stack in _ready(current, finished.rows, in_flight.values()):
             if len(in_flight) < where.workers:
                 job = _job(experiment.name, stack, pool, where)
-                with _ctrl_c_ignored():
+                with _stops_deferred():
                     in_flight[executor.submit(run_stack, job)] = stack
         if not in_flight:
             if _collected(experiment, folder, pool, current, finished):
@@ -445,14 +447,29 @@ def _processes(where: Where) -> Iterator[Executor]:
 
 
 @contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    """A worker that is started meanwhile ignores Ctrl-C from its first moment: it reaches all
-    processes of a terminal, and is for the parent."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _stops_deferred() -> Iterator[None]:
+    """A worker that is started meanwhile is deaf to Ctrl-C and to a terminal that closes from its
+    first moment on: both reach all processes of a terminal, and are for the parent. What stops the
+    parent meanwhile does so afterwards, since a worker half started would be nobody's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    caught: list[int] = []
+    known = {number: signal.getsignal(number) for number in STOPS}
+    handlers = {n: one for n, one in known.items() if one not in (signal.SIG_IGN, None)}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        for number in handlers:
+            signal.signal(number, lambda number, _: caught.append(number))
+        # handed down to the worker; in the parent the handlers above still hear of them
+        signal.pthread_sigmask(signal.SIG_BLOCK, OF_A_TERMINAL)
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for one in caught:
+        signal.raise_signal(one)
 
 
 def _follow(parent: int) -> None:

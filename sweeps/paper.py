@@ -162,7 +162,7 @@ class Paper:
     stack_width: int = 768
 
     def __post_init__(self) -> None:
-        check_folder_name("paper", self.name)
+        check_folder_name(self.name)
 
     def only(self, name: str | None) -> Mapping[str, PaperFigure]:
         """All figures, or the one called ``name``. Raises ``UserError``."""

@@ -41,8 +41,11 @@ class _Stops:
     def __init__(self) -> None:
         self.line: bytes | None = None  # still to be said
         self.seen = self.ended = False
+        self.process = os.getpid()
 
     def __call__(self, number: int, frame: object) -> None:
+        if os.getpid() != self.process:  # one that was forked has no line to say
+            os._exit(128 + number)
         if self.ended or self.seen:
             if self.line is not None:
                 with suppress(OSError):
@@ -68,9 +71,9 @@ def main() -> None:
         _streams()
         code = _ended()
     except KeyboardInterrupt as stopped:
-        number = stopped.number if isinstance(stopped, Stopped) else int(signal.SIGINT)
-        _say(_stopped(number))
-        code = 128 + number
+        by = stopped.number if isinstance(stopped, Stopped) else int(signal.SIGINT)
+        _say(_stopped(by))
+        code = 128 + by
     stops.ended, stops.line = True, None
     if code:
         sys.exit(code)

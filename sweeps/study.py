@@ -47,6 +47,7 @@ BASELINE = "scratch"
 AGAINST = ("scratch", "own source")
 LARGEST_LOG2_LR = 1000  # of which the power is a number
 LARGEST_BUDGET = 1000  # scratch at more than so many times its own compute is no comparison
+LARGEST_SEED = 2**62
 LEAST_STEPS = 3  # of a whole schedule: some before its cool-down, and the cool-down
 
 
@@ -299,7 +300,7 @@ class Study:
         return replace(self.model, width=width, depth=depth, head_size=head_size)
 
     def _check_texts(self) -> None:
-        check_folder_name("study", self.name)
+        check_folder_name(self.name)
         for variant in self.variants:
             check_text("a variant's name", variant.name)
             if not variant.name.isprintable():
@@ -330,6 +331,8 @@ class Study:
         for seed in self.seeds:
             if seed < 0:
                 raise UserError(f"seeds must be at least 0, not {seed}")
+            if seed > LARGEST_SEED:
+                raise UserError(f"seeds must be at most {LARGEST_SEED}, not {seed}")
 
     def _check_search(self) -> None:
         if self.sampler not in SAMPLERS:
@@ -441,15 +444,15 @@ class Study:
             )
 
 
-def check_folder_name(of: str, name: str) -> None:
+def check_folder_name(name: str) -> None:
     """Raise the ``UserError`` of a name that is not also that of a folder, below which the results
     are: it would lead elsewhere, or nowhere."""
     plain = name.isprintable() and name.strip() == name and not {"/", "\\"} & set(name)
     if not plain or not name or name.startswith("."):
         near = "".join(c if c.isalnum() or c in "-_." else "-" for c in name.strip()).strip("-.")
         raise UserError(
-            f"a {of}'s name must be one of a folder in results, not {name!a}; the nearest that "
-            f"is: {near or 'mine'}"
+            f"name must be one of a folder in results, not {name!a}; the nearest that is: "
+            f"{near or 'mine'}"
         )
 
 

@@ -14,16 +14,25 @@ The other form is Python (``mugrow.sweeps.recipes``), for what is computed.
 import dataclasses
 import tomllib
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin
 
 from mugrow.bench.data.corpora import below
 from mugrow.bench.spec import UserError, unknown
 from mugrow.sweeps.override import METHOD_FILE, parse, settings
 from mugrow.sweeps.study import Method, Study
-from mugrow.sweeps.typed import WORDS_OF_MANY, fits, hints, words
+from mugrow.sweeps.typed import fits, hints
 
 LARGEST_BYTES = 1_000_000
 FOLLOWS = "model.vocab_size follows from the corpus; set tokenizer to bpe:VOCAB"
+
+
+WORDS: dict[object, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+}
 
 
 def read_study(path: Path) -> Study:
@@ -75,6 +84,7 @@ def _check_complete(config: type, table: dict[str, Any], within: str) -> None:
 
 def _value(name: str, value: object, kind: Any, folder: Path) -> Any:
     """A value of TOML as one of a field's type."""
+    kind = _present(kind)
     if get_origin(kind) is tuple:
         element = get_args(kind)[0]
         if not isinstance(value, list):
@@ -91,17 +101,23 @@ def _value(name: str, value: object, kind: Any, folder: Path) -> Any:
         _check_complete(kind, value, f"{name}.")
         each = {key: _value(f"{name}.{key}", one, types[key], folder) for key, one in value.items()}
         return kind(**each)
-    if kind == int | None:
-        kind = int
+    kind = str if get_origin(kind) is Literal else kind  # which word, its own class checks
     if not fits(value, kind):
-        raise UserError(f"{name} must be {words(kind)}, not {value!r}")
+        raise UserError(f"{name} must be {WORDS[kind]}, not {value!r}")
     return float(value) if kind is float else value  # type: ignore[arg-type]  # it fits
+
+
+def _present(kind: Any) -> Any:
+    """``int`` of ``int | None``: what a value is where it is given."""
+    others = [one for one in get_args(kind) if one is not NoneType]
+    return others[0] if isinstance(kind, UnionType) and len(others) == 1 else kind
 
 
 def _element(name: str, value: object, kind: Any, folder: Path) -> Any:
     if not dataclasses.is_dataclass(kind):
         if not fits(value, kind):
-            raise UserError(f"{name} is a list of {WORDS_OF_MANY[kind]}, and {value!r} is none")
+            of = WORDS[kind].removeprefix("a ") + "s"
+            raise UserError(f"{name} is a list of {of}, and {value!r} is none")
         return _value(name, value, kind, folder)
     if not isinstance(value, str):
         raise UserError(f"{name} is a list of texts as --set has them, and {value!r} is none")

@@ -1,91 +1,89 @@
-"""The types of a configuration's values, checked: an annotation says what a value must be.
+"""A study's fields hold values of their types: what is given from Python is checked like ``--set``.
 
-Dataclasses do not check. A study whose ``proxy_steps`` is ``"300"``, or whose ``seeds`` are a list,
-would be found out in the middle of a plan, or never; here it is one line that names the field, what
-it holds and what it should.
+A dataclass takes whatever it is given, and a ``"500"`` or a nan shows hours later, in a comparison
+or a schedule. Here a value is held against the annotation of its field, into tuples and nested
+dataclasses; the first that does not fit is a ``UserError`` that names it.
 """
 
 import dataclasses
 import math
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+import types
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from mugrow.bench.spec import UserError
 
-WORDS: dict[object, str] = {
-    bool: "true or false",
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+EXPECTED: dict[object, str] = {
+    bool: "True or False",
     int: "a whole number",
     float: "a finite number",
     str: "text",
+    type(None): "None",
 }
-WORDS_OF_MANY: dict[object, str] = {int: "whole numbers", float: "finite numbers", str: "texts"}
 
 
-def check_types(config: Any, within: str = "") -> None:
-    """Raise the ``UserError`` of the first field of a dataclass that holds another type than its
-    annotation says; ``within`` is put before its name."""
+def check_types(config: "DataclassInstance", within: str = "") -> None:
+    """Raises ``UserError`` for the first field, ``within`` others, whose value is not of its
+    type."""
     for name, kind in hints(type(config)).items():
         _check(within + name, getattr(config, name), kind)
 
 
-def hints(config: type) -> dict[str, Any]:
-    """The types of a dataclass's fields, by name."""
-    if config not in _hints:
-        known = get_type_hints(config)
-        _hints[config] = {field.name: known[field.name] for field in dataclasses.fields(config)}
-    return _hints[config]
+@cache
+def hints(config: type) -> Mapping[str, Any]:
+    return get_type_hints(config)
 
 
-_hints: dict[type, dict[str, Any]] = {}  # a plan makes many studies
-
-
-def words(kind: object) -> str:
-    """What a value of a type is called."""
+def _check(key: str, value: object, kind: Any) -> None:
     if get_origin(kind) is tuple:
-        element = get_args(kind)[0]
-        return f"a tuple of {WORDS_OF_MANY.get(element) or f'{element.__name__}'}"
-    return WORDS.get(kind) or f"a {getattr(kind, '__name__', kind)}"
+        _check_tuple(key, value, get_args(kind))
+    elif dataclasses.is_dataclass(kind):
+        assert isinstance(kind, type)
+        if not isinstance(value, kind):
+            raise UserError(f"{key} must be a {kind.__name__}, not {value!r}")
+        check_types(value, f"{key}.")
+    elif get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise UserError(f"{key} must be one of {', '.join(get_args(kind))}, not {value!r}")
+    else:
+        kinds = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+        if not any(fits(value, one) for one in kinds):
+            named = [one for one in kinds if not (one is int and float in kinds)]
+            expected = " or ".join(EXPECTED[one] for one in named)
+            raise UserError(f"{key} must be {expected}, not {value!r}{_nearest(value, kinds)}")
 
 
-def fits(value: object, kind: object) -> bool:
-    """Whether a value is of a type; a whole number is a finite number too, true is neither."""
-    if kind is int or kind is float:
-        number = isinstance(value, int if kind is int else int | float)
-        return number and not isinstance(value, bool) and math.isfinite(value)  # type: ignore[arg-type]
-    if get_origin(kind) is Literal:
-        return isinstance(value, str)  # which of the words, its own class checks
-    return isinstance(value, kind) if isinstance(kind, type) else True
+def _check_tuple(key: str, value: object, kinds: tuple[Any, ...]) -> None:
+    if not isinstance(value, tuple):
+        right = tuple(value) if isinstance(value, list | set | range) else (value,)
+        raise UserError(f"{key} must be a tuple, not {value!r}; write {right!r}")
+    if kinds[-1] is not Ellipsis and len(value) != len(kinds):
+        raise UserError(f"{key} must be a tuple of {len(kinds)}, not {value!r}")
+    for at, element in enumerate(value):
+        _check(key, element, kinds[0 if kinds[-1] is Ellipsis else at])
 
 
-def _check(name: str, value: object, kind: Any) -> None:
-    if get_origin(kind) in (Union, UnionType):
-        optional = NoneType in get_args(kind) and len(get_args(kind)) == 2
-        if optional and value is not None:
-            _check(name, value, next(one for one in get_args(kind) if one is not NoneType))
-        return
-    if get_origin(kind) is tuple:
-        element, *rest = get_args(kind)
-        if not isinstance(value, tuple):
-            raise UserError(f"{name} must be {words(kind)}, not {_said(value)}")
-        if rest == [...]:
-            for one in value:
-                _check_element(name, one, element)
-        return
-    if not fits(value, kind):
-        raise UserError(f"{name} must be {words(kind)}, not {_said(value)}")
-    if dataclasses.is_dataclass(kind):
-        check_types(value, f"{name}.")
+def fits(value: object, kind: type) -> bool:
+    """Whether a value is of a plain type; a whole number is a finite number too."""
+    if kind is float:
+        return isinstance(value, int | float) and _number(value) and math.isfinite(value)
+    return isinstance(value, kind) and (kind is not int or _number(value))
 
 
-def _check_element(name: str, value: object, kind: Any) -> None:
-    if get_origin(kind) is None and not fits(value, kind):
-        of = WORDS_OF_MANY.get(kind) or kind.__name__
-        raise UserError(f"{name} is a tuple of {of}, and {_said(value)} is none")
-    if dataclasses.is_dataclass(kind):
-        check_types(value, f"{name}.")
+def _number(value: object) -> bool:
+    return not isinstance(value, bool)
 
 
-def _said(value: object) -> str:
-    """A value in a line, cut where it is long."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _nearest(value: object, kinds: tuple[type, ...]) -> str:
+    """The number that was meant, where one can tell."""
+    try:
+        number = float(value) if isinstance(value, str | float) else math.nan
+    except ValueError:
+        return ""
+    if not math.isfinite(number) or not {int, float} & set(kinds):
+        return ""
+    return f"; the nearest is {round(number) if int in kinds else number:g}"

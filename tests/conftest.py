@@ -182,6 +182,17 @@ def tiny(corpus) -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def amended(tiny: list[str]) -> Callable[..., list[str]]:
+    """The words of the tiny study with other settings: a key that is given twice is refused."""
+
+    def words(*settings: str) -> list[str]:
+        keys = {one.partition("=")[0] for one in settings}
+        return [*(word for word in tiny if word.partition("=")[0] not in keys), *settings]
+
+    return words
+
+
+@pytest.fixture(scope="session")
 def finished(tiny, tmp_path_factory) -> Finished:
     """The tiny study, run by the installed program with two worker processes. Not to be changed;
     a test that writes copies it."""

@@ -17,6 +17,7 @@ import matplotlib
 import pytest
 
 import mugrow
+from mugrow.analysis.laws.rows import RowPolicy
 from mugrow.analysis.read.plain import to_json
 from mugrow.bench.checks import CHECKS
 
@@ -207,9 +208,10 @@ def test_savings_prints_what_it_returns(mugrow_program, table: Path) -> None:
 
 
 def test_fit_prints_what_it_returns(mugrow_program, table: Path) -> None:
-    words = ("--form", "power", "--loss", "loss", "--var", "x=tokens")
+    words = ("--form", "power", "--loss", "loss", "--var", "x=tokens", "--where", "arm == 'a'")
     ended = mugrow_program("fit", table, *words, "--json")
-    returned = mugrow.fit(table, "power", loss="loss", variables={"x": "tokens"})
+    policy = RowPolicy(where="arm == 'a'")
+    returned = mugrow.fit(table, "power", loss="loss", variables={"x": "tokens"}, policy=policy)
     assert json.loads(ended.out) == to_json(returned)
 
 

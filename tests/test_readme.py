@@ -104,6 +104,8 @@ def test_every_mugrow_command_works(
     header = "corpus,params,tokens,loss\n"
     rows = [f"c,{n},{d},{2 + 9 / n + 9 / d}\n" for n in (2, 4, 8, 16) for d in (20, 40, 80)]
     (tmp_path / "runs.csv").write_text(header + "".join(rows))
+    rows = [f"{n},{2.0**x},{3 + (x + 8) ** 2 / n}\n" for n in (64, 128) for x in range(-11, -4)]
+    (tmp_path / "sweep.csv").write_text("width,lr,loss\n" + "".join(rows))
     ended = mugrow(*words, *SHORTER.get(words[0], ()))
     assert ended.code == 0, ended.err
     assert ended.out

@@ -191,7 +191,14 @@ def _of_target(
     line = whole.scratch.get(target)
     for labels in names.values():
         label, arm = labels[0], arms[labels[0]]
-        faster = speedup(arm, line) if line else EqualComputeSpeedup("outside", NOTHING)
+        by_block = [
+            (of_block, view.scratch[target])
+            for view in blocks
+            if (of_block := view.runs.arm(ids[label])) and target in view.scratch
+        ]
+        faster = EqualComputeSpeedup("outside", NOTHING)
+        if line:
+            faster = speedup(arm, line, blocks=by_block if len(by_block) > 1 else ())
         yield EqualCompute(
             target=target,
             method=str(methods[label]),

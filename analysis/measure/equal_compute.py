@@ -16,7 +16,8 @@ at a fixed loss has a ceiling of about 1.25, whatever the method does (``savings
 
 Seeds are paired by their number, and only those count that both have. The difference has Student's
 interval of the paired differences. The speed-up's interval holds all factors s at which the paired
-t test of line(s C) against the arm's loss does not reject (``inversion``). Where the line does not
+t test of line(s C) against the arm's loss does not reject (``inversion``); where the final
+evaluation has blocks of text, the test is over seeds crossed with blocks. Where the line does not
 reach the arm's loss within its budgets, its seeds say all the same what they can: the value is then
 a bound, and that end is open (0 or infinite).
 
@@ -36,13 +37,13 @@ a standard error of a paired difference: it covers 0.93 to 0.95, to an arm's dis
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from mugrow.analysis.measure.inversion import LEVEL, accepted, paired
+from mugrow.analysis.measure.inversion import LEVEL, accepted_by_any, crossed, paired
 from mugrow.analysis.stats import NOTHING, Array, Interval, student_interval
 
 State = Literal["reached", "above_budgets", "below_budgets", "outside"]
@@ -271,23 +272,38 @@ def _weighted(there: Mapping[str, Difference], size: FrontSize, level: float) ->
     return Difference("reached", found, by_seed, size)
 
 
-def speedup(arm: ChargedArm, line: BudgetLine, level: float = LEVEL) -> EqualComputeSpeedup:
+def speedup(
+    arm: ChargedArm,
+    line: BudgetLine,
+    level: float = LEVEL,
+    blocks: Sequence[tuple[ChargedArm, BudgetLine]] = (),
+) -> EqualComputeSpeedup:
     """FLOPs that the line needs for the arm's loss, over those that the arm is charged.
 
     No interval from one seed. Where pieces have several seeds in common with the arm, those that
-    have one are left out.
+    have one are left out. ``blocks`` are both once more, by blocks of text, two or more: the test
+    is then over seeds crossed with blocks, and its value the mean over them.
     """
-    known = [(piece, _common(arm, piece)) for piece in line.pieces()]
-    most = max((len(seeds) for _, seeds in known), default=0)
-    known = [(piece, seeds) for piece, seeds in known if len(seeds) >= max(1, min(2, most))]
+    known = [(at, piece, _common(arm, piece)) for at, piece in enumerate(line.pieces())]
+    most = max((len(seeds) for _, _, seeds in known), default=0)
+    known = [one for one in known if len(one[2]) >= max(1, min(2, most))]
     if not known:
         return EqualComputeSpeedup("outside", NOTHING)
-    pieces = [piece for piece, _ in known]
-    above = [
-        np.array([[at - arm.losses[seed] for at in piece.losses[seed]] for seed in seeds])
-        for piece, seeds in known
-    ]
-    state, at, value = _crossed(pieces, above)
+    views = [(one.losses, of_block.pieces()) for one, of_block in blocks or [(arm, line)]]
+    pieces = [piece for _, piece, _ in known]
+
+    def above_arm(at: int, seeds: Sequence[int]) -> Array:
+        """Of a piece (seeds, blocks, 2)."""
+        return np.array(
+            [
+                [[end - losses[seed] for end in of_block[at].losses[seed]]
+                 for losses, of_block in views]
+                for seed in seeds
+            ]
+        )  # fmt: skip
+
+    above = [above_arm(at, seeds) for at, _, seeds in known]
+    state, at, value = _crossed(pieces, [differences.mean(axis=1) for differences in above])
     ends = _ends(pieces, above, level) if most > 1 else []
     lo, hi = (min(*ends, value), max(*ends, value)) if ends else (math.nan, math.nan)
     with np.errstate(over="ignore"):
@@ -321,7 +337,10 @@ def _ends(pieces: list[Piece], above: list[Array], level: float) -> list[float]:
     sizes = [len(differences) for differences in above]
     for n in sorted(set(sizes)):
         chosen = [at for at, size in enumerate(sizes) if size == n]
-        found = accepted(paired(np.array([above[at] for at in chosen])), level)
+        some = np.array([above[at] for at in chosen])
+        several = some.shape[2] > 1
+        tests = crossed(some, level) if several else (paired(some[:, :, 0]),)
+        found = accepted_by_any(tests, level)
         if 0 in chosen and found.before[0]:
             ends.append(-math.inf)
         if len(pieces) - 1 in chosen and found.after[-1]:

@@ -11,11 +11,16 @@ points, however flat or curved the lines are. (Fieller 1954 for one line; a conf
 its tests accept, Lehmann & Romano 2005, ch. 3.5.) In a piece between two points both sides are
 quadratic in x, so the set's borders are roots of a quadratic: no grid, no resamples.
 
+Where values are of seeds crossed with blocks of text, the test is the one that
+``stats.crossed_interval`` inverts, and x is accepted where any of its three parts accepts it:
+seeds, blocks, or both less what is left.
+
 The set need not be an interval: its hull is given. And it can leave the points: where the first
 point is not rejected, x may lie before it, and that end is open. A seed that never crosses takes
 part all the same, with the differences that it has; dropping it would bias what is left.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,12 +100,67 @@ def unpaired(falling: Array, constant: Array) -> MeanDifference:
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")
+def crossed(differences: Array, level: float = LEVEL) -> tuple[MeanDifference, ...]:
+    """The mean of differences (..., seeds, blocks, points), of two seeds and two blocks at least,
+    once for each of the three tests: any of them may accept.
+
+    A variance is a bilinear form in the two ends of a piece, so mean squares become mean products.
+    That of both factors takes each mean square with the t quantile of its own, which is put into
+    the variance, for the test multiplies it by that of seeds.
+    """
+    seeds, blocks = differences.shape[-3:-1]
+    mean = differences.mean(axis=(-3, -2))
+    of_seeds = differences.mean(axis=-2) - mean[..., None, :]
+    of_blocks = differences.mean(axis=-3) - mean[..., None, :]
+    rest = differences - mean[..., None, None, :]
+    rest = rest - of_seeds[..., :, None, :] - of_blocks[..., None, :, :]
+    freedoms = np.array([seeds - 1, blocks - 1, (seeds - 1) * (blocks - 1)], dtype=np.float64)
+    t2 = stdtrit(freedoms, (1 + level) / 2) ** 2
+
+    def parts(left: slice, right: slice) -> Array:
+        """Of the mean's variance: what seeds, blocks and the rest say, (3, ..., points)."""
+
+        def product(of: Array, axes: tuple[int, ...]) -> Array:
+            found: Array = (of[..., left] * of[..., right]).sum(axis=axes)
+            return found
+
+        return np.stack([
+            product(of_seeds, (-2,)) / freedoms[0] / seeds,
+            product(of_blocks, (-2,)) / freedoms[1] / blocks,
+            product(rest, (-3, -2)) / freedoms[2] / (seeds * blocks),
+        ])  # fmt: skip
+
+    own, next_ = parts(slice(None), slice(None)), parts(slice(None, -1), slice(1, None))
+    weights = (t2 * [1, 1, -1] / t2[0]).reshape(3, *[1] * mean.ndim)
+    both = (weights * own).sum(axis=0), (weights * next_).sum(axis=0)
+    return tuple(
+        MeanDifference(mean, variance, covariance, np.full(mean.shape, freedom))
+        for (variance, covariance), freedom in zip(
+            [(own[0], next_[0]), (own[1], next_[1]), both], freedoms[[0, 1, 0]], strict=True
+        )
+    )
+
+
+def accepted_by_any(tests: Sequence[MeanDifference], level: float = LEVEL) -> Accepted:
+    """The places at which some test accepts that the mean difference is 0."""
+    each = [accepted(test, level) for test in tests]
+    return Accepted(
+        lo=np.fmin.reduce([one.lo for one in each]),
+        hi=np.fmax.reduce([one.hi for one in each]),
+        before=np.logical_or.reduce([one.before for one in each]),
+        after=np.logical_or.reduce([one.after for one in each]),
+        points=each[0].points,
+    )
+
+
 @np.errstate(all="ignore")
 def accepted(difference: MeanDifference, level: float = LEVEL) -> Accepted:
-    """The places at which the mean difference may be 0."""
+    """The places at which the mean difference may be 0. A variance below 0, of
+    ``crossed``, accepts nothing else."""
     mean, variance = difference.mean, difference.variance
     critical = stdtrit(difference.freedom, (1 + level) / 2)
-    reach = critical * np.sqrt(variance)
+    reach = critical * np.sqrt(np.maximum(variance, 0.0))
     places = np.arange(mean.shape[-1], dtype=np.float64)
     inside = [np.where(np.abs(mean) <= reach, places, np.nan)]
     if len(places) > 1:
@@ -127,9 +187,9 @@ def _borders(difference: MeanDifference, critical: Array) -> list[Array]:
     mean, variance, t2 = difference.mean, difference.variance, critical**2
     p, q = mean[..., :-1], np.diff(mean, axis=-1)
     vpp, vpq = variance[..., :-1], difference.covariance - variance[..., :-1]
-    vqq = np.maximum(variance[..., 1:] - vpp - 2 * vpq, 0.0)
+    vqq = variance[..., 1:] - vpp - 2 * vpq
     a, b, c = q**2 - t2 * vqq, p * q - t2 * vpq, p**2 - t2 * vpp
-    determinant = np.maximum(vpp * vqq - vpq**2, 0.0)
+    determinant = vpp * vqq - vpq**2
     discriminant = t2 * (q**2 * vpp - 2 * p * q * vpq + p**2 * vqq - t2 * determinant)
     root = -(b + np.copysign(np.sqrt(discriminant), b))
     places = [root / a, c / root, -p / q]

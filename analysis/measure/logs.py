@@ -208,6 +208,21 @@ def savings(
     return savings_of(arms, at)
 
 
+def late(found: Sequence[MethodSaving], baseline: str) -> list[Note]:
+    """What to say of savings that are bounds because a log begins late, once a run and loss."""
+    said = {
+        (row.state, row.method, row.loss): Note(
+            baseline if row.state == "baseline_logged_late" else row.method,
+            f"its log begins below a loss of {row.loss:g}, so when it was there is not known: the "
+            f"speed-up of {row.method!r} is at {'most' if row.state != 'logged_late' else 'least'} "
+            "the bound",
+        )
+        for row in found
+        if row.state in ("logged_late", "baseline_logged_late")
+    }
+    return list(said.values())
+
+
 def savings_curves(arms: Arms) -> list[SavingsCurve]:
     """s(loss) of each method in each accounting, as ``figures.savings`` draws them."""
     found = {

@@ -56,6 +56,20 @@ class Noise:
     between: float
 
 
+@dataclass(frozen=True)
+class Text:
+    """So many blocks of text, and by how much the difference of two arms varies over them, in
+    standard deviations in nats: ``shared`` by all seeds, and each seed's ``own``."""
+
+    blocks: int
+    shared: float
+    own: float
+
+    def __str__(self) -> str:
+        return f"{self.blocks} blocks, sd {self.shared:g} {self.own:g}"
+
+
+TEXTS = (Text(16, 0.01, 0.005), Text(16, 0.04, 0.01), Text(4, 0.01, 0.005), Text(16, 0.0, 0.03))
 TODAY = Noise(within=0.0094, between=0.0059)  # of small and zoo, by ``noise_of``
 
 
@@ -118,15 +132,40 @@ def of_intervals(found: Sequence[Interval], truth: float, null: float) -> dict[s
     }
 
 
-def equal_compute(n: int, truth: float, censored: bool, studies: int, noise: Noise = TODAY) -> Row:
-    """The speed-up at equal compute; ``censored``: half of all seeds lie beyond the last budget."""
+def equal_compute(
+    n: int,
+    truth: float,
+    censored: bool,
+    studies: int,
+    noise: Noise = TODAY,
+    text: Text | None = None,
+) -> Row:
+    """The speed-up at equal compute; ``censored``: half of all seeds lie beyond the last budget.
+    With ``text`` losses are of its blocks, and the truth is that of all text."""
     random = np.random.default_rng(n)
     last = truth * CHARGED * (1 if censored else 1.3)
-    found = [
-        speedup(*equal_compute_study(random, n, truth, noise, last)).speedup for _ in range(studies)
-    ]
+    found = []
+    for _ in range(studies):
+        arm, line = equal_compute_study(random, n, truth, noise, last)
+        blocks = [] if text is None else by_block(random, arm, line, text)
+        found.append(speedup(arm, line, blocks=blocks).speedup)
     what = f"speed-up {truth:.2f} at equal compute" + (", half the seeds beyond" * censored)
-    return Row(what, n, of_intervals(found, truth, 1.0))
+    return Row(what + (f", {text}" if text else ""), n, of_intervals(found, truth, 1.0))
+
+
+def by_block(
+    random: np.random.Generator, arm: ChargedArm, line: BudgetLine, text: Text
+) -> list[tuple[ChargedArm, BudgetLine]]:
+    """An arm and a line by blocks of text."""
+    n, budgets = line.losses.shape
+    runs = np.column_stack([list(arm.losses.values()), line.losses])
+    of_text = text.shared / math.sqrt(2) * random.standard_normal((text.blocks, 1, budgets + 1))
+    own = text.own / math.sqrt(2) * random.standard_normal((text.blocks, n, budgets + 1))
+    return [
+        (ChargedArm(dict(enumerate(losses[:, 0].tolist())), arm.flops),
+         BudgetLine(line.seeds, line.flops, losses[:, 1:]))
+        for losses in runs + of_text + own
+    ]  # fmt: skip
 
 
 def fixed_loss(n: int, truth: float, studies: int, noise: Noise = TODAY) -> Row:
@@ -271,6 +310,9 @@ def rows(studies: int, noise: Noise = TODAY) -> Iterator[Row]:
         for truth in SPEEDUPS:
             for n in SEEDS:
                 yield equal_compute(n, truth, censored, studies, noise)
+    for text in TEXTS:
+        for n in SEEDS:
+            yield equal_compute(n, 1.1, False, studies, noise, text)
     for truth in SPEEDUPS:
         for n in SEEDS:
             yield fixed_loss(n, truth, studies, noise)

@@ -150,6 +150,8 @@ def _table(
             raise UserError(f"{path} has no column {missing[0]!r}; it has: {', '.join(found)}")
         reader = pa.BufferReader(content)
         table = pq.read_table(reader, columns=[name for name in columns if name in found])
+    except MemoryError:  # of Arrow, too, whose is one of its own
+        raise
     except (pa.ArrowException, OSError) as error:  # of the content: it is in memory
         raise UserError(f"{path} is not a whole Parquet file: {_one_line(error)}") from error
     wanted = pa.schema([schema.field(name) for name in columns])

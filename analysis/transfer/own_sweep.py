@@ -20,6 +20,7 @@ import pandas as pd
 
 from mugrow.analysis.read.cells import Truths
 from mugrow.analysis.read.expression import column, column_name, condition, names_in, numbers
+from mugrow.analysis.read.order import Rows
 from mugrow.analysis.read.table import Table, read_table, table_of
 from mugrow.analysis.transfer.ladder import SCRATCH, Axis, Ladder, refusal
 from mugrow.analysis.transfer.optimum import Array
@@ -131,7 +132,7 @@ def rows_of(table: Table, columns: SweepColumns) -> list[Row]:
     return rows
 
 
-def _positive(table: Table, what: str, expression: str, used: Sequence[int]) -> Array:
+def _positive(table: Table, what: str, expression: str, used: Rows) -> Array:
     found = numbers(table.frame, expression)[used]
     wrong = np.flatnonzero(~((found > 0) & np.isfinite(found)))
     if len(wrong):
@@ -160,9 +161,7 @@ def alike(values: Array, relative: float) -> Array:
     return found
 
 
-def _labels(
-    frame: pd.DataFrame, name: str | None, used: Sequence[int], named: bool = False
-) -> list[str]:
+def _labels(frame: pd.DataFrame, name: str | None, used: Rows, named: bool = False) -> list[str]:
     """A column as words; a number under its column's name where that is wanted."""
     if name is None:
         return [""] * len(used)

@@ -108,7 +108,7 @@ def hold_out(documents: Sequence[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes
 
 def below(folder: Path, corpus: str) -> str:
     """A corpus whose path is relative to a folder; one that has a name is what it was."""
-    if corpus in NAMES:
+    if corpus in NAMES or not corpus:
         return corpus
     if corpus.startswith(PREFIX):
         local = folder / parse(split_options(corpus)[0]).name
@@ -137,6 +137,8 @@ def with_options(corpus: str, given: Mapping[str, str | None]) -> str:
 
 def read_corpus(corpus: str) -> Corpus:
     """Read a corpus by name or path. Raises ``UserError`` where that gives no usable text."""
+    if not corpus:
+        raise UserError("the corpus is '': give a name or a path")
     try:
         return _read(corpus, *split_options(corpus))
     except OSError as error:

@@ -17,6 +17,7 @@ from mugrow.bench.entries import in_one_line
 from mugrow.bench.spec import UserError
 
 FIELDS = ("text", "content")
+LARGEST_LINE = 2**28  # bytes; more is no record
 COMPRESSED = (".gz", ".zst")
 Record = Mapping[str, object]
 
@@ -136,7 +137,9 @@ def _json_records(path: Path) -> Iterator[tuple[str, Record]]:
                 for number, record in enumerate(json.load(file)):
                     yield f"record {number}", _object(path, f"record {number}", record)
                 return
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(iter(lambda: file.readline(LARGEST_LINE), b""), 1):
+                if len(line) == LARGEST_LINE:
+                    raise UserError(f"corpus '{path}', line {number} has {LARGEST_LINE:,} bytes")
                 if line.strip():
                     where = f"line {number}"
                     yield where, _object(path, where, _parsed(path, where, line))

@@ -45,6 +45,7 @@ def token_documents(path: Path, token_dtype: str | None = None) -> list[Ids]:
     if token_dtype is not None and token_dtype not in TOKEN_DTYPES:
         raise unknown("token dtype", token_dtype, TOKEN_DTYPES)
     index = path if path.suffix == ".idx" else path.with_suffix(".idx")
+    ends: npt.NDArray[np.integer]
     if path.suffix != ".npy" and index.exists():
         raw, ends = _indexed(index, token_dtype)
         ids = _narrow(index.with_suffix(".bin"), raw)

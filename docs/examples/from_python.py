@@ -46,6 +46,9 @@ for ladder in mugrow.transfer(store).ladders:
 methods = store.runs[["run_id", "method", "seed"]].rename(columns={"method": "arm"})
 logs = store.curves.merge(methods[methods["run_id"].isin(targets["run_id"])], on="run_id")
 logs.to_csv(folder / "logs.csv")
+understood = mugrow.read(folder / "logs.csv", run="arm", x="flops", loss="val_loss", seeds="seed")
+print(understood.kind, [(one.label, one.points) for one in understood.runs], understood.notes)
+print(mugrow.read_table(folder / "logs.csv").frame.shape)
 for found in mugrow.savings(
     folder / "logs.csv",
     run="arm",

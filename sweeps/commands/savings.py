@@ -59,7 +59,7 @@ class SavingsCommand:
             at_equal_compute,
             several_lengths,
         )
-        from mugrow.analysis.measure.logs import read_arms, savings_of
+        from mugrow.analysis.measure.logs import late, read_arms, savings_of
         from mugrow.analysis.read.plain import to_json
 
         check_figure(self.figure)
@@ -77,8 +77,9 @@ class SavingsCommand:
             length=self.length,
             by_x=self.sorted,
         )
-        print_notes(arms.notes)
-        fixed_loss = [to_json(row) for row in savings_of(arms, self.at)]
+        found = savings_of(arms, self.at)
+        print_notes([*arms.notes, *late(found, self.baseline)])
+        fixed_loss = [to_json(row) for row in found]
         equal_compute = [to_json(row) for row in at_equal_compute(arms)]
         if self.figure is not None:
             from mugrow.analysis.figures.savings import of_table

@@ -36,7 +36,10 @@ def recipe(word: str | Path) -> Study:
         return read_study(path)
     is_path = path.suffix != ".py" and (len(path.parts) > 1 or path.exists())
     if is_path and word not in REGISTRY.names():
-        raise UserError(f"{word} is no study: one in a file ends in .py or .toml")
+        raise UserError(f"{word!r} is no study: one in a file ends in .py or .toml")
+    for file in (Path(f"{word}.toml"), Path(f"{word}.py")):
+        if word not in REGISTRY.names() and path.suffix != ".py" and file.is_file():
+            raise UserError(f"unknown study {word!r}; did you mean the file {str(file)!r}?")
     return REGISTRY.find(word)
 
 

@@ -3,8 +3,8 @@
     PYTHONPATH=. python tests/faults/commands.py STORE
 
 STORE is a finished study, and is only read. Each command meets a disk that is full (a limit on the
-size of files, which root has too), a folder that is a file, a link that leads nowhere, a folder
-where nobody can write (``/proc``: modes are no obstacle to root), and some a standard output that is
+size of files, which root has too), a folder that is a file, a link that leads nowhere, and a folder
+where nobody can write (``/proc``: modes are no obstacle to root); some a standard output that is
 full. Afterwards nothing half-written is left.
 """
 

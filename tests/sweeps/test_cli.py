@@ -101,7 +101,8 @@ def test_what_the_command_does_is_a_functions_result(tiny, finished, monkeypatch
 
 def test_settings_may_be_given_at_once_and_apart(tiny, mugrow, tmp_path):
     where = ("--out", tmp_path / "study", "--dry-run", "--json")
-    apart = mugrow(*tiny, *where, "--set", "seeds=5", "log2_lr=-6,-3", "--set", "methods=scratch")
+    rest = [word for word in tiny if not word.startswith(("seeds=", "log2_lr=", "methods="))]
+    apart = mugrow(*rest, *where, "--set", "seeds=5", "log2_lr=-6,-3", "--set", "methods=scratch")
     assert apart.code == 0
     runs = json.loads(apart.out)["runs"]
     assert {run["run"].split()[0].rpartition("-s")[2] for run in runs} == {"5"}
@@ -152,16 +153,16 @@ def test_a_dry_run_with_another_optimizer_is_of_other_runs(tiny, mugrow, tmp_pat
     assert {run["cached"] for run in runs} == {"no"}
 
 
-def test_a_dry_run_says_what_is_skipped(tiny, mugrow, tmp_path):
+def test_a_dry_run_says_what_is_skipped(amended, mugrow, tmp_path):
     both = ("ladder=16:1:32:1,16:1:16:2", "methods=scratch,szp,stack")
-    ended = mugrow(*tiny, *both, "--dry-run", "--json", "--out", tmp_path / "study")
+    ended = mugrow(*amended(*both), "--dry-run", "--json", "--out", tmp_path / "study")
     skipped = {(line["step"], line["method"]) for line in json.loads(ended.out)["skipped"]}
     assert skipped == {("w16-d1 to w32-d1", "stack")}
 
 
-def test_a_dry_run_says_once_why_several_methods_are_skipped(tiny, mugrow, tmp_path):
+def test_a_dry_run_says_once_why_several_methods_are_skipped(amended, mugrow, tmp_path):
     both = ("ladder=16:1:32:1,16:1:16:2", "methods=scratch,szp,stack,llama_pro")
-    ended = mugrow(*tiny, *both, "--dry-run", "--out", tmp_path / "study")
+    ended = mugrow(*amended(*both), "--dry-run", "--out", tmp_path / "study")
     (line,) = [line for line in ended.out.splitlines() if line.startswith("skipped")]
     assert line.startswith("skipped at w16-d1 to w32-d1: stack, llama_pro: grows depth only: the")
 
@@ -196,7 +197,7 @@ def refused(ended, message):
         (["optimizer=muon"], "parametrization 'mup' has no rule for optimizer 'muon'"),
         (["optimizer=lion", "hyper.eps=1e-6"], "'lion' does not read hyper.eps"),
         (["modle.width=3"], "unknown setting 'modle.width'; did you mean 'model.width'?"),
-        (["proxy_widths"], "'proxy_widths' is not of the form key=value"),
+        (["proxy_widths"], "of the form key=value, not 'proxy_widths'"),
         (["proxy_steps=many"], "proxy_steps must be a whole number, not 'many'"),
         (["log2_lr=-7,nan"], "log2_lr must be a finite number, not 'nan'"),
         (["proxy_widths=-16,16"], "width must be at least 1, not -16"),
@@ -211,10 +212,10 @@ def refused(ended, message):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_study_that_cannot_be(tiny, mugrow, tmp_path, settings, message):
+def test_a_study_that_cannot_be(amended, mugrow, tmp_path, settings, message):
     folder = tmp_path / "study"
-    refused(mugrow(*tiny, *settings, "--out", folder), message)
-    refused(mugrow(*tiny, *settings, "--out", folder, "--dry-run"), message)
+    refused(mugrow(*amended(*settings), "--out", folder), message)
+    refused(mugrow(*amended(*settings), "--out", folder, "--dry-run"), message)
     assert not folder.exists()
 
 
@@ -277,9 +278,9 @@ def test_folders_that_cannot_be_used(tiny, mugrow, tmp_path):
     assert file.read_text() == "dear"
 
 
-def test_another_study_is_not_overwritten(tiny, copy, mugrow):
+def test_another_study_is_not_overwritten(amended, copy, mugrow):
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    ended = mugrow(*tiny, "proxy_steps=7", "--out", copy)
+    ended = mugrow(*amended("proxy_steps=7"), "--out", copy)
     refused(ended, "holds another study: its proxy_steps is 6, not 7; choose another --out")
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,14 @@ import pytest
 import mugrow.bench.run
 from mugrow.bench.data.batches import resolve
 from mugrow.bench.spec import UserError
-from mugrow.sweeps.execute import Where, _locked, execute, of_study
+from mugrow.sweeps.execute import (
+    Where,
+    _locked,
+    _processes,
+    _stops_deferred,
+    execute,
+    of_study,
+)
 from mugrow.sweeps.override import override
 from mugrow.sweeps.recipes import recipe
 
@@ -55,11 +63,11 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def run(tiny, corpus, in_threads):
+def run(tiny, amended, corpus, in_threads):
     """Run the tiny study into a folder, in this process: ``run(folder, "log2_lr=-8,20")``."""
 
     def call(folder, *settings, workers=1):
-        study = override(recipe("quick"), [*tiny[tiny.index("--set") + 1 :], *settings])
+        study = override(recipe("quick"), amended(*settings)[tiny.index("--set") + 1 :])
         data = resolve(str(corpus), val_tokens=study.val_tokens)
         study = override(study, [f"corpus={data.corpus}"])
         where = Where(workers, 1, corpus_paths={data.corpus_sha256: str(corpus)})
@@ -110,8 +118,7 @@ def stopped(words, folder, draw):
     )
     while process.poll() is None and not reached(folder, 0):
         time.sleep(0.01)
-    # a Ctrl-C while the first workers are being started is lost: see _ctrl_c_ignored
-    time.sleep(draw.uniform(0.4, 0.6))
+    time.sleep(draw.uniform(0.0, 0.6))  # while workers are being started, or after
     assert process.poll() is None, "it ended before it could be stopped"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it, to workers too
     # Workers hold the pipes too: they close when the last of them has ended. That takes a second on
@@ -181,7 +188,7 @@ TPE = (
 )
 
 
-def test_a_killed_study_is_resumed_bit_for_bit(run, tiny, tmp_path, assert_same_study):
+def test_a_killed_study_is_resumed_bit_for_bit(run, amended, tmp_path, assert_same_study):
     """Its search is pruned in generations, the third of them decided by the first two: it asks for
     the same trials again. It is one study that is stopped at its beginning, as a user does it, and
     killed early and late. A grid is among those killed ten times, below."""
@@ -191,7 +198,7 @@ def test_a_killed_study_is_resumed_bit_for_bit(run, tiny, tmp_path, assert_same_
     assert len(trials) == 12
     draw = random.Random(1)
     folder = tmp_path / "killed"
-    words = [*tiny, *TPE, "--workers", "2", "--out", str(folder)]
+    words = [*amended(*TPE), "--workers", "2", "--out", str(folder)]
     stopped(words, folder, draw)
     killed(words, folder, (draw.randint(1, 8), draw.randint(9, 17)), draw)
     assert_same_study(tmp_path / "whole", tmp_path / "killed")
@@ -199,13 +206,13 @@ def test_a_killed_study_is_resumed_bit_for_bit(run, tiny, tmp_path, assert_same_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_a_study_killed_ten_times(run, tiny, tmp_path, assert_same_study, seed):
+def test_a_study_killed_ten_times(run, amended, tmp_path, assert_same_study, seed):
     draw = random.Random(seed)
     more = ["proxy_steps=60", "source_steps=100", "target_steps=100", *(TPE if seed else ())]
     run(tmp_path / "whole", *more)
     total = len(runs_of(tmp_path / "whole"))
     moments = sorted(draw.sample(range(total - 4), 10))
-    words = [*tiny, *more, "--workers", "2", "--out", str(tmp_path / "killed")]
+    words = [*amended(*more), "--workers", "2", "--out", str(tmp_path / "killed")]
     killed(words, tmp_path / "killed", moments, draw)
     assert_same_study(tmp_path / "whole", tmp_path / "killed")
 
@@ -337,6 +344,68 @@ def test_a_failed_run_says_why_and_is_tried_again(
     run(tmp_path / "study")
     assert not len(runs_of(tmp_path / "study", status="failed"))
     assert set(runs_of(tmp_path / "study")["run_id"]) == set(runs_of(finished.folder)["run_id"])
+
+
+# --- signals while a worker is being started ----------------------------------------------------
+
+SENT = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture
+def heard():
+    """Signals as they arrive, in place of the test program's own handlers."""
+    found: list[int] = []
+    before = {number: signal.signal(number, lambda n, _: found.append(n)) for number in SENT}
+    yield found
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_signal_while_a_worker_is_being_started_is_heard_afterwards(heard):
+    with _stops_deferred():
+        for number in SENT:
+            os.kill(os.getpid(), number)
+        time.sleep(0.01)
+        assert heard == []
+    assert sorted(heard) == sorted(SENT)
+    os.kill(os.getpid(), signal.SIGHUP)  # and later ones at once
+    assert heard[-1] == signal.SIGHUP
+    assert not {*SENT} & signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_ctrl_c_stops_what_comes_after_and_is_not_lost(heard):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    started = []
+
+    def start():
+        with _stops_deferred():
+            os.kill(os.getpid(), signal.SIGINT)
+            started.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert started == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_worker_is_deaf_to_the_terminal_and_ends_by_sigterm(heard, monkeypatch):
+    """From its first moment, as the pool starts it; else a Ctrl-C is a traceback of each."""
+    monkeypatch.setattr("mugrow.sweeps.execute._follow", os.getpgid)  # which imports nothing
+    with _processes(Where(workers=1, threads=1)) as executor:
+        with _stops_deferred():
+            future = executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ())
+        assert {*SENT} & future.result(60) == {signal.SIGINT, signal.SIGHUP}
+
+
+def test_in_a_thread_signals_are_not_ours(heard):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(_in_deferral).result() == set()
+    assert heard == []
+
+
+def _in_deferral():
+    with _stops_deferred():
+        return signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {*SENT}
 
 
 # --- folders that cannot be used ---------------------------------------------------------------

@@ -62,17 +62,17 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"target_steps": 2.5}, "target_steps must be a whole number, not 2.5; the nearest is 2"),
-        ({"target_steps": "500"}, "must be a whole number, not '500'; the nearest is 500"),
+        ({"target_steps": 2.5}, "target_steps must be a whole number, not 2.5"),
+        ({"target_steps": "500"}, "target_steps must be a whole number, not '500'"),
         ({"trials": True}, "trials must be a whole number, not True"),
         ({"error_rate": NAN}, "error_rate must be a finite number, not nan"),
-        ({"budgets": (1.0, NAN)}, "budgets must be a finite number, not nan"),
-        ({"log2_lr": (-8.0, "-7")}, "log2_lr must be a finite number, not '-7'; the nearest is -7"),
-        ({"seeds": [0, 1]}, r"seeds must be a tuple, not \[0, 1\]; write \(0, 1\)"),
-        ({"proxy_widths": 32}, r"proxy_widths must be a tuple, not 32; write \(32,\)"),
-        ({"growing_heads": 1}, "growing_heads must be True or False, not 1"),
+        ({"budgets": (1.0, NAN)}, "budgets is a tuple of finite numbers, and nan is none"),
+        ({"log2_lr": (-8.0, "-7")}, "log2_lr is a tuple of finite numbers, and '-7' is none"),
+        ({"seeds": [0, 1]}, r"seeds must be a tuple of whole numbers, not \[0, 1\]"),
+        ({"proxy_widths": 32}, "proxy_widths must be a tuple of whole numbers, not 32"),
+        ({"growing_heads": 1}, "growing_heads must be true or false, not 1"),
         ({"title": None}, "title must be text, not None"),
-        ({"ladder": ((64, 2, 128, 2),)}, r"ladder must be a Step, not \(64, 2, 128, 2\)"),
+        ({"ladder": ((64, 2, 128, 2),)}, r"ladder is a tuple of Step, and \(64, 2, 128, 2\) is"),
         ({"ladder": (Step(64, 2, 128.0, 2),)}, "ladder.target_width must be a whole number, not"),
         ({"model": "w32"}, "model must be a ModelSpec, not 'w32'"),
         ({"schedule": "wsd"}, "schedule must be a ScheduleSpec, not 'wsd'"),
@@ -88,13 +88,9 @@ def test_a_value_that_is_not_of_its_fields_type_is_one_line(fields, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"rho": "2"}, "rho must be a finite number, not '2'; the nearest is 2"),
+        ({"rho": "2"}, "rho must be a finite number, not '2'"),
         ({"noise": NAN}, "noise must be a finite number, not nan"),
-        (
-            {"params": (("shrink", None),)},
-            "params must be a finite number or text or True or False, not None",
-        ),
-        ({"params": {"shrink": 0.4}}, "params must be a tuple, not {'shrink': 0.4}"),
+        ({"params": {"shrink": 0.4}}, "params must be a tuple of tuple, not {'shrink': 0.4}"),
     ],
 )
 def test_so_is_a_methods(given, message):
@@ -148,7 +144,8 @@ def test_overrides_that_are_right_only_together():
         study = override(STUDY, order)
         assert (study.model.width, study.model.head_size) == (64, 32)
     assert override(STUDY, []) == STUDY
-    assert override(STUDY, ["trials=3", "trials=4"]).trials == 4
+    with pytest.raises(UserError, match="trials is given twice: '3' and '4'"):
+        override(STUDY, ["trials=3", "trials=4"])
 
 
 @pytest.mark.parametrize(
@@ -157,7 +154,7 @@ def test_overrides_that_are_right_only_together():
         ("sedes=1", "unknown setting 'sedes'; did you mean 'seeds'?"),
         ("model.dpeth=1", "unknown setting 'model.dpeth'; did you mean 'model.depth'?"),
         ("model=1", "unknown setting 'model'"),
-        ("seeds", "'seeds' is not of the form key=value"),
+        ("seeds", "of the form key=value, not 'seeds'"),
         ("seeds=", "seeds must name at least one, not none"),
         ("seeds=1,1", "seeds holds 1 twice"),
         ("seeds=-1", "seeds must be at least 0, not -1"),

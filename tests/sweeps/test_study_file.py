@@ -1,12 +1,12 @@
 """Studies in files: TOML, Python, and what ``mugrow new study`` writes."""
 
+import json
 import tomllib
 from dataclasses import replace
 
 import pytest
 
 import mugrow as api
-from mugrow.bench.spec import UserError
 from mugrow.sweeps.new_study import new_study
 from mugrow.sweeps.recipes import recipe
 from mugrow.sweeps.study import Method, Rung, Step, Variant
@@ -81,12 +81,15 @@ schedule.kind = "cosine"
         (LEAST + "hyper = 3", "hyper must be a table, [hyper], not 3"),
         (LEAST + "hyper.lr = 3", "unknown setting 'hyper.lr'; did you mean 'hyper.clip'?"),
         (LEAST + "model.vocab_size = 3", "vocab_size follows from the corpus"),
+        (LEAST + "model.window = 1.5", "model.window must be a whole number, not 1.5"),
         (LEAST + "model.kv_heads = 'none'", "model.kv_heads must be a whole number, not 'none'"),
         (LEAST + "ladder = [[16, 1, 32, 1]]", "ladder is a list of texts as --set has them, and"),
         (LEAST + "ladder = ['16:1']", "ladder is made of source_width:source_depth:"),
         (LEAST + "methods = ['scratch', 'szp:shrink']", "behind method 'szp' go parameters"),
         (LEAST + "seeds = [1", "mine.toml is not TOML: Unclosed array (at end of document)"),
         (LEAST.replace('"mine"', '"../mine"'), "name must be one of a folder in results, not '../"),
+        (LEAST.replace("width = 16", "width = 1000000000"), "width must be at most 16777216, not"),
+        (LEAST + "corpus = ''", "the corpus is '': give a name or a path"),
         (LEAST + "proxy_steps = 7", "is not TOML: Cannot overwrite a value (at"),
     ],
 )
@@ -94,7 +97,7 @@ def test_a_mistake_is_one_line_that_names_the_file(written, mugrow, text, line):
     path = written(text)
     ended = mugrow("run", path, "--dry-run")
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
-    assert ended.err.startswith(f"mugrow: {path}")
+    assert ended.err.startswith(f"mugrow: {path}" * ("corpus is" not in line))
     assert line in ended.err
 
 
@@ -106,7 +109,7 @@ def test_what_is_no_file_is_one_line(mugrow, tmp_path, form):
     (tmp_path / f"bytes.{form}").write_bytes(b"\xff\xfe\x00")
     assert "codec can't decode" in mugrow("run", tmp_path / f"bytes.{form}").err
     (tmp_path / "study.yaml").write_text("")
-    line = "study.yaml is no study: one in a file ends in .py or .toml\n"
+    line = "study.yaml' is no study: one in a file ends in .py or .toml\n"
     assert mugrow("run", tmp_path / "study.yaml").err.endswith(line)
     assert mugrow("run", tmp_path).code == 2
     large = tmp_path / "large.toml"
@@ -115,25 +118,23 @@ def test_what_is_no_file_is_one_line(mugrow, tmp_path, form):
     assert "is no study: it has 1,099,511,627,776 bytes" in mugrow("run", large).err
 
 
-@pytest.mark.parametrize(
-    ("fields", "line"),
-    [
-        ({"seeds": [0, 1]}, "seeds must be a tuple of whole numbers, not [0, 1]"),
-        ({"seeds": (0, "1")}, "seeds is a tuple of whole numbers, and '1' is none"),
-        ({"proxy_steps": "300"}, "proxy_steps must be a whole number, not '300'"),
-        ({"proxy_steps": 3.5}, "proxy_steps must be a whole number, not 3.5"),
-        ({"log2_lr": (-9.0, float("nan"))}, "log2_lr is a tuple of finite numbers, and nan"),
-        ({"methods": ("scratch",)}, "methods is a tuple of Method, and 'scratch' is none"),
-        ({"ladder": (Step(16, 1, 32.0, 1),)}, "ladder.target_width must be a whole number"),
-        ({"schedule": "wsd"}, "schedule must be a ScheduleSpec, not 'wsd'"),
-        ({"title": None}, "title must be text, not None"),
-        ({"name": ""}, "name must be one of a folder in results, not ''"),
-    ],
-)
-def test_a_study_of_python_has_its_fields_types(fields, line):
-    quick = recipe("quick")
-    with pytest.raises(UserError, match="^" + line.translate({ord(c): "." for c in "[]()"})):
-        replace(quick, **fields)
+def test_a_study_of_python_is_checked_too(tmp_path, mugrow):
+    path = tmp_path / "mine.py"
+    begin = "from dataclasses import replace\nfrom mugrow.sweeps.recipes import quick\n"
+    for change, line in (
+        ("proxy_steps='300'", "proxy_steps must be a whole number, not '300'; the nearest is 300"),
+        ("seeds=[0, 1]", "seeds must be a tuple, not [0, 1]; write (0, 1)"),
+        (
+            "seeds=(2**62 + 1,)",
+            "seeds must be at most 4611686018427387904, not 4611686018427387905",
+        ),
+        ("name=''", "name"),
+        ("name='a/b'", "name"),
+    ):
+        path.write_text(f"{begin}study = replace(quick.study(), {change})")
+        ended = mugrow("run", path, "--dry-run")
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
+        assert line in ended.err
 
 
 def test_a_dataclass_in_a_studys_file_may_postpone_its_annotations(tmp_path):
@@ -144,6 +145,21 @@ def test_a_dataclass_in_a_studys_file_may_postpone_its_annotations(tmp_path):
         "study = replace(quick.study(), name='mine', seeds=(Mine(5).seed,))\n"
     )
     assert api.recipe(path).seeds == (5,)
+
+
+def test_a_name_of_a_file_without_its_ending_is_asked_for(mugrow, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    new_study("mine", tmp_path)
+    assert mugrow("run", "mine").err == (
+        "mugrow: unknown study 'mine'; did you mean the file 'mine.toml'?\n"
+    )
+
+
+def test_a_new_study_is_priced_as_it_is(mugrow, tmp_path):
+    mugrow("new", "study", "mine", "-o", tmp_path)
+    ended = mugrow("run", tmp_path / "mine.toml", "--dry-run", "--json")
+    assert ended.code == 0, ended.err
+    assert {run["role"] for run in json.loads(ended.out)["runs"]} >= {"proxy", "source", "target"}
 
 
 def test_a_new_study_is_the_same_in_both_forms(tmp_path, mugrow):

@@ -82,6 +82,23 @@ def test_blocks_of_text_widen_the_interval():
         assert other.value == pytest.approx(one.value, abs=1e-9)
 
 
+def test_blocks_of_text_widen_the_interval_of_the_speedup():
+    """The gap of the grown arm from all others varies over blocks, by far more than over seeds."""
+    rows = study(blocks=16)
+    for row in rows.rows:
+        if row["method"] == "szp":
+            losses = row["final_block_losses"]
+            row["final_block_losses"] = [
+                loss + 0.05 * (-1) ** block for block, loss in enumerate(losses)
+            ]
+    seeds, both = answer(study(blocks=16))["szp"], answer(rows)["szp"]
+    assert both.speedup.value == pytest.approx(seeds.speedup.value, rel=1e-6)
+    assert seeds.speedup.lo > 1
+    assert both.speedup.lo < 1 < both.speedup.hi
+    difference = both.against("scratch").difference
+    assert difference.lo < 0 < difference.hi
+
+
 def test_without_budgets_nothing_is_compared():
     runs, targets = study().frames()
     old = runs[runs["role"].isin(["source", "target"])]

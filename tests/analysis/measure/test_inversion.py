@@ -4,12 +4,18 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp, ttest_ind
 
-from mugrow.analysis.measure.inversion import accepted, paired, unpaired
-from mugrow.analysis.stats import Array
+from mugrow.analysis.measure.inversion import (
+    accepted,
+    accepted_by_any,
+    crossed,
+    paired,
+    unpaired,
+)
+from mugrow.analysis.stats import Array, crossed_interval
 
 GRID = 400
 
@@ -48,6 +54,42 @@ def test_the_set_is_what_the_test_accepts(seed: int, n: int, level: float) -> No
     assert bool(found.before) == (first.pvalue > 1 - level or first.statistic < 0)
     last = ttest_1samp(points[:, -1], 0)
     assert bool(found.after) == (last.pvalue > 1 - level or last.statistic > 0)
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([(2, 2), (2, 16), (3, 4), (5, 8)]),
+    st.sampled_from([(1.0, 0.0, 0.0), (0.1, 1.0, 0.1), (0.1, 0.1, 1.0), (1.0, 1.0, 1.0)]),
+)
+def test_the_crossed_set_is_where_the_crossed_interval_holds_0(seed, shape, parts) -> None:
+    random = np.random.default_rng(seed)
+    (seeds, blocks), (of_seeds, of_blocks, rest) = shape, parts
+    points = np.linspace(1.5, -1.5, 5) + 0.5 * (
+        of_seeds * random.normal(size=(seeds, 1, 5))
+        + of_blocks * random.normal(size=(blocks, 5))
+        + rest * random.normal(size=(seeds, blocks, 5))
+    )
+    found = accepted_by_any(crossed(points))
+    places = np.arange(5)
+
+    def held(place: float) -> bool:
+        at = np.array([[np.interp(place, places, one) for one in row] for row in points])
+        interval = crossed_interval(at)
+        return interval.lo <= 0 <= interval.hi
+
+    grid = np.linspace(0, 4, 61)
+    inside = [place for place in grid if held(place)]
+    assert inside
+    lo, hi = float(found.lo), float(found.hi)
+    assert lo <= inside[0] + 1e-9
+    assert hi >= inside[-1] - 1e-9
+    for end, beyond in ((lo, lo - 1e-6), (hi, hi + 1e-6)):
+        if 1e-6 < end < 4 - 1e-6:
+            assert held(end) or held(end + 1e-9) or held(end - 1e-9)
+            assert not held(beyond)
+    assert bool(found.before) == (held(0.0) or points[..., 0].mean() < 0)
+    assert bool(found.after) == (held(4.0) or points[..., 4].mean() > 0)
 
 
 def test_open_ends_and_none_inside() -> None:

@@ -1,12 +1,24 @@
 """The intervals hold what they promise: few studies here, thousands with ``-m slow``."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mugrow.analysis.measure import simulate
-from mugrow.analysis.measure.simulate import PARTS, SEEDS, SPEEDUPS, TODAY, Row
+from mugrow.analysis.measure.equal_compute import ChargedArm, speedup
+from mugrow.analysis.measure.simulate import (
+    CHARGED,
+    PARTS,
+    SEEDS,
+    SPEEDUPS,
+    TEXTS,
+    TODAY,
+    Row,
+    Text,
+)
 from mugrow.analysis.read.store import load
 
 RESULTS = Path(__file__).parents[3] / "results/reference"
@@ -28,6 +40,21 @@ def test_equal_compute_in_few_studies(n: int) -> None:
         assert row.shares["above"] > (0.45 if n == 3 else 0.9), row
         assert row.shares["below"] == 0
     assert simulate.equal_compute(n, 1.1, True, studies).shares["open"] > 0.9  # half lie beyond
+
+
+def test_equal_compute_over_blocks_of_text_in_few_studies() -> None:
+    """With noise of text as large as this, seeds alone cover far too little."""
+    studies, text = 100, Text(16, 0.04, 0.01)
+    holds(simulate.equal_compute(5, 1.1, False, studies, text=text), studies)
+    random, covered = np.random.default_rng(1), 0
+    for _ in range(studies):
+        study = simulate.equal_compute_study(random, 5, 1.1, TODAY, 1.1 * CHARGED * 1.3)
+        blocks = simulate.by_block(random, *study, text)
+        losses = {s: float(np.mean([arm.losses[s] for arm, _ in blocks])) for s in range(5)}
+        line = replace(study[1], losses=np.mean([one.losses for _, one in blocks], axis=0))
+        found = speedup(ChargedArm(losses, CHARGED), line).speedup
+        covered += found.lo <= 1.1 <= found.hi
+    assert covered < 0.85 * studies
 
 
 def test_the_rest_in_few_studies() -> None:
@@ -73,6 +100,17 @@ def test_equal_compute(n: int, truth: float, censored: bool) -> None:
         assert row.shares["above"] + row.shares["below"] <= 0.06
     if truth == 1.1 and n in (3, 5):
         assert row.shares["above"] >= {3: 0.45, 5: 0.9}[n]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", TEXTS, ids=str)
+@pytest.mark.parametrize("n", SEEDS)
+def test_equal_compute_over_blocks_of_text(n: int, text: Text) -> None:
+    for truth in (1.0, 1.1):
+        row = simulate.equal_compute(n, truth, False, 1000, text=text)
+        holds(row, 1000)
+        if truth == 1.0:
+            assert row.shares["above"] + row.shares["below"] <= 0.06
 
 
 @pytest.mark.slow

@@ -81,6 +81,15 @@ def test_a_broken_file_is_one_line(tmp_path, content, line):
     assert "a.jsonl" in str(error.value)
 
 
+def test_a_line_without_end_is_not_read_into_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("mugrow.bench.data.records.LARGEST_LINE", 100)
+    path = tmp_path / "a.jsonl"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(UserError, match="line 1 has 100 bytes"):
+        json_documents(path)
+
+
 @pytest.mark.parametrize("ending", ["gz", "zst"])
 def test_what_is_not_compressed_or_is_cut_is_one_line(tmp_path, ending):
     path = tmp_path / f"a.jsonl.{ending}"
