@@ -63,7 +63,7 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     assert first[scratch(1)] < first[warm(ABLATED)] < 3 * first[scratch(1)]
 
 
-@pytest.mark.parametrize(("scale", "runs"), [("cpu", 355), ("gpu", 355), ("paper", 1474)])
+@pytest.mark.parametrize(("scale", "runs"), [("cpu", 415), ("gpu", 415), ("paper", 1534)])
 def test_every_scale_can_be_planned_sources_first(scale, runs):
     assert len(planned(PAPER, scale).runs) == runs
 
