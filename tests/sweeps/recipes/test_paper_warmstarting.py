@@ -203,7 +203,8 @@ UNKNOWN = {"batch-warmstarted"}  # the best is at the edge
 
 @pytest.mark.parametrize(("store", "verdict"), [(GOOD, "reproduced"), (BAD, "contradicted")])
 def test_verdicts_come_out_both_ways(store, verdict):
-    rows = {row.claim: row for row in ledger(PAPER.claims(PAPER.figures), store)}
+    theirs = {name: figure for name, figure in PAPER.figures.items() if name != "W5"}
+    rows = {row.claim: row for row in ledger(PAPER.claims(theirs), store)}
     assert json.dumps(to_json(rows), allow_nan=False)
     found = {name: row.verdict for name, row in rows.items() if not row.why}
     if store is BAD:
