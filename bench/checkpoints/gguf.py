@@ -39,12 +39,10 @@ NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 SPLITS = {  # how a text is cut before pieces are merged, by tokenizer.ggml.pre
-    "gpt-2": [{"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}],
-    "smollm": [
-        {"type": "Digits", "individual_digits": True},
-        {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
-    ],
+    "gpt-2": [BYTES],
+    "smollm": [{"type": "Digits", "individual_digits": True}, BYTES],
 }
 CONTROL, USER_DEFINED = 3, 4  # token types
 
@@ -175,7 +173,7 @@ def _beside(fields: dict[str, Any], config: dict[str, Any]) -> dict[str, bytes]:
         "version": "1.0",
         "added_tokens": added,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": split},
-        "decoder": {"type": "ByteLevel"},
+        "decoder": BYTES,
         "model": {
             "type": "BPE",
             "vocab": {token: i for i, token in enumerate(tokens)},
