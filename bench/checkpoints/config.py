@@ -37,12 +37,32 @@ class Config:
             raise UserError(f"{self.where}: {name} must be a number, not {value!r}")
         return value
 
-    def size(self, name: str, default: int | None = None) -> int:
-        """A whole number. Raises ``UserError`` for anything else."""
+    def size(self, name: str, default: int | None = None, least: int = 1) -> int:
+        """A whole number, not below ``least``. Raises ``UserError`` for anything else."""
         value = self.number(name, default)
-        if value % 1:
-            raise UserError(f"{self.where}: {name} must be a whole number, not {value!r}")
+        if value % 1 or value < least:
+            raise UserError(
+                f"{self.where}: {name} must be a whole number, at least {least}, not {value!r}"
+            )
         return int(value)
+
+    def size_if_any(self, name: str, default: int | None = None) -> int | None:
+        """A whole number above 0, ``None`` where null stands for it. Raises as ``size`` does."""
+        return None if self.get(name, default) is None else self.size(name, default)
+
+    def words(self, name: str) -> dict[str, Any]:
+        """An object within, empty where there is none. Raises ``UserError`` for anything else."""
+        value = self.get(name) or {}
+        if not isinstance(value, dict):
+            raise UserError(f"{self.where}: {name} must be an object, not {value!r}")
+        return value
+
+    def names(self, name: str) -> list[Any]:
+        """A list within, empty where there is none. Raises ``UserError`` for anything else."""
+        value = self.get(name) or []
+        if not isinstance(value, list):
+            raise UserError(f"{self.where}: {name} must be a list, not {value!r}")
+        return value
 
     def only(self, name: str, value: Any, *others: Any) -> None:
         """Raise ``UserError`` unless it is the one value, the default, or one of the others."""
@@ -52,7 +72,7 @@ class Config:
 
     def activation(self, name: str, default: str, *known: str) -> str:
         """Our name of an activation, one of ``known``."""
-        found = self.get(name, default)
+        found = str(self.get(name, default))
         if ACTIVATIONS.get(found) not in known:
             theirs = [word for word, ours in ACTIVATIONS.items() if ours in known]
             raise UserError(
@@ -63,7 +83,7 @@ class Config:
 
 def rotary(config: Config, share: float = 1.0) -> dict[str, Any]:
     """Base, scaling and share, from ``rope_parameters`` or from the words older files have."""
-    new, old = config.get("rope_parameters") or {}, config.get("rope_scaling") or {}
+    new, old = config.words("rope_parameters"), config.words("rope_scaling")
     if any(isinstance(value, dict) for value in new.values()):
         raise UserError(f"{config.where}: rope_parameters by layer cannot be expressed")
     given = Config({**config.values, **old, **new}, config.where)

@@ -70,7 +70,7 @@ def _spec(config: Config) -> ModelSpec:
         ),
         norm_eps=config.number("layer_norm_epsilon", 1e-5),
         tied=bool(config.get("tie_word_embeddings", True)),
-        **mlp_size(width, config.get("n_inner") or 4 * width),
+        **mlp_size(width, config.size_if_any("n_inner") or 4 * width),
     )
 
 

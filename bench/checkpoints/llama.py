@@ -51,10 +51,8 @@ def _shape(config: Config) -> ModelSpec:
     """What all of them say alike."""
     config.activation("hidden_act", "silu", "swiglu")
     width, heads = config.size("hidden_size"), config.size("num_attention_heads")
-    head_size = (
-        config.size("head_dim", width // heads) if config.get("head_dim") else width // heads
-    )
-    groups = config.get("num_key_value_heads") or heads
+    head_size = config.size_if_any("head_dim") or width // heads
+    groups = config.size_if_any("num_key_value_heads") or heads
     return ModelSpec(
         width=width,
         depth=config.size("num_hidden_layers"),
@@ -105,7 +103,7 @@ def _llama_config(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _mistral(config: Config) -> ModelSpec:
-    return replace(_shape(config), window=config.get("sliding_window", 4096))
+    return replace(_shape(config), window=config.size_if_any("sliding_window", 4096))
 
 
 def _mistral_config(spec: ModelSpec) -> dict[str, Any]:
@@ -114,13 +112,14 @@ def _mistral_config(spec: ModelSpec) -> dict[str, Any]:
 
 def _window(config: Config, spec: ModelSpec) -> ModelSpec:
     """Qwen's window, if used, is of the layers from ``max_window_layers`` on: here all or none."""
-    kinds = set(config.get("layer_types") or ())
+    kinds = {str(kind) for kind in config.names("layer_types")}
     if not config.get("use_sliding_window", False):
         kinds.discard("full_attention")
         if kinds:
             raise UserError(f"{config.where}: layer_types {kinds.pop()!r} cannot be expressed")
         return spec
-    window, first = config.get("sliding_window", 4096), config.size("max_window_layers", 28)
+    window = config.size_if_any("sliding_window", 4096)
+    first = config.size("max_window_layers", 28, least=0)
     if window is None or first >= spec.depth or window >= spec.context:
         return spec
     if first > 0:

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -11,6 +13,8 @@ from safetensors.torch import save_file
 from mugrow.bench import checkpoint
 from mugrow.bench.checkpoints import FAMILIES
 from mugrow.bench.checkpoints.config import Config, mlp_size, rotary
+from mugrow.bench.checkpoints.reading import spec_of
+from mugrow.bench.checkpoints.source import Published
 from mugrow.bench.checks.cases import NEOX, OPT, SMALL, random_weights
 from mugrow.bench.model import Decoder
 from mugrow.bench.parametrization import rules_of
@@ -325,3 +329,41 @@ def test_an_mlp_grows_with_the_width_where_its_ratio_is_exact():
 
 def test_every_family_has_a_model_here():
     assert MODELS.keys() == FAMILIES.keys()
+
+
+JUNK = (None, "x", -1, 0, 1.5, 10**9, True, [], ["x"], {}, {"x": {}})
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_any_config_is_a_model_or_a_line(name):
+    values = FAMILIES[name].config(MODELS[name]) | {"model_type": name, "rope_parameters": {}}
+    for key, junk in product(values, JUNK):
+        published = Published("here", Config(values | {key: junk}, "here"), lambda: iter(()))
+        with suppress(UserError):
+            assert isinstance(spec_of(published)[1], ModelSpec)
+
+
+def test_the_hub_is_asked_for_safetensors_and_its_errors_are_a_line(
+    mugrow, exported, tmp_path, monkeypatch
+):
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    asked = []
+
+    def download(name, allow_patterns):
+        asked.append(name)
+        assert not any(pattern.endswith(".bin") for pattern in allow_patterns)
+        if name == "nobody/nothing":
+            raise LocalEntryNotFoundError("it is not in the cache\nand there is no network")
+        return str(exported)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    ended = mugrow("import", "hf:someone/llama", "-o", tmp_path / "in")
+    assert ended.code == 0, ended.err
+    assert asked == ["someone/llama"]
+    lineage = json.loads((tmp_path / "in" / "lineage.json").read_text())
+    assert lineage[0]["source"] == "hf:someone/llama"
+    ended = mugrow("import", "hf:nobody/nothing", "-o", tmp_path / "other")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "hf:nobody/nothing cannot be downloaded: it is not in the cache" in ended.err
