@@ -148,6 +148,9 @@ def kills(count: int, seed: int = 0, longest_s: float = 1.5) -> Counter[str]:
         killed = folder / "killed"
         while done["kills"] < count:
             process, kind = program.start(*words, str(killed)), draw.choice(KINDS)
+            if draw.random() < 0.8:  # else it may still be starting
+                while not (workers := children(process)) and Path(f"/proc/{process}").exists():
+                    time.sleep(0.01)
             time.sleep(draw.uniform(0, longest_s))
             workers = children(process)
             if kind == "worker" and not workers:
