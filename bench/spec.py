@@ -19,7 +19,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -511,6 +511,7 @@ def _chosen(spec: Any) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=64)  # a run's files all hold it
 def run_spec_from_json(text: str) -> RunSpec:
     """The inverse of ``canonical_json`` for a ``RunSpec``. A field that an older spec does not have
     is at its default. Raises ``UserError``, which names the field, for one that is unknown, missing

@@ -75,12 +75,12 @@ def main() -> None:
         _say(_stopped(by))
         code = 128 + by
     stops.ended, stops.line = True, None
-    if code:
+    if code is not None:
         sys.exit(code)
 
 
 def _ended() -> str | int | None:
-    """Run the command; its exit code."""
+    """Run the command; its exit code, if it has one."""
     try:
         try:
             from mugrow.sweeps.cli import run
@@ -102,7 +102,7 @@ def _ended() -> str | int | None:
             raise
         _say(line)
         return 2
-    return 0
+    return None
 
 
 def _line(error: Exception) -> str | None:

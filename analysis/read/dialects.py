@@ -23,6 +23,7 @@ from mugrow.analysis.read.formats import Json, Raw, records, stem
 from mugrow.bench.spec import UserError
 
 OF_TENSORBOARD = re.compile(r"run-(?P<run>.+)-tag-(?P<tag>.+)")
+PANEL = "W&B panel export"
 RANGE = ("__MIN", "__MAX")
 OBJECTS = ("metrics", "config", "summary")  # columns that hold JSON objects as text
 METRIC = ("key", "metric", "metric_name", "tag")
@@ -74,7 +75,7 @@ def _wandb_panel(raw: Raw, path: Path) -> Raw | None:
         part = frame[[x, *own.values()]].set_axis([x, *own], axis=1)
         part.insert(0, "run", run)
         parts.append(part[part[list(own)].notna().any(axis=1)].astype(object))
-    return replace(raw, frame=_joined(parts), kind="W&B panel export")
+    return replace(raw, frame=_joined(parts), kind=PANEL)
 
 
 def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -96,7 +96,7 @@ def read_file(path: Path) -> Raw:
         return _json(text)
     if name.endswith(".parquet"):
         raise ValueError("it is not a Parquet file")
-    return _separated(text)
+    return _separated(text, path)
 
 
 def _decoded(content: bytes) -> str:
@@ -186,7 +186,13 @@ def _is_records(value: object) -> bool:
 
 
 def _columns(document: Json) -> list[Json]:
-    """The rows of an object of columns: equally long arrays, or objects with the same keys."""
+    """The rows of an object of columns: equally long arrays, or objects with the same keys; or of
+    one with the names of columns beside the rows."""
+    names, data = document.get("columns"), document.get("data")
+    if isinstance(names, list) and isinstance(data, list) and data:
+        return [
+            dict(zip(map(str, names), row, strict=True)) for row in data if isinstance(row, list)
+        ]
     values = list(document.values())
     if values and all(isinstance(one, dict) for one in values):
         keys = [list(one) for one in values if isinstance(one, dict)]
@@ -248,7 +254,7 @@ def _word(value: object) -> object:
 # --- text with separators ----------------------------------------------------------------------
 
 
-def _separated(text: str) -> Raw:
+def _separated(text: str, path: Path) -> Raw:
     lines = text.splitlines(keepends=True)
     while lines and (not lines[0].strip() or lines[0].lstrip().startswith("#")):
         lines.pop(0)
@@ -260,12 +266,23 @@ def _separated(text: str) -> Raw:
     header = text.split("\n", 1)[0].split() if plain is None else _first(text, separator)
     names = [name.strip() for name in header]
     if all(cells.number(name) is not None for name in names):
+        if plain is None and len(names) == 3 and "metrics" in path.parent.parts:
+            return _mlflow_metric(text, path)
         raise ValueError("its first line is no header: it holds numbers")
     frame = _read(text, plain, names, ".")
     kind = SEPARATORS.get(separator, "text with blanks")
     if _has_decimal_commas(frame, separator):
         return Raw(_read(text, plain, names, ","), kind, ("its decimals follow a comma",))
     return Raw(frame, kind)
+
+
+def _mlflow_metric(text: str, path: Path) -> Raw:
+    """A file of ``mlruns/EXPERIMENT/RUN/metrics``: lines of time, value and step."""
+    place = len(path.parts) - 1 - path.parts[::-1].index("metrics")
+    names = ["timestamp", "/".join(path.parts[place + 1 :]), "step"]
+    frame = _read(f"{' '.join(names)}\n{text}", None, names, ".")
+    frame.insert(0, "run", path.parts[place - 1] if place else path.absolute().parts[-3])
+    return Raw(frame, "MLflow metric")
 
 
 def _first(text: str, separator: str) -> list[str]:
@@ -335,17 +352,20 @@ def _has_decimal_commas(frame: pd.DataFrame, separator: str) -> bool:
     """Whether commas in its cells set off decimals: some can do nothing else, and none must be
     thousands. Where each could be either, they are decimals in files that separate by semicolons,
     as programs write them where the comma is the decimal sign."""
-    texts = {
+    written = {
         cell
         for name in frame.columns
         if frame[name].dtype.kind not in "biuf"
         for cell in frame[name].unique()
-        if isinstance(cell, str) and "," in cell
+        if isinstance(cell, str)
     }
+    texts = {cell for cell in written if "," in cell}
     could = {cell for cell in texts if cells.DECIMAL_COMMA.fullmatch(cell)}
     must = {cell for cell in could if not cells.GROUPED.fullmatch(cell)}
     thousands = {cell for cell in texts - could if cells.GROUPED.fullmatch(cell)}
     if thousands or not could:
         return False
-    points = any(frame[name].dtype.kind == "f" for name in frame.columns)
+    points = any(frame[name].dtype.kind == "f" for name in frame.columns) or any(
+        "." in cell and cells.NUMBER.fullmatch(cell) for cell in written
+    )
     return bool(must) or (separator == ";" and not points)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mugrow.analysis.read.dialects import PANEL
 from mugrow.analysis.read.expression import names_in, numbers
 from mugrow.analysis.read.runs import Log, read_runs
 from mugrow.analysis.read.table import Table, read_table
@@ -171,6 +172,8 @@ def _loss(table: Table) -> str | None:
 
 def _x(table: Table, run: str | None, loss: str | None) -> str | None:
     left = [name for name in table.frame.columns if name not in (run, loss)]
+    if table.kind == PANEL:
+        return left[0]
     return _first([name for name in left if _is_number(table, name)], XS)
 
 

@@ -36,7 +36,8 @@ def build_table(
     ``laws.json`` beside it has every number. ``resamples`` are those of ``scaling_laws``. Raises
     ``UserError`` before anything is written where the table or its columns cannot be used.
     """
-    rows, selection = table_rows(read_table(table).frame, columns)
+    read = read_table(table)
+    rows, selection = table_rows(read.frame, columns)
     found = scaling_laws(rows, forms, resamples)
     write_json(folder / "laws.json", to_json(found))
     entries = {key: one for key, one in figures.FIGURES.items() if one.section == figures.LAWS}
@@ -48,7 +49,7 @@ def build_table(
     text = build.template("table.html.j2").render(
         title=f"Scaling laws of {table.name}",
         question=QUESTION,
-        notes=notes(selection, columns),
+        notes=[*(f"{note}." for note in read.notes), *notes(selection, columns)],
         laws=build.scaling(found, drawn, listed),
         circumstances=circumstances(table, columns, forms),
     )

@@ -47,13 +47,15 @@ def verdicts(found: TransferResults) -> Table:
         "Does the learning rate transfer?",
         f"A row for each ladder of sweeps. {found.rule}. Shift and regret are those of the "
         "smallest size’s best rate at the largest. “Same” is the coarse verdict: one best rate on "
-        f"the grid for all sizes. Brackets: {found.intervals}.",
+        "the grid for all sizes. The drift lets every bowl have a shape of its own; the next "
+        f"column is narrower, for those whose bowls are alike. Brackets: {found.intervals}.",
         ("change", "along", "sizes", "transfers", "why", "drift (log2 per doubling)",
-         "shift (log2)", "regret (%)", "same", "seeds"),
+         "drift if bowls are alike", "shift (log2)", "regret (%)", "same", "seeds"),
         tuple(
             (name(ladder), axis(ladder), " ".join(size(ladder, r.size) for r in ladder.rungs),
              ANSWERS[ladder.verdict.word], ladder.verdict.why,
              fmt.interval(ladder.drift.slope, fmt.log2),
+             fmt.interval(ladder.drift.alike, fmt.log2),
              fmt.interval(ladder.widest.shift_log2, fmt.log2), decisive(ladder.widest),
              "yes" if ladder.same_argmin else "no", str(ladder.n_seeds))
             for ladder in found.ladders

@@ -14,9 +14,9 @@ from mugrow.sweeps.commands.output import check_positive, print_summary
 class ReportCommand:
     """Write a report: HTML, figures, LaTeX tables and macros.
 
-    Of a study's folder the whole report, into its folder ``report``. Of a table of runs (CSV,
-    Parquet or JSON lines) the chapter on scaling laws; the flags after --json are for tables. EXPR
-    is a column or an expression on columns, as in `mugrow fit`; of a study's own runs.parquet the
+    Of a study's folder the whole report, into its folder ``report``. Of a table of runs (see
+    `mugrow read`) the chapter on scaling laws; the flags after --json are for tables. EXPR is a
+    column or an expression on columns, as in `mugrow fit`; of a study's own runs.parquet the
     columns are known.
     """
 
@@ -44,10 +44,16 @@ class ReportCommand:
     """The rows to use, as in 'loss < 3.4 and corpus == "c4"'."""
     run: Annotated[str | None, arg(metavar="COLUMN")] = None
     """The column that says which rows are one run: only its last enters a fit."""
+    seeds: Annotated[str | None, arg(metavar="COLUMN")] = None
+    """The column that tells runs of one name apart."""
+    sorted: bool = False
+    """Take --d for the order of a run's rows, whatever the file's is."""
+    best: bool = False
+    """Of rows that agree in N and D, as in a sweep, use the one of lowest loss."""
     group: Annotated[str | None, arg(metavar="COLUMN")] = None
     """What the bootstrap resamples: rows that were not drawn independently share a group."""
     allow_mixed: bool = False
-    """Fit rows of several learning rates or FLOP conventions together."""
+    """Fit rows together that differ in more than the law's variables."""
     form: str | None = None
     """The law, or several to compare on the largest runs: "chinchilla,kaplan"."""
     bootstrap: Annotated[int | None, arg(metavar="RESAMPLES")] = None
@@ -82,7 +88,13 @@ class ReportCommand:
             method=self.method,
             baseline=self.baseline,
             policy=RowPolicy(
-                where=self.where, run=self.run, group=self.group, allow_mixed=self.allow_mixed
+                where=self.where,
+                run=self.run,
+                seeds=self.seeds,
+                by_x=self.sorted,
+                best=self.best,
+                group=self.group,
+                allow_mixed=self.allow_mixed,
             ),
         )
         forms = FORMS if self.form is None else tuple(self.form.split(","))
@@ -93,5 +105,5 @@ class ReportCommand:
             print(f"report: {page}")
 
 
-FLAGS = ("out", "n", "d", "loss", "c", "g", "method", "baseline", "where", "run", "group",
-         "allow_mixed", "form", "bootstrap")  # fmt: skip
+FLAGS = ("out", "n", "d", "loss", "c", "g", "method", "baseline", "where", "run", "seeds",
+         "sorted", "best", "group", "allow_mixed", "form", "bootstrap")  # fmt: skip

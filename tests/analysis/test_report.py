@@ -21,6 +21,7 @@ from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import load
 from mugrow.analysis.report import latex, tables, transfer, words
 from mugrow.analysis.report.build import build
+from mugrow.analysis.report.table import Table
 from mugrow.analysis.stats import Interval
 from mugrow.analysis.summary import ArmSaving, Summary, summarize
 from mugrow.analysis.transfer.results import transfer_results
@@ -176,6 +177,15 @@ def test_macro_names_tell_variants_apart() -> None:
     names = {latex.camel("m", f"szp(shrink={value})") for value in ("0.2", "0.02", "-0.2", "2")}
     assert len(names) == 4
     assert latex.camel("m", "w64-d2", "zero_pad") == "mWsixfourDtwoZeroPad"
+
+
+def test_a_newline_ends_no_comment_of_latex() -> None:
+    found = latex.commands("a\nb\x1b \\input{c}", [(("x", "y"), "1\n2")])
+    comment, macro = found.splitlines()
+    assert comment == r"% Numbers of the study a b \input{c}."
+    assert macro == r"\newcommand{\mugrowXY}{1 2}"
+    item = Table("t", "A\ntitle", "and\r\na note", ("a", "b"), (("1", "2"),))
+    assert latex.table(item).splitlines()[0] == "% A title. and a note"
 
 
 def test_latex_tables_hold_the_numbers(summary: Summary) -> None:

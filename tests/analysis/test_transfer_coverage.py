@@ -141,6 +141,45 @@ def test_a_parabola_does_not_cover_the_regret_on_an_uneven_bowl(noise):
     assert regret > 0.85
 
 
+UNLIKE = {
+    "1:1 to 3:1": (1.0, 1.7, 3.0),
+    "3:1 to 1:1": (3.0, 1.7, 1.0),
+    "1:1 to 1.5:1": (1.0, 1.2, 1.5),
+}
+
+
+def drift_coverage(random, noise, shapes, seeds, draws):
+    """The shares of studies that cover the drift: by each bowl's own shape, and by vertices."""
+    hits = []
+    for _ in range(draws):
+        found, slope, _ = study(random, noise, shapes, random.choice([0.0, -0.25, 0.25]), seeds)
+        one = drift(found)
+        assert (one.of, one.alike is not None) == ("bowl", True)
+        hits.append((covers(one.slope, slope), covers(one.alike, slope)))
+    return np.mean(hits, axis=0)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_drift_is_covered_where_bowls_are_unlike(noise, seeds):
+    """As a parabola's vertices do not, which lie beside the optimum of an uneven bowl."""
+    draws = 80
+    shapes = [Shape("kinked", ratio) for ratio in UNLIKE["1:1 to 3:1"]]
+    own, alike = drift_coverage(np.random.default_rng(seeds), noise, shapes, seeds, draws)
+    assert own > 0.93 - 3 * math.sqrt(0.93 * 0.07 / draws)
+    assert alike < 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("name", UNLIKE)
+def test_drift_is_covered_on_unlike_bowls(noise, name, seeds):
+    shapes = [Shape("kinked", ratio) for ratio in UNLIKE[name]]
+    own, alike = drift_coverage(np.random.default_rng(seeds), noise, shapes, seeds, 600)
+    print(f"{seeds} seeds, bowls {name}: drift {own:.3f}, of vertices {alike:.3f}")
+    assert own >= 0.93
+    assert alike < own
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_intervals_cover_on_every_bowl(noise, seeds):

@@ -134,8 +134,20 @@ def test_regret_of_a_rate_between_those_tested_or_outside_or_diverged():
 
 def test_drift_is_the_slope_against_log2_size():
     found = drift(measured(ladder(*(losses(-6.0 - place) for place in range(3)))))
-    assert (found.of, found.slope.value) == ("vertex", pytest.approx(-1, abs=1e-3))
+    assert (found.of, found.slope.value) == ("bowl", pytest.approx(-1, abs=1e-3))
     assert found.slope.lo == pytest.approx(-1, abs=1e-3)
+    assert found.alike is not None
+    assert found.alike.value == pytest.approx(-1, abs=1e-3)
+
+
+def test_a_bowl_that_is_uneven_alone_does_not_drift():
+    """Its vertex lies beside its optimum, where the others' do not."""
+    tilts = (0.0, 0.0, 3.0)
+    bowls = [2.0 + 0.04 * (GRID + 7) ** 2 * (1 + (GRID > -7) * tilt) for tilt in tilts]
+    found = drift(measured(ladder(*([list(one)] * 3 for one in bowls))))
+    assert found.slope.value == pytest.approx(0, abs=1e-6)
+    assert found.alike is not None
+    assert found.alike.value < -0.1
 
 
 def test_drift_of_grown_models_goes_through_the_sources_rate():
@@ -144,7 +156,7 @@ def test_drift_of_grown_models_goes_through_the_sources_rate():
     found = measured(ladder(losses(-7.5), losses(-8.0), reference=vertex))
     shifts = [one.shift_vertex_log2.value for one in pairs(found) if one.shift_vertex_log2]
     assert shifts == pytest.approx([-0.5, -1.0])
-    assert drift(found).slope.value == pytest.approx(-0.5)
+    assert (drift(found).of, drift(found).slope.value) == ("vertex", pytest.approx(-0.5))
     at_rate = np.interp(vertex, GRID, losses(-8.0)[1])
     assert pair(found, 1, 4).regret_nats.value == pytest.approx(at_rate - 2.01)
 

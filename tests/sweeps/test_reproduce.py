@@ -15,7 +15,7 @@ from mugrow.analysis.read.store import load
 from mugrow.analysis.stats import Interval
 from mugrow.bench import entries
 from mugrow.bench.spec import UserError
-from mugrow.sweeps.evaluate import Judged
+from mugrow.sweeps.evaluate import Judged, evaluate_all
 from mugrow.sweeps.graph import Node, grown
 from mugrow.sweeps.paper import Paper, PaperFigure, Text
 from mugrow.sweeps.recipes.papers import PAPERS, bases, paper
@@ -280,3 +280,35 @@ def test_looks_that_are_none_are_refused_before_anything_trains(tiny_paper, tmp_
     with pytest.raises(UserError, match="looks are numbers of seeds that ascend from at least 2"):
         reproduce(tiny_paper, tmp_path / "out", looks=looks)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_damaged_is_evaluated_or_trained_again(
+    mugrow, tiny_paper, in_threads, tmp_path, monkeypatch
+):
+    words = ("reproduce", "tiny", "--out", tmp_path, "--json")
+    first = mugrow(*words)
+    kept = sorted((tmp_path / "evaluations").iterdir())
+    numbers = kept[0].read_text()
+    kept[0].write_text(numbers[:30])
+    again = mugrow(*words)
+    assert (again.code, again.out) == (0, first.out)
+    assert f"{kept[0]} is damaged: it is not JSON" in again.err
+    assert kept[0].read_text() == numbers
+
+    real, damaged = evaluate_all, []
+    evaluated = load(tmp_path / "tiny").evaluations["run_ids"].iloc[0][0]
+
+    def damages_a_checkpoint(*given):
+        if not damaged:
+            damaged.append(tmp_path / "runs" / evaluated / "checkpoint.safetensors")
+            damaged[0].write_bytes(damaged[0].read_bytes()[:-9] + bytes(9))
+            for path in kept:
+                path.unlink()
+        return real(*given)
+
+    monkeypatch.setattr("mugrow.sweeps.reproduce.evaluate_all", damages_a_checkpoint)
+    every = [path.read_bytes() for path in sorted(tmp_path.glob("runs/*/*.safetensors"))]
+    again = mugrow(*words)
+    assert (again.code, again.out) == (0, first.out)
+    assert f"{damaged[0]} is damaged: its content does not match SHA256SUMS" in again.err
+    assert [path.read_bytes() for path in sorted(tmp_path.glob("runs/*/*.safetensors"))] == every

@@ -193,6 +193,17 @@ def test_overrides_that_are_right_only_together():
         ("target_steps=0", "target_steps must be at least 1, not 0"),
         ("stack_width=0", "stack_width must be at least 1, not 0"),
         ("schedule.warmup=0.9", "overlap"),
+        ("log2_lr=1e308", "log2_lr must be between -1000 and 1000, target_log2_lr added, not 1e+"),
+        ("target_log2_lr=-1e308", "target_log2_lr added, not -1e+308"),
+        (f"batch_factors={'1' * 400}", "batch_factors must be a whole number, not '1111"),
+        (f"token_factors={'1' * 400}", "token_factors must be a finite number, not '1111"),
+        ("budgets=1,1e308", "1e+308"),
+        ("name=", "name must be one of a folder in results, not ''; the nearest that is: mine"),
+        ("name=../../x", "not '../../x'; the nearest that is: x"),
+        ("name=a\nb", r"not 'a\nb'; the nearest that is: a-b"),
+        ("name=a\udc80", r"not 'a\udc80'; the nearest that is: a"),
+        ("title=a\udc80", r"title 'a\udc80' is no text: surrogates not allowed"),
+        ("variants=a\x1b:seeds=1", r"a variant's name has control characters: 'a\x1b'"),
     ],
 )
 def test_a_wrong_setting_is_one_line_naming_it(assignment, message):

@@ -244,7 +244,7 @@ WORKED_EXAMPLE = [
     ("xlarge", "Baselines/xlarge-baselines/xlarge_hybridstk", (4.14, 2.88, 1.59, 0.90)),
     ("large", "Baselines/large-baselines/large_stacking_2rnd", (2.39, 1.03, 0.94, None)),
 ]
-INTERPOLATED_COARSELY = (6.73, 4.14, 10.9)
+COARSE = (6.73, 4.14, 10.9, 4.10)
 BASELINES = {  # with the median of the last three losses of the log
     "medium": ("medium-scratch/medium_log", 2.8087),
     "large": ("large-scratch/large_log", 2.8531),
@@ -259,7 +259,8 @@ def test_worked_example(size: str, run: str, published: tuple[float | None, ...]
 
     The published ratios come out of a running median of three. They were interpolated linearly in
     steps, where we are linear in log steps: between points 1000 steps apart early in training that
-    is worth up to 2 % in three cells, and less than rounding in the others.
+    is worth up to 2 % in three cells, and less than rounding in the others. At 4.10 step 8000 is
+    there twice, of which the later counts here.
     """
     baseline, final = BASELINES[size]
     arms = read_arms(
@@ -270,5 +271,5 @@ def test_worked_example(size: str, run: str, published: tuple[float | None, ...]
         if expected is None:
             assert row["state"] in ("never_reached", "outside_range")
         else:
-            tolerance = 0.02 if expected in INTERPOLATED_COARSELY else 0.005
+            tolerance = 0.02 if expected in COARSE else 0.005
             assert row["speedup"] == pytest.approx(expected, rel=tolerance)

@@ -42,7 +42,7 @@ def checkout(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("name", "said", "claims"),
     [
-        ("transfer-depth", "drifts", 3),
+        ("transfer-depth", "inconclusive", 3),
         ("mutransfer", "not testable here", 6),
     ],
 )
