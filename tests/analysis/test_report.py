@@ -109,7 +109,7 @@ def test_building_twice_gives_the_same_bytes(study_dir: Path) -> None:
     build(study_dir)
     assert [path.read_bytes() for path in files] == first
     assert (
-        len(files) == 2 + 1 + 1 + (1 + len(tables.TABLES)) + 7 + 4
+        len(files) == 2 + 1 + 1 + (2 + len(tables.TABLES)) + 7 + 4
     )  # SVG, PNG, page, macros, tables
 
 
