@@ -473,7 +473,9 @@ def _stops_deferred() -> Iterator[None]:
 
 
 def _follow(parent: int) -> None:
-    """In a worker: end when the parent is gone."""
+    """In a worker: end when the parent is gone, and at once where it says so: a forked one has the
+    program's handler, which never runs while it waits for another's lock."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def watch() -> None:
         while os.getppid() == parent:
