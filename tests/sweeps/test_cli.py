@@ -243,7 +243,7 @@ CORPORA = {
     "no_room.txt": (b"some words\n\n" * 4000, "val_tokens 32768 does not fit corpus"),
     "cut.parquet": (b"PAR1", "is not a whole Parquet file"),
     "odd.bin": (b"abc", "uint16 token ids need an even size"),
-    "table.csv": (b"a,b", "is none of .txt, .parquet, .bin or a folder"),
+    "table.csv": (b"a,b", "is none of .txt, .jsonl, .parquet, .bin, .npy or a folder"),
 }
 
 

@@ -66,13 +66,13 @@ NAN = float("nan")
         ({"target_steps": "500"}, "target_steps must be a whole number, not '500'"),
         ({"trials": True}, "trials must be a whole number, not True"),
         ({"error_rate": NAN}, "error_rate must be a finite number, not nan"),
-        ({"budgets": (1.0, NAN)}, "budgets is a tuple of finite numbers, and nan is none"),
-        ({"log2_lr": (-8.0, "-7")}, "log2_lr is a tuple of finite numbers, and '-7' is none"),
-        ({"seeds": [0, 1]}, r"seeds must be a tuple of whole numbers, not \[0, 1\]"),
-        ({"proxy_widths": 32}, "proxy_widths must be a tuple of whole numbers, not 32"),
-        ({"growing_heads": 1}, "growing_heads must be true or false, not 1"),
+        ({"budgets": (1.0, NAN)}, "budgets must be a finite number, not nan"),
+        ({"log2_lr": (-8.0, "-7")}, "log2_lr must be a finite number, not '-7'; the nearest is -7"),
+        ({"seeds": [0, 1]}, r"seeds must be a tuple, not \[0, 1\]; write \(0, 1\)"),
+        ({"proxy_widths": 32}, r"proxy_widths must be a tuple, not 32; write \(32,\)"),
+        ({"growing_heads": 1}, "growing_heads must be True or False, not 1"),
         ({"title": None}, "title must be text, not None"),
-        ({"ladder": ((64, 2, 128, 2),)}, r"ladder is a tuple of Step, and \(64, 2, 128, 2\) is"),
+        ({"ladder": ((64, 2, 128, 2),)}, r"ladder must be a Step, not \(64, 2, 128, 2\)"),
         ({"ladder": (Step(64, 2, 128.0, 2),)}, "ladder.target_width must be a whole number, not"),
         ({"model": "w32"}, "model must be a ModelSpec, not 'w32'"),
         ({"schedule": "wsd"}, "schedule must be a ScheduleSpec, not 'wsd'"),
@@ -90,7 +90,7 @@ def test_a_value_that_is_not_of_its_fields_type_is_one_line(fields, message):
     [
         ({"rho": "2"}, "rho must be a finite number, not '2'"),
         ({"noise": NAN}, "noise must be a finite number, not nan"),
-        ({"params": {"shrink": 0.4}}, "params must be a tuple of tuple, not {'shrink': 0.4}"),
+        ({"params": {"shrink": 0.4}}, "params must be a tuple, not {'shrink': 0.4}"),
     ],
 )
 def test_so_is_a_methods(given, message):
