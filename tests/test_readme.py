@@ -75,6 +75,8 @@ def test_the_commands_cover_the_program():
         "reproduce",
         "figure",
         "coordcheck",
+        "read",
+        "verify",
     }
 
 
