@@ -37,6 +37,7 @@ from mugrow.analysis.measure.savings import (
     savings_curve,
 )
 from mugrow.analysis.measure.smoothing import smoothed
+from mugrow.analysis.read.expression import names_in
 from mugrow.analysis.read.runs import Log, Note, Run, read_runs, run_labels
 from mugrow.analysis.read.table import Table, read_table
 from mugrow.analysis.stats import NOTHING
@@ -277,6 +278,8 @@ def _check_lengths(log: Log) -> None:
 def _fit_command(table: Table, x: str, loss: str) -> str:
     """The command that fits a law to a table with a row a run."""
     sizes = [name for name in table.frame.columns if _says_size(name)]
+    if sizes and sizes[0] in names_in(table.frame, x):
+        sizes = []  # x is compute, or the size itself, and no count of tokens beside it
     law = f"--form chinchilla --n {_quoted(sizes[0])} --d" if sizes else "--form power --var x="
     space = " " if sizes else ""
     name = table.name.split(" ")[0]

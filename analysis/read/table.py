@@ -7,6 +7,7 @@ make it a table is said in its notes.
 
 import csv
 import lzma
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ SAY_NOTHING = ("trainer_state", "metrics", "history", "log", "logs", "events", "
                "curve", "curves", "progress", "runs", "eval_metrics", "tracker_metrics",
                "wandb-history")  # fmt: skip
 """Names of files that programs give to all of them: the folder tells them apart."""
+EITHER = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +164,9 @@ def _typed(frame: pd.DataFrame, name: str, kind: str, notes: list[str]) -> Table
             found = cells.parse(column)
             if found.wrong is None and not found.suffixed and not _are_names(column):
                 columns[label] = pd.Series(found.values)
+                if comma := _either_comma(column):
+                    notes.append(f"column {label!r}: commas group thousands, {comma!r} is "
+                                 f"{cells.number(comma):g}; decimals take a point")  # fmt: skip
                 if found.nan.any():
                     nan[label] = found.nan
             elif found.wrong is None and found.suffixed:
@@ -180,6 +185,12 @@ def _plain(column: pd.Series) -> pd.Series:
 
 def _is_categorical(column: pd.Series) -> bool:
     return isinstance(column.dtype, pd.CategoricalDtype)
+
+
+def _either_comma(column: pd.Series) -> str | None:
+    """The first text of a column whose commas may all be decimal as well: 3,037."""
+    texts = [cell.strip() for cell in column if isinstance(cell, str) and not cells.is_blank(cell)]
+    return texts[0] if texts and all(EITHER.fullmatch(one) for one in texts) else None
 
 
 def _are_names(column: pd.Series) -> bool:

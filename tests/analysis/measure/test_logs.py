@@ -273,3 +273,12 @@ def test_worked_example(size: str, run: str, published: tuple[float | None, ...]
         else:
             tolerance = 0.02 if expected in COARSE else 0.005
             assert row["speedup"] == pytest.approx(expected, rel=tolerance)
+
+
+def test_compute_is_no_count_of_tokens_in_the_command_that_fits(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("run,params,tokens,loss\nscratch,1e6,1e7,3.2\ngrown,2e6,2e7,3.1\n")
+    with pytest.raises(UserError, match="--form chinchilla --n params --d tokens --loss loss"):
+        savings(path, x="tokens", baseline="scratch", seeds=None)
+    with pytest.raises(UserError, match=r"--form power --var x='6 \* params \* tokens' --loss"):
+        savings(path, x="6 * params * tokens", baseline="scratch", seeds=None)

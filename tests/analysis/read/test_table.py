@@ -108,3 +108,17 @@ def test_any_column_name_survives(tmp_path: Path, row: dict[str, int]) -> None:
     (tmp_path / "any.jsonl").write_text(json.dumps(row), encoding="utf-8")
     table = read_table(tmp_path / "any.jsonl").frame
     assert table.to_dict("records") == [row]
+
+
+@pytest.mark.parametrize(
+    ("losses", "noted"),
+    [(("3,037", "2,981"), True), (("3,037,000", "2,981"), False), (("3,037", "981"), False)],
+)
+def test_commas_that_may_be_decimal_are_named(
+    tmp_path: Path, losses: tuple[str, str], noted: bool
+) -> None:
+    """Three decimals behind a comma are a group of thousands in form, and 1000 times the loss."""
+    path = tmp_path / "table.csv"
+    path.write_text("run,loss\n" + "".join(f'a,"{one}"\n' for one in losses))
+    table = read_table(path)
+    assert any("'3,037' is 3037" in note for note in table.notes) == noted
