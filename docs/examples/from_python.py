@@ -156,6 +156,16 @@ if __name__ == "__main__":
     print(grown.target_shape, "breaks:", grown.breaks, "measured:", grown.logit_error)
     # --8<-- [end:grow]
 
+    # --8<-- [start:publish]
+    published = mugrow.export_model(folder / "wide", folder / "wide-hf")
+    imported = mugrow.import_model(folder / "wide-hf", folder / "wide-again")
+    print(published.family, imported.family)
+    # --8<-- [end:publish]
+
+    # --8<-- [start:verify]
+    print(mugrow.verify(folder / "tiny").damage)
+    # --8<-- [end:verify]
+
     # --8<-- [start:check]
     results = mugrow.check(["stack"], full=False)
     print({result.status for result in results}, "in", len(results), "cases")

@@ -132,10 +132,10 @@ def raising(name: str) -> str:
     return code(name).replace(*RAISES, 1)
 
 
-def test_a_plug_in_whose_facts_raise_is_one_line(mugrow, tiny, install, tmp_path):
+def test_a_plug_in_whose_facts_raise_is_one_line(mugrow, amended, install, tmp_path):
     install("crash", raising("crash"))
-    more = ("methods=scratch,crash", "ladder=16:1:16:2", "--dry-run", "--out", tmp_path / "study")
-    ended = mugrow(*tiny, *more)
+    words = amended("methods=scratch,crash", "ladder=16:1:16:2")
+    ended = mugrow(*words, "--dry-run", "--out", tmp_path / "study")
     line = "plug-in method 'crash' raised ZeroDivisionError: integer division or modulo by zero"
     assert (ended.code, ended.err) == (2, f"mugrow: {line}\n")
     ended = mugrow("check", "crash", "--quick", "--json")
@@ -156,12 +156,12 @@ METHOD = replace(METHOD, during=during)
 
 
 def test_a_plug_in_that_raises_while_it_trains_fails_its_own_runs(
-    mugrow, tiny, install, in_threads, monkeypatch, tmp_path
+    mugrow, amended, install, in_threads, monkeypatch, tmp_path
 ):
     monkeypatch.setattr("mugrow.sweeps.run.build", lambda folder: folder)
     install("crash", code("crash") + HOOKED)
     out = tmp_path / "study"
-    ended = mugrow(*tiny, "methods=scratch,crash", "ladder=16:1:16:2", "--out", out)
+    ended = mugrow(*amended("methods=scratch,crash", "ladder=16:1:16:2"), "--out", out)
     assert ended.code == 0
     runs = pd.read_parquet(out / "runs.parquet")
     failed = runs[runs["status"] == "failed"]

@@ -140,8 +140,8 @@ def test_drifts_are_those_planted(slope):
     store = planted(rate=slope, noise=-slope)
     for method in (SCRATCH, METHOD):
         assert [one.width for one in bowls(store, method)] == [32, 64, 128]
-        assert along_width(bowls(store, method)).value == pytest.approx(slope, abs=0.01)
-    assert along_width(noise_bowls(store)).value == pytest.approx(-slope, abs=0.01)
+        assert along_width(bowls(store, method)).value == pytest.approx(slope, abs=0.06)
+    assert along_width(noise_bowls(store)).value == pytest.approx(-slope, abs=0.06)
 
 
 def test_tuning_on_the_narrowest_is_judged_at_the_widest():
