@@ -7,7 +7,8 @@ paid (steps, tokens),
 - one or a few falls of x, each followed by a rise, are resumes from a checkpoint: later rows
   replace all those they rewind over, also where the abandoned ones went further;
 - a fall to the run's first x or below it is a second run, or a counter that started again: x alone
-  does not tell where it belongs, so it is refused;
+  does not tell where it belongs, so it is refused; so is one over most of the run behind which the
+  loss goes on from before the fall, and not from where it was at that x;
 - any other disorder is refused too, unless x is said to be all the order there is (``--sorted``);
 - of rows at one x the last counts; where many have company, several runs share a name.
 """
@@ -23,6 +24,7 @@ Rows = npt.NDArray[np.intp]
 
 FEW = 5  # falls, or one in so many rows:
 ROWS_A_RESUME = 20
+CLEARLY = 4  # times nearer to the loss before a fall than to that at its x
 FEW_TWICE = 4  # at most one in so many values of x may have two rows that differ in loss
 
 
@@ -74,7 +76,7 @@ def in_order(x: Array, loss: Array, by_x: bool = False) -> Order | Disorder:
     newest_first = bool((steps < 0).sum() > (steps > 0).sum())
     if newest_first:
         rows = rows[::-1]
-    found = _resumed(x[rows])
+    found = _resumed(x[rows], loss[rows])
     if isinstance(found, Disorder):
         return replace(found, row=int(rows[found.row]))
     kept, resumes = found
@@ -82,7 +84,7 @@ def in_order(x: Array, loss: Array, by_x: bool = False) -> Order | Disorder:
     return _one_an_x(x, loss, Order(rows[kept], newest_first, resumes))
 
 
-def _resumed(x: Array) -> tuple[Rows, tuple[Resume, ...]] | Disorder:
+def _resumed(x: Array, loss: Array) -> tuple[Rows, tuple[Resume, ...]] | Disorder:
     """The rows that no later one rewinds over, with x never falling."""
     falls = np.flatnonzero(np.diff(x) < 0) + 1
     if not len(falls):
@@ -107,10 +109,19 @@ def _resumed(x: Array) -> tuple[Rows, tuple[Resume, ...]] | Disorder:
     resumes = []
     for start, end in zip(falls, [*falls[1:], len(x)], strict=True):
         left = int(np.searchsorted(x[kept], x[start], side="left"))
+        if 2 * left < len(kept) and _counts_anew(x, loss, kept, int(start)):
+            before = float(x[start - 1])
+            return Disorder(int(start), before, float(x[start]), True, "its counter starts again")
         last = float(x[kept[-1]])
         resumes.append(Resume(int(start), float(x[start]), last, len(kept) - left))
         kept = np.concatenate([kept[:left], np.arange(start, end)])
     return kept, tuple(resumes)
+
+
+def _counts_anew(x: Array, loss: Array, kept: Rows, start: int) -> bool:
+    """Whether the loss in row ``start`` goes on from that before the fall, however early its x."""
+    at_its_x = float(np.interp(x[start], x[kept], loss[kept]))
+    return bool(CLEARLY * abs(loss[start] - loss[start - 1]) < abs(loss[start] - at_its_x))
 
 
 def _one_an_x(x: Array, loss: Array, order: Order) -> Order | Disorder:

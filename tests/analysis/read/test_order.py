@@ -10,7 +10,7 @@ from mugrow.analysis.read.order import FEW, Disorder, Order, in_order
 
 def order(*x: float, loss: list[float] | None = None, by_x: bool = False) -> Order | Disorder:
     given = np.array(x, dtype=float)
-    return in_order(given, given * 0.5 + np.arange(len(x)) if loss is None else np.array(loss),
+    return in_order(given, 0.001 * np.arange(len(x)) - given if loss is None else np.array(loss),
                     by_x)  # fmt: skip
 
 
@@ -53,6 +53,18 @@ def test_a_fall_to_the_first_is_another_run(x: tuple[float, ...]) -> None:
     found = order(*x)
     assert isinstance(found, Disorder)
     assert found.several
+
+
+def test_a_counter_that_starts_again_just_above_the_first_is_no_resume() -> None:
+    x = [*range(10, 210, 10), *range(15, 215, 10)]
+    goes_on = [3 + 5 / row for row in range(1, len(x) + 1)]
+    found = order(*x, loss=goes_on)
+    assert isinstance(found, Disorder)
+    assert found.several
+    assert found.x == 15
+    rewound = order(*x, loss=[3 + 5 / at for at in x])
+    assert isinstance(rewound, Order)
+    assert len(rewound.resumes) == 1
 
 
 @pytest.mark.parametrize("x", [(1, 5, 4, 3, 6, 7, 8), (1, 2, 3, 2)])
