@@ -17,6 +17,18 @@ START = (sys.executable, "-m", "mugrow")
 RESUMED = "the same command goes on from here"
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Signals as a terminal has them; who starts the tests in the background may ignore some."""
+    before = {number: signal.getsignal(number) for number in program.SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def raising(monkeypatch, error):
     def run():
         raise error
