@@ -98,6 +98,21 @@ def step_flops(run: RunSpec) -> float:
     return run.batch_tokens * per_token(run.model)
 
 
+def horizon_at(chain: Chain, charged: float) -> int:
+    """The step of its schedule at which the last run of a chain, trained on, has been charged so
+    much with all before it."""
+    last = chain[-1]
+    return last.last_step + round((charged - charge(chain)) / step_flops(last))
+
+
+def trained_on(
+    source: RunSpec, horizons: Iterable[int], final_val_tokens: int
+) -> tuple[Budget, ...]:
+    """A source's own line: what it has trained is the first of the trunk, where there is one."""
+    trunk = (source,) if source.schedule.kind == "wsd" else ()
+    return budget_line(source, horizons, final_val_tokens, trunk)
+
+
 def _learning_steps(run: RunSpec) -> int:
     """Those on which the method itself is trained."""
     entry = growth_method(run.start.method)
@@ -200,18 +215,12 @@ def _scratch_line(
 def _source_line(study: Study, sources: Sequence[Chain], charges: Iterable[float]) -> Line:
     """The source trained on until it has been charged as much; first to the end of its own
     schedule, where the line begins."""
-    source = sources[0][-1]
     paid = charge(sources[0])
-    horizons = {
-        source.last_step + round((charged - paid) / step_flops(source))
-        for charged in charges
-        if charged > paid
-    } | {source.steps}
-    by_seed = []
-    for chain in sources:
-        run = chain[-1]
-        trunk = (run,) if run.schedule.kind == "wsd" else ()
-        by_seed.append(_by_horizon(budget_line(run, horizons, study.final_val_tokens, trunk)))
+    horizons = {horizon_at(sources[0], charged) for charged in charges if charged > paid}
+    horizons.add(sources[0][-1].steps)
+    by_seed = [
+        _by_horizon(trained_on(chain[-1], horizons, study.final_val_tokens)) for chain in sources
+    ]
     return _zipped(by_seed, horizons, sources[0][:-1])
 
 

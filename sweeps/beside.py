@@ -18,7 +18,7 @@ from mugrow.analysis.measure.equal_compute_claims import BASELINES, Baseline, ga
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ModelSpec
-from mugrow.sweeps.baselines import charge, step_flops
+from mugrow.sweeps.baselines import charge, horizon_at, step_flops, trained_on
 from mugrow.sweeps.budgets import Budget, budget_line
 from mugrow.sweeps.graph import Node
 from mugrow.sweeps.paper import PaperFigure, Setting
@@ -48,14 +48,12 @@ def with_baselines(nodes: Iterable[Node]) -> Iterator[Node]:
         if whole := scratch.get((node.spec.model, node.spec.seed)):
             steps = round(paid / step_flops(whole.spec))
             of_scratch.setdefault(whole, set()).add(steps)
-        left = paid - charge([each.spec for each in source.line])
-        steps = source.spec.last_step + round(left / step_flops(source.spec))
+        steps = horizon_at([each.spec for each in source.line], paid)
         of_source.setdefault(source, set()).add(steps)
     for whole, horizons in of_scratch.items():
         yield from _line(budget_line(whole.spec, horizons, 0), "scratch", None)
     for source, horizons in of_source.items():
-        trunk = (source.spec,) if source.spec.schedule.kind == "wsd" else ()
-        yield from _line(budget_line(source.spec, horizons, 0, trunk), "own source", source)
+        yield from _line(trained_on(source.spec, horizons, 0), "own source", source)
 
 
 def _line(budgets: Iterable[Budget], baseline: Baseline, source: Node | None) -> Iterator[Node]:

@@ -6,7 +6,7 @@ cannot be is asked for with ``only``: any other value is refused by its name.
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from mugrow.bench.spec import ModelSpec, UserError
 
@@ -18,6 +18,8 @@ ACTIVATIONS = {  # their names of ours
     "silu": "swiglu",
     "swish": "swiglu",
 }
+PlainMlp = Literal["gelu", "gelu_tanh", "relu"]  # one without a gate
+PLAIN_MLPS: tuple[PlainMlp, ...] = get_args(PlainMlp)
 
 
 class Config:
@@ -79,6 +81,10 @@ class Config:
                 f"{self.where}: {name}={found!r} cannot be expressed, only {' or '.join(theirs)}"
             )
         return ACTIVATIONS[found]
+
+    def plain_mlp(self, name: str, default: str) -> PlainMlp:
+        """Our name of the activation of an MLP without a gate."""
+        return self.activation(name, default, *PLAIN_MLPS)  # type: ignore[return-value]  # of these
 
 
 def rotary(config: Config, share: float = 1.0) -> dict[str, Any]:

@@ -7,7 +7,7 @@ lie side by side in one.
 import torch
 from torch import Tensor
 
-from mugrow.bench.checkpoints.config import Config, activation_name, mlp_size
+from mugrow.bench.checkpoints.config import PLAIN_MLPS, Config, activation_name, mlp_size
 from mugrow.bench.checkpoints.family import EITHER, Family, Piece, Tensors
 from mugrow.bench.spec import ModelSpec
 
@@ -65,9 +65,7 @@ def _spec(config: Config) -> ModelSpec:
         head_size=width // heads,
         context=config.size("n_positions", 1024),
         vocab_size=config.size("vocab_size", 50257),
-        mlp=config.activation(  # type: ignore[arg-type]  # one of these words
-            "activation_function", "gelu_new", "gelu", "gelu_tanh", "relu"
-        ),
+        mlp=config.plain_mlp("activation_function", "gelu_new"),
         norm_eps=config.number("layer_norm_epsilon", 1e-5),
         tied=bool(config.get("tie_word_embeddings", True)),
         **mlp_size(width, config.size_if_any("n_inner") or 4 * width),
@@ -94,7 +92,7 @@ GPT2 = Family(
     prefix="transformer.",
     head="lm_head.weight",
     table=TABLE,
-    has={"mlp": ("gelu", "gelu_tanh", "relu"), "tied": EITHER},
+    has={"mlp": PLAIN_MLPS, "tied": EITHER},
     spec=_spec,
     config=_config,
     buffers=(r"\.attn\.(masked_)?bias$",),

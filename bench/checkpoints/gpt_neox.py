@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mugrow.bench.checkpoints.config import (
+    PLAIN_MLPS,
     Config,
     activation_name,
     mlp_size,
@@ -63,9 +64,7 @@ def _spec(config: Config) -> ModelSpec:
         context=config.size("max_position_embeddings", 2048),
         vocab_size=config.size("vocab_size"),
         positions="rope",
-        mlp=config.activation(  # type: ignore[arg-type]  # one of these words
-            "hidden_act", "gelu", "gelu", "gelu_tanh", "relu"
-        ),
+        mlp=config.plain_mlp("hidden_act", "gelu"),
         norm_eps=config.number("layer_norm_eps", 1e-5),
         tied=bool(config.get("tie_word_embeddings", False)),
         parallel=bool(config.get("use_parallel_residual", True)),
@@ -103,7 +102,7 @@ GPT_NEOX = Family(
     table=TABLE,
     has={
         **ROPE,
-        "mlp": ("gelu", "gelu_tanh", "relu"),
+        "mlp": PLAIN_MLPS,
         "tied": EITHER,
         "rotary_share": EITHER,
         "parallel": EITHER,

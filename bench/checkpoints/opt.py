@@ -4,7 +4,7 @@ Zhang et al., arXiv 2205.01068. The one of 350M has its norms behind the branche
 narrower than the stream; both are refused.
 """
 
-from mugrow.bench.checkpoints.config import Config, activation_name, mlp_size
+from mugrow.bench.checkpoints.config import PLAIN_MLPS, Config, activation_name, mlp_size
 from mugrow.bench.checkpoints.family import EITHER, Family, Piece
 from mugrow.bench.spec import ModelSpec, UserError
 
@@ -44,9 +44,7 @@ def _spec(config: Config) -> ModelSpec:
         context=config.size("max_position_embeddings", 2048),
         position_offset=OFFSET,
         vocab_size=config.size("vocab_size", 50272),
-        mlp=config.activation(  # type: ignore[arg-type]  # one of these words
-            "activation_function", "relu", "gelu", "gelu_tanh", "relu"
-        ),
+        mlp=config.plain_mlp("activation_function", "relu"),
         norm_eps=NORM_EPS,
         tied=bool(config.get("tie_word_embeddings", True)),
         **mlp_size(width, config.size("ffn_dim", 4 * width)),
@@ -79,7 +77,7 @@ OPT = Family(
     head="lm_head.weight",
     table=TABLE,
     has={
-        "mlp": ("gelu", "gelu_tanh", "relu"),
+        "mlp": PLAIN_MLPS,
         "tied": EITHER,
         "position_offset": (OFFSET,),
     },

@@ -3,29 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from graph_runs import RUN, SOURCE, WIDE
 
 from mugrow.analysis.measure.equal_compute_claims import NEAR
 from mugrow.bench.arm import ArmName
-from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.sweeps import beside
 from mugrow.sweeps.baselines import charge
 from mugrow.sweeps.graph import Node, continued, grown, plan_graph
 
-MODEL = ModelSpec(width=32, depth=2, head_size=16, context=16)
-RUN = RunSpec(
-    model=MODEL,
-    base=MODEL,
-    parametrization="mup",
-    hyper=HyperSpec(lr=2**-7, init_std=0.1),
-    schedule=ScheduleSpec(),
-    data=DataSpec(corpus="words", corpus_sha256="0"),
-    batch_sequences=4,
-    steps=100,
-    seed=0,
-    data_seed=0,
-)
-SOURCE = Node(replace(RUN, stop_step=80, data_seed=1_000_000), "small")
-WIDE = replace(RUN, model=replace(MODEL, width=64))
 SCRATCH = Node(WIDE, ArmName("scratch"))
 GROWN = grown(SOURCE, WIDE, ArmName("grown", kind="grown"), "szp")
 

@@ -3,13 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from graph_runs import RUN, SOURCE, WIDE
 
 from mugrow.bench.spec import (
     DataSpec,
-    HyperSpec,
-    ModelSpec,
-    RunSpec,
-    ScheduleSpec,
     Start,
     UserError,
 )
@@ -23,22 +20,6 @@ from mugrow.sweeps.graph import (
     segments,
 )
 from mugrow.sweeps.plan import depends
-
-MODEL = ModelSpec(width=32, depth=2, head_size=16, context=16)
-RUN = RunSpec(
-    model=MODEL,
-    base=MODEL,
-    parametrization="mup",
-    hyper=HyperSpec(lr=2**-7, init_std=0.1),
-    schedule=ScheduleSpec(),
-    data=DataSpec(corpus="words", corpus_sha256="0"),
-    batch_sequences=4,
-    steps=100,
-    seed=0,
-    data_seed=0,
-)
-SOURCE = Node(replace(RUN, stop_step=80, data_seed=1_000_000), "small")
-WIDE = replace(RUN, model=replace(MODEL, width=64))
 
 
 def test_what_grows_names_its_source_and_all_parameters():
