@@ -123,22 +123,31 @@ def read_corpus(corpus: str) -> Corpus | TokenData:
             return _read_tokens(corpus, path, options.get("token_dtype"))
         texts, others = _texts(corpus, word, options)
         documents = [text for text in texts if text.strip()]
-        if word.startswith(PREFIX):
-            others = left_out(word, sum(map(len, documents)))
         name = word if word in NAMES or word.startswith(PREFIX) else path.resolve().name
+        others = others or beyond(corpus, sum(map(len, documents)))
         return Corpus(name, *_split(corpus, documents), others)
 
 
-def texts_of(corpus: str) -> Iterator[bytes]:
-    """The documents of a corpus of texts one by one, in its order; blank ones are none. Raises
-    ``UserError``."""
+def texts_of(corpus: str) -> tuple[Iterator[bytes], str]:
+    """The documents of a corpus of texts one by one, in its order, blank ones left out; and what
+    else is left out, in words. Raises ``UserError``, also while they are read."""
+
+    def filled() -> Iterator[bytes]:
+        with _named_errors(corpus):
+            yield from (text for text in texts if text.strip())
+
     with _named_errors(corpus):
         word, options = split_options(corpus)
         if word == "synthetic" or _is_token_file(word):
             raise UserError(f"corpus {corpus!r} is token ids already")
-        for text in _texts(corpus, word, options)[0]:
-            if text.strip():
-                yield text
+        texts, others = _texts(corpus, word, options)
+    return filled(), others
+
+
+def beyond(corpus: str, read_bytes: int) -> str:
+    """What may lie beyond the megabytes that are read of a dataset, in words."""
+    word = split_options(corpus)[0]
+    return left_out(word, read_bytes) if word.startswith(PREFIX) else ""
 
 
 @contextmanager

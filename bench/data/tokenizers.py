@@ -131,6 +131,8 @@ def given(name: str) -> Vocabulary:
             found = library.Tokenizer.from_pretrained(name)
     except Exception as error:  # the library raises bare exceptions
         raise UserError(f"tokenizer 'hf:{name}' cannot be read: {in_one_line(error)}") from error
+    found.no_truncation()  # a file may ask for either, and documents are whole
+    found.no_padding()
     ends = [found.token_to_id(text) for text in ENDS]
     end = next((token for token in ends if token is not None), None)
     if end is None:
