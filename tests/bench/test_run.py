@@ -452,7 +452,8 @@ def test_a_mistake_of_ours_is_no_methods(source_job, monkeypatch):
         run_stack(source_job)
 
 
-def test_another_text_under_the_same_name_is_refused(job, tmp_path):
+def test_another_text_under_the_same_name_is_refused(job, tmp_path, monkeypatch):
+    monkeypatch.setenv("MUGROW_CACHE", str(tmp_path / "empty"))  # else the ids of the text are there
     other = tmp_path / "harbour.txt"
     other.write_text("\n\n".join("another text " * 200 for _ in range(40)))
     with pytest.raises(UserError, match="not the text this run is about"):
