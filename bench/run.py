@@ -24,7 +24,6 @@ import statistics
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -44,11 +43,10 @@ from mugrow.bench.checksums import (
     sha256_of_file,
 )
 from mugrow.bench.data.batches import TokenData, load_again, val_windows
-from mugrow.bench.data.tokens import CorpusChanged
 from mugrow.bench.entries import in_one_line
 from mugrow.bench.files import write_bytes
 from mugrow.bench.final_evaluation import final_windows
-from mugrow.bench.growth import blamed
+from mugrow.bench.growth import MethodError
 from mugrow.bench.method_file import MethodFile, know
 from mugrow.bench.model import Weights, count
 from mugrow.bench.optim import buffers_of
@@ -142,13 +140,9 @@ def run_stack(job: Job) -> None:
     members = [index for index in range(len(job.runs)) if index not in failures]
     if not members:
         return
-    acting = starts[members[0]].during is not None
     try:
-        with blamed(job.runs[members[0]].start.method) if acting else nullcontext():
-            _train(job, folder, data, members, starts)
-    except UserError as error:
-        if not acting or isinstance(error, CorpusChanged):
-            raise
+        _train(job, folder, data, members, starts)
+    except MethodError as error:  # of what the method does while its target trains
         _forget_state(_state_path(job, folder))  # a mended method must not go on from here
         for index in members:
             _fail(job, folder, index, data, error)
