@@ -85,7 +85,9 @@ def test_ids_of_large_vocabularies_take_four_bytes(tmp_path, texts, tokenizer, m
 
     monkeypatch.setattr(tokenized, "given", padded)
     assert tokenize([texts], tokenizer, tmp_path / "ids.bin").dtype == "uint32"
-    assert load(resolve(word := str(tmp_path / "ids.bin"), val_tokens=32), word).vocab_size == 65_537
+    assert (
+        load(resolve(word := str(tmp_path / "ids.bin"), val_tokens=32), word).vocab_size == 65_537
+    )
 
 
 def test_several_corpora_are_one_behind_the_other(tmp_path, texts):
