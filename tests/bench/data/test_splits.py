@@ -108,7 +108,7 @@ def test_a_changed_file_is_noticed(tmp_path, how):
         if how == "same size and time":
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
             assert path.stat().st_size == before.st_size
-    with pytest.raises(UserError, match="is not the text this run is about|says 7") as error:
+    with pytest.raises(UserError, match=r"is not the text this run is about|says 7") as error:
         load(spec, str(path))
     assert "\n" not in str(error.value)
 

@@ -24,7 +24,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
-    """A folder as transformers writes it, whose tokenizer cuts texts where it is not told not to."""
+    """A folder as transformers writes it, whose tokenizer cuts and pads texts, if it may."""
     found = trained([text.encode() for text in TEXTS], 400).tokenizer
     found.add_special_tokens(["<|endoftext|>"])
     found.decoder = library.decoders.ByteLevel()
