@@ -226,6 +226,7 @@ def _read_tokens(corpus: str, path: Path, token_dtype: str | None) -> TokenData:
         vocab_size=vocab_size,
         token_bytes=file.sidecar.token_bytes if file.sidecar else None,
         sidecar=file.sidecar,
+        largest_id=found.largest,
         stamps=stamps,
     )
 
