@@ -265,9 +265,14 @@ def _split(corpus: str, documents: list[bytes]) -> tuple[tuple[bytes, ...], tupl
 
 
 def _missing(corpus: str) -> UserError:
-    if Path(corpus).is_symlink():
+    """Of a name that is none, or of a path, which a slash or a suffix tells, where nothing is."""
+    path = Path(corpus)
+    if path.is_symlink():
         return UserError(f"corpus {corpus!r} is a link to what is not there")
-    folder = Path(corpus).parent
-    siblings = [str(path) for path in folder.iterdir()] if folder.is_dir() else []
+    folder = path.parent
+    siblings = [str(one) for one in folder.iterdir()] if folder.is_dir() else []
     near = difflib.get_close_matches(corpus, siblings, n=1, cutoff=0.4)
+    if len(path.parts) > 1 or path.suffix:
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return UserError(f"there is no file or folder {corpus!r} for a corpus{hint}")
     return unknown("corpus", corpus, [*NAMES, *near])
