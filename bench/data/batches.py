@@ -12,14 +12,16 @@ them: at the default size, the first tokens would be those of a few files, or of
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from mugrow.bench.checkpoints.imported import OWN, tokenizer_file, tokenizer_name
 from mugrow.bench.data.corpora import Corpus, read_corpus
 from mugrow.bench.data.tokenizers import encode
-from mugrow.bench.spec import DataSpec, UserError
+from mugrow.bench.spec import DataSpec, ModelSpec, UserError
 
 Tokens = npt.NDArray[np.unsignedinteger]
 
@@ -68,14 +70,15 @@ def resolve(corpus: str, tokenizer: str = "bytes", val_tokens: int = 32768) -> D
     return spec
 
 
-def load(spec: DataSpec, path: str | None = None) -> TokenData:
-    """The tokens of a spec; ``path`` is where its corpus lies on this machine, if it is a file.
+def load(spec: DataSpec, path: str | None = None, source: str | None = None) -> TokenData:
+    """The tokens of a spec; ``path`` is where its corpus lies on this machine, if it is a file, and
+    ``source`` the folder of the imported model whose own tokenizer is asked for.
 
     A process reads each corpus once. Raises ``UserError`` when the content is not what the spec
     pins, or when there is too little of it for ``val_tokens``.
     """
     corpus = path or spec.corpus
-    data = _tokenize(corpus, spec.tokenizer)
+    data = _tokenize(corpus, _found(spec.tokenizer, source))
     if data.corpus_sha256 != spec.corpus_sha256:
         raise UserError(
             f"corpus {corpus!r} is not the text this run is about: its sha256 is "
@@ -90,6 +93,42 @@ def load(spec: DataSpec, path: str | None = None) -> TokenData:
                 f"least {least} and below {shorter}"
             )
     return data
+
+
+def resolve_own(corpus: str, folder: Path, model: ModelSpec, val_tokens: int) -> DataSpec:
+    """``resolve`` for the imported model of a folder: text in the tokens of its own tokenizer, or a
+    corpus of its token ids. Raises ``UserError`` also for a vocabulary that is not the model's."""
+    if read_corpus(corpus).is_text:
+        path = tokenizer_file(folder)
+        found = resolve(corpus, f"hf:{path}", val_tokens)
+        vocabulary = load(found, corpus).vocab_size
+        if vocabulary != model.vocab_size:
+            raise UserError(
+                f"the tokenizer beside source {str(folder)!r} has {vocabulary} tokens, and the "
+                f"checkpoint {model.vocab_size}: it is another's"
+            )
+        return replace(found, tokenizer=tokenizer_name(path))
+    found = resolve(corpus, "none", val_tokens)
+    tokens = load(found, corpus)
+    largest = max(int(part.max(initial=0)) for part in (tokens.train, tokens.val))
+    if largest >= model.vocab_size:
+        raise UserError(
+            f"corpus {corpus!r} has the token id {largest}, and source {str(folder)!r} "
+            f"{model.vocab_size} tokens: it is of another tokenizer"
+        )
+    return found
+
+
+def _found(tokenizer: str, source: str | None) -> str:
+    """A tokenizer by a name that can be read: an imported model's own by its file."""
+    if not tokenizer.startswith(OWN):
+        return tokenizer
+    if source is None:
+        raise UserError(f"tokenizer {tokenizer!r} is that of an imported model; name its folder")
+    path = tokenizer_file(Path(source))
+    if (found := tokenizer_name(path)) != tokenizer:
+        raise UserError(f"tokenizer '{path}' has changed: it is {found}, not {tokenizer}")
+    return f"hf:{path}"
 
 
 def train_batch(
