@@ -37,6 +37,7 @@ from mugrow.sweeps.display import Display, display, duration, title
 from mugrow.sweeps.estimate import Estimate
 from mugrow.sweeps.imported import plan_imported
 from mugrow.sweeps.plan import Plan, PlannedStack, depends, plan
+from mugrow.sweeps.preserved import claims_measured
 from mugrow.sweeps.search import Finished
 from mugrow.sweeps.study import Study
 
@@ -131,6 +132,8 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
     pool = pool or folder
     with _locked(pool), display(pool) as shown:
         _claim(experiment, folder, shown.say)
+        for line in claims_measured(first):
+            shown.say(line)
         _keep_methods(first, folder)
         finished = Ended(pool, shown.say)
         began = time.monotonic()
