@@ -10,12 +10,23 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from mugrow.bench.spec import UserError
+
 TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.tmp")
 
 
 def temporary_of(path: Path) -> Path:
     """Where this process writes what becomes ``path``."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def check_new(out: Path) -> None:
+    """Raise the ``UserError`` of a folder to be written that is there already, or has no name. A
+    link that leads nowhere is there, too."""
+    if out == Path():
+        raise UserError("the folder to write is '' or '.', which is here: give it a name")
+    if os.path.lexists(out):
+        raise UserError(f"{out} exists already")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
