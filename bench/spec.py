@@ -513,15 +513,9 @@ def _chosen(spec: Any) -> dict[str, Any]:
     """The fields that are not at their defaults."""
     return {
         name: _chosen(value) if hasattr(value, "__dataclass_fields__") else value
-        for name, default in _defaults(type(spec))
-        if (value := getattr(spec, name)) != default
+        for name, field in spec.__dataclass_fields__.items()  # fields() takes as long again
+        if (value := getattr(spec, name)) != field.default
     }
-
-
-@cache  # every run of a plan asks for them
-def _defaults(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
-    """The names of a part's fields, each with its default."""
-    return tuple((field.name, field.default) for field in dataclasses.fields(kind))
 
 
 @lru_cache(maxsize=64)  # a run's files all hold it
