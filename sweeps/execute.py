@@ -35,6 +35,7 @@ from mugrow.bench.stack import PruningStep
 from mugrow.sweeps.collect import collect
 from mugrow.sweeps.display import Display, display, duration, title
 from mugrow.sweeps.estimate import Estimate
+from mugrow.sweeps.imported import plan_imported
 from mugrow.sweeps.plan import Plan, PlannedStack, depends, plan
 from mugrow.sweeps.preserved import claims_measured
 from mugrow.sweeps.search import Finished
@@ -64,12 +65,13 @@ ADDED_SETTINGS: dict[str, Any] = {  # what a study had that was written without 
 @dataclass(frozen=True)
 class Where:
     """Where runs execute. Never part of a run's identity. ``corpus_paths`` says where the corpus
-    of a sha256 lies, if it is a file."""
+    of a sha256 lies, if it is a file, ``source_path`` the import that a study begins with."""
 
     workers: int
     threads: int
     device: str = "cpu"
     corpus_paths: Mapping[str, str] = field(default_factory=dict)
+    source_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,13 @@ class Experiment:
 def of_study(study: Study, data: DataSpec) -> Experiment:
     """The experiment of a study on a corpus that is pinned by ``data``. Without a ladder nothing is
     compared, so it has neither budgets nor final evaluations."""
+    if study.source:
+        return Experiment(
+            name=study.name,
+            configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
+            plan=partial(plan_imported, study, data),
+            defaults=_defaults(study),
+        )
     if not study.ladder:
         study = replace(study, budgets=(), front=(), final_val_tokens=0)
     return Experiment(
@@ -302,6 +311,7 @@ def _job(study: str, stack: PlannedStack, pool: Path, where: Where) -> Job:
         trials=tuple(run.trial for run in stack.runs if run.trial is not None),
         rungs=tuple(PruningStep(step, keep) for step, keep in stack.rungs),
         corpus_path=where.corpus_paths.get(stack.runs[0].spec.data.corpus_sha256),
+        source_path=where.source_path,
         device=where.device,
         threads=where.threads,
         methods=files_of({run.spec.start.method for run in stack.runs}),
