@@ -36,6 +36,7 @@ from torch import Tensor
 
 from mugrow.bench import checkpoint, flops
 from mugrow.bench.checksums import (
+    SUMS,
     Damaged,
     check_sum,
     forget_sums,
@@ -45,7 +46,7 @@ from mugrow.bench.checksums import (
 )
 from mugrow.bench.data.batches import TokenData, load, val_windows
 from mugrow.bench.entries import in_one_line
-from mugrow.bench.files import write_bytes
+from mugrow.bench.files import remove, write_bytes
 from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.growth import blamed
 from mugrow.bench.method_file import MethodFile, know
@@ -70,6 +71,7 @@ SAVE_EVERY_S = 20.0
 SHOW_EVERY_S = 1.0
 TRACEBACK = "traceback.txt"
 TENSORS = ("checkpoint.safetensors", "state.safetensors")
+RUN_FILES = (*TENSORS, CURVE, SUMS, "spec.json", TRACEBACK)
 VERSIONS = ("mugrow", "torch", "numpy", "mup", "optuna", "pyarrow")
 
 
@@ -148,7 +150,7 @@ def run_stack(job: Job) -> None:
     except UserError as error:
         if not acting:
             raise
-        _forget_state(_state_path(job, folder))  # a mended method must not go on from here
+        _forget_state(stack_files(folder, job.key)[0])  # a mended method must not go on from here
         for index in members:
             _fail(job, folder, index, data, error)
 
@@ -166,7 +168,7 @@ def _train(
         learning_steps=[starts[i].learning_steps for i in members],
         source_widths=[starts[i].source_width for i in members],
     )
-    state_path = _state_path(job, folder)
+    state_path, _ = stack_files(folder, job.key)
     state = _resume(state_path, stack) or begin(
         stack, [starts[i].weights for i in members], [starts[i].carried for i in members]
     )
@@ -186,13 +188,15 @@ def _train(
     _forget_state(state_path)
 
 
-def _state_path(job: Job, folder: Path) -> Path:
-    return folder / "stacks" / f"{job.key}.safetensors"
+def stack_files(folder: Path, key: str) -> tuple[Path, Path]:
+    """Of a stack in flight: its state, and how far it is."""
+    stacks = folder / "stacks"
+    return stacks / f"{key}.safetensors", stacks / f"{key}.json"
 
 
 def _forget_state(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    path.with_suffix(".json").unlink(missing_ok=True)
+    remove(path)
+    remove(path.with_suffix(".json"))
 
 
 def _starts(
@@ -322,15 +326,15 @@ def _commit(
 ) -> None:
     spec = job.runs[index]
     home = folder / "runs" / spec.run_id
-    if _is_committed(folder, spec.run_id):
+    if is_committed(folder, spec.run_id):
         return
-    (home / CURVE).unlink(missing_ok=True)  # while it is written again it has not ended
+    remove(home / CURVE)  # while it is written again it has not ended
     forget_sums(home)
     described = json_bytes(asdict(spec))
     write_bytes(home / "spec.json", described)
     sums = {"spec.json": sha256(described)}
     if error is None:
-        (home / TRACEBACK).unlink(missing_ok=True)
+        remove(home / TRACEBACK)
     else:
         text = "".join(traceback.format_exception(error))
         write_bytes(home / TRACEBACK, text.encode("utf-8", errors="backslashreplace"))
@@ -344,7 +348,8 @@ def _commit(
     write_run(home, row, curve, sums)
 
 
-def _is_committed(folder: Path, run_id: str) -> bool:
+def is_committed(folder: Path, run_id: str) -> bool:
+    """Whether a run has ended, and is not to be tried again."""
     try:
         row = ended(folder, run_id)
     except Damaged:

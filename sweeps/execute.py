@@ -2,7 +2,9 @@
 
 The loop is: read what has ended, plan, submit what can start, wait. All memory is in the folder of
 the runs, so a killed study is resumed by running it again. That folder is the study's own, or a
-*pool* that several share: a run that two of them ask for is then trained once. Stacks go through a
+*pool* that several share: a run that two of them ask for is then trained once. Several programs may
+run at once, of one study or of several: each leaves alone what another's worker holds a lease on
+(``mugrow.sweeps.lease``), and goes on when that has ended. Stacks go through a
 ``concurrent.futures.Executor``; here one of local processes, each with its own threads. A worker
 whose parent dies ends itself within a second, so a killed study leaves nobody writing.
 """
@@ -18,26 +20,28 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mugrow.bench.checksums import SUMS, Damaged, check_sum, read_sums, sha256
-from mugrow.bench.files import left_behind
+from mugrow.bench.checksums import Damaged, check_sum, read_sums, sha256
+from mugrow.bench.files import remove
 from mugrow.bench.flops import per_token
 from mugrow.bench.method_file import files_of
 from mugrow.bench.record import CURVE, set_aside, write_atomically, write_json
-from mugrow.bench.run import TENSORS, TRACEBACK, Job, ended, load_state, run_stack, verify
+from mugrow.bench.run import TRACEBACK, Job, ended, load_state, stack_files, verify
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.bench.stack import PruningStep
 from mugrow.sweeps.collect import collect
 from mugrow.sweeps.display import Display, display, duration, title
 from mugrow.sweeps.estimate import Estimate
+from mugrow.sweeps.lease import Lease, Leases, Process
 from mugrow.sweeps.plan import Plan, PlannedStack, depends, plan
 from mugrow.sweeps.search import Finished
 from mugrow.sweeps.study import Study
+from mugrow.sweeps.worker import train
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -46,7 +50,8 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 OF_A_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 COLLECT_EVERY_S = 60.0
 RUN_ID = re.compile("[0-9a-f]{16}")
-RUN_FILES = (*TENSORS, CURVE, SUMS, "spec.json", TRACEBACK)
+LOOK_EVERY_S = 0.5
+TABLES = "tables"  # the lease of who writes a study's tables
 METHODS = "methods"  # of a study's folder: copies of the methods that come from a file
 
 ADDED_SETTINGS: dict[str, Any] = {  # what a study had that was written without them
@@ -120,26 +125,20 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
     """
     first = experiment.plan({})  # a mistake in the study ends here, with nothing written
     pool = pool or folder
-    with _locked(pool), display(pool) as shown:
-        _claim(experiment, folder, shown.say)
-        _keep_methods(first, folder)
+    with _opened(pool), display(pool) as shown:
+        with _alone(folder):
+            _claim(experiment, folder, shown.say)
+            _keep_methods(first, folder)
         finished = Ended(pool, shown.say)
         began = time.monotonic()
         with _processes(where) as executor:
             outcome = _run_all(experiment, folder, pool, where, finished, executor, shown)
+        _tidy(pool, outcome, finished.rows)
         shown.say(f"all runs have ended, after {duration(time.monotonic() - began)}")
         if failed := [row for row in finished.rows.values() if row["status"] == "failed"]:
             reasons = "; ".join(dict.fromkeys(row["reason"] for row in failed))
             shown.say(f"failed: {len(failed)}, see {pool}/runs/*/{TRACEBACK}: {reasons}")
     return outcome
-
-
-def _reported(stacks: Path) -> Iterator[str]:
-    """The files that stacks may have, by the names of temporary ones."""
-    for path in stacks.glob(".*.tmp"):
-        name = path.name.removeprefix(".").partition(".")[0]
-        if RUN_ID.fullmatch(name):
-            yield from (f"{name}.safetensors", f"{name}.json")
 
 
 class Ended:
@@ -151,20 +150,30 @@ class Ended:
         self.folder, self.say = folder, say
         self.rows: dict[str, dict[str, Any]] = {}
         self.done_again: set[Path] = set()
+        self.failed_before: dict[str, int] = {}
         homes = [path for path in folder.glob("runs/*") if RUN_ID.fullmatch(path.name)]
-        for home in homes:
-            for path in left_behind(home, RUN_FILES):
-                path.unlink(missing_ok=True)
-        stacks = folder / "stacks"
-        for path in left_behind(stacks, _reported(stacks)):
-            path.unlink(missing_ok=True)
-        for path in stacks.glob("*.safetensors"):
+        leases = Leases(folder / "stacks")
+        for path in leases.folder.glob("*.safetensors"):
+            if leases.holder(path.stem, ()) is not None:
+                continue  # it is being written
             try:
                 load_state(path)
+            except FileNotFoundError:
+                continue  # its stack has just ended
             except Damaged as error:
                 self.set_aside(error, "its stack will begin again")
         self.read((home.name for home in homes), verify)
-        self.rows = {i: row for i, row in self.rows.items() if row["status"] != "failed"}
+        failed = [run_id for run_id, row in self.rows.items() if row["status"] == "failed"]
+        for run_id in failed:
+            self.failed_before[run_id] = self._written(run_id)
+            del self.rows[run_id]
+
+    def _written(self, run_id: str) -> int:
+        """When the record of an ended run was written; 0 where it is just being replaced."""
+        try:
+            return (self.folder / "runs" / run_id / CURVE).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def read(
         self,
@@ -174,12 +183,30 @@ class Ended:
         """Read the records of these runs, where they have ended by now."""
         for run_id in run_ids:
             try:
-                row = record(self.folder, run_id)
+                row = self._settled(run_id, record)
             except Damaged as error:
                 self.do_again(error)
                 continue
-            if row is not None:
-                self.rows[run_id] = row
+            if row is None:
+                continue
+            before = self.failed_before.get(run_id)
+            if row["status"] == "failed" and before == self._written(run_id):
+                continue  # not tried again yet
+            self.rows[run_id] = row
+
+    def _settled(
+        self, run_id: str, record: Callable[[Path, str], dict[str, Any] | None]
+    ) -> dict[str, Any] | None:
+        """A record; one that seems damaged is read once more, for another program may just have
+        been replacing it."""
+        try:
+            return record(self.folder, run_id)
+        except Damaged:
+            return record(self.folder, run_id)
+
+    def read_all(self, current: Plan) -> None:
+        """Read what other programs have ended of a plan."""
+        self.read(run.spec.run_id for run in current.runs if run.spec.run_id not in self.rows)
 
     def set_aside(self, error: Damaged, so: str) -> None:
         """Rename the damaged file, and say what follows from it. Raises ``UserError`` for one that
@@ -187,8 +214,9 @@ class Ended:
         if error.path in self.done_again:
             raise UserError(f"{error}, and was when it had been done again; is the disk failing?")
         self.done_again.add(error.path)
-        there = error.path.exists()
-        aside = f"set aside as {set_aside(error.path).name}, " if there else ""  # or it is gone
+        aside = ""
+        with suppress(FileNotFoundError):  # it is gone, or another program has set it aside
+            aside = f"set aside as {set_aside(error.path).name}, "
         self.say(f"{error}; {aside}{so}")
 
     def do_again(self, error: Damaged) -> None:
@@ -207,56 +235,135 @@ def _run_all(
     shown: Display,
 ) -> Plan:
     estimate = Estimate(where.workers)
-    in_flight: dict[Future[None], PlannedStack] = {}
+    in_flight: dict[Future[Process | None], PlannedStack] = {}
+    elsewhere = _Elsewhere(Leases(pool / "stacks"), finished, shown.say)
     collected_s = time.monotonic()
+    current = experiment.plan(finished.rows)
     while True:
-        current = experiment.plan(finished.rows)
         if time.monotonic() - collected_s > COLLECT_EVERY_S:
             # so that `mugrow report` can be called meanwhile
-            if not _collected(experiment, folder, pool, current, finished):
+            collected = _collected(experiment, folder, pool, finished)
+            current = collected or experiment.plan(finished.rows)
+            if collected is None:
                 continue
             collected_s = time.monotonic()
+        held = news = False
         for stack in _ready(current, finished.rows, in_flight.values()):
             if len(in_flight) < where.workers:
-                job = _job(experiment.name, stack, pool, where)
-                with _stops_deferred():
-                    in_flight[executor.submit(run_stack, job)] = stack
-        if not in_flight:
-            if _collected(experiment, folder, pool, current, finished):
+                if elsewhere.has_ended(stack):
+                    news = True
+                elif elsewhere.is_held(stack):
+                    held = True
+                else:
+                    job, silent = _job(experiment.name, stack, pool, where), elsewhere.silent()
+                    with _stops_deferred():
+                        in_flight[executor.submit(train, job, silent)] = stack
+        if news:
+            current = experiment.plan(finished.rows)
+            continue
+        if not in_flight and not held:
+            collected = _collected(experiment, folder, pool, finished)
+            current = collected or experiment.plan(finished.rows)
+            if collected is not None and not _ready(current, finished.rows, ()):
                 return current
             continue
-        ended_now: set[Future[None]] = set()
+        ended_now: set[Future[Process | None]] = set()
         while not ended_now:
-            ended_now, _ = wait(in_flight, timeout=0.5, return_when=FIRST_COMPLETED)
+            if in_flight:
+                ended_now, _ = wait(in_flight, LOOK_EVERY_S, return_when=FIRST_COMPLETED)
+            else:
+                time.sleep(LOOK_EVERY_S)
             running = [*in_flight.values()]
             shown.show(estimate.work(current, finished.rows, running, pool))
+            if held:
+                break
         for future in ended_now:
             stack = in_flight.pop(future)
             try:
-                _result(future)
+                other = _result(future)
             except Damaged as error:  # a source's file, found when it was to be grown
                 finished.do_again(error)
                 continue
             finished.read(run.spec.run_id for run in stack.runs)
-            shown.say(_ending(stack, finished.rows))
+            if other is None and _has_ended(stack, finished.rows):
+                shown.say(_ending(stack, finished.rows))
+        if ended_now:
+            current = experiment.plan(finished.rows)
 
 
-def _collected(
-    experiment: Experiment, folder: Path, pool: Path, current: Plan, finished: Ended
-) -> bool:
-    """Write the tables; whether all curves could be read. One that could not is set aside, so that
-    its run is done again."""
+class _Elsewhere:
+    """What other programs train in the pool, as their leases say."""
+
+    def __init__(self, leases: Leases, finished: Ended, say: Callable[[str], None]) -> None:
+        self.leases, self.finished, self.say = leases, finished, say
+        self.said: set[str] = set()
+
+    def is_held(self, stack: PlannedStack) -> bool:
+        """Whether another process trains it, or one of its runs in another stack."""
+        other = self.leases.holder(stack.key, [run.spec.run_id for run in stack.runs])
+        if other is None:
+            return False
+        if stack.key not in self.said:
+            self.said.add(stack.key)
+            self.say(f"{title(stack)}: {other} trains it")
+        return True
+
+    def silent(self) -> frozenset[str]:
+        return self.leases.silent_now()
+
+    def has_ended(self, stack: PlannedStack) -> bool:
+        """Whether it has ended meanwhile."""
+        rows = self.finished.rows
+        self.finished.read(run.spec.run_id for run in stack.runs if run.spec.run_id not in rows)
+        return _has_ended(stack, rows)
+
+
+def _has_ended(stack: PlannedStack, rows: Mapping[str, object]) -> bool:
+    return all(run.spec.run_id in rows for run in stack.runs)
+
+
+def _tidy(pool: Path, outcome: Plan, rows: Mapping[str, object]) -> None:
+    """Remove what a killed worker left of stacks whose runs have all ended, leases too."""
+    leases = Leases(pool / "stacks")
+    left = {path.name.removeprefix(".").partition(".")[0] for path in leases.folder.glob("*")}
+    for stack in outcome.stacks:
+        if stack.key in left and _has_ended(stack, rows):
+            lease = leases.take(stack.key, [run.spec.run_id for run in stack.runs])
+            if isinstance(lease, Lease):
+                with lease.held():
+                    for path in stack_files(pool, stack.key):
+                        remove(path)
+
+
+def _collected(experiment: Experiment, folder: Path, pool: Path, finished: Ended) -> Plan | None:
+    """Write the tables of all that has ended, and return the plan that they are of. One program at
+    a time does, and has then read what the others have ended: no table lacks what an older one had.
+    ``None`` where a curve could not be read: it is set aside, so that its run is done again."""
+    with _alone(folder):
+        current = experiment.plan(finished.rows)
+        finished.read_all(current)
+        current = experiment.plan(finished.rows)
+        try:
+            collect(folder, current, finished.rows, experiment.name, pool)
+        except Damaged as error:
+            finished.do_again(error)
+            return None
+    return current
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Within, no other program writes what belongs to the study as a whole."""
+    leases = Leases(folder)
+    while not isinstance(lease := leases.take(TABLES, ()), Lease):
+        time.sleep(LOOK_EVERY_S)
+    with lease.held():
+        yield
+
+
+def _result(future: Future[Process | None]) -> Process | None:
     try:
-        collect(folder, current, finished.rows, experiment.name, pool)
-    except Damaged as error:
-        finished.do_again(error)
-        return False
-    return True
-
-
-def _result(future: Future[None]) -> None:
-    try:
-        future.result()
+        return future.result()
     except BrokenProcessPool:
         raise UserError(
             "a worker process was killed, perhaps for lack of memory; the same command goes on "
@@ -407,8 +514,9 @@ def _completed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One program a folder at a time."""
+def _opened(folder: Path) -> Iterator[None]:
+    """A folder that holds studies, or is to. Versions before leases had it for themselves, by a
+    lock: one of those and this one refuse each other's."""
     if folder.is_symlink() and not folder.exists():
         raise UserError(f"--out {folder} is a link to what is not there: {folder.readlink()}")
     if folder.exists() and not folder.is_dir():
@@ -423,9 +531,11 @@ def _locked(folder: Path) -> Iterator[None]:
         raise UserError(f"--out {folder} cannot be written: {error.strerror}") from None
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{folder} is in use by another mugrow run") from None
+            raise UserError(f"{folder} is in use by an older version of mugrow") from None
+        except OSError:
+            pass  # a file system without locks
         yield
 
 

@@ -22,7 +22,6 @@ from mugrow.bench.data.batches import resolve
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.execute import (
     Where,
-    _locked,
     _processes,
     _stops_deferred,
     execute,
@@ -411,9 +410,13 @@ def _in_deferral():
 # --- folders that cannot be used ---------------------------------------------------------------
 
 
-def test_a_folder_in_use_is_refused(run, tmp_path):
-    with _locked(tmp_path / "study"), pytest.raises(UserError, match="in use by another mugrow"):
-        run(tmp_path / "study")
+def test_a_folder_in_use_by_an_older_version_is_refused(run, tmp_path):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="in use by an older version of mugrow"):
+            run(folder)
 
 
 def test_a_folder_of_another_study_is_left_as_it_is(run, copy):

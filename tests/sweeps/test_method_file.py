@@ -59,7 +59,7 @@ def in_another_process(monkeypatch):
         finally:
             growth.FROM_FILES.update(known)
 
-    monkeypatch.setattr("mugrow.sweeps.execute.run_stack", run)
+    monkeypatch.setattr("mugrow.sweeps.worker.run_stack", run)
 
 
 def test_its_name_holds_its_content(twist):
