@@ -23,7 +23,7 @@ import platform
 import statistics
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -129,9 +129,14 @@ def verify(folder: Path, run_id: str) -> dict[str, Any] | None:
     return row
 
 
-def run_stack(job: Job) -> None:
+class StackLeft(Exception):
+    """A stack was saved and left before its end, as it was asked to be."""
+
+
+def run_stack(job: Job, leave: Callable[[], bool] = lambda: False) -> None:
     """Train a stack to its end and commit each member that has not been committed yet. Raises
-    ``Damaged`` where a source is not what was written, with nothing trained."""
+    ``Damaged`` where a source is not what was written, with nothing trained, and ``StackLeft``
+    where ``leave``, which is asked after every step, says so: the stack is saved then."""
     torch.set_num_threads(job.threads)
     folder = Path(job.folder)
     for file in job.methods:
@@ -146,7 +151,7 @@ def run_stack(job: Job) -> None:
     acting = starts[members[0]].during is not None
     try:
         with blamed(job.runs[members[0]].start.method) if acting else nullcontext():
-            _train(job, folder, data, members, starts)
+            _train(job, folder, data, members, starts, leave)
     except UserError as error:
         if not acting:
             raise
@@ -156,7 +161,12 @@ def run_stack(job: Job) -> None:
 
 
 def _train(
-    job: Job, folder: Path, data: TokenData, members: list[int], starts: Mapping[int, Beginning]
+    job: Job,
+    folder: Path,
+    data: TokenData,
+    members: list[int],
+    starts: Mapping[int, Beginning],
+    leave: Callable[[], bool],
 ) -> None:
     """Train these members of a stack together, and commit them."""
     stack = Stack(
@@ -175,6 +185,9 @@ def _train(
     watch = _Watch(stack, state_path)
     for current in advance(stack, state, data):
         watch(current)
+        if leave():
+            _save_state(state_path, stack, state)
+            raise StackLeft(job.key)
     _save_state(state_path, stack, state)
     final = final_losses(stack, state, data)
     for place, index in enumerate(members):

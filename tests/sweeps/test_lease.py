@@ -190,7 +190,7 @@ def job(study, tmp_path):
     """The stack of sources, whose runs keep all files that there are."""
     experiment, where = study
     stack = next(one for one in experiment.plan({}).provisional if one.runs[0].role == "source")
-    return _job("study", stack, tmp_path, where)
+    return _job("study", stack, tmp_path, where, "cpu")
 
 
 def files(folder):

@@ -51,7 +51,7 @@ def twist(tmp_path):
 def in_another_process(monkeypatch):
     """Workers know no method but what they are handed."""
 
-    def run(job):
+    def run(job, *leave):
         job, known = pickle.loads(pickle.dumps(job)), dict(growth.FROM_FILES)
         growth.FROM_FILES.clear()
         try:
