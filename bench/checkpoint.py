@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as content_of
+from safetensors.numpy import save as content_of
 from torch import Tensor
 
 from mugrow.bench.checksums import Damaged as Damaged
@@ -25,7 +25,8 @@ from mugrow.bench.files import write_bytes
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """Write tensors and metadata as one file, whole or not at all; returns its sha256."""
-    whole = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    # as arrays: the same bytes as of tensors, each of which safetensors takes 0.1 ms to look at
+    whole = {name: tensor.detach().contiguous().cpu().numpy() for name, tensor in tensors.items()}
     content = content_of(whole, dict(metadata))
     write_bytes(path, content)
     return sha256(content)

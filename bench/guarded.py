@@ -5,7 +5,8 @@ Python are seeded from the run's own before it is called and are put back after,
 draws from them draws the same for the same run, and moves nothing that others draw. What it returns
 must be a model: the target's names, shapes and types, finite numbers, in storage of their own. A
 method that is not of this suite is asked twice, and must answer the same to the bit: a generator of
-its own, seeded by the clock, is seen by nothing else.
+its own, seeded by the clock, is seen by nothing else. For what acts while a target trains see
+``mugrow.bench.guarded_hooks``.
 """
 
 import random
@@ -29,6 +30,7 @@ from mugrow.bench.model import Decoder, Weights
 from mugrow.bench.optim import BufferKind
 
 Generators = Callable[[], torch.Generator]
+GLOBAL = ("torch", "NumPy", "Python")
 
 
 def grown(
@@ -48,8 +50,8 @@ def grown(
         with blamed(entry.name), own_generators(rng()):
             found = entry.grow(source, small, big, drawn, rng(), **given)
             _check_model(entry.name, found, init)
-        _check_kept(entry.name, source, weights, "the source")
-        _check_kept(entry.name, drawn, init, "the target's own draw")
+        check_kept(entry.name, source, weights, "the source")
+        check_kept(entry.name, drawn, init, "the target's own draw")
         _check_apart(entry.name, found, source)
         return found
 
@@ -76,7 +78,7 @@ def grown_buffers(
             for tensors in found.values():
                 _check_model(entry.name, tensors, init)
         for buffer, tensors in source.items():
-            _check_kept(entry.name, tensors, buffers[buffer], f"the source's {buffer}")
+            check_kept(entry.name, tensors, buffers[buffer], f"the source's {buffer}")
         return {f"{b} {name}": t for b, tensors in found.items() for name, t in tensors.items()}
 
     flat = _twice(entry, once)
@@ -93,34 +95,68 @@ def copies(tensors: Weights) -> Weights:
 
 
 @contextmanager
-def own_generators(rng: torch.Generator) -> Iterator[None]:
+def own_generators(rng: torch.Generator, forbidden_to: str | None = None) -> Iterator[None]:
     """The global generators of torch, NumPy and Python, seeded like the given one, and as they were
-    before when this is left."""
-    before = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    before when this is left. Raises ``MethodError`` where a method that must not has used them."""
+    before = generator_states()
     seed = rng.initial_seed() % 2**32
     try:
         torch.default_generator.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002
         random.seed(seed)
+        seeded = generator_states()
         yield
+        if forbidden_to is not None and (used := moved(seeded)):
+            raise MethodError(f"method {forbidden_to!r} {used}")
     finally:
-        torch.set_rng_state(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        random.setstate(before[2])
+        put_back(before)
+
+
+States = tuple[Tensor, tuple[Any, ...], tuple[Any, ...]]  # whatever each library's own state is
+
+
+def generator_states() -> States:
+    """The states of the global generators: torch's, NumPy's, Python's."""
+    of_numpy = np.random.get_state(legacy=True)  # noqa: NPY002
+    assert isinstance(of_numpy, tuple)
+    return torch.get_rng_state(), of_numpy, random.getstate()
+
+
+def put_back(states: States) -> None:
+    torch.set_rng_state(states[0])
+    np.random.set_state(states[1])  # noqa: NPY002
+    random.setstate(states[2])
+
+
+def moved(before: States) -> str | None:
+    """Which global generators are not where they were, in words; None where all are."""
+    now = generator_states()
+    same = (
+        torch.equal(before[0], now[0]),
+        all(np.array_equal(one, other) for one, other in zip(before[1], now[1], strict=True)),
+        before[2] == now[2],
+    )
+    names = [name for name, one in zip(GLOBAL, same, strict=True) if not one]
+    if not names:
+        return None
+    return f"moves the global generator of {' and '.join(names)}; rng is for what is random"
 
 
 def _twice(entry: GrowthMethod, once: Callable[[], Weights]) -> Weights:
     found = once()
     if is_ours(entry):
         return found
-    again = once()
-    for name, tensor in found.items():
-        if not torch.equal(tensor, again[name]):
+    check_same(entry.name, found, once())
+    return found
+
+
+def check_same(method: str, once: Weights, again: Weights) -> None:
+    for name, tensor in once.items():
+        if name not in again or not _equal(tensor, again[name]):
             raise MethodError(
-                f"method {entry.name!r} is not the same twice: {name} differs when it is grown "
+                f"method {method!r} is not the same twice: {name} differs when it is grown "
                 f"again with a generator in the same state"
             )
-    return found
 
 
 def _check_model(method: str, tensors: object, init: Weights) -> None:
@@ -145,11 +181,17 @@ def _check_model(method: str, tensors: object, init: Weights) -> None:
             raise MethodError(f"method {method!r} returned {name} with numbers not finite")
 
 
-def _check_kept(method: str, given: Weights, kept: Weights, what: str) -> None:
+def check_kept(method: str, given: Weights, kept: Weights, what: str) -> None:
     """That what a method was given is still what it was copied from."""
     for name, tensor in kept.items():
-        if name not in given or not torch.equal(given[name], tensor):
+        if name not in given or not _equal(given[name], tensor):
             raise MethodError(f"method {method!r} changed {what} that it was given: {name}")
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether all numbers are the same; nan is nan, as in a run that diverges."""
+    one, other = one.detach(), other.detach()
+    return torch.equal(one, other) or torch.equal(one.nan_to_num(0.5), other.nan_to_num(0.5))
 
 
 def _check_apart(method: str, tensors: Weights, source: Weights) -> None:

@@ -24,7 +24,6 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -44,11 +43,11 @@ from mugrow.bench.checksums import (
     sha256,
     sha256_of_file,
 )
-from mugrow.bench.data.batches import TokenData, load, val_windows
+from mugrow.bench.data.batches import TokenData, load_again, val_windows
 from mugrow.bench.entries import in_one_line
 from mugrow.bench.files import remove, write_bytes
 from mugrow.bench.final_evaluation import final_windows
-from mugrow.bench.growth import blamed
+from mugrow.bench.growth import MethodError
 from mugrow.bench.method_file import MethodFile, know
 from mugrow.bench.model import Weights, count
 from mugrow.bench.optim import buffers_of
@@ -141,20 +140,16 @@ def run_stack(job: Job, leave: Callable[[], bool] = lambda: False) -> None:
     folder = Path(job.folder)
     for file in job.methods:
         know(file)
-    data = load(job.runs[0].data, job.corpus_path)
+    data = load_again(job.runs[0].data, job.corpus_path)
     starts, failures = _starts(job, folder, data)
     for index, error in failures.items():
         _fail(job, folder, index, data, error)
     members = [index for index in range(len(job.runs)) if index not in failures]
     if not members:
         return
-    acting = starts[members[0]].during is not None
     try:
-        with blamed(job.runs[members[0]].start.method) if acting else nullcontext():
-            _train(job, folder, data, members, starts, leave)
-    except UserError as error:
-        if not acting:
-            raise
+        _train(job, folder, data, members, starts, leave)
+    except MethodError as error:  # of what the method does while its target trains
         _forget_state(stack_files(folder, job.key)[0])  # a mended method must not go on from here
         for index in members:
             _fail(job, folder, index, data, error)
@@ -182,14 +177,17 @@ def _train(
     state = _resume(state_path, stack) or begin(
         stack, [starts[i].weights for i in members], [starts[i].carried for i in members]
     )
-    watch = _Watch(stack, state_path)
+    watch = _Watch(stack, state_path, data)
     for current in advance(stack, state, data):
         watch(current)
         if leave():
+            data.check_unchanged()
             _save_state(state_path, stack, state)
             raise StackLeft(job.key)
+    data.check_unchanged()
     _save_state(state_path, stack, state)
     final = final_losses(stack, state, data)
+    data.check_unchanged()
     for place, index in enumerate(members):
         keep = state.status[place] == "finished" and job.roles[index] != "proxy"
         weights = model_weights(stack, state, place) if keep else None
@@ -237,8 +235,8 @@ def _fail(job: Job, folder: Path, index: int, data: TokenData, error: Exception)
 class _Watch:
     """Called after every step: saves the state and shows progress, each every so many seconds."""
 
-    def __init__(self, stack: Stack, path: Path) -> None:
-        self.stack, self.path = stack, path
+    def __init__(self, stack: Stack, path: Path, data: TokenData) -> None:
+        self.stack, self.path, self.data = stack, path, data
         self.saved_s = self.shown_s = time.monotonic()
         self.shown_tokens = 0
         self.tokens = 0
@@ -251,6 +249,7 @@ class _Watch:
             self.shown_s, self.shown_tokens = now, self.tokens
             write_json(self.path.with_suffix(".json"), self.progress(state, rate))
         if now - self.saved_s > SAVE_EVERY_S:
+            self.data.check_unchanged()
             _save_state(self.path, self.stack, state)
             self.saved_s = time.monotonic()
 

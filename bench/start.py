@@ -19,6 +19,7 @@ from mugrow.bench import checkpoint, growth, guarded
 from mugrow.bench.checksums import Damaged
 from mugrow.bench.data.batches import TokenData, train_batch
 from mugrow.bench.growth import During, zero_pad
+from mugrow.bench.guarded_hooks import guarded_hooks
 from mugrow.bench.model import Decoder, Shapes, Weights, parameters, shapes
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.parametrization import generator, initial_weights, rules_of
@@ -98,9 +99,11 @@ def beginning_from(
         if spec.start.reset:
             new = {name: _only_old(part, small.spec, big.spec) for name, part in new.items()}
         carried = Carried(new, updates)
-    with growth.blamed(entry.name):
-        acts = entry.during
-        during = acts(small.spec, spec.model, spec.train_steps, **params) if acts else None
+    during = None
+    if (acts := entry.during) is not None:
+        with growth.blamed(entry.name), guarded.own_generators(rng()):
+            during = acts(small.spec, spec.model, spec.train_steps, **params)
+        during = guarded_hooks(entry, during, spec.model)
     width = small.spec.width
     return Beginning(
         weights={name: grown[name] for name in init},  # in storage order

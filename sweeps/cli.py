@@ -30,6 +30,7 @@ from mugrow.sweeps.commands.report import ReportCommand
 from mugrow.sweeps.commands.reproduce import ReproduceCommand
 from mugrow.sweeps.commands.run import RunCommand
 from mugrow.sweeps.commands.savings import SavingsCommand
+from mugrow.sweeps.commands.tokenize import TokenizeCommand
 from mugrow.sweeps.commands.transfer import TransferCommand
 from mugrow.sweeps.commands.verify import VerifyCommand
 from mugrow.sweeps.program import main as main  # where it was before
@@ -47,6 +48,7 @@ Command = (
     | Annotated[ExportCommand, subcommand("export")]
     | Annotated[NewCommand, subcommand("new")]
     | Annotated[ReadCommand, subcommand("read")]
+    | Annotated[TokenizeCommand, subcommand("tokenize")]
     | Annotated[FitCommand, subcommand("fit")]
     | Annotated[LadderCommand, subcommand("ladder")]
     | Annotated[SavingsCommand, subcommand("savings")]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
+from mugrow.sweeps.commands.output import print_notes
 from mugrow.sweeps.display import duration
 from mugrow.sweeps.plan import SkippedGrowth
 from mugrow.sweeps.price import Bill, PricedRun
@@ -14,6 +15,7 @@ from mugrow.sweeps.price import Bill, PricedRun
 def print_bill(found: Bill, *, as_json: bool) -> None:
     """A line a run, the growths that are skipped with their reasons, and what it costs in all."""
     rows = [_row(run) for run in found.runs]
+    print_notes(found.claims)
     if as_json:
         skipped = [
             {"step": str(skip.step), "method": str(skip.method), "why": skip.reason}

@@ -31,6 +31,7 @@ from mugrow.sweeps.collect import collect
 from mugrow.sweeps.display import Display, display, duration, title
 from mugrow.sweeps.ended import Ended
 from mugrow.sweeps.engines import Asked, Engine, Order, WorkerLost, engine
+from mugrow.sweeps.engines.local import stops_deferred
 from mugrow.sweeps.estimate import Estimate
 from mugrow.sweeps.experiment import Experiment as Experiment  # where it was before
 from mugrow.sweeps.experiment import of_study as of_study
@@ -38,6 +39,7 @@ from mugrow.sweeps.lease import Lease, Leases
 from mugrow.sweeps.machine import check_device, check_positive, device_list, worker_count
 from mugrow.sweeps.needs import needs_of
 from mugrow.sweeps.plan import Plan, PlannedStack, depends
+from mugrow.sweeps.preserved import claims_measured
 from mugrow.sweeps.study_folder import alone, claim, keep_methods, opened
 from mugrow.sweeps.worker import ENDED, LEFT, orders, write_order
 
@@ -45,6 +47,8 @@ COLLECT_EVERY_S = 60.0
 LOOK_EVERY_S = 0.5
 ASK_EVERY_S = 0.05
 LOST_MOST = 3  # times in a row that a stack is lost without having got further
+LOST = ("lost", LEFT)  # ends of a worker after which its stack is submitted again
+LOST_ELSEWHERE = (*LOST, "system", "memory", "error")  # perhaps that machine's fault
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,15 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
         with alone(folder):
             claim(experiment, folder, shown.say)
             keep_methods(first, folder)
+        for line in claims_measured(first):
+            shown.say(line)
         began = time.monotonic()
         with kind.start(Asked(options, pool, where.workers, where.threads)) as started:
             finished = Ended(pool, shown.say)
-            outcome = _Scheduler(experiment, folder, pool, where, finished, started, shown).run()
+            again = LOST_ELSEWHERE if kind.elsewhere else LOST
+            outcome = _Scheduler(
+                experiment, folder, pool, where, finished, started, again, shown
+            ).run()
         _tidy(pool, outcome, finished.rows)
         shown.say(f"all runs have ended, after {duration(time.monotonic() - began)}")
         if failed := [row for row in finished.rows.values() if row["status"] == "failed"]:
@@ -114,7 +123,8 @@ class _Flight:
 
 
 class _Scheduler:
-    """The loop of one call of ``execute``."""
+    """The loop of one call of ``execute``; after which ends of a worker its stack is submitted
+    ``again``, it is told."""
 
     def __init__(
         self,
@@ -124,10 +134,11 @@ class _Scheduler:
         where: Where,
         finished: Ended,
         started: Engine,
+        again: Sequence[str],
         shown: Display,
     ) -> None:
         self.experiment, self.folder, self.pool, self.where = experiment, folder, pool, where
-        self.finished, self.engine, self.shown = finished, started, shown
+        self.finished, self.engine, self.again, self.shown = finished, started, again, shown
         self.estimate = Estimate(min(where.workers, started.slots))
         self.elsewhere = _Elsewhere(Leases(pool / "stacks"), finished, shown.say)
         self.in_flight: dict[str, _Flight] = {}
@@ -191,10 +202,11 @@ class _Scheduler:
             else:
                 flights.append(self._order(stack, [flight.device for flight, _ in flights]))
         if flights:
-            processes = self.engine.submit([order for _, order in flights])
-            self.in_flight |= {
-                process: flight for process, (flight, _) in zip(processes, flights, strict=True)
-            }
+            with stops_deferred():  # what has been submitted is known
+                processes = self.engine.submit([order for _, order in flights])
+                self.in_flight |= {
+                    process: flight for process, (flight, _) in zip(processes, flights, strict=True)
+                }
         return held, news
 
     def _order(self, stack: PlannedStack, taken: Sequence[str]) -> tuple[_Flight, Order]:
@@ -233,21 +245,23 @@ class _Scheduler:
         if said["kind"] == "damaged":  # a source's file, found when it was to be grown
             self.finished.do_again(Damaged(_within(self.pool, said["path"]), said["reason"]))
             return
-        _raise_what_stopped(said)
+        if said["kind"] not in self.again:
+            _raise_what_stopped(said)
         self.finished.read(run.spec.run_id for run in stack.runs)
-        if said["kind"] in ("lost", LEFT):
-            self._count_lost(flight, said.get("reason", "it was told to make room"))
+        if said["kind"] in self.again:
+            self._count_lost(flight, said)
         elif said["kind"] == ENDED and _has_ended(stack, self.finished.rows):
             self.shown.say(_ending(stack, self.finished.rows))
 
-    def _count_lost(self, flight: _Flight, reason: str) -> None:
+    def _count_lost(self, flight: _Flight, said: Mapping[str, Any]) -> None:
         """Say that a stack is submitted again, unless that has been in vain too often."""
-        stack = flight.stack
+        stack, reason = flight.stack, said.get("reason") or "it was told to make room"
         if _has_ended(stack, self.finished.rows):
             return
         step = saved_step(self.pool, stack.key)
         self.lost[stack.key] = 0 if step > flight.step else self.lost.get(stack.key, 0) + 1
         if self.lost[stack.key] >= LOST_MOST:
+            _raise_what_stopped(said)
             raise UserError(
                 f"{title(stack)} was lost {LOST_MOST} times without getting further than step "
                 f"{step}, at last so: {reason}; the same command goes on from here"

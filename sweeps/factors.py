@@ -10,31 +10,17 @@ were made before; nothing else of them changes.
 """
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import cast, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mugrow.bench.arm import factors_json
 from mugrow.bench.record import RUN_SCHEMA, write_tables
-from mugrow.bench.spec import RunSpec, run_spec_from_json
-from mugrow.sweeps.paper import Paper, Scale, Setting, experiment, looks_of
+from mugrow.sweeps.paper import Paper, experiment, looks_of, setting_of
 from mugrow.sweeps.plan import PlannedRun
 
 COMMITTED = Path("results/reference/papers")
-
-
-def setting_of(paper: Paper, study: Mapping[str, object], specs: list[RunSpec]) -> Setting:
-    """The setting that committed runs were made in. ``study`` is the content of ``study.json``."""
-    scale, hashes = study["scale"], study["corpora"]
-    assert scale in get_args(Scale)
-    assert isinstance(hashes, dict)
-    by_hash = {spec.data.corpus_sha256: spec.data for spec in specs}
-    data = {name: by_hash[hashes[name]] for name in paper.corpora}
-    run = paper.bases[cast(Scale, scale)](next(iter(data.values())), specs[0].model.vocab_size)
-    return Setting(cast(Scale, scale), run, data)
 
 
 def planned(paper: Paper, folder: Path) -> dict[str, PlannedRun]:
@@ -42,10 +28,9 @@ def planned(paper: Paper, folder: Path) -> dict[str, PlannedRun]:
     from mugrow.analysis.read.store import load
 
     store = load(folder)
-    specs = [run_spec_from_json(text) for text in store.runs["spec"]]
     looks = looks_of(store.study)
     seeds = dict.fromkeys(paper.figures, looks.seeds[-1] if looks else 0)
-    plan = experiment(paper, setting_of(paper, store.study, specs), paper.figures, seeds).plan({})
+    plan = experiment(paper, setting_of(paper, store), paper.figures, seeds).plan({})
     return {run.spec.run_id: run for run in plan.runs}
 
 

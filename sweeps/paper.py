@@ -8,6 +8,7 @@ cannot separate comes out inconclusive.
 Runs live in one pool that all papers share, so what two papers compare against is trained once.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -296,13 +297,48 @@ def ledger_of(
     paper: Paper, store: "Store", figures: Mapping[str, PaperFigure]
 ) -> "list[JudgedClaim]":
     """The claims of these figures judged by a paper's tables, which say at which numbers of seeds
-    they were looked at if that was more than once."""
+    they were looked at if that was more than once; what is inconclusive, with what it would take.
+    """
     from mugrow.analysis.measure.claims import ledger, ledger_of_looks
 
-    claims = paper.claims(figures)
-    if looks := looks_of(store.study):
-        return ledger_of_looks(claims, store, looks)
-    return ledger(claims, store)
+    claims, looks = paper.claims(figures), looks_of(store.study)
+    rows = ledger_of_looks(claims, store, looks) if looks else ledger(claims, store)
+    prices = {
+        claim.name: flops_a_seed(paper, store, figure)
+        for figure in figures.values()
+        for claim in figure.claims
+        if any(row.claim == claim.name and row.seeds_needed < math.inf for row in rows)
+    }
+    return [
+        replace(row, flops_needed=row.seeds_needed * prices[row.claim])
+        if row.claim in prices
+        else row
+        for row in rows
+    ]
+
+
+def flops_a_seed(paper: Paper, store: "Store", figure: PaperFigure) -> float:
+    """What a seed of the runs that a figure is drawn from has taken to train, sources counted; nan
+    where the tables do not say which corpora they are of."""
+    if "corpora" not in store.study:
+        return math.nan
+    given = replace(setting_of(paper, store), seeds=store.runs["seed"].max() + 1)
+    planned = {run.spec.run_id for node in figure.runs(given) for run in node.line}
+    runs = store.runs[store.runs["run_id"].isin(planned)]
+    return float(runs["flops"].sum() / runs["seed"].nunique())
+
+
+def setting_of(paper: Paper, store: "Store") -> Setting:
+    """The setting that a paper's tables were made in, by the hashes of corpora that they have."""
+    from mugrow.bench.spec import run_spec_from_json
+
+    firsts = store.runs.drop_duplicates("corpus_sha256")
+    specs = {sha: run_spec_from_json(text) for sha, text in
+             zip(firsts["corpus_sha256"], firsts["spec"], strict=True)}  # fmt: skip
+    scale: Scale = store.study["scale"]
+    data = {name: specs[store.study["corpora"][name]].data for name in paper.corpora}
+    vocabulary = next(iter(specs.values())).model.vocab_size
+    return Setting(scale, paper.bases[scale](next(iter(data.values())), vocabulary), data)
 
 
 def looks_of(study: Mapping[str, Any]) -> "Looks | None":

@@ -16,6 +16,7 @@ from mugrow.bench.run import ended
 from mugrow.sweeps.estimate import Estimate
 from mugrow.sweeps.execute import Experiment
 from mugrow.sweeps.plan import Plan, PlannedStack, SkippedGrowth
+from mugrow.sweeps.preserved import claims_measured
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,15 @@ class PricedRun:
 class Bill:
     """What an experiment costs. ``estimated_s`` are the seconds that what is left of it takes with
     ``workers`` processes. ``runs`` are those that it needs whatever their losses; ``most_flops``
-    are of all that it may need, at every budget, and at every look if none decides an arm."""
+    are of all that it may need, at every budget, and at every look if none decides an arm.
+    ``claims`` is what methods of others say that they preserve, and what was measured."""
 
     runs: tuple[PricedRun, ...]
     skipped: tuple[SkippedGrowth, ...]
     workers: int
     estimated_s: float
     most_flops: float
+    claims: tuple[str, ...] = ()
 
     @property
     def flops(self) -> float:
@@ -65,6 +68,7 @@ def bill(experiment: Experiment, pool: Path, workers: int) -> Bill:
         workers=workers,
         estimated_s=estimate.wall(estimate.left(stacks, finished, (), pool)),
         most_flops=max(flops, _flops(experiment.most(finished))) if experiment.most else flops,
+        claims=tuple(claims_measured(plan)),
     )
 
 

@@ -8,6 +8,7 @@ and then, saves the stack and leaves it.
 
 import json
 import signal
+import socket
 import threading
 import time
 import traceback
@@ -113,7 +114,10 @@ def obey(path: str, *, signals: Iterable[int] = ()) -> str:
             if job.device != "cpu":
                 from mugrow.sweeps.machine import check_device
 
-                check_device(job.device)
+                try:
+                    check_device(job.device)
+                except UserError as error:  # of this machine, and perhaps of no other
+                    return _said("lost", reason=f"{socket.gethostname()}: {error}")
             other = train(job, silent, leave)
     except StackLeft:
         return _said(LEFT)

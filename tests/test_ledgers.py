@@ -1,6 +1,7 @@
 """Every committed ledger is what its paper's claims say of the tables beside it."""
 
 import json
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -28,7 +29,7 @@ def test_verdicts_follow_from_the_tables(name):
     rows = to_json(ledger_of(entry, load(folder), entry.figures))
     assert [row["verdict"] for row in rows] == [row["verdict"] for row in committed["claims"]]
     for row, theirs in zip(rows, committed["claims"], strict=True):
-        for key in ("value", "low", "high", "seeds_needed"):
+        for key in ("value", "low", "high", "seeds_needed", "flops_needed"):
             ours, committed_one = row.pop(key), theirs.pop(key)
             close = ours is committed_one or ours == pytest.approx(
                 committed_one, rel=1e-9, abs=1e-12
@@ -46,6 +47,19 @@ def test_the_recipe_says_what_the_tables_say_of_arms(name):
     assert [run.arm for run in ours] == list(runs["arm"])
     kept = [text if isinstance(text, str) else None for text in runs["factors"]]
     assert [factors_json(run.arm) for run in ours] == kept
+
+
+def test_an_inconclusive_claim_is_priced_by_the_runs_of_its_figure():
+    """Of one paper all runs are its figure's, of another they are not."""
+    for name, claim, whole in (
+        ("emulator", "keeps-knowledge", True),
+        ("gstack", "best-factor", False),
+    ):
+        (line,) = (x for x in read_ledger(PAPERS_FOLDER / name)["claims"] if x["claim"] == claim)
+        runs = load(PAPERS_FOLDER / name).runs
+        all_runs = line["seeds_needed"] * runs["flops"].sum() / runs["seed"].nunique()
+        assert math.isclose(line["flops_needed"], all_runs, rel_tol=1e-9) is whole
+        assert 0 < line["flops_needed"] <= all_runs * (1 + 1e-9)
 
 
 def test_an_arm_of_the_same_factors_has_one_name():

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from mugrow.analysis.figures import curves, emphasis, sweeps
+from mugrow.analysis.figures import curves, emphasis, lr_sweeps
 from mugrow.analysis.measure.savings import Accounting
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.summary import Summary
@@ -24,7 +24,7 @@ LONG = 45  # letters: two columns of the legend hold no more each
 
 def main(summary: Summary, store: Store) -> Figure:
     """Two panels; the left one is divided by parametrization."""
-    panels = sweeps.proxy_panels(summary.transfer)
+    panels = lr_sweeps.proxy_panels(summary.transfer)
     rows = curves.target_curves(store)
     target = str(rows["target"].iloc[-1])
     rows = rows[rows["target"] == target]
@@ -39,11 +39,11 @@ def main(summary: Summary, store: Store) -> Figure:
     return figure
 
 
-def draw_transfer(part: SubFigure, panels: Sequence[sweeps.BowlPanel]) -> None:
+def draw_transfer(part: SubFigure, panels: Sequence[lr_sweeps.BowlPanel]) -> None:
     axes = part.subplots(1, len(panels), sharey=True, squeeze=False)
-    sweeps.draw_panels(list(axes[0]), panels)
+    lr_sweeps.draw_panels(list(axes[0]), panels)
     part.suptitle("Does the learning rate transfer?", fontsize=10.5)
-    part.legend(handles=sweeps.bowl_legend(panels), loc="outside lower center", ncols=3)
+    part.legend(handles=lr_sweeps.bowl_legend(panels), loc="outside lower center", ncols=3)
 
 
 def draw_growth(part: SubFigure, rows: pd.DataFrame, target: str, coloured: set[str]) -> None:

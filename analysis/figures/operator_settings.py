@@ -16,7 +16,7 @@ from matplotlib.typing import ColorType
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.figures import transfer_words as words
-from mugrow.analysis.figures.sweeps import ACROSS, LOSS, mark_at_top, mark_edge
+from mugrow.analysis.figures.lr_sweeps import ACROSS, LOSS, mark_at_top, mark_edge
 from mugrow.analysis.transfer.operator_regret import GrowthOptimum
 from mugrow.analysis.transfer.results import SettingResult, TransferResults
 from mugrow.bench.spec import UserError

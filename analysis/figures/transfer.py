@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from mugrow.analysis import words as fmt
-from mugrow.analysis.figures import operator_settings, style, sweeps
+from mugrow.analysis.figures import lr_sweeps, operator_settings, style
 from mugrow.analysis.figures import transfer_words as words
 from mugrow.analysis.transfer.results import LadderResult, TransferResults
 from mugrow.bench.spec import UserError
@@ -183,14 +183,14 @@ def draw_regrets(axis: Axes, ladder: LadderResult, top: float) -> AxesImage:
 
 # Title and caption of each are in ``figures.FIGURES``.
 BY_NAME: dict[str, Callable[[TransferResults], Figure]] = {
-    "transfer": sweeps.along("width"),
-    "transfer_depth": sweeps.along("depth"),
-    "transfer_tokens": sweeps.along("tokens"),
-    "transfer_batch": sweeps.along("batch"),
-    "transfer_growth": sweeps.along("growth"),
+    "transfer": lr_sweeps.along("width"),
+    "transfer_depth": lr_sweeps.along("depth"),
+    "transfer_tokens": lr_sweeps.along("tokens"),
+    "transfer_batch": lr_sweeps.along("batch"),
+    "transfer_growth": lr_sweeps.along("growth"),
     "optima": optima,
     "regret": heatmap,
     "tolerance": tolerance,
     "operator_settings": operator_settings.operator_settings,
-    "init": sweeps.init,
+    "init": lr_sweeps.init,
 }

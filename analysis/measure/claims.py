@@ -177,7 +177,8 @@ class JudgedClaim:
     """A line of a ledger: the claim, our ``value`` with the interval ``low`` to ``high`` over
     ``seeds``, the range it ``holds_if`` in, and the verdict. nan where there is no number;
     ``seeds_needed`` is of inconclusive claims, ``why`` of untestable ones, ``whose`` "ours" of
-    those that the cited paper does not make."""
+    those that the cited paper does not make; ``flops_needed`` is what its figure's runs take with
+    as many seeds, nan where that is not known."""
 
     claim: str
     says: str
@@ -192,6 +193,7 @@ class JudgedClaim:
     seeds_needed: float
     why: str | None
     whose: Whose = "paper"
+    flops_needed: float = math.nan
 
 
 class SeededTables(Protocol):

@@ -9,7 +9,7 @@ says nothing of it.
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,30 @@ def amount(text: str) -> float:
     if value is None:
         raise UserError(f"not a number: {text!r}; numbers are written 1300000000, 1.3e9 or 1.3B")
     return value
+
+
+IN_NAME = re.compile(
+    r"(?<![\d.])((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?[kmbgtp]?)(?![a-z\d.])", re.IGNORECASE
+)
+
+
+def in_names(names: Sequence[str]) -> list[float] | None:
+    """The numbers above 0 by which names differ, and by nothing else: 64 and 128 of ``w64`` and
+    ``w128``. None where they are not two such names at least.
+
+    >>> in_names(["gpt2-124M", "gpt2-1.5B"]), in_names(["w64-s1", "w128-s2"]), in_names(["w64"])
+    ([124000000.0, 1500000000.0], None, None)
+    """
+    apart = list(dict.fromkeys(names))
+    if len({IN_NAME.sub("#", name) for name in apart}) > 1:
+        return None
+    by_place = list(zip(*(IN_NAME.findall(name) for name in apart), strict=True))
+    varied = [place for place in by_place if len(set(place)) > 1]
+    if len(varied) != 1:
+        return None
+    values = {name: number(text) for name, text in zip(apart, varied[0], strict=True)}
+    found = [value for name in names if (value := values[name])]
+    return found if len(found) == len(names) else None
 
 
 def is_blank(cell: object) -> bool:

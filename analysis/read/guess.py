@@ -158,6 +158,11 @@ def _first(names: Sequence[str], known: Sequence[str]) -> str | None:
     return None
 
 
+def is_x(name: str) -> bool:
+    """Whether a column is named as what was paid along a run is."""
+    return _folded(name) in XS or _last(name) in XS
+
+
 def _folded(name: str) -> str:
     return name.strip().lower().removeprefix("_")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from mugrow.analysis import figures
-from mugrow.analysis.figures import style, sweeps
+from mugrow.analysis.figures import lr_sweeps, style
 from mugrow.analysis.figures import transfer as drawings
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.report import build, transfer
@@ -27,7 +27,7 @@ def drawn(found: TransferResults) -> dict[str, Callable[[TransferResults], Figur
     """The figures of a table's ladders, which are all along one size."""
     axis = found.ladders[0].axis if found.ladders else "size"
     others = {name: drawings.BY_NAME[name] for name in ("optima", "regret", "tolerance")}
-    return {"transfer": sweeps.along(axis), **others}
+    return {"transfer": lr_sweeps.along(axis), **others}
 
 
 def as_json(found: OwnTransfer) -> object:

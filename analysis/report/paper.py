@@ -147,7 +147,8 @@ def _verdict(row: JudgedClaim) -> str:
     if row.why:
         return f"{row.verdict}: {row.why}"
     if not math.isnan(row.seeds_needed):
-        return f"{row.verdict} ({row.seeds} seeds; about {row.seeds_needed:.0f} would do)"
+        flops = f", {row.flops_needed:.1e} FLOPs" if math.isfinite(row.flops_needed) else ""
+        return f"{row.verdict} ({row.seeds} seeds; about {row.seeds_needed:.0f} would do{flops})"
     return row.verdict
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mugrow.analysis.read.cells import Truths
+from mugrow.analysis.read.cells import Truths, in_names, parse
 from mugrow.analysis.read.expression import column, column_name, condition, names_in, numbers
+from mugrow.analysis.read.guess import is_x
 from mugrow.analysis.read.order import Rows
 from mugrow.analysis.read.table import Table, read_table, table_of
 from mugrow.analysis.transfer.ladder import SCRATCH, Axis, Ladder, refusal
@@ -77,10 +78,10 @@ class Row:
         return self.group, self.size, self.log2_lr, self.seed
 
 
-def own_transfer(source: pd.DataFrame | str | Path, columns: SweepColumns) -> OwnTransfer:
+def own_transfer(source: pd.DataFrame | Sequence[str | Path], columns: SweepColumns) -> OwnTransfer:
     """Whether the best learning rate of a table's small sizes is that of its large ones. Raises
     ``UserError`` for a table or column that cannot be used, and rows that are one run twice."""
-    table = table_of(source) if isinstance(source, pd.DataFrame) else read_table(source)
+    table = table_of(source) if isinstance(source, pd.DataFrame) else read_table(*source)
     rows = rows_of(table, columns)
     found = [sweep for group in groups_of(rows) for sweep in _sweeps(group, _name(table, group))]
     axis = Axis(columns.size.strip("`"), ("size",), lambda setting: number(setting, "size"))
@@ -101,7 +102,7 @@ def own_transfer(source: pd.DataFrame | str | Path, columns: SweepColumns) -> Ow
         ladders=compared(ladders, labels[: len(ladders)], found),
         skipped=tuple(skipped),
         operator_settings=operator_settings([]),
-        notes=(*table.notes, *missing(rows, axis.name)),
+        notes=(*table.notes, *_of_names(table, columns), *missing(rows, axis.name)),
     )
 
 
@@ -114,7 +115,10 @@ def rows_of(table: Table, columns: SweepColumns) -> list[Row]:
         used = np.flatnonzero(condition(frame, columns.where))
         if not len(used):
             raise UserError(f"no row of {table.name} has {columns.where!r}")
-    sizes = alike(_positive(table, "size", columns.size, used), SAME_SIZE)
+    sizes = _in_names(table, columns.size, used)
+    if sizes is None:
+        sizes = _positive(table, "size", columns.size, used)
+    sizes = alike(sizes, SAME_SIZE)
     rates = np.log2(alike(_positive(table, "lr", columns.lr, used), SAME_RATE))
     losses = _losses(table, columns.loss)[used]
     seeds = _labels(frame, columns.seeds, used)
@@ -130,6 +134,24 @@ def rows_of(table: Table, columns: SweepColumns) -> list[Row]:
         if (first := seen.setdefault(row.point, row)) is not row:
             raise UserError(_twice(table, columns, first, row))
     return rows
+
+
+def _in_names(table: Table, expression: str, used: Rows) -> Array | None:
+    """The sizes in a column of names, as those of files: what they differ by, and nothing else."""
+    if (name := _named_size(table, expression)) is None:
+        return None
+    found = in_names([str(one) for one in table.frame[name].iloc[used]])
+    return None if found is None else np.array(found)
+
+
+def _named_size(table: Table, expression: str) -> str | None:
+    """The column of names that ``expression`` is, if it is one."""
+    names = names_in(table.frame, expression)
+    if len(names) != 1 or expression.strip("`").strip() not in (names[0], "run"):
+        return None
+    column = table.frame[names[0]]
+    texts = column.dtype.kind not in "biufmMc" and all(isinstance(one, str) for one in column)
+    return names[0] if texts and parse(column).wrong is not None else None
 
 
 def _positive(table: Table, what: str, expression: str, used: Rows) -> Array:
@@ -177,6 +199,13 @@ def _labels(frame: pd.DataFrame, name: str | None, used: Rows, named: bool = Fal
     return labels
 
 
+def _of_names(table: Table, columns: SweepColumns) -> list[str]:
+    """That sizes were read from names, where they were."""
+    if (name := _named_size(table, columns.size)) is None:
+        return []
+    return [f"the size is the number by which the names in column {name!r} differ"]
+
+
 def _twice(table: Table, columns: SweepColumns, first: Row, second: Row) -> str:
     """Two rows of one run: where, and by what column they may be told apart."""
     used = {
@@ -192,8 +221,12 @@ def _twice(table: Table, columns: SweepColumns, first: Row, second: Row) -> str:
     ]
     differing.sort(key=lambda name: table.frame[name].astype(str).nunique())
     of_seeds = [name for name in differing if any(word in name.lower() for word in SEED_NAMES)]
+    paid = [name for name in differing if is_x(name)]
     if of_seeds and columns.seeds is None:
         hint = f"tell them apart by --seeds {of_seeds[0]}"
+    elif paid:
+        last = numbers(table.frame, f"`{paid[0]}`").max()
+        hint = f"a row a run is needed, as those --where '`{paid[0]}` == {last:.15g}'"
     elif differing:
         hint = f"tell them apart by --by {differing[0]}, or choose one with --where"
     else:

@@ -209,7 +209,7 @@ class TransferResults:
 
 
 def transfer(
-    store: Store | pd.DataFrame | str | Path,
+    store: Store | pd.DataFrame | str | Path | Sequence[str | Path],
     *,
     size: str | None = None,
     lr: str | None = None,
@@ -224,11 +224,12 @@ def transfer(
     ``store`` is a study's tables or their directory: along width, depth, tokens, batch and growth,
     and operators' own settings along growth. Empty where the study has nothing to compare.
 
-    Or it is any table of runs, a data frame or a file, with ``size``, ``lr`` and ``loss``, columns
-    or expressions on them: along that size. The column ``seeds`` tells runs of one size and rate
-    apart, each value of the columns ``by`` is compared by itself, and ``where`` is a condition on
-    the rows to use. The answer's ``notes`` then name the losses that are not there. Raises
-    ``UserError`` for a table or column that cannot be used.
+    Or it is any table of runs, a data frame, a file or several, with ``size``, ``lr`` and ``loss``,
+    columns or expressions on them: along that size. Of names that differ in one number alone, as
+    those of files w64.csv and w128.csv in the column ``run``, that number is the size. The column
+    ``seeds`` tells runs of one size and rate apart, each value of the columns ``by`` is compared by
+    itself, and ``where`` is a condition on the rows to use. The answer's ``notes`` then name the
+    losses that are not there. Raises ``UserError`` for a table or column that cannot be used.
 
     >>> import mugrow, pandas
     >>> found = mugrow.transfer(mugrow.load("results/reference/transfer-width"))
@@ -241,12 +242,13 @@ def transfer(
     (0.0, 'one seed gives no interval')
     """
     asked = {"size": size, "lr": lr, "loss": loss}
-    is_table = isinstance(store, pd.DataFrame) or (
-        not isinstance(store, Store) and Path(store).is_file()
-    )
-    if not is_table and not any(asked.values()):
-        assert not isinstance(store, pd.DataFrame)
-        return transfer_results(by_setting(opened(store).runs))
+    if isinstance(store, str | Path):
+        store = [store]
+    if isinstance(store, Sequence) and len(store) == 1 and not Path(store[0]).is_file():
+        if not any(asked.values()):
+            return transfer_results(by_setting(opened(store[0]).runs))
+    elif isinstance(store, Store) and not any(asked.values()):
+        return transfer_results(by_setting(store.runs))
     if isinstance(store, Store):
         store = store.runs
     from mugrow.analysis.transfer.own_sweep import SweepColumns, own_transfer
@@ -257,10 +259,10 @@ def transfer(
     return own_transfer(store, SweepColumns(size, lr, loss, seeds, tuple(by), where))
 
 
-def _columns(table: pd.DataFrame | str | Path) -> str:
+def _columns(table: pd.DataFrame | Sequence[str | Path]) -> str:
     from mugrow.analysis.read.table import read_table
 
-    frame = table if isinstance(table, pd.DataFrame) else read_table(table).frame
+    frame = table if isinstance(table, pd.DataFrame) else read_table(*table).frame
     return ", ".join(map(str, frame.columns))
 
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from mugrow.bench.growth import During, GrowthMethod, MethodError, check_growth, stages
+from mugrow.bench.guarded_hooks import guarded_hooks
 from mugrow.bench.model import Decoder, Weights, parameters
 from mugrow.bench.parametrization import Rules, generator, initial_weights, rules_of
 from mugrow.bench.spec import CHOICES, ModelSpec, Scalar, UserError, llama
@@ -254,5 +255,7 @@ def grow(
         generator("growth", seed),
         **given,
     )
-    during = entry.during(case.small, case.big, steps, **params) if entry.during else None
-    return Grown(weights, during)
+    if entry.during is None:
+        return Grown(weights, None)
+    during = entry.during(case.small, case.big, steps, **params)
+    return Grown(weights, guarded_hooks(entry, during, case.big, alone=True))

@@ -6,7 +6,8 @@ trained next would change it. The value of each check is a number of tensors tha
 none may be.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from mugrow.bench.checks.cases import Case, grow, initial, random_weights
 from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case
 from mugrow.bench.growth import GrowthMethod, Moments
+from mugrow.bench.guarded import generator_states, moved, put_back
 from mugrow.bench.model import Weights, shapes
 from mugrow.bench.parametrization import generator
 from mugrow.bench.spec import ModelSpec
@@ -29,12 +31,13 @@ def names_and_shapes(entry: GrowthMethod, case: Case, params: Params) -> CaseVer
 
 @each_case("seed")
 def seed(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
-    """The same twice, to the bit."""
-    once, again = (
-        grow(entry, case, params, random_weights(case.small), initial(case)).weights
-        for _ in range(2)
-    )
-    return _none_wrong(_changed(once, again, "differs when it is grown again"))
+    """The same twice, to the bit, from the generator it is given and no other."""
+    with left_alone() as wrong:
+        once, again = (
+            grow(entry, case, params, random_weights(case.small), initial(case)).weights
+            for _ in range(2)
+        )
+    return _none_wrong(wrong + _changed(once, again, "differs when it is grown again"))
 
 
 @each_case("source")
@@ -71,14 +74,28 @@ def moments(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
         return CaseVerdict("skip", reason="the optimizer's state is not carried")
     given = random_moments(case.small)
     kept = Moments(*({name: t.clone() for name, t in part.items()} for part in given))
-    once, again = (grow_moments(entry, case, params, given) for _ in range(2))
-    wrong = [f"m: {what}" for what in _unlike_target(once.m, case.big, torch.float64)]
+    with left_alone() as wrong:
+        once, again = (grow_moments(entry, case, params, given) for _ in range(2))
+    wrong += [f"m: {what}" for what in _unlike_target(once.m, case.big, torch.float64)]
     wrong += [f"v: {what}" for what in _unlike_target(once.v, case.big, torch.float64)]
     wrong += [f"v: {name} is negative" for name, t in once.v.items() if (t < 0).any()]
     for part, repeated, before, after in zip(once, again, kept, given, strict=True):
         wrong += _changed(part, repeated, "differs when it is grown again")
         wrong += _changed(before, after, "of the source's moments was changed")
     return _none_wrong(wrong)
+
+
+@contextmanager
+def left_alone() -> Iterator[list[str]]:
+    """Whether the global generators are, in a list that is filled when this is left; they are put
+    back, whatever happens."""
+    before = generator_states()
+    wrong: list[str] = []
+    try:
+        yield wrong
+        wrong += [f"it {used}" for used in [moved(before)] if used]
+    finally:
+        put_back(before)
 
 
 def random_moments(spec: ModelSpec) -> Moments:

@@ -9,7 +9,7 @@ one that is too bold.
 import torch
 
 from mugrow.bench.checks.cases import Case, cases, grow, initial, random_weights, some_tokens
-from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case
+from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case, guarded
 from mugrow.bench.growth import GrowthMethod
 
 EXACT, BROKEN = 1e-12, 1e-6
@@ -22,6 +22,15 @@ def _matrix(entry: GrowthMethod, params: Params, full: bool) -> tuple[Case, ...]
 @each_case("preservation", _matrix)
 def preservation(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """The error against what the entry says of it."""
+    return _verdict(entry, case, params)
+
+
+def preserved(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
+    """The same of one case of one's own; a failure where the method raises."""
+    return guarded(_verdict, entry, case, params)
+
+
+def _verdict(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     why = entry.breaks(case.small, case.big, {**entry.params, **params})
     error = logit_error(entry, case, params)
     if why is None:
@@ -34,9 +43,8 @@ def preservation(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict
 @torch.no_grad()
 def logit_error(entry: GrowthMethod, case: Case, params: Params) -> float:
     """Relative error of the logits, as the grown model runs before its first step."""
-    source = random_weights(case.small)
-    grown = grow(entry, case, params, source, initial(case))
-    decoder, weights = grown.at_start(case.decoder(case.big))
     tokens = some_tokens(case.small.vocab_size)
-    want = case.decoder(case.small)(source, tokens)
+    want = case.decoder(case.small)(random_weights(case.small), tokens)
+    grown = grow(entry, case, params, random_weights(case.small), initial(case))  # of a copy
+    decoder, weights = grown.at_start(case.decoder(case.big))
     return float((decoder(weights, tokens) - want).norm() / want.norm())

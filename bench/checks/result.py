@@ -62,7 +62,7 @@ def each_case(name: str, choose: Choose = _quick) -> Callable[[Measure], Check]:
         @wraps(measure)
         def check(entry: GrowthMethod, params: Params, full: bool) -> Iterator[CheckResult]:
             for case in choose(entry, params, full):
-                verdict = _guarded(measure, entry, case, params)
+                verdict = guarded(measure, entry, case, params)
                 yield CheckResult(method=entry.name, check=name, case=case.name, **vars(verdict))
 
         return check
@@ -70,7 +70,8 @@ def each_case(name: str, choose: Choose = _quick) -> Callable[[Measure], Check]:
     return made
 
 
-def _guarded(measure: Measure, entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
+def guarded(measure: Measure, entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
+    """What a case comes to: a skip where the method does not do it, a failure where it raises."""
     try:
         if reason := refusal(entry, case, params):
             return CaseVerdict("skip", reason=reason)

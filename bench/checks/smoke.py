@@ -77,7 +77,8 @@ def _text() -> TokenData:
 
 def byte_entropy() -> float:
     """Of the validation text, in nats per byte."""
-    counts = np.bincount(_text().val)
+    val = _text().val
+    counts = np.bincount(val[np.arange(len(val))])
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 

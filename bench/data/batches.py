@@ -11,44 +11,19 @@ them: at the default size, the first tokens would be those of a few files, or of
 """
 
 import functools
-import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from mugrow.bench.data.corpora import Corpus, read_corpus
-from mugrow.bench.data.tokenizers import encode
+from mugrow.bench.data import kept_ids
+from mugrow.bench.data.corpora import read_corpus
+from mugrow.bench.data.kept_ids import Encoded
+from mugrow.bench.data.stamps import changed
+from mugrow.bench.data.tokenizers import encode, given, key_of
+from mugrow.bench.data.tokens import TokenData as TokenData  # where it was before
+from mugrow.bench.data.tokens import Tokens as Tokens
 from mugrow.bench.spec import DataSpec, UserError
-
-Tokens = npt.NDArray[np.unsignedinteger]
-
-
-@dataclass(frozen=True, eq=False)
-class TokenData:
-    """Token ids of the training (n,) and the held-out (m,) documents, each in one stream.
-
-    ``token_bytes`` has shape (vocab_size,): how many bytes of text each id stands for; ``None``
-    where that is not known, as for a corpus that is token ids already, whose tokenizer is ``none``.
-    ``left_out`` says what of the corpus was not read.
-    """
-
-    name: str
-    corpus_sha256: str
-    train: Tokens
-    val: Tokens
-    vocab_size: int
-    token_bytes: npt.NDArray[np.int64] | None
-    tokenizer: str = "none"
-    left_out: str = ""
-
-    def bits_per_byte(self, nats_per_token: float, windows: npt.NDArray[np.int64]) -> float:
-        """The mean loss over the targets of ``windows``, per byte of text; NaN if not known."""
-        if self.token_bytes is None:
-            return math.nan
-        targets = windows[:, 1:]
-        tokens_per_byte = targets.size / int(self.token_bytes[targets].sum())
-        return nats_per_token * tokens_per_byte / math.log(2)
 
 
 def resolve(corpus: str, tokenizer: str = "bytes", val_tokens: int = 32768) -> DataSpec:
@@ -76,6 +51,9 @@ def load(spec: DataSpec, path: str | None = None) -> TokenData:
     """
     corpus = path or spec.corpus
     data = _tokenize(corpus, spec.tokenizer)
+    if changed(data.stamps) is not None:
+        _tokenize.cache_clear()
+        data = _tokenize(corpus, spec.tokenizer)
     if data.corpus_sha256 != spec.corpus_sha256:
         raise UserError(
             f"corpus {corpus!r} is not the text this run is about: its sha256 is "
@@ -90,6 +68,15 @@ def load(spec: DataSpec, path: str | None = None) -> TokenData:
                 f"least {least} and below {shorter}"
             )
     return data
+
+
+def load_again(spec: DataSpec, path: str | None = None) -> TokenData:
+    """``load`` for a worker, after the program that it works for has done so: ids that are kept are
+    mapped, and their text is not read."""
+    kept = kept_ids.load(key_of(spec.tokenizer, spec.corpus_sha256), check=False)
+    if kept is None:
+        return load(spec, path)
+    return _of_text(spec.corpus, spec.corpus_sha256, spec.tokenizer, kept)
 
 
 def train_batch(
@@ -117,30 +104,42 @@ def val_windows(val: Tokens, context: int, tokens: int) -> npt.NDArray[np.int64]
 
 
 def _windows(tokens: Tokens, starts: npt.NDArray[np.int64], context: int) -> npt.NDArray[np.int64]:
-    windows: Tokens = tokens[starts[:, None] + np.arange(context + 1)]
-    return windows.astype(np.int64)
+    return tokens[starts[:, None] + np.arange(context + 1)].astype(np.int64)
 
 
 @functools.lru_cache(maxsize=4)
 def _tokenize(corpus: str, tokenizer: str) -> TokenData:
     source = read_corpus(corpus)
-    if not source.is_text:
-        return _token_ids(source, tokenizer)
-    train, val, token_bytes = encode(tokenizer, source.train, source.val)
+    if isinstance(source, TokenData):
+        _check_tokenizer(source, tokenizer)
+        return source
+    encoded = encode(tokenizer, source.train, source.val)
+    data = _of_text(source.name, source.sha256, tokenizer, encoded)
+    return replace(data, left_out=source.left_out)
+
+
+def _of_text(name: str, corpus_sha256: str, tokenizer: str, encoded: Encoded) -> TokenData:
+    train, val, token_bytes = encoded
     known = token_bytes if token_bytes.any() else None
-    about = (source.name, source.sha256)
-    return TokenData(*about, train, val, len(token_bytes), known, tokenizer, source.left_out)
+    return TokenData(name, corpus_sha256, train, val, len(token_bytes), known, tokenizer)
 
 
-def _token_ids(source: Corpus, tokenizer: str) -> TokenData:
-    """Ids as given. The vocabulary is padded to a multiple of 64 (GPT-2's 50257 → 50304)."""
-    if tokenizer not in ("bytes", "none"):
+def _check_tokenizer(data: TokenData, tokenizer: str) -> None:
+    """Token ids take no tokenizer but the one that made them."""
+    if tokenizer in ("bytes", "none"):
+        return
+    made_with = data.sidecar
+    if made_with is None or made_with.vocab_size is None or not tokenizer.startswith("hf:"):
         raise UserError(
-            f"tokenizer {tokenizer!r} does not fit corpus {source.name!r}, which is token ids "
+            f"tokenizer {tokenizer!r} does not fit corpus {data.name!r}, which is token ids "
             "already: use 'none'"
         )
-    train, val = (
-        np.frombuffer(b"".join(part), source.token_dtype) for part in (source.train, source.val)
-    )
-    largest = max(int(part.max(initial=0)) for part in (train, val))
-    return TokenData(source.name, source.sha256, train, val, (largest // 64 + 1) * 64, None)
+    asked = given(tokenizer.removeprefix("hf:"))
+    theirs = made_with.tokenizer or "another tokenizer"
+    if len(asked.token_bytes) != made_with.vocab_size:
+        raise UserError(
+            f"corpus {data.name!r} is ids of {theirs} with a vocabulary of {made_with.vocab_size}, "
+            f"not of {tokenizer} with {len(asked.token_bytes)}"
+        )
+    if made_with.tokenizer_sha256 not in (None, asked.sha256):
+        raise UserError(f"corpus {data.name!r} is ids of {theirs}, which is not {tokenizer}")

@@ -1,13 +1,8 @@
 """A corpus by name or path: its documents, which of them are held out, and the hash of it all.
 
-One rule splits every corpus: documents are taken in the order of their sha256 until they make up
-5 % of the bytes, and those are the validation documents. The order is as good as random, so the
-split is no alphabetical tail; it depends on nothing but the text, so it is the same for every
-seed; and copies of a document share a hash, so none is trained on and validated on. Two corpora
-come split already: ``synthetic``, and a nanoGPT ``train.bin`` that has its ``val.bin`` beside it.
-
-The hash of a corpus covers the documents after the split. A hash per document comes first, so
-that where documents end counts too.
+The rule of ``mugrow.bench.data.held_out`` splits every corpus but two, which come split already:
+``synthetic``, and a nanoGPT ``train.bin`` that has its ``val.bin`` beside it. A corpus of texts is
+read into memory, to be encoded; token ids stay in their file (``mugrow.bench.data.tokens``).
 
 A path may have options behind it, as a method has parameters: ``notes.jsonl:text_field=body``,
 ``manual:glob=*.md``, ``ids.bin:token_dtype=uint32``. They say how a file is read; what a run's
@@ -15,23 +10,24 @@ identity holds is what was read.
 """
 
 import difflib
-import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from mugrow.bench.data import synthetic
+from mugrow.bench.data.held_out import NARROW, corpus_sha256, digest, hold_out
 from mugrow.bench.data.readers import stdlib_documents, text_file_documents, text_folder_documents
 from mugrow.bench.data.records import json_documents, parquet_documents, suffix
+from mugrow.bench.data.splits import given_split, split, stream
 from mugrow.bench.data.streamed import PREFIX, left_out, parse, streamed_documents
-from mugrow.bench.data.token_files import Ids, token_documents
+from mugrow.bench.data.token_files import TokenFile, open_token_file
+from mugrow.bench.data.tokens import TokenData
 from mugrow.bench.entries import assigned
 from mugrow.bench.spec import UserError, unknown
 
-HELD_OUT = 0.05
 NAMES = {
     "stdlib": "sources of the running Python's standard library, tests left out; no network",
     "synthetic": f"Markov source over {synthetic.SYMBOLS} symbols whose entropy is known exactly",
@@ -41,13 +37,13 @@ FORMATS = {
     "FOLDER[:glob=*.md]": "every .txt below it, or what the pattern matches, each a document",
     "FILE.jsonl[.gz|.zst]": "JSON objects, a line each; the field text, or :text_field=NAME",
     "FILE.parquet": "a column of strings, named text or the only one, or :text_field=NAME",
-    "FILE.bin": "token ids: a header's or an index's type, else uint16, or :token_dtype=uint32",
+    "FILE.bin": "token ids: its header's, index's or sidecar's type, or :token_dtype=uint32",
     "FILE.npy": "token ids, one axis of whole numbers",
     "FILE.idx": "Megatron's index, with the ids in the .bin beside it",
     "hf:FOLDER": "a dataset on this machine: its Parquet, Arrow or JSON files",
     "hf:NAME[:CONFIG][@MB]": "a dataset of the Hugging Face hub, its first megabytes; an extra",
 }
-RECORD_READERS: dict[str, Callable[[Path, str | None], list[bytes]]] = {
+RECORD_READERS: dict[str, Callable[[Path, str | None], Iterator[bytes]]] = {
     ".parquet": parquet_documents,
     ".jsonl": json_documents,
     ".json": json_documents,
@@ -65,45 +61,23 @@ class Corpus:
     """Documents to train on, in the corpus's order, and held out, in the order of their hash.
 
     ``name`` carries no folder, so an identity built from it is the same on every machine. A
-    document is UTF-8 text where ``is_text``, else little-endian token ids of ``token_dtype``.
-    ``left_out`` says what was there and not read.
+    document is UTF-8 text. ``left_out`` says what was there and not read.
     """
 
     name: str
     train: tuple[bytes, ...]
     val: tuple[bytes, ...]
-    is_text: bool = True
-    token_dtype: str = "<u2"
     left_out: str = ""
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Of all documents, of where each ends, and of the split."""
-        width = "" if self.token_dtype == "<u2" else self.token_dtype
-        return hashlib.sha256((digest(self.train) + digest(self.val) + width).encode()).hexdigest()
+        return corpus_sha256(digest(self.train), digest(self.val))
 
 
 def corpora() -> dict[str, str]:
     """What a corpus can be: a name or a kind of path, and one line on each."""
     return NAMES | FORMATS
-
-
-def digest(documents: Sequence[bytes]) -> str:
-    """The sha256 of a list of documents, in which their borders count."""
-    return hashlib.sha256(b"".join(map(_sha256, documents))).hexdigest()
-
-
-def hold_out(documents: Sequence[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """Split into (train, validation): the validation documents are at least 5 % of the bytes."""
-    enough = HELD_OUT * sum(map(len, documents))
-    val: list[bytes] = []
-    size, last = 0, b""
-    for key, document in sorted((_sha256(document), document) for document in documents):
-        if size >= enough and key != last:
-            break
-        val.append(document)
-        size, last = size + len(document), key
-    return tuple(document for document in documents if _sha256(document) > last), tuple(val)
 
 
 def below(folder: Path, corpus: str) -> str:
@@ -135,12 +109,53 @@ def with_options(corpus: str, given: Mapping[str, str | None]) -> str:
     return "".join([corpus, *(f":{key}={one}" for key, one in given.items() if one is not None)])
 
 
-def read_corpus(corpus: str) -> Corpus:
-    """Read a corpus by name or path. Raises ``UserError`` where that gives no usable text."""
+def read_corpus(corpus: str) -> Corpus | TokenData:
+    """Read a corpus by name or path: texts, or token ids. Raises ``UserError`` where that gives
+    nothing usable."""
+    with _named_errors(corpus):
+        word, options = split_options(corpus)
+        if word == "synthetic":
+            _only(word, options)
+            return _synthetic()
+        path = Path(word)
+        if _is_token_file(word):
+            _only(corpus, options, "token_dtype")
+            return _read_tokens(corpus, path, options.get("token_dtype"))
+        texts, others = _texts(corpus, word, options)
+        documents = [text for text in texts if text.strip()]
+        name = word if word in NAMES or word.startswith(PREFIX) else path.resolve().name
+        others = others or beyond(corpus, sum(map(len, documents)))
+        return Corpus(name, *_split(corpus, documents), others)
+
+
+def texts_of(corpus: str) -> tuple[Iterator[bytes], str]:
+    """The documents of a corpus of texts one by one, in its order, blank ones left out; and what
+    else is left out, in words. Raises ``UserError``, also while they are read."""
+
+    def filled() -> Iterator[bytes]:
+        with _named_errors(corpus):
+            yield from (text for text in texts if text.strip())
+
+    with _named_errors(corpus):
+        word, options = split_options(corpus)
+        if word == "synthetic" or _is_token_file(word):
+            raise UserError(f"corpus {corpus!r} is token ids already")
+        texts, others = _texts(corpus, word, options)
+    return filled(), others
+
+
+def beyond(corpus: str, read_bytes: int) -> str:
+    """What may lie beyond the megabytes that are read of a dataset, in words."""
+    word = split_options(corpus)[0]
+    return left_out(word, read_bytes) if word.startswith(PREFIX) else ""
+
+
+@contextmanager
+def _named_errors(corpus: str) -> Iterator[None]:
     if not corpus:
         raise UserError("the corpus is '': give a name or a path")
     try:
-        return _read(corpus, *split_options(corpus))
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot read corpus {corpus!r}: {reason}") from None
@@ -148,43 +163,33 @@ def read_corpus(corpus: str) -> Corpus:
         raise UserError(f"corpus {corpus!r} does not fit into memory") from None
 
 
-def _read(corpus: str, word: str, options: Mapping[str, str]) -> Corpus:
+def _is_token_file(word: str) -> bool:
+    path = Path(word)
+    known = word in NAMES or word.startswith(PREFIX)
+    return not known and path.suffix in TOKEN_FILES and path.exists() and not path.is_dir()
+
+
+def _texts(corpus: str, word: str, options: Mapping[str, str]) -> tuple[Iterator[bytes], str]:
+    """The documents of a corpus of texts, and what is left out of them, in words."""
     if word in NAMES:
         _only(word, options)
-        return _named(word)
+        return iter(stdlib_documents()), ""
     if word.startswith(PREFIX):
         _only(word, options, "text_field")
-        documents = streamed_documents(word, options.get("text_field"))
-        return _split(corpus, word, documents, left_out(word, documents))
+        return streamed_documents(word, options.get("text_field")), ""
     path = Path(word)
     if not path.exists():
         raise _missing(word)
-    return _read_path(corpus, path, options)
-
-
-def _named(name: str) -> Corpus:
-    if name == "stdlib":
-        return _split(name, name, stdlib_documents())
-    train, val = synthetic.TRAIN_TOKENS, synthetic.VAL_TOKENS
-    chains = (synthetic.chain(train, stream=1), synthetic.chain(val, stream=2))
-    return _presplit(name, *(chain.astype("<u2") for chain in chains))
-
-
-def _read_path(corpus: str, path: Path, options: Mapping[str, str]) -> Corpus:
-    name, kind = path.resolve().name, suffix(path)
+    kind = suffix(path)
     if path.is_dir():
         _only(corpus, options, "glob")
-        documents, others = text_folder_documents(path, options.get("glob"))
-        return _split(corpus, name, documents, others)
+        return text_folder_documents(path, options.get("glob"))
     if kind == ".txt":
         _only(corpus, options)
-        return _split(corpus, name, text_file_documents(path))
+        return text_file_documents(path), ""
     if kind in RECORD_READERS and (kind == path.suffix or kind != ".parquet"):
         _only(corpus, options, "text_field")
-        return _split(corpus, name, RECORD_READERS[kind](path, options.get("text_field")))
-    if path.suffix in TOKEN_FILES:
-        _only(corpus, options, "token_dtype")
-        return _read_tokens(corpus, path, options.get("token_dtype"))
+        return RECORD_READERS[kind](path, options.get("text_field")), ""
     raise UserError(
         f"corpus {corpus!r} is none of .txt, .jsonl, .parquet, .bin, .npy or a folder of texts"
     )
@@ -196,37 +201,62 @@ def _only(corpus: str, options: Mapping[str, str], *taken: str) -> None:
         raise UserError(f"corpus {corpus!r} takes no {name}: that is for {OPTIONS[name]}")
 
 
-def _read_tokens(corpus: str, path: Path, token_dtype: str | None) -> Corpus:
-    documents, given = token_documents(path, token_dtype), path.with_name("val.bin")
-    if path.name == "train.bin" and given.exists():
-        val = token_documents(given, token_dtype)
-        return _presplit(path.name, np.concatenate(documents), np.concatenate(val))
-    train, held_out = _held_out(corpus, [document.tobytes() for document in documents], len)
-    return Corpus(path.name, train, held_out, False, documents[0].dtype.newbyteorder("<").str)
+def _read_tokens(corpus: str, path: Path, token_dtype: str | None) -> TokenData:
+    """Ids as given. A vocabulary that nothing names is that of the largest id, padded to a multiple
+    of 64 (GPT-2's 50257 → 50304)."""
+    file, beside = open_token_file(path, token_dtype), path.with_name("val.bin")
+    if path.name == "train.bin" and beside.exists():
+        held_out = open_token_file(beside, token_dtype)
+        _check_alike(file, held_out)
+        found, stamps = given_split(file, held_out, token_dtype)
+    else:
+        held_out = file
+        found, stamps = split(corpus, file, token_dtype)
+    vocab_size = file.vocab_size or (found.largest // 64 + 1) * 64
+    if found.largest >= vocab_size:
+        raise UserError(
+            f"corpus '{held_out.path}' has id {found.largest}, and the sidecar of {path.name} says "
+            f"a vocabulary of {vocab_size}"
+        )
+    return TokenData(
+        name=path.name,
+        corpus_sha256=found.sha256,
+        train=stream(file.ids, found.train),
+        val=stream(held_out.ids, found.val),
+        vocab_size=vocab_size,
+        token_bytes=file.sidecar.token_bytes if file.sidecar else None,
+        sidecar=file.sidecar,
+        stamps=stamps,
+    )
 
 
-def _presplit(name: str, train: Ids, val: Ids) -> Corpus:
-    kind = np.result_type(train, val).newbyteorder("<")
-    parts = [(part.astype(kind).tobytes(),) for part in (train, val)]
-    return Corpus(name, parts[0], parts[1], is_text=False, token_dtype=kind.str)
+def _check_alike(train: TokenFile, val: TokenFile) -> None:
+    """Refuse two files that say of themselves that their vocabularies differ."""
+    sizes = (train.vocab_size, val.vocab_size)
+    if val.vocab_size is not None and sizes[0] != sizes[1]:
+        theirs = sizes[0] or "none"
+        raise UserError(
+            f"'{val.path}' says a vocabulary of {sizes[1]}, and '{train.path}' {theirs}"
+        )
 
 
-def _split(corpus: str, name: str, documents: list[bytes], others: str = "") -> Corpus:
-    train, val = _held_out(corpus, documents, bytes.strip)
-    return Corpus(name, train, val, left_out=others)
+def _synthetic() -> TokenData:
+    train, val = (
+        synthetic.chain(length, stream).astype(NARROW)
+        for stream, length in ((1, synthetic.TRAIN_TOKENS), (2, synthetic.VAL_TOKENS))
+    )
+    sha256 = corpus_sha256(digest([train.tobytes()]), digest([val.tobytes()]))
+    vocab_size = (max(int(part.max()) for part in (train, val)) // 64 + 1) * 64
+    return TokenData("synthetic", sha256, train, val, vocab_size, None)
 
 
-def _held_out(
-    corpus: str, documents: list[bytes], content: Callable[[bytes], object]
-) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """The documents that have any ``content``, split."""
-    filled = [document for document in documents if content(document)]
-    if not filled:
+def _split(corpus: str, documents: list[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    if not documents:
         raise UserError(f"corpus {corpus!r} is empty")
-    train, val = hold_out(filled)
+    train, val = hold_out(documents)
     if not train:
         raise UserError(
-            f"corpus {corpus!r} is too short: its one document of {len(filled[0])} bytes leaves "
+            f"corpus {corpus!r} is too short: its one document of {len(documents[0])} bytes leaves "
             "none to hold out for validation"
         )
     return train, val
@@ -237,7 +267,3 @@ def _missing(corpus: str) -> UserError:
     siblings = [str(path) for path in folder.iterdir()] if folder.is_dir() else []
     near = difflib.get_close_matches(corpus, siblings, n=1, cutoff=0.4)
     return unknown("corpus", corpus, [*NAMES, *near])
-
-
-def _sha256(document: bytes) -> bytes:
-    return hashlib.sha256(document).digest()

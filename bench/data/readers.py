@@ -1,7 +1,7 @@
 """Texts to documents: one file, a folder of files, and the standard library's sources.
 
-A document is ``bytes`` of UTF-8. Every reader takes a path and gives the documents in a fixed
-order; a file that cannot be read as what its name says is a ``UserError`` that says where it
+A document is ``bytes`` of UTF-8. Every reader takes a path and gives the documents one by one, in a
+fixed order; a file that cannot be read as what its name says is a ``UserError`` that says where it
 breaks. Records with a text in them are ``mugrow.bench.data.records``, token ids
 ``mugrow.bench.data.token_files``.
 """
@@ -9,10 +9,10 @@ breaks. Records with a text in them are ``mugrow.bench.data.records``, token ids
 import re
 import sysconfig
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mugrow.bench.data.records import bad_byte, read_whole, utf8
+from mugrow.bench.data.records import bad_byte, read_pieces, utf8
 from mugrow.bench.spec import UserError
 
 SECTION_BYTES = 16_384
@@ -37,21 +37,28 @@ def stdlib_documents() -> list[bytes]:
     return [source for source in sources if bad_byte(source) is None]
 
 
-def text_file_documents(path: Path) -> list[bytes]:
+def text_file_documents(path: Path) -> Iterator[bytes]:
     """Sections of one text file: each ends at the first blank line after 16 kB.
 
     A single file marks no documents, but something must be held out that is not next to what is
     trained on, and larger than a context window.
     """
-    text = utf8(read_whole(path), str(path))
-    cuts = [0]
-    for blank in BLANK_LINE.finditer(text):
-        if blank.end() - cuts[-1] >= SECTION_BYTES:
-            cuts.append(blank.end())
-    return [text[start:end] for start, end in zip(cuts, [*cuts[1:], len(text)], strict=True)]
+    text, at, before = bytearray(), 0, 0  # what is not cut yet, where to look on, what lies before
+    for piece in read_pieces(path):
+        text += piece
+        cut = 0
+        while blank := BLANK_LINE.search(text, at):
+            at = blank.end()
+            if at - cut >= SECTION_BYTES:
+                yield utf8(bytes(text[cut:at]), str(path), before + cut)
+                cut = at
+        at = max(at, text.rfind(b"\n"))  # with what follows it may be a blank line's beginning
+        del text[:cut]
+        at, before = at - cut, before + cut
+    yield utf8(bytes(text), str(path), before)
 
 
-def text_folder_documents(path: Path, glob: str | None = None) -> tuple[list[bytes], str]:
+def text_folder_documents(path: Path, glob: str | None = None) -> tuple[Iterator[bytes], str]:
     """The files below a folder that a pattern matches, by relative path, each a document; and what
     is left out, in words.
 
@@ -61,9 +68,9 @@ def text_folder_documents(path: Path, glob: str | None = None) -> tuple[list[byt
     found = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
     matched = _matched(path, glob or TEXTS)
     hidden = {name for name in matched if glob and any(p.startswith(".") for p in name.split("/"))}
-    read = {name: found[name].read_bytes() for name in sorted(matched - hidden)}
-    broken = [name for name, text in read.items() if bad_byte(text) is not None] if glob else []
-    kept = [utf8(text, str(found[name])) for name, text in read.items() if name not in broken]
+    names = sorted(matched - hidden)
+    broken = [n for n in names if bad_byte(found[n].read_bytes()) is not None] if glob else []
+    kept = [found[name] for name in names if name not in set(broken)]
     others = _endings(found.keys() - matched)
     if not kept:
         wanted = ".txt file" if glob is None else f"text that matches {glob!r}"
@@ -74,7 +81,8 @@ def text_folder_documents(path: Path, glob: str | None = None) -> tuple[list[byt
         f"{len(hidden)} hidden" if hidden else "",
         f"{len(broken)} that are not UTF-8 ({broken[0]}…)" if broken else "",
     ]
-    return kept, ", ".join(filter(None, left_out))
+    texts = (utf8(file.read_bytes(), str(file)) for file in kept)
+    return texts, ", ".join(filter(None, left_out))
 
 
 def _matched(path: Path, glob: str) -> set[str]:

@@ -7,7 +7,8 @@ longest first.
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,8 @@ from mugrow.bench.entries import in_one_line
 from mugrow.bench.spec import UserError
 
 FIELDS = ("text", "content")
+PIECE_BYTES = 2**20
+ROWS_AT_ONCE = 1024
 LARGEST_LINE = 2**28  # bytes; more is no record
 COMPRESSED = (".gz", ".zst")
 Record = Mapping[str, object]
@@ -27,20 +30,23 @@ def suffix(path: Path) -> str:
     return path.with_suffix("").suffix if path.suffix in COMPRESSED else path.suffix
 
 
-def read_whole(path: Path) -> bytes:
-    """A file's content, decompressed where its name says that it is compressed."""
-    if path.suffix not in COMPRESSED:
-        return path.read_bytes()
+def read_pieces(path: Path) -> Iterator[bytes]:
+    """A file's content piece by piece, decompressed where its name says that it is compressed."""
     with _opened(path) as file:
         try:
-            return file.read()
-        except (OSError, pa.ArrowException) as error:
+            while piece := file.read(PIECE_BYTES):
+                yield piece
+        except pa.ArrowException as error:
             raise _damaged(path, error) from None
+        except OSError as error:
+            if path.suffix in COMPRESSED:
+                raise _damaged(path, error) from None
+            raise
 
 
-def json_documents(path: Path, text_field: str | None = None) -> list[bytes]:
+def json_documents(path: Path, text_field: str | None = None) -> Iterator[bytes]:
     """The texts of JSON objects, one a line, or of one array of them. Nulls are left out."""
-    field, found = text_field, []
+    field = text_field
     for where, record in _json_records(path):
         if field is None:
             field = _field(path, record)
@@ -48,31 +54,32 @@ def json_documents(path: Path, text_field: str | None = None) -> list[bytes]:
         if text is None and not _has(record, field):
             raise UserError(f"corpus '{path}', {where} has no field {field!r}; {_likely(record)}")
         if isinstance(text, str):
-            found.append(encoded(text, f"{path}, {where}"))
+            yield encoded(text, f"{path}, {where}")
         elif text is not None:
             raise UserError(
                 f"corpus '{path}', {where}: {field!r} is no text, but {type(text).__name__}; "
                 f"{_likely(record)}"
             )
-    return found
 
 
-def parquet_documents(path: Path, text_field: str | None = None) -> list[bytes]:
+def parquet_documents(path: Path, text_field: str | None = None) -> Iterator[bytes]:
     """The rows of a column of strings; nulls are left out."""
     try:
         with pq.ParquetFile(path) as file:
             name = text_column(path, file.schema_arrow, text_field)
-            column = file.read(columns=[name]).column(name)
+            columns = (batch.column(0) for batch in file.iter_batches(ROWS_AT_ONCE, columns=[name]))
+            yield from column_documents(path, columns)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"corpus '{path}' is not a whole Parquet file: {reason}") from None
-    return column_documents(path, column)
 
 
-def column_documents(path: Path, column: pa.ChunkedArray) -> list[bytes]:
-    """The texts of a column, as bytes; nulls are left out."""
-    rows = enumerate(column.cast(pa.large_binary()).to_pylist())
-    return [utf8(row, f"{path}, row {number}") for number, row in rows if row is not None]
+def column_documents(path: Path, columns: Iterable[pa.Array]) -> Iterator[bytes]:
+    """The texts of a column, which comes in parts, as bytes; nulls are left out."""
+    rows = chain.from_iterable(one.cast(pa.large_binary()).to_pylist() for one in columns)
+    for number, row in enumerate(rows):
+        if row is not None:
+            yield utf8(row, f"{path}, row {number}")
 
 
 def text_column(path: Path, schema: pa.Schema, text_field: str | None = None) -> str:
@@ -113,10 +120,11 @@ def encoded(text: str, where: str) -> bytes:
         ) from None
 
 
-def utf8(text: bytes, where: str) -> bytes:
-    """The text itself, once it is known to be UTF-8."""
+def utf8(text: bytes, where: str, before: int = 0) -> bytes:
+    """The text itself, once it is known to be UTF-8; ``before`` it lie so many bytes."""
     if (offset := bad_byte(text)) is not None:
-        raise UserError(f"corpus '{where}' is not UTF-8: byte {text[offset]:#04x} at {offset}")
+        byte, place = text[offset], before + offset
+        raise UserError(f"corpus '{where}' is not UTF-8: byte {byte:#04x} at {place}")
     return text
 
 

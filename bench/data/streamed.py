@@ -15,7 +15,7 @@ own code is never run.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,7 +60,7 @@ def parse(word: str) -> Streamed:
     return Streamed(found["name"], found["config"], int(found["megabytes"] or MEGABYTES))
 
 
-def streamed_documents(word: str, text_field: str | None = None) -> list[bytes]:
+def streamed_documents(word: str, text_field: str | None = None) -> Iterator[bytes]:
     """The documents of a word: of a folder as they lie there, of the hub from the cache where they
     have been read before. Raises ``UserError``."""
     wanted = parse(word)
@@ -77,17 +77,17 @@ def streamed_documents(word: str, text_field: str | None = None) -> list[bytes]:
     return parquet_documents(path)
 
 
-def _streamed(word: str, text_field: str | None) -> list[bytes]:
+def _streamed(word: str, text_field: str | None) -> Iterator[bytes]:
     """As the library gives them."""
     wanted = parse(word)
     texts = _texts(_rows(wanted), word, text_field)
     return _first((encoded(text, word) for text in texts), wanted.megabytes)
 
 
-def left_out(word: str, documents: Sequence[bytes]) -> str:
+def left_out(word: str, read_bytes: int) -> str:
     """What was not read, in words: what may lie beyond the megabytes asked for."""
     megabytes = parse(word).megabytes
-    full = sum(map(len, documents)) >= megabytes * 1_000_000
+    full = read_bytes >= megabytes * 1_000_000
     return f"what is beyond the first {megabytes} MB, see @MB" if full else ""
 
 
@@ -135,31 +135,39 @@ def _local(files: Iterable[Path], text_field: str | None) -> Iterator[bytes]:
             yield from json_documents(file, text_field)
 
 
-def _arrow_documents(path: Path, text_field: str | None) -> list[bytes]:
+def _arrow_documents(path: Path, text_field: str | None) -> Iterator[bytes]:
     """An Arrow file, as ``save_to_disk`` writes them (a stream) or as Feather's."""
     try:
         with pa.memory_map(str(path)) as file:
             try:
-                table = pa.ipc.open_stream(file).read_all()
+                schema, batches = _batches(pa.ipc.open_stream(file))
             except pa.ArrowInvalid:
-                table = pa.ipc.open_file(file).read_all()
+                schema, batches = _batches(pa.ipc.open_file(file))
+            name = text_column(path, schema, text_field)
+            yield from column_documents(path, (batch.column(name) for batch in batches))
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"corpus '{path}' is not a whole Arrow file: {in_one_line(error)}"
         ) from None
-    return column_documents(path, table.column(text_column(path, table.schema, text_field)))
 
 
-def _first(texts: Iterable[bytes], megabytes: int) -> list[bytes]:
+def _batches(
+    reader: pa.ipc.RecordBatchReader | pa.ipc.RecordBatchFileReader,
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    if isinstance(reader, pa.ipc.RecordBatchFileReader):
+        return reader.schema, map(reader.get_batch, range(reader.num_record_batches))
+    return reader.schema, iter(reader)
+
+
+def _first(texts: Iterable[bytes], megabytes: int) -> Iterator[bytes]:
     """Texts until there are enough megabytes of them, or no more; blank ones are none."""
-    left, found = megabytes * 1_000_000, []
+    left = megabytes * 1_000_000
     for text in texts:
         if text.strip():
-            found.append(text)
+            yield text
             left -= len(text)
         if left <= 0:
             break
-    return found
 
 
 def _rows(wanted: Streamed) -> Iterator[dict[str, Any]]:

@@ -30,12 +30,14 @@ class TransferCommand:
     to keep at larger growths the value that was best at the smallest. What cannot be compared is
     listed with the reason.
 
-    Of a table of runs (CSV, Parquet, JSON, ...) the same along --size; the flags after --figures
-    are for tables. EXPR is a column or an expression on columns, such as "2 ** log2_lr".
+    Of a table of runs, in a file or several (see `mugrow read`), the same along --size; the flags
+    after --figures are for tables. EXPR is a column or an expression on columns, such as
+    "2 ** log2_lr"; of several files the column run has their names, and `--size run` takes the
+    number in each.
     """
 
-    source: Annotated[Positional[Path], arg(metavar="FOLDER|TABLE")]
-    """A folder of `mugrow run`, or a table with a row a run."""
+    source: Annotated[Positional[tuple[Path, ...]], arg(metavar="FOLDER|TABLE ...")]
+    """A folder of `mugrow run`, or tables with a row a run."""
     json: bool = False
     """Print as JSON."""
     figures: Path | None = None
@@ -57,13 +59,18 @@ class TransferCommand:
 
     def __call__(self) -> None:
         given = [name for name in FLAGS if getattr(self, name)]
-        if not (self.source.is_file() or given):
-            return self._of_study()
-        if self.source.is_dir() and (self.source / "study.json").exists():
-            raise UserError(f"--{given[0]} is for a table; {self.source} is a study's folder")
+        if not self.source:
+            raise UserError("name a folder of `mugrow run`, or tables with a row a run")
+        first, *others = self.source
+        if not (others or given or first.is_file()):
+            return self._of_study(first)
+        for one in self.source:
+            if one.is_dir() and (one / "study.json").exists():
+                why = f"--{given[0]} is for a table" if given else "it is no table of runs"
+                raise UserError(f"{why}; {one} is a study's folder")
         self._of_table()
 
-    def _of_study(self) -> None:
+    def _of_study(self, folder: Path) -> None:
         from mugrow.analysis.figures.transfer import BY_NAME
         from mugrow.analysis.read.plain import to_json
         from mugrow.analysis.read.store import load
@@ -71,9 +78,9 @@ class TransferCommand:
         from mugrow.analysis.transfer.results import transfer_results
         from mugrow.analysis.transfer.sweep import by_setting
 
-        found = transfer_results(by_setting(load(self.source).runs))
+        found = transfer_results(by_setting(load(folder).runs))
         if not (found.ladders or found.operator_settings.compared):
-            raise UserError(f"{self.source} has no ladder to compare: {nothing(found)}")
+            raise UserError(f"{folder} has no ladder to compare: {nothing(found)}")
         if self.figures is not None:
             _draw(self.figures, BY_NAME, found)
         if self.json:
@@ -87,6 +94,9 @@ class TransferCommand:
         from mugrow.analysis.transfer.own_sweep import OwnTransfer, SweepColumns
         from mugrow.analysis.transfer.results import transfer
 
+        name = str(self.source[0])
+        if len(self.source) > 1:
+            name += f" and {len(self.source) - 1} more"
         found = transfer(
             self.source, size=self.size, lr=self.lr, loss=self.loss, seeds=self.seeds, by=self.by,
             where=self.where,
@@ -98,12 +108,12 @@ class TransferCommand:
         for note in found.notes:
             print(note, file=sys.stderr)
         if not found.ladders:
-            raise UserError(f"{self.source} has no ladder to compare: {nothing(found)}")
+            raise UserError(f"{name} has no ladder to compare: {nothing(found)}")
         if self.figures is not None:
             _draw(self.figures, drawn(found), found)
         if self.report is not None:
             columns = SweepColumns(self.size, self.lr, self.loss, self.seeds, self.by, self.where)
-            page = build_sweep(found, self.source.name, columns, self.report)
+            page = build_sweep(found, Path(name).name, columns, self.report)
             print(f"report: {page}", file=sys.stderr)
         if self.json:
             print(json.dumps(as_json(found), indent=2))

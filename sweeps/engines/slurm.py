@@ -97,8 +97,12 @@ class SlurmEngine:
             found = str(job.result())
         except Exception as error:
             raise WorkerLost(f"SLURM job {process}: {_last_line(str(error))}") from None
-        for path in Path(self.executor.folder).glob(f"{process}_*"):
+        folder = Path(self.executor.folder)
+        for path in folder.glob(f"{process}_*"):
             path.unlink(missing_ok=True)
+        for link in folder.glob(".submission_file_*"):  # to a script that is gone
+            if not link.exists():
+                link.unlink(missing_ok=True)
         return found
 
     def cancel(self, process: str) -> None:
@@ -157,7 +161,10 @@ def start(asked: Asked) -> Iterator[Engine]:
         raise UserError("engine 'slurm': there is no sbatch here; log in to a machine of a cluster")
     check_partition(asked.options.get("partition"), said("sinfo", "--format=%R|%G"))
     parameters(asked.options, [Order("", "", Needs(1, 0, 1, 1.0))])  # a wrong value ends here
-    yield SlurmEngine(submitit.SlurmExecutor(asked.pool.absolute() / "slurm"), asked.options)
+    folder = asked.pool.absolute() / "slurm"
+    yield SlurmEngine(submitit.SlurmExecutor(folder), asked.options)
+    with suppress(OSError):  # logs of jobs that went wrong are kept
+        folder.rmdir()
 
 
 def check_partition(wanted: str | None, listed: str) -> None:

@@ -226,6 +226,48 @@ def test_a_seed_that_lacks_a_rate_is_refused():
     assert found.skipped[0].reason == "width 64 lacks seed 1, which others of the ladder have"
 
 
+def test_several_files_are_one_table(mugrow, mup66, tmp_path):
+    """A file a size: the size of its name, or of a column; what one file with all sizes gives."""
+    table = pd.read_csv(mup66)
+    files = []
+    for width, rows in table.groupby("width"):
+        files.append(tmp_path / f"sweep-w{width}.csv")
+        rows.to_csv(files[-1], index=False)
+    whole = json.loads(mugrow("transfer", mup66, *WORDS, "--json").out)
+    for size in ("run", "width"):
+        ended = mugrow("transfer", *files, "--size", size, *WORDS[2:], "--json")
+        assert ended.code == 0, ended.err
+        assert "4 files, told apart by the column run" in ended.err
+        assert ("by which the names in column 'run' differ" in ended.err) == (size == "run")
+        assert json.loads(ended.out)["ladders"][0]["drift"] == whole["ladders"][0]["drift"]
+    assert mugrow("transfer", *files, *WORDS).out.startswith("sweep-w96.csv and 3 more, width from")
+    ended = mugrow("transfer", *files, ROOT / "results" / "reference" / "quick")
+    assert ended.err.startswith("mugrow: it is no table of runs; ")
+    assert mugrow("transfer").err == (
+        "mugrow: name a folder of `mugrow run`, or tables with a row a run\n"
+    )
+    assert mugrow("transfer", mup66, mup66, *WORDS).err == f"mugrow: {mup66} is named twice\n"
+
+
+def test_names_are_sizes_where_they_differ_in_one_number():
+    plain = bowls()
+    names = plain.assign(model="gpt2-" + plain["width"].map(str) + "M-v3")
+    words = {"lr": "lr", "loss": "loss", "seeds": "seed"}
+    found = api.transfer(names, size="model", **words)
+    assert [rung.size for rung in found.ladders[0].rungs] == [64e6, 128e6, 256e6]
+    assert found.notes == ("the size is the number by which the names in column 'model' differ",)
+    twice = names.assign(model=names["model"] + names["seed"].map(str))
+    with pytest.raises(UserError, match="column 'model' is not a number in every row"):
+        api.transfer(twice, size="model", **words)
+
+
+def test_a_table_of_curves_needs_its_last_rows():
+    curves = pd.concat([bowls(seeds=(0,)).assign(step=step) for step in (100, 200)])
+    with pytest.raises(UserError, match="a row a run is needed, as those --where '`step` == 200'"):
+        api.transfer(curves, **NAMES)
+    assert api.transfer(curves, **NAMES, where="`step` == 200").ladders
+
+
 def test_a_frame_needs_its_columns_named():
     with pytest.raises(UserError, match="--size, --lr, --loss of width, seed, lr, loss"):
         api.transfer(bowls())

@@ -31,6 +31,8 @@ ROOT = Path(__file__).parents[2]
 SLURM = Path(__file__).with_name("slurm.sh")
 SMALL = ("parametrizations=mup", "proxy_widths=16")  # 12 runs in 3 stacks
 LONG = ("proxy_steps=400", "source_steps=400", "target_steps=400", "log_every=100")
+LOCAL = ("--node-ip-address=127.0.0.2", "--include-dashboard=false", "--disable-usage-stats")
+# Ray takes 127.0.0.1 for "the address that others reach me at".
 # The program without its last step, a report, in a process of its own.
 PROGRAM = """
 from mugrow.analysis.report import build
@@ -105,20 +107,21 @@ def ray(folder):
 
     def start(*words):
         before = set(descendants(1))
-        words = [program, "start", *words, "--num-cpus=2", "--disable-usage-stats"]
-        subprocess.run(words, check=True, timeout=300, capture_output=True)
+        subprocess.run(
+            [program, "start", *words, "--num-cpus=2", *LOCAL],
+            check=True,
+            timeout=300,
+            capture_output=True,
+        )
         started = set(descendants(1)) - before
         nodes.append([one for one in started if "raylet" in command_of(one)])
 
     # The first node has no CPU for tasks, so that this program's own is never the one killed.
-    environment = {"PYTHONPATH": str(ROOT), "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        head = [program, "start", "--head", f"--port={port}", "--num-cpus=0",
-                "--include-dashboard=false", "--disable-usage-stats"]  # fmt: skip
+        patch.setenv("PYTHONPATH", str(ROOT))
+        head = [program, "start", "--head", f"--port={port}", "--num-cpus=0", *LOCAL]
         subprocess.run(head, check=True, timeout=300, capture_output=True)
-        start(f"--address=127.0.0.1:{port}")
+        start(f"--address=127.0.0.2:{port}")
 
         def kill_node():
             for one in nodes.pop():
@@ -128,9 +131,9 @@ def ray(folder):
 
         try:
             yield Cluster(
-                f"ray:address=127.0.0.1:{port}",
+                f"ray:address=127.0.0.2:{port}",
                 kill_node,
-                lambda: start(f"--address=127.0.0.1:{port}"),
+                lambda: start(f"--address=127.0.0.2:{port}"),
             )
         finally:
             subprocess.run([program, "stop", "--force"], timeout=120, capture_output=True)

@@ -212,10 +212,12 @@ def test_what_is_in_flight_when_a_study_is_stopped_is_called_off(small, on, tmp_
     ],
 )
 def test_what_stops_a_worker_stops_the_program(small, on, tmp_path, said, kind, words):
+    """A mistake at once, what may be its machine's fault when it has been tried again."""
     experiment, where = small
-    FATES[:] = [lambda order: json.dumps(said)]
+    FATES[:] = [lambda order: json.dumps(said)] * 3
     with pytest.raises(kind, match=words):
         execute(experiment, tmp_path, replace(where, on=on))
+    assert len(SEEN) == (1 if kind is UserError else 3)
 
 
 def test_stacks_take_the_device_that_has_the_least_to_do(small, on, in_threads, tmp_path):
@@ -436,3 +438,9 @@ def test_a_list_with_a_device_that_is_not_there_is_refused(mugrow, tmp_path, tin
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "--devices are of this machine" in ended.err
     assert not (tmp_path / "study").exists()
+
+
+def test_a_machine_without_the_device_is_one_that_was_lost(job):
+    said = json.loads(obey(str(write_order(replace(job, device="cuda:7")))))
+    assert said["kind"] == "lost"
+    assert "device 'cuda:7' cannot be used here" in said["reason"]

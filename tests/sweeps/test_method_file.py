@@ -82,7 +82,10 @@ def test_a_study_grows_by_it_and_notices_a_change(
     study.write_text(STUDY.format(corpus=corpus))
     words = ("run", study, "--out", out, "--workers", 1)
     name = method_file.read_method(twist).name
-    assert mugrow(*words).code == 0
+    ended = mugrow(*words)
+    assert ended.code == 0
+    claim = f"method '{name}' says that it preserves the logits, exactly; measured: relative"
+    assert ended.err.count(claim) == 1
     runs = pd.read_parquet(out / "runs.parquet")
     assert set(runs["status"]) == {"finished"}
     assert set(runs[runs["role"] == "target"]["method"]) == {"scratch", name}
@@ -106,6 +109,7 @@ def test_parameters_behind_a_file(mugrow, twist, tmp_path, corpus):
     ended = mugrow(*dry, f"methods=scratch,{twist}:scale=2:noise=0.1")
     assert ended.code == 0, ended.err
     assert "twist@" in ended.out
+    assert "says that it preserves the logits, exactly; measured: relative" in ended.err
     ended = mugrow(*dry, f"methods=scratch,{twist}:scal=2")
     name = method_file.read_method(twist).name
     assert ended.err == (

@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mugrow.analysis.figures import BOWLS, sweeps
+from mugrow.analysis.figures import BOWLS, lr_sweeps
 from mugrow.analysis.measure.claims import Claim
 from mugrow.analysis.measure.quantity import Quantity, function
 from mugrow.analysis.read.store import Store
@@ -121,7 +121,7 @@ def drift(parametrization: str) -> Quantity:
 
 def basin_figure(runs: Runs, *claims: Claim[Store]) -> PaperFigure:
     def draw(store: Store) -> Figure:
-        return sweeps.along("width")(transfer_results(by_setting(store.runs)))
+        return lr_sweeps.along("width")(transfer_results(by_setting(store.runs)))
 
     title = "Loss against learning rate at each width, under muP and SP"
     return FigureOf(runs, draw, claims).shows(title, BOWLS)

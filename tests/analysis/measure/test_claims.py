@@ -68,6 +68,7 @@ def test_a_row_says_everything_in_words_that_json_has():
         "claim": "one", "says": "says", "where": "where", "quantity": "quantity",
         "value": 0.5, "low": -0.5, "high": 1.5, "seeds": 4, "holds_if": "above 0",
         "verdict": INCONCLUSIVE, "seeds_needed": 9.0, "why": None, "whose": "paper",
+        "flops_needed": None,
     }  # fmt: skip
     (row,) = to_json(ledger([claim(low=0)], None))
     assert (row["value"], row["low"], row["seeds_needed"]) == (None, None, None)

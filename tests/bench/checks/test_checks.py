@@ -1,9 +1,11 @@
 """The kit finds what is wrong with a method, and finds nothing wrong with ours."""
 
 import math
+import random
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -53,6 +55,30 @@ def test_every_method_keeps_the_contract(name, few_flavours):
 @pytest.mark.parametrize("name", names())
 def test_every_method_passes_the_whole_kit(name):
     assert failures(check_method(method(name), full=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("seeds", "library"),
+    [(torch.manual_seed, "torch"), (np.random.seed, "NumPy"), (random.seed, "Python")],
+)
+def test_a_method_that_moves_a_global_generator_is_named(seeds, library, few_flavours):
+    """Also where what it returns is the same twice, and in all that it does."""
+    stack = method("stack")
+
+    def grow(*given, **params):
+        seeds(0)
+        return stack.grow(*given, **params)
+
+    def grow_moments(*given, **params):
+        seeds(1)
+        return stack.grow_moments(*given, **params)
+
+    before = torch.get_rng_state(), random.getstate()
+    said = f"it moves the global generator of {library}; rng is for what is random"
+    assert said in found(replace(stack, grow=grow), "seed")[0]
+    assert said in found(replace(stack, grow_moments=grow_moments), "moments")[0]
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == random.getstate()
 
 
 def test_the_matrix_is_every_decoder_and_every_growth():

@@ -38,7 +38,7 @@ def test_words():
 
 
 def test_a_folder_is_read_in_its_order(folder):
-    assert streamed_documents(f"hf:{folder}") == [text.encode() for text in TEXTS]
+    assert [*streamed_documents(f"hf:{folder}")] == [text.encode() for text in TEXTS]
 
 
 def test_no_more_is_read_than_asked_for(folder):
@@ -60,9 +60,8 @@ def test_what_came_from_the_hub_is_read_once(folder, monkeypatch):
     rows = [{"text": "a text"}, {"text": " "}, {"text": "another"}]
     asked = []
     monkeypatch.setattr(streamed, "_rows", lambda wanted: asked.append(wanted) or iter(rows))
-    first = streamed_documents("hf:someone/something")
-    assert first == [b"a text", b"another"]
-    assert streamed_documents("hf:someone/something") == first
+    for _ in range(2):
+        assert [*streamed_documents("hf:someone/something")] == [b"a text", b"another"]
     assert len(asked) == 1
 
 
@@ -80,12 +79,12 @@ def test_what_breaks_midway_leaves_nothing_behind(folder, monkeypatch, tmp_path)
 def test_a_dataset_without_text_is_one_line(datasets, folder):
     datasets.Dataset.from_dict({"label": [1, 2]}).to_parquet(folder / "train.parquet")
     with pytest.raises(UserError, match="has no text column named 'text'; its columns: label"):
-        streamed_documents(f"hf:{folder}")
+        [*streamed_documents(f"hf:{folder}")]
 
 
 def test_a_folder_without_data_is_one_line(datasets, tmp_path):
     with pytest.raises(UserError, match="cannot be streamed") as error:
-        streamed_documents(f"hf:{tmp_path}")
+        [*streamed_documents(f"hf:{tmp_path}")]
     assert "\n" not in str(error.value)
 
 
@@ -113,18 +112,18 @@ def test_a_folder_needs_no_library(datasets, folder, monkeypatch):
                 getattr(half, f"to_{form}")(home / f"{name}.{form}")
         getattr(halves[0], f"to_{form}")(home / form / "data" / f"test-0.{form}")
     folders = ["parquet", "json", "plain-parquet", "plain-json"]
-    theirs = [streamed._streamed(f"hf:{home / name}", None) for name in folders]
+    theirs = [[*streamed._streamed(f"hf:{home / name}", None)] for name in folders]
     whole = datasets.Dataset.from_dict({"title": ["a"] * 200, "text": TEXTS})
     whole.save_to_disk(home / "saved", num_shards=3)
     datasets.DatasetDict({"train": whole, "test": halves[0]}).save_to_disk(home / "splits")
     monkeypatch.setattr(streamed, "_rows", None)
-    found = [streamed_documents(f"hf:{home / name}") for name in folders]
+    found = [[*streamed_documents(f"hf:{home / name}")] for name in folders]
     assert found == theirs == [[text.encode() for text in TEXTS]] * 4
     for name in ("saved", "splits"):
-        assert streamed_documents(f"hf:{home / name}") == found[0]
+        assert [*streamed_documents(f"hf:{home / name}")] == found[0]
         assert set(streamed_documents(f"hf:{home / name}", "title")) == {b"a"}
     with pytest.raises(UserError, match="no text column named 'body'"):
-        streamed_documents(f"hf:{home / 'saved'}", "body")
+        [*streamed_documents(f"hf:{home / 'saved'}", "body")]
     (home / "only").mkdir()
     halves[0].to_parquet(home / "only" / "test-0.parquet")
     with pytest.raises(UserError, match="has no split train, but test-0"):

@@ -1,7 +1,6 @@
 """Token ids by the width that their file says, and what is refused where none does."""
 
 import struct
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +9,17 @@ from hypothesis import strategies as st
 
 from mugrow.bench.data.batches import resolve
 from mugrow.bench.data.corpora import read_corpus
-from mugrow.bench.data.token_files import END_OF_TEXT, token_documents
+from mugrow.bench.data.token_files import END_OF_TEXT, open_token_file
 from mugrow.bench.spec import UserError
 
 STEADY = settings(deadline=None, derandomize=True)
 CODES = {"uint16": 8, "int32": 4, "int64": 5}
+
+
+def token_documents(path, dtype=None):
+    """All ids of a file, looked at, a part a document."""
+    file = open_token_file(path, dtype)
+    return np.split(file.ids, file.ends(file.largest()))
 
 
 @pytest.fixture(scope="module")
@@ -53,23 +58,24 @@ def test_the_same_ids_are_the_same_corpus_whatever_their_file(tmp_path, ids):
         path = tmp_path / f"{dtype}.bin"
         ids.astype(dtype).tofile(path)
         word = str(path) if dtype == "uint16" else f"{path}:token_dtype={dtype}"
-        found.add(read_corpus(word).sha256)
+        found.add(read_corpus(word).corpus_sha256)
         np.save(tmp_path / "ids.npy", ids.astype(dtype))
-        found.add(read_corpus(str(tmp_path / "ids.npy")).sha256)
-    found.add(read_corpus(str(header(tmp_path / "gpt2.bin", ids))).sha256)
+        found.add(read_corpus(str(tmp_path / "ids.npy")).corpus_sha256)
+    found.add(read_corpus(str(header(tmp_path / "gpt2.bin", ids))).corpus_sha256)
     llama = header(tmp_path / "llama.bin", ids, 20240801, 7, "<u4")
-    found.add(read_corpus(str(llama)).sha256)
+    found.add(read_corpus(str(llama)).corpus_sha256)
     assert len(found) == 1
 
 
 def test_ids_beyond_16_bits_are_kept(tmp_path, ids):
     np.save(tmp_path / "ids.npy", wide := ids * 3)
     corpus = read_corpus(str(tmp_path / "ids.npy"))
-    kept = np.frombuffer(b"".join(corpus.train + corpus.val), "<u4")
-    assert np.array_equal(np.sort(kept), np.sort(wide))
-    spec = resolve(str(tmp_path / "ids.npy"), val_tokens=64)
-    assert spec.tokenizer == "none"
-    assert replace(corpus, token_dtype="<u2").sha256 != corpus.sha256  # the same bytes, misread
+    kept = [part[np.arange(len(part))] for part in (corpus.train, corpus.val)]
+    assert np.array_equal(np.sort(np.concatenate(kept)), np.sort(wide))
+    assert resolve(str(tmp_path / "ids.npy"), val_tokens=64).tokenizer == "none"
+    wide.astype("<u4").view("<u2").tofile(tmp_path / "ids.bin")
+    misread = read_corpus(f"{tmp_path / 'ids.bin'}:token_dtype=uint16")
+    assert misread.corpus_sha256 != corpus.corpus_sha256
 
 
 @pytest.mark.parametrize(
@@ -126,9 +132,9 @@ def test_train_and_val_have_one_type(tmp_path, ids):
     header(tmp_path / "train.bin", ids)
     header(tmp_path / "val.bin", ids[:100] + 70_000, 20240801, 7, "<u4")
     corpus = read_corpus(str(tmp_path / "train.bin"))
-    assert corpus.token_dtype == "<u4"
-    assert np.array_equal(np.frombuffer(corpus.train[0], "<u4"), ids)
-    assert np.frombuffer(corpus.val[0], "<u4").min() >= 70_000
+    assert corpus.train[np.arange(len(ids))].tolist() == ids.tolist()
+    assert corpus.val[np.arange(100)].tolist() == (ids[:100] + 70_000).tolist()
+    assert corpus.vocab_size > 70_000
 
 
 def broken(folder, ids, case):

@@ -31,7 +31,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mugrow.analysis.figures import arms, style
-from mugrow.analysis.figures.sweeps import mark_edge
+from mugrow.analysis.figures.lr_sweeps import mark_edge
 from mugrow.analysis.measure import quantity
 from mugrow.analysis.measure.claims import Claim, no_rule, rule
 from mugrow.analysis.measure.measured import arm as runs_of

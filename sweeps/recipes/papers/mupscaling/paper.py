@@ -29,7 +29,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mugrow.analysis.figures import BOWLS, arms, operator_settings, style, sweeps
+from mugrow.analysis.figures import BOWLS, arms, lr_sweeps, operator_settings, style
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.transfer.ladder import SCRATCH
 from mugrow.analysis.transfer.results import transfer_results
@@ -131,7 +131,7 @@ def draw_bowls(store: Store, method: str) -> Figure:
     found = claims.bowls(store, method)
     source, swept = found[-1].source, transfer_results(found).sweeps
     rungs = tuple((float(one.width), f"width {one.width}", one) for one in swept)
-    return sweeps.bowls([sweeps.BowlPanel("", rungs, source.log2_lr if source else None)])
+    return lr_sweeps.bowls([lr_sweeps.BowlPanel("", rungs, source.log2_lr if source else None)])
 
 
 def draw_noises(store: Store) -> Figure:

@@ -1,4 +1,4 @@
-"""What the sweeps found: loss against learning rate on every ladder, and against the initial scale.
+"""Learning-rate sweeps: loss against learning rate on every ladder, and against the initial scale.
 
 Hyperparameters transfer when the bowls of all sizes have their minimum at one learning rate. The
 bowl near its minimum is close to a parabola in log2 of the learning rate, drawn where it could be

@@ -1,0 +1,140 @@
+"""Hooks of others, at every step: on generators of their own, and nothing of ours changed."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from small_runs import RUN, skewed_tokens, start_of, vary
+
+from mugrow.bench.growth import During, GrowthMethod, MethodError, method
+from mugrow.bench.guarded_hooks import guarded_hooks
+from mugrow.bench.stack import Stack, begin
+from mugrow.bench.train import advance, train
+
+DATA = skewed_tokens()
+SHORT = vary(steps=4, log_every=2)
+EMBED = "embed.weight"
+
+
+def entry(name="theirs") -> GrowthMethod:
+    return GrowthMethod(name, "s", "p", (), "nothing", lambda a, b: None, grow=lambda *a: {})
+
+
+def hooks_of(alone=False, **hooks) -> During:
+    return guarded_hooks(entry(), During(**hooks), RUN.model, alone)
+
+
+def trained(runs=(SHORT,), **hooks):
+    stack = Stack(list(runs), during=hooks_of(**hooks))
+    return train(stack, [start_of(run) for run in runs], DATA)
+
+
+def noisy(draw):
+    def used(weights, t, rng):
+        return weights | {EMBED: weights[EMBED] * (1 + 0.1 * draw(rng))}
+
+    return used
+
+
+DRAWS = {
+    "torch": lambda rng: torch.rand(()),
+    "NumPy": lambda rng: float(np.random.rand()),  # noqa: NPY002
+    "Python": lambda rng: random.random(),
+}
+
+
+@pytest.mark.parametrize("library", DRAWS)
+def test_what_draws_from_global_generators_draws_the_same_again(library):
+    """However often others draw, and from the middle on; and it moves nothing of theirs."""
+    used = noisy(DRAWS[library])
+    whole = trained(used=used)
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    random.seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    stack = Stack([SHORT], during=hooks_of(used=used))
+    state = begin(stack, [start_of(SHORT)])
+    for _ in advance(stack, state, DATA):
+        break
+    for current in advance(stack, state, DATA):  # as after a stop
+        assert current is state
+    assert state.curves == whole.curves
+    now = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    assert torch.equal(before[0], now[0])
+    assert before[1:] == now[1:]
+    with pytest.raises(MethodError, match=f"moves the global generator of {library}; rng is for"):
+        trained(used=used, alone=True)
+
+
+def test_members_that_threads_train_draw_what_each_alone_draws():
+    used = noisy(DRAWS["torch"])
+    runs = [vary(SHORT, seed=seed) for seed in range(3)]
+    alone = [trained([run], used=used).curves[0] for run in runs]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        together = trained(runs, used=used).curves
+    finally:
+        torch.set_num_threads(threads)
+    for one, other in zip(alone, together, strict=True):
+        losses = [[row["val_loss"] for row in curve] for curve in (one, other)]
+        assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+def in_place(weights, t, rng):
+    with torch.no_grad():
+        weights[EMBED].mul_(0.5)
+    return weights
+
+
+CLOCK = np.random.default_rng()
+
+
+@pytest.mark.parametrize(
+    ("hooks", "said"),
+    [
+        ({"used": in_place}, "changed the weights in training that it was given: embed.weight"),
+        ({"used": noisy(lambda rng: float(CLOCK.random()))}, "is not the same twice: embed.weight"),
+        ({"used": lambda w, t, rng: 3}, "returned from used int, not tensors by name"),
+        ({"used": lambda w, t, rng: w | {"x": w[EMBED]}}, "other tensors than the model's: x"),
+        ({"used": lambda w, t, rng: w | {EMBED: 1.0}}, "embed.weight as '1.0', not a tensor"),
+        ({"used": lambda w, t, rng: w | {EMBED: w[EMBED][:1]}}, r"of the shape \(1, 16\), not"),
+        ({"lift": lambda w: [t.zero_() for t in w.values()] and w}, "changed the weights to lift"),
+        ({"lift": lambda w: {n: t * torch.nan for n, t in w.items()}}, "numbers not finite"),
+        ({"lift": lambda w: {}}, "returned from lift no tensors"),
+        ({"lift": lambda w: None}, "returned from lift NoneType, not tensors by name"),
+        ({"rates": lambda t: {EMBED: float("nan")}}, "a rate of embed.weight that is not finite"),
+        ({"rates": lambda t: {"embde": 1.0}}, "a rate of embde, which is not trained"),
+        ({"rates": lambda t: {EMBED: torch.ones(3)}}, "raised RuntimeError"),
+        ({"rates": lambda t: 0.5}, "returned from rates float, not rates by name"),
+        ({"norm_mask": lambda t: torch.ones(2)}, r"from norm_mask no tensor of the shape \(16,\)"),
+        ({"norm_mask": lambda t: [1 / 0]}, "raised ZeroDivisionError"),
+        ({"norm_mask": lambda t: exit(0)}, "raised SystemExit"),
+    ],
+)
+def test_what_cannot_be_trained_with_is_named(hooks, said):
+    with pytest.raises(MethodError, match=rf"method 'theirs' .*{said}|method 'theirs' {said}"):
+        trained(**hooks)
+
+
+def test_hooks_that_do_nothing_wrong_change_nothing():
+    """A run that diverges does, whatever its weights are."""
+    plain = train(Stack([SHORT]), [start_of(SHORT)], DATA)
+    sound = {"used": lambda w, t, rng: w, "rates": lambda t: {EMBED: 1.0}, "lift": dict}
+    assert trained(**sound).curves == plain.curves
+    wild = vary(SHORT, lr=1e30, clip=0.0)
+    assert trained([wild], **sound).status == ["diverged"]
+
+
+def test_ours_are_asked_once_and_blamed():
+    asked = []
+    during = During(lift=lambda w: asked.append(1) or w, rates=lambda t: 1 / 0)
+    hooks = guarded_hooks(method("msg"), during, RUN.model)
+    hooks.lift(start_of(RUN))
+    assert asked == [1]
+    assert hooks.used is None
+    with pytest.raises(MethodError, match="method 'msg' raised ZeroDivisionError"):
+        hooks.rates(0)
+    with pytest.raises(MethodError, match="returned NoneType from during, not its hooks"):
+        guarded_hooks(entry(), None, RUN.model)
