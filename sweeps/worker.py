@@ -90,7 +90,7 @@ def read_order(path: Path) -> tuple[Job, frozenset[str]]:
     """The stack to train, and the names of leases that count for nothing. Raises ``OSError``."""
     said = json.loads(path.read_bytes())
     given = said["job"]
-    lists = {
+    lists: dict[str, Iterable[object]] = {
         "runs": map(run_spec_from_json, given["runs"]),
         "roles": given["roles"],
         "trials": given["trials"],

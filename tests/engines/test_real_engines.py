@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -100,43 +101,45 @@ def slurm(folder):
 
 @contextmanager
 def ray(folder):
+    """Two nodes. The first, which this program needs, has no CPU for tasks and is never killed."""
     needs_package("ray")
-    port = free_port()
-    program = Path(sys.executable).with_name("ray")
-    nodes = []
+    port, program, nodes = free_port(), Path(sys.executable).with_name("ray"), []
 
     def start(*words):
-        before = set(descendants(1))
+        nodes.append(uuid.uuid4().hex)
         subprocess.run(
-            [program, "start", *words, "--num-cpus=2", *LOCAL],
+            [program, "start", *words, *LOCAL],
             check=True,
             timeout=300,
-            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "MUGROW_TEST_NODE": nodes[-1]},
+            stdout=subprocess.DEVNULL,
         )
-        started = set(descendants(1)) - before
-        nodes.append([one for one in started if "raylet" in command_of(one)])
 
-    # The first node has no CPU for tasks, so that this program's own is never the one killed.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        head = [program, "start", "--head", f"--port={port}", "--num-cpus=0", *LOCAL]
-        subprocess.run(head, check=True, timeout=300, capture_output=True)
-        start(f"--address=127.0.0.2:{port}")
+    def new_node():
+        start(f"--address=127.0.0.2:{port}", "--num-cpus=2")
 
-        def kill_node():
-            for one in nodes.pop():
-                for process in [one, *descendants(one)]:
-                    with suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGKILL)
+    def kill_node():
+        for process in with_variable("MUGROW_TEST_NODE", nodes.pop()):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
-        try:
-            yield Cluster(
-                f"ray:address=127.0.0.2:{port}",
-                kill_node,
-                lambda: start(f"--address=127.0.0.2:{port}"),
-            )
-        finally:
-            subprocess.run([program, "stop", "--force"], timeout=120, capture_output=True)
+    try:
+        start("--head", f"--port={port}", "--num-cpus=0")
+        new_node()
+        yield Cluster(f"ray:address=127.0.0.2:{port}", kill_node, new_node)
+    finally:
+        while nodes:
+            kill_node()
+
+
+def with_variable(name, value):
+    """The processes in whose environment it is."""
+    wanted, found = f"{name}={value}".encode(), []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if wanted in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
 
 
 @contextmanager
