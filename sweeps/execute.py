@@ -213,7 +213,7 @@ class _Scheduler:
         busy = [*taken, *(flight.device for flight in self.in_flight.values())]
         device = min(self.where.devices or (self.where.device,), key=busy.count)
         job = _job(self.experiment.name, stack, self.pool, self.where, device)
-        path = write_order(job, self.elsewhere.silent())
+        path = write_order(job, self.elsewhere.over())
         needs = needs_of(stack, device, self.where.threads, self.estimate.seconds(stack))
         step = saved_step(self.pool, stack.key)
         return _Flight(stack, path, device, step), Order(str(path), title(stack), needs)
@@ -314,8 +314,9 @@ class _Elsewhere:
             self.say(f"{title(stack)}: {other} trains it")
         return True
 
-    def silent(self) -> frozenset[str]:
-        return self.leases.silent_now()
+    def over(self) -> frozenset[str]:
+        """The leases that need not be heeded by a worker, which may see less from where it is."""
+        return self.leases.over_now()
 
     def has_ended(self, stack: PlannedStack) -> bool:
         """Whether it has ended meanwhile."""

@@ -154,11 +154,11 @@ class _Seen:
 
 @dataclass
 class Leases:
-    """The leases of a folder, as seen from here since this was made. ``silent`` names those that
-    another process has looked at for long enough."""
+    """The leases of a folder, as seen from here since this was made. ``over`` names those that
+    another process knows to be over: it has looked for longer, or sees their holders."""
 
     folder: Path
-    silent: frozenset[str] = frozenset()
+    over: frozenset[str] = frozenset()
     _seen: dict[Path, _Seen] = field(default_factory=dict)
 
     def holder(self, key: str, runs: Iterable[str]) -> Process | None:
@@ -167,9 +167,9 @@ class Leases:
         found = self._excluding(key, frozenset(runs))
         return next((one.process for one in found if not self._is_over(one)), None)
 
-    def silent_now(self) -> frozenset[str]:
-        """The names of leases that nobody has touched for long."""
-        return frozenset(path.name for path in self._seen if self._is_silent(path))
+    def over_now(self) -> frozenset[str]:
+        """The names of leases that are over: their holders are gone, or have long been silent."""
+        return frozenset(path.name for path, one in self._seen.items() if self._is_over(one.lease))
 
     def take(self, key: str, runs: Iterable[str]) -> Lease | Process:
         """A lease of this process, which then is to be ``held``; or the process that has one."""
@@ -217,11 +217,9 @@ class Leases:
         return lease
 
     def _is_over(self, lease: Lease) -> bool:
-        return self._is_silent(lease.path) or lease.process.is_gone()
-
-    def _is_silent(self, path: Path) -> bool:
-        quiet_s = time.monotonic() - self._seen[path].since_s
-        return path.name in self.silent or quiet_s > SILENT_S
+        if lease.path.name in self.over or lease.process.is_gone():
+            return True
+        return time.monotonic() - self._seen[lease.path].since_s > SILENT_S
 
 
 def _read(path: Path, content: bytes) -> Lease:

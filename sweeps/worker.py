@@ -33,15 +33,15 @@ ENDED, LEFT = "ended", "left"
 
 
 def train(
-    job: Job, silent: frozenset[str] = frozenset(), leave: Callable[[], bool] = lambda: False
+    job: Job, over: frozenset[str] = frozenset(), leave: Callable[[], bool] = lambda: False
 ) -> Process | None:
     """Train a stack to its end, unless its runs have ended. Returns the process that does so where
-    another holds its lease; leases of the names ``silent`` count for nothing. Raises as
+    another holds its lease; leases of the names ``over`` count for nothing. Raises as
     ``run_stack`` does."""
     folder = Path(job.folder)
     stacks = folder / "stacks"
     runs = [run.run_id for run in job.runs]
-    lease = Leases(stacks, silent).take(job.key, runs)
+    lease = Leases(stacks, over).take(job.key, runs)
     if isinstance(lease, Process):
         return lease
     try:
@@ -70,14 +70,14 @@ def _tidy(folder: Path, key: str, runs: list[str]) -> None:
 # --- orders --------------------------------------------------------------------------------------
 
 
-def write_order(job: Job, silent: Iterable[str] = ()) -> Path:
+def write_order(job: Job, over: Iterable[str] = ()) -> Path:
     """The file of a new order."""
     path = Path(job.folder).absolute() / "stacks" / f"{job.key}.{uuid.uuid4().hex[:12]}.order"
     plain = {
         **asdict(replace(job, folder=str(path.parents[1]))),
         "runs": [canonical_json(run) for run in job.runs],
     }
-    write_json(path, {"job": plain, "silent": sorted(silent)})
+    write_json(path, {"job": plain, "over": sorted(over)})
     return path
 
 
@@ -98,7 +98,7 @@ def read_order(path: Path) -> tuple[Job, frozenset[str]]:
         "methods": (MethodFile(**file) for file in given["methods"]),
     }
     job = Job(**(given | {name: tuple(values) for name, values in lists.items()}))
-    return job, frozenset(said["silent"])
+    return job, frozenset(said["over"])
 
 
 def obey(path: str, *, signals: Iterable[int] = ()) -> str:
@@ -108,7 +108,7 @@ def obey(path: str, *, signals: Iterable[int] = ()) -> str:
     try:
         with _called_off(Path(path), signals) as leave:
             try:
-                job, silent = read_order(Path(path))
+                job, over = read_order(Path(path))
             except FileNotFoundError:
                 return _said(LEFT)  # called off while it waited
             if job.device != "cpu":
@@ -118,7 +118,7 @@ def obey(path: str, *, signals: Iterable[int] = ()) -> str:
                     check_device(job.device)
                 except UserError as error:  # of this machine, and perhaps of no other
                     return _said("lost", reason=f"{socket.gethostname()}: {error}")
-            other = train(job, silent, leave)
+            other = train(job, over, leave)
     except StackLeft:
         return _said(LEFT)
     except Damaged as error:

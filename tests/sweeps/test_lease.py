@@ -125,13 +125,25 @@ def test_one_elsewhere_is_gone_when_it_is_silent_by_the_clock_of_who_looks(tmp_p
         time.sleep(0.2)
         os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
         assert leases.holder("stack", []) == ELSEWHERE
-    assert leases.silent_now() == frozenset()
+    assert leases.over_now() == frozenset()
     time.sleep(1.1)
     assert leases.holder("stack", []) is None
-    assert leases.silent_now() == {path.name}
+    assert leases.over_now() == {path.name}
     assert Leases(tmp_path).take("other", ["a"]) == ELSEWHERE  # who has not looked for so long
-    assert isinstance(Leases(tmp_path, leases.silent_now()).take("other", ["a"]), Lease)
+    assert isinstance(Leases(tmp_path, leases.over_now()).take("other", ["a"]), Lease)
     assert not path.exists()
+
+
+def test_what_can_be_seen_from_here_alone_is_handed_on(tmp_path, monkeypatch):
+    """To a worker on another host, which would have to wait for the silence of one that is gone."""
+    leases = Leases(tmp_path)
+    gone = written(leases, "stack", [], replace(this_process(), born="1"))
+    assert leases.holder("stack", []) is None
+    over = leases.over_now()
+    assert over == {gone.name}
+    monkeypatch.setattr(lease_module, "_machine", lambda: ("another-host", "boot", 1))
+    assert isinstance(Leases(tmp_path).take("stack", []), Process)
+    assert isinstance(Leases(tmp_path, over).take("stack", []), Lease)
 
 
 def test_a_holder_is_heard_as_long_as_it_lives(tmp_path, impatient):
@@ -222,7 +234,7 @@ def test_a_holder_that_stood_still_for_too_long_changes_nothing(
     leases = Leases(tmp_path / "stacks")
     assert leases.holder(job.key, []).pid == process
     until(lambda: leases.holder(job.key, []) is None, within_s=5)
-    assert train(job, leases.silent_now()) is None
+    assert train(job, leases.over_now()) is None
     assert not [*tmp_path.glob("**/*.tmp"), *tmp_path.glob("stacks/*")]
     before = files(tmp_path)
     assert len(before) == 5 * len(job.runs)
