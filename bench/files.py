@@ -19,6 +19,8 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
+from mugrow.bench.spec import UserError
+
 TEMPORARY = re.compile(r"\.(.+)\.[\w-]+\.\d+\.[0-9a-f]{8}\.tmp")
 
 _fence: ContextVar[Callable[[], None] | None] = ContextVar("fence", default=None)
@@ -57,6 +59,15 @@ def remove(path: Path) -> None:
     """Remove a file of the store, if it is there."""
     check_fence()
     path.unlink(missing_ok=True)
+
+
+def check_new(out: Path) -> None:
+    """Raise the ``UserError`` of a folder to be written that is there already, or has no name. A
+    link that leads nowhere is there, too."""
+    if out == Path():
+        raise UserError("the folder to write is '' or '.', which is here: give it a name")
+    if os.path.lexists(out):
+        raise UserError(f"{out} exists already")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -499,16 +499,25 @@ def canonical_json(spec: Any) -> str:
 
 def sorted_json(fields: Any) -> str:
     """JSON with sorted keys and no spaces: equal fields, equal text."""
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return _SORTED.encode(fields)
+
+
+_SORTED = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def _chosen(spec: Any) -> dict[str, Any]:
     """The fields that are not at their defaults."""
     return {
-        field.name: _chosen(value) if dataclasses.is_dataclass(value) else value
-        for field in dataclasses.fields(spec)
-        if (value := getattr(spec, field.name)) != field.default
+        name: _chosen(value) if hasattr(value, "__dataclass_fields__") else value
+        for name, default in _defaults(type(spec))
+        if (value := getattr(spec, name)) != default
     }
+
+
+@cache  # every run of a plan asks for them
+def _defaults(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """The names of a part's fields, each with its default."""
+    return tuple((field.name, field.default) for field in dataclasses.fields(kind))
 
 
 @lru_cache(maxsize=64)  # a run's files all hold it

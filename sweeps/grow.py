@@ -4,7 +4,6 @@ What is written is a run's folder before its first step: ``spec.json``, ``checkp
 and, with the optimizer's state carried, ``state.safetensors``. It can be grown again.
 """
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,7 @@ from mugrow.bench.checkpoints.lineage import hand_on
 from mugrow.bench.checks.cases import Grown
 from mugrow.bench.checksums import Damaged, sha256, write_sums
 from mugrow.bench.data.batches import load
-from mugrow.bench.files import named, temporary_of, write_bytes
+from mugrow.bench.files import check_new, named, temporary_of, write_bytes
 from mugrow.bench.growth import GrowthMethod, blamed, check_growth, check_start, method, stages
 from mugrow.bench.method_file import is_file, read_method
 from mugrow.bench.model import Decoder, Weights
@@ -82,8 +81,7 @@ def grow(
     """
     source, out = Path(source), Path(out)
     start = Start(method=start) if isinstance(start, str) else start
-    if os.path.lexists(out):  # a link that leads nowhere, too
-        raise UserError(f"{out} exists already")
+    check_new(out)
     if is_file(start.method):
         start = replace(start, method=read_method(Path(start.method)).name)
     entry, params = method(start.method), dict(start.params)

@@ -1,7 +1,7 @@
 """The program ``mugrow``: how it begins and how it ends.
 
-    0    done
-    1    a check has failed
+    0    done, also where the answer is that the data cannot say
+    1    a check has failed, or a store is damaged
     2    a mistake, or a file or a disk that cannot be used: one line that names it
     130  Ctrl-C; 143 and 129 for SIGTERM and SIGHUP: one line
     141  who read the output has closed it, as ``head`` does: without a word

@@ -38,8 +38,10 @@ from mugrow.analysis.measure.savings import (
 )
 from mugrow.analysis.measure.smoothing import smoothed
 from mugrow.analysis.read.expression import names_in
+from mugrow.analysis.read.guess import NO_RUNS
 from mugrow.analysis.read.runs import Log, Note, Run, read_runs, run_labels
 from mugrow.analysis.read.table import Table, read_table
+from mugrow.analysis.read.wide import column_a_run
 from mugrow.analysis.stats import NOTHING
 from mugrow.bench.spec import UserError, unknown
 
@@ -116,6 +118,9 @@ def read_arms(
         near = max(1, smooth + 1)
         raise UserError(f"smooth must be an odd number of points, not {smooth}; nearest: {near}")
     table = read_table(*([tables] if isinstance(tables, str | Path) else tables))
+    if seeds is None and length is None:
+        asked = (baseline, *methods)
+        table = column_a_run(table, run=run, x=x, loss=loss, known=NO_RUNS, names=asked) or table
     names = list(dict.fromkeys(run_labels(table, run)))
     costs = {"source cost": source_cost, "tuning cost": tuning_cost}
     for name in (baseline, *methods, *_named(costs)):

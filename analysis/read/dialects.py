@@ -25,6 +25,9 @@ from mugrow.bench.spec import UserError
 OF_TENSORBOARD = re.compile(r"run-(?P<run>.+)-tag-(?P<tag>.+)")
 PANEL = "W&B panel export"
 RANGE = ("__MIN", "__MAX")
+OF_PANELS = ("step", "runtime", "timestamp", "wall time", "relative time (process)",
+             "relative time (wall)", "relative time", "global_step", "trainer/global_step",
+             "epoch")  # fmt: skip
 OBJECTS = ("metrics", "config", "summary")  # columns that hold JSON objects as text
 METRIC = ("key", "metric", "metric_name", "tag")
 LM_EVAL = ("config", "configs", "versions", "n-shot", "task_hashes", "model_name")
@@ -54,9 +57,11 @@ def _refuse_scores(document: Json, path: Path) -> None:
 
 def _trainer_state(raw: Raw, path: Path) -> Raw | None:
     document = raw.document
-    if document is None or not isinstance(document.get("log_history"), list):
+    history = None if document is None else document.get("log_history")
+    if not isinstance(history, list) or not history:
         return None
-    return replace(raw, kind="Hugging Face trainer state", document=None)
+    frame = records([one for one in history if isinstance(one, dict)])
+    return replace(raw, frame=frame, kind="Hugging Face trainer state", document=None)
 
 
 def _wandb_panel(raw: Raw, path: Path) -> Raw | None:
@@ -67,7 +72,8 @@ def _wandb_panel(raw: Raw, path: Path) -> Raw | None:
     x, *curves = series or [""]
     if not curves or not all(" - " in name for name in curves):
         return None
-    if " - " in x or not (ranged or x in ("Step", "_step")):
+    one_metric = len({name.rsplit(" - ", 1)[1] for name in curves}) == 1
+    if " - " in x or not (ranged or one_metric or x.lower().removeprefix("_") in OF_PANELS):
         return None
     parts = []
     for run in dict.fromkeys(name.rsplit(" - ", 1)[0] for name in curves):

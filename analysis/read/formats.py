@@ -102,7 +102,14 @@ def read_file(path: Path) -> Raw:
 def _decoded(content: bytes) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16")
-    return content.decode("utf-8-sig")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"line {line} is not UTF-8 text (byte 0x{content[error.start]:02x}); if it is Latin-1, "
+            "iconv -f LATIN1 -t UTF-8 makes it so"
+        ) from None
 
 
 # --- Parquet -----------------------------------------------------------------------------------
@@ -144,11 +151,19 @@ def _json(text: str) -> Raw:
         raise ValueError("it holds no records")
     if columns := _columns(document):
         return Raw(records(columns), "JSON columns")
+    if runs := _of_runs(document):
+        return Raw(records(runs), "JSON with a key a run")
     lists = {key: value for key, value in document.items() if _is_records(value)}
     if len(lists) == 1:
         ((key, value),) = lists.items()
         frame = records(_records(value))
         return Raw(frame, f"JSON records under {key!r}", document=document)
+    if document and all(isinstance(one, list) for one in document.values()):
+        sizes = ", ".join(f"{key!r} {len(one)}" for key, one in document.items())
+        raise ValueError(
+            f"its arrays ({sizes}) are no columns: they hold others, or differ in length; "
+            "an array of x as long as each, as step, makes columns of them"
+        )
     return Raw(records([document]), "JSON lines", document=document)
 
 
@@ -201,6 +216,9 @@ def _columns(document: Json) -> list[Json]:
         ):  # fmt: skip
             return []
         values = [list(one.values()) for one in values if isinstance(one, dict)]
+        index = [int(key) for key in keys[0]]
+        if index != list(range(len(index))) and "index" not in document:  # of pandas, and steps
+            document, values = {"index": None, **document}, [index, *values]
     lists = [one for one in values if isinstance(one, list)]
     if not lists or len(lists) < len(values) or len({len(one) for one in lists}) > 1:
         return []
@@ -208,6 +226,18 @@ def _columns(document: Json) -> list[Json]:
         return []
     rows = zip(*lists, strict=True)
     return [dict(zip(document, row, strict=True)) for row in rows]
+
+
+def _of_runs(document: Json) -> list[Json]:
+    """The rows of an object with a key a run: its records, or its columns, with the run's name."""
+    rows: list[Json] = []
+    for name, value in document.items():
+        own = _records(value) if _is_records(value) else []  # type: ignore[arg-type]
+        own = own or (_columns(value) if isinstance(value, dict) else [])
+        if not own or any("run" in row for row in own):
+            return []
+        rows += [{"run": name, **row} for row in own]
+    return rows if len(document) > 1 else []
 
 
 def records(rows: Iterable[Json]) -> pd.DataFrame:
@@ -258,9 +288,11 @@ def _separated(text: str, path: Path) -> Raw:
     lines = text.splitlines(keepends=True)
     while lines and (not lines[0].strip() or lines[0].lstrip().startswith("#")):
         lines.pop(0)
-    text = "".join(lines)
-    if not text:
+    if not lines:
         raise ValueError("it is empty")
+    again = [line.strip() == lines[0].strip() for line in lines]
+    notes = (f"its header stands {sum(again)} times: files one behind the other",)[: sum(again) - 1]
+    text = "".join([lines[0], *(line for line, one in zip(lines, again, strict=True) if not one)])
     separator = _separator(text)
     plain = separator if separator.strip(" ") else None
     header = text.split("\n", 1)[0].split() if plain is None else _first(text, separator)
@@ -272,8 +304,9 @@ def _separated(text: str, path: Path) -> Raw:
     frame = _read(text, plain, names, ".")
     kind = SEPARATORS.get(separator, "text with blanks")
     if _has_decimal_commas(frame, separator):
-        return Raw(_read(text, plain, names, ","), kind, ("its decimals follow a comma",))
-    return Raw(frame, kind)
+        notes = (*notes, "its decimals follow a comma")
+        return Raw(_read(text, plain, names, ","), kind, notes)
+    return Raw(frame, kind, notes)
 
 
 def _mlflow_metric(text: str, path: Path) -> Raw:

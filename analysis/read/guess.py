@@ -13,6 +13,7 @@ from mugrow.analysis.read.dialects import PANEL
 from mugrow.analysis.read.expression import names_in, numbers
 from mugrow.analysis.read.runs import Log, read_runs
 from mugrow.analysis.read.table import Table, read_table
+from mugrow.analysis.read.wide import OTHERS, column_a_run
 from mugrow.bench.record import write_atomically
 from mugrow.bench.spec import UserError
 
@@ -24,6 +25,7 @@ XS = ("step", "global_step", "steps", "iter", "iteration", "iterations", "traine
 LOSSES = ("loss", "val_loss", "eval_loss", "valid_loss", "validation_loss", "val loss", "test_loss",
           "train_loss", "cross_entropy", "crossentropyloss", "ce_loss", "nll", "bpb", "ppl",
           "perplexity", "value")  # fmt: skip
+NO_RUNS = frozenset({*OTHERS, *SEEDS, *XS})
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ def read(
     ('W&B panel export', [('a', 3, 2.5), ('b', 2, 2.0)])
     """
     table = read_table(*files)
+    if run is None and loss is None and (wide := _column_a_run(table, x)):
+        table, run, loss = wide, "run", "loss"
     names = list(table.frame.columns)
     run = run or _first(names, RUNS)
     loss = loss or _loss(table)
@@ -180,6 +184,15 @@ def _x(table: Table, run: str | None, loss: str | None) -> str | None:
     if table.kind == PANEL:
         return left[0]
     return _first([name for name in left if _is_number(table, name)], XS)
+
+
+def _column_a_run(table: Table, x: str | None) -> Table | None:
+    """The table of runs, if it has a column for each and nothing else has a name that we know."""
+    x = x or _x(table, None, None)
+    names = {_folded(name) for name in table.frame.columns}
+    if x is None or _loss(table) or names & {*OTHERS} or _first([*names], (*RUNS, *SEEDS)):
+        return None
+    return column_a_run(table, run="run", x=x, loss="loss", known=NO_RUNS)
 
 
 def _is_number(table: Table, name: str) -> bool:

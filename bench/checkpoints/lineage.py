@@ -6,7 +6,6 @@ of steps: the import, and every growth since. Growing such a folder hands both o
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,9 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mugrow.bench.checksums import sha256_of_file
-from mugrow.bench.files import flush, named, temporary_of
+from mugrow.bench.files import check_new, flush, named, temporary_of
 from mugrow.bench.record import write_json
-from mugrow.bench.spec import UserError
 
 BESIDE, LINEAGE = "published", "lineage.json"
 Step = Mapping[str, Any]
@@ -54,8 +52,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) ->
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder that gets its name when all is in it, or leaves nothing. Raises ``UserError`` where
     there is one already."""
-    if os.path.lexists(out):
-        raise UserError(f"{out} exists already")
+    check_new(out)
     temporary = temporary_of(out)
     try:
         with named(out):

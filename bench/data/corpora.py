@@ -46,6 +46,7 @@ FORMATS = {
 RECORD_READERS: dict[str, Callable[[Path, str | None], Iterator[bytes]]] = {
     ".parquet": parquet_documents,
     ".jsonl": json_documents,
+    ".ndjson": json_documents,
     ".json": json_documents,
 }
 TOKEN_FILES = (".bin", ".npy", ".idx")
@@ -166,7 +167,7 @@ def _named_errors(corpus: str) -> Iterator[None]:
 def _is_token_file(word: str) -> bool:
     path = Path(word)
     known = word in NAMES or word.startswith(PREFIX)
-    return not known and path.suffix in TOKEN_FILES and path.exists() and not path.is_dir()
+    return not known and path.suffix.lower() in TOKEN_FILES and path.exists() and not path.is_dir()
 
 
 def _texts(corpus: str, word: str, options: Mapping[str, str]) -> tuple[Iterator[bytes], str]:
@@ -187,7 +188,7 @@ def _texts(corpus: str, word: str, options: Mapping[str, str]) -> tuple[Iterator
     if kind == ".txt":
         _only(corpus, options)
         return text_file_documents(path), ""
-    if kind in RECORD_READERS and (kind == path.suffix or kind != ".parquet"):
+    if kind in RECORD_READERS and (kind == path.suffix.lower() or kind != ".parquet"):
         _only(corpus, options, "text_field")
         return RECORD_READERS[kind](path, options.get("text_field")), ""
     raise UserError(
@@ -226,6 +227,7 @@ def _read_tokens(corpus: str, path: Path, token_dtype: str | None) -> TokenData:
         vocab_size=vocab_size,
         token_bytes=file.sidecar.token_bytes if file.sidecar else None,
         sidecar=file.sidecar,
+        largest_id=found.largest,
         stamps=stamps,
     )
 
@@ -263,7 +265,14 @@ def _split(corpus: str, documents: list[bytes]) -> tuple[tuple[bytes, ...], tupl
 
 
 def _missing(corpus: str) -> UserError:
-    folder = Path(corpus).parent
-    siblings = [str(path) for path in folder.iterdir()] if folder.is_dir() else []
+    """Of a name that is none, or of a path, which a slash or a suffix tells, where nothing is."""
+    path = Path(corpus)
+    if path.is_symlink():
+        return UserError(f"corpus {corpus!r} is a link to what is not there")
+    folder = path.parent
+    siblings = [str(one) for one in folder.iterdir()] if folder.is_dir() else []
     near = difflib.get_close_matches(corpus, siblings, n=1, cutoff=0.4)
+    if len(path.parts) > 1 or path.suffix:
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return UserError(f"there is no file or folder {corpus!r} for a corpus{hint}")
     return unknown("corpus", corpus, [*NAMES, *near])

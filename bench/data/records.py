@@ -5,6 +5,7 @@ the only one that holds texts. Where that leaves a choice, the error names the l
 longest first.
 """
 
+import codecs
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,8 +27,9 @@ Record = Mapping[str, object]
 
 
 def suffix(path: Path) -> str:
-    """A name's ending without a compression's: ``.jsonl`` of ``notes.jsonl.gz``."""
-    return path.with_suffix("").suffix if path.suffix in COMPRESSED else path.suffix
+    """A name's ending without a compression's, in small letters: ``.jsonl`` of ``A.JSONL.gz``."""
+    is_compressed = path.suffix.lower() in COMPRESSED
+    return (path.with_suffix("") if is_compressed else path).suffix.lower()
 
 
 def read_pieces(path: Path) -> Iterator[bytes]:
@@ -39,7 +41,7 @@ def read_pieces(path: Path) -> Iterator[bytes]:
         except pa.ArrowException as error:
             raise _damaged(path, error) from None
         except OSError as error:
-            if path.suffix in COMPRESSED:
+            if path.suffix.lower() in COMPRESSED:
                 raise _damaged(path, error) from None
             raise
 
@@ -76,19 +78,22 @@ def parquet_documents(path: Path, text_field: str | None = None) -> Iterator[byt
 
 def column_documents(path: Path, columns: Iterable[pa.Array]) -> Iterator[bytes]:
     """The texts of a column, which comes in parts, as bytes; nulls are left out."""
-    rows = chain.from_iterable(one.cast(pa.large_binary()).to_pylist() for one in columns)
+    plain = (
+        one.dictionary_decode() if isinstance(one, pa.DictionaryArray) else one for one in columns
+    )
+    rows = chain.from_iterable(one.cast(pa.large_binary()).to_pylist() for one in plain)
     for number, row in enumerate(rows):
         if row is not None:
             yield utf8(row, f"{path}, row {number}")
 
 
+def _decoded(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+
+
 def text_column(path: Path, schema: pa.Schema, text_field: str | None = None) -> str:
     """The column of strings that is meant. Raises ``UserError``."""
-    strings = [
-        field.name
-        for field in schema
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-    ]
+    strings = [field.name for field in schema if _is_text(field.type)]
     wanted = FIELDS if text_field is None else (text_field,)
     if (found := next((name for name in wanted if name in strings), None)) is not None:
         return found
@@ -99,6 +104,12 @@ def text_column(path: Path, schema: pa.Schema, text_field: str | None = None) ->
     raise UserError(
         f"corpus '{path}' has no text column named {wanted[0]!r}; its columns: {columns}{hint}"
     )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Strings, also those that are stored as numbers of a dictionary."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def at(record: Record, field: str) -> object:
@@ -140,7 +151,7 @@ def bad_byte(text: bytes) -> int | None:
 def _json_records(path: Path) -> Iterator[tuple[str, Record]]:
     with _opened(path) as file:
         try:
-            beginning = file.peek(1)[:1]
+            beginning = file.peek(1).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
             if suffix(path) == ".json" and beginning == b"[":
                 for number, record in enumerate(json.load(file)):
                     yield f"record {number}", _object(path, f"record {number}", record)
@@ -174,7 +185,7 @@ def _object(path: Path, where: str, record: object) -> Record:
 
 
 def _opened(path: Path) -> io.BufferedReader:
-    kind = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
+    kind = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix.lower())
     try:
         return io.BufferedReader(pa.input_stream(str(path), compression=kind))
     except pa.ArrowException as error:
@@ -193,6 +204,8 @@ def _field(path: Path, record: Record) -> str:
     texts = [key for key, value in record.items() if isinstance(value, str)]
     if len(texts) == 1:
         return texts[0]
+    if (there := next((name for name in FIELDS if name in record), None)) is not None:
+        return there  # to be told what it is
     raise UserError(f"corpus '{path}' has no field 'text'; {_likely(record)}")
 
 

@@ -138,17 +138,23 @@ def _local(files: Iterable[Path], text_field: str | None) -> Iterator[bytes]:
 def _arrow_documents(path: Path, text_field: str | None) -> Iterator[bytes]:
     """An Arrow file, as ``save_to_disk`` writes them (a stream) or as Feather's."""
     try:
-        with pa.memory_map(str(path)) as file:
+        with pa.OSFile(str(path)) as file:
             try:
                 schema, batches = _batches(pa.ipc.open_stream(file))
             except pa.ArrowInvalid:
                 schema, batches = _batches(pa.ipc.open_file(file))
             name = text_column(path, schema, text_field)
-            yield from column_documents(path, (batch.column(name) for batch in batches))
+            yield from column_documents(path, (_valid(batch).column(name) for batch in batches))
     except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"corpus '{path}' is not a whole Arrow file: {in_one_line(error)}"
         ) from None
+
+
+def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, once it is known that its offsets lie in it: Arrow reads where they point."""
+    batch.validate(full=True)
+    return batch
 
 
 def _batches(

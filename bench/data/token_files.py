@@ -19,6 +19,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
@@ -89,17 +90,14 @@ class TokenFile:
                 f"corpus '{self.path}' has {wrong} at {place}, and its sidecar says a vocabulary "
                 f"of {self.vocab_size}"
             )
+        read = f"corpus '{self.path}' read as {dtype.name}"
+        line = f"{read} has {wrong} at {place}, which is no token id"
+        if self.index is not None or self.sidecar is not None or is_npy(self.path):
+            return UserError(line)
         swapped = int(self.ids[place : place + 1].byteswap()[0])
-        big_endian = 0 <= swapped <= LARGEST_ID and dtype.itemsize > 2
-        hint = (
-            "it is big-endian, it seems, and ids are read as little-endian"
-            if big_endian
-            else f"say how wide its ids are, --token-dtype {_other(dtype)}"
-        )
-        return UserError(
-            f"corpus '{self.path}' read as {dtype.name} has {wrong} at {place}, which is no token "
-            f"id: {hint}"
-        )
+        if dtype.itemsize > 2 and 0 <= swapped <= LARGEST_ID:
+            return UserError(f"{line}: it is big-endian, it seems, and little-endian is read")
+        return UserError(f"{line}: say how wide its ids are, --token-dtype {_other(dtype)}")
 
     def ends(self, largest: int) -> npt.NDArray[np.int64]:
         """Where documents end, but for the last: where an index says, else after the separator that
@@ -125,6 +123,11 @@ def pieces(ids: Ids) -> Iterator[tuple[int, Ids]]:
         yield start, ids[start : start + AT_ONCE]
 
 
+def is_npy(path: Path) -> bool:
+    """Whether a file is NumPy's, by its name."""
+    return path.suffix.lower() == ".npy"
+
+
 def narrowest(largest: int) -> np.dtype[np.unsignedinteger]:
     """The type that ids count as, by the largest of them."""
     return np.dtype("<u2" if largest < 2**16 else "<u4")
@@ -136,7 +139,7 @@ def open_token_file(path: Path, token_dtype: str | None = None) -> TokenFile:
     if token_dtype is not None and token_dtype not in TOKEN_DTYPES:
         raise unknown("token dtype", token_dtype, TOKEN_DTYPES)
     index = path if path.suffix == ".idx" else path.with_suffix(".idx")
-    is_indexed = path.suffix != ".npy" and index.exists()
+    is_indexed = not is_npy(path) and index.exists()
     path = index.with_suffix(".bin") if is_indexed else path
     if is_indexed and not path.exists():
         raise UserError(f"'{index}' has no {path.name} beside it")
@@ -149,7 +152,7 @@ def open_token_file(path: Path, token_dtype: str | None = None) -> TokenFile:
     sidecar, is_told = read_sidecar(path), True
     if is_indexed:
         found = _bare(path, _dtype_of_index(index))
-    elif path.suffix == ".npy":
+    elif is_npy(path):
         found = _npy(path)
     elif sidecar is not None:
         found = _bare(path, sidecar.dtype)
@@ -237,13 +240,13 @@ def _unlike_uint16(ids: Ids) -> str | None:
     Of 32-bit ids every other 16-bit word is the upper half, below 16 in any vocabulary. Of plain
     bytes, as of text, those at even and at odd places are alike; the lower and the upper half of
     an id are not: the upper has fewer values, and where it is the lower that has fewer, the two are
-    swapped.
+    swapped. Ids at even and at odd places are alike; the halves of wider numbers are not.
     """
     if len(ids) < FEWEST_TO_TELL:
         return None
     small = True
     lower_largest = upper_largest = third = 0
-    counts = np.zeros((2, 256), np.int64)
+    counts, places = np.zeros((2, 256), np.int64), np.zeros((2, 256), np.int64)
     for _, part in pieces(ids):  # begins at an even place, since so many are looked at together
         lower, upper = part[::2], part[1::2]
         small = small and bool(((upper < 16) | (upper == 2**16 - 1)).all())
@@ -252,6 +255,7 @@ def _unlike_uint16(ids: Ids) -> str | None:
         third = max(third, int(part[2::4].max(initial=0)), int(part[3::4].max(initial=0)))
         in_bytes = part.view(np.uint8)
         counts += [np.bincount(in_bytes[place::2], minlength=256) for place in (0, 1)]
+        places += [np.bincount(in_bytes[place::4], minlength=256) for place in (1, 3)]
     if small and lower_largest and (lower_largest >= 16 or not upper_largest):
         likely = "uint64" if len(ids) % 4 == 0 and not third else "uint32"
         return f"every other is an upper half; give --token-dtype, which looks like {likely}"
@@ -265,13 +269,17 @@ def _unlike_uint16(ids: Ids) -> str | None:
     if values[0] < 240 and values[1] == 256:
         return "it is big-endian, it seems, and ids are read as little-endian; if it is not, give "\
                "--token-dtype"  # fmt: skip
+    here, there = places / places.sum(1, keepdims=True)
+    if values[1] > 240 and np.abs(here - there).sum() / 2 > 0.4:
+        return "those at even and at odd places are unlike, as the halves of wider numbers, or of "\
+               "fractions, are; if it has ids, give --token-dtype"  # fmt: skip
     return None
 
 
 def _npy(path: Path) -> Ids:
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
+    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, TokenError) as error:
         raise UserError(f"corpus '{path}' is not a whole .npy file: {in_one_line(error)}") from None
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "iu" or found.ndim != 1:
         what = f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else "more"

@@ -31,7 +31,7 @@ from mugrow.bench.data.corpora import beyond, texts_of
 from mugrow.bench.data.held_out import digest, sha256
 from mugrow.bench.data.sidecar import read_sidecar, sidecar_of
 from mugrow.bench.data.tokenizers import Vocabulary, given, spelled_one_by_one
-from mugrow.bench.files import flush, write_bytes
+from mugrow.bench.files import flush, left_behind, write_bytes
 from mugrow.bench.spec import UserError, unknown
 
 SAVE_EVERY_S = 5.0
@@ -286,6 +286,8 @@ def _alone(part: Path, out: Path) -> Iterator[IO[bytes]]:
             mine = False
         if not mine:
             raise UserError(f"'{out}' is being written by another mugrow tokenize")
+        for left in left_behind(out.parent, (_note_of(part).name, sidecar_of(out).name)):
+            left.unlink(missing_ok=True)
         yield file
 
 

@@ -52,10 +52,6 @@ class Pieces:
 Tokens = Ids | Pieces
 
 
-class CorpusChanged(UserError):
-    """A file of token ids that was written to while it was in use; no run's or method's fault."""
-
-
 @dataclass(frozen=True, eq=False)
 class TokenData:
     """Token ids of the training (n,) and the held-out (m,) documents, each in one stream.
@@ -63,7 +59,8 @@ class TokenData:
     ``token_bytes`` has shape (vocab_size,): how many bytes of text each id stands for; ``None``
     where that is not known, as for most files of token ids, whose tokenizer is ``none``.
     ``left_out`` says what of the corpus was not read. ``sidecar`` says whose ids they are, where a
-    file has one. ``stamps`` are those of the files that the ids lie in, where they are somebody's.
+    file has one, and ``largest_id`` is known of files of ids. ``stamps`` are those of the files
+    that the ids lie in, where they are somebody's.
     """
 
     name: str
@@ -75,6 +72,7 @@ class TokenData:
     tokenizer: str = "none"
     left_out: str = ""
     sidecar: Sidecar | None = None
+    largest_id: int | None = None
     stamps: tuple[Stamp, ...] = ()
 
     def bits_per_byte(self, nats_per_token: float, windows: npt.NDArray[np.int64]) -> float:
@@ -86,9 +84,9 @@ class TokenData:
         return nats_per_token * tokens_per_byte / math.log(2)
 
     def check_unchanged(self) -> None:
-        """Raise ``CorpusChanged`` where a file was written to while its ids were in use."""
+        """Raise ``UserError`` where a file was written to while its ids were in use."""
         if (path := changed(self.stamps)) is not None:
-            raise CorpusChanged(
+            raise UserError(
                 f"corpus '{path}' was changed while it was trained on: once it is as it was, the "
                 "same command goes on from the last save before"
             )

@@ -24,9 +24,13 @@ class FitCommand:
     EXPR is a column or an expression on columns, in backticks where a name is no identifier:
     "`Training FLOP` / (6 * `Model Size`)". One row a run enters the fit, its last, unless
     --checkpoints is given.
+
+    A fit that is unidentified or not converged has no numbers and is an answer: the exit code is 0
+    too, and `status` of --json says which it is.
     """
 
-    table: Positional[tuple[Path, ...]]
+    table: Annotated[Positional[tuple[Path, ...]], arg(metavar="TABLE ...")]
+    """Files, or a folder of `mugrow run`."""
     form: str
     """The law, see `mugrow list forms`; several, or "all", are compared on the largest runs."""
     loss: Annotated[str, arg(metavar="EXPR")]

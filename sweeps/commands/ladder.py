@@ -19,7 +19,8 @@ class LadderCommand:
     percent over the last 30 % of the largest model's tokens, their intervals over families.
     """
 
-    table: Positional[tuple[Path, ...]]
+    table: Annotated[Positional[tuple[Path, ...]], arg(metavar="TABLE ...")]
+    """Files, or a folder of `mugrow run`."""
     loss: Annotated[str, arg(metavar="EXPR")]
     """The loss."""
     n: Annotated[str, arg(metavar="EXPR")]

@@ -26,7 +26,8 @@ class ReadCommand:
     run by its name. EXPR is a column or an expression on columns, such as "6 * params * tokens".
     """
 
-    files: Positional[tuple[Path, ...]]
+    files: Annotated[Positional[tuple[Path, ...]], arg(metavar="TABLE ...")]
+    """Files, or a folder of `mugrow run`."""
     run: Annotated[str | None, arg(metavar="COLUMN")] = None
     """The column that names a run; one of its name by default."""
     x: Annotated[str | None, arg(metavar="EXPR")] = None

@@ -23,7 +23,8 @@ class SavingsCommand:
     columns, such as "6 * params * tokens".
     """
 
-    curves: Positional[tuple[Path, ...]]
+    curves: Annotated[Positional[tuple[Path, ...]], arg(metavar="TABLE ...")]
+    """Files, or a folder of `mugrow run`."""
     run: Annotated[str, arg(metavar="COLUMN")]
     """The column that names a run, or the method of one."""
     x: Annotated[str, arg(metavar="EXPR")]

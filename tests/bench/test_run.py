@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_runs import BASE, RUN, curve, home, job_of, names, row, vary
@@ -474,9 +475,44 @@ def test_a_mistake_of_ours_is_no_methods(source_job, monkeypatch):
         run_stack(source_job)
 
 
-def test_another_text_under_the_same_name_is_refused(job, tmp_path):
+def test_another_text_under_the_same_name_is_refused(job, tmp_path, monkeypatch):
+    monkeypatch.setenv(
+        "MUGROW_CACHE", str(tmp_path / "empty")
+    )  # else the ids of the text are there
     other = tmp_path / "harbour.txt"
     other.write_text("\n\n".join("another text " * 200 for _ in range(40)))
     with pytest.raises(UserError, match="not the text this run is about"):
         run_stack(replace(job, corpus_path=str(other)))
     assert not Path(job.folder).exists()
+
+
+@pytest.mark.parametrize("save_every_s", [-1, 1000])
+def test_a_token_file_that_changes_meanwhile_leaves_no_number(
+    run, tmp_path, monkeypatch, save_every_s
+):
+    ids = np.random.default_rng(0).integers(256, size=50_000).astype("<u2")
+    ids.tofile(path := tmp_path / "ids.bin")
+    spec = replace(run, data=resolve(f"{path}:token_dtype=uint16", val_tokens=64))
+    whole = job_of(tmp_path / "whole", f"{path}:token_dtype=uint16", (spec,))
+    stopped = job_of(tmp_path / "stopped", f"{path}:token_dtype=uint16", (spec,))
+    run_stack(whole)
+    monkeypatch.setattr(mugrow.bench.run, "SAVE_EVERY_S", save_every_s)
+    real = mugrow.bench.run.advance
+
+    def changed_meanwhile(stack, state, data):
+        for step, current in enumerate(real(stack, state, data)):
+            if step == 2:
+                ((ids + 1) % 256).tofile(path)
+            yield current
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mugrow.bench.run, "advance", changed_meanwhile)
+        with pytest.raises(UserError, match=r"ids\.bin' was changed while it was trained on"):
+            run_stack(stopped)
+    assert read_run(home(stopped, 0)) is None
+    with pytest.raises(UserError, match="not the text this run is about"):
+        run_stack(stopped)
+    ids.tofile(path)
+    run_stack(stopped)
+    losses = [[point["val_loss"] for point in curve(job, 0)] for job in (stopped, whole)]
+    assert losses[0] == losses[1]

@@ -235,7 +235,7 @@ def test_a_machine_that_cannot_be(tiny, mugrow, tmp_path, options, message):
 
 
 CORPORA = {
-    "missing.txt": (None, "unknown corpus"),
+    "missing.txt": (None, "there is no file or folder"),
     "empty.txt": (b"", "is empty"),
     "blank.txt": (b" \n\n ", "is empty"),
     "latin.txt": (b"caf\xe9 " * 999, "is not UTF-8: byte 0xe9 at 3"),
@@ -264,6 +264,12 @@ def test_names_that_do_not_exist(mugrow, tmp_path):
     refused(mugrow("run", "quikc"), "unknown study 'quikc'; did you mean 'quick'?")
     misspelt = mugrow("run", "quick", "--corpus", "stdlb", "--out", tmp_path / "study")
     refused(misspelt, "unknown corpus 'stdlb'; did you mean 'stdlib'?")
+    (tmp_path / "words.txt").write_text("a")
+    path = tmp_path / "wrods.txt"
+    misspelt = mugrow("run", "quick", "--corpus", path, "--out", tmp_path / "study")
+    refused(
+        misspelt, f"no file or folder '{path}' for a corpus; did you mean '{tmp_path}/words.txt"
+    )
     assert not (tmp_path / "study").exists()
 
 

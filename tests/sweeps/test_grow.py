@@ -161,3 +161,8 @@ def test_sources_that_are_not_there(mugrow, source, finished, tmp_path):
 def test_nothing_is_written_over(mugrow, source, tmp_path):
     ended = mugrow("grow", source, "--method", "continue", "-o", tmp_path)
     assert (ended.code, ended.err) == (2, f"mugrow: {tmp_path} exists already\n")
+    for here in ("", "."):
+        ended = mugrow("grow", source, "--method", "continue", "-o", here)
+        assert (ended.code, ended.err) == (
+            2, "mugrow: the folder to write is '' or '.', which is here: give it a name\n"
+        )  # fmt: skip

@@ -122,3 +122,19 @@ def test_commas_that_may_be_decimal_are_named(
     path.write_text("run,loss\n" + "".join(f'a,"{one}"\n' for one in losses))
     table = read_table(path)
     assert any("'3,037' is 3037" in note for note in table.notes) == noted
+
+
+def test_a_header_that_stands_again_is_no_row(tmp_path):
+    """Files that were put one behind the other."""
+    path = tmp_path / "both.csv"
+    path.write_text("step,loss\n1,3.5\n2,3.0\nstep,loss\n3,2.5\n step,loss \n4,2.0\n")
+    table = read_table(path)
+    assert table.frame["loss"].tolist() == [3.5, 3.0, 2.5, 2.0]
+    assert table.notes == ("its header stands 3 times: files one behind the other",)
+
+
+def test_text_of_another_encoding_says_how_to_mend_it(tmp_path):
+    path = tmp_path / "latin.csv"
+    path.write_bytes("run,loss\na,1\nschön,2\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"line 3 is not UTF-8 text \(byte 0xf6\); if it is Latin"):
+        read_table(path)

@@ -4,10 +4,11 @@ import gzip
 import json
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mugrow.bench.data.corpora import below, read_corpus, split_options
-from mugrow.bench.data.records import json_documents
+from mugrow.bench.data.records import json_documents, parquet_documents
 from mugrow.bench.spec import UserError
 
 TEXTS = [f"text number {number} ü" for number in range(40)]
@@ -183,3 +184,32 @@ def test_the_flags_of_the_command_are_the_options(mugrow, folder):
     ended = mugrow(*dry, "--text-field", "body")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "takes no text_field" in ended.err
+
+
+def test_endings_in_capitals_and_arrays_behind_blanks_are_read(tmp_path):
+    texts = [{"text": f"text {number}"} for number in range(60)]
+    array = json.dumps(texts).encode()
+    contents = {
+        "a.JSONL": lines(texts).encode(),
+        "a.ndjson": lines(texts).encode(),
+        "A.JSONL.GZ": compressed("gzip", lines(texts)),
+        "a.json": b" \n" + array,
+        "b.json": b"\xef\xbb\xbf" + array,
+    }
+    found = set()
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        found.add(read_corpus(str(tmp_path / name)).sha256)
+    assert len(found) == 1
+
+
+def test_a_column_may_be_stored_as_a_dictionary(tmp_path):
+    rows = pa.array(["first", None, "second", "first"]).dictionary_encode()
+    pq.write_table(pa.table({"text": rows}), tmp_path / "a.parquet")
+    assert [*parquet_documents(tmp_path / "a.parquet")] == [b"first", b"second", b"first"]
+
+
+def test_a_link_to_nothing_is_said(tmp_path):
+    (tmp_path / "a.txt").symlink_to("gone.txt")
+    with pytest.raises(UserError, match=r"a\.txt' is a link to what is not there"):
+        read_corpus(str(tmp_path / "a.txt"))

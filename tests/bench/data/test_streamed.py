@@ -2,6 +2,8 @@
 
 import builtins
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from mugrow.bench.data import streamed
@@ -133,3 +135,16 @@ def test_a_folder_needs_no_library(datasets, folder, monkeypatch):
 def test_what_is_not_read_is_said(folder):
     assert read_corpus(f"hf:{folder}@1").left_out == "what is beyond the first 1 MB, see @MB"
     assert read_corpus(f"hf:{folder}").left_out == ""
+
+
+def test_damage_to_an_arrow_file_is_one_line_or_another_text(tmp_path):
+    """Arrow itself reads wherever an offset points, and ends the program there."""
+    table = pa.table({"text": [f"number {number} and more" for number in range(200)]})
+    path = tmp_path / "a.arrow"
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    whole = path.read_bytes()
+    at = whole.index(np.array([0, len("number 0 and more")], "<i4").tobytes()) + 400
+    path.write_bytes(whole[:at] + b"\xff\xff\xff\x7f" + whole[at + 4 :])
+    with pytest.raises(UserError, match="is not a whole Arrow file: ArrowInvalid"):
+        [*streamed_documents(f"hf:{tmp_path}")]

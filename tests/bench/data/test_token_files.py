@@ -1,5 +1,6 @@
 """Token ids by the width that their file says, and what is refused where none does."""
 
+import os
 import struct
 
 import numpy as np
@@ -163,6 +164,27 @@ def broken(folder, ids, case):
         return header(path, ids, version=2), None, "of magic 20240520 and version 2, not 1"
     if case == "other header":
         return header(path, ids, 7, 2), None, "of magic 7; known are 20240520 and 20240801"
+    if case == "big-endian":
+        ids.astype(">u2").tofile(path)
+        return path, None, "it is big-endian, it seems, and ids are read as little-endian"
+    if case == "big-endian header":
+        path.write_bytes(struct.pack(">256i", 20240520, 1, 9, *[0] * 253) + b"1" * 18)
+        return path, None, "has a header that is big-endian"
+    if case == "big-endian uint32":
+        ids.astype(">u4").tofile(path)
+        return path, "uint32", "is no token id: it is big-endian, it seems"
+    if case == "fractions":
+        np.random.default_rng(0).normal(size=9000).astype("<f4").tofile(path)
+        return path, None, "are unlike, as the halves of wider numbers, or of fractions, are"
+    if case == "too large":
+        np.save(folder / "ids.npy", ids + 2**20)
+        return folder / "ids.npy", None, f"has {ids[0] + 2**20} at 0, which is no token id"
+    if case == "header without end":
+        (path := folder / "ids.npy").write_bytes(b"\x93NUMPY\1\0\x10\0{'descr': '<u2'(" + b"12")
+        return path, None, "is not a whole .npy file"
+    if case == "pipe":
+        os.mkfifo(path)
+        return path, None, "is no regular file"
     if case == "no array":
         (path := folder / "ids.npy").write_bytes(b"no")
         return path, None, "is not a whole .npy file"
@@ -194,7 +216,9 @@ def broken(folder, ids, case):
     [
         *("odd", "not of four", "unknown dtype", "too wide", "negative", "empty", "cut header"),
         *("other version", "other header", "no array", "floats", "two axes", "disagrees"),
-        *("index without ids", "index of another", "cut index", "no index"),
+        *("index without ids", "index of another", "cut index", "no index", "big-endian"),
+        *("big-endian header", "big-endian uint32", "fractions", "too large", "pipe"),
+        "header without end",
     ],
 )
 def test_what_cannot_be_ids_is_one_line(tmp_path, ids, case):
