@@ -21,7 +21,7 @@ from pathlib import Path
 
 from mugrow.bench.spec import UserError
 
-TEMPORARY = re.compile(r"\.(.+)\.[\w-]+\.\d+\.[0-9a-f]{8}\.tmp")
+TEMPORARY = re.compile(r"\.(.+)\.([\w-]+)\.(\d+)\.[0-9a-f]{8}\.tmp")
 
 _fence: ContextVar[Callable[[], None] | None] = ContextVar("fence", default=None)
 
@@ -34,8 +34,11 @@ def temporary_of(path: Path) -> Path:
 @cache
 def _writer(process: int) -> str:
     """Of a process: the same at every call, and another in one that is forked from it."""
-    host = re.sub(r"[^\w-]", "-", socket.gethostname(), flags=re.ASCII)[:32]
-    return f"{host or 'host'}.{process}.{uuid.uuid4().hex[:8]}"
+    return f"{_host()}.{process}.{uuid.uuid4().hex[:8]}"
+
+
+def _host() -> str:
+    return re.sub(r"[^\w-]", "-", socket.gethostname(), flags=re.ASCII)[:32] or "host"
 
 
 @contextmanager
@@ -124,3 +127,21 @@ def temporaries(folder: Path, names: Iterable[str]) -> list[Path]:
     wanted = set(names)
     found = ((path, TEMPORARY.fullmatch(path.name)) for path in folder.glob(".*.tmp"))
     return [path for path, match in found if match and match[1] in wanted]
+
+
+def left_behind(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Of these, those of processes of this host that are gone: for who has no lease."""
+    found = ((path, TEMPORARY.fullmatch(path.name)) for path in temporaries(folder, names))
+    return [
+        path for path, match in found if match and match[2] == _host() and not _lives(int(match[3]))
+    ]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -25,6 +25,7 @@ from mugrow.bench.checksums import (
 from mugrow.bench.data.batches import resolve
 from mugrow.bench.files import (
     fenced,
+    left_behind,
     remove,
     temporaries,
     temporary_of,
@@ -207,6 +208,12 @@ def test_temporary_files_have_a_host_and_a_number_of_their_own(tmp_path):
     for one in (ours, *others):
         one.write_bytes(b"")
     assert temporaries(tmp_path, ["curve.parquet"]) == [ours]
+    dead = ours.with_name(ours.name.replace(f".{os.getpid()}.", f".{2**22 + 1}."))  # none has that
+    elsewhere = tmp_path / f".curve.parquet.elsewhere.{2**22 + 1}.01234567.tmp"
+    for one in (dead, elsewhere):
+        one.write_bytes(b"")
+    assert {*temporaries(tmp_path, ["curve.parquet"])} == {ours, dead, elsewhere}
+    assert left_behind(tmp_path, ["curve.parquet"]) == [dead]
 
 
 class Lost(Exception):
