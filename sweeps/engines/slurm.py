@@ -117,12 +117,11 @@ def parameters(options: Mapping[str, str], orders: Sequence[Order]) -> dict[str,
     memory_gb = -(-max(one.memory_mb for one in needs) // 1024)
     gpus = whole_number("slurm", options, "gpus", max(one.gpus for one in needs))
     given = {name: options[name] for name in OPTIONS if name in options}
-    plain = {
-        name: given[name] for name in ("partition", "account", "qos", "constraint") if name in given
-    }
-    return {
-        **plain,
-        **({"gpus_per_node": gpus} if gpus else {}),
+    asked: dict[str, Any] = {"gpus_per_node": gpus} if gpus else {}
+    for name in ("partition", "account", "qos", "constraint"):
+        if name in given:
+            asked[name] = given[name]
+    return asked | {
         "job_name": "mugrow",
         "comment": orders[0].title if len(orders) == 1 else f"{len(orders)} stacks",
         "time": limit_minutes(given["time"]) if "time" in given else minutes,
