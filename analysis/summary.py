@@ -198,14 +198,15 @@ def summarize(store: Store | str | Path) -> Summary:
     runs = store.runs
     every = by_setting(runs)
     searched = [sweep for sweep in every if sweep.searched]
-    transfer = transfer_results(every)
+    # of an imported source's arms each has a rate of its own: none is transferred
+    transfer = transfer_results([] if store.study.get("source") else every)
     targets = labelled_targets(store)
     curves = curves_by_run(store.curves, set(targets["run_id"]))
     n_seeds = int((targets if len(targets) else runs)["seed"].nunique())
     savings, savings_curves = _savings(targets, curves)
     looks = looks_taken(runs, targets, store.study)
     error_rate = looks.level if looks else float(store.study.get("error_rate", ERROR_RATE))
-    variants = [sweep.variant for sweep in transfer.sweeps]
+    variants = [sweep.variant for sweep in transfer.sweeps] or _named(searched, store.trials)
     return Summary(
         study=store.study["name"],
         n_seeds=n_seeds,
@@ -286,6 +287,16 @@ def _optimum(
         flops_tuning=sum(sweep.search_flops for sweep in group),
         trials=_outcomes([ids for ids in trials["run_ids"] if searched & set(ids)], status),
     )
+
+
+def _named(found: list[Sweep], trials: pd.DataFrame) -> list[str]:
+    """Sweeps by what the study calls them."""
+    names = {
+        run_id: str(name)
+        for name, run_ids in zip(trials["sweep"], trials["run_ids"], strict=True)
+        for run_id in run_ids
+    }
+    return [next((names[i] for i in sweep.run_ids if i in names), "") for sweep in found]
 
 
 def _outcomes(trials: Iterable[Sequence[str]], status: Mapping[str, str]) -> TrialCounts:

@@ -35,6 +35,7 @@ from mugrow.bench.checksums import (
 )
 from mugrow.bench.files import check_fence, flush, named, temporary_of, write_bytes
 from mugrow.bench.files import write_atomically as write_atomically  # where it was before
+from mugrow.bench.spec import IMPORT
 
 STATUSES = ("finished", "diverged", "pruned", "failed")
 ROLES = ("proxy", "source", "target", "trunk", "branch")
@@ -133,7 +134,11 @@ EVALUATION_SCHEMA = pa.schema(
 ROW_KEY = b"mugrow.run"
 CURVE = "curve.parquet"
 ABOVE_ZERO = ("width", "depth", "params", "lr", "init_std", "batch_tokens")
-COUNTS = ("tokens", "flops", "flops_6nd")  # 0 of a run that ended before its first step
+COUNTS = (
+    "tokens",
+    "flops",
+    "flops_6nd",
+)  # 0 where there was no step
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -248,8 +253,9 @@ def wrong_value(row: Mapping[str, Any]) -> str | None:
     for name in ABOVE_ZERO:
         if name in row and not _is_number(row[name], above_zero=True):
             return f"{name} is {row[name]!r}, not a number above 0"
+    trained = row["status"] == "finished" and row.get("method") != IMPORT
     for name in COUNTS:
-        if name in row and not _is_number(row[name], above_zero=row["status"] == "finished"):
+        if name in row and not _is_number(row[name], above_zero=trained):
             return f"{name} is {row[name]!r}, of a run that {row['status']}"
     if row["status"] == "finished" and not _is_number(row["final_val_loss"], above_zero=False):
         return f"final_val_loss is {row['final_val_loss']!r}, of a run that finished"

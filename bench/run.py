@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 
 from mugrow.bench import checkpoint, flops
+from mugrow.bench.checkpoints.lineage import keep_lineage
 from mugrow.bench.checksums import (
     SUMS,
     Damaged,
@@ -52,7 +53,7 @@ from mugrow.bench.method_file import MethodFile, know
 from mugrow.bench.model import Weights, count
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.record import CURVE, json_bytes, read_run, set_aside, write_json, write_run
-from mugrow.bench.spec import RunSpec, UserError, canonical_json
+from mugrow.bench.spec import IMPORT, RunSpec, UserError, canonical_json
 from mugrow.bench.stack import (
     Carried,
     PruningStep,
@@ -67,6 +68,7 @@ from mugrow.bench.start import Beginning, beginning, identify
 from mugrow.bench.train import advance, final_losses
 
 SAVE_EVERY_S = 20.0
+LONGEST_SHARE = 0.05  # of the time may go into saving: a large model's state takes seconds
 SHOW_EVERY_S = 1.0
 TRACEBACK = "traceback.txt"
 TENSORS = ("checkpoint.safetensors", "state.safetensors")
@@ -77,7 +79,8 @@ VERSIONS = ("mugrow", "torch", "numpy", "mup", "optuna", "pyarrow")
 @dataclass(frozen=True)
 class Job:
     """One stack to train: what a worker process is handed. ``key`` names it; ``roles`` and
-    ``trials`` have an entry for every run. ``methods`` are those that come from a file."""
+    ``trials`` have an entry for every run. ``methods`` are those that come from a file;
+    ``source_path`` is the folder of the imported model that the runs begin with."""
 
     folder: str
     study: str
@@ -87,6 +90,7 @@ class Job:
     trials: tuple[int, ...] = ()
     rungs: tuple[PruningStep, ...] = ()
     corpus_path: str | None = None
+    source_path: str | None = None
     device: str = "cpu"
     threads: int = 1
     methods: tuple[MethodFile, ...] = ()
@@ -140,7 +144,7 @@ def run_stack(job: Job, leave: Callable[[], bool] = lambda: False) -> None:
     folder = Path(job.folder)
     for file in job.methods:
         know(file)
-    data = load_again(job.runs[0].data, job.corpus_path)
+    data = load_again(job.runs[0].data, job.corpus_path, job.source_path)
     starts, failures = _starts(job, folder, data)
     for index, error in failures.items():
         _fail(job, folder, index, data, error)
@@ -191,7 +195,8 @@ def _train(
     for place, index in enumerate(members):
         keep = state.status[place] == "finished" and job.roles[index] != "proxy"
         weights = model_weights(stack, state, place) if keep else None
-        carried = carried_state(stack, state, place) if keep else None
+        trained = keep and job.runs[index].start.method != IMPORT
+        carried = carried_state(stack, state, place) if trained else None
         curve = [{"run_id": job.runs[index].run_id, **row} for row in state.curves[place]]
         status, wall_s = state.status[place], state.wall_s[place]
         row = _row(job, index, status, wall_s, curve, data, None, final.get(place))
@@ -218,7 +223,7 @@ def _starts(
     failures: dict[int, Exception] = {}
     for index, spec in enumerate(job.runs):
         try:
-            starts[index] = beginning(spec, folder, data)
+            starts[index] = beginning(spec, folder, data, job.source_path)
         except (Damaged, OSError, MemoryError):  # not the run's fault: it can be done later
             raise
         except Exception as error:  # a method's mistake ends its own runs, not the study
@@ -238,6 +243,7 @@ class _Watch:
     def __init__(self, stack: Stack, path: Path, data: TokenData) -> None:
         self.stack, self.path, self.data = stack, path, data
         self.saved_s = self.shown_s = time.monotonic()
+        self.save_every_s = SAVE_EVERY_S
         self.shown_tokens = 0
         self.tokens = 0
 
@@ -248,10 +254,11 @@ class _Watch:
             rate = (self.tokens - self.shown_tokens) / (now - self.shown_s)
             self.shown_s, self.shown_tokens = now, self.tokens
             write_json(self.path.with_suffix(".json"), self.progress(state, rate))
-        if now - self.saved_s > SAVE_EVERY_S:
+        if now - self.saved_s > self.save_every_s:
             self.data.check_unchanged()
             _save_state(self.path, self.stack, state)
             self.saved_s = time.monotonic()
+            self.save_every_s = max(SAVE_EVERY_S, (self.saved_s - now) / LONGEST_SHARE)
 
     def progress(self, state: StackState, tokens_per_s: float) -> dict[str, Any]:
         losses = [curve[-1]["val_loss"] for curve in state.curves if curve]
@@ -352,8 +359,10 @@ def _commit(
         write_bytes(home / TRACEBACK, text.encode("utf-8", errors="backslashreplace"))
     # One key of metadata, since several are written in no fixed order: equal runs, equal files.
     about = {"spec": canonical_json(spec)}
+    if spec.start.method == IMPORT and job.source_path is not None:
+        keep_lineage(Path(job.source_path), home)
     if weights is not None:
-        # a method that trains other tensors than the model's hands on no state
+        # what is imported has no state, and a method that trains other tensors hands on none
         state = {} if carried is None else carried.named()
         for name, tensors in zip(TENSORS, (weights, state), strict=True):
             sums[name] = checkpoint.save(home / name, tensors, about)

@@ -341,6 +341,7 @@ class DataSpec:
 @dataclass(frozen=True, kw_only=True)
 class Start:
     """How weights begin: ``scratch``, or a source's checkpoint passed through a growth method.
+    ``import`` is neither: a published checkpoint as it is, the hash of its weights in ``params``.
 
     ``optimizer`` says whether Adam's moments begin at zero or are grown from the source's.
     ``noise`` and ``reset`` break the symmetry of copied units: ``noise`` times a fresh draw of the
@@ -367,6 +368,7 @@ class Start:
 
 
 OPTIMIZER_STATES = ("fresh", "carry")
+IMPORT = "import"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -404,7 +406,8 @@ class RunSpec:
 
     A run begins at ``first_step`` of its schedule (0 unless it takes up its source's, where that
     stood or re-positioned), with its rate rising over ``rewarm_steps`` from there. Its first batch
-    is number ``first_batch`` of its data seed. Of ``average`` its training knows nothing.
+    is number ``first_batch`` of its data seed. Of ``average`` its training knows nothing. An
+    imported model may stop at step 0: it is evaluated, and nothing else.
     """
 
     model: ModelSpec
@@ -436,9 +439,10 @@ class RunSpec:
         for name in ("first_step", "rewarm_steps", "first_batch"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} must be at least 0, not {getattr(self, name)}")
-        if self.stop_step is not None and not 0 < self.stop_step <= self.steps:
+        untrained = self.start.method == IMPORT and self.stop_step == 0
+        if self.stop_step is not None and not 0 < self.stop_step <= self.steps and not untrained:
             raise UserError(f"stop_step {self.stop_step} is outside the {self.steps} steps")
-        if self.first_step >= self.last_step:
+        if self.first_step >= self.last_step and not untrained:
             raise UserError(
                 f"first_step {self.first_step} must be below the last, {self.last_step}"
             )
@@ -509,15 +513,9 @@ def _chosen(spec: Any) -> dict[str, Any]:
     """The fields that are not at their defaults."""
     return {
         name: _chosen(value) if hasattr(value, "__dataclass_fields__") else value
-        for name, default in _defaults(type(spec))
-        if (value := getattr(spec, name)) != default
+        for name, field in spec.__dataclass_fields__.items()  # fields() takes as long again
+        if (value := getattr(spec, name)) != field.default
     }
-
-
-@cache  # every run of a plan asks for them
-def _defaults(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
-    """The names of a part's fields, each with its default."""
-    return tuple((field.name, field.default) for field in dataclasses.fields(kind))
 
 
 @lru_cache(maxsize=64)  # a run's files all hold it

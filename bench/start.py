@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mugrow.bench import checkpoint, growth, guarded
+from mugrow.bench.checkpoints.imported import imported_weights
 from mugrow.bench.checksums import Damaged
 from mugrow.bench.data.batches import TokenData, train_batch
 from mugrow.bench.growth import During, zero_pad
@@ -24,7 +25,15 @@ from mugrow.bench.model import Decoder, Shapes, Weights, parameters, shapes
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.parametrization import generator, initial_weights, rules_of
 from mugrow.bench.record import CURVE, read_run
-from mugrow.bench.spec import ModelSpec, RunSpec, Start, UserError, is_of_run, run_spec_from_json
+from mugrow.bench.spec import (
+    IMPORT,
+    ModelSpec,
+    RunSpec,
+    Start,
+    UserError,
+    is_of_run,
+    run_spec_from_json,
+)
 from mugrow.bench.stack import Carried
 
 LEARNING_DATA_SEEDS = 2_000_000
@@ -52,13 +61,20 @@ class Source:
     carried: Carried | None = None
 
 
-def beginning(spec: RunSpec, folder: Path, data: TokenData) -> Beginning:
-    """The state a run begins with: its own draw, or its source grown.
+def beginning(
+    spec: RunSpec, folder: Path, data: TokenData, imported: str | None = None
+) -> Beginning:
+    """The state a run begins with: its own draw, its source grown, or the model ``imported`` to
+    that folder.
 
     Raises ``ValueError`` where the source is not there, ``Damaged`` where it is not what was
     written, and ``UserError`` for a start that the method cannot have, or where it raises or
     returns what is not a model of the target's shape.
     """
+    if spec.start.method == IMPORT:
+        if imported is None:
+            raise UserError("an imported model needs the folder that it was imported to")
+        return Beginning(imported_weights(spec, Path(imported)))
     source = None if spec.start.source_run_id is None else _source(spec, folder)
     return beginning_from(spec, source, partial(batch, data, spec))
 
@@ -157,7 +173,8 @@ def read_source(
     """
     weights, metadata = checkpoint.load(path)
     run = identify(path, metadata, run_id or _named_beside(path))
-    _check_tensors(path, weights, shapes(run.model), run.dtype)
+    # what was imported keeps the dtype that it was published in
+    _check_tensors(path, weights, shapes(run.model), None if _as_published(run) else run.dtype)
     rules = rules_of(run.parametrization, run.model, run.base)
     kind = getattr(torch, dtype)
     carried = None
@@ -216,16 +233,21 @@ def _named_beside(path: Path) -> str | None:
         return None
 
 
-def _check_tensors(path: Path, tensors: Weights, wanted: Shapes, dtype: str) -> None:
-    """Raise ``Damaged`` where a file has other tensors than a run of that shape and type leaves."""
+def _as_published(run: RunSpec) -> bool:
+    return run.start.method == IMPORT
+
+
+def _check_tensors(path: Path, tensors: Weights, wanted: Shapes, dtype: str | None) -> None:
+    """Raise ``Damaged`` where a file has other tensors than a run of that shape and, where it is
+    given, type leaves."""
     for name, shape in wanted.items():
         if name not in tensors:
             raise Foreign(path, f"it has no tensor {name!r} {shape}")
         tensor = tensors[name]
-        if tuple(tensor.shape) != shape or tensor.dtype != getattr(torch, dtype):
-            found = str(tensor.dtype).removeprefix("torch.")
+        found = str(tensor.dtype).removeprefix("torch.")
+        if tuple(tensor.shape) != shape or found != (dtype or found):
             raise Foreign(
-                path, f"{name} is {found} {tuple(tensor.shape)}, not {dtype} {tuple(shape)}"
+                path, f"{name} is {found} {tuple(tensor.shape)}, not {dtype or found} {shape}"
             )
         if not tensor.isfinite().all():
             raise Damaged(path, f"{name} holds numbers that are not finite")

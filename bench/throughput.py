@@ -207,6 +207,6 @@ def _stack(model: ModelSpec, sequences: int, members: int, device: str) -> Calla
 
 def _random_tokens(model: ModelSpec) -> TokenData:
     tokens = np.random.Generator(np.random.Philox(0)).integers(
-        model.vocab_size, size=1 << 16, dtype=np.uint16
+        model.vocab_size, size=1 << 16, dtype=np.uint32
     )
     return TokenData("random", "", tokens, tokens, model.vocab_size, None)

@@ -52,8 +52,14 @@ def collect(folder: Path, plan: Plan, finished: Rows, study: str, pool: Path) ->
 
 def run_rows(runs: Iterable[PlannedRun], finished: Rows, study: str) -> list[dict[str, Any]]:
     """Rows of ``runs.parquet``, with what sources and tuning cost. A run from a pool may have been
-    trained for another study, where it had another part."""
+    trained for another study, where it had another part; what an imported model cost is what this
+    study says."""
     runs = list(runs)
+    declared = {run.spec.run_id: run.charged_flops for run in runs if run.charged_flops is not None}
+    finished = {
+        run_id: {**row, "flops": declared.get(run_id, row["flops"])}
+        for run_id, row in finished.items()
+    }
     tuning: dict[str, float] = {}
     for run in runs:
         if run.role == "proxy":

@@ -65,7 +65,7 @@ class Estimate:
     ) -> list[float]:
         """The seconds of a worker that each stack still needs."""
         shares = {
-            stack.key: 1 - report["step"] / report["steps"]
+            stack.key: 1 - report["step"] / max(report["steps"], 1)
             for stack, report in zip(running, reports(folder, running), strict=True)
         }
         return [
@@ -88,6 +88,9 @@ class Estimate:
 def _tokens(stack: PlannedStack) -> Iterable[float]:
     """The tokens of a stack between its rungs, those of its validations at a third."""
     spec = stack.runs[0].spec
+    if not spec.train_steps:  # an imported model is evaluated, and that is all
+        yield spec.data.val_tokens / 3
+        return
     whole = spec.tokens + spec.train_steps / spec.log_every * spec.data.val_tokens / 3
     alive, began = len(stack.runs), 0
     members_of_a_trial = len(stack.runs) / len(set(stack.trials))

@@ -54,13 +54,15 @@ LOST_ELSEWHERE = (*LOST, "system", "memory", "error")  # perhaps that machine's 
 @dataclass(frozen=True)
 class Where:
     """Where runs execute. Never part of a run's identity. ``corpus_paths`` says where the corpus
-    of a sha256 lies, if it is a file; ``on`` is an engine with its options. Of several ``devices``
-    each stack trains on the one that has the least to do; without any all do on ``device``."""
+    of a sha256 lies, if it is a file, ``source_path`` the import that a study begins with; ``on``
+    is an engine with its options. Of several ``devices`` each stack trains on the one that has the
+    least to do; without any all do on ``device``."""
 
     workers: int
     threads: int
     device: str = "cpu"
     corpus_paths: Mapping[str, str] = field(default_factory=dict)
+    source_path: str | None = None
     on: str = "local"
     devices: tuple[str, ...] = ()
 
@@ -393,6 +395,7 @@ def _job(study: str, stack: PlannedStack, pool: Path, where: Where, device: str)
         trials=tuple(run.trial for run in stack.runs if run.trial is not None),
         rungs=tuple(PruningStep(step, keep) for step, keep in stack.rungs),
         corpus_path=_whole_path(where.corpus_paths.get(stack.runs[0].spec.data.corpus_sha256)),
+        source_path=_whole_path(where.source_path),
         device=device,
         threads=where.threads,
         methods=files_of({run.spec.start.method for run in stack.runs}),

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mugrow.bench.spec import DataSpec
+from mugrow.sweeps.imported import plan_imported
 from mugrow.sweeps.plan import Plan, plan
 from mugrow.sweeps.search import Finished
 from mugrow.sweeps.study import Study
@@ -31,6 +32,13 @@ class Experiment:
 def of_study(study: Study, data: DataSpec) -> Experiment:
     """The experiment of a study on a corpus that is pinned by ``data``. Without a ladder nothing is
     compared, so it has neither budgets nor final evaluations."""
+    if study.source:
+        return Experiment(
+            name=study.name,
+            configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
+            plan=partial(plan_imported, study, data),
+            defaults=_defaults(study),
+        )
     if not study.ladder:
         study = replace(study, budgets=(), front=(), final_val_tokens=0)
     return Experiment(

@@ -18,7 +18,7 @@ from mugrow.bench import checkpoint
 from mugrow.bench.checkpoints.lineage import hand_on
 from mugrow.bench.checks.cases import Grown
 from mugrow.bench.checksums import Damaged, sha256, write_sums
-from mugrow.bench.data.batches import load
+from mugrow.bench.data.batches import load, resolve_own
 from mugrow.bench.files import check_new, named, temporary_of, write_bytes
 from mugrow.bench.growth import GrowthMethod, blamed, check_growth, check_start, method, stages
 from mugrow.bench.method_file import is_file, read_method
@@ -70,8 +70,8 @@ def grow(
     name or by its Python file's path, or with its parameters and what becomes of the optimizer's
     state and the symmetry: the run and step that it lacks are filled in. The target has the
     source's shape where none is given. ``seed`` draws what is random, the source's by default;
-    ``corpus`` is where the source's lies, for a method that learns. Raises ``UserError``, with
-    nothing written, for what cannot be found, read or grown.
+    ``corpus`` is where the source's lies, for a method that learns; of an import, any text. Raises
+    ``UserError``, with nothing written, for what cannot be found, read or grown.
 
     >>> import mugrow
     >>> source = "results/quick/e9430cb212463235"  # of `mugrow run quick`
@@ -92,9 +92,14 @@ def grow(
     target = replace(run.model, **_given(shape))
     _check(entry, run.model, target, start)
     spec = _run(run, target, seed, start)
-    if entry.learning_steps and run.start.method == "import":
-        raise UserError(f"method {entry.name!r} trains on text, and an import comes with none")
-    batches = _batches(spec, corpus) if entry.learning_steps else _no_batches
+    if entry.learning_steps and run.data.tokenizer == "imported":
+        if corpus is None:
+            raise UserError(
+                f"method {entry.name!r} trains on text, and an import comes with none; give it "
+                "--corpus FILE"
+            )
+        spec = replace(spec, data=resolve_own(corpus, home, run.model, val_tokens=1))
+    batches = _batches(spec, corpus, home) if entry.learning_steps else _no_batches
     grown = beginning_from(spec, grown_from, batches)
     error = logit_error(grown_from, spec, grown)
     with blamed(entry.name):
@@ -172,8 +177,8 @@ def _run(run: RunSpec, target: ModelSpec, seed: int | None, start: Start) -> Run
     )
 
 
-def _batches(spec: RunSpec, corpus: str | None) -> Callable[[int], Tensor]:
-    data = load(spec.data, corpus)
+def _batches(spec: RunSpec, corpus: str | None, home: Path) -> Callable[[int], Tensor]:
+    data = load(spec.data, corpus, str(home))
     return partial(batch, data, spec)
 
 

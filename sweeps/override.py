@@ -5,6 +5,7 @@ A key is a field of ``Study``, dotted into what is nested: ``seeds``, ``model.de
 fields of a tuple's element are colon-separated:
 
     --set log2_lr=-9,-8,-7   --set rungs=0.5:0.5   --set ladder=64:2:128:2
+    --set source=FOLDER ladder=imported:1152:30
     --set methods=scratch,hypercloning,szp:shrink=0.2:schedule=continue,./my_method.py:scale=2
 
 All assignments are applied together, so two that are wrong one by one may be right as a pair.
@@ -19,8 +20,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mugrow.bench.entries import assigned, scalar, split
 from mugrow.bench.spec import Scalar, UserError, shortened, unknown
-from mugrow.sweeps.study import CHOICES, Method, Study
+from mugrow.sweeps.study import CHOICES, Method, Step, Study
 
+IMPORTED = "imported"  # of the ladder: the source that is given, as it is
 METHOD_FILE = re.compile(r"(.*?\.py)(?=:|$)")  # a method that is a file's path
 
 
@@ -68,6 +70,8 @@ def parse(key: str, text: str, kind: Any) -> Any:
         return tuple(parse(key, part.strip(), element) for part in text.split(",") if text)
     if kind is Method:
         return _method(key, text)
+    if kind is Step and text.partition(":")[0] == IMPORTED:
+        return _imported_step(key, text)
     if dataclasses.is_dataclass(kind):
         assert isinstance(kind, type)
         types = get_type_hints(kind)
@@ -77,12 +81,20 @@ def parse(key: str, text: str, kind: Any) -> Any:
         return kind(*map(parse, [key] * len(parts), parts, types.values()))
     if kind is str or get_origin(kind) is Literal:
         return text
-    if kind == int | None:
-        return None if text == "none" else parse(key, text, int)
+    if kind in (int | None, float | None):
+        return None if text == "none" else parse(key, text, get_args(kind)[0])
     try:
         return PARSERS[kind](text)
     except (ValueError, KeyError):
         raise UserError(f"{key} must be {EXPECTED[kind]}, not {shortened(text)}") from None
+
+
+def _imported_step(key: str, text: str) -> Step:
+    """``imported:1152:30``: the imported source grown into a target of that width and depth."""
+    parts = text.split(":")[1:]
+    if len(parts) != 2:
+        raise UserError(f"{key} from the imported source is {IMPORTED}:WIDTH:DEPTH, not {text!r}")
+    return Step(0, 0, *(parse(key, part, int) for part in parts))
 
 
 def _finite(text: str) -> float:

@@ -17,7 +17,7 @@ its source's first batches again, and its savings would be partly a second epoch
 import hashlib
 import json
 import math
-from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -26,9 +26,10 @@ from mugrow.bench.arm import factors_of
 from mugrow.bench.growth import check_growth, check_start, stages
 from mugrow.bench.growth import method as growth_method
 from mugrow.bench.schedule import cooldown_start
-from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec, UserError
+from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, UserError
 from mugrow.bench.stack import stack_key
-from mugrow.sweeps.baselines import Baselines, Line, baselines
+from mugrow.sweeps.baselines import Baselines, baselines
+from mugrow.sweeps.budgets import Budget
 from mugrow.sweeps.search import (
     Finished,
     Search,
@@ -52,13 +53,14 @@ STAGE_DATA_SEEDS = 10_000_000
 class PlannedRun:
     """A run and its part in the study. ``sweep`` is the one whose trial it is, or whose optimum
     it uses; its bill is the run's tuning bill. ``arm`` is what a study that is written out run by
-    run calls it."""
+    run calls it, ``charged_flops`` what an imported model is said to have cost."""
 
     spec: RunSpec
     role: Literal["proxy", "source", "target", "trunk", "branch"]
     sweep: str
     trial: int | None = None
     arm: str | None = None
+    charged_flops: float | None = None
 
     @property
     def factors(self) -> Mapping[str, Scalar]:
@@ -124,7 +126,7 @@ def plan(study: Study, data: DataSpec, finished: Finished, *, most: bool = False
     """All that is known of a study's runs. ``finished`` maps the run ids of ended runs to rows of
     ``runs.parquet``. ``most``: what it comes to if no look decides an arm, and every budget is
     needed. Raises ``UserError`` for names and growths that no run can have."""
-    ladder, skipped = _supported(study)
+    ladder, skipped = supported(study)
     all_searches = searches(study, data)
     states = {search.name: replay(search, finished) for search in all_searches}
     optima = {name: transferred(state.trials) for name, state in states.items() if state.done}
@@ -148,7 +150,7 @@ def plan(study: Study, data: DataSpec, finished: Finished, *, most: bool = False
     billed = {search.name: (search, states[search.name].trials) for search in all_searches}
     if (found := optima.get(main.name)) is not None:
         billed |= {
-            _sweep_name(step, method): (main, _target_trials(main, found, step, method, finished))
+            sweep_name(step, method): (main, _target_trials(main, found, step, method, finished))
             for step, method in ladder
             if method.sweep
         }
@@ -165,7 +167,7 @@ def plan(study: Study, data: DataSpec, finished: Finished, *, most: bool = False
     )
 
 
-def _supported(study: Study) -> tuple[list[tuple[Step, Method]], list[SkippedGrowth]]:
+def supported(study: Study) -> tuple[list[tuple[Step, Method]], list[SkippedGrowth]]:
     """The ladder's steps with the methods that can take them. A method that can take some is
     skipped at the others, with its reason; one that can take none is the user's mistake."""
     reasons = {
@@ -174,7 +176,7 @@ def _supported(study: Study) -> tuple[list[tuple[Step, Method]], list[SkippedGro
         for method in study.methods
     }
     for step in study.ladder:
-        source, target = _shapes(study, step)
+        source, target = shapes_of(study, step)
         smaller = target.width < source.width or target.depth < source.depth
         if smaller and not any(growth_method(method.name).shrinks for method in study.methods):
             raise UserError(f"a target of the ladder is smaller than its source: {step}")
@@ -190,7 +192,7 @@ def _supported(study: Study) -> tuple[list[tuple[Step, Method]], list[SkippedGro
 
 
 def _refusal(study: Study, step: Step, method: Method) -> str | None:
-    source, target = _shapes(study, step)
+    source, target = shapes_of(study, step)
     entry = growth_method(method.name)
     try:
         check_growth(entry, source, target, dict(method.params))
@@ -200,7 +202,7 @@ def _refusal(study: Study, step: Step, method: Method) -> str | None:
     return None
 
 
-def _shapes(study: Study, step: Step) -> tuple[ModelSpec, ModelSpec]:
+def shapes_of(study: Study, step: Step) -> tuple[ModelSpec, ModelSpec]:
     source = study.shape(step.source_width, step.source_depth)
     return source, study.shape(step.target_width, step.target_depth)
 
@@ -256,12 +258,12 @@ def _until_decided(
         undecided = {arm for arm in grown if decide(differences[arm], looks).state == "go on"}
         if not undecided:
             break
-        shapes = {_shapes(study, step)[1] for step, _ in undecided}
+        shapes = {shapes_of(study, step)[1] for step, _ in undecided}
         ladder = [
             (step, method)
             for step, method in ladder
             if (step, method) in undecided
-            or (method.name == BASELINE and _shapes(study, step)[1] in shapes)
+            or (method.name == BASELINE and shapes_of(study, step)[1] in shapes)
         ]
     return stacks
 
@@ -299,7 +301,7 @@ def _grown(
                 levels[level][run.run_id] = PlannedRun(run, "source", search.name)
             targets[chain[-1].run_id] = PlannedRun(chain[-1], "target", search.name)
     others = {  # the targets at other rates; at the transferred one they are the targets
-        spec.run_id: PlannedRun(spec, "proxy", _sweep_name(step, method), trial.number)
+        spec.run_id: PlannedRun(spec, "proxy", sweep_name(step, method), trial.number)
         for step, method in ladder
         if method.sweep
         for trial in _target_trials(search, best, step, method, {})
@@ -308,10 +310,11 @@ def _grown(
     }
     runs = {run_id: run for level in (*levels, targets) for run_id, run in level.items()}
     compared = baselines(search.study, arms.values(), finished)
-    at_budgets = _at_budgets(compared.lines, search, {*runs, *others})
+    budgets = [budget for line in compared.lines for budget in line.budgets]
+    ends = at_budgets(budgets, search.name, {*runs, *others})
     stacks = [
         stack
-        for level in (*levels, targets, others, *at_budgets)
+        for level in (*levels, targets, others, *ends)
         for stack in stacks_of(level.values(), runs, search.study.stack_width)
     ]
     return stacks, arms, compared
@@ -325,12 +328,11 @@ def _compared(search: Search, best: Transferred) -> list[RunSpec]:
     ]
 
 
-def _at_budgets(
-    found: Iterable[Line], search: Search, planned: Container[str]
+def at_budgets(
+    budgets: Sequence[tuple[Budget, ...]], sweep: str, planned: Container[str]
 ) -> Iterator[dict[str, PlannedRun]]:
-    """The runs of budget lines that are not ``planned``, the seeds of each a level: all segments
-    of trunks, then what ends each budget's schedule."""
-    budgets = [budget for line in found for budget in line.budgets]
+    """The runs of budget lines that are not ``planned``, the seeds of each budget a level: all
+    segments of trunks, then what ends each budget's schedule. Their rates are the ``sweep``'s."""
     segments = [
         each for budget in budgets for each in zip(*(one.trunk for one in budget), strict=True)
     ]
@@ -340,10 +342,10 @@ def _at_budgets(
         new = [run for run in each if run.run_id not in planned and run.run_id not in seen]
         seen |= {run.run_id for run in new}
         role: Literal["trunk", "branch"] = "trunk" if place < len(segments) else "branch"
-        yield {run.run_id: PlannedRun(run, role, search.name) for run in new}
+        yield {run.run_id: PlannedRun(run, role, sweep) for run in new}
 
 
-def _sweep_name(step: Step, method: Method) -> str:
+def sweep_name(step: Step, method: Method) -> str:
     """The sweep of a step's targets."""
     if method.name == BASELINE:
         return f"{method}-w{step.target_width}-d{step.target_depth}"
@@ -375,14 +377,14 @@ def _chain(study: Study, proxy: RunSpec, step: Step, method: Method) -> list[Run
     """A source, whatever is grown from it on the way, and the target: each grown from the one
     before. A method without a source has the target alone."""
     entry = growth_method(method.name)
-    small, big = _shapes(study, step)
+    small, big = shapes_of(study, step)
     params = all_params(method.name, dict(method.params))
     target = replace(proxy, model=big, steps=study.target_steps)
     if method.name == BASELINE:
         return [target]
     if not entry.needs_source:
         return [replace(target, start=replace(method.start(), params=params))]
-    chain = [_source(study, proxy, small)]
+    chain = [source_run(study, proxy, small)]
     shapes = stages(entry, small, big, dict(params))
     for number, shape in enumerate(shapes, start=1):
         source = chain[-1]
@@ -392,32 +394,38 @@ def _chain(study: Study, proxy: RunSpec, step: Step, method: Method) -> list[Run
             source_run_id=source.run_id,
             source_step=source.last_step,
         )
-        first_step = method.first_step(source.last_step)
         if number == len(shapes):
-            steps = first_step + study.target_steps
-            run = replace(target, steps=steps, schedule=_same_cooldown(study, steps))
-        else:  # a stage is trained like a source, on tokens that no other run sees
-            run = _source(study, proxy, shape)
-            run = replace(
-                run,
-                data_seed=run.data_seed + number * STAGE_DATA_SEEDS,
-                steps=first_step + run.steps,
-                stop_step=first_step + run.last_step,
-            )
-        run = replace(run, start=start, first_step=first_step)
+            chain.append(target_run(replace(target, start=start), method))
+            continue
+        # a stage is trained like a source, on tokens that no other run sees
+        first_step = method.first_step(source.last_step)
+        run = source_run(study, proxy, shape)
+        run = replace(
+            run,
+            data_seed=run.data_seed + number * STAGE_DATA_SEEDS,
+            steps=first_step + run.steps,
+            stop_step=first_step + run.last_step,
+            start=start,
+            first_step=first_step,
+        )
         chain.append(replace(run, rewarm_steps=round(method.rewarm * run.train_steps)))
     return chain
 
 
-def _same_cooldown(study: Study, steps: int) -> ScheduleSpec:
-    """The study's schedule for a longer horizon, with warm-up and cool-down of as many steps as a
-    target from scratch has: a longer cool-down would be credited to the method."""
-    share = study.target_steps / steps
-    schedule = study.schedule
-    return replace(schedule, warmup=schedule.warmup * share, cooldown=schedule.cooldown * share)
+def target_run(grown: RunSpec, method: Method) -> RunSpec:
+    """A target with its start, at the place in its schedule at which the method begins it, for as
+    many steps of its own. Warm-up and cool-down stay as long as a target from scratch has them: a
+    longer cool-down would be credited to the method."""
+    first_step = method.first_step(grown.start.source_step or 0)
+    steps, schedule = first_step + grown.steps, grown.schedule
+    share = grown.steps / steps
+    cut = replace(schedule, warmup=schedule.warmup * share, cooldown=schedule.cooldown * share)
+    run = replace(grown, steps=steps, schedule=cut, first_step=first_step)
+    return replace(run, rewarm_steps=round(method.rewarm * run.train_steps))
 
 
-def _source(study: Study, proxy: RunSpec, model: ModelSpec) -> RunSpec:
+def source_run(study: Study, proxy: RunSpec, model: ModelSpec) -> RunSpec:
+    """A source of that shape, trained up to where its cool-down would begin."""
     steps = study.source_steps
     wsd = study.schedule.kind == "wsd"
     return replace(

@@ -13,7 +13,7 @@ from mugrow.bench import growth
 from mugrow.bench.growth import GrowthMethod, Params
 from mugrow.bench.guarded import generator_states, is_ours, put_back
 from mugrow.bench.model import count
-from mugrow.bench.spec import ModelSpec, RunSpec
+from mugrow.bench.spec import IMPORT, ModelSpec, RunSpec
 from mugrow.sweeps.plan import Plan
 
 if TYPE_CHECKING:
@@ -35,9 +35,8 @@ def _smallest(plan: Plan) -> "Iterator[tuple[GrowthMethod, Case, Params]]":
         for stack in (*plan.stacks, *plan.provisional)
         for run in stack.runs
     }
-    ours = {
-        name: is_ours(growth.method(name)) for name in {one.start.method for one in runs.values()}
-    }
+    names = {one.start.method for one in runs.values()} - {IMPORT}
+    ours = {IMPORT: True} | {name: is_ours(growth.method(name)) for name in names}
     theirs = [
         one
         for one in runs.values()

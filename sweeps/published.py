@@ -38,6 +38,7 @@ from mugrow.bench.model import Weights, count
 from mugrow.bench.parametrization import rules_of
 from mugrow.bench.record import write_json
 from mugrow.bench.spec import (
+    IMPORT,
     DataSpec,
     HyperSpec,
     ModelSpec,
@@ -170,7 +171,7 @@ def _run(published: Published, one: Family, model: ModelSpec, sha256: str) -> Ru
         steps=1,
         seed=0,
         data_seed=0,
-        start=Start(method="import", params=(("family", one.name), ("sha256", sha256))),
+        start=Start(method=IMPORT, params=(("family", one.name), ("sha256", sha256))),
     )
 
 
@@ -208,14 +209,15 @@ def export_model(
     if dtype is not None and dtype not in NAMES:
         raise UserError(f"dtype {dtype!r} is not one of {', '.join(NAMES)}")
     path = find(Path(source))
-    home, (run, weights) = path.parent, _stored(path)
-    model, beside = run.model, path.parent / BESIDE
+    run, weights = _stored(path)
+    origin, since = _origin(path.parent, run)
+    model, beside = run.model, origin / BESIDE
     original = read_json(beside / "config.json") if beside.is_dir() else {}
     one = _family(model, family_name or original.get("model_type"))
     multipliers = rules_of(run.parametrization, model, run.base).multipliers
     plain = folded(weights, model, multipliers)
     tensors = _cast(their_tensors(plain, one, model), dtype)
-    lineage = [*read_lineage(home), *([] if read_lineage(home) else [_trained(run)])]
+    lineage = [*read_lineage(origin), *since]
     stored = _dtype(tensors)
     config = _config(one, model, original, stored)
     with new_folder(Path(out)) as folder:
@@ -239,6 +241,19 @@ def _stored(path: Path) -> tuple[RunSpec, Weights]:
     if "spec" not in metadata:
         raise UserError(f"{path} does not say of which model it is: not a mugrow checkpoint")
     return run_spec_from_json(metadata["spec"]), weights
+
+
+def _origin(home: Path, run: RunSpec) -> tuple[Path, list[Step]]:
+    """The folder of the import that a run began with, and the runs since. Of a run that began with
+    none its own folder, and the run alone."""
+    folder, above, since = home, run, list[Step]()
+    while not (folder / LINEAGE).is_file():
+        since.insert(0, _trained(above))
+        folder = folder.parent / (above.start.source_run_id or "")
+        if above.start.source_run_id is None or not (folder / CHECKPOINT).is_file():
+            return home, [_trained(run)]
+        above = run_spec_from_json(checkpoint.metadata(folder / CHECKPOINT)["spec"])
+    return folder, since
 
 
 def _family(model: ModelSpec, name: str | None) -> Family:

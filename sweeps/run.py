@@ -19,6 +19,7 @@ from mugrow.bench.method_file import is_file, read_method
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps import price
 from mugrow.sweeps.execute import execute, of_study, where_of
+from mugrow.sweeps.imported import pinned_source
 from mugrow.sweeps.machine import check_device, worker_count
 from mugrow.sweeps.plan import Plan
 from mugrow.sweeps.price import Bill
@@ -49,13 +50,17 @@ class FinishedStudy:
 
 def pinned(study: Study) -> tuple[Study, DataSpec]:
     """The study on the content of its corpus: with the corpus's own name, where the study gives a
-    path, and its vocabulary; methods that come from a file with the file's hash. Raises
-    ``UserError`` for a corpus or a file that cannot be used."""
-    data = batches.resolve(study.corpus, study.tokenizer, study.val_tokens)
-    tokens = batches.load(data, study.corpus)
+    path, and its vocabulary; methods that come from a file with the file's hash, and an imported
+    source with that of its weights. Raises ``UserError`` for what cannot be used."""
+    corpus, source = study.corpus, study.source or None
+    if source is None:
+        data = batches.resolve(corpus, study.tokenizer, study.val_tokens)
+    else:
+        study, data = pinned_source(study)
+    tokens = batches.load(data, corpus, source)
     if tokens.left_out:
         print(f"corpus {data.corpus}: left out: {tokens.left_out}", file=sys.stderr)
-    model = replace(study.model, vocab_size=tokens.vocab_size)
+    model = study.model if source else replace(study.model, vocab_size=tokens.vocab_size)
     final_val_tokens = min(study.final_val_tokens, len(tokens.val) - 1)
     least = BLOCKS * model.context
     if study.ladder and study.final_val_tokens and final_val_tokens < least:
@@ -108,7 +113,8 @@ def run(
     study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name
-    where = replace(where, corpus_paths={data.corpus_sha256: study.corpus})
+    paths = {data.corpus_sha256: study.corpus}
+    where = replace(where, corpus_paths=paths, source_path=study.source or None)
     plan = execute(of_study(fixed, data), folder, where)
     return FinishedStudy(folder, build(folder), plan)
 

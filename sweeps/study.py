@@ -22,6 +22,7 @@ methods.
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -48,20 +49,28 @@ AGAINST = ("scratch", "own source")
 LARGEST_LOG2_LR = 1000  # of which the power is a number
 LARGEST_BUDGET = 1000  # scratch at more than so many times its own compute is no comparison
 LARGEST_SEED = 2**62
+PINNED_SOURCE = re.compile(r".*@([0-9a-f]{64})")  # an imported source that has been read
 LEAST_STEPS = 3  # of a whole schedule: some before its cool-down, and the cool-down
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the ladder: a source of this shape is grown into a target of that one."""
+    """One step of the ladder: a source of this shape is grown into a target of that one. A source
+    of width and depth 0 is the imported one, as it is."""
 
     source_width: int
     source_depth: int
     target_width: int
     target_depth: int
 
+    @property
+    def from_imported(self) -> bool:
+        """Whether the source has the shape of the imported model, whatever that is."""
+        return self.source_width == self.source_depth == 0
+
     def __str__(self) -> str:
         source = f"w{self.source_width}-d{self.source_depth}"
+        source = "imported" if self.from_imported else source
         return f"{source} to w{self.target_width}-d{self.target_depth}"
 
 
@@ -205,6 +214,10 @@ class Study:
     ``scratch`` or its ``own source``, is decided, or the last look is reached; ``error_rate`` is
     that of all looks at an arm together (``mugrow.analysis.measure.sequential``).
 
+    With ``source``, a folder of `mugrow import`, nothing is trained from scratch: sources are that
+    checkpoint, or cuts of it in depth by the method ``cut``, and every arm is tuned by itself
+    (``mugrow.sweeps.imported``). ``source_flops`` is what it is charged, unless it is sunk.
+
     >>> import mugrow
     >>> from mugrow.bench.spec import ModelSpec
     >>> from mugrow.sweeps.study import Step
@@ -261,13 +274,31 @@ class Study:
     error_rate: float = 0.05
     stack_width: int = 256
 
+    source: str = ""
+    source_flops: float | None = None
+    source_sunk: bool = False
+    cut: str = "prune"
+
     def __post_init__(self) -> None:
         check_types(self)
         self._check_texts()
+        self._check_source()
         self._check_numbers()
         self._check_search()
         self._check_ladder()
         self._check_budgets()
+
+    @property
+    def source_sha256(self) -> str | None:
+        """Of the imported source's weights; ``None`` without one, and until it has been read: what
+        ``model`` is, and which shapes can be, is known then."""
+        found = PINNED_SOURCE.fullmatch(self.source)
+        return found[1] if found else None
+
+    @property
+    def shapes_known(self) -> bool:
+        """Whether ``model`` is what the study says; with a ``source``, once that has been read."""
+        return not self.source or self.source_sha256 is not None
 
     @property
     def base_init_std(self) -> float:
@@ -305,8 +336,38 @@ class Study:
             check_text("a variant's name", variant.name)
             if not variant.name.isprintable():
                 raise UserError(f"a variant's name has control characters: {variant.name!a}")
-        for name in ("title", "question", "corpus"):
+        for name in ("title", "question", "corpus", "source"):
             check_text(name, getattr(self, name))
+
+    def _check_source(self) -> None:
+        if not self.source:
+            if self.source_flops is not None or self.source_sunk:
+                raise UserError(
+                    "source_flops and source_sunk are an imported source's; name its folder, source"
+                )
+            for step in self.ladder:
+                if step.from_imported:
+                    raise UserError(f"the ladder has {step}, and no source is given to import")
+            return
+        if self.source_sunk and self.source_flops is not None:
+            raise UserError(
+                f"the source is sunk or charged {self.source_flops:g} FLOPs, not both: give "
+                "source_sunk or source_flops"
+            )
+        if self.source_flops is None and not self.source_sunk:
+            raise UserError(
+                f"what did the source {self.source!r} cost? Give --source-flops, 6 N D of all its "
+                "training, or --source-sunk if that does not count"
+            )
+        if self.source_flops is not None and not self.source_flops > 0:
+            raise UserError(f"source_flops must be above 0, not {self.source_flops:g}")
+        if self.looks:
+            raise UserError("looks are not planned with an imported source; give seeds instead")
+        if self.sampler != "grid":
+            raise UserError(
+                f"with an imported source every arm is tuned on the grid of log2_lr, not by "
+                f"sampler {self.sampler!r}"
+            )
 
     def _check_numbers(self) -> None:
         for name in (
@@ -337,10 +398,10 @@ class Study:
     def _check_search(self) -> None:
         if self.sampler not in SAMPLERS:
             raise unknown("sampler", self.sampler, SAMPLERS)
-        for proxy in self.proxies:
+        for proxy in self.proxies if self.shapes_known else ():
             self.shape(proxy.width, proxy.depth)
             self._check_budget(proxy)
-        if self.model.width != min(self.proxy_widths):
+        if self.model.width != min(self.proxy_widths) and self.shapes_known:
             raise UserError(
                 f"model.width is that of the smallest proxy, {min(self.proxy_widths)} of "
                 f"proxy_widths, not {self.model.width}"
@@ -403,7 +464,7 @@ class Study:
             )
         if self.final_val_tokens < 0:
             raise UserError(f"final_val_tokens must be at least 0, not {self.final_val_tokens}")
-        for shape in self.front:
+        for shape in self.front if self.shapes_known else ():
             self.shape(shape.width, shape.depth)
         looks = self.looks
         if looks and (
@@ -431,14 +492,14 @@ class Study:
             raise UserError(f"error_rate must be between 0 and 1, not {self.error_rate}")
 
     def _check_ladder(self) -> None:
-        for step in self.ladder:
+        for step in self.ladder if self.shapes_known else ():
             self.shape(step.source_width, step.source_depth)
             self.shape(step.target_width, step.target_depth)
         _check_any("methods", self.methods)
         _check_distinct("methods", [str(method) for method in self.methods])
         if any(method.sweep for method in self.methods) and not self.target_log2_lr:
             raise UserError("a method with sweep=true needs target_log2_lr, which is empty")
-        if self.methods[0].name != BASELINE:
+        if self.methods[0].name != BASELINE and not self.source:
             raise UserError(
                 f"methods must begin with {BASELINE!r}, the baseline, not {self.methods[0].name!r}"
             )

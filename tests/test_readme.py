@@ -32,8 +32,10 @@ def blocks(language):
 
 
 def lines():
-    """The lines of all shell blocks, as words, comments left out."""
-    words = (shlex.split(line, comments=True) for line in "".join(blocks("bash")).splitlines())
+    """The lines of all shell blocks, as words, comments left out; but for the walk with a published
+    checkpoint, which ``checkpoints/test_walk.py`` takes on a small one."""
+    shell = "".join(block for block in blocks("bash") if "mugrow[hf]" not in block)
+    words = (shlex.split(line, comments=True) for line in shell.splitlines())
     return [line for line in words if line]
 
 
@@ -113,7 +115,7 @@ def test_every_mugrow_command_works(
     assert ended.out
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name in RECIPES if not recipe(name).source])
 def test_every_recipe_is_priced_without_training(name, mugrow, tmp_path):
     ended = mugrow("run", name, "--dry-run", "--json", "--out", tmp_path / "study")
     assert ended.code == 0, ended.err
@@ -127,8 +129,15 @@ def test_every_recipe_is_priced_without_training(name, mugrow, tmp_path):
     assert not (tmp_path / "study").exists()
 
 
+def test_a_recipe_that_grows_an_import_says_how_to_make_it(mugrow, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ended = mugrow("run", "grow-smollm2", "--dry-run")
+    assert ended.code == 2
+    assert ended.err.endswith("to make one: mugrow import SOURCE -o smollm2\n")
+
+
 def test_the_example_of_a_growth_method_is_one():
-    (example,) = blocks("python")
+    (example,) = (block for block in blocks("python") if "METHOD" in block)
     names = {"GrowthMethod": GrowthMethod, "supports": lambda small, big: None}
     exec(example, names)
     assert names["METHOD"].params == {"strength": 1.0}

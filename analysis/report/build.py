@@ -21,7 +21,15 @@ from mugrow.analysis.laws.law import ScalingLaws
 from mugrow.analysis.measure.comparison import has_budgets
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store, load
-from mugrow.analysis.report import equal_compute, latex, laws, tables, transfer, words
+from mugrow.analysis.report import (
+    equal_compute,
+    imported,
+    latex,
+    laws,
+    tables,
+    transfer,
+    words,
+)
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.transfer.results import TransferResults
@@ -155,17 +163,23 @@ def render(
     return template("template.html.j2").render(
         title=store.study.get("title", summary.study),
         study=summary.study,
-        question=QUESTION,
-        answers=list(equal_compute.answers(summary.equal_compute)),
+        question=imported.QUESTION if imported.is_imported(store.study) else QUESTION,
+        answers=list(
+            equal_compute.answers(summary.equal_compute, imported.compared_with(store.study))
+        ),
         no_budgets="" if has_budgets(store.runs) else equal_compute.NO_BUDGETS,
-        comparisons=equal_compute.intervals(summary.equal_compute),
+        comparisons=" ".join(
+            (equal_compute.intervals(summary.equal_compute), imported.one_source(store.study))
+        ).strip(),
         looks=equal_compute.looks(summary.looks),
-        tuning=equal_compute.tuning(summary.equal_compute, summary.finals),
+        tuning=imported.tuning(summary)
+        if imported.is_imported(store.study)
+        else equal_compute.tuning(summary.equal_compute, summary.finals),
         growth=words.growth(summary),
         ceilings=words.ceilings(summary, store.runs),
         transferred=list(words.transferred(summary)),
         intervals=words.intervals(summary),
-        missing=words.missing(summary, store.runs),
+        missing=words.missing(summary, store.runs, store.study),
         warnings=words.warnings(summary, store.runs),
         figures=[figure for figure in drawn if figure.section == "study"],
         **parts,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mugrow.analysis import words as fmt
+from mugrow.analysis.measure.arms import BASELINE
 from mugrow.analysis.measure.comparison import BASELINES, Baseline, EqualCompute, Verdict, Versus
 from mugrow.analysis.measure.equal_compute import SizeKind
 from mugrow.analysis.measure.looks import ArmLooks, LooksTaken
@@ -61,18 +62,22 @@ class Answer:
     rows: tuple[AnswerRow, ...]
 
 
-def answers(found: Sequence[EqualCompute]) -> Iterator[Answer]:
-    """For each target the arm with the lowest final loss, which comes first; the last target, the
-    largest, before the others."""
+def answers(
+    found: Sequence[EqualCompute], baselines: Sequence[Baseline] = BASELINES
+) -> Iterator[Answer]:
+    """For each target the arm with the lowest final loss, which comes first, against each of the
+    ``baselines``; the last target, the largest, before the others."""
     best: dict[str, EqualCompute] = {}
     for row in found:
         best.setdefault(row.target, row)
     for target, row in reversed(best.items()):
         of_target = sum(other.target == target for other in found)
-        paid = f"{fmt.flops(row.charge)}, {fmt.times(row.times_scratch)} scratch’s"
+        paid = fmt.flops(row.charge)
+        if BASELINE in baselines:
+            paid += f", {fmt.times(row.times_scratch)} scratch’s"
         arm = _named(row)
         which = f"{arm}, the best of {of_target} arms" if of_target > 1 else arm
-        lines = tuple(_line(row, row.against(baseline)) for baseline in BASELINES)
+        lines = tuple(_line(row, row.against(baseline)) for baseline in baselines)
         yield Answer(f"Growing to {target}: {which}, at {paid} with its source", lines)
 
 

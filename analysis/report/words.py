@@ -13,8 +13,10 @@ from typing import Any
 import pandas as pd
 
 from mugrow.analysis import words as fmt
-from mugrow.analysis.report import transfer
+from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.report import imported, transfer
 from mugrow.analysis.summary import AT_FINAL, ArmSaving, Summary
+from mugrow.bench.spec import IMPORT
 
 FEW_SEEDS = 3  # fewer, and an interval is 12.7 standard errors on either side
 MANY = 8  # methods in one sentence; the table of methods has the numbers of more
@@ -155,10 +157,14 @@ def intervals(summary: Summary) -> str:
     )
 
 
-def missing(summary: Summary, runs: pd.DataFrame) -> list[str]:
-    """What an unfinished study does not have yet, and what cannot be said without it."""
+def missing(summary: Summary, runs: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
+    """What an unfinished study does not have yet, and what cannot be said without it; of one that
+    grows an imported source, why it has no scratch."""
     absent = []
     roles = set(runs.loc[runs["status"] == "finished", "role"])
+    if imported.is_imported(study):
+        unfinished = [] if "target" in roles else ["No target has finished: no final losses."]
+        return [imported.no_scratch(study), *unfinished]
     if "proxy" not in roles:
         absent.append("No proxy has finished: there is no optimum and nothing on transfer.")
     elif not summary.transfer.ladders:
@@ -176,7 +182,12 @@ def warnings(summary: Summary, runs: pd.DataFrame) -> list[str]:
 
 def on_edges(summary: Summary) -> Iterator[str]:
     for best in summary.optima:
-        if best.edge:
+        if best.edge and not summary.sweeps:  # of arms that were tuned each by itself
+            yield (
+                f"The best learning rate of {best.variant} is on the {best.edge} edge of its grid, "
+                "so a better one may lie beyond; widen the grid that way."
+            )
+        elif best.edge:
             yield (
                 f"The best learning rate of {fmt.parametrization(best.parametrization)} at width "
                 f"{best.width} is on the {best.edge} edge of its grid, so the optimum may lie "
@@ -209,7 +220,9 @@ def on_seeds(summary: Summary) -> Iterator[str]:
 def on_schedules(runs: pd.DataFrame) -> Iterator[str]:
     """Losses of decayed and undecayed learning rates are not alike: a run cut before the end of its
     schedule ends too high, and a target is at its best only at the end of its own."""
-    for role, rows in runs[runs["role"].isin(["source", "target"])].groupby("role"):
+    scratch = bool((runs["method"] == BASELINE).any())
+    trained = runs[runs["role"].isin(["source", "target"]) & (runs["method"] != IMPORT)]
+    for role, rows in trained.groupby("role"):
         specs = [json.loads(text) for text in rows["spec"]]
         cut = [s for s in specs if s["stop_step"] is not None and s["stop_step"] < s["steps"]]
         if cut:
@@ -220,7 +233,7 @@ def on_schedules(runs: pd.DataFrame) -> Iterator[str]:
             )
     specs = [json.loads(text) for text in runs.loc[runs["role"] == "target", "spec"]]
     targets = [spec["schedule"]["kind"] for spec in specs]
-    if any(kind != "constant" for kind in targets):
+    if scratch and any(kind != "constant" for kind in targets):
         yield (
             "Targets reach their lowest losses while their learning rate falls, at the end of a "
             "horizon that all of them share. A speed-up at scratch’s final loss therefore compares "

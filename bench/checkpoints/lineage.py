@@ -40,6 +40,13 @@ def hand_on(source: Path, out: Path, step: Step) -> None:
     write_json(out / LINEAGE, [*read_lineage(source), step])
 
 
+def keep_lineage(source: Path, home: Path) -> None:
+    """What goes with an imported model, to the folder of a run that is this model."""
+    if (source / BESIDE).is_dir():
+        shutil.copytree(source / BESIDE, home / BESIDE, dirs_exist_ok=True)
+    write_json(home / LINEAGE, read_lineage(source))
+
+
 def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
     """Write tensors straight to a file of a folder that has no name yet, without a second copy of
     them in memory; returns the file's sha256."""

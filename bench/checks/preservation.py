@@ -6,11 +6,17 @@ model; where it gives a reason, the error must be seen: a claim that is too mode
 one that is too bold.
 """
 
+from functools import lru_cache
+
 import torch
+from torch import Tensor
 
 from mugrow.bench.checks.cases import Case, cases, grow, initial, random_weights, some_tokens
 from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case, guarded
 from mugrow.bench.growth import GrowthMethod
+from mugrow.bench.model import Decoder
+from mugrow.bench.parametrization import rules_of
+from mugrow.bench.spec import ModelSpec
 
 EXACT, BROKEN = 1e-12, 1e-6
 
@@ -48,3 +54,10 @@ def logit_error(entry: GrowthMethod, case: Case, params: Params) -> float:
     grown = grow(entry, case, params, random_weights(case.small), initial(case))  # of a copy
     decoder, weights = grown.at_start(case.decoder(case.big))
     return float((decoder(weights, tokens) - want).norm() / want.norm())
+
+
+@lru_cache(maxsize=256)  # every growth of every method begins from the same few sources
+def _source_logits(parametrization: str, small: ModelSpec, base: ModelSpec) -> Tensor:
+    """Logits ``(B, T, V)`` of a source on the check's tokens."""
+    decoder = Decoder(small, rules_of(parametrization, small, base).multipliers)
+    return decoder(random_weights(small), some_tokens(small.vocab_size))

@@ -12,10 +12,13 @@ them: at the default size, the first tokens would be those of a few files, or of
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from mugrow.bench.checkpoints.imported import OWN, tokenizer_name
+from mugrow.bench.checkpoints.imported import tokenizer_file as own_tokenizer
 from mugrow.bench.data import kept_ids
 from mugrow.bench.data.corpora import read_corpus
 from mugrow.bench.data.kept_ids import Encoded
@@ -23,7 +26,7 @@ from mugrow.bench.data.stamps import changed
 from mugrow.bench.data.tokenizers import encode, given, key_of
 from mugrow.bench.data.tokens import TokenData as TokenData  # where it was before
 from mugrow.bench.data.tokens import Tokens as Tokens
-from mugrow.bench.spec import DataSpec, UserError
+from mugrow.bench.spec import DataSpec, ModelSpec, UserError
 
 
 def resolve(corpus: str, tokenizer: str = "bytes", val_tokens: int = 32768) -> DataSpec:
@@ -43,17 +46,19 @@ def resolve(corpus: str, tokenizer: str = "bytes", val_tokens: int = 32768) -> D
     return spec
 
 
-def load(spec: DataSpec, path: str | None = None) -> TokenData:
-    """The tokens of a spec; ``path`` is where its corpus lies on this machine, if it is a file.
+def load(spec: DataSpec, path: str | None = None, source: str | None = None) -> TokenData:
+    """The tokens of a spec; ``path`` is where its corpus lies on this machine, if it is a file, and
+    ``source`` the folder of the imported model whose own tokenizer is asked for.
 
     A process reads each corpus once. Raises ``UserError`` when the content is not what the spec
     pins, or when there is too little of it for ``val_tokens``.
     """
     corpus = path or spec.corpus
-    data = _tokenize(corpus, spec.tokenizer)
+    tokenizer = _found(spec.tokenizer, source)
+    data = _tokenize(corpus, tokenizer)
     if changed(data.stamps) is not None:
         _tokenize.cache_clear()
-        data = _tokenize(corpus, spec.tokenizer)
+        data = _tokenize(corpus, tokenizer)
     if data.corpus_sha256 != spec.corpus_sha256:
         raise UserError(
             f"corpus {corpus!r} is not the text this run is about: its sha256 is "
@@ -70,13 +75,50 @@ def load(spec: DataSpec, path: str | None = None) -> TokenData:
     return data
 
 
-def load_again(spec: DataSpec, path: str | None = None) -> TokenData:
+def load_again(spec: DataSpec, path: str | None = None, source: str | None = None) -> TokenData:
     """``load`` for a worker, after the program that it works for has done so: ids that are kept are
     mapped, and their text is not read."""
-    kept = kept_ids.load(key_of(spec.tokenizer, spec.corpus_sha256), check=False)
+    tokenizer = _found(spec.tokenizer, source)
+    kept = kept_ids.load(key_of(tokenizer, spec.corpus_sha256), check=False)
     if kept is None:
-        return load(spec, path)
-    return _of_text(spec.corpus, spec.corpus_sha256, spec.tokenizer, kept)
+        return load(spec, path, source)
+    return _of_text(spec.corpus, spec.corpus_sha256, tokenizer, kept)
+
+
+def resolve_own(corpus: str, folder: Path, model: ModelSpec, val_tokens: int) -> DataSpec:
+    """``resolve`` for the imported model of a folder: text in the tokens of its own tokenizer, or a
+    file of its token ids. Raises ``UserError`` also for a vocabulary that is not the model's."""
+    ids = read_corpus(corpus)
+    if isinstance(ids, TokenData):
+        if ids.sidecar is not None and ids.sidecar.vocab_size is not None:
+            return resolve(corpus, f"hf:{own_tokenizer(folder)}", val_tokens)
+        if (ids.largest_id or 0) >= model.vocab_size:
+            raise UserError(
+                f"corpus {corpus!r} has the token id {ids.largest_id}, and source {str(folder)!r} "
+                f"{model.vocab_size} tokens: it is of another tokenizer"
+            )
+        return resolve(corpus, "none", val_tokens)
+    path = own_tokenizer(folder)
+    found = resolve(corpus, f"hf:{path}", val_tokens)
+    vocabulary = load(found, corpus).vocab_size
+    if vocabulary != model.vocab_size:
+        raise UserError(
+            f"the tokenizer beside source {str(folder)!r} has {vocabulary} tokens, and the "
+            f"checkpoint {model.vocab_size}: it is another's"
+        )
+    return replace(found, tokenizer=tokenizer_name(path))
+
+
+def _found(tokenizer: str, source: str | None) -> str:
+    """A tokenizer by a name that can be read: an imported model's own by its file."""
+    if not tokenizer.startswith(OWN):
+        return tokenizer
+    if source is None:
+        raise UserError(f"tokenizer {tokenizer!r} is that of an imported model; name its folder")
+    path = own_tokenizer(Path(source))
+    if (found := tokenizer_name(path)) != tokenizer:
+        raise UserError(f"tokenizer '{path}' has changed: it is {found}, not {tokenizer}")
+    return f"hf:{path}"
 
 
 def train_batch(

@@ -37,7 +37,7 @@ FORMATS = {
     "FOLDER[:glob=*.md]": "every .txt below it, or what the pattern matches, each a document",
     "FILE.jsonl[.gz|.zst]": "JSON objects, a line each; the field text, or :text_field=NAME",
     "FILE.parquet": "a column of strings, named text or the only one, or :text_field=NAME",
-    "FILE.bin": "token ids: its header's, index's or sidecar's type, or :token_dtype=uint32",
+    "FILE.bin": "token ids: the type of a header, index or sidecar, else uint16, or :token_dtype=",
     "FILE.npy": "token ids, one axis of whole numbers",
     "FILE.idx": "Megatron's index, with the ids in the .bin beside it",
     "hf:FOLDER": "a dataset on this machine: its Parquet, Arrow or JSON files",

@@ -49,7 +49,7 @@ class GrowCommand:
     seed: int | None = None
     """Draws what is random; the source's by default."""
     corpus: str | None = None
-    """Where the source's corpus lies, for a method that learns."""
+    """Where the source's corpus lies, for a method that learns; of an import, any text."""
     json: bool = False
     """Print as JSON."""
 

@@ -1,5 +1,6 @@
 """``mugrow run``: the main job."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from mugrow.sweeps.arguments import Amount
 from mugrow.sweeps.commands.output import print_summary
 
 
@@ -29,6 +31,12 @@ class RunCommand:
     """Of a corpus of bare token ids: uint8, uint16, uint32, ..."""
     set: Annotated[UseAppendAction[tuple[tuple[str, ...], ...]], arg(metavar="KEY=VALUE ...")] = ()
     """Settings of the study to change."""
+    source: str | None = None
+    """Grow the checkpoint in this folder of `mugrow import`; nothing is trained from scratch."""
+    source_flops: Annotated[Amount | None, arg(metavar="FLOPS")] = None
+    """What the source is charged: 6 N D of all its training."""
+    source_sunk: bool = False
+    """The source exists already: its compute does not count."""
     dry_run: bool = False
     """Print every run with its cost, and an estimate of the time, and train nothing."""
     workers: int | None = None
@@ -47,7 +55,7 @@ class RunCommand:
     def __call__(self) -> None:
         from mugrow.sweeps.recipes import configured
 
-        study = configured(self.study, chain(*self.set), self.corpus)
+        study = configured(self.study, [*chain(*self.set), *self._of_source()], self.corpus)
         asked = {name: getattr(self, name) for name in ("text_field", "glob", "token_dtype")}
         if any(asked.values()):
             from mugrow.bench.data.corpora import with_options
@@ -70,3 +78,12 @@ class RunCommand:
             on=self.on,
         )
         print_summary(done.folder, done.page, self.json)
+
+    def _of_source(self) -> Iterator[str]:
+        """What is said of the source, as ``--set`` takes it."""
+        if self.source is not None:
+            yield f"source={self.source}"
+        if self.source_flops is not None:
+            yield f"source_flops={self.source_flops}"
+        if self.source_sunk:
+            yield "source_sunk=true"

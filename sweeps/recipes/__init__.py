@@ -20,6 +20,7 @@ RECIPES = {
     "transfer-width": "does the best learning rate stay as width grows, by parametrization",
     "transfer-depth": "and as depth grows, under muP, depth-muP and CompleteP",
     "transfer-growth": "and after growth by four operators, at three growth factors",
+    "grow-smollm2": "a published model, cut to 42M parameters and grown by five operators",
     "breakers": "eight choices that may break its transfer, each switched alone",
 }
 REGISTRY = Registry("study", Study, __name__, "study", tuple(RECIPES), "mugrow.studies")

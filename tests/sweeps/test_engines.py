@@ -98,6 +98,7 @@ def killed_in_training(steps):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(bench_run, "SAVE_EVERY_S", -1)
+            patch.setattr(bench_run, "LONGEST_SHARE", math.inf)
             patch.setattr(bench_run, "advance", dying)
             with pytest.raises(SystemExit):
                 obey(order.path)
