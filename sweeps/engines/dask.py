@@ -1,7 +1,7 @@
 """A Dask cluster: a task a stack, in the workers that its scheduler knows.
 
-A task is not tried again by Dask: what is lost is submitted again here, and goes on from its saved
-state. All workers must see the pool under its path, and import the same mugrow; they are best
+A task whose worker is lost is given to another by Dask, a few times; what it gives up is submitted
+again here. Either goes on from the saved state. All workers must see the pool under its path, and import the same mugrow; they are best
 started with one thread each (``dask worker --nthreads 1``).
 """
 

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 SLURM = Path(__file__).with_name("slurm.sh")
 SMALL = ("parametrizations=mup", "proxy_widths=16")  # 12 runs in 3 stacks
 LONG = ("proxy_steps=400", "source_steps=400", "target_steps=400", "log_every=100")
-LOCAL = ("--node-ip-address=127.0.0.2", "--include-dashboard=false", "--disable-usage-stats")
+LOCAL = ("--node-ip-address=127.0.0.2", "--disable-usage-stats")
 # Ray takes 127.0.0.1 for "the address that others reach me at".
 # The program without its last step, a report, in a process of its own.
 PROGRAM = """
@@ -124,7 +124,7 @@ def ray(folder):
                 os.kill(process, signal.SIGKILL)
 
     try:
-        start("--head", f"--port={port}", "--num-cpus=0")
+        start("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
         new_node()
         yield Cluster(f"ray:address=127.0.0.2:{port}", kill_node, new_node)
     finally:
@@ -319,7 +319,8 @@ def test_what_is_killed_is_submitted_again(
     assert not verify(folder).damage
     assert not [*(folder / "stacks").iterdir()]
     said = capsys.readouterr().err
-    assert victim == "node" or "submitted again" in said, said
+    by_itself = victim == "node" or cluster.word.startswith("dask")  # it may be tried again there
+    assert by_itself or "submitted again" in said, said
 
 
 @pytest.mark.slow
