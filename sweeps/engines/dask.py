@@ -1,8 +1,8 @@
 """A Dask cluster: a task a stack, in the workers that its scheduler knows.
 
 A task whose worker is lost is given to another by Dask, a few times; what it gives up is submitted
-again here. Either goes on from the saved state. All workers must see the pool under its path, and import the same mugrow; they are best
-started with one thread each (``dask worker --nthreads 1``).
+again here. Either goes on from the saved state. All workers must see the pool under its path, and
+import the same mugrow; they are best started with one thread each (``dask worker --nthreads 1``).
 """
 
 import os
