@@ -99,11 +99,8 @@ def own_generators(rng: torch.Generator, forbidden_to: str | None = None) -> Ite
     """The global generators of torch, NumPy and Python, seeded like the given one, and as they were
     before when this is left. Raises ``MethodError`` where a method that must not has used them."""
     before = generator_states()
-    seed = rng.initial_seed() % 2**32
     try:
-        torch.default_generator.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        random.seed(seed)
+        seed_generators(rng.initial_seed() % 2**32)
         seeded = generator_states()
         yield
         if forbidden_to is not None and (used := moved(seeded)):
@@ -120,6 +117,13 @@ def generator_states() -> States:
     of_numpy = np.random.get_state(legacy=True)  # noqa: NPY002
     assert isinstance(of_numpy, tuple)
     return torch.get_rng_state(), of_numpy, random.getstate()
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the global generators, below 2^32."""
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
 
 
 def put_back(states: States) -> None:

@@ -173,7 +173,8 @@ def _train(
     for current in advance(stack, state, data):
         watch(current)
     data.check_unchanged()
-    _save_state(state_path, stack, state)
+    if stack.specs[0].train_steps:  # what was only evaluated has nothing to lose
+        _save_state(state_path, stack, state)
     final = final_losses(stack, state, data)
     data.check_unchanged()
     for place, index in enumerate(members):

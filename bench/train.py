@@ -60,10 +60,11 @@ class _Program:
         rules = rules_of(spec.parametrization, spec.model, spec.base)
         self.decoder = Decoder(spec.model, rules.multipliers)
         self.trained = trained_shapes(self.stack)
-        hypers = [self.stack.specs[i].hyper for i in self.state.alive]
-        trainers = trainers_of(spec.optimizer, spec.parametrization, spec.model, spec.base)
-        weights_KP = self.state.optimizer.weights_KP
-        self.optimizer = stacked_optimizer(self.trained, rules, trainers, hypers, weights_KP)
+        if spec.train_steps:  # an imported model is large, and only evaluated
+            hypers = [self.stack.specs[i].hyper for i in self.state.alive]
+            trainers = trainers_of(spec.optimizer, spec.parametrization, spec.model, spec.base)
+            weights_KP = self.state.optimizer.weights_KP
+            self.optimizer = stacked_optimizer(self.trained, rules, trainers, hypers, weights_KP)
         windows = val_windows(self.data.val, spec.model.context, spec.data.val_tokens)
         self.val_WT = torch.from_numpy(windows).to(self.stack.device)
 
@@ -265,7 +266,8 @@ class _Program:
         state.loss_sum_K = state.loss_sum_K[index]
         if state.average_KP is not None:
             state.average_KP = state.average_KP[index]
-        self.optimizer = self.optimizer.keep(index)
+        if self.stack.specs[0].train_steps:
+            self.optimizer = self.optimizer.keep(index)
 
 
 def _finite(value: float) -> float | None:

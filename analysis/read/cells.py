@@ -25,7 +25,9 @@ BLANK = frozenset({"", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", 
 NOT_FINITE = {
     **dict.fromkeys(("nan", "+nan", "-nan"), math.nan),
     **dict.fromkeys(("inf", "+inf", "infinity", "+infinity"), math.inf),
-    **dict.fromkeys(("-inf", "-infinity"), -math.inf),
+    **dict.fromkeys(("-inf", "-infinity", "-1.#inf"), -math.inf),
+    **dict.fromkeys(("1.#inf", "+1.#inf"), math.inf),  # as Windows writes them
+    **dict.fromkeys(("1.#qnan", "-1.#qnan", "1.#ind", "-1.#ind"), math.nan),
 }
 SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12, "p": 1e15}
 GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:([,_' \u00a0\u2009\u202f’])\d{3})(?:\1\d{3})*(?:\.\d*)?")

@@ -2,7 +2,7 @@
 
 - W&B, export of a panel: ``Step``, and of every run ``RUN - metric`` with ``__MIN`` and ``__MAX``.
 - TensorBoard, scalars: ``Wall time, Step, Value``, a file a run and tag.
-- Long tables (MLflow's metric history, tbparse): ``key, value, step`` becomes a column a key.
+- Long tables (MLflow's metric history, tbparse, Comet): ``key, value, step``, a column a key.
 - MLflow, a file of ``mlruns/…/metrics``: lines of time, value and step without a header.
 - Hugging Face ``trainer_state.json``: the records of ``log_history``.
 - Trackio: a column ``metrics`` of JSON objects.
@@ -29,7 +29,8 @@ OF_PANELS = ("step", "runtime", "timestamp", "wall time", "relative time (proces
              "relative time (wall)", "relative time", "global_step", "trainer/global_step",
              "epoch")  # fmt: skip
 OBJECTS = ("metrics", "config", "summary")  # columns that hold JSON objects as text
-METRIC = ("key", "metric", "metric_name", "tag")
+METRIC = ("key", "metric", "metric_name", "metricname", "tag")
+VALUE = ("value", "metric_value", "metricvalue")
 LM_EVAL = ("config", "configs", "versions", "n-shot", "task_hashes", "model_name")
 
 
@@ -113,9 +114,10 @@ def _tensorboard(raw: Raw, path: Path) -> Raw | None:
 def _long(raw: Raw, path: Path) -> Raw | None:
     names = {str(name).lower(): str(name) for name in raw.frame.columns}
     metric = next((names[name] for name in METRIC if name in names), None)
-    if metric is None or not {"value", "step"} <= set(names):
+    value = next((names[name] for name in VALUE if name in names), None)
+    if metric is None or value is None or "step" not in names:
         return None
-    step, value = names["step"], names["value"]
+    step = names["step"]
     left_out = (metric, value, "timestamp", "wall_time", "wall time")
     kept = [str(name) for name in raw.frame.columns if str(name).lower() not in left_out]
     kept = [name for name in kept if name not in (metric, value)]

@@ -15,6 +15,7 @@ import io
 import json
 import lzma
 import math
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ NO_TABLES = (".xlsx", ".xls", ".ods", ".db", ".sqlite", ".pkl", ".pickle", ".npy
              ".safetensors", ".py", ".ipynb", ".html", ".md", ".yaml", ".yml", ".toml", ".pdf",
              ".png", ".svg", ".zip", ".tar")  # fmt: skip
 SEPARATORS = {",": "CSV", "\t": "TSV", ";": "CSV with semicolons", "|": "text with bars"}
+OF_EXCEL = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # a first line that names the separator
 LOOKED_AT = 200  # lines in which the separator is looked for
 TRUNCATED = "the last line is cut off: it was left out"
 
@@ -229,8 +231,17 @@ def _columns(document: Json) -> list[Json]:
 
 
 def _of_runs(document: Json) -> list[Json]:
-    """The rows of an object with a key a run: its records, or its columns, with the run's name."""
+    """The rows of an object with a key a run: its records, its columns, or one record, with the
+    run's name; or with a number a row."""
     rows: list[Json] = []
+    if _is_records(list(document.values())):
+        inner: list[Json] = [one for one in document.values() if isinstance(one, dict)]
+        flat = not any(isinstance(cell, dict | list) for one in inner for cell in one.values())
+        alike = len(inner) > 1 and all(one.keys() == inner[0].keys() for one in inner)
+        if flat and alike and all(name.isdigit() for name in document):
+            return inner
+        if flat and alike and len(inner[0]) > 1 and "run" not in inner[0]:
+            return [{"run": name, **one} for name, one in zip(document, inner, strict=True)]
     for name, value in document.items():
         own = _records(value) if _is_records(value) else []  # type: ignore[arg-type]
         own = own or (_columns(value) if isinstance(value, dict) else [])
@@ -286,7 +297,8 @@ def _word(value: object) -> object:
 
 def _separated(text: str, path: Path) -> Raw:
     lines = text.splitlines(keepends=True)
-    while lines and (not lines[0].strip() or lines[0].lstrip().startswith("#")):
+    while lines and (not lines[0].strip() or lines[0].lstrip().startswith("#")
+                     or OF_EXCEL.fullmatch(lines[0].strip())):  # fmt: skip
         lines.pop(0)
     if not lines:
         raise ValueError("it is empty")

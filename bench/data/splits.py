@@ -78,6 +78,9 @@ def _found(corpus: str, file: TokenFile) -> Split:
 
 def _found_given(train: TokenFile, val: TokenFile) -> Split:
     largest = max(train.largest(), val.largest())
+    for file in (train, val):
+        if file.index is not None:
+            file.ends(largest)  # not needed, but an index that contradicts its ids is refused
     kind = narrowest(largest)
     parts = [digest_of_hashes([_sha256(file.ids, kind)]) for file in (train, val)]
     whole = (np.array([[0, len(file.ids)]], np.int64) for file in (train, val))

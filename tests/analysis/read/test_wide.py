@@ -8,6 +8,7 @@ import pytest
 
 from mugrow.analysis.measure.logs import read_arms, savings
 from mugrow.analysis.read.guess import read
+from mugrow.analysis.read.table import read_table
 from mugrow.bench.spec import UserError
 
 STEPS = list(range(10, 401, 10))
@@ -123,3 +124,26 @@ def test_a_trainer_state_beside_other_records(tmp_path):
     state = {"log_history": history, "best": None, "stateful_callbacks": [{"a": 1}]}
     found = read(written(tmp_path, "trainer_state.json", state))
     assert (found.kind, found.runs[0].points) == ("Hugging Face trainer state", 40)
+
+
+def test_a_record_a_key_is_a_row(tmp_path):
+    rows = {"small": {"params": 1e6, "loss": 3.5}, "large": {"params": 4e6, "loss": 3.0}}
+    table = read_table(written(tmp_path, "a.json", rows)).frame
+    assert table.to_dict("list") == {
+        "run": ["small", "large"], "params": [1e6, 4e6], "loss": [3.5, 3.0]
+    }  # fmt: skip
+    by_number = {str(place): one for place, one in enumerate(rows.values())}
+    table = read_table(written(tmp_path, "b.json", by_number)).frame
+    assert table.to_dict("list") == {"params": [1e6, 4e6], "loss": [3.5, 3.0]}
+    one = read_table(written(tmp_path, "c.json", {"config": {"lr": 1}, "summary": {"loss": 3}}))
+    assert list(one.frame.columns) == ["config.lr", "summary.loss"]
+
+
+def test_shapes_of_further_tools(tmp_path):
+    excel = read(written(tmp_path, "a.csv", "sep=;\nrun;step;loss\na;1;3,5\na;2;3,25\n"))
+    assert [(one.label, one.loss_last) for one in excel.runs] == [("a", 3.25)]
+    comet = "experimentKey,metricName,metricValue,step\ne,loss,3.5,1\ne,lr,1,1\ne,loss,3.0,2\n"
+    found = read(written(tmp_path, "b.csv", comet))
+    assert (found.loss, found.runs[0].points) == ("loss", 2)
+    windows = read(written(tmp_path, "c.csv", "step,loss\n1,3\n2,2\n3,1.#INF\n4,-1.#IND\n"))
+    assert "2 losses are not finite, from step 3" in windows.notes[0]

@@ -227,3 +227,12 @@ def test_what_cannot_be_ids_is_one_line(tmp_path, ids, case):
         token_documents(path, dtype)
     assert line in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_an_index_is_checked_where_the_ids_are_split_already(tmp_path, ids):
+    megatron(tmp_path, ids[:900], [300, 900], name="train")
+    megatron(tmp_path, ids[:900], [300, 900], name="val")
+    assert len(read_corpus(str(tmp_path / "train.bin")).val) == 900
+    ids[:800].astype("<u2").tofile(tmp_path / "val.bin")
+    with pytest.raises(UserError, match="has 1600 bytes, and its index says 900 ids of uint16"):
+        read_corpus(str(tmp_path / "train.bin"))

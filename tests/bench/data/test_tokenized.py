@@ -234,7 +234,7 @@ def test_a_tokenizer_that_made_other_ids_is_refused(tmp_path, texts, tokenizer):
         ("ids.npy", "bytes", "ids.bin", "is token ids already"),
         ("empty.txt", "bytes", "ids.bin", "corpus 'empty.txt' is empty"),
         ("late.jsonl", "bytes", "ids.bin", "'late.jsonl', line 3 is not JSON"),
-        ("none.txt", "bytes", "ids.bin", "unknown corpus 'none.txt'"),
+        ("none.txt", "bytes", "ids.bin", "no file or folder 'none.txt' for a corpus"),
         ("texts.jsonl:text_field=body", "bytes", "ids.bin", "has no field 'body'"),
     ],
 )
