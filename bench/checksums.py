@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from mugrow.bench.files import write_bytes
+from mugrow.bench.files import remove, write_bytes
 
 SUMS = "SHA256SUMS"
 LINE = re.compile(r"([0-9a-f]{64})  ([^/\n]+)\n")
@@ -61,7 +61,7 @@ def read_sums(folder: Path) -> dict[str, str] | None:
 
 def forget_sums(folder: Path) -> None:
     """Remove the folder's checksums, before one of its files is replaced."""
-    (folder / SUMS).unlink(missing_ok=True)
+    remove(folder / SUMS)
 
 
 def check_sum(path: Path, found: str, sums: Mapping[str, str] | None) -> None:

@@ -1,23 +1,67 @@
 """Files that are either whole or not there, and errors that name them.
 
-What is written goes to a temporary file beside, which is then renamed. Its name says which process
-writes it: ``.curve.parquet.4711.tmp``. A process that was killed leaves it behind.
+What is written goes to a temporary file beside, which is then renamed. Its name says who writes it,
+``.curve.parquet.HOST.PID.HEX.tmp``, as programs of several hosts may share a folder. A process that
+was killed leaves it behind.
+
+Who may write can change while a process stands still: another takes over what it had leased. So
+within ``fenced`` a check is made before each rename and each removal, and raises where this process
+is no longer the one.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 
 from mugrow.bench.spec import UserError
 
-TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.tmp")
+TEMPORARY = re.compile(r"\.(.+)\.([\w-]+)\.(\d+)\.[0-9a-f]{8}\.tmp")
+
+_fence: ContextVar[Callable[[], None] | None] = ContextVar("fence", default=None)
 
 
 def temporary_of(path: Path) -> Path:
     """Where this process writes what becomes ``path``."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    return path.with_name(f".{path.name}.{_writer(os.getpid())}.tmp")
+
+
+@cache
+def _writer(process: int) -> str:
+    """Of a process: the same at every call, and another in one that is forked from it."""
+    return f"{_host()}.{process}.{uuid.uuid4().hex[:8]}"
+
+
+def _host() -> str:
+    return re.sub(r"[^\w-]", "-", socket.gethostname(), flags=re.ASCII)[:32] or "host"
+
+
+@contextmanager
+def fenced(check: Callable[[], None]) -> Iterator[None]:
+    """Within, in this thread, ``check`` is called before a file is renamed or removed. It raises
+    where another may write by now."""
+    token = _fence.set(check)
+    try:
+        yield
+    finally:
+        _fence.reset(token)
+
+
+def check_fence() -> None:
+    """Called right before a file of the store is renamed or removed."""
+    if (check := _fence.get()) is not None:
+        check()
+
+
+def remove(path: Path) -> None:
+    """Remove a file of the store, if it is there."""
+    check_fence()
+    path.unlink(missing_ok=True)
 
 
 def check_new(out: Path) -> None:
@@ -39,7 +83,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with named(path):
             write(temporary)
             flush(temporary)
+            check_fence()
             os.replace(temporary, path)
+    except FileNotFoundError:
+        check_fence()  # who took over has removed it
+        raise
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -73,16 +121,20 @@ class named:
             error.filename, error.filename2 = str(self.path), None
 
 
-def left_behind(folder: Path, names: Iterable[str]) -> list[Path]:
-    """The temporary files of these names in a folder, of processes that are gone. Those of living
-    ones and of other programs are theirs."""
+def temporaries(folder: Path, names: Iterable[str]) -> list[Path]:
+    """The temporary files of these names in a folder, whoever writes or wrote them: for who alone
+    may write those names now."""
     wanted = set(names)
-    found = []
-    for path in folder.glob(".*.tmp"):
-        match = TEMPORARY.fullmatch(path.name)
-        if match and match[1] in wanted and not _lives(int(match[2])):
-            found.append(path)
-    return found
+    found = ((path, TEMPORARY.fullmatch(path.name)) for path in folder.glob(".*.tmp"))
+    return [path for path, match in found if match and match[1] in wanted]
+
+
+def left_behind(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Of these, those of processes of this host that are gone: for who has no lease."""
+    found = ((path, TEMPORARY.fullmatch(path.name)) for path in temporaries(folder, names))
+    return [
+        path for path, match in found if match and match[2] == _host() and not _lives(int(match[3]))
+    ]
 
 
 def _lives(process: int) -> bool:

@@ -33,7 +33,7 @@ from mugrow.bench.checksums import (
     sha256_of_file,
     write_sums,
 )
-from mugrow.bench.files import flush, named, temporary_of, write_bytes
+from mugrow.bench.files import check_fence, flush, named, temporary_of, write_bytes
 from mugrow.bench.files import write_atomically as write_atomically  # where it was before
 from mugrow.bench.spec import IMPORT
 
@@ -190,6 +190,7 @@ def write_tables(folder: Path, tables: Mapping[str, pa.Table], others: Iterable[
                 flush(temporary)
         forget_sums(folder)
         for name in contents:
+            check_fence()
             os.replace(temporary_of(folder / name), folder / name)
     fresh = {name: sha256_of_file(folder / name) for name in others if (folder / name).is_file()}
     write_sums(folder, kept | fresh | {name: sha256(content) for name, content in contents.items()})
@@ -284,5 +285,6 @@ def set_aside(path: Path) -> Path:
     number = 0
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
+    check_fence()
     os.replace(path, aside)
     return aside

@@ -23,7 +23,7 @@ import platform
 import statistics
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
@@ -36,6 +36,7 @@ from torch import Tensor
 from mugrow.bench import checkpoint, flops
 from mugrow.bench.checkpoints.lineage import keep_lineage
 from mugrow.bench.checksums import (
+    SUMS,
     Damaged,
     check_sum,
     forget_sums,
@@ -45,7 +46,7 @@ from mugrow.bench.checksums import (
 )
 from mugrow.bench.data.batches import TokenData, load_again, val_windows
 from mugrow.bench.entries import in_one_line
-from mugrow.bench.files import write_bytes
+from mugrow.bench.files import remove, write_bytes
 from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.growth import MethodError
 from mugrow.bench.method_file import MethodFile, know
@@ -71,6 +72,7 @@ LONGEST_SHARE = 0.05  # of the time may go into saving: a large model's state ta
 SHOW_EVERY_S = 1.0
 TRACEBACK = "traceback.txt"
 TENSORS = ("checkpoint.safetensors", "state.safetensors")
+RUN_FILES = (*TENSORS, CURVE, SUMS, "spec.json", TRACEBACK)
 VERSIONS = ("mugrow", "torch", "numpy", "mup", "optuna", "pyarrow")
 
 
@@ -130,9 +132,14 @@ def verify(folder: Path, run_id: str) -> dict[str, Any] | None:
     return row
 
 
-def run_stack(job: Job) -> None:
+class StackLeft(Exception):
+    """A stack was saved and left before its end, as it was asked to be."""
+
+
+def run_stack(job: Job, leave: Callable[[], bool] = lambda: False) -> None:
     """Train a stack to its end and commit each member that has not been committed yet. Raises
-    ``Damaged`` where a source is not what was written, with nothing trained."""
+    ``Damaged`` where a source is not what was written, with nothing trained, and ``StackLeft``
+    where ``leave``, which is asked after every step, says so: the stack is saved then."""
     torch.set_num_threads(job.threads)
     folder = Path(job.folder)
     for file in job.methods:
@@ -145,15 +152,20 @@ def run_stack(job: Job) -> None:
     if not members:
         return
     try:
-        _train(job, folder, data, members, starts)
+        _train(job, folder, data, members, starts, leave)
     except MethodError as error:  # of what the method does while its target trains
-        _forget_state(_state_path(job, folder))  # a mended method must not go on from here
+        _forget_state(stack_files(folder, job.key)[0])  # a mended method must not go on from here
         for index in members:
             _fail(job, folder, index, data, error)
 
 
 def _train(
-    job: Job, folder: Path, data: TokenData, members: list[int], starts: Mapping[int, Beginning]
+    job: Job,
+    folder: Path,
+    data: TokenData,
+    members: list[int],
+    starts: Mapping[int, Beginning],
+    leave: Callable[[], bool],
 ) -> None:
     """Train these members of a stack together, and commit them."""
     stack = Stack(
@@ -165,13 +177,17 @@ def _train(
         learning_steps=[starts[i].learning_steps for i in members],
         source_widths=[starts[i].source_width for i in members],
     )
-    state_path = _state_path(job, folder)
+    state_path, _ = stack_files(folder, job.key)
     state = _resume(state_path, stack) or begin(
         stack, [starts[i].weights for i in members], [starts[i].carried for i in members]
     )
     watch = _Watch(stack, state_path, data)
     for current in advance(stack, state, data):
         watch(current)
+        if leave():
+            data.check_unchanged()
+            _save_state(state_path, stack, state)
+            raise StackLeft(job.key)
     data.check_unchanged()
     if stack.specs[0].train_steps:  # what was only evaluated has nothing to lose
         _save_state(state_path, stack, state)
@@ -189,13 +205,15 @@ def _train(
     _forget_state(state_path)
 
 
-def _state_path(job: Job, folder: Path) -> Path:
-    return folder / "stacks" / f"{job.key}.safetensors"
+def stack_files(folder: Path, key: str) -> tuple[Path, Path]:
+    """Of a stack in flight: its state, and how far it is."""
+    stacks = folder / "stacks"
+    return stacks / f"{key}.safetensors", stacks / f"{key}.json"
 
 
 def _forget_state(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    path.with_suffix(".json").unlink(missing_ok=True)
+    remove(path)
+    remove(path.with_suffix(".json"))
 
 
 def _starts(
@@ -328,15 +346,15 @@ def _commit(
 ) -> None:
     spec = job.runs[index]
     home = folder / "runs" / spec.run_id
-    if _is_committed(folder, spec.run_id):
+    if is_committed(folder, spec.run_id):
         return
-    (home / CURVE).unlink(missing_ok=True)  # while it is written again it has not ended
+    remove(home / CURVE)  # while it is written again it has not ended
     forget_sums(home)
     described = json_bytes(asdict(spec))
     write_bytes(home / "spec.json", described)
     sums = {"spec.json": sha256(described)}
     if error is None:
-        (home / TRACEBACK).unlink(missing_ok=True)
+        remove(home / TRACEBACK)
     else:
         text = "".join(traceback.format_exception(error))
         write_bytes(home / TRACEBACK, text.encode("utf-8", errors="backslashreplace"))
@@ -352,7 +370,8 @@ def _commit(
     write_run(home, row, curve, sums)
 
 
-def _is_committed(folder: Path, run_id: str) -> bool:
+def is_committed(folder: Path, run_id: str) -> bool:
+    """Whether a run has ended, and is not to be tried again."""
     try:
         row = ended(folder, run_id)
     except Damaged:

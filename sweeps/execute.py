@@ -2,143 +2,110 @@
 
 The loop is: read what has ended, plan, submit what can start, wait. All memory is in the folder of
 the runs, so a killed study is resumed by running it again. That folder is the study's own, or a
-*pool* that several share: a run that two of them ask for is then trained once. Stacks go through a
-``concurrent.futures.Executor``; here one of local processes, each with its own threads. A worker
-whose parent dies ends itself within a second, so a killed study leaves nobody writing.
+*pool* that several share: a run that two of them ask for is then trained once. Several programs may
+run at once, of one study or of several: each leaves alone what another's worker holds a lease on
+(``mugrow.sweeps.lease``), and goes on when that has ended. An engine (``mugrow.sweeps.engines``)
+starts the processes that train, here or on many machines. Where one is lost its stack is submitted
+again, and goes on from its saved state; only one that is lost again and again without getting
+further ends the study.
 """
 
-import fcntl
 import json
-import multiprocessing
-import os
-import re
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mugrow.bench.checksums import SUMS, Damaged, check_sum, read_sums, sha256
-from mugrow.bench.files import left_behind
+from mugrow.bench.checkpoint import metadata
+from mugrow.bench.checksums import Damaged
+from mugrow.bench.data.corpora import NAMES, split_options
+from mugrow.bench.files import remove
 from mugrow.bench.flops import per_token
 from mugrow.bench.method_file import files_of
-from mugrow.bench.record import CURVE, set_aside, write_atomically, write_json
-from mugrow.bench.run import TENSORS, TRACEBACK, Job, ended, load_state, run_stack, verify
-from mugrow.bench.spec import DataSpec, UserError
+from mugrow.bench.run import TRACEBACK, Job, stack_files
+from mugrow.bench.spec import UserError
 from mugrow.bench.stack import PruningStep
 from mugrow.sweeps.collect import collect
 from mugrow.sweeps.display import Display, display, duration, title
+from mugrow.sweeps.ended import Ended
+from mugrow.sweeps.engines import Asked, Engine, Order, WorkerLost, engine
+from mugrow.sweeps.engines.local import stops_deferred
 from mugrow.sweeps.estimate import Estimate
-from mugrow.sweeps.imported import plan_imported
-from mugrow.sweeps.plan import Plan, PlannedStack, depends, plan
+from mugrow.sweeps.experiment import Experiment as Experiment  # where it was before
+from mugrow.sweeps.experiment import of_study as of_study
+from mugrow.sweeps.lease import Lease, Leases
+from mugrow.sweeps.machine import check_device, check_positive, device_list, worker_count
+from mugrow.sweeps.needs import needs_of
+from mugrow.sweeps.plan import Plan, PlannedStack, depends
 from mugrow.sweeps.preserved import claims_measured
-from mugrow.sweeps.search import Finished
-from mugrow.sweeps.study import Study
+from mugrow.sweeps.study_folder import alone, claim, keep_methods, opened
+from mugrow.sweeps.worker import ENDED, LEFT, orders, write_order
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-OF_A_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 COLLECT_EVERY_S = 60.0
-RUN_ID = re.compile("[0-9a-f]{16}")
-RUN_FILES = (*TENSORS, CURVE, SUMS, "spec.json", TRACEBACK)
-METHODS = "methods"  # of a study's folder: copies of the methods that come from a file
-
-ADDED_SETTINGS: dict[str, Any] = {  # what a study had that was written without them
-    "optimizer": "adamw",
-    "budgets": [],
-    "front": [],
-    "final_val_tokens": 0,
-    "looks": [],
-    "against": "scratch",
-    "error_rate": 0.05,
-}
+LOOK_EVERY_S = 0.5
+ASK_EVERY_S = 0.05
+LOST_MOST = 3  # times in a row that a stack is lost without having got further
+LOST = ("lost", LEFT)  # ends of a worker after which its stack is submitted again
+LOST_ELSEWHERE = (*LOST, "system", "memory", "error")  # perhaps that machine's fault
 
 
 @dataclass(frozen=True)
 class Where:
     """Where runs execute. Never part of a run's identity. ``corpus_paths`` says where the corpus
-    of a sha256 lies, if it is a file, ``source_path`` the import that a study begins with."""
+    of a sha256 lies, if it is a file, ``source_path`` the import that a study begins with; ``on``
+    is an engine with its options. Of several ``devices`` each stack trains on the one that has the
+    least to do; without any all do on ``device``."""
 
     workers: int
     threads: int
     device: str = "cpu"
     corpus_paths: Mapping[str, str] = field(default_factory=dict)
     source_path: str | None = None
+    on: str = "local"
+    devices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """What is executed: ``plan`` says which runs there are, given the rows of those that have
-    ended, and ``configuration`` what ``study.json`` holds; ``defaults`` is what one means that was
-    written before a setting existed. ``most`` plans all runs that it may come to, where that
-    depends on losses; None where it does not."""
-
-    name: str
-    configuration: Mapping[str, Any]
-    plan: Callable[[Finished], Plan]
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    most: Callable[[Finished], Plan] | None = None
-
-
-def of_study(study: Study, data: DataSpec) -> Experiment:
-    """The experiment of a study on a corpus that is pinned by ``data``. Without a ladder nothing is
-    compared, so it has neither budgets nor final evaluations."""
-    if study.source:
-        return Experiment(
-            name=study.name,
-            configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
-            plan=partial(plan_imported, study, data),
-            defaults=_defaults(study),
-        )
-    if not study.ladder:
-        study = replace(study, budgets=(), front=(), final_val_tokens=0)
-    return Experiment(
-        name=study.name,
-        configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
-        plan=partial(plan, study, data),
-        defaults=_defaults(study),
-        most=partial(plan, study, data, most=True),
-    )
-
-
-def _defaults(config: "DataclassInstance") -> dict[str, Any]:
-    """The settings that have a default, at it; of what is nested likewise."""
-    found = {}
-    for setting in fields(config):
-        value = getattr(config, setting.name)
-        if is_dataclass(value) and not isinstance(value, type):
-            found[setting.name] = _defaults(value)
-        elif setting.default is not MISSING:
-            found[setting.name] = setting.default
-    return found
+def where_of(workers: int | None, threads: int, device: str, devices: str | None, on: str) -> Where:
+    """Where, as the command line and the API say it. Raises ``UserError`` for a device that is not
+    there, of those that are this machine's business, and an engine that is none."""
+    kind, _ = engine(on)
+    check_positive("threads", threads)
+    if not kind.elsewhere:
+        check_device(device)
+    elif devices is not None:
+        raise UserError(f"--devices are of this machine; what engine {kind.name!r} gives a stack "
+                        f"are its options")  # fmt: skip
+    listed = device_list(devices)
+    count = worker_count(len(listed) if workers is None and listed else workers, device)
+    return Where(count, threads, device, on=on, devices=listed)
 
 
 def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | None = None) -> Plan:
     """Run an experiment to its end, or go on where it was stopped; collects its tables in
     ``folder``. Runs are kept in ``pool``, by default the same. Returns the last plan.
 
-    Raises ``UserError`` for what no run can have, a folder that holds something else or is in use,
-    and a worker that was killed; a run that fails is a row with its reason.
+    Raises ``UserError`` for what no run can have, an engine that cannot be used, a folder that
+    holds something else, and a worker that was killed; a run that fails is a row with its reason.
     """
     first = experiment.plan({})  # a mistake in the study ends here, with nothing written
     pool = pool or folder
-    with _locked(pool), display(pool) as shown:
-        _claim(experiment, folder, shown.say)
+    kind, options = engine(where.on)
+    with opened(pool), display(pool) as shown:
+        with alone(folder):
+            claim(experiment, folder, shown.say)
+            keep_methods(first, folder)
         for line in claims_measured(first):
             shown.say(line)
-        _keep_methods(first, folder)
-        finished = Ended(pool, shown.say)
         began = time.monotonic()
-        with _processes(where) as executor:
-            outcome = _run_all(experiment, folder, pool, where, finished, executor, shown)
+        with kind.start(Asked(options, pool, where.workers, where.threads)) as started:
+            finished = Ended(pool, shown.say)
+            again = LOST_ELSEWHERE if kind.elsewhere else LOST
+            outcome = _Scheduler(
+                experiment, folder, pool, where, finished, started, again, shown
+            ).run()
+        _tidy(pool, outcome, finished.rows)
         shown.say(f"all runs have ended, after {duration(time.monotonic() - began)}")
         if failed := [row for row in finished.rows.values() if row["status"] == "failed"]:
             reasons = "; ".join(dict.fromkeys(row["reason"] for row in failed))
@@ -146,134 +113,251 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
     return outcome
 
 
-def _reported(stacks: Path) -> Iterator[str]:
-    """The files that stacks may have, by the names of temporary ones."""
-    for path in stacks.glob(".*.tmp"):
-        name = path.name.removeprefix(".").partition(".")[0]
-        if RUN_ID.fullmatch(name):
-            yield from (f"{name}.safetensors", f"{name}.json")
+@dataclass(frozen=True)
+class _Flight:
+    """A stack that an engine has: its order, the device that this names, and the step that the
+    stack had been saved at when it was submitted."""
+
+    stack: PlannedStack
+    order: Path
+    device: str
+    step: int
 
 
-class Ended:
-    """The rows of ended runs, read once each. A damaged record is named and set aside, so that its
-    run counts as not ended; so is the damaged state of a stack. A failed run is tried again, once a
-    call of the program."""
+class _Scheduler:
+    """The loop of one call of ``execute``; after which ends of a worker its stack is submitted
+    ``again``, it is told."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        self.folder, self.say = folder, say
-        self.rows: dict[str, dict[str, Any]] = {}
-        self.done_again: set[Path] = set()
-        homes = [path for path in folder.glob("runs/*") if RUN_ID.fullmatch(path.name)]
-        for home in homes:
-            for path in left_behind(home, RUN_FILES):
-                path.unlink(missing_ok=True)
-        stacks = folder / "stacks"
-        for path in left_behind(stacks, _reported(stacks)):
-            path.unlink(missing_ok=True)
-        for path in stacks.glob("*.safetensors"):
-            try:
-                load_state(path)
-            except Damaged as error:
-                self.set_aside(error, "its stack will begin again")
-        self.read((home.name for home in homes), verify)
-        self.rows = {i: row for i, row in self.rows.items() if row["status"] != "failed"}
-
-    def read(
+    def __init__(
         self,
-        run_ids: Iterable[str],
-        record: Callable[[Path, str], dict[str, Any] | None] = ended,
+        experiment: Experiment,
+        folder: Path,
+        pool: Path,
+        where: Where,
+        finished: Ended,
+        started: Engine,
+        again: Sequence[str],
+        shown: Display,
     ) -> None:
-        """Read the records of these runs, where they have ended by now."""
-        for run_id in run_ids:
-            try:
-                row = record(self.folder, run_id)
-            except Damaged as error:
-                self.do_again(error)
+        self.experiment, self.folder, self.pool, self.where = experiment, folder, pool, where
+        self.finished, self.engine, self.again, self.shown = finished, started, again, shown
+        self.estimate = Estimate(min(where.workers, started.slots))
+        self.elsewhere = _Elsewhere(Leases(pool / "stacks"), finished, shown.say)
+        self.in_flight: dict[str, _Flight] = {}
+        self.lost: dict[str, int] = {}
+
+    def run(self) -> Plan:
+        """Until there is nothing left to train; returns the last plan. What is in flight when it
+        is stopped is called off."""
+        try:
+            return self._run()
+        except BaseException:
+            for process, flight in self.in_flight.items():
+                with suppress(Exception):  # an engine that is gone has nothing to cancel
+                    self.engine.cancel(process)
+                flight.order.unlink(missing_ok=True)
+            raise
+
+    def _run(self) -> Plan:
+        collected_s = time.monotonic()
+        current = self.experiment.plan(self.finished.rows)
+        while True:
+            if time.monotonic() - collected_s > COLLECT_EVERY_S:
+                # so that `mugrow report` can be called meanwhile
+                collected = self._collect()
+                current = collected or self.experiment.plan(self.finished.rows)
+                if collected is None:
+                    continue
+                collected_s = time.monotonic()
+            held, news = self._submit(current)
+            if news:
+                current = self.experiment.plan(self.finished.rows)
                 continue
-            if row is not None:
-                self.rows[run_id] = row
+            if not self.in_flight and not held:
+                collected = self._collect()
+                current = collected or self.experiment.plan(self.finished.rows)
+                if collected is not None and not _ready(current, self.finished.rows, ()):
+                    return current
+                continue
+            ended_now = self._wait(current, held)
+            for process in ended_now:
+                self._end(process)
+            if ended_now:
+                current = self.experiment.plan(self.finished.rows)
 
-    def set_aside(self, error: Damaged, so: str) -> None:
-        """Rename the damaged file, and say what follows from it. Raises ``UserError`` for one that
-        was done again by this program and is damaged once more."""
-        if error.path in self.done_again:
-            raise UserError(f"{error}, and was when it had been done again; is the disk failing?")
-        self.done_again.add(error.path)
-        there = error.path.exists()
-        aside = f"set aside as {set_aside(error.path).name}, " if there else ""  # or it is gone
-        self.say(f"{error}; {aside}{so}")
+    def _collect(self) -> Plan | None:
+        return _collected(self.experiment, self.folder, self.pool, self.finished)
 
-    def do_again(self, error: Damaged) -> None:
-        """Set aside a run's damaged file; the run then counts as not ended."""
-        self.set_aside(error, "its run will be done again")
-        self.rows.pop(error.path.parent.name, None)
+    def _submit(self, current: Plan) -> tuple[bool, bool]:
+        """Submit what can start. Whether another program trains something of it, and whether one
+        has ended something."""
+        held = news = False
+        flights: list[tuple[_Flight, Order]] = []
+        running = [flight.stack for flight in self.in_flight.values()]
+        for stack in _ready(current, self.finished.rows, running):
+            if len(self.in_flight) + len(flights) >= self.engine.slots:
+                break
+            if self.elsewhere.has_ended(stack):
+                news = True
+            elif self.elsewhere.is_held(stack):
+                held = True
+            else:
+                flights.append(self._order(stack, [flight.device for flight, _ in flights]))
+        if flights:
+            with stops_deferred():  # what has been submitted is known
+                processes = self.engine.submit([order for _, order in flights])
+                self.in_flight |= {
+                    process: flight for process, (flight, _) in zip(processes, flights, strict=True)
+                }
+        return held, news
+
+    def _order(self, stack: PlannedStack, taken: Sequence[str]) -> tuple[_Flight, Order]:
+        busy = [*taken, *(flight.device for flight in self.in_flight.values())]
+        device = min(self.where.devices or (self.where.device,), key=busy.count)
+        job = _job(self.experiment.name, stack, self.pool, self.where, device)
+        path = write_order(job, self.elsewhere.over())
+        needs = needs_of(stack, device, self.where.threads, self.estimate.seconds(stack))
+        step = saved_step(self.pool, stack.key)
+        return _Flight(stack, path, device, step), Order(str(path), title(stack), needs)
+
+    def _wait(self, current: Plan, held: bool) -> list[str]:
+        """What has ended, as soon as something has; and in vain for a moment where what another
+        program trains is to be looked at again."""
+        running = [flight.stack for flight in self.in_flight.values()]
+        while True:
+            looked_s = time.monotonic()
+            while time.monotonic() - looked_s < LOOK_EVERY_S:
+                if ended_now := [one for one in self.in_flight if self.engine.done(one)]:
+                    return ended_now
+                time.sleep(ASK_EVERY_S)
+            self.shown.show(self.estimate.work(current, self.finished.rows, running, self.pool))
+            if held:
+                return []
+
+    def _end(self, process: str) -> None:
+        """Hear how a process ended, and read what its stack has left."""
+        flight = self.in_flight.pop(process)
+        stack = flight.stack
+        try:
+            said = json.loads(self.engine.result(process))
+        except WorkerLost as lost:
+            said = {"kind": "lost", "reason": str(lost)}
+        finally:
+            flight.order.unlink(missing_ok=True)
+        if said["kind"] == "damaged":  # a source's file, found when it was to be grown
+            self.finished.do_again(Damaged(_within(self.pool, said["path"]), said["reason"]))
+            return
+        if said["kind"] not in self.again:
+            _raise_what_stopped(said)
+        self.finished.read(run.spec.run_id for run in stack.runs)
+        if said["kind"] in self.again:
+            self._count_lost(flight, said)
+        elif said["kind"] == ENDED and _has_ended(stack, self.finished.rows):
+            self.shown.say(_ending(stack, self.finished.rows))
+
+    def _count_lost(self, flight: _Flight, said: Mapping[str, Any]) -> None:
+        """Say that a stack is submitted again, unless that has been in vain too often."""
+        stack, reason = flight.stack, said.get("reason") or "it was told to make room"
+        if _has_ended(stack, self.finished.rows):
+            return
+        step = saved_step(self.pool, stack.key)
+        self.lost[stack.key] = 0 if step > flight.step else self.lost.get(stack.key, 0) + 1
+        if self.lost[stack.key] >= LOST_MOST:
+            _raise_what_stopped(said)
+            raise UserError(
+                f"{title(stack)} was lost {LOST_MOST} times without getting further than step "
+                f"{step}, at last so: {reason}; the same command goes on from here"
+            )
+        self.shown.say(f"{title(stack)}: lost at step {step}: {reason}; submitted again")
 
 
-def _run_all(
-    experiment: Experiment,
-    folder: Path,
-    pool: Path,
-    where: Where,
-    finished: Ended,
-    executor: Executor,
-    shown: Display,
-) -> Plan:
-    estimate = Estimate(where.workers)
-    in_flight: dict[Future[None], PlannedStack] = {}
-    collected_s = time.monotonic()
-    while True:
+def saved_step(pool: Path, key: str) -> int:
+    """The step at which a stack in flight was last saved; 0 where it has not been."""
+    path, _ = stack_files(pool, key)
+    try:
+        return int(json.loads(metadata(path)["state"])["step"])
+    except (Damaged, OSError, KeyError, TypeError, ValueError):
+        return 0
+
+
+def _within(pool: Path, path: str) -> Path:
+    """A path that a worker has named, which knows the pool by its whole path."""
+    found, whole = Path(path), pool.absolute()
+    return pool / found.relative_to(whole) if found.is_relative_to(whole) else found
+
+
+def _raise_what_stopped(said: Mapping[str, Any]) -> None:
+    """Raise here what stopped a worker and is not a run's fault."""
+    kind, reason = said["kind"], said.get("reason")
+    if kind == "refused":
+        raise UserError(reason)
+    if kind == "system":
+        raise OSError(said["errno"], reason, said["path"])
+    if kind == "memory":
+        raise MemoryError(reason)
+    if kind == "error":
+        raise RuntimeError(f"{reason}\n\nin a worker:\n{said['trace']}")
+
+
+class _Elsewhere:
+    """What other programs train in the pool, as their leases say."""
+
+    def __init__(self, leases: Leases, finished: Ended, say: Callable[[str], None]) -> None:
+        self.leases, self.finished, self.say = leases, finished, say
+        self.said: set[str] = set()
+
+    def is_held(self, stack: PlannedStack) -> bool:
+        """Whether another process trains it, or one of its runs in another stack."""
+        other = self.leases.holder(stack.key, [run.spec.run_id for run in stack.runs])
+        if other is None:
+            return False
+        if stack.key not in self.said:
+            self.said.add(stack.key)
+            self.say(f"{title(stack)}: {other} trains it")
+        return True
+
+    def over(self) -> frozenset[str]:
+        """The leases that need not be heeded by a worker, which may see less from where it is."""
+        return self.leases.over_now()
+
+    def has_ended(self, stack: PlannedStack) -> bool:
+        """Whether it has ended meanwhile."""
+        rows = self.finished.rows
+        self.finished.read(run.spec.run_id for run in stack.runs if run.spec.run_id not in rows)
+        return _has_ended(stack, rows)
+
+
+def _has_ended(stack: PlannedStack, rows: Mapping[str, object]) -> bool:
+    return all(run.spec.run_id in rows for run in stack.runs)
+
+
+def _tidy(pool: Path, outcome: Plan, rows: Mapping[str, object]) -> None:
+    """Remove what a killed worker left of stacks whose runs have all ended, leases too."""
+    leases = Leases(pool / "stacks")
+    left = {path.name.removeprefix(".").partition(".")[0] for path in leases.folder.glob("*")}
+    for stack in outcome.stacks:
+        if stack.key in left and _has_ended(stack, rows):
+            lease = leases.take(stack.key, [run.spec.run_id for run in stack.runs])
+            if isinstance(lease, Lease):
+                with lease.held():
+                    for path in (*stack_files(pool, stack.key), *orders(pool, stack.key)):
+                        remove(path)
+
+
+def _collected(experiment: Experiment, folder: Path, pool: Path, finished: Ended) -> Plan | None:
+    """Write the tables of all that has ended, and return the plan that they are of. One program at
+    a time does, and has then read what the others have ended: no table lacks what an older one had.
+    ``None`` where a curve could not be read: it is set aside, so that its run is done again."""
+    with alone(folder):
         current = experiment.plan(finished.rows)
-        if time.monotonic() - collected_s > COLLECT_EVERY_S:
-            # so that `mugrow report` can be called meanwhile
-            if not _collected(experiment, folder, pool, current, finished):
-                continue
-            collected_s = time.monotonic()
-        for stack in _ready(current, finished.rows, in_flight.values()):
-            if len(in_flight) < where.workers:
-                job = _job(experiment.name, stack, pool, where)
-                with _stops_deferred():
-                    in_flight[executor.submit(run_stack, job)] = stack
-        if not in_flight:
-            if _collected(experiment, folder, pool, current, finished):
-                return current
-            continue
-        ended_now: set[Future[None]] = set()
-        while not ended_now:
-            ended_now, _ = wait(in_flight, timeout=0.5, return_when=FIRST_COMPLETED)
-            running = [*in_flight.values()]
-            shown.show(estimate.work(current, finished.rows, running, pool))
-        for future in ended_now:
-            stack = in_flight.pop(future)
-            try:
-                _result(future)
-            except Damaged as error:  # a source's file, found when it was to be grown
-                finished.do_again(error)
-                continue
-            finished.read(run.spec.run_id for run in stack.runs)
-            shown.say(_ending(stack, finished.rows))
-
-
-def _collected(
-    experiment: Experiment, folder: Path, pool: Path, current: Plan, finished: Ended
-) -> bool:
-    """Write the tables; whether all curves could be read. One that could not is set aside, so that
-    its run is done again."""
-    try:
-        collect(folder, current, finished.rows, experiment.name, pool)
-    except Damaged as error:
-        finished.do_again(error)
-        return False
-    return True
-
-
-def _result(future: Future[None]) -> None:
-    try:
-        future.result()
-    except BrokenProcessPool:
-        raise UserError(
-            "a worker process was killed, perhaps for lack of memory; the same command goes on "
-            "from here, with fewer --workers if need be"
-        ) from None
+        finished.read_all(current)
+        current = experiment.plan(finished.rows)
+        try:
+            collect(folder, current, finished.rows, experiment.name, pool)
+        except Damaged as error:
+            finished.do_again(error)
+            return None
+    return current
 
 
 def _ready(
@@ -301,7 +385,7 @@ def _ready(
     return sorted(ready, key=urgency)
 
 
-def _job(study: str, stack: PlannedStack, pool: Path, where: Where) -> Job:
+def _job(study: str, stack: PlannedStack, pool: Path, where: Where, device: str) -> Job:
     return Job(
         folder=str(pool),
         study=study,
@@ -310,12 +394,21 @@ def _job(study: str, stack: PlannedStack, pool: Path, where: Where) -> Job:
         roles=tuple(run.role for run in stack.runs),
         trials=tuple(run.trial for run in stack.runs if run.trial is not None),
         rungs=tuple(PruningStep(step, keep) for step, keep in stack.rungs),
-        corpus_path=where.corpus_paths.get(stack.runs[0].spec.data.corpus_sha256),
-        source_path=where.source_path,
-        device=where.device,
+        corpus_path=_whole_path(where.corpus_paths.get(stack.runs[0].spec.data.corpus_sha256)),
+        source_path=_whole_path(where.source_path),
+        device=device,
         threads=where.threads,
         methods=files_of({run.spec.start.method for run in stack.runs}),
     )
+
+
+def _whole_path(corpus: str | None) -> str | None:
+    """A corpus, as a worker in another folder finds it."""
+    if corpus is None:
+        return None
+    word, _ = split_options(corpus)
+    known = word in NAMES or not Path(word).exists()
+    return corpus if known else f"{Path(word).absolute()}{corpus.removeprefix(word)}"
 
 
 def _ending(stack: PlannedStack, rows: dict[str, Any]) -> str:
@@ -328,171 +421,3 @@ def _ending(stack: PlannedStack, rows: dict[str, Any]) -> str:
     counts = ", ".join(f"{count} {status}" for status, count in states.items())
     reasons = "".join(f"; {row['name']}: {row['reason']}" for row in ends if row["reason"])
     return f"{title(stack)}: {counts}{best}{reasons}"
-
-
-def _claim(experiment: Experiment, folder: Path, say: Callable[[str], None]) -> None:
-    """Write ``study.json``, or refuse a folder that holds another study."""
-    path = folder / "study.json"
-    both = [experiment.configuration, experiment.defaults]
-    ours, defaults = json.loads(json.dumps(both, default=asdict))
-    if path.exists():
-        try:
-            written = _claimed(path)
-        except Damaged as error:
-            say(f"{error}; set aside as {set_aside(path).name}")
-        else:
-            older = {key: ADDED_SETTINGS[key] for key in ours.keys() & ADDED_SETTINGS}
-            theirs = _completed(older | written, defaults)
-            keys = sorted(ours.keys() | theirs.keys())
-            differ = [key for key in keys if ours.get(key) != theirs.get(key)]
-            if not differ:
-                return
-            other = [key for key in differ if key in written or key not in older]
-            if not other:
-                settings = " ".join(f"{key}={_as_set(older[key])}" for key in differ)
-                raise UserError(
-                    f"{folder} holds this study from before there was {' and '.join(differ)}; "
-                    f"to go on with it add --set {settings}"
-                )
-            key = other[0]
-            _check_method_files(folder, theirs.get(key), ours.get(key))
-            raise UserError(
-                f"{folder} holds another study: its {key} is {theirs.get(key)!r}, not "
-                f"{ours.get(key)!r}; choose another --out"
-            )
-    write_json(path, ours)
-
-
-def _claimed(path: Path) -> dict[str, Any]:
-    """What ``study.json`` says. Raises ``Damaged`` where it is not what was written, or no study's
-    configuration."""
-    content = path.read_bytes()
-    sums = read_sums(path.parent)
-    if sums is not None and path.name in sums:  # it is written before there are any
-        check_sum(path, sha256(content), sums)
-    try:
-        written = json.loads(content)
-    except ValueError as error:
-        raise Damaged(path, f"it is not JSON: {error}") from error
-    if not isinstance(written, dict) or not isinstance(written.get("name"), str):
-        raise Damaged(path, "it is no study's configuration, which has a name")
-    return written
-
-
-def _check_method_files(folder: Path, theirs: object, ours: object) -> None:
-    """Raise the ``UserError`` of a method's file that has changed since the study began."""
-    if not isinstance(theirs, list) or not isinstance(ours, list):
-        return
-    names = [[one["name"] for one in each if isinstance(one, dict) and "name" in one]
-             for each in (theirs, ours)]  # fmt: skip
-    of_files = [{name.partition("@")[0]: name for name in each if "@" in name} for each in names]
-    for name in of_files[0].keys() & of_files[1].keys():
-        before, now = (found[name] for found in of_files)
-        if before != now:
-            raise UserError(
-                f"the file of method {name!r} has changed: {folder} was begun with {before}, kept "
-                f"in {folder / METHODS}, and this is {now}; choose another --out"
-            )
-
-
-def _keep_methods(first: Plan, folder: Path) -> None:
-    """Copies of the methods that come from a file, so that what was run can be read later."""
-    stacks = (*first.stacks, *first.provisional)
-    for file in files_of({run.spec.start.method for stack in stacks for run in stack.runs}):
-        copy = partial(Path.write_text, data=file.text, encoding="utf-8")
-        write_atomically(folder / METHODS / f"{file.name}.py", copy)
-
-
-def _as_set(value: object) -> str:
-    """A setting that was added later as ``--set`` takes it."""
-    return "" if value == [] else str(value)
-
-
-def _completed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with the settings that it lacks at their defaults."""
-    completed = dict(defaults)
-    for key, value in found.items():
-        nested = defaults.get(key)
-        if isinstance(value, dict) and isinstance(nested, dict):
-            value = _completed(value, nested)
-        completed[key] = value
-    return completed
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One program a folder at a time."""
-    if folder.is_symlink() and not folder.exists():
-        raise UserError(f"--out {folder} is a link to what is not there: {folder.readlink()}")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {folder} is a file, not a folder")
-    foreign = folder.is_dir() and any(folder.iterdir()) and not (folder / ".lock").exists()
-    if foreign and not (folder / "study.json").exists():
-        raise UserError(f"--out {folder} is not empty and holds no study; choose another")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"--out {folder} cannot be written: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder} is in use by another mugrow run") from None
-        yield
-
-
-@contextmanager
-def _processes(where: Where) -> Iterator[Executor]:
-    """Local worker processes; on an error or Ctrl-C they are ended, not waited for."""
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(
-        where.workers, mp_context=context, initializer=_follow, initargs=(os.getpid(),)
-    )
-    try:
-        yield executor
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    executor.shutdown()
-
-
-@contextmanager
-def _stops_deferred() -> Iterator[None]:
-    """A worker that is started meanwhile is deaf to Ctrl-C and to a terminal that closes from its
-    first moment on: both reach all processes of a terminal, and are for the parent. What stops the
-    parent meanwhile does so afterwards, since a worker half started would be nobody's."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
-        return
-    caught: list[int] = []
-    known = {number: signal.getsignal(number) for number in STOPS}
-    handlers = {n: one for n, one in known.items() if one not in (signal.SIG_IGN, None)}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:
-        for number in handlers:
-            signal.signal(number, lambda number, _: caught.append(number))
-        # handed down to the worker; in the parent the handlers above still hear of them
-        signal.pthread_sigmask(signal.SIG_BLOCK, OF_A_TERMINAL)
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    for one in caught:
-        signal.raise_signal(one)
-
-
-def _follow(parent: int) -> None:
-    """In a worker: end when the parent is gone, and at once where it says so: a forked one has the
-    program's handler, which never runs while it waits for another's lock."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -4,8 +4,12 @@ Never part of a run's identity: the same study gives the same numbers wherever i
 """
 
 import os
+import re
 
 from mugrow.bench.spec import UserError
+
+DEVICES = re.compile(r"(?P<kind>\w+):(?P<first>\d+)\.\.(?P<last>\d+)")
+MOST_DEVICES = 64
 
 
 def check_positive(name: str, *values: int) -> None:
@@ -22,6 +26,28 @@ def worker_count(workers: int | None, device: str) -> int:
         return 1 if device.startswith("cuda") else (os.cpu_count() or 1)
     check_positive("workers", workers)
     return workers
+
+
+def device_list(text: str | None) -> tuple[str, ...]:
+    """The devices of a list as people type it, ``cuda:0..7`` or ``cuda:0,cuda:3``; none of
+    ``None``. Raises ``UserError`` for one that is no list, and for the first device of it that
+    cannot be used here."""
+    if text is None:
+        return ()
+    found: list[str] = []
+    for word in text.split(","):
+        if (several := DEVICES.fullmatch(word)) is None:
+            found.append(word)
+            continue
+        first, last = int(several["first"]), int(several["last"])
+        if not first <= last < first + MOST_DEVICES:
+            raise UserError(f"devices {word!r} are no range, which is as cuda:0..7")
+        found += [f"{several['kind']}:{number}" for number in range(first, last + 1)]
+    for device in found:
+        if not device or found.count(device) > 1:
+            raise UserError(f"devices {text!r} are no list of devices, which is as cuda:0..7")
+        check_device(device)
+    return tuple(found)
 
 
 def check_device(device: str) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mugrow.analysis.measure.claims import INCONCLUSIVE
@@ -12,8 +13,8 @@ from mugrow.bench.record import set_aside
 from mugrow.bench.spec import UserError
 from mugrow.sweeps import price
 from mugrow.sweeps.evaluate import Judged, evaluate_all
-from mugrow.sweeps.execute import Experiment, Where, execute
-from mugrow.sweeps.machine import check_device, check_positive, worker_count
+from mugrow.sweeps.execute import Experiment, Where, execute, where_of
+from mugrow.sweeps.machine import worker_count
 from mugrow.sweeps.paper import (
     Paper,
     PaperFigure,
@@ -42,6 +43,8 @@ def reproduce(
     workers: int | None = None,
     threads: int = 1,
     device: str = "cpu",
+    devices: str | None = None,
+    on: str = "local",
 ) -> ReproducedPaper:
     """Train a paper's runs, or go on where they were stopped, draw its figures, judge its claims.
 
@@ -59,12 +62,11 @@ def reproduce(
     """
     entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)
-    check_positive("threads", threads)
-    check_device(device)
+    where = where_of(workers, threads, device, devices, on)
     given, paths = setting(entry, scale, corpora or {})
     pool = Path(out) if out is not None else OUT / scale
     folder = pool / entry.name
-    where = Where(worker_count(workers, device), threads, device, paths)
+    where = replace(where, corpus_paths=paths)
     planned = planned_looks(looks)
     seeds: dict[str, int] = {}
     for more in (0, *looks):

@@ -18,9 +18,9 @@ from mugrow.bench.final_evaluation import BLOCKS
 from mugrow.bench.method_file import is_file, read_method
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps import price
-from mugrow.sweeps.execute import Where, execute, of_study
+from mugrow.sweeps.execute import execute, of_study, where_of
 from mugrow.sweeps.imported import pinned_source
-from mugrow.sweeps.machine import check_device, check_positive, worker_count
+from mugrow.sweeps.machine import check_device, worker_count
 from mugrow.sweeps.plan import Plan
 from mugrow.sweeps.price import Bill
 from mugrow.sweeps.recipes import recipe
@@ -91,27 +91,30 @@ def run(
     workers: int | None = None,
     threads: int = 1,
     device: str = "cpu",
+    devices: str | None = None,
+    on: str = "local",
 ) -> FinishedStudy:
     """Run a study to its end, or go on where it was stopped, and write its report.
 
     ``study`` is a ``Study``, a name of `mugrow list studies` or the path of a file. ``out``
     is its folder, ``results/NAME`` by default; ``workers`` processes of ``threads`` CPU
-    threads each train at the same time on ``device``, by default one a CPU core, or one on a GPU.
-    The processes are spawned, so a script calls this under ``if __name__ == "__main__":``. Raises
-    ``UserError`` for a study, corpus, folder or machine that cannot be, before anything trains.
+    threads each train at the same time on ``device``, by default one a CPU core, or one on a GPU;
+    with several ``devices``, as ``"cuda:0..7"``, one on each. ``on`` is another engine than this
+    machine's processes, with its options: ``"slurm:partition=a"``. The processes are spawned, so a
+    script calls this under ``if __name__ == "__main__":``. Raises ``UserError`` for a study,
+    corpus, folder, machine or engine that cannot be, before anything trains.
 
     >>> import mugrow
     >>> finished = mugrow.run("quick")  # doctest: +SKIP
     >>> len(finished.store().runs)  # doctest: +SKIP
     120
     """
-    check_device(device)
-    check_positive("threads", threads)
+    where = where_of(workers, threads, device, devices, on)
     study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name
     paths = {data.corpus_sha256: study.corpus}
-    where = Where(worker_count(workers, device), threads, device, paths, study.source or None)
+    where = replace(where, corpus_paths=paths, source_path=study.source or None)
     plan = execute(of_study(fixed, data), folder, where)
     return FinishedStudy(folder, build(folder), plan)
 

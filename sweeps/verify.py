@@ -24,7 +24,7 @@ from mugrow.bench.run import verify as verify_run
 from mugrow.bench.spec import IMPORT, UserError, is_of_run
 from mugrow.bench.start import read_source
 from mugrow.sweeps.evaluate import read_numbers
-from mugrow.sweeps.execute import RUN_ID
+from mugrow.sweeps.study_folder import RUN_ID
 
 SAME = ("status", "final_val_loss", "flops", "tokens", "spec")
 """Columns of ``runs.parquet`` that a run's own record has, too."""

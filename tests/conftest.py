@@ -163,13 +163,13 @@ def in_threads(monkeypatch) -> Iterator[None]:
     import torch
 
     @contextmanager
-    def threads(where):
-        with ThreadPoolExecutor(where.workers) as executor:
+    def threads(workers):
+        with ThreadPoolExecutor(workers) as executor:
             yield executor
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr("mugrow.sweeps.execute._processes", threads)
+    monkeypatch.setattr("mugrow.sweeps.engines.local.processes", threads)
     yield
     torch.set_num_threads(before)
 

@@ -42,6 +42,10 @@ class ReproduceCommand:
     """CPU threads of each process."""
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1, ..."""
+    devices: str | None = None
+    """Several devices of this machine, as cuda:0..7: a process on each, by default."""
+    on: Annotated[str, arg(metavar="ENGINE[:OPTION=VALUE,...]")] = "local"
+    """What starts the processes: local, slurm, ray, dask, or MODULE:FACTORY."""
     json: bool = False
     """Print the ledger (or the dry run) as JSON."""
 
@@ -73,6 +77,8 @@ class ReproduceCommand:
             workers=self.workers,
             threads=self.threads,
             device=self.device,
+            devices=self.devices,
+            on=self.on,
         )
         if self.json:
             print((done.folder / LEDGER).read_text(encoding="utf-8"), end="")

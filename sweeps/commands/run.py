@@ -45,6 +45,10 @@ class RunCommand:
     """CPU threads of each process."""
     device: str = "cpu"
     """Where to train: cpu, cuda, cuda:1, ..."""
+    devices: str | None = None
+    """Several devices of this machine, as cuda:0..7: a process on each, by default."""
+    on: Annotated[str, arg(metavar="ENGINE[:OPTION=VALUE,...]")] = "local"
+    """What starts the processes: local, slurm, ray, dask, or MODULE:FACTORY."""
     json: bool = False
     """Print the result (or the dry run) as JSON."""
 
@@ -65,7 +69,13 @@ class RunCommand:
             found = run.bill(study, self.out, workers=self.workers, device=self.device)
             return print_bill(found, as_json=self.json)
         done = run.run(
-            study, self.out, workers=self.workers, threads=self.threads, device=self.device
+            study,
+            self.out,
+            workers=self.workers,
+            threads=self.threads,
+            device=self.device,
+            devices=self.devices,
+            on=self.on,
         )
         print_summary(done.folder, done.page, self.json)
 

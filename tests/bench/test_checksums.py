@@ -14,9 +14,25 @@ import torch
 from small_runs import BASE, RUN, home, job_of
 
 from mugrow.bench import checkpoint
-from mugrow.bench.checksums import SUMS, Damaged, read_sums, sha256_of_file, write_sums
+from mugrow.bench.checksums import (
+    SUMS,
+    Damaged,
+    forget_sums,
+    read_sums,
+    sha256_of_file,
+    write_sums,
+)
 from mugrow.bench.data.batches import resolve
-from mugrow.bench.files import left_behind, temporary_of, write_bytes
+from mugrow.bench.files import (
+    fenced,
+    left_behind,
+    remove,
+    temporaries,
+    temporary_of,
+    write_atomically,
+    write_bytes,
+)
+from mugrow.bench.record import CURVE_SCHEMA, set_aside, write_tables
 from mugrow.bench.run import ended, load_state, run_stack, verify
 from mugrow.bench.start import read_source
 
@@ -180,18 +196,50 @@ def test_files_follow_the_umask(tmp_path):
     assert modes == {0o640}
 
 
-def test_only_what_a_dead_process_left_is_left_behind(tmp_path):
-    dead = 2**22 + 1  # above what Linux gives to processes
-    ours = tmp_path / f".curve.parquet.{dead}.tmp"
-    others = [
-        temporary_of(tmp_path / "curve.parquet"),  # this process lives
-        tmp_path / f".thesis.tex.{dead}.tmp",
-        tmp_path / ".curve.parquet.tmp",
-        tmp_path / "curve.parquet",
-    ]
-    for path in (ours, *others):
-        path.write_bytes(b"")
-    assert left_behind(tmp_path, ["curve.parquet"]) == [ours]
+def test_temporary_files_have_a_host_and_a_number_of_their_own(tmp_path):
+    path = tmp_path / "curve.parquet"
+    ours = temporary_of(path)
+    assert re.fullmatch(r"\.curve\.parquet\.[\w-]+\.\d+\.[0-9a-f]{8}\.tmp", ours.name)
+    assert temporary_of(path) == ours
+    if not (child := os.fork()):
+        os._exit(temporary_of(path).name.split(".")[-2] == ours.name.split(".")[-2])
+    assert os.waitpid(child, 0)[1] == 0
+    others = [tmp_path / ".thesis.tex.host.1.01234567.tmp", tmp_path / ".curve.parquet.1.tmp", path]
+    for one in (ours, *others):
+        one.write_bytes(b"")
+    assert temporaries(tmp_path, ["curve.parquet"]) == [ours]
+    dead = ours.with_name(ours.name.replace(f".{os.getpid()}.", f".{2**22 + 1}."))  # none has that
+    elsewhere = tmp_path / f".curve.parquet.elsewhere.{2**22 + 1}.01234567.tmp"
+    for one in (dead, elsewhere):
+        one.write_bytes(b"")
+    assert {*temporaries(tmp_path, ["curve.parquet"])} == {ours, dead, elsewhere}
+    assert left_behind(tmp_path, ["curve.parquet"]) == [dead]
+
+
+class Lost(Exception):
+    pass
+
+
+def test_who_may_write_no_longer_neither_renames_nor_removes(tmp_path):
+    def check():
+        raise Lost
+
+    path, curve = tmp_path / "file", tmp_path / "curve.parquet"
+    path.write_bytes(b"before")
+    with fenced(check):
+        for change in (
+            lambda: write_bytes(path, b"after"),
+            lambda: remove(path),
+            lambda: set_aside(path),
+            lambda: forget_sums(tmp_path),
+            lambda: write_tables(tmp_path, {curve.name: CURVE_SCHEMA.empty_table()}),
+            lambda: write_atomically(path, lambda temporary: None),  # another has removed it
+        ):
+            with pytest.raises(Lost):
+                change()
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("file", b"before")]
+    write_bytes(path, b"after")
+    assert path.read_bytes() == b"after"
 
 
 def test_a_full_disk_names_the_file(tmp_path, monkeypatch):

@@ -39,10 +39,10 @@ def nothing_trains(monkeypatch):
             pytest.fail(f"{job} was submitted")
 
     @contextmanager
-    def nobody(where):
+    def nobody(workers):
         yield NoExecutor()
 
-    monkeypatch.setattr("mugrow.sweeps.execute._processes", nobody)
+    monkeypatch.setattr("mugrow.sweeps.engines.local.processes", nobody)
 
 
 def test_help_is_light():

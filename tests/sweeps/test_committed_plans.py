@@ -8,8 +8,9 @@ import pytest
 
 from mugrow.analysis.read.store import load
 from mugrow.bench.spec import DataSpec, FixedHyper, UserError
-from mugrow.sweeps.execute import _claim, of_study
+from mugrow.sweeps.experiment import of_study
 from mugrow.sweeps.recipes import recipe
+from mugrow.sweeps.study_folder import claim
 
 RESULTS = Path(__file__).parents[2] / "results" / "reference"
 
@@ -50,11 +51,11 @@ def test_a_folder_from_before_a_setting_existed_is_gone_on_with(name, tmp_path):
     experiment, text = committed(name)
     assert "cooldown_shape" not in text
     (tmp_path / "study.json").write_text(text)
-    _claim(experiment, tmp_path, pytest.fail)
+    claim(experiment, tmp_path, pytest.fail)
     changed = dict(experiment.configuration)
     changed["schedule"] = changed["schedule"] | {"cooldown_shape": "sqrt"}
     with pytest.raises(UserError, match="holds another study: its schedule is"):
-        _claim(replace(experiment, configuration=changed), tmp_path, pytest.fail)
+        claim(replace(experiment, configuration=changed), tmp_path, pytest.fail)
 
 
 def test_a_folder_from_before_budgets_says_what_to_set(tmp_path):
@@ -64,10 +65,10 @@ def test_a_folder_from_before_budgets_says_what_to_set(tmp_path):
         del written[key]
     (tmp_path / "study.json").write_text(json.dumps(written))
     with pytest.raises(UserError) as error:
-        _claim(experiment, tmp_path, pytest.fail)
+        claim(experiment, tmp_path, pytest.fail)
     assert str(error.value).endswith("to go on with it add --set budgets= final_val_tokens=0")
     old = dict(experiment.configuration) | {"budgets": (), "final_val_tokens": 0}
-    _claim(replace(experiment, configuration=old), tmp_path, pytest.fail)
+    claim(replace(experiment, configuration=old), tmp_path, pytest.fail)
     other = dict(experiment.configuration) | {"target_steps": 7}
     with pytest.raises(UserError, match="holds another study: its target_steps is"):
-        _claim(replace(experiment, configuration=other), tmp_path, pytest.fail)
+        claim(replace(experiment, configuration=other), tmp_path, pytest.fail)

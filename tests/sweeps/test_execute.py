@@ -20,14 +20,8 @@ import pytest
 import mugrow.bench.run
 from mugrow.bench.data.batches import resolve
 from mugrow.bench.spec import UserError
-from mugrow.sweeps.execute import (
-    Where,
-    _locked,
-    _processes,
-    _stops_deferred,
-    execute,
-    of_study,
-)
+from mugrow.sweeps.engines.local import processes, stops_deferred
+from mugrow.sweeps.execute import Where, execute, of_study
 from mugrow.sweeps.override import override
 from mugrow.sweeps.recipes import recipe
 
@@ -362,7 +356,7 @@ def heard():
 
 
 def test_a_signal_while_a_worker_is_being_started_is_heard_afterwards(heard):
-    with _stops_deferred():
+    with stops_deferred():
         for number in SENT:
             os.kill(os.getpid(), number)
         time.sleep(0.01)
@@ -378,7 +372,7 @@ def test_ctrl_c_stops_what_comes_after_and_is_not_lost(heard):
     started = []
 
     def start():
-        with _stops_deferred():
+        with stops_deferred():
             os.kill(os.getpid(), signal.SIGINT)
             started.append(True)
 
@@ -390,9 +384,9 @@ def test_ctrl_c_stops_what_comes_after_and_is_not_lost(heard):
 
 def test_a_worker_is_deaf_to_the_terminal_and_ends_by_sigterm(heard, monkeypatch):
     """From its first moment, as the pool starts it; else a Ctrl-C is a traceback of each."""
-    monkeypatch.setattr("mugrow.sweeps.execute._follow", os.getpgid)  # which imports nothing
-    with _processes(Where(workers=1, threads=1)) as executor:
-        with _stops_deferred():
+    monkeypatch.setattr("mugrow.sweeps.engines.local._follow", os.getpgid)  # which imports nothing
+    with processes(1) as executor:
+        with stops_deferred():
             future = executor.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ())
         assert {*SENT} & future.result(60) == {signal.SIGINT, signal.SIGHUP}
 
@@ -404,16 +398,20 @@ def test_in_a_thread_signals_are_not_ours(heard):
 
 
 def _in_deferral():
-    with _stops_deferred():
+    with stops_deferred():
         return signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {*SENT}
 
 
 # --- folders that cannot be used ---------------------------------------------------------------
 
 
-def test_a_folder_in_use_is_refused(run, tmp_path):
-    with _locked(tmp_path / "study"), pytest.raises(UserError, match="in use by another mugrow"):
-        run(tmp_path / "study")
+def test_a_folder_in_use_by_an_older_version_is_refused(run, tmp_path):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="in use by an older version of mugrow"):
+            run(folder)
 
 
 def test_a_folder_of_another_study_is_left_as_it_is(run, copy):

@@ -51,7 +51,7 @@ def twist(tmp_path):
 def in_another_process(monkeypatch):
     """Workers know no method but what they are handed."""
 
-    def run(job):
+    def run(job, *leave):
         job, known = pickle.loads(pickle.dumps(job)), dict(growth.FROM_FILES)
         growth.FROM_FILES.clear()
         try:
@@ -59,7 +59,7 @@ def in_another_process(monkeypatch):
         finally:
             growth.FROM_FILES.update(known)
 
-    monkeypatch.setattr("mugrow.sweeps.execute.run_stack", run)
+    monkeypatch.setattr("mugrow.sweeps.worker.run_stack", run)
 
 
 def test_its_name_holds_its_content(twist):

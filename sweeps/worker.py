@@ -1,0 +1,161 @@
+"""What a worker does: read its order, train a stack if nobody else does, say how that ended.
+
+Its results lie in the pool. Several programs may have handed the same stack to their workers, so
+it takes the lease first, and looks what has ended meanwhile. An order is a file of its own,
+``stacks/KEY.HEX.order``: whoever gave it removes it to call it off, and the worker, which looks now
+and then, saves the stack and leaves it.
+"""
+
+import json
+import signal
+import socket
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from mugrow.bench.checksums import Damaged
+from mugrow.bench.files import remove, temporaries
+from mugrow.bench.method_file import MethodFile
+from mugrow.bench.record import write_json
+from mugrow.bench.run import RUN_FILES, Job, StackLeft, is_committed, run_stack, stack_files
+from mugrow.bench.spec import UserError, canonical_json, run_spec_from_json
+from mugrow.bench.stack import PruningStep
+from mugrow.sweeps.lease import LeaseLost, Leases, Process
+
+LOOK_EVERY_S = 1.0
+ENDED, LEFT = "ended", "left"
+
+
+def train(
+    job: Job, over: frozenset[str] = frozenset(), leave: Callable[[], bool] = lambda: False
+) -> Process | None:
+    """Train a stack to its end, unless its runs have ended. Returns the process that does so where
+    another holds its lease; leases of the names ``over`` count for nothing. Raises as
+    ``run_stack`` does."""
+    folder = Path(job.folder)
+    stacks = folder / "stacks"
+    runs = [run.run_id for run in job.runs]
+    lease = Leases(stacks, over).take(job.key, runs)
+    if isinstance(lease, Process):
+        return lease
+    try:
+        with lease.held():
+            _tidy(folder, job.key, runs)
+            if all(is_committed(folder, run_id) for run_id in runs):
+                for path in stack_files(folder, job.key):
+                    remove(path)
+            else:
+                run_stack(job, leave)
+    except LeaseLost:
+        return Leases(stacks).holder(job.key, runs)
+    return None
+
+
+def _tidy(folder: Path, key: str, runs: list[str]) -> None:
+    """Remove the half-written files of who had the lease before: they are nobody's now."""
+    names = [path.name for path in stack_files(folder, key)]
+    found = temporaries(folder / "stacks", names)
+    for run_id in runs:
+        found += temporaries(folder / "runs" / run_id, RUN_FILES)
+    for path in found:
+        remove(path)
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+def write_order(job: Job, over: Iterable[str] = ()) -> Path:
+    """The file of a new order."""
+    path = Path(job.folder).absolute() / "stacks" / f"{job.key}.{uuid.uuid4().hex[:12]}.order"
+    plain = {
+        **asdict(replace(job, folder=str(path.parents[1]))),
+        "runs": [canonical_json(run) for run in job.runs],
+    }
+    write_json(path, {"job": plain, "over": sorted(over)})
+    return path
+
+
+def orders(folder: Path, key: str) -> list[Path]:
+    """The files of all orders of a stack."""
+    return [*(folder / "stacks").glob(f"{key}.*.order")]
+
+
+def read_order(path: Path) -> tuple[Job, frozenset[str]]:
+    """The stack to train, and the names of leases that count for nothing. Raises ``OSError``."""
+    said = json.loads(path.read_bytes())
+    given = said["job"]
+    lists: dict[str, Iterable[object]] = {
+        "runs": map(run_spec_from_json, given["runs"]),
+        "roles": given["roles"],
+        "trials": given["trials"],
+        "rungs": (PruningStep(**rung) for rung in given["rungs"]),
+        "methods": (MethodFile(**file) for file in given["methods"]),
+    }
+    job = Job(**(given | {name: tuple(values) for name, values in lists.items()}))
+    return job, frozenset(said["over"])
+
+
+def obey(path: str, *, signals: Iterable[int] = ()) -> str:
+    """Train the stack of an order; what an engine calls in a process of its own. Returns how it
+    ended as a JSON object, which ``mugrow.sweeps.execute`` understands: nothing is raised. At one
+    of these ``signals`` the stack is saved and left."""
+    try:
+        with _called_off(Path(path), signals) as leave:
+            try:
+                job, over = read_order(Path(path))
+            except FileNotFoundError:
+                return _said(LEFT)  # called off while it waited
+            if job.device != "cpu":
+                from mugrow.sweeps.machine import check_device
+
+                try:
+                    check_device(job.device)
+                except UserError as error:  # of this machine, and perhaps of no other
+                    return _said("lost", reason=f"{socket.gethostname()}: {error}")
+            other = train(job, over, leave)
+    except StackLeft:
+        return _said(LEFT)
+    except Damaged as error:
+        return _said("damaged", path=str(error.path), reason=str(error.reason))
+    except UserError as error:
+        return _said("refused", reason=str(error))
+    except OSError as error:
+        named = str(error.filename) if error.filename else None
+        return _said("system", errno=error.errno, reason=error.strerror or str(error), path=named)
+    except MemoryError as error:
+        return _said("memory", reason=str(error))
+    except Exception as error:
+        return _said("error", reason=str(error), trace="".join(traceback.format_exception(error)))
+    return _said(ENDED) if other is None else _said("held", by=str(other))
+
+
+def _said(kind: str, **about: Any) -> str:
+    return json.dumps({"kind": kind, **about})
+
+
+@contextmanager
+def _called_off(order: Path, signals: Iterable[int]) -> Iterator[Callable[[], bool]]:
+    """Whether to leave: a signal has come, or the order is gone."""
+    heard = threading.Event()
+    looked_s = time.monotonic()
+
+    def leave() -> bool:
+        nonlocal looked_s
+        if time.monotonic() - looked_s > LOOK_EVERY_S:
+            looked_s = time.monotonic()
+            if not order.exists():
+                heard.set()
+        return heard.is_set()
+
+    before = {number: signal.signal(number, lambda *_: heard.set()) for number in signals}
+    try:
+        yield leave
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
