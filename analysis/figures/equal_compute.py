@@ -1,6 +1,7 @@
 """Final loss against charged compute: every arm beside what else its compute would have bought.
 
-A point is an arm, at the FLOPs that it is charged with its source. The lines join final losses of
+A point is an arm, at the FLOPs that it is charged with its source; hollow, since arms of one charge
+lie over one another. The lines join final losses of
 whole schedules: scratch, the arms' sources trained on, and other sizes. An arm below a line beats
 it at equal compute; how far it is to the left of scratch's line is its speed-up.
 """
@@ -47,7 +48,7 @@ def equal_compute(summary: Summary, store: Store) -> Figure:
             draw_arm(axis, row, row.label in shown)
         labels += [row.label for row in mine]
         coloured |= shown
-        axis.set(title=f"growing to {target}", xlabel="FLOPs charged, sources included")
+        axis.set(title=f"growing to {target}", xlabel="charged FLOPs")
         axis.set_xscale("log")
         style.flops_axis(axis.xaxis)
     axes[0, 0].set_ylabel("final loss (nats per token)")
@@ -97,8 +98,9 @@ def draw_arm(axis: Axes, row: EqualCompute, coloured: bool) -> None:
     if math.isfinite(loss.lo):
         axis.plot([row.charge] * 2, [loss.lo, loss.hi], color=colour, lw=1, label="_interval")
     axis.plot(
-        [row.charge], [loss.value], look.marker, color=colour, ms=6, ls="", label=f"_{row.label}"
-    )
+        [row.charge], [loss.value], look.marker, color=colour, ms=7, mfc="none", mew=1.5, ls="",
+        label=f"_{row.label}",
+    )  # fmt: skip
 
 
 def line_handles() -> list[Line2D]:

@@ -127,7 +127,7 @@ def test_a_store_is_a_table(mugrow: Callable[..., Any]) -> None:
     mixed = mugrow(*words, "--where", 'method == "scratch"')
     assert (mixed.code, mixed.out) == (2, "")
     assert "the rows mix learning rates" in mixed.err
-    done = mugrow(*words, "--where", 'method == "scratch" and role != "proxy"')
+    done = mugrow(*words, "--where", 'method == "scratch" and role == "target"')
     row = json.loads(done.out)
     assert row["status"] == "unidentified"  # as many tokens at every size
     assert row["params"] == {}

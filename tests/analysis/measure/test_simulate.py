@@ -68,10 +68,10 @@ def test_the_rest_in_few_studies() -> None:
     assert abs(front.shares["nats too low"]) < 0.002
 
 
-def test_the_noise_is_that_of_the_committed_studies() -> None:
-    found = simulate.noise_of([load(RESULTS / name) for name in ("small", "zoo")])
-    assert found.within == pytest.approx(TODAY.within, abs=0.0001)
-    assert found.between == pytest.approx(TODAY.between, abs=0.0001)
+def test_the_noise_is_a_little_more_than_the_committed_studies_have() -> None:
+    found = simulate.noise_of([load(RESULTS / name) for name in ("quick", "small", "zoo")])
+    assert 0.8 * TODAY.within < found.within <= TODAY.within
+    assert 0.8 * TODAY.between < found.between <= TODAY.between
 
 
 def test_the_looks_keep_their_error_and_stop_early() -> None:
