@@ -157,9 +157,9 @@ def test_the_reference_store_agrees_with_its_own_summary():
     for name in both:
         one, speedup = arms[name], speedups[name]
         assert one.cost_ratio.value == pytest.approx(1 / speedup["value"])
-        assert one.cost_ratio.lo == pytest.approx(1 / speedup["hi"])
-        open_end = speedup["lo"] is None
-        assert one.cost_ratio.hi == (math.inf if open_end else pytest.approx(1 / speedup["lo"]))
+        for end, of, where_open in (("lo", "hi", 0.0), ("hi", "lo", math.inf)):
+            expected = where_open if speedup[of] is None else pytest.approx(1 / speedup[of])
+            assert getattr(one.cost_ratio, end) == expected, (name, end)
 
 
 @pytest.mark.parametrize("missing", ["scratch", "grown", "all"])
