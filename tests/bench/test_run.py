@@ -1,6 +1,7 @@
 """Stacks on disk: what a run leaves, what survives a kill, and what damage does."""
 
 import json
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,7 @@ def save_at_every_step_and_stop_after(monkeypatch, steps: int) -> list[int]:
             yield current
 
     monkeypatch.setattr(mugrow.bench.run, "SAVE_EVERY_S", -1)
+    monkeypatch.setattr(mugrow.bench.run, "LONGEST_SHARE", math.inf)
     monkeypatch.setattr(mugrow.bench.run, "advance", killed)
     return began
 

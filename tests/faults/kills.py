@@ -44,6 +44,7 @@ import mugrow.bench.run, mugrow.sweeps.run
 from mugrow.sweeps.program import main
 mugrow.sweeps.run.build = lambda folder: folder
 mugrow.bench.run.SAVE_EVERY_S = mugrow.bench.run.SHOW_EVERY_S = 0.02
+mugrow.bench.run.LONGEST_SHARE = 1.0
 forked = multiprocessing.get_context("fork")
 multiprocessing.get_context = lambda method: forked
 for line in sys.stdin:

@@ -323,10 +323,10 @@ def test_a_failed_run_says_why_and_is_tried_again(
 ):
     sound = mugrow.bench.run.beginning
 
-    def broken(spec, folder, data):
+    def broken(spec, *rest):
         if spec.start.method == "szp":
             raise RuntimeError("no room\nto grow")
-        return sound(spec, folder, data)
+        return sound(spec, *rest)
 
     monkeypatch.setattr("mugrow.bench.run.beginning", broken)
     run(tmp_path / "study")
