@@ -41,7 +41,7 @@ from mugrow.sweeps.needs import needs_of
 from mugrow.sweeps.plan import Plan, PlannedStack, depends
 from mugrow.sweeps.preserved import claims_measured
 from mugrow.sweeps.study_folder import alone, claim, keep_methods, opened
-from mugrow.sweeps.worker import ENDED, LEFT, orders, write_order
+from mugrow.sweeps.worker import ENDED, LEFT, orders, orders_half_written, write_order
 
 COLLECT_EVERY_S = 60.0
 LOOK_EVERY_S = 0.5
@@ -340,7 +340,8 @@ def _tidy(pool: Path, outcome: Plan, rows: Mapping[str, object]) -> None:
             lease = leases.take(stack.key, [run.spec.run_id for run in stack.runs])
             if isinstance(lease, Lease):
                 with lease.held():
-                    for path in (*stack_files(pool, stack.key), *orders(pool, stack.key)):
+                    nobodys = orders(pool, stack.key) + orders_half_written(pool, stack.key)
+                    for path in (*stack_files(pool, stack.key), *nobodys):
                         remove(path)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mugrow.bench.checksums import Damaged
-from mugrow.bench.files import remove, temporaries
+from mugrow.bench.files import TEMPORARY, left_behind, remove, temporaries
 from mugrow.bench.method_file import MethodFile
 from mugrow.bench.record import write_json
 from mugrow.bench.run import RUN_FILES, Job, StackLeft, is_committed, run_stack, stack_files
@@ -84,6 +84,13 @@ def write_order(job: Job, over: Iterable[str] = ()) -> Path:
 def orders(folder: Path, key: str) -> list[Path]:
     """The files of all orders of a stack."""
     return [*(folder / "stacks").glob(f"{key}.*.order")]
+
+
+def orders_half_written(folder: Path, key: str) -> list[Path]:
+    """What programs of this host that were killed in the midst of writing an order left of it."""
+    stacks = folder / "stacks"
+    found = (TEMPORARY.fullmatch(path.name) for path in stacks.glob(f".{key}.*.order.*.tmp"))
+    return left_behind(stacks, [match[1] for match in found if match])
 
 
 def read_order(path: Path) -> tuple[Job, frozenset[str]]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import pytest
 
 from mugrow.bench import run as bench_run
 from mugrow.bench.data.batches import resolve
+from mugrow.bench.files import temporary_of
 from mugrow.bench.method_file import MethodFile
 from mugrow.bench.model import count
 from mugrow.bench.spec import UserError
@@ -26,7 +28,7 @@ from mugrow.sweeps.machine import device_list
 from mugrow.sweeps.needs import needs_of, stack_bytes
 from mugrow.sweeps.override import override
 from mugrow.sweeps.recipes import recipe
-from mugrow.sweeps.worker import obey, read_order, write_order
+from mugrow.sweeps.worker import obey, orders_half_written, read_order, write_order
 
 # --- a factory of somebody's: the engine that this file's studies run on -------------------------
 
@@ -258,6 +260,22 @@ def test_an_order_is_read_as_it_was_written(job):
     path = write_order(job, {"b", "a"})
     assert read_order(path) == (job, frozenset({"a", "b"}))
     assert path != write_order(job)
+
+
+def test_an_order_that_a_killed_program_half_wrote_goes_with_its_stack(small, on, tmp_path):
+    experiment, where = small
+    (stack, *_) = experiment.plan({}).stacks
+    whole = tmp_path / "stacks" / f"{stack.key}.0123456789ab.order"
+    whole.parent.mkdir()
+    ours = temporary_of(whole)
+    dead = ours.with_name(ours.name.replace(f".{os.getpid()}.", f".{2**22 + 1}."))  # none has that
+    for path in (whole, ours, dead):
+        path.write_bytes(b"{")
+    assert orders_half_written(tmp_path, stack.key) == [dead]
+    execute(experiment, tmp_path, replace(where, on=on))
+    assert not whole.exists()
+    assert not dead.exists()
+    assert ours.exists(), "a living program may be writing it"
 
 
 @pytest.fixture
