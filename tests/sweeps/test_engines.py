@@ -272,7 +272,7 @@ def test_an_order_that_a_killed_program_half_wrote_goes_with_its_stack(small, on
     for path in (whole, ours, dead):
         path.write_bytes(b"{")
     assert orders_half_written(tmp_path, stack.key) == [dead]
-    execute(experiment, tmp_path, replace(where, on=on))
+    execute(experiment, tmp_path / "study", replace(where, on=on), tmp_path)
     assert not whole.exists()
     assert not dead.exists()
     assert ours.exists(), "a living program may be writing it"
