@@ -265,14 +265,14 @@ def test_an_order_is_read_as_it_was_written(job):
 def test_an_order_that_a_killed_program_half_wrote_goes_with_its_stack(small, on, tmp_path):
     experiment, where = small
     (stack, *_) = experiment.plan({}).stacks
+    execute(experiment, tmp_path, replace(where, on=on))
     whole = tmp_path / "stacks" / f"{stack.key}.0123456789ab.order"
-    whole.parent.mkdir()
     ours = temporary_of(whole)
     dead = ours.with_name(ours.name.replace(f".{os.getpid()}.", f".{2**22 + 1}."))  # none has that
     for path in (whole, ours, dead):
         path.write_bytes(b"{")
     assert orders_half_written(tmp_path, stack.key) == [dead]
-    execute(experiment, tmp_path / "study", replace(where, on=on), tmp_path)
+    execute(experiment, tmp_path, replace(where, on=on))
     assert not whole.exists()
     assert not dead.exists()
     assert ours.exists(), "a living program may be writing it"
