@@ -7,7 +7,7 @@ it at equal compute; how far it is to the left of scratch's line is its speed-up
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from mugrow.analysis.read.store import Store
 from mugrow.analysis.summary import Summary
 from mugrow.bench.spec import UserError
 
-SOURCE, OTHER = "--", ":"
+SCRATCH, SOURCE, OTHER = "-", "--", ":"
 
 
 def equal_compute(summary: Summary, store: Store) -> Figure:
@@ -39,11 +39,14 @@ def equal_compute(summary: Summary, store: Store) -> Figure:
     figure, axes = style.panels(1, len(targets), sharey=False)
     labels: list[str] = []
     coloured: set[str] = set()
+    drawn: set[str] = set()
     runs, arms = comparisons(store.runs), labelled_targets(store)
     for axis, target in zip(axes[0], targets, strict=True):
         mine = [row for row in rows if row.target == target]
         shown = emphasis.told_apart(summary, target)
-        draw_lines(axis, lines_of(runs, arms[arms["target"] == target]))
+        lines = lines_of(runs, arms[arms["target"] == target])
+        draw_lines(axis, lines)
+        drawn |= {kind_of(name) for name in lines}
         for row in mine:
             draw_arm(axis, row, row.label in shown)
         labels += [row.label for row in mine]
@@ -53,7 +56,7 @@ def equal_compute(summary: Summary, store: Store) -> Figure:
         style.flops_axis(axis.xaxis)
     axes[0, 0].set_ylabel("final loss (nats per token)")
     handles = emphasis.handles(list(dict.fromkeys(labels)), coloured, {})
-    style.legend_below(figure, [*line_handles(), *handles])
+    style.legend_below(figure, [*line_handles(drawn), *handles])
     return figure
 
 
@@ -82,7 +85,7 @@ def _same(one: BudgetLine, other: BudgetLine) -> bool:
 def draw_lines(axis: Axes, lines: Mapping[str, BudgetLine]) -> None:
     for name, line in lines.items():
         mean = line.losses.mean(axis=0)
-        kind = "-" if name == BASELINE else SOURCE if name.startswith("source") else OTHER
+        kind = kind_of(name)
         colour = "black" if name == BASELINE else style.GREY
         axis.plot(line.flops, mean, kind, marker=".", color=colour, lw=1.3, label=f"_{name}")
         axis.fill_between(
@@ -103,9 +106,20 @@ def draw_arm(axis: Axes, row: EqualCompute, coloured: bool) -> None:
     )  # fmt: skip
 
 
-def line_handles() -> list[Line2D]:
+def kind_of(line: str) -> str:
+    """The dash of a line, by its name."""
+    return SCRATCH if line == BASELINE else SOURCE if line.startswith("source") else OTHER
+
+
+def line_handles(drawn: Collection[str]) -> list[Line2D]:
+    """Of the kinds of lines that are drawn."""
+    kinds = (
+        (SCRATCH, "black", "scratch, whole schedules"),
+        (SOURCE, style.GREY, "the source, trained on"),
+        (OTHER, style.GREY, "another size"),
+    )
     return [
-        Line2D([], [], color="black", marker=".", label="scratch, whole schedules"),
-        Line2D([], [], color=style.GREY, ls=SOURCE, marker=".", label="the source, trained on"),
-        Line2D([], [], color=style.GREY, ls=OTHER, marker=".", label="another size"),
+        Line2D([], [], color=colour, ls=kind, marker=".", label=words)
+        for kind, colour, words in kinds
+        if kind in drawn
     ]
