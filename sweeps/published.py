@@ -142,6 +142,8 @@ def _tokens(published: Published) -> int | None:
     except Exception as error:  # the library raises bare Exceptions
         reason = str(error).splitlines()[0]
         raise UserError(f"{published.where}: tokenizer.json cannot be read: {reason}") from error
+    if not ids:
+        raise UserError(f"{published.where}: tokenizer.json has no tokens")
     return max(ids) + 1
 
 

@@ -52,6 +52,13 @@ class Config:
         """A whole number above 0, ``None`` where null stands for it. Raises as ``size`` does."""
         return None if self.get(name, default) is None else self.size(name, default)
 
+    def flag(self, name: str, default: bool) -> bool:
+        """True or false. Raises ``UserError`` for anything else, which "false" would be."""
+        value = self.get(name, default)
+        if not isinstance(value, bool):
+            raise UserError(f"{self.where}: {name} must be true or false, not {value!r}")
+        return value
+
     def words(self, name: str) -> dict[str, Any]:
         """An object within, empty where there is none. Raises ``UserError`` for anything else."""
         value = self.get(name) or {}

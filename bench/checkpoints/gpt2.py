@@ -67,7 +67,7 @@ def _spec(config: Config) -> ModelSpec:
         vocab_size=config.size("vocab_size", 50257),
         mlp=config.plain_mlp("activation_function", "gelu_new"),
         norm_eps=config.number("layer_norm_epsilon", 1e-5),
-        tied=bool(config.get("tie_word_embeddings", True)),
+        tied=config.flag("tie_word_embeddings", True),
         **mlp_size(width, config.size_if_any("n_inner") or 4 * width),
     )
 

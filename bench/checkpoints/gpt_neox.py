@@ -67,8 +67,8 @@ def _spec(config: Config) -> ModelSpec:
         positions="rope",
         mlp=config.plain_mlp("hidden_act", "gelu"),
         norm_eps=config.number("layer_norm_eps", 1e-5),
-        tied=bool(config.get("tie_word_embeddings", False)),
-        parallel=bool(config.get("use_parallel_residual", True)),
+        tied=config.flag("tie_word_embeddings", False),
+        parallel=config.flag("use_parallel_residual", True),
         **mlp_size(width, config.size("intermediate_size", 4 * width)),
         **rotary(config, share=0.25),
     )

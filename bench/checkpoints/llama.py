@@ -66,7 +66,7 @@ def _shape(config: Config) -> ModelSpec:
         positions="rope",
         bias=False,
         norm_eps=config.number("rms_norm_eps", 1e-6),
-        tied=bool(config.get("tie_word_embeddings", False)),
+        tied=config.flag("tie_word_embeddings", False),
         **mlp_size(width, config.size("intermediate_size")),
         **rotary(config),
     )
@@ -90,8 +90,8 @@ def _config(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _llama(config: Config) -> ModelSpec:
-    bias = bool(config.get("attention_bias", False))
-    if bias != bool(config.get("mlp_bias", False)):
+    bias = config.flag("attention_bias", False)
+    if bias != config.flag("mlp_bias", False):
         raise UserError(
             f"{config.where}: attention_bias={bias} without the same mlp_bias cannot be expressed"
         )

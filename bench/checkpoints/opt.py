@@ -46,7 +46,7 @@ def _spec(config: Config) -> ModelSpec:
         vocab_size=config.size("vocab_size", 50272),
         mlp=config.plain_mlp("activation_function", "relu"),
         norm_eps=NORM_EPS,
-        tied=bool(config.get("tie_word_embeddings", True)),
+        tied=config.flag("tie_word_embeddings", True),
         **mlp_size(width, config.size("ffn_dim", 4 * width)),
     )
 

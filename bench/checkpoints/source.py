@@ -99,7 +99,7 @@ def _files(folder: Path, where: str) -> list[Path]:
         weight_map = read_json(folder / INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise UserError(f"{where}: {INDEX} has no weight_map")
-        names = sorted(set(weight_map.values()))
+        names = sorted(set(map(str, weight_map.values())))
         if missing := [name for name in names if not (folder / name).is_file()]:
             raise UserError(
                 f"{where}: {missing[0]} is missing, {len(missing)} of {len(names)} files"

@@ -200,6 +200,18 @@ def other_tokenizer(folder):
     Tokenizer(models.WordLevel(words, unk_token="w0")).save(str(folder / "tokenizer.json"))
 
 
+def no_tokens(folder):
+    from tokenizers import Tokenizer, models
+
+    Tokenizer(models.BPE({}, [])).save(str(folder / "tokenizer.json"))
+
+
+def index_of_numbers(folder):
+    in_shards(folder)
+    files = {"a": 1, "b": "model-1.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+
+
 def remove(name):
     return lambda tensors: tensors.pop(name)
 
@@ -220,6 +232,11 @@ BAD = {
     "too deep": (change_config(num_hidden_layers=3), "tensor model.layers.2."),
     "not deep enough": (change_config(num_hidden_layers=1), "model.layers.1.input_layernorm"),
     "tied, and not equal": (change_config(tie_word_embeddings=True), "lm_head.weight is not the"),
+    "a flag in words": (
+        change_config(tie_word_embeddings="false"),
+        "tie_word_embeddings must be true or false, not 'false'",
+    ),
+    "index of numbers": (index_of_numbers, "1 is missing, 1 of 2 files"),
     "missing shard": (in_shards, "model-2.safetensors is missing, 1 of 2 files"),
     "no tensors": (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors"),
     "a tensor too few": (change_tensors(remove(GATE)), f"tensor {GATE} is missing, 1 in all"),
@@ -238,6 +255,7 @@ BAD = {
     ),
     "truncated": (cut_short, "model.safetensors is damaged"),
     "a pickle": (pickled, "is a pickle, which may run anything; make it safetensors: python -c"),
+    "a tokenizer of nothing": (no_tokens, "tokenizer.json has no tokens"),
     "another tokenizer's": (other_tokenizer, "the tokenizer has 50 tokens, and config.json"),
 }
 
