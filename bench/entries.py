@@ -179,6 +179,8 @@ class Registry(Generic[Entry]):
 def _why(error: BaseException) -> str:
     """What loading a plug-in raised. Before version 0.2 plug-ins imported ``bench``, ``sweeps`` and
     ``analysis``; of one that still does, what to import instead."""
+    if isinstance(error, UserError):
+        return str(error)
     absent = error.name or "" if isinstance(error, ImportError) else ""
     if absent.partition(".")[0] in ("bench", "sweeps", "analysis"):
         lines = (frame.line or "" for frame in extract_tb(error.__traceback__))

@@ -3,10 +3,11 @@
 An option that takes several values takes them at once, ``--source-cost a=1 b=2``, or one by one,
 ``--source-cost a=1 --source-cost b=2``: its later values are put behind the first. Numbers may have
 a suffix there, ``--params 1.3B``. A key that is given twice is refused, for one of its values would
-be lost.
+be lost; so are two values of an option that takes one.
 """
 
 from collections.abc import Mapping, Sequence
+from types import UnionType
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 from tyro.constructors import PrimitiveConstructorSpec
@@ -20,6 +21,7 @@ def words_of(commands: object, words: Sequence[str]) -> list[str]:
     for one in get_args(commands):
         command, named = get_args(one)
         if words and named.name == words[0]:
+            check_once(words, options_of_one(command))
             return gathered(words, options_of_several(command))
     return list(words)
 
@@ -55,6 +57,34 @@ def options_of_several(command: type) -> set[str]:
         if several and get_origin(get_args(plain)[0]) is not tuple:
             found.add(f"--{name.replace('_', '-')}")
     return found
+
+
+def options_of_one(command: type) -> dict[str, str]:
+    """The options of a command that take one value, ``--out``, by each of their spellings."""
+    found = {}
+    for name, kind in get_type_hints(command, include_extras=True).items():
+        plain, *about = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+        kinds = get_args(plain) if get_origin(plain) is UnionType else (plain,)
+        if not any(one is bool or get_origin(one) is tuple for one in kinds):
+            option = f"--{name.replace('_', '-')}"
+            aliases = [one for each in about for one in getattr(each, "aliases", None) or ()]
+            found |= dict.fromkeys([option, *aliases], option)
+    return found
+
+
+def check_once(words: Sequence[str], one: Mapping[str, str]) -> None:
+    """Raise the ``UserError`` of an option of one value that has two which differ."""
+    given: dict[str, str] = {}
+    before_end = words[: words.index("--")] if "--" in words else words
+    for place, word in enumerate(before_end):
+        name, equals, value = word.partition("=")
+        option = one.get(name.replace("_", "-"))
+        if option is None:
+            continue
+        if not equals:
+            value = words[place + 1] if place + 1 < len(words) else ""
+        if given.setdefault(option, value) != value:
+            raise UserError(f"{option} is given twice: {given[option]!r} and {value!r}")
 
 
 def gathered(words: Sequence[str], several: set[str]) -> list[str]:

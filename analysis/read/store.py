@@ -104,7 +104,7 @@ def _contents(directory: Path) -> Mapping[str, bytes]:
                 continue
         if read_sums(directory) == sums:
             break
-    for name in contents if sums else ():
+    for name in contents:
         try:
             check_sum(directory / name, sha256(contents[name]), sums)
         except Damaged as error:

@@ -78,7 +78,9 @@ def guarded(measure: Measure, entry: GrowthMethod, case: Case, params: Params) -
         if reason := refusal(entry, case, params):
             return CaseVerdict("skip", reason=reason)
         return measure(entry, case, params)
-    except (Exception, SystemExit) as error:  # somebody else's method may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # somebody else's method may raise anything
         return CaseVerdict("fail", reason=in_one_line(error))
     finally:
         put_back(before)

@@ -74,7 +74,9 @@ def text_folder_documents(path: Path, glob: str | None = None) -> tuple[Iterator
     others = _endings(found.keys() - matched)
     if not kept:
         wanted = ".txt file" if glob is None else f"text that matches {glob!r}"
-        there = f"; it holds {others}: --glob '*.md'" if others else ""
+        ending = others.split(", ")[0].partition(" ")[2]
+        pattern = f"*{ending}" if ending.startswith(".") else "*"
+        there = f"; it holds {others}: --glob '{pattern}'" if others else ""
         raise UserError(f"corpus folder '{path}' holds no {wanted}{there}")
     left_out = [
         others,

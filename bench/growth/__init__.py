@@ -19,6 +19,7 @@ frozen blocks) says so with ``during``.
 """
 
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -39,6 +40,7 @@ FIELDS: dict[Axis, tuple[str, ...]] = {
     "width": ("width", "head_size", "mlp_ratio", "kv_heads", "query_heads", "mlp_units"),
     "depth": ("depth",),
 }
+NAME = re.compile(r"[\w.+-]+(@[0-9a-f]+)?")  # behind @, the hash of the file that it is from
 Params = Mapping[str, Scalar]
 Pair = Callable[[ModelSpec, ModelSpec, Params], str | None]
 
@@ -145,6 +147,19 @@ class GrowthMethod:
     shrinks: bool = False
     needs_source: bool = True
 
+    def __post_init__(self) -> None:
+        """Raise the ``UserError`` of what cannot be named, called or grown along."""
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise UserError(f"a method's name must be letters, digits, _ or -, not {self.name!r}")
+        if not isinstance(self.axes, tuple) or any(one not in FIELDS for one in self.axes):
+            raise UserError(
+                f"axes of method {self.name!r} must be a tuple of {' and '.join(FIELDS)}, "
+                f"not {self.axes!r}"
+            )
+        for call in ("supports", "grow", "breaks", "dead"):
+            if not callable(getattr(self, call)):
+                raise UserError(f"{call} of method {self.name!r} must be a function")
+
     @property
     def params(self) -> dict[str, Scalar]:
         """The method's own parameters and their defaults."""
@@ -185,15 +200,13 @@ def raised(name: str, error: BaseException) -> str:
 @contextmanager
 def blamed(name: str) -> Iterator[None]:
     """Whatever the code of method ``name`` raises, as a ``MethodError``; a ``UserError`` is
-    meant for the user and left as it is, and a lack of memory is no mistake of the method's."""
+    meant for the user and left as it is, and neither a lack of memory nor a signal is a mistake of
+    the method's."""
     try:
         yield
-    except (UserError, MemoryError):
+    except (UserError, MemoryError, KeyboardInterrupt, GeneratorExit):
         raise
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # somebody else's function may raise anything, and may exit
+    except BaseException as error:  # somebody else's function may raise anything, and may exit
         raise MethodError(raised(name, error)) from error
 
 

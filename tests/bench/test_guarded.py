@@ -13,7 +13,7 @@ from mugrow.bench.growth import GrowthMethod, MethodError, Moments, method
 from mugrow.bench.guarded import grown, is_ours, own_generators
 from mugrow.bench.model import Decoder, parameters
 from mugrow.bench.parametrization import generator
-from mugrow.bench.spec import Start
+from mugrow.bench.spec import Start, UserError
 from mugrow.bench.stack import Carried
 from mugrow.bench.start import Source, beginning_from
 
@@ -66,6 +66,7 @@ WRONG = {
     "none": (lambda w, i, r: None, "returned NoneType, not tensors by name"),
     "numbers": (lambda w, i, r: dict.fromkeys(i, 1.0), "as 1.0, not"),
     "exits": (lambda w, i, r: exits(), "raised SystemExit: 0"),
+    "stops": (lambda w, i, r: stops(), "raised BaseException: no Exception"),
 }  # fmt: skip
 
 
@@ -170,3 +171,25 @@ def test_generators_are_put_back_when_a_method_raises():
     with pytest.raises(ZeroDivisionError):
         draws_and_raises()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def stops():
+    raise BaseException("no Exception at all")
+
+
+@pytest.mark.parametrize(
+    ("fact", "said"),
+    [
+        ({"name": "a\nb"}, r"a method's name must be .* not 'a\\nb'"),
+        ({"name": "../x"}, "not '../x'"),
+        ({"name": ""}, "not ''"),
+        ({"name": 7}, "not 7"),
+        ({"axes": 3}, "axes of method 'theirs' must be a tuple of width and depth, not 3"),
+        ({"axes": ("heads",)}, r"not \('heads',\)"),
+        ({"supports": None}, "supports of method 'theirs' must be a function"),
+        ({"grow": None}, "grow of method 'theirs' must be a function"),
+    ],
+)
+def test_a_fact_that_cannot_be_is_told_when_it_is_said(fact, said):
+    with pytest.raises(UserError, match=said):
+        replace(entry_of(lambda w, i, r: deeper(w, i)), **fact)

@@ -1,6 +1,11 @@
 """Options of several values, at once and one by one."""
 
-from mugrow.sweeps.arguments import gathered, options_of_several, words_of
+from typing import get_args
+
+import pytest
+
+from mugrow.bench.spec import UserError
+from mugrow.sweeps.arguments import gathered, options_of_one, options_of_several, words_of
 from mugrow.sweeps.cli import Command
 from mugrow.sweeps.commands.savings import SavingsCommand
 
@@ -25,3 +30,38 @@ def test_the_options_of_a_command() -> None:
     assert words_of(Command, ["savings", "--at", "1", "--at", "2"]) == ["savings", "--at", "1", "2"]
     for words in ([], ["--help"], ["nothing", "--at", "1", "--at", "2"]):
         assert words_of(Command, words) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("savings", "--loss", "a", "--loss", "b"), "--loss is given twice: 'a' and 'b'"),
+        (("fit", "--seed=1", "--json", "--seed", "2"), "--seed is given twice: '1' and '2'"),
+        (("transfer", "--where", "x", "--where", "y"), "--where is given twice: 'x' and 'y'"),
+        (("grow", "r", "-o", "a", "--out", "b"), "--out is given twice: 'a' and 'b'"),
+        (
+            ("run", "quick", "--token_dtype", "u", "--token-dtype", "v"),
+            "--token-dtype is given twic",
+        ),
+    ],
+)
+def test_one_value_is_not_lost_to_another(words, line) -> None:
+    with pytest.raises(UserError, match=line):
+        words_of(Command, words)
+
+
+def test_what_may_be_said_again() -> None:
+    """The same value, a flag, the pairs of a study's settings, and all words behind two dashes."""
+    for words in (
+        ["savings", "--loss", "a", "--loss", "a", "--json", "--json"],
+        ["run", "quick", "--set", "a=1", "--set", "b=2"],
+        ["check", "--", "--loss", "a", "--loss", "b"],
+    ):
+        assert words_of(Command, words) == words
+
+
+def test_no_command_has_an_option_of_one_value_and_of_several() -> None:
+    for one in get_args(Command):
+        command = get_args(one)[0]
+        assert not options_of_one(command).keys() & options_of_several(command)
+        assert "--json" not in options_of_one(command)

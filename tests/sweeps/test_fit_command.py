@@ -39,7 +39,9 @@ def table(tmp_path: Path) -> Path:
 def fit(mugrow: Callable[..., Any]) -> Callable[..., Any]:
     def call(path: Path, *words: object, form: str = "chinchilla", loss: str = "loss") -> Any:
         n, d = "`Model Size`", "`<i>6ND</i>` / (6 * `Model Size`)"
-        return mugrow("fit", path, "--form", form, "--n", n, "--d", d, "--loss", loss, *words)
+        given = {"--form": form, "--n": n, "--d": d, "--loss": loss}
+        others = [word for pair in given.items() if pair[0] not in words for word in pair]
+        return mugrow("fit", path, *others, *words)
 
     return call
 

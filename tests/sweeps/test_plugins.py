@@ -70,7 +70,9 @@ def test_a_plug_in_that_lies_about_its_fields_is_a_row(plug_in):
     )
     plug_in(growth.REGISTRY, odd=code)
     (row,) = [row for row in listing.listing("methods") if row["name"] == "odd"]
-    assert row["summary"].startswith("plug-in method 'odd' cannot be shown: TypeError")
+    assert row["summary"].startswith(
+        "plug-in method 'odd' cannot be loaded: axes of method 'odd' must be a tuple of width and"
+    )
 
 
 def test_a_plug_in_with_a_name_of_ours_is_ignored_and_told(plug_in):

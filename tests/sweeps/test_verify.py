@@ -37,6 +37,14 @@ def test_a_whole_store_and_one_from_before_checksums(finished, copy):
     assert (old.runs, old.tables, old.damage) == (0, 1, ())
 
 
+@pytest.mark.parametrize("sums", ["", "no checksum\n"])
+def test_tables_with_checksums_that_say_nothing_are_damaged(tmp_path, sums):
+    copy = Path(shutil.copytree(REFERENCE / "zoo", tmp_path / "copy"))
+    (copy / SUMS).write_text(sums)
+    (damage,) = verify(copy).damage
+    assert "its content is not in SHA256SUMS" in damage.reason
+
+
 def test_every_kind_of_damage_is_named(copy, mugrow):
     sources = sorted(copy.glob("runs/*/checkpoint.safetensors"))
     change(sources[0])

@@ -213,3 +213,12 @@ def test_a_link_to_nothing_is_said(tmp_path):
     (tmp_path / "a.txt").symlink_to("gone.txt")
     with pytest.raises(UserError, match=r"a\.txt' is a link to what is not there"):
         read_corpus(str(tmp_path / "a.txt"))
+
+
+def test_the_pattern_that_is_offered_finds_what_is_there(folder):
+    for file in folder.rglob("*.md"):
+        file.rename(file.with_suffix(".org"))
+    for file in folder.glob("*.txt"):
+        file.unlink()
+    with pytest.raises(UserError, match=r"holds 4 \.org, 1 \.rst: --glob '\*\.org'$"):
+        read_corpus(str(folder))
