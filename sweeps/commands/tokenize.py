@@ -63,7 +63,8 @@ class TokenizeCommand:
         print(
             printable(
                 f"{found.path}: {found.tokens:,} tokens of {found.dtype}, a vocabulary of "
-                f"{found.vocab_size:,}; {found.documents:,} documents; {per_token:.2f} bytes a token"
+                f"{found.vocab_size:,}; {found.documents:,} documents; "
+                f"{per_token:.2f} bytes a token"
             )
         )
 
