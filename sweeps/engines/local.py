@@ -35,7 +35,10 @@ class LocalEngine:
         for order in orders:
             self.count += 1
             ids.append(str(self.count))
-            self.futures[ids[-1]] = self.executor.submit(obey, order.path)
+            try:
+                self.futures[ids[-1]] = self.executor.submit(obey, order.path)
+            except BrokenProcessPool:  # a worker was killed since anyone looked
+                raise _killed() from None
         return ids
 
     def done(self, process: str) -> bool:
@@ -45,13 +48,17 @@ class LocalEngine:
         try:
             return self.futures.pop(process).result()
         except BrokenProcessPool:
-            raise UserError(
-                "a worker process was killed, perhaps for lack of memory; the same command goes on "
-                "from here, with fewer --workers if need be"
-            ) from None
+            raise _killed() from None
 
     def cancel(self, process: str) -> None:
         self.futures[process].cancel()
+
+
+def _killed() -> UserError:
+    return UserError(
+        "a worker process was killed, perhaps for lack of memory; the same command goes on from "
+        "here, with fewer --workers if need be"
+    )
 
 
 @contextmanager

@@ -5,6 +5,8 @@ import math
 import os
 import signal
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from mugrow.bench.spec import UserError
 from mugrow.bench.stack import PruningStep
 from mugrow.sweeps import worker
 from mugrow.sweeps.engines import EngineKind, Needs, Order, WorkerLost, engine
+from mugrow.sweeps.engines.local import LocalEngine
 from mugrow.sweeps.engines.slurm import check_partition, limit_minutes, parameters
 from mugrow.sweeps.execute import Where, _job, execute, of_study, saved_step, where_of
 from mugrow.sweeps.lease import Leases
@@ -244,6 +247,14 @@ def halved(plan):
     stack = plan.stacks[0]
     halves = (replace(stack, runs=stack.runs[:1]), replace(stack, runs=stack.runs[1:]))
     return replace(plan, stacks=halves, provisional=(), trials=(), optima={})
+
+
+def test_a_worker_that_was_killed_before_the_next_order_ends_the_study_with_a_line():
+    with ProcessPoolExecutor(1) as pool:
+        with pytest.raises(BrokenProcessPool):
+            pool.submit(os._exit, 9).result()
+        with pytest.raises(UserError, match="a worker process was killed"):
+            LocalEngine(pool, 1).submit([Order("a", "a", Needs(1, 0, 1, 1.0))])
 
 
 # --- orders --------------------------------------------------------------------------------------
