@@ -61,7 +61,7 @@ def options_of_several(command: type) -> set[str]:
 
 def options_of_one(command: type) -> dict[str, str]:
     """The options of a command that take one value, ``--out``, by each of their spellings."""
-    found = {}
+    found: dict[str, str] = {}
     for name, kind in get_type_hints(command, include_extras=True).items():
         plain, *about = get_args(kind) if get_origin(kind) is Annotated else (kind,)
         kinds = get_args(plain) if get_origin(plain) is UnionType else (plain,)
