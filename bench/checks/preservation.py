@@ -50,7 +50,7 @@ def _verdict(entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
 def logit_error(entry: GrowthMethod, case: Case, params: Params) -> float:
     """Relative error of the logits, as the grown model runs before its first step."""
     tokens = some_tokens(case.small.vocab_size)
-    want = case.decoder(case.small)(random_weights(case.small), tokens)
+    want = _source_logits(case.parametrization, case.small, case.base)
     grown = grow(entry, case, params, random_weights(case.small), initial(case))  # of a copy
     decoder, weights = grown.at_start(case.decoder(case.big))
     return float((decoder(weights, tokens) - want).norm() / want.norm())
