@@ -98,15 +98,12 @@ def copies(tensors: Weights) -> Weights:
 def own_generators(rng: torch.Generator, forbidden_to: str | None = None) -> Iterator[None]:
     """The global generators of torch, NumPy and Python, seeded like the given one, and as they were
     before when this is left. Raises ``MethodError`` where a method that must not has used them."""
-    before = generator_states()
-    try:
+    with kept_generators():
         seed_generators(rng.initial_seed() % 2**32)
         seeded = generator_states()
         yield
         if forbidden_to is not None and (used := moved(seeded)):
             raise MethodError(f"method {forbidden_to!r} {used}")
-    finally:
-        put_back(before)
 
 
 States = tuple[Tensor, tuple[Any, ...], tuple[Any, ...]]  # whatever each library's own state is
@@ -126,10 +123,16 @@ def seed_generators(seed: int) -> None:
     random.seed(seed)
 
 
-def put_back(states: States) -> None:
-    torch.set_rng_state(states[0])
-    np.random.set_state(states[1])  # noqa: NPY002
-    random.setstate(states[2])
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """The global generators are as they were before when this is left, whatever happens."""
+    before = generator_states()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])
 
 
 def moved(before: States) -> str | None:

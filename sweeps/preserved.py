@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mugrow.bench import growth
 from mugrow.bench.growth import GrowthMethod, Params
-from mugrow.bench.guarded import generator_states, is_ours, put_back
+from mugrow.bench.guarded import is_ours
 from mugrow.bench.model import count
 from mugrow.bench.spec import IMPORT, ModelSpec, RunSpec
 from mugrow.sweeps.plan import Plan
@@ -73,11 +73,7 @@ def _of_few_tokens(model: ModelSpec) -> ModelSpec:
 def _line(entry: GrowthMethod, case: "Case", params: Params) -> str:
     from mugrow.bench.checks.preservation import preserved
 
-    before = generator_states()
-    try:
-        found = preserved(entry, case, params)
-    finally:
-        put_back(before)
+    found = preserved(entry, case, params)
     shapes = " to ".join(f"{one.width} × {one.depth}" for one in (case.small, case.big))
     return (
         f"method {entry.name!r} says that it preserves {entry.preserves}; {_said(found)}, {shapes}"

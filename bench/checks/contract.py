@@ -15,7 +15,7 @@ from torch import Tensor
 from mugrow.bench.checks.cases import Case, grow, initial, random_weights
 from mugrow.bench.checks.result import CaseVerdict, Params, at_most, each_case
 from mugrow.bench.growth import GrowthMethod, Moments
-from mugrow.bench.guarded import generator_states, moved, put_back, seed_generators
+from mugrow.bench.guarded import generator_states, kept_generators, moved, seed_generators
 from mugrow.bench.model import Weights, shapes
 from mugrow.bench.parametrization import generator
 from mugrow.bench.spec import ModelSpec
@@ -92,15 +92,12 @@ def left_alone() -> Iterator[list[str]]:
     """Whether the global generators are, in a list that is filled when this is left; they are put
     back, whatever happens. They begin where nobody's seed puts them: a method that seeds them moves
     them, though it did before."""
-    before = generator_states()
     wrong: list[str] = []
-    try:
+    with kept_generators():
         seed_generators(NOBODYS_SEED)
         seeded = generator_states()
         yield wrong
         wrong += [f"it {used}" for used in [moved(seeded)] if used]
-    finally:
-        put_back(before)
 
 
 def random_moments(spec: ModelSpec) -> Moments:

@@ -8,7 +8,7 @@ from typing import Literal
 from mugrow.bench.checks.cases import Case, cases, refusal
 from mugrow.bench.entries import in_one_line
 from mugrow.bench.growth import GrowthMethod
-from mugrow.bench.guarded import generator_states, put_back
+from mugrow.bench.guarded import kept_generators
 from mugrow.bench.spec import Scalar
 
 Status = Literal["pass", "fail", "skip"]
@@ -73,14 +73,12 @@ def each_case(name: str, choose: Choose = _quick) -> Callable[[Measure], Check]:
 
 def guarded(measure: Measure, entry: GrowthMethod, case: Case, params: Params) -> CaseVerdict:
     """What a case comes to: a skip where the method does not do it, a failure where it raises."""
-    before = generator_states()
     try:
-        if reason := refusal(entry, case, params):
-            return CaseVerdict("skip", reason=reason)
-        return measure(entry, case, params)
+        with kept_generators():
+            if reason := refusal(entry, case, params):
+                return CaseVerdict("skip", reason=reason)
+            return measure(entry, case, params)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # somebody else's method may raise anything
         return CaseVerdict("fail", reason=in_one_line(error))
-    finally:
-        put_back(before)
