@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mugrow.bench.data.cache import cache_folder
-from mugrow.bench.files import write_atomically
+from mugrow.bench.data.cache import cache_folder, write_npz
 
 LOCAL_HEADER = struct.Struct("<26xHH")  # of a member of a zip file: how long its name and extra are
 
@@ -34,7 +33,7 @@ class Encoded(NamedTuple):
 def keep(key: str, encoded: Encoded) -> None:
     """Write the ids to the cache. Where it cannot be written that costs time, and nothing else."""
     with contextlib.suppress(OSError):
-        write_atomically(_path(key), lambda temporary: _save(temporary, encoded))
+        write_npz(_path(key), encoded._asdict())
 
 
 def load(key: str, *, check: bool = True) -> Encoded | None:
@@ -52,11 +51,6 @@ def load(key: str, *, check: bool = True) -> Encoded | None:
 
 def _path(key: str) -> Path:
     return cache_folder() / f"ids-{hashlib.sha256(key.encode()).hexdigest()}.npz"
-
-
-def _save(path: Path, encoded: Encoded) -> None:
-    with path.open("wb") as file:  # given a name, NumPy would append .npz to it
-        np.savez(file, **encoded._asdict())
 
 
 def _mapped(path: Path, archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:

@@ -13,17 +13,15 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mugrow.bench.data.cache import cache_folder
+from mugrow.bench.data.cache import cache_folder, write_npz
 from mugrow.bench.data.held_out import corpus_sha256, digest_of_hashes, hold_out_places
 from mugrow.bench.data.stamps import Stamp, changed, settle
 from mugrow.bench.data.token_files import TokenFile, narrowest, pieces
 from mugrow.bench.data.tokens import Ids, Pieces
-from mugrow.bench.files import write_atomically
 from mugrow.bench.spec import UserError
 
 VERSION = 1  # of what is kept
@@ -124,7 +122,7 @@ def _keep(places: Iterable[Path], key: str, found: Split) -> None:
     """In the first place that can be written; where none can, it costs time and nothing else."""
     for place in places:
         with contextlib.suppress(OSError):
-            return write_atomically(place, lambda temporary: _save(temporary, key, found))
+            return write_npz(place, {"key": np.array(key), **vars(found)})
 
 
 def _places(path: Path) -> tuple[Path, Path]:
@@ -152,12 +150,3 @@ def _load(place: Path, key: str) -> Split | None:
             )
     except Exception:  # missing, or damaged in whatever way: it can always be found again
         return None
-
-
-def _save(place: Path, key: str, split: Split) -> None:
-    with place.open("wb") as file:  # given a name, NumPy would append .npz to it
-        np.savez(file, key=np.array(key), **_arrays(split))
-
-
-def _arrays(split: Split) -> dict[str, Any]:  # what savez takes besides arrays
-    return {name: np.array(value) for name, value in vars(split).items()}

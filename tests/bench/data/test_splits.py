@@ -129,14 +129,14 @@ def test_a_damaged_split_is_found_again(path, damage, monkeypatch):
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(path, monkeypatch, cache):
-    real = splits.write_atomically
+    real = splits.write_npz
 
-    def refused(place, write):
+    def refused(place, arrays):
         if place.parent == path.parent:
             raise PermissionError(13, "Permission denied", str(place))
-        real(place, write)
+        real(place, arrays)
 
-    monkeypatch.setattr(splits, "write_atomically", refused)
+    monkeypatch.setattr(splits, "write_npz", refused)
     assert read_corpus(str(path)).corpus_sha256 == GIVEN[path.name]
     assert [one.name[:6] for one in cache.iterdir()] == ["split-"]
     with monkeypatch.context() as patch:
