@@ -299,22 +299,28 @@ def ledger_of(
     """The claims of these figures judged by a paper's tables, which say at which numbers of seeds
     they were looked at if that was more than once; what is inconclusive, with what it would take.
     """
-    from mugrow.analysis.measure.claims import ledger, ledger_of_looks
-
-    claims, looks = paper.claims(figures), looks_of(store.study)
-    rows = ledger_of_looks(claims, store, looks) if looks else ledger(claims, store)
-    prices = {
-        claim.name: flops_a_seed(paper, store, figure)
-        for figure in figures.values()
-        for claim in figure.claims
-        if any(row.claim == claim.name and row.seeds_needed < math.inf for row in rows)
-    }
+    rows = verdicts_of(paper, store, figures)
+    undecided = {row.claim for row in rows if row.seeds_needed < math.inf}
+    prices: dict[str, float] = {}
+    for figure in figures.values():
+        if mine := undecided.intersection(claim.name for claim in figure.claims):
+            prices |= dict.fromkeys(mine, flops_a_seed(paper, store, figure))
     return [
         replace(row, flops_needed=row.seeds_needed * prices[row.claim])
         if row.claim in prices
         else row
         for row in rows
     ]
+
+
+def verdicts_of(
+    paper: Paper, store: "Store", figures: Mapping[str, PaperFigure]
+) -> "list[JudgedClaim]":
+    """The same without the FLOPs, for which the runs are planned again."""
+    from mugrow.analysis.measure.claims import ledger, ledger_of_looks
+
+    claims, looks = paper.claims(figures), looks_of(store.study)
+    return ledger_of_looks(claims, store, looks) if looks else ledger(claims, store)
 
 
 def flops_a_seed(paper: Paper, store: "Store", figure: PaperFigure) -> float:

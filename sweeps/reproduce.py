@@ -22,9 +22,9 @@ from mugrow.sweeps.paper import (
     Scale,
     experiment,
     judged,
-    ledger_of,
     report,
     setting,
+    verdicts_of,
 )
 from mugrow.sweeps.price import Bill
 from mugrow.sweeps.recipes import papers
@@ -111,7 +111,7 @@ def undecided_figures(paper: Paper, store: Store, figures: Mapping[str, PaperFig
     return [
         name
         for name, figure in figures.items()
-        if any(row.verdict == INCONCLUSIVE for row in ledger_of(paper, store, {name: figure}))
+        if any(row.verdict == INCONCLUSIVE for row in verdicts_of(paper, store, {name: figure}))
     ]
 
 
