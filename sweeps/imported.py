@@ -51,11 +51,11 @@ from mugrow.sweeps.plan import (
     PlannedRun,
     PlannedStack,
     SkippedGrowth,
-    all_params,
     at_budgets,
     shapes_of,
     source_run,
     stacks_of,
+    start_from,
     supported,
     sweep_name,
     target_run,
@@ -347,7 +347,7 @@ def _healed(
     if shape == imported.model:
         return imported, True
     name, params = _cut(study)
-    start = _begun(Method(name, params), imported)
+    start = start_from(Method(name, params), imported)
     sweep = f"{name}-w{shape.width}-d{shape.depth}"
     best, known = planning.tune(sweep, shape, lambda run: replace(run, start=start), True)
     if best is None:
@@ -363,7 +363,7 @@ def _targets(planning: _Planning, source: RunSpec, arm: Arm, known: bool) -> flo
     """Tune an arm and plan its targets. Returns the FLOPs of one, its source's not counted."""
     step, method = arm
     model = shapes_of(planning.study, step)[1]
-    start = _begun(method, source)
+    start = start_from(method, source)
 
     def begun(run: RunSpec) -> RunSpec:
         return target_run(replace(run, start=start), method)
@@ -385,7 +385,7 @@ def _trained_on(
     """Tune the source trained on, and plan it to the compute of each arm, on whole schedules."""
     study, model = planning.study, source.model
     stateless = source.start.method == IMPORT
-    start = _begun(replace(ORIGINAL, optimizer="fresh") if stateless else ORIGINAL, source)
+    start = start_from(replace(ORIGINAL, optimizer="fresh") if stateless else ORIGINAL, source)
     sweep = f"{ORIGINAL.name}-w{model.width}-d{model.depth}"
     best, tuned = planning.tune(sweep, model, lambda run: replace(run, start=start), known)
     if best is None:
@@ -396,16 +396,6 @@ def _trained_on(
     budgets: list[tuple[Budget, ...]] = list(zip(*lines, strict=True))
     for level in at_budgets(budgets, sweep, planning.runs):
         planning.add(level, known and tuned)
-
-
-def _begun(method: Method, source: RunSpec) -> Start:
-    """A start from a source by a method."""
-    return replace(
-        method.start(),
-        params=all_params(method.name, dict(method.params)),
-        source_run_id=source.run_id,
-        source_step=source.last_step,
-    )
 
 
 def _cut(study: Study) -> tuple[str, tuple[tuple[str, Scalar], ...]]:

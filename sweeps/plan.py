@@ -26,7 +26,7 @@ from mugrow.bench.arm import factors_of
 from mugrow.bench.growth import check_growth, check_start, stages
 from mugrow.bench.growth import method as growth_method
 from mugrow.bench.schedule import cooldown_start
-from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, UserError
+from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, Start, UserError
 from mugrow.bench.stack import stack_key
 from mugrow.sweeps.baselines import Baselines, baselines
 from mugrow.sweeps.budgets import Budget
@@ -388,12 +388,7 @@ def _chain(study: Study, proxy: RunSpec, step: Step, method: Method) -> list[Run
     shapes = stages(entry, small, big, dict(params))
     for number, shape in enumerate(shapes, start=1):
         source = chain[-1]
-        start = replace(
-            method.start(),
-            params=params,
-            source_run_id=source.run_id,
-            source_step=source.last_step,
-        )
+        start = start_from(method, source)
         if number == len(shapes):
             chain.append(target_run(replace(target, start=start), method))
             continue
@@ -410,6 +405,16 @@ def _chain(study: Study, proxy: RunSpec, step: Step, method: Method) -> list[Run
         )
         chain.append(replace(run, rewarm_steps=round(method.rewarm * run.train_steps)))
     return chain
+
+
+def start_from(method: Method, source: RunSpec) -> Start:
+    """A start from the end of a source by a method, with all of its parameters."""
+    return replace(
+        method.start(),
+        params=all_params(method.name, dict(method.params)),
+        source_run_id=source.run_id,
+        source_step=source.last_step,
+    )
 
 
 def target_run(grown: RunSpec, method: Method) -> RunSpec:

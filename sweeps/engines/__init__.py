@@ -157,3 +157,9 @@ def not_installed(kind: str, package: str) -> UserError:
     return UserError(
         f"engine {kind!r} needs {package}, which is not installed: pip install 'mugrow[{kind}]'"
     )
+
+
+def first_line(error: BaseException, otherwise: str | None = None) -> str:
+    """Of what a library says of an error; where it says nothing ``otherwise``, or its type."""
+    silent = type(error).__name__ if otherwise is None else otherwise
+    return next(iter(str(error).strip().splitlines()), silent)

@@ -17,6 +17,7 @@ from mugrow.sweeps.engines import (
     EngineKind,
     Order,
     WorkerLost,
+    first_line,
     not_installed,
     whole_number,
 )
@@ -56,8 +57,7 @@ class DaskEngine:
         try:
             return str(self.futures.pop(process).result())
         except Exception as error:  # of Dask, for what is called raises nothing
-            first = next(iter(str(error).strip().splitlines()), "")
-            raise WorkerLost(f"Dask: {type(error).__name__}: {first}") from None
+            raise WorkerLost(f"Dask: {type(error).__name__}: {first_line(error, '')}") from None
 
     def cancel(self, process: str) -> None:
         self.futures[process].cancel()
@@ -79,8 +79,9 @@ def start(asked: Asked) -> Iterator[Engine]:
     try:
         client = Client(address, timeout=REACHED_WITHIN_S, set_as_default=False)
     except (OSError, ValueError) as error:
-        why = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(f"engine 'dask' cannot be reached at {address}: {why}") from None
+        raise UserError(
+            f"engine 'dask' cannot be reached at {address}: {first_line(error)}"
+        ) from None
     with client:
         yield DaskEngine(client, asked)
 

@@ -20,6 +20,7 @@ from mugrow.sweeps.engines import (
     EngineKind,
     Order,
     WorkerLost,
+    first_line,
     not_installed,
     whole_number,
 )
@@ -65,8 +66,7 @@ class RayEngine:
         try:
             return str(self.ray.get(self.references.pop(process)))
         except self.ray.exceptions.RayError as error:
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise WorkerLost(f"Ray: {first}") from None
+            raise WorkerLost(f"Ray: {first_line(error)}") from None
 
     def cancel(self, process: str) -> None:
         self.ray.cancel(self.references[process], force=True)
@@ -94,9 +94,9 @@ def start(asked: Asked) -> Iterator[Engine]:
             runtime_env={"env_vars": {"PYTHONPATH": here}},
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
-        why = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
-            f"engine 'ray' cannot be reached at {address}: {why}; `ray start --head` starts one"
+            f"engine 'ray' cannot be reached at {address}: {first_line(error)}; "
+            "`ray start --head` starts one"
         ) from None
     try:
         yield RayEngine(ray, asked)
