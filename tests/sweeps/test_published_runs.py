@@ -9,6 +9,7 @@ from itertools import product
 import pytest
 import torch
 from safetensors.torch import save_file
+from tiny_imports import written_run
 
 from mugrow.bench import checkpoint
 from mugrow.bench.checkpoints import FAMILIES
@@ -19,13 +20,8 @@ from mugrow.bench.checks.cases import NEOX, OPT, SMALL, random_weights
 from mugrow.bench.model import Decoder
 from mugrow.bench.parametrization import rules_of
 from mugrow.bench.spec import (
-    DataSpec,
-    HyperSpec,
     ModelSpec,
-    RunSpec,
-    ScheduleSpec,
     UserError,
-    canonical_json,
     llama,
     run_spec_from_json,
 )
@@ -48,21 +44,9 @@ def stored(tmp_path):
     """Write a model as a run would leave it."""
 
     def store(model, name="run", parametrization="sp", base=None, dtype=torch.float32):
-        run = RunSpec(
-            model=model,
-            base=base or model,
-            parametrization=parametrization,
-            hyper=HyperSpec(lr=0.01, init_std=0.02),
-            schedule=ScheduleSpec(),
-            data=DataSpec(corpus="stdlib", corpus_sha256=""),
-            batch_sequences=1,
-            steps=1,
-            seed=0,
-            data_seed=0,
-        )
         weights = random_weights(model, dtype=dtype)
         path = tmp_path / name / "checkpoint.safetensors"
-        checkpoint.save(path, weights, {"spec": canonical_json(run)})
+        run = written_run(path, weights, model, parametrization, base)
         return path.parent, run, weights
 
     return store
@@ -263,20 +247,8 @@ BAD = {
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    run = RunSpec(
-        model=LLAMA,
-        base=LLAMA,
-        parametrization="sp",
-        hyper=HyperSpec(lr=0.01, init_std=0.02),
-        schedule=ScheduleSpec(),
-        data=DataSpec(corpus="stdlib", corpus_sha256=""),
-        batch_sequences=1,
-        steps=1,
-        seed=0,
-        data_seed=0,
-    )
     weights = random_weights(LLAMA, dtype=torch.float32)
-    checkpoint.save(folder / "checkpoint.safetensors", weights, {"spec": canonical_json(run)})
+    written_run(folder / "checkpoint.safetensors", weights, LLAMA)
     export_model(folder, folder / "hf")
     return folder / "hf"
 

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from mugrow.bench import checkpoint
 from mugrow.bench.checks.cases import random_weights
+from mugrow.bench.model import Weights
 from mugrow.bench.spec import (
     DataSpec,
     HyperSpec,
@@ -34,12 +35,15 @@ def write_tokenizer(path: Path) -> None:
     tokenizer.save(str(path))
 
 
-def imported(folder: Path, model: ModelSpec = MODEL, seed: int = 0) -> Path:
-    """The folder ``folder / "tiny"`` of an import of random weights."""
+def written_run(
+    path: Path, weights: Weights, model: ModelSpec, parametrization: str = "sp",
+    base: ModelSpec | None = None,
+) -> RunSpec:  # fmt: skip
+    """Write a checkpoint with the spec of a run that would leave it, which is returned."""
     run = RunSpec(
         model=model,
-        base=model,
-        parametrization="sp",
+        base=base or model,
+        parametrization=parametrization,
         hyper=HyperSpec(lr=0.01, init_std=0.02),
         schedule=ScheduleSpec(),
         data=DataSpec(corpus="stdlib", corpus_sha256=""),
@@ -48,10 +52,15 @@ def imported(folder: Path, model: ModelSpec = MODEL, seed: int = 0) -> Path:
         seed=0,
         data_seed=0,
     )
-    weights = random_weights(model, seed=seed)
-    path = folder / "own" / "checkpoint.safetensors"
     checkpoint.save(path, weights, {"spec": canonical_json(run)})
-    export_model(path, folder / "hf")
+    return run
+
+
+def imported(folder: Path, model: ModelSpec = MODEL, seed: int = 0) -> Path:
+    """The folder ``folder / "tiny"`` of an import of random weights."""
+    own = folder / "own" / "checkpoint.safetensors"
+    written_run(own, random_weights(model, seed=seed), model)
+    export_model(own, folder / "hf")
     write_tokenizer(folder / "hf" / "tokenizer.json")
     import_model(folder / "hf", folder / "tiny")
     return folder / "tiny"
