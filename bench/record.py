@@ -134,11 +134,7 @@ EVALUATION_SCHEMA = pa.schema(
 ROW_KEY = b"mugrow.run"
 CURVE = "curve.parquet"
 ABOVE_ZERO = ("width", "depth", "params", "lr", "init_std", "batch_tokens")
-COUNTS = (
-    "tokens",
-    "flops",
-    "flops_6nd",
-)  # 0 where there was no step
+COUNTS = ("tokens", "flops", "flops_6nd")  # 0 where there was no step
 
 
 def write_json(path: Path, value: Any) -> None:

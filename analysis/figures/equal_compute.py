@@ -1,9 +1,9 @@
 """Final loss against charged compute: every arm beside what else its compute would have bought.
 
 A point is an arm, at the FLOPs that it is charged with its source; hollow, since arms of one charge
-lie over one another. The lines join final losses of
-whole schedules: scratch, the arms' sources trained on, and other sizes. An arm below a line beats
-it at equal compute; how far it is to the left of scratch's line is its speed-up.
+lie over one another. The lines join final losses of whole schedules: scratch, the arms' sources
+trained on, and other sizes. An arm below a line beats it at equal compute; how far it is to the
+left of scratch's line is its speed-up.
 """
 
 import math
