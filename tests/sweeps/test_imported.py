@@ -126,6 +126,7 @@ def test_growing_is_compared_with_training_the_original_on(mugrow, tiny_import, 
     assert (tmp_path / "hf" / "tokenizer.json").exists()
     card = (tmp_path / "hf" / "README.md").read_text()
     assert card.index("1. Imported from") < card.index("2. Trained for 50 steps")
+    assert "before any training, the logits are" in card
 
     assert mugrow("verify", out).code == 0
     again = json.loads(mugrow(*command, "--dry-run", "--json").out)["runs"]
