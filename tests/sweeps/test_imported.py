@@ -88,6 +88,7 @@ def of_role(plan, role):
     return [run for run in plan.runs if run.role == role]
 
 
+@pytest.mark.integration
 @pytest.mark.usefixtures("in_threads", "few_figures")
 def test_growing_is_compared_with_training_the_original_on(mugrow, tiny_import, corpus, tmp_path):
     folder, out = tmp_path / "tiny", tmp_path / "out"
