@@ -131,10 +131,10 @@ def _check_index(folder: Path, where: str, listed: Mapping[str, object], files: 
                 if name not in listed:
                     raise UserError(f"{where}: {file} holds {name}, which {INDEX} does not list")
                 held[name] = file
-    for name, file in listed.items():
-        if (found := held.get(name)) != file:
+    for name, said in listed.items():
+        if (found := held.get(name)) != said:
             raise UserError(
-                f"{where}: {INDEX} says that {name} is in {file}, and it is in {found or 'none'}"
+                f"{where}: {INDEX} says that {name} is in {said}, and it is in {found or 'none'}"
             )
 
 
