@@ -6,6 +6,7 @@ has got done in the time so far corrects the estimate of what is left.
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -37,7 +38,8 @@ class Estimate:
     ) -> Work:
         """Where a study stands, given the rows of its ended runs and the stacks in flight."""
         stacks = (*plan.stacks, *plan.provisional)
-        runs = [run for stack in stacks for run in stack.runs]
+        runs = [run.spec.run_id for stack in stacks for run in stack.runs]
+        ended = Counter(rows[run_id]["status"] for run_id in runs if run_id in rows)
         whole_s = sum(self.seconds(stack) for stack in stacks)
         left_s = self.left(stacks, rows, running, folder)
         done_s = whole_s - sum(left_s)
@@ -49,11 +51,12 @@ class Estimate:
         slowness = elapsed_s * self.workers / gained_s if trusted else 1.0
         return Work(
             in_flight=tuple(running),
-            done_runs=sum(run.spec.run_id in rows for run in runs),
+            done_runs=ended.total(),
             all_runs=len(runs),
             done_s=done_s,
             whole_s=whole_s,
             left_s=self.wall(left_s) * slowness,
+            ended=ended,
         )
 
     def left(

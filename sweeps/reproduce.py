@@ -45,6 +45,7 @@ def reproduce(
     device: str = "cpu",
     devices: str | None = None,
     on: str = "local",
+    log: str | None = None,
 ) -> ReproducedPaper:
     """Train a paper's runs, or go on where they were stopped, draw its figures, judge its claims.
 
@@ -62,7 +63,7 @@ def reproduce(
     """
     entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)
-    where = where_of(workers, threads, device, devices, on)
+    where = where_of(workers, threads, device, devices, on, log)
     given, paths = setting(entry, scale, corpora or {})
     pool = Path(out) if out is not None else OUT / scale
     folder = pool / entry.name

@@ -93,6 +93,7 @@ def run(
     device: str = "cpu",
     devices: str | None = None,
     on: str = "local",
+    log: str | None = None,
 ) -> FinishedStudy:
     """Run a study to its end, or go on where it was stopped, and write its report.
 
@@ -100,7 +101,8 @@ def run(
     is its folder, ``results/NAME`` by default; ``workers`` processes of ``threads`` CPU
     threads each train at the same time on ``device``, by default one a CPU core, or one on a GPU;
     with several ``devices``, as ``"cuda:0..7"``, one on each. ``on`` is another engine than this
-    machine's processes, with its options: ``"slurm:partition=a"``. The processes are spawned, so a
+    machine's processes, with its options: ``"slurm:partition=a"``; ``log`` an experiment tracker
+    that shows the curves live: ``"tensorboard"``. The processes are spawned, so a
     script calls this under ``if __name__ == "__main__":``. Raises ``UserError`` for a study,
     corpus, folder, machine or engine that cannot be, before anything trains.
 
@@ -109,7 +111,7 @@ def run(
     >>> len(finished.store().runs)  # doctest: +SKIP
     120
     """
-    where = where_of(workers, threads, device, devices, on)
+    where = where_of(workers, threads, device, devices, on, log)
     study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name

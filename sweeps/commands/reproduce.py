@@ -46,6 +46,8 @@ class ReproduceCommand:
     """Several devices of this machine, as cuda:0..7: a process on each, by default."""
     on: Annotated[str, arg(metavar="ENGINE[:OPTION=VALUE,...]")] = "local"
     """What starts the processes: local, slurm, ray, dask, or MODULE:FACTORY."""
+    log: Annotated[str | None, arg(metavar="TRACKER")] = None
+    """Show the curves live in an experiment tracker: tensorboard, trackio, wandb."""
     json: bool = False
     """Print the ledger (or the dry run) as JSON."""
 
@@ -79,6 +81,7 @@ class ReproduceCommand:
             device=self.device,
             devices=self.devices,
             on=self.on,
+            log=self.log,
         )
         if self.json:
             print((done.folder / LEDGER).read_text(encoding="utf-8"), end="")

@@ -49,6 +49,8 @@ class RunCommand:
     """Several devices of this machine, as cuda:0..7: a process on each, by default."""
     on: Annotated[str, arg(metavar="ENGINE[:OPTION=VALUE,...]")] = "local"
     """What starts the processes: local, slurm, ray, dask, or MODULE:FACTORY."""
+    log: Annotated[str | None, arg(metavar="TRACKER")] = None
+    """Show the curves live in an experiment tracker: tensorboard, trackio, wandb."""
     json: bool = False
     """Print the result (or the dry run) as JSON."""
 
@@ -76,6 +78,7 @@ class RunCommand:
             device=self.device,
             devices=self.devices,
             on=self.on,
+            log=self.log,
         )
         print_summary(done.folder, done.page, self.json)
 
