@@ -125,7 +125,7 @@ class Registry(Generic[Entry]):
             raise UserError(f"{path} is a folder, not a Python file")
         if not path.exists():
             raise UserError(f"no such file: {path}")
-        if path.suffix != ".py":
+        if not is_python_file(str(path)):
             raise UserError(f"{path} is no Python file: its name does not end in .py")
         try:
             return path.read_text(encoding="utf-8-sig")
@@ -150,7 +150,7 @@ class Registry(Generic[Entry]):
 
     def find(self, word: str) -> Entry:
         """The entry of that name, or of the file of that path where it ends in ``.py``."""
-        return self.from_file(Path(word)) if word.endswith(".py") else self.get(word)
+        return self.from_file(Path(word)) if is_python_file(word) else self.get(word)
 
     def _made(self, found: object) -> object:
         """An entry, or what a function of no arguments makes of one."""
@@ -174,6 +174,11 @@ class Registry(Generic[Entry]):
                 f"{told}: {plugin.value} is not a {self.type.__name__} of the name {plugin.name!r}"
             )
         return entry
+
+
+def is_python_file(word: str) -> bool:
+    """Whether a word is the path of a Python file, in any case, and not an entry's name."""
+    return word.lower().endswith(".py")
 
 
 def _why(error: BaseException) -> str:

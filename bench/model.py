@@ -73,8 +73,12 @@ class Decoder:
 
     def logits(self, flat_KP: Tensor, tokens_KBT: Tensor) -> Tensor:
         """Logits ``(K, B, T, V)`` of the K members."""
+        return self.logits_of(fused(self.spec, flat_KP), tokens_KBT)
+
+    def logits_of(self, w: Weights, tokens_KBT: Tensor) -> Tensor:
+        """Logits ``(K, B, T, V)`` of K members given by their ``fused`` weights."""
         K, B, T = tokens_KBT.shape
-        spec, w = self.spec, _fused(self.spec, flat_KP)
+        spec = self.spec
         for x_KND in self._stream(w, tokens_KBT):  # noqa: B007
             pass
         head = w["embed.weight" if spec.tied else "head.weight"] * self.multipliers.output
@@ -83,7 +87,7 @@ class Decoder:
 
     def stream(self, weights: Weights, tokens_BT: Tensor) -> list[Tensor]:
         """The residual stream ``(B, T, D)`` of one model: embedded, then after every block."""
-        w = _fused(self.spec, flatten(self.spec, weights)[None])
+        w = fused(self.spec, flatten(self.spec, weights)[None])
         return [x_1ND.view(*tokens_BT.shape, -1) for x_1ND in self._stream(w, tokens_BT[None])]
 
     def _stream(self, w: Weights, tokens_KBT: Tensor) -> Iterator[Tensor]:
@@ -279,7 +283,9 @@ def _storage(spec: ModelSpec) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return tuple(merged.items())
 
 
-def _fused(spec: ModelSpec, flat_KP: Tensor) -> Weights:
+def fused(spec: ModelSpec, flat_KP: Tensor) -> Weights:
+    """What the forward pass works on: views of the storage, neighbours that read the same input
+    merged, each ``(K, out, in)`` or ``(K, out)``."""
     sizes = [math.prod(shape) for _, shape in _storage(spec)]
     parts = torch.split(flat_KP, sizes, dim=1)
     return {

@@ -40,8 +40,14 @@ def spec_of(published: Published) -> tuple[Family, ModelSpec]:
 
 def read_weights(published: Published, one: Family, spec: ModelSpec) -> Weights:
     """Our tensors by name, in the dtype of the file. Raises ``UserError``."""
+    names = [found.name for found in published.tensors()]
+    if (blocks := one.blocks(names)) != spec.depth:
+        raise UserError(
+            f"{published.config.where}: {one.depth}={spec.depth}, and the tensors are of {blocks} "
+            "blocks"
+        )
+    bare = not any(name.startswith(one.prefix) for name in names)
     pieces, weights, head = one.pieces(spec), dict[str, Tensor](), None
-    bare = not any(found.name.startswith(one.prefix) for found in published.tensors())
     for found in published.tensors():
         name = found.name
         if bare and name != one.head:

@@ -163,6 +163,7 @@ def seeds_of(done):
 UNTIL = replace(ALONE, seeds=(0, 1, 2), looks=(3, 5, 8))
 
 
+@pytest.mark.integration
 def test_seeds_are_added_for_the_arms_that_are_undecided():
     arms = {"szp": lambda seed: 0.1, "hypercloning": lambda seed: 0.05 * (-1) ** seed}
     done, _ = run_all(UNTIL, row=losses(arms))
@@ -173,6 +174,7 @@ def test_seeds_are_added_for_the_arms_that_are_undecided():
     assert branches == {*range(8)}
 
 
+@pytest.mark.integration
 def test_a_look_that_decides_is_the_last():
     arms = {"szp": lambda seed: 0.1, "hypercloning": lambda seed: 0.1 if seed > 2 else 0.02 * seed}
     done, _ = run_all(UNTIL, row=losses(arms))
@@ -184,6 +186,7 @@ def test_a_look_that_decides_is_the_last():
     assert {len(seeds) for seeds in seeds_of(all_decided).values()} == {3}
 
 
+@pytest.mark.integration
 def test_later_looks_change_no_stack_of_the_first():
     arms = {"hypercloning": lambda seed: 0.05 * (-1) ** seed}
     few, _ = run_all(replace(UNTIL, looks=()), row=losses(arms))

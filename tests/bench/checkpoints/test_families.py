@@ -16,6 +16,7 @@ from mugrow.sweeps.grow import CHECKPOINT, grow
 from mugrow.sweeps.published import export_model, import_model
 
 TOLERANCE = 1e-5
+AT_ONCE = ("gpt2", "llama 3", "qwen3", "pythia")  # the others are integration tests
 GROWTHS = {  # what is exact, so that the oracle can be the source
     "llama_pro": {"depth": 3},
     "hypercloning": {"width": 64},
@@ -44,7 +45,13 @@ def difference(ours: Tensor, model) -> float:
         return float((ours - model(tokens()).logits).abs().max())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in AT_ONCE else pytest.mark.integration)
+        for name in MODELS
+    ],
+)
 def test_in_grown_out_and_the_next_tokens(name, tmp_path):
     model = saved(name, tmp_path / "hf")
     assert import_model(tmp_path / "hf", tmp_path / "in").family == MODELS[name][0]
