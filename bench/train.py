@@ -34,6 +34,7 @@ from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.model import Decoder, Shapes, Weights, cross_entropy, flatten, fused
 from mugrow.bench.optim import trainers_of
 from mugrow.bench.parametrization import generator, rules_of
+from mugrow.bench.precision import float32_products
 from mugrow.bench.spec import RunSpec
 from mugrow.bench.stack import Stack, StackState, begin, model_weights, pack, trained_shapes, unpack
 from mugrow.bench.stacked_optimizer import StackedOptimizer, stacked_optimizer
@@ -59,7 +60,7 @@ class _Program:
     def __post_init__(self) -> None:
         spec = self.stack.specs[0]
         rules = rules_of(spec.parametrization, spec.model, spec.base)
-        self.decoder = Decoder(spec.model, rules.multipliers)
+        self.decoder = Decoder(spec.model, rules.multipliers, precision=spec.precision)
         self.trained = trained_shapes(self.stack)
         if spec.train_steps:  # an imported model is large, and only evaluated
             hypers = [self.stack.specs[i].hyper for i in self.state.alive]
@@ -137,6 +138,10 @@ class _Program:
         are what its threads share: one thread a group has nothing to wait for, where several
         threads on one small product wait for each other at the end of each.
         """
+        with float32_products(self.stack.specs[0].precision, self.stack.device):
+            return self._in_groups(work)
+
+    def _in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
         threads, members = torch.get_num_threads(), len(self.state.alive)
         size = (
             members if self.stack.device != "cpu" else min(self.group_size, -(-members // threads))

@@ -44,6 +44,7 @@ from mugrow.sweeps.study import BASELINE, Method, Step, Study
 from mugrow.sweeps.transferred import Transferred, transferred
 
 Arm = tuple[Step, Method]
+Role = Literal["proxy", "source", "target", "trunk", "branch"]
 
 SOURCE_DATA_SEEDS = 1_000_000
 STAGE_DATA_SEEDS = 10_000_000
@@ -56,7 +57,7 @@ class PlannedRun:
     run calls it, ``charged_flops`` what an imported model is said to have cost."""
 
     spec: RunSpec
-    role: Literal["proxy", "source", "target", "trunk", "branch"]
+    role: Role
     sweep: str
     trial: int | None = None
     arm: str | None = None
