@@ -26,8 +26,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mugrow.bench.precision import rounded, widened
 from mugrow.bench.rotary import rotate
-from mugrow.bench.spec import ModelSpec
+from mugrow.bench.spec import ModelSpec, Precision
 
 Kind = Literal["embedding", "matrix", "readout", "gain", "bias"]
 Weights = dict[str, Tensor]
@@ -66,6 +67,8 @@ class Decoder:
     """Weights ``(D,)`` of the residual stream's coordinates in the statistics of every norm."""
     observe: Callable[[str, Tensor], object] | None = field(default=None, compare=False)
     """Called with the output of every module, by the name of the module, in a forward pass."""
+    precision: Precision = "float32"
+    """What products are of."""
 
     def __call__(self, weights: Weights, tokens_BT: Tensor) -> Tensor:
         """Logits ``(B, T, V)`` of one model given by its named weights."""
@@ -73,17 +76,21 @@ class Decoder:
 
     def logits(self, flat_KP: Tensor, tokens_KBT: Tensor) -> Tensor:
         """Logits ``(K, B, T, V)`` of the K members."""
+        return self.logits_of(fused(self.spec, flat_KP), tokens_KBT)
+
+    def logits_of(self, w: Weights, tokens_KBT: Tensor) -> Tensor:
+        """Logits ``(K, B, T, V)`` of K members given by their ``fused`` weights."""
         K, B, T = tokens_KBT.shape
-        spec, w = self.spec, _fused(self.spec, flat_KP)
+        spec = self.spec
         for x_KND in self._stream(w, tokens_KBT):  # noqa: B007
             pass
         head = w["embed.weight" if spec.tied else "head.weight"] * self.multipliers.output
-        logits_KNV = self._seen("head", self._norm_linear(w, "norm", x_KND, head, None))
+        logits_KNV = self._seen("head", widened(self._norm_linear(w, "norm", x_KND, head, None)))
         return logits_KNV.view(K, B, T, spec.vocab_rows)
 
     def stream(self, weights: Weights, tokens_BT: Tensor) -> list[Tensor]:
         """The residual stream ``(B, T, D)`` of one model: embedded, then after every block."""
-        w = _fused(self.spec, flatten(self.spec, weights)[None])
+        w = fused(self.spec, flatten(self.spec, weights)[None])
         return [x_1ND.view(*tokens_BT.shape, -1) for x_1ND in self._stream(w, tokens_BT[None])]
 
     def _stream(self, w: Weights, tokens_KBT: Tensor) -> Iterator[Tensor]:
@@ -102,7 +109,7 @@ class Decoder:
 
     def _seen(self, module: str, x: Tensor) -> Tensor:
         if self.observe is not None:
-            self.observe(module, x)
+            self.observe(module, widened(x))
         return x
 
     def _attention(self, w: Weights, block: str, x_KND: Tensor, T: int) -> Tensor:
@@ -119,20 +126,22 @@ class Decoder:
         q, k, v = (part.view(K, N, -1, S) for part in parts)  # (K, N, H, S), twice (K, N, G, S)
         if spec.qk_norm:
             q, k = (
-                F.rms_norm(part, (S,), eps=spec.norm_eps)
-                * w[f"{block}attention.{name}_norm.gain"][:, None, None]
+                self._rounded(
+                    F.rms_norm(widened(part), (S,), eps=spec.norm_eps)
+                    * w[f"{block}attention.{name}_norm.gain"][:, None, None]
+                )
                 for name, part in (("q", q), ("k", k))
             )
         heads = (part.view(K * N // T, T, -1, S) for part in (q, k, v))
         q, k, v = (part.transpose(1, 2) for part in heads)  # (K*B, H, T, S), twice (K*B, G, T, S)
         if spec.positions == "rope":
-            q, k = rotate(q, spec), rotate(k, spec)
+            q, k = (self._rounded(rotate(widened(part), spec)) for part in (q, k))
         scale = self.multipliers.attention / math.sqrt(S)
         if self.observe is not None:
             for name, part in zip("qkv", (q, k, v), strict=True):
-                self.observe(f"{block}attention.{name}", part)
+                self.observe(f"{block}attention.{name}", widened(part))
             k_of_head = k.repeat_interleave(spec.group_size, dim=1)
-            self.observe(f"{block}attention.logits", q @ k_of_head.mT * scale)
+            self.observe(f"{block}attention.logits", widened(q) @ widened(k_of_head).mT * scale)
         near_TT = _near(T, spec.window, q.device) if spec.window and spec.window < T else None
         y = F.scaled_dot_product_attention(
             q,
@@ -167,7 +176,7 @@ class Decoder:
         if multiplier != 1:
             weight_KDI = weight_KDI * multiplier
             bias_KD = None if bias_KD is None else bias_KD * multiplier
-        return _linear(x_KNI, weight_KDI, bias_KD)
+        return self._linear(x_KNI, weight_KDI, bias_KD)
 
     def _norm_linear(
         self, w: Weights, norm: str, x_KND: Tensor, weight_KED: Tensor, bias_KE: Tensor | None
@@ -184,7 +193,14 @@ class Decoder:
         if self.spec.norm == "layernorm":
             shift_KE = torch.bmm(weight_KED, w[norm + ".bias"][..., None]).squeeze(-1)
             bias_KE = shift_KE if bias_KE is None else bias_KE + shift_KE
-        return _linear(n_KND, weight_KED * w[norm + ".gain"][:, None], bias_KE)
+        return self._linear(n_KND, weight_KED * w[norm + ".gain"][:, None], bias_KE)
+
+    def _linear(self, x_KNI: Tensor, weight_KOI: Tensor, bias_KO: Tensor | None) -> Tensor:
+        x_KNI, weight_KOI = self._rounded(x_KNI), self._rounded(weight_KOI)
+        return _linear(x_KNI, weight_KOI, None if bias_KO is None else self._rounded(bias_KO))
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        return rounded(x, self.precision)
 
 
 def _masked_norm(x_KND: Tensor, mask_D: Tensor, eps: float, centre: bool) -> Tensor:
@@ -279,7 +295,9 @@ def _storage(spec: ModelSpec) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return tuple(merged.items())
 
 
-def _fused(spec: ModelSpec, flat_KP: Tensor) -> Weights:
+def fused(spec: ModelSpec, flat_KP: Tensor) -> Weights:
+    """What the forward pass works on: views of the storage, neighbours that read the same input
+    merged, each ``(K, out, in)`` or ``(K, out)``."""
     sizes = [math.prod(shape) for _, shape in _storage(spec)]
     parts = torch.split(flat_KP, sizes, dim=1)
     return {

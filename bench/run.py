@@ -10,6 +10,7 @@ A study's folder holds ``runs/<run_id>/`` for what has ended and ``stacks/`` for
     runs/<run_id>/curve.parquet             its curve and its row: written last, the proof it ended
     stacks/<key>.safetensors                the whole state of a stack that has not ended
     stacks/<key>.json                       how far it is, for the progress display
+    stacks/<key>.jsonl                      the rows of its curves so far, a line each
 
 A stack saves itself as one file, so its members are never at different steps. It is composed from
 the plan and not from what happens to be missing: a matrix product over seven members rounds
@@ -49,6 +50,7 @@ from mugrow.bench.entries import in_one_line
 from mugrow.bench.files import remove, write_bytes
 from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.growth import MethodError
+from mugrow.bench.live import published
 from mugrow.bench.method_file import MethodFile, know
 from mugrow.bench.model import Weights, count
 from mugrow.bench.optim import buffers_of
@@ -177,12 +179,13 @@ def _train(
         learning_steps=[starts[i].learning_steps for i in members],
         source_widths=[starts[i].source_width for i in members],
     )
-    state_path, _ = stack_files(folder, job.key)
+    state_path, _, rows_path = stack_files(folder, job.key)
     state = _resume(state_path, stack) or begin(
         stack, [starts[i].weights for i in members], [starts[i].carried for i in members]
     )
     watch = _Watch(stack, state_path, data)
-    for current in advance(stack, state, data):
+    run_ids = [spec.run_id for spec in stack.specs]
+    for current in published(advance(stack, state, data), rows_path, run_ids, state.curves):
         watch(current)
         if leave():
             data.check_unchanged()
@@ -205,15 +208,15 @@ def _train(
     _forget_state(state_path)
 
 
-def stack_files(folder: Path, key: str) -> tuple[Path, Path]:
-    """Of a stack in flight: its state, and how far it is."""
+def stack_files(folder: Path, key: str) -> tuple[Path, Path, Path]:
+    """Of a stack in flight: its state, how far it is, and its rows so far."""
     stacks = folder / "stacks"
-    return stacks / f"{key}.safetensors", stacks / f"{key}.json"
+    return stacks / f"{key}.safetensors", stacks / f"{key}.json", stacks / f"{key}.jsonl"
 
 
 def _forget_state(path: Path) -> None:
-    remove(path)
-    remove(path.with_suffix(".json"))
+    for one in stack_files(path.parents[1], path.stem):
+        remove(one)
 
 
 def _starts(

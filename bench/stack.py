@@ -97,6 +97,7 @@ def stack_key(spec: RunSpec) -> tuple[object, ...]:
         spec.dtype,
         spec.average,
         spec.optimizer,
+        spec.precision,
     )
 
 

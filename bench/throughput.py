@@ -87,7 +87,7 @@ def throughput(
     for width in widths:
         model = ModelSpec(width=width, depth=depth, context=context)
         steps: dict[int | None, Callable[[], object]] = {None: _loop(model, sequences, device)}
-        steps |= {k: _stack(model, sequences, k, device) for k in members}
+        steps |= {k: endless_stack(model, sequences, k, device) for k in members}
         times = _rounds(steps, seconds, device)
         for k, taken in times.items():
             tokens = (k or 1) * sequences * context
@@ -117,7 +117,7 @@ def throughput(
 
 def probe(model: ModelSpec, sequences: int, members: int) -> float:
     """A quick estimate of a stack's tokens/s, all members counted, from a few steps."""
-    step = _stack(model, sequences, members, "cpu")
+    step = endless_stack(model, sequences, members, "cpu")
     step()
     return members * sequences * model.context / _timed(step, PROBE_S, "cpu")
 
@@ -178,7 +178,9 @@ def _loop(model: ModelSpec, sequences: int, device: str) -> Callable[[], object]
     return step
 
 
-def _stack(model: ModelSpec, sequences: int, members: int, device: str) -> Callable[[], object]:
+def endless_stack(
+    model: ModelSpec, sequences: int, members: int, device: str
+) -> Callable[[], object]:
     """Steps of the real trainer, on random tokens, without validation between them."""
     data = _random_tokens(model)
     endless = 10**9

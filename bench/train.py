@@ -31,9 +31,10 @@ from mugrow.bench.asymmetry import asymmetry
 from mugrow.bench.averaging import is_whole, update
 from mugrow.bench.data.batches import TokenData, train_batch, val_windows
 from mugrow.bench.final_evaluation import final_windows
-from mugrow.bench.model import Decoder, Shapes, Weights, cross_entropy, flatten
+from mugrow.bench.model import Decoder, Shapes, Weights, cross_entropy, flatten, fused
 from mugrow.bench.optim import trainers_of
 from mugrow.bench.parametrization import generator, rules_of
+from mugrow.bench.precision import float32_products
 from mugrow.bench.spec import RunSpec
 from mugrow.bench.stack import Stack, StackState, begin, model_weights, pack, trained_shapes, unpack
 from mugrow.bench.stacked_optimizer import StackedOptimizer, stacked_optimizer
@@ -53,18 +54,20 @@ class _Program:
     decoder: Decoder = field(init=False)
     trained: Shapes = field(init=False)
     optimizer: StackedOptimizer = field(init=False)
+    gradient_KP: Tensor = field(init=False)
     val_WT: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         spec = self.stack.specs[0]
         rules = rules_of(spec.parametrization, spec.model, spec.base)
-        self.decoder = Decoder(spec.model, rules.multipliers)
+        self.decoder = Decoder(spec.model, rules.multipliers, precision=spec.precision)
         self.trained = trained_shapes(self.stack)
         if spec.train_steps:  # an imported model is large, and only evaluated
             hypers = [self.stack.specs[i].hyper for i in self.state.alive]
             trainers = trainers_of(spec.optimizer, spec.parametrization, spec.model, spec.base)
             weights_KP = self.state.optimizer.weights_KP
             self.optimizer = stacked_optimizer(self.trained, rules, trainers, hypers, weights_KP)
+            self.gradient_KP = torch.empty_like(weights_KP)
         windows = val_windows(self.data.val, spec.model.context, spec.data.val_tokens)
         self.val_WT = torch.from_numpy(windows).to(self.stack.device)
 
@@ -93,12 +96,11 @@ class _Program:
 
         def step(rows: slice) -> tuple[Tensor, Tensor]:
             kept = state.optimizer.keep(rows)  # views: what is updated is the stack's own storage
-            # .data and not .detach(), which would share a version counter with the members that
-            # other threads update in the same storage meanwhile
-            weights_KP = kept.weights_KP.data.requires_grad_()
-            logits = decoder.logits(self.used(weights_KP, rows, True), tokens[rows, :, :-1])
+            gradient_KP = self.gradient_KP[rows].zero_()
+            weights = self.differentiable(kept.weights_KP, gradient_KP, rows)
+            logits = decoder.logits_of(weights, tokens[rows, :, :-1])
             loss_K = cross_entropy(logits, tokens[rows, :, 1:])
-            (gradient_KP,) = torch.autograd.grad(loss_K.sum(), weights_KP)
+            loss_K.sum().backward()  # type: ignore[no-untyped-call]
             optimizer = self.optimizer.keep(rows)
             return loss_K.detach(), optimizer.update(kept, gradient_KP, factors_KP[rows])
 
@@ -114,6 +116,21 @@ class _Program:
             )
         return torch.cat(norms)
 
+    def differentiable(self, weights_KP: Tensor, gradient_KP: Tensor, rows: slice) -> Weights:
+        """The ``fused`` weights that the models of some members run on, of which a backward pass
+        adds the gradient to ``gradient_KP``, tensor by tensor: there is never a second one."""
+        # .data and not .detach(), which would share a version counter with the members that other
+        # threads update in the same storage meanwhile
+        trained_KP, model = weights_KP.data, self.stack.specs[0].model
+        during = self.stack.during
+        if during is not None and during.used is not None:
+            _add_gradient_to(gradient_KP, trained_KP)
+            return fused(model, self.used(trained_KP, rows, True))
+        weights, gradients = fused(model, trained_KP), fused(model, gradient_KP)
+        for name, tensor in weights.items():
+            _add_gradient_to(gradients[name], tensor)
+        return weights
+
     def in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
         """``work`` on every group of members.
 
@@ -121,6 +138,10 @@ class _Program:
         are what its threads share: one thread a group has nothing to wait for, where several
         threads on one small product wait for each other at the end of each.
         """
+        with float32_products(self.stack.specs[0].precision, self.stack.device):
+            return self._in_groups(work)
+
+    def _in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
         threads, members = torch.get_num_threads(), len(self.state.alive)
         size = (
             members if self.stack.device != "cpu" else min(self.group_size, -(-members // threads))
@@ -268,6 +289,18 @@ class _Program:
             state.average_KP = state.average_KP[index]
         if self.stack.specs[0].train_steps:
             self.optimizer = self.optimizer.keep(index)
+            self.gradient_KP = self.gradient_KP[: len(rows)]
+
+
+def _add_gradient_to(gradient: Tensor, of: Tensor) -> None:
+    """Have every backward pass add its gradient of a tensor to ``gradient``, and keep none."""
+
+    def move(tensor: Tensor) -> None:
+        assert tensor.grad is not None
+        gradient.add_(tensor.grad)
+        tensor.grad = None
+
+    of.requires_grad_().register_post_accumulate_grad_hook(move)
 
 
 def _finite(value: float) -> float | None:

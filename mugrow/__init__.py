@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from mugrow.sweeps.run import bill, run
     from mugrow.sweeps.study import Method, Study
     from mugrow.sweeps.verify import verify
+    from mugrow.sweeps.watch import watch
 
     __version__: str
 
@@ -91,6 +92,7 @@ _HOMES = {  # of every public name: its module, and what it is called there, if 
     "summarize": "analysis.summary",
     "transfer": "analysis.transfer.results",
     "verify": "sweeps.verify",
+    "watch": "sweeps.watch",
 }
 
 __all__ = [
@@ -131,6 +133,7 @@ __all__ = [
     "summarize",
     "transfer",
     "verify",
+    "watch",
 ]
 
 

@@ -33,6 +33,7 @@ from mugrow.sweeps.commands.savings import SavingsCommand
 from mugrow.sweeps.commands.tokenize import TokenizeCommand
 from mugrow.sweeps.commands.transfer import TransferCommand
 from mugrow.sweeps.commands.verify import VerifyCommand
+from mugrow.sweeps.commands.watch import WatchCommand
 from mugrow.sweeps.program import main as main  # where it was before
 
 Command = (
@@ -54,6 +55,7 @@ Command = (
     | Annotated[SavingsCommand, subcommand("savings")]
     | Annotated[TransferCommand, subcommand("transfer")]
     | Annotated[VerifyCommand, subcommand("verify")]
+    | Annotated[WatchCommand, subcommand("watch")]
     | Annotated[AdviseCommand, subcommand("advise")]
     | Annotated[BenchCommand, subcommand("bench")]
     | Annotated[DocsCommand, subcommand("docs")]

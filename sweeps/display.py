@@ -7,8 +7,8 @@ machines.
 
 import json
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +24,7 @@ PLAIN_EVERY_S = 15.0
 @dataclass(frozen=True)
 class Work:
     """The state of a study. ``done_s`` of ``whole_s`` seconds of work are done; with the workers
-    there are, ``left_s`` seconds remain."""
+    there are, ``left_s`` seconds remain. ``ended`` has how many runs did, by their status."""
 
     in_flight: tuple[PlannedStack, ...]
     done_runs: int
@@ -32,6 +32,7 @@ class Work:
     done_s: float
     whole_s: float
     left_s: float
+    ended: Mapping[str, int] = field(default_factory=dict)
 
 
 class Display(Protocol):

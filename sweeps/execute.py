@@ -35,12 +35,22 @@ from mugrow.sweeps.engines.local import stops_deferred
 from mugrow.sweeps.estimate import Estimate
 from mugrow.sweeps.experiment import Experiment as Experiment  # where it was before
 from mugrow.sweeps.experiment import of_study as of_study
+from mugrow.sweeps.journal import Journal
 from mugrow.sweeps.lease import Lease, Leases
-from mugrow.sweeps.machine import check_device, check_positive, device_list, worker_count
+from mugrow.sweeps.machine import (
+    check_device,
+    check_positive,
+    device_list,
+    of_this_machine,
+    worker_count,
+)
 from mugrow.sweeps.needs import needs_of
 from mugrow.sweeps.plan import Plan, PlannedStack, depends
 from mugrow.sweeps.preserved import claims_measured
+from mugrow.sweeps.progress import ProgressFile, progress_file
 from mugrow.sweeps.study_folder import alone, claim, keep_methods, opened
+from mugrow.sweeps.trackers import tracker
+from mugrow.sweeps.trackers.follow import Hand, following
 from mugrow.sweeps.worker import ENDED, LEFT, orders, orders_half_written, write_order
 
 COLLECT_EVERY_S = 60.0
@@ -55,8 +65,8 @@ LOST_ELSEWHERE = (*LOST, "system", "memory", "error")  # perhaps that machine's 
 class Where:
     """Where runs execute. Never part of a run's identity. ``corpus_paths`` says where the corpus
     of a sha256 lies, if it is a file, ``source_path`` the import that a study begins with; ``on``
-    is an engine with its options. Of several ``devices`` each stack trains on the one that has the
-    least to do; without any all do on ``device``."""
+    is an engine with its options, ``log`` an experiment tracker. Of several ``devices`` each stack
+    trains on the one that has the least to do; without any all do on ``device``."""
 
     workers: int
     threads: int
@@ -65,21 +75,30 @@ class Where:
     source_path: str | None = None
     on: str = "local"
     devices: tuple[str, ...] = ()
+    log: str | None = None
 
 
-def where_of(workers: int | None, threads: int, device: str, devices: str | None, on: str) -> Where:
+def where_of(
+    workers: int | None,
+    threads: int,
+    device: str,
+    devices: str | None,
+    on: str,
+    log: str | None = None,
+) -> Where:
     """Where, as the command line and the API say it. Raises ``UserError`` for a device that is not
-    there, of those that are this machine's business, and an engine that is none."""
+    there, of those that are this machine's business, and an engine or tracker that is none."""
     kind, _ = engine(on)
+    if log is not None:
+        tracker(log)
     check_positive("threads", threads)
     if not kind.elsewhere:
         check_device(device)
     elif devices is not None:
-        raise UserError(f"--devices are of this machine; what engine {kind.name!r} gives a stack "
-                        f"are its options")  # fmt: skip
+        raise of_this_machine(kind.name)
     listed = device_list(devices)
     count = worker_count(len(listed) if workers is None and listed else workers, device)
-    return Where(count, threads, device, on=on, devices=listed)
+    return Where(count, threads, device, on=on, devices=listed, log=log)
 
 
 def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | None = None) -> Plan:
@@ -99,11 +118,15 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
         for line in claims_measured(first):
             shown.say(line)
         began = time.monotonic()
-        with kind.start(Asked(options, pool, where.workers, where.threads)) as started:
+        with (
+            progress_file(folder) as progress,
+            following(where.log, experiment.name, pool, folder, shown.say) as track,
+            kind.start(Asked(options, pool, where.workers, where.threads)) as started,
+        ):
             finished = Ended(pool, shown.say)
             again = LOST_ELSEWHERE if kind.elsewhere else LOST
             outcome = _Scheduler(
-                experiment, folder, pool, where, finished, started, again, shown
+                experiment, folder, pool, where, finished, started, again, shown, progress, track
             ).run()
         _tidy(pool, outcome, finished.rows)
         shown.say(f"all runs have ended, after {duration(time.monotonic() - began)}")
@@ -138,9 +161,13 @@ class _Scheduler:
         started: Engine,
         again: Sequence[str],
         shown: Display,
+        progress: ProgressFile,
+        track: Hand,
     ) -> None:
         self.experiment, self.folder, self.pool, self.where = experiment, folder, pool, where
         self.finished, self.engine, self.again, self.shown = finished, started, again, shown
+        self.progress, self.track = progress, track
+        self.journal = Journal(folder, shown.say)
         self.estimate = Estimate(min(where.workers, started.slots))
         self.elsewhere = _Elsewhere(Leases(pool / "stacks"), finished, shown.say)
         self.in_flight: dict[str, _Flight] = {}
@@ -174,7 +201,7 @@ class _Scheduler:
                 current = self.experiment.plan(self.finished.rows)
                 continue
             if not self.in_flight and not held:
-                collected = self._collect()
+                collected = self._collect(whole=True)
                 current = collected or self.experiment.plan(self.finished.rows)
                 if collected is not None and not _ready(current, self.finished.rows, ()):
                     return current
@@ -185,8 +212,14 @@ class _Scheduler:
             if ended_now:
                 current = self.experiment.plan(self.finished.rows)
 
-    def _collect(self) -> Plan | None:
-        return _collected(self.experiment, self.folder, self.pool, self.finished)
+    def _collect(self, *, whole: bool = False) -> Plan | None:
+        """Write the tables; ``whole`` is the journal then, too."""
+        found = _collected(
+            self.experiment, self.folder, self.pool, self.finished, self.journal, whole
+        )
+        if found is not None:
+            self.track(found, self.finished.rows)
+        return found
 
     def _submit(self, current: Plan) -> tuple[bool, bool]:
         """Submit what can start. Whether another program trains something of it, and whether one
@@ -230,7 +263,10 @@ class _Scheduler:
                 if ended_now := [one for one in self.in_flight if self.engine.done(one)]:
                     return ended_now
                 time.sleep(ASK_EVERY_S)
-            self.shown.show(self.estimate.work(current, self.finished.rows, running, self.pool))
+            work = self.estimate.work(current, self.finished.rows, running, self.pool)
+            self.shown.show(work)
+            self.progress.write(work)
+            self.track(current, self.finished.rows)
             if held:
                 return []
 
@@ -273,7 +309,7 @@ class _Scheduler:
 
 def saved_step(pool: Path, key: str) -> int:
     """The step at which a stack in flight was last saved; 0 where it has not been."""
-    path, _ = stack_files(pool, key)
+    path, *_ = stack_files(pool, key)
     try:
         return int(json.loads(metadata(path)["state"])["step"])
     except (Damaged, OSError, KeyError, TypeError, ValueError):
@@ -345,10 +381,13 @@ def _tidy(pool: Path, outcome: Plan, rows: Mapping[str, object]) -> None:
                         remove(path)
 
 
-def _collected(experiment: Experiment, folder: Path, pool: Path, finished: Ended) -> Plan | None:
-    """Write the tables of all that has ended, and return the plan that they are of. One program at
-    a time does, and has then read what the others have ended: no table lacks what an older one had.
-    ``None`` where a curve could not be read: it is set aside, so that its run is done again."""
+def _collected(
+    experiment: Experiment, folder: Path, pool: Path, finished: Ended, journal: Journal, whole: bool
+) -> Plan | None:
+    """Write the tables of all that has ended and what is new of the journal, all of it if it is to
+    be ``whole``; return the plan that they are of. One program at a time does, and has then read
+    what the others have ended: no table lacks what an older one had. ``None`` where a curve could
+    not be read: it is set aside, so that its run is done again."""
     with alone(folder):
         current = experiment.plan(finished.rows)
         finished.read_all(current)
@@ -358,6 +397,7 @@ def _collected(experiment: Experiment, folder: Path, pool: Path, finished: Ended
         except Damaged as error:
             finished.do_again(error)
             return None
+        journal.write(current.trials, *([None] if whole else []))
     return current
 
 

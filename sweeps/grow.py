@@ -200,6 +200,28 @@ def logit_error(source: Source, spec: RunSpec, grown: Beginning) -> float:
     return float((decoder(_double(weights), tokens) - want).norm() / want.norm())
 
 
+def growth_again(run: RunSpec, path: Path) -> tuple[str | None, float]:
+    """What the growth that a run began with preserved: why its logits are not the source's,
+    ``None`` where the method says that they are, and their relative difference.
+
+    The growth is made again, from the source's checkpoint at ``path``. Raises ``UserError`` for a
+    method that learns, which had the study's text, and for a file that cannot be read.
+    """
+    entry = method(run.start.method)
+    if entry.learning_steps:
+        raise UserError(f"{entry.name!r} trains on the study's text while it grows")
+    try:
+        source, of_source = read_source(path, run.dtype, carry=False)
+    except Damaged as error:
+        raise UserError(str(error)) from error
+    plain = replace(run, start=replace(run.start, optimizer="fresh", reset=False))
+    grown = beginning_from(plain, source, _no_batches)
+    params = {**entry.params, **dict(run.start.params)}
+    with blamed(entry.name):
+        breaks = entry.breaks(of_source.model, run.model, params)
+    return breaks, logit_error(source, plain, grown)
+
+
 def _double(weights: Weights) -> Weights:
     return {name: tensor.double() for name, tensor in weights.items()}
 

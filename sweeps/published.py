@@ -8,6 +8,9 @@ weights is the family's own (``initializer_range``).
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ from mugrow.bench.checkpoints.reading import (
     their_tensors,
 )
 from mugrow.bench.checkpoints.source import WEIGHTS, Published, opened, read_json
+from mugrow.bench.checkpoints.vocabulary import vocabulary
 from mugrow.bench.checksums import Damaged, sha256_of_file, write_sums
 from mugrow.bench.model import Weights, count
 from mugrow.bench.parametrization import rules_of
@@ -49,7 +53,7 @@ from mugrow.bench.spec import (
     canonical_json,
     run_spec_from_json,
 )
-from mugrow.sweeps.grow import CHECKPOINT, find
+from mugrow.sweeps.grow import CHECKPOINT, find, growth_again
 
 STALE = (  # of an imported config.json, what may no longer be so
     *("_name_or_path", "transformers_version", "dtype", "torch_dtype", "auto_map"),
@@ -60,8 +64,9 @@ NAMES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """What was imported. ``sha256`` is of the weights; ``tokens`` how many its tokenizer has,
-    ``None`` where none came with it, and ``rows`` how many the embedding has."""
+    """What was imported. ``sha256`` is of the weights; ``tokenizer`` the file that its tokenizer is
+    in, ``None`` where none came with it; ``tokens`` how many that has, ``None`` where it does not
+    say; ``rows`` how many the embedding has."""
 
     family: str
     run_id: str
@@ -71,6 +76,7 @@ class ImportedModel:
     context: int
     tokens: int | None
     rows: int
+    tokenizer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,9 @@ def import_model(source: str | Path, out: str | Path) -> ImportedModel:
     """
     published = opened(str(source))
     one, found = spec_of(published)
-    tokens = _tokens(published)
+    tokenizer, tokens = vocabulary(published.beside, published.where)
+    if tokenizer is None and published.tokens is not None:
+        tokenizer, tokens = Path(source).name, published.tokens
     model = _padded(found, tokens, published)
     with new_folder(Path(out)) as folder:
         weights = read_weights(published, one, model)
@@ -127,24 +135,8 @@ def import_model(source: str | Path, out: str | Path) -> ImportedModel:
         context=model.context,
         tokens=tokens,
         rows=model.vocab_rows,
+        tokenizer=tokenizer,
     )
-
-
-def _tokens(published: Published) -> int | None:
-    """One more than the largest id of its tokenizer, ``None`` without one."""
-    text = published.beside.get("tokenizer.json")
-    if text is None:
-        return None
-    from tokenizers import Tokenizer
-
-    try:
-        ids = Tokenizer.from_str(text.decode()).get_vocab(with_added_tokens=True).values()
-    except Exception as error:  # the library raises bare Exceptions
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{published.where}: tokenizer.json cannot be read: {reason}") from error
-    if not ids:
-        raise UserError(f"{published.where}: tokenizer.json has no tokens")
-    return max(ids) + 1
 
 
 def _padded(model: ModelSpec, tokens: int | None, published: Published) -> ModelSpec:
@@ -161,7 +153,7 @@ def _padded(model: ModelSpec, tokens: int | None, published: Published) -> Model
 
 def _run(published: Published, one: Family, model: ModelSpec, sha256: str) -> RunSpec:
     """The run that an imported model stands for; of no rate, batch or corpus."""
-    std = published.config.number("initializer_range", 0.02)
+    std = published.config.positive(one.init_std, 0.02)
     return RunSpec(
         model=model,
         base=model,
@@ -235,6 +227,25 @@ def export_model(
     return ExportedModel(one.name, run.run_id, count(model)[0], stored, changed)
 
 
+@cache
+def broken_torchvision() -> str | None:
+    """Why ``transformers``, which imports torchvision wherever that is installed, cannot be
+    imported here, in one line; ``None`` where it can, or is not here.
+
+    The build of torchvision on PyPI beside a CPU build of torch is such a one.
+    """
+    if find_spec("transformers") is None or find_spec("torchvision") is None:
+        return None
+    try:
+        import_module("torchvision")
+    except Exception as error:  # RuntimeError of a missing operator, ImportError, OSError
+        return (
+            "transformers cannot be imported here: torchvision, which it imports, is not of the "
+            f"build of torch ({str(error).splitlines()[0]}); pip uninstall torchvision"
+        )
+    return None
+
+
 def _stored(path: Path) -> tuple[RunSpec, Weights]:
     try:
         weights, metadata = checkpoint.load(path)
@@ -250,10 +261,10 @@ def _origin(home: Path, run: RunSpec) -> tuple[Path, list[Step]]:
     none its own folder, and the run alone."""
     folder, above, since = home, run, list[Step]()
     while not (folder / LINEAGE).is_file():
-        since.insert(0, _trained(above))
+        since.insert(0, _trained(above, folder))
         folder = folder.parent / (above.start.source_run_id or "")
         if above.start.source_run_id is None or not (folder / CHECKPOINT).is_file():
-            return home, [_trained(run)]
+            return home, since[-1:]
         above = run_spec_from_json(checkpoint.metadata(folder / CHECKPOINT)["spec"])
     return folder, since
 
@@ -267,9 +278,15 @@ def _family(model: ModelSpec, name: str | None) -> Family:
 
 
 def _cast(tensors: Weights, dtype: str | None) -> Weights:
+    """In that dtype. Raises ``UserError`` for numbers that are beyond it."""
     if dtype is None:
         return tensors
-    return {name: tensor.to(NAMES[dtype]) for name, tensor in tensors.items()}
+    cast = {name: tensor.to(NAMES[dtype]) for name, tensor in tensors.items()}
+    for name, tensor in cast.items():
+        if not tensor.isfinite().all():
+            largest = float(tensors[name].abs().max())
+            raise UserError(f"{name} holds {largest:g}, which is beyond {dtype}; take bfloat16")
+    return cast
 
 
 def _config(one: Family, model: ModelSpec, original: dict[str, Any], dtype: str) -> dict[str, Any]:
@@ -284,14 +301,23 @@ def _config(one: Family, model: ModelSpec, original: dict[str, Any], dtype: str)
     return kept | said | about
 
 
-def _trained(run: RunSpec) -> Step:
-    """The step of a run of a study, as far as its spec knows."""
+def _trained(run: RunSpec, home: Path) -> Step:
+    """The step of a run of a study, in the folder ``home``: what its spec knows, and what its
+    growth preserved, measured where its source's checkpoint is."""
     step: dict[str, Any] = {"step": "train", "run_id": run.run_id, "steps": run.train_steps}
-    if run.start.source_run_id is not None:
-        entry = growth.method(run.start.method)
-        step |= {"method": entry.name, "source_run_id": run.start.source_run_id}
-        step["preserves"] = entry.preserves
-    return step
+    if run.start.source_run_id is None:
+        return step
+    entry = growth.method(run.start.method)
+    step |= {"method": entry.name, "source_run_id": run.start.source_run_id}
+    step["preserves"] = entry.preserves
+    source = home.parent / run.start.source_run_id / CHECKPOINT
+    if not source.is_file():
+        return step | {"unmeasured": "its source's checkpoint is not here"}
+    try:
+        breaks, error = growth_again(run, source)
+    except UserError as reason:
+        return step | {"unmeasured": str(reason)}
+    return step | {"breaks": breaks, "logit_error": error}
 
 
 def _card(one: Family, run: RunSpec, lineage: list[Step], dtype: str) -> str:
@@ -322,16 +348,25 @@ def _in_words(step: Step) -> str:
             f"(sha256 of the weights {step['sha256'][:16]}…)."
         )
     if step["step"] == "grow":
-        kept = "exactly the source's" if step["breaks"] is None else f"changed: {step['breaks']}"
         return (
             f"Grown by `{step['method']}` from {step['source_shape']} to {step['target_shape']}. "
-            f"The method preserves {step['preserves']}; here the logits are {kept}, measured "
-            f"relative difference {step['logit_error']:.2g}."
+            f"The method preserves {step['preserves']}; {_measured(step)}."
         )
     words = f"Trained for {step['steps']} steps (run `{step['run_id']}`)"
     if "method" in step:
         words += (
-            f", from run `{step['source_run_id']}` grown by `{step['method']}`, which preserves "
-            f"{step['preserves']}"
+            f", from run `{step['source_run_id']}` grown by `{step['method']}`. The method "
+            f"preserves {step['preserves']}; {_measured(step)}"
         )
     return words + "."
+
+
+def _measured(step: Step) -> str:
+    """What a growth was found to preserve, before any training."""
+    if "unmeasured" in step:
+        return f"its error was not measured: {step['unmeasured']}"
+    kept = "exactly the source's" if step["breaks"] is None else f"changed: {step['breaks']}"
+    return (
+        f"here, before any training, the logits are {kept}, measured relative difference "
+        f"{step['logit_error']:.2g}"
+    )

@@ -58,7 +58,7 @@ class Told(NamedTuple):
 def ask(space: Space, history: tuple[Told, ...], count: int) -> tuple[Point, ...]:
     """The next ``count`` points after the trials of ``history``, all asked for at once."""
     past = () if space.sampler in OUTCOME_BLIND else history
-    with _quiet():
+    with quiet():
         study = optuna.create_study(direction="minimize")
         for told in past:
             study.add_trial(_past_trial(space, told))
@@ -131,7 +131,7 @@ def _seed(space: Space, number: int) -> int:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Optuna announces each study it makes and each sampler it calls experimental. Verbosity and
     warning filters are as before when we leave."""
     before = optuna.logging.get_verbosity()

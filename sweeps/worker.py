@@ -81,8 +81,8 @@ def write_order(job: Job, over: Iterable[str] = ()) -> Path:
     return path
 
 
-def orders(folder: Path, key: str) -> list[Path]:
-    """The files of all orders of a stack."""
+def orders(folder: Path, key: str = "*") -> list[Path]:
+    """The files of all orders, of a stack or of all."""
     return [*(folder / "stacks").glob(f"{key}.*.order")]
 
 

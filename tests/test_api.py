@@ -215,6 +215,7 @@ def test_fit_prints_what_it_returns(mugrow_program, table: Path) -> None:
     assert json.loads(ended.out) == to_json(returned)
 
 
+@pytest.mark.integration
 def test_the_page_is_a_program_that_runs(
     few_checks,
     few_figures,

@@ -61,6 +61,7 @@ def table_in_readme() -> dict[str, list[str]]:
     return {cells[0].strip("`"): cells for cells in lines[2:]}
 
 
+@pytest.mark.integration
 def test_the_commands_of_the_walk_through_work(mugrow, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for slow in ("smoke", "coordinates"):
@@ -90,6 +91,7 @@ def test_the_table_has_every_method_in_order():
     assert tuple(table_in_readme()) == names()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", names())
 def test_a_row_is_what_the_method_says_and_what_is_measured(name):
     """Errors are compared to a factor of ten: their last digits differ between machines."""

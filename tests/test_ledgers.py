@@ -20,6 +20,7 @@ PAPERS_FOLDER = Path(__file__).parents[1] / "results/reference/papers"
 COMMITTED = sorted(path.name for path in PAPERS_FOLDER.glob("*") if path.is_dir())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", COMMITTED)
 def test_verdicts_follow_from_the_tables(name):
     folder = PAPERS_FOLDER / name

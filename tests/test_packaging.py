@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[1]
 PARTS = ("bench", "sweeps", "analysis")
 SHIPPED = ("mugrow", *PARTS, "pyproject.toml", "README.md", "LICENSE")

@@ -92,7 +92,14 @@ def few_cases(monkeypatch):
     monkeypatch.setattr("mugrow.bench.checks.smoke.STEPS", 60)
 
 
-@pytest.mark.parametrize("words", mugrow_commands(), ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, marks=pytest.mark.integration if words[0] == "check" else ())
+        for words in mugrow_commands()
+    ],
+    ids=" ".join,
+)
 def test_every_mugrow_command_works(
     words, mugrow, finished, few_figures, few_cases, tmp_path, monkeypatch
 ):

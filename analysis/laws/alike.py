@@ -35,10 +35,10 @@ def alike(values: Array, tolerance: float = SAME) -> Array:
     found = values.copy()
     usable = np.flatnonzero(np.isfinite(values) & (values > 0))
     order = usable[np.argsort(values[usable], kind="stable")]
+    equal_from = values[order] / (1 + tolerance)  # the lowest that each one equals
     start = 0
     while start < len(order):
-        lowest = values[order[start]]
-        end = int(np.searchsorted(values[order], lowest * (1 + tolerance), side="right"))
+        end = int(np.searchsorted(equal_from, values[order[start]], side="right"))
         same = order[start:end]
         found[same] = values[same.min()]
         start = end

@@ -8,11 +8,12 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from mugrow.bench.spec import ModelSpec, UserError
+from mugrow.bench.spec import LARGEST_SIZE, ModelSpec, UserError
 
 ACTIVATIONS = {  # their names of ours
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
     "silu": "swiglu",
@@ -39,14 +40,33 @@ class Config:
             raise UserError(f"{self.where}: {name} must be a number, not {value!r}")
         return value
 
-    def size(self, name: str, default: int | None = None, least: int = 1) -> int:
-        """A whole number, not below ``least``. Raises ``UserError`` for anything else."""
+    def positive(self, name: str, default: float | None = None) -> float:
+        """A finite number above 0. Raises ``UserError`` for anything else, which NaN would be."""
         value = self.number(name, default)
-        if value % 1 or value < least:
+        if not 0 < value < math.inf:
+            raise UserError(f"{self.where}: {name} must be a finite number above 0, not {value!r}")
+        return value
+
+    def size(self, name: str, default: int | None = None, least: int = 1) -> int:
+        """A whole number from ``least`` to ``LARGEST_SIZE``. Raises ``UserError`` for anything
+        else."""
+        value = self.number(name, default)
+        if not least <= value <= LARGEST_SIZE or value % 1:
             raise UserError(
-                f"{self.where}: {name} must be a whole number, at least {least}, not {value!r}"
+                f"{self.where}: {name} must be a whole number from {least} to {LARGEST_SIZE}, not "
+                f"{value!r}"
             )
         return int(value)
+
+    def head_size(
+        self, width: str, heads: str, defaults: tuple[int | None, int | None] = (None, None)
+    ) -> int:
+        """The size of a head, by the names of the width and the number of heads. Raises
+        ``UserError`` where the one is no multiple of the other."""
+        D, H = (self.size(name, size) for name, size in zip((width, heads), defaults, strict=True))
+        if D % H:
+            raise UserError(f"{self.where}: {width} {D} is not a multiple of {heads} {H}")
+        return D // H
 
     def size_if_any(self, name: str, default: int | None = None) -> int | None:
         """A whole number above 0, ``None`` where null stands for it. Raises as ``size`` does."""
@@ -94,30 +114,72 @@ class Config:
         return self.activation(name, default, *PLAIN_MLPS)  # type: ignore[return-value]  # of these
 
 
-def rotary(config: Config, share: float = 1.0) -> dict[str, Any]:
-    """Base, scaling and share, from ``rope_parameters`` or from the words older files have."""
-    new, old = config.words("rope_parameters"), config.words("rope_scaling")
-    if any(isinstance(value, dict) for value in new.values()):
+def rotary(config: Config, shares: bool = False) -> dict[str, Any]:
+    """Base, scaling and share, from ``rope_parameters`` or from the words older files have. Without
+    ``shares`` a family turns all of a head, whatever its file says, so anything else is refused."""
+    given = _rotary_words(config)
+    both = Config({**config.values, **given.values}, config.where)
+    share = 1.0
+    if shares:
+        share = both.positive("partial_rotary_factor", 1.0)
+        if share > 1:
+            raise UserError(f"{config.where}: partial_rotary_factor is at most 1, not {share!r}")
+    else:
+        both.only("partial_rotary_factor", 1, None)
+    base = both.positive("rope_theta", 10_000.0)
+    return {"rope_theta": base, "rope_scaling": _scaling(given, both), "rotary_fraction": share}
+
+
+def _rotary_words(config: Config) -> Config:
+    """What a file says of rotary positions in one place: ``rope_parameters``, or ``rope_scaling``
+    of older files, of which ``transformers`` would take the second. Raises ``UserError`` where both
+    are there and differ, or are not the same for all layers."""
+    new, old = (
+        {"rope_type" if key == "type" and "rope_type" not in words else key: value
+         for key, value in words.items()}
+        for words in (config.words("rope_parameters"), config.words("rope_scaling"))
+    )  # fmt: skip
+    if any(isinstance(value, dict) for value in (*new.values(), *old.values())):
         raise UserError(f"{config.where}: rope_parameters by layer cannot be expressed")
-    given = Config({**config.values, **old, **new}, config.where)
-    base = given.number("rope_theta", given.get("rotary_emb_base", 10_000.0))
-    share = given.number("partial_rotary_factor", given.get("rotary_pct", share))
-    kind = given.get("rope_type", given.get("type", "default"))
-    scaling = "none"
+    if new and old and new != old:
+        raise UserError(f"{config.where}: rope_scaling contradicts rope_parameters")
+    given = Config(old or new, config.where)
+    for name in ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings"):
+        inside, outside = given.get(name), config.get(name)
+        if inside is not None and outside is not None and inside != outside:
+            raise UserError(
+                f"{config.where}: {name}={outside!r} contradicts {inside!r} of "
+                f"{'rope_scaling' if old else 'rope_parameters'}"
+            )
+    return given
+
+
+def _scaling(given: Config, both: Config) -> str:
+    """Our name of how frequencies are scaled: of what is ``given`` of them, and in ``both`` of what
+    the file says elsewhere."""
+    kind = given.get("rope_type", "default")
     if kind == "linear":
-        scaling = f"linear:factor={given.number('factor'):g}"
-    elif kind == "llama3":
-        low, high = given.number("low_freq_factor"), given.number("high_freq_factor")
-        context = given.number("original_max_position_embeddings")
-        scaling = (
-            f"llama3:factor={given.number('factor'):g}:low={low:g}:high={high:g}"
-            f":context={context:.0f}"
-        )
-    elif kind != "default":
+        return f"linear:factor={_digits(given.positive('factor'))}"
+    if kind == "llama3":
+        low, high = given.positive("low_freq_factor"), given.positive("high_freq_factor")
+        if low >= high:
+            raise UserError(
+                f"{given.where}: low_freq_factor {low!r} must be below high_freq_factor {high!r}"
+            )
+        context = both.size("original_max_position_embeddings")
+        factor = _digits(given.positive("factor"))
+        return f"llama3:factor={factor}:low={_digits(low)}:high={_digits(high)}:context={context}"
+    if kind != "default":
         raise UserError(
-            f"{config.where}: rope_scaling {kind!r} cannot be expressed, only linear or llama3"
+            f"{given.where}: rope_scaling {kind!r} cannot be expressed, only linear or llama3"
         )
-    return {"rope_theta": base, "rope_scaling": scaling, "rotary_fraction": share}
+    return "none"
+
+
+def _digits(number: float) -> str:
+    """A number in as few digits as give it back."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(float(number))
 
 
 def rotary_config(spec: ModelSpec) -> dict[str, Any]:

@@ -9,7 +9,7 @@ in.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -47,7 +47,8 @@ class Family:
     """One family. ``table`` has their names, without ``prefix``, which some files leave out, and
     ``{i}`` for the number of the block; ``head`` is the name of an untied readout. ``buffers`` are
     patterns of names that files hold and that say nothing. ``has`` gives the values a feature may
-    have, by its name in ``features``."""
+    have, by its name in ``features``. ``depth`` and ``init_std`` are how ``config.json`` calls the
+    number of blocks and the scale of initial weights."""
 
     name: str
     architecture: str
@@ -58,6 +59,8 @@ class Family:
     spec: Callable[[Config], ModelSpec]
     config: Callable[[ModelSpec], dict[str, Any]]
     buffers: tuple[str, ...] = ()
+    depth: str = "num_hidden_layers"
+    init_std: str = "initializer_range"
 
     def pieces(self, spec: ModelSpec) -> dict[str, Piece]:
         """Their tensors by their full names, of a model of this shape."""
@@ -71,6 +74,12 @@ class Family:
         if not spec.tied:
             found[self.head] = Piece(("head.weight",))
         return found
+
+    def blocks(self, names: Iterable[str]) -> int:
+        """How many blocks these tensors are of."""
+        before = next(name for name in self.table if "{i}" in name).partition("{i}")[0]
+        numbered = re.compile(rf"(?:^|\.){re.escape(before)}(\d+)\.")
+        return len({found[1] for name in names if (found := numbered.search(name))})
 
     def shape(self, piece: Piece, spec: ModelSpec) -> tuple[int, ...]:
         """The shape of one of their tensors."""

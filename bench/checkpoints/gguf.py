@@ -45,6 +45,19 @@ SPLITS = {  # how a text is cut before pieces are merged, by tokenizer.ggml.pre
     "smollm": [{"type": "Digits", "individual_digits": True}, BYTES],
 }
 CONTROL, USER_DEFINED = 3, 4  # token types
+READ = {  # what a file may say of its architecture
+    *("block_count", "context_length", "embedding_length", "feed_forward_length"),
+    *("attention.head_count", "attention.head_count_kv", "attention.layer_norm_rms_epsilon"),
+    *("attention.key_length", "attention.value_length"),
+    *("rope.dimension_count", "rope.freq_base", "rope.scaling.type", "rope.scaling.factor"),
+    *("vocab_size", "tensor_data_layout"),
+}
+SAYS_NOTHING: dict[str, tuple[object, ...]] = {  # what is as it is without, if it has these values
+    "expert_count": (0,),
+    "expert_used_count": (0,),
+    "attention.causal": (True,),
+    "rope.scale_linear": (1,),
+}
 
 
 def read_gguf(path: Path) -> Published:
@@ -77,7 +90,10 @@ def read_gguf(path: Path) -> Published:
 
             yield Found(_name(tensor.name, path), shape, unpermuted if permuted else read)
 
-    return Published(str(path), Config(config, str(path)), tensors, _beside(fields, config))
+    named = len(fields.get("tokenizer.ggml.tokens", ()))
+    return Published(
+        str(path), Config(config, str(path)), tensors, _beside(fields, config), named or None
+    )
 
 
 def _reader(path: Path) -> Any:  # the library is untyped
@@ -119,17 +135,26 @@ def _config(fields: dict[str, Any], known: set[str], where: str) -> dict[str, An
     if kind not in ("llama", "qwen2", "qwen3"):
         raise UserError(f"{where}: architecture {kind!r} is not one of llama, qwen2, qwen3")
 
-    def given(name: str, default: Any = None) -> Any:
+    prefix = f"{kind}."
+    for key, value in fields.items():
+        name = key.removeprefix(prefix)
+        if key.startswith(prefix) and name not in READ and value not in SAYS_NOTHING.get(name, ()):
+            raise UserError(f"{where}: {key}={value!r} cannot be expressed")
+
+    def given(name: str, default: float | None = None) -> float:
         value = fields.get(f"{kind}.{name}", default)
         if value is None:
             raise UserError(f"{where}: {kind}.{name} is missing")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(f"{where}: {kind}.{name} must be a number, not {value!r}")
         return value
 
     heads, width = int(given("attention.head_count")), int(given("embedding_length"))
-    scaling = given("rope.scaling.type", "none")
-    head_size = int(given("attention.key_length", width // heads))
-    if (turned := int(given("rope.dimension_count", head_size))) != head_size:
-        raise UserError(f"{where}: {kind}.rope.dimension_count={turned} cannot be expressed")
+    scaling = fields.get(f"{kind}.rope.scaling.type", "none")
+    head_size = int(given("attention.key_length", width // max(heads, 1)))
+    for name in ("rope.dimension_count", "attention.value_length"):
+        if (other := int(given(name, head_size))) != head_size:
+            raise UserError(f"{where}: {kind}.{name}={other} cannot be expressed")
     config = {
         "model_type": kind,
         "hidden_act": "silu",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mugrow.bench.checkpoints.config import PLAIN_MLPS, Config, activation_name, mlp_size
 from mugrow.bench.checkpoints.family import EITHER, Family, Piece, Tensors
-from mugrow.bench.spec import ModelSpec
+from mugrow.bench.spec import ModelSpec, UserError
 
 
 def _turned(held: Tensor, spec: ModelSpec) -> Tensors:
@@ -54,19 +54,39 @@ TABLE = {
 }
 
 
+ALSO = {  # names that transformers takes for these too
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "max_position_embeddings": "n_positions",
+}
+
+
+def _own_names(config: Config) -> Config:
+    """By this family's own names. Raises ``UserError`` where both are there and differ."""
+    values = dict(config.values)
+    for other, own in ALSO.items():
+        if other in values and values.setdefault(own, values[other]) != values[other]:
+            raise UserError(
+                f"{config.where}: {other}={values[other]!r} contradicts {own}={values[own]!r}"
+            )
+    return Config(values, config.where)
+
+
 def _spec(config: Config) -> ModelSpec:
+    config = _own_names(config)
     config.only("scale_attn_weights", True)
     config.only("scale_attn_by_inverse_layer_idx", False)
     config.only("add_cross_attention", False)
-    width, heads = config.size("n_embd", 768), config.size("n_head", 12)
+    width = config.size("n_embd", 768)
     return ModelSpec(
         width=width,
         depth=config.size("n_layer", 12),
-        head_size=width // heads,
+        head_size=config.head_size("n_embd", "n_head", (768, 12)),
         context=config.size("n_positions", 1024),
         vocab_size=config.size("vocab_size", 50257),
         mlp=config.plain_mlp("activation_function", "gelu_new"),
-        norm_eps=config.number("layer_norm_epsilon", 1e-5),
+        norm_eps=config.positive("layer_norm_epsilon", 1e-5),
         tied=config.flag("tie_word_embeddings", True),
         **mlp_size(width, config.size_if_any("n_inner") or 4 * width),
     )
@@ -96,4 +116,5 @@ GPT2 = Family(
     spec=_spec,
     config=_config,
     buffers=(r"\.attn\.(masked_)?bias$",),
+    depth="n_layer",
 )

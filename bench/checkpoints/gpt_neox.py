@@ -4,6 +4,8 @@ Black et al., arXiv 2204.06745; Biderman et al., arXiv 2304.01373. One matrix ho
 that head's rows of q, of k and of v.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from mugrow.bench.checkpoints.config import (
     rotary_config,
 )
 from mugrow.bench.checkpoints.family import EITHER, ROPE, Family, Piece, Tensors
-from mugrow.bench.spec import ModelSpec
+from mugrow.bench.spec import ModelSpec, UserError
 
 
 def _three(held: Tensor, spec: ModelSpec) -> Tensors:
@@ -55,22 +57,48 @@ TABLE = {
 }
 
 
+ROTARY = {
+    "rope_theta": ("rotary_emb_base", 10_000.0),
+    "partial_rotary_factor": ("rotary_pct", 0.25),
+}
+"""What other families call it, what this one does, and what it is where nothing says."""
+
+
+def _rotary(config: Config) -> dict[str, Any]:
+    """``transformers`` reads this family's own names, and the others' in ``rope_parameters`` alone.
+    Raises ``UserError`` where one stands elsewhere, and says what is not read."""
+    words = config.words("rope_scaling") or config.words("rope_parameters")
+    values = dict(config.values)
+    for name, (own, default) in ROTARY.items():
+        read = words.get(name, values.get(own, default))
+        for other in (own, name):
+            if values.get(other, read) not in (read, None):
+                raise UserError(
+                    f"{config.where}: {other}={values[other]!r} contradicts {read!r}, which "
+                    "transformers reads"
+                )
+        values[name] = read
+    return rotary(Config(values, config.where), shares=True)
+
+
 def _spec(config: Config) -> ModelSpec:
     config.only("attention_bias", True)
-    width, heads = config.size("hidden_size"), config.size("num_attention_heads")
+    width = config.size("hidden_size")
+    head_size = config.head_size("hidden_size", "num_attention_heads")
+    config.only("head_dim", None, head_size)
     return ModelSpec(
         width=width,
         depth=config.size("num_hidden_layers"),
-        head_size=width // heads,
+        head_size=head_size,
         context=config.size("max_position_embeddings", 2048),
         vocab_size=config.size("vocab_size"),
         positions="rope",
         mlp=config.plain_mlp("hidden_act", "gelu"),
-        norm_eps=config.number("layer_norm_eps", 1e-5),
+        norm_eps=config.positive("layer_norm_eps", 1e-5),
         tied=config.flag("tie_word_embeddings", False),
         parallel=config.flag("use_parallel_residual", True),
         **mlp_size(width, config.size("intermediate_size", 4 * width)),
-        **rotary(config, share=0.25),
+        **_rotary(config),
     )
 
 

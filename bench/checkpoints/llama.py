@@ -51,8 +51,15 @@ def _shape(config: Config) -> ModelSpec:
     """What all of them say alike."""
     config.activation("hidden_act", "silu", "swiglu")
     width, heads = config.size("hidden_size"), config.size("num_attention_heads")
-    head_size = config.size_if_any("head_dim") or width // heads
+    head_size = config.size_if_any("head_dim") or config.head_size(
+        "hidden_size", "num_attention_heads"
+    )
     groups = config.size_if_any("num_key_value_heads") or heads
+    if heads % groups:
+        raise UserError(
+            f"{config.where}: num_key_value_heads {groups} does not divide num_attention_heads "
+            f"{heads}"
+        )
     return ModelSpec(
         width=width,
         depth=config.size("num_hidden_layers"),
@@ -65,7 +72,7 @@ def _shape(config: Config) -> ModelSpec:
         mlp="swiglu",
         positions="rope",
         bias=False,
-        norm_eps=config.number("rms_norm_eps", 1e-6),
+        norm_eps=config.positive("rms_norm_eps", 1e-6),
         tied=config.flag("tie_word_embeddings", False),
         **mlp_size(width, config.size("intermediate_size")),
         **rotary(config),
@@ -89,7 +96,19 @@ def _config(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
+def _kinds(config: Config) -> set[str]:
+    """What kinds of attention the layers have, as far as ``layer_types`` says."""
+    return {str(kind) for kind in config.names("layer_types")}
+
+
+def _one_kind(config: Config, kind: str) -> None:
+    """Raise ``UserError`` where ``layer_types`` has another."""
+    if other := _kinds(config) - {kind}:
+        raise UserError(f"{config.where}: layer_types {other.pop()!r} cannot be expressed here")
+
+
 def _llama(config: Config) -> ModelSpec:
+    _one_kind(config, "full_attention")
     bias = config.flag("attention_bias", False)
     if bias != config.flag("mlp_bias", False):
         raise UserError(
@@ -103,7 +122,9 @@ def _llama_config(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _mistral(config: Config) -> ModelSpec:
-    return replace(_shape(config), window=config.size_if_any("sliding_window", 4096))
+    window = config.size_if_any("sliding_window", 4096)
+    _one_kind(config, "full_attention" if window is None else "sliding_attention")
+    return replace(_shape(config), window=window)
 
 
 def _mistral_config(spec: ModelSpec) -> dict[str, Any]:
@@ -111,21 +132,23 @@ def _mistral_config(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _window(config: Config, spec: ModelSpec) -> ModelSpec:
-    """Qwen's window, if used, is of the layers from ``max_window_layers`` on: here all or none."""
-    kinds = {str(kind) for kind in config.names("layer_types")}
-    if not config.get("use_sliding_window", False):
-        kinds.discard("full_attention")
-        if kinds:
-            raise UserError(f"{config.where}: layer_types {kinds.pop()!r} cannot be expressed")
+    """Qwen's window, if used, is of the layers that ``layer_types`` says or else of those from
+    ``max_window_layers`` on: here of all or none."""
+    used = config.flag("use_sliding_window", False)
+    window = config.size_if_any("sliding_window", 4096) if used else None
+    first = config.size("max_window_layers", 28, least=0) if window else spec.depth
+    sliding, full = {"sliding_attention"}, {"full_attention"}
+    by_place = (full if first else set()) | (sliding if first < spec.depth else set())
+    kinds = _kinds(config) or by_place
+    if other := kinds - full - (sliding if window else set()):
+        raise UserError(f"{config.where}: layer_types {other.pop()!r} cannot be expressed here")
+    if window is None or window >= spec.context or kinds == full:
         return spec
-    window = config.size_if_any("sliding_window", 4096)
-    first = config.size("max_window_layers", 28, least=0)
-    if window is None or first >= spec.depth or window >= spec.context:
-        return spec
-    if first > 0:
+    if kinds != sliding:
+        said = "layer_types" if _kinds(config) else f"max_window_layers={first}"
         raise UserError(
-            f"{config.where}: max_window_layers={first}: a sliding_window of some layers and not "
-            "of others cannot be expressed"
+            f"{config.where}: {said}: a sliding_window of some layers and not of others cannot be "
+            "expressed"
         )
     return replace(spec, window=window)
 
@@ -179,7 +202,7 @@ QWEN2 = replace(
     LLAMA,
     name="qwen2",
     architecture="Qwen2ForCausalLM",
-    has=HAS | {"window": EITHER, "qkv_bias": (True,), "free_heads": (False,)},
+    has=HAS | {"window": EITHER, "qkv_bias": (True,)},
     spec=_qwen2,
     config=_qwen_config,
 )

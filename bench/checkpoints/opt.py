@@ -31,7 +31,7 @@ TABLE = {
 
 
 def _spec(config: Config) -> ModelSpec:
-    width, heads = config.size("hidden_size", 768), config.size("num_attention_heads", 12)
+    width = config.size("hidden_size", 768)
     config.only("do_layer_norm_before", True)
     config.only("_remove_final_layer_norm", False)
     config.only("enable_bias", True)
@@ -40,7 +40,7 @@ def _spec(config: Config) -> ModelSpec:
     return ModelSpec(
         width=width,
         depth=config.size("num_hidden_layers", 12),
-        head_size=width // heads,
+        head_size=config.head_size("hidden_size", "num_attention_heads", (768, 12)),
         context=config.size("max_position_embeddings", 2048),
         position_offset=OFFSET,
         vocab_size=config.size("vocab_size", 50272),
@@ -83,4 +83,5 @@ OPT = Family(
     },
     spec=_spec,
     config=_config,
+    init_std="init_std",
 )

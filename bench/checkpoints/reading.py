@@ -26,10 +26,15 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def spec_of(published: Published) -> tuple[Family, ModelSpec]:
-    """Its family and shape. Raises ``UserError`` for what cannot be expressed."""
+    """Its family and shape. Raises ``UserError`` for what cannot be expressed, of that what
+    ``transformers`` reads of every family: attention that looks ahead, layers that differ, weights
+    in a file of another name."""
     config = published.config
     if config.get("quantization_config") is not None:
         raise UserError(f"{config.where}: quantization_config cannot be expressed")
+    config.only("is_causal", True)
+    config.only("per_layer_config", None, {})
+    config.only("transformers_weights", None)
     one = family(str(config.get("model_type")))
     try:
         return one, one.spec(config)
@@ -40,8 +45,14 @@ def spec_of(published: Published) -> tuple[Family, ModelSpec]:
 
 def read_weights(published: Published, one: Family, spec: ModelSpec) -> Weights:
     """Our tensors by name, in the dtype of the file. Raises ``UserError``."""
+    names = [found.name for found in published.tensors()]
+    if (blocks := one.blocks(names)) != spec.depth:
+        raise UserError(
+            f"{published.config.where}: {one.depth}={spec.depth}, and the tensors are of {blocks} "
+            "blocks"
+        )
+    bare = not any(name.startswith(one.prefix) for name in names)
     pieces, weights, head = one.pieces(spec), dict[str, Tensor](), None
-    bare = not any(found.name.startswith(one.prefix) for found in published.tensors())
     for found in published.tensors():
         name = found.name
         if bare and name != one.head:

@@ -21,9 +21,11 @@ from mugrow.bench.checkpoints.config import Config
 from mugrow.bench.spec import UserError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
 BESIDE = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja"),
+    *("vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "vocab.txt", "tekken.json"),
+    "chat_template.jinja",
     "generation_config.json",
 )
 """Files that say nothing of the weights, and that a model is of no use without."""
@@ -44,12 +46,14 @@ class Found(NamedTuple):
 @dataclass(frozen=True)
 class Published:
     """A checkpoint; ``tensors`` walks through them, one file open at a time. ``beside`` are the
-    texts of the files of its tokenizer and of generation, by name."""
+    texts of the files of its tokenizer and of generation, by name; ``tokens`` is how many a
+    tokenizer has that is in no such file."""
 
     where: str
     config: Config
     tensors: Callable[[], Iterator[Found]]
     beside: Mapping[str, bytes] = field(default_factory=dict)
+    tokens: int | None = None
 
 
 def opened(source: str) -> Published:
@@ -70,7 +74,7 @@ def _downloaded(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = ["config.json", "*.safetensors", INDEX, "pytorch_model*.json", *BESIDE]
+    wanted = ["config.json", ADAPTER, "*.safetensors", INDEX, "pytorch_model*.json", *BESIDE]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
@@ -79,6 +83,8 @@ def _downloaded(name: str) -> Path:
 
 
 def _of_folder(folder: Path, where: str) -> Published:
+    if (folder / ADAPTER).is_file():
+        raise UserError(f"{where} holds an adapter, {ADAPTER}: merge it into its model first")
     config = Config(read_json(folder / "config.json"), f"{where}: config.json")
     files = _files(folder, where)
     beside = {name: (folder / name).read_bytes() for name in BESIDE if (folder / name).is_file()}
@@ -94,7 +100,10 @@ def _of_folder(folder: Path, where: str) -> Published:
 
 
 def _files(folder: Path, where: str) -> list[Path]:
-    """The files that hold tensors, all of which are there."""
+    """The files that hold tensors, all of which are there. Of one file and an index, the file is
+    taken, as ``transformers`` does."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
         weight_map = read_json(folder / INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
@@ -104,15 +113,32 @@ def _files(folder: Path, where: str) -> list[Path]:
             raise UserError(
                 f"{where}: {missing[0]} is missing, {len(missing)} of {len(names)} files"
             )
+        _check_index(folder, where, weight_map, names)
         return [folder / name for name in names]
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
     if pickled := sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pt*")):
         raise UserError(
             f"{where}: {pickled[0].name} is a pickle, which may run anything; make it safetensors: "
             f'python -c "{SAFER.format(where.removeprefix("hf:"))}"'
         )
     raise UserError(f"{where} has no {WEIGHTS} and no {INDEX}")
+
+
+def _check_index(folder: Path, where: str, listed: Mapping[str, object], files: list[str]) -> None:
+    """Raise ``UserError`` where the index says other than its files hold."""
+    held: dict[str, str] = {}
+    for file in files:
+        with _reading(folder / file) as opened:
+            for name in opened.keys():  # noqa: SIM118  # safe_open is no mapping
+                if name in held:
+                    raise UserError(f"{where}: tensor {name} is in {held[name]} and in {file}")
+                if name not in listed:
+                    raise UserError(f"{where}: {file} holds {name}, which {INDEX} does not list")
+                held[name] = file
+    for name, said in listed.items():
+        if (found := held.get(name)) != said:
+            raise UserError(
+                f"{where}: {INDEX} says that {name} is in {said}, and it is in {found or 'none'}"
+            )
 
 
 def read_json(path: Path) -> dict[str, Any]:

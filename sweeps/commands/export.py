@@ -1,6 +1,7 @@
 """``mugrow export``: a stored model, as transformers loads it."""
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,9 +28,11 @@ class ExportCommand:
     """Print as JSON."""
 
     def __call__(self) -> None:
-        from mugrow.sweeps.published import export_model
+        from mugrow.sweeps.published import broken_torchvision, export_model
 
         result = export_model(self.source, self.out, family_name=self.family, dtype=self.dtype)
+        if reason := broken_torchvision():
+            print(f"caution: {reason}", file=sys.stderr)
         if self.json:
             print(json.dumps(asdict(result), indent=2))
             return

@@ -30,7 +30,12 @@ class ImportCommand:
             print(json.dumps(asdict(result), indent=2))
             return
         print(f"{result.family} of {result.parameters:,} parameters in {result.dtype}: {self.out}")
-        if result.tokens is None:
-            print(f"no tokenizer.json; the vocabulary has {result.rows} rows")
+        if result.tokenizer is None:
+            print(f"no tokenizer; the vocabulary has {result.rows} rows")
+        elif result.tokens is None:
+            print(
+                f"tokenizer: {result.tokenizer} does not say how many tokens it has; they are not "
+                f"compared with the {result.rows} rows"
+            )
         else:
             print(f"tokenizer: {result.tokens} tokens in {result.rows} rows")

@@ -125,6 +125,7 @@ def test_the_main_figure_names_the_lowest_with_their_speedups(many: tuple[Store,
             assert (f"{row.label}: {speedup_short(row)}" in texts) == (row.label in LOWEST_SIX)
 
 
+@pytest.mark.integration
 def test_every_method_has_its_panel_in_the_order_of_final_losses(
     many: tuple[Store, Summary],
 ) -> None:

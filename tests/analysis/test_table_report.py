@@ -64,6 +64,7 @@ def found(made: tuple[Path, ScalingLaws]) -> ScalingLaws:
     return made[1]
 
 
+@pytest.mark.integration
 def test_the_file_has_the_numbers_of_the_laws(report: Path, found: ScalingLaws) -> None:
     assert json.loads((report / "laws.json").read_text()) == to_json(found)
 
@@ -148,6 +149,7 @@ def test_macros_of_names_that_differ_in_signs_only() -> None:
     assert names == ["mA", "mALo", "mATwo", "mALoTwo", "mAThree", "mATwoTwo"]
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not LAWS.exists(), reason="needs the run tables in ../shared/data")
 def test_the_published_points_of_chinchilla(tmp_path: Path) -> None:
     table = LAWS / "epoch_chinchilla" / "svg_extracted_data.csv"

@@ -284,6 +284,7 @@ def planted(random, seeds, noise):
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("seeds", "draws"), [(2, 300), (3, 300), (8, 200)])
 def test_intervals_of_drifts_cover_the_truth_as_often_as_they_say(seeds, draws):
     """Nominally 95 %; the bounds are three standard errors of so many draws around it."""

@@ -150,6 +150,7 @@ def test_expressions_groups_and_rows(tmp_path):
     assert one.ladders[0].drift == found.ladders[1].drift
 
 
+@pytest.mark.integration
 def test_the_command_prints_draws_and_writes(mugrow, mup66, tmp_path):
     folder = tmp_path / "page"
     ended = mugrow("transfer", mup66, *WORDS, "--report", folder, "--figures", tmp_path / "figures")

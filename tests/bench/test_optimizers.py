@@ -294,6 +294,7 @@ def carried(run: RunSpec, method: str, width: int, **changes: object) -> RunSpec
     return replace(run, model=model, start=start, **taken_up | changes)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("text", "rules"),
     [("adamw", "mup"), ("lion", "mup"), ("muon", "spectral"), ("toy", "mup"), ("toy", "spectral")],

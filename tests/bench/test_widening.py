@@ -164,6 +164,7 @@ def test_a_widened_model_trains_as_its_source_does(parametrization: str, copied:
     assert difference(run, copied, m=1, v=1) > 1e-4  # the moments of the source are not the model's
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("copied", COPIED)
 @pytest.mark.parametrize("parametrization", ["mup", "completep:alpha=0.5", "spectral", UMUP])
 def test_so_it_does_under_lion(parametrization: str, copied: str) -> None:

@@ -10,6 +10,7 @@ from kills import kills
 QUICK = ("figure", "grow", "new method", "transfer --figures")
 
 
+@pytest.mark.integration
 def test_no_flipped_bit_changes_a_number(finished):
     outcomes = flips(finished.folder, 96)
     assert len(outcomes) == 12
@@ -17,6 +18,7 @@ def test_no_flipped_bit_changes_a_number(finished):
     assert sum(counts["refused"] for counts in outcomes.values()) > 90
 
 
+@pytest.mark.integration
 def test_what_cannot_be_written_is_named(finished):
     assert not [*wrong(finished.folder, QUICK)]
 

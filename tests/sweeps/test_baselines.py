@@ -11,7 +11,7 @@ from mugrow.bench.spec import UserError
 from mugrow.sweeps.baselines import charge
 from mugrow.sweeps.execute import of_study
 from mugrow.sweeps.plan import plan
-from mugrow.sweeps.price import bill
+from mugrow.sweeps.price import Machine, bill
 from mugrow.sweeps.study import Method, Shape, Step
 
 BUDGETS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
@@ -163,6 +163,7 @@ def seeds_of(done):
 UNTIL = replace(ALONE, seeds=(0, 1, 2), looks=(3, 5, 8))
 
 
+@pytest.mark.integration
 def test_seeds_are_added_for_the_arms_that_are_undecided():
     arms = {"szp": lambda seed: 0.1, "hypercloning": lambda seed: 0.05 * (-1) ** seed}
     done, _ = run_all(UNTIL, row=losses(arms))
@@ -173,6 +174,7 @@ def test_seeds_are_added_for_the_arms_that_are_undecided():
     assert branches == {*range(8)}
 
 
+@pytest.mark.integration
 def test_a_look_that_decides_is_the_last():
     arms = {"szp": lambda seed: 0.1, "hypercloning": lambda seed: 0.1 if seed > 2 else 0.02 * seed}
     done, _ = run_all(UNTIL, row=losses(arms))
@@ -184,6 +186,7 @@ def test_a_look_that_decides_is_the_last():
     assert {len(seeds) for seeds in seeds_of(all_decided).values()} == {3}
 
 
+@pytest.mark.integration
 def test_later_looks_change_no_stack_of_the_first():
     arms = {"hypercloning": lambda seed: 0.05 * (-1) ** seed}
     few, _ = run_all(replace(UNTIL, looks=()), row=losses(arms))
@@ -214,11 +217,11 @@ def test_the_most_that_looks_may_cost_is_priced_beforehand(optimum_known):
 
 def test_a_bill_has_the_least_and_the_most(tmp_path):
     least, most = [
-        bill(of_study(study, DATA), tmp_path, workers=1)
+        bill(of_study(study, DATA), tmp_path, Machine(1))
         for study in (UNTIL, replace(UNTIL, looks=(3,)))
     ]
     assert least.flops == most.flops < most.most_flops < least.most_flops
-    nothing = bill(of_study(replace(UNTIL, looks=(), ladder=()), DATA), tmp_path, workers=1)
+    nothing = bill(of_study(replace(UNTIL, looks=(), ladder=()), DATA), tmp_path, Machine(1))
     assert nothing.flops == nothing.most_flops
 
 

@@ -102,6 +102,7 @@ def test_one_failing_step_fails_its_line():
     }
 
 
+@pytest.mark.integration
 def test_the_figure_is_of_the_rows(mugrow, tmp_path, monkeypatch):
     drawn, as_it_is = [], coordcheck.draw_panel
 

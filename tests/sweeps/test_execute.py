@@ -182,6 +182,7 @@ TPE = (
 )
 
 
+@pytest.mark.integration
 def test_a_killed_study_is_resumed_bit_for_bit(run, amended, tmp_path, assert_same_study):
     """Its search is pruned in generations, the third of them decided by the first two: it asks for
     the same trials again. It is one study that is stopped at its beginning, as a user does it, and

@@ -275,6 +275,7 @@ def trained(monkeypatch):
     return found
 
 
+@pytest.mark.integration
 def test_programs_that_share_a_pool_train_every_run_once(
     study, in_threads, trained, tmp_path, assert_same_study
 ):

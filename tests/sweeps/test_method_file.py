@@ -77,6 +77,7 @@ def test_its_name_holds_its_content(twist):
         method("twist@00000000")
 
 
+@pytest.mark.integration
 def test_a_study_grows_by_it_and_notices_a_change(
     mugrow, in_threads, in_another_process, few_figures, tmp_path, twist, corpus
 ):

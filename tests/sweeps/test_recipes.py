@@ -29,6 +29,7 @@ def test_every_recipe_plans_without_running(name):
         assert run_spec_from_json(to_json(spec)) == spec
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", TUNED)
 def test_every_recipe_is_fit_for_its_claims(name):
     """A parabola needs five rates; intervals need seeds; a comparison needs all of its arms."""

@@ -282,6 +282,7 @@ def test_looks_that_are_none_are_refused_before_anything_trains(tiny_paper, tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.integration
 def test_what_is_damaged_is_evaluated_or_trained_again(
     mugrow, tiny_paper, in_threads, tmp_path, monkeypatch
 ):

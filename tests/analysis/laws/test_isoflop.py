@@ -219,6 +219,7 @@ def test_rows_of_one_group_are_one_draw() -> None:
     assert width(by_row) == pytest.approx(width(by_group) / 2, rel=0.1)
 
 
+@pytest.mark.integration
 def test_coverage() -> None:
     """95 % intervals of the exponent over 400 studies of 5 budgets with 8 sizes."""
     covered = 0

@@ -39,6 +39,7 @@ def test_without_noise_the_truth_comes_back(name: str, data: st.DataObject) -> N
     assert list(result.params.values()) == pytest.approx(truth, rel=1e-6)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", TRUTH)
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(decimals=st.integers(4, 13), seed=st.integers(0, 99))

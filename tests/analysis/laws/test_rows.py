@@ -204,6 +204,7 @@ def test_runs_without_an_order() -> None:
 CELLS = st.one_of(st.floats(), st.integers(-2, 5), st.none(), st.sampled_from(["x", "", "1"]))
 
 
+@pytest.mark.integration
 @given(
     st.lists(st.fixed_dictionaries(dict.fromkeys(("size", "tokens", "val", "lr", "id"), CELLS)),
              min_size=1, max_size=8),

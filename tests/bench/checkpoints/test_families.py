@@ -5,17 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from tiny_models import MODELS, model_of, saved, tokens
 from torch import Tensor
 
 from mugrow.bench import checkpoint
 from mugrow.bench.checkpoints import FAMILIES
+from mugrow.bench.checkpoints.config import Config
 from mugrow.bench.model import Decoder, Weights
 from mugrow.bench.spec import ModelSpec, UserError, run_spec_from_json
 from mugrow.sweeps.grow import CHECKPOINT, grow
 from mugrow.sweeps.published import export_model, import_model
 
 TOLERANCE = 1e-5
+AT_ONCE = ("gpt2", "llama 3", "qwen3", "pythia")  # the others are integration tests
 GROWTHS = {  # what is exact, so that the oracle can be the source
     "llama_pro": {"depth": 3},
     "hypercloning": {"width": 64},
@@ -44,7 +47,13 @@ def difference(ours: Tensor, model) -> float:
         return float((ours - model(tokens()).logits).abs().max())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in AT_ONCE else pytest.mark.integration)
+        for name in MODELS
+    ],
+)
 def test_in_grown_out_and_the_next_tokens(name, tmp_path):
     model = saved(name, tmp_path / "hf")
     assert import_model(tmp_path / "hf", tmp_path / "in").family == MODELS[name][0]
@@ -140,6 +149,43 @@ def test_in_float64_nothing_is_left_of_the_difference(name, tmp_path):
     spec, weights = loaded(tmp_path / "in")
     double = {name: tensor.double() for name, tensor in weights.items()}
     assert difference(Decoder(spec)(double, tokens()), model) < 1e-12
+
+
+SAYS_NOTHING = {  # of a config.json, whatever it says: the logits of a text do not depend on it
+    *(
+        "model_type",
+        "transformers_version",
+        "architectures",
+        "dtype",
+        "torch_dtype",
+        "_name_or_path",
+    ),
+    *("id2label", "label2id", "problem_type", "chunk_size_feed_forward", "is_encoder_decoder"),
+    *("output_attentions", "output_hidden_states", "return_dict", "use_cache", "pretraining_tp"),
+    *("bos_token_id", "eos_token_id", "pad_token_id", "initializer_range", "init_std"),
+    *("attention_dropout", "hidden_dropout", "classifier_dropout", "dropout", "layerdrop"),
+    *("attn_pdrop", "embd_pdrop", "resid_pdrop", "reorder_and_upcast_attn", "is_decoder"),
+    *("summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type"),
+    "summary_use_proj",
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_word_of_a_config_is_passed_over(name, monkeypatch):
+    read, get = set(), Config.get
+
+    def noted(self, key, default=None):
+        read.add(key)
+        return get(self, key, default)
+
+    monkeypatch.setattr(Config, "get", noted)
+    kind, given = MODELS[name]
+    config = transformers.AutoConfig.for_model(kind, **given).to_dict()
+    if "use_sliding_window" in config:
+        config |= {"use_sliding_window": True, "sliding_window": 4, "layer_types": None}
+        config |= {"max_window_layers": 0}
+    FAMILIES[kind].spec(Config(config, "here"))
+    assert config.keys() - read <= SAYS_NOTHING
 
 
 def test_a_padded_vocabulary_is_kept(tmp_path):

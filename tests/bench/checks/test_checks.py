@@ -28,6 +28,7 @@ from mugrow.bench.growth import GrowthMethod, Moments, method, names
 from mugrow.bench.model import Decoder
 from mugrow.bench.parametrization import parametrization
 
+AT_ONCE = ("hypercloning", "stack", "szp")  # of each kind one; all of them are an integration test
 COUNTED = {"calls": 0}
 
 
@@ -44,7 +45,13 @@ def found(entry: GrowthMethod, check: str) -> list[str]:
     return [f"{r.case}: {r.reason}" for r in failures(CHECKS[check](entry, {}, False))]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in AT_ONCE else pytest.mark.integration)
+        for name in names()
+    ],
+)
 def test_every_method_keeps_the_contract(name, few_flavours):
     entry = method(name)
     for check in ("shapes", "source", "moments", "preservation", "liveness"):

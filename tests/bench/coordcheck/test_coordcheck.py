@@ -90,6 +90,7 @@ def test_updates_that_vanish_show_in_the_movement(with_hidden_rates):
     assert all(row.slope < -0.2 for row in moved(rows).values() if row.module != "embed")
 
 
+@pytest.mark.integration
 def test_depth_is_carried_by_completep_and_not_by_mup():
     models = tuple(llama(width=32, **SHAPE | {"depth": depth}) for depth in (2, 4, 8))
     changes = {"models": models, "axis": "depth", "steps": 6}

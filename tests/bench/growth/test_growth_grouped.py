@@ -69,6 +69,7 @@ def test_a_copy_of_a_head_reads_a_copy_of_its_keys(
     )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("big", [MORE_HEADS, MORE_GROUPS], ids=["heads", "groups"])
 @pytest.mark.parametrize("name", ["hypercloning", "mup_upscale"])
 def test_training_goes_on_as_the_sources_own(name, big):

@@ -59,6 +59,7 @@ def by_fan_in(moments, small, big, rng, *, noise=0.0):
     return Moments(m, {name: v.square() for name, v in wide.items()})
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("rule", [unscaled, by_fan_in])
 def test_training_breaks_when_moments_are_scaled_otherwise(rule):
     entry = replace(ENTRY, grow_moments=rule)

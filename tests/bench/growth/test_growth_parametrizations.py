@@ -63,6 +63,7 @@ def test_a_block_that_is_copied_from_a_shallower_model_adds_what_it_did(rules):
     torch.testing.assert_close(carried.v[name], weights["blocks.0.mlp.down.bias"] * factors**2)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("rules", ["completep", "spectral", "umup:embedding=constant"])
 def test_a_grown_model_trains_as_its_source_where_rules_are_width_equivalent(rules):
     entry = method("mup_upscale")

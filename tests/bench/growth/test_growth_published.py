@@ -31,6 +31,7 @@ def case_of(small: ModelSpec, changes: dict[str, int], rules: str = "mup") -> Ca
     return Case("", rules, base, small, replace(small, **changes))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("growth", EXACT)
 @pytest.mark.parametrize("name", ["hypercloning", "mup_upscale"])
 def test_training_goes_on_as_the_sources_own(name, growth):

@@ -39,6 +39,7 @@ def checkout(tmp_path) -> Path:
     return root
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "said", "claims"),
     [

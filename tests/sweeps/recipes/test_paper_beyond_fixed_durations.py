@@ -87,6 +87,7 @@ def test_the_trunk_and_a_branch_are_one_warm_up_a_constant_rate_and_a_cool_down(
     assert warmups == {20}
 
 
+@pytest.mark.integration
 def test_the_recipe_runs_end_to_end(monkeypatch, reproduced):
     """One seed, on horizons of 10 to 60 steps."""
     monkeypatch.setitem(recipe.SEEDS, "cpu", range(1))
@@ -207,6 +208,7 @@ def test_verdicts_come_out_both_ways():
     assert [row.verdict for row in below.values()] == ["reproduced", "contradicted"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", PAPER.figures)
 def test_figures_draw_what_was_planted(name):
     figure = style.drawn(lambda: PAPER.figures[name].draw(planted()))

@@ -34,6 +34,7 @@ def given(scale="cpu", vocabulary=256):
     return Setting(scale, PAPER.bases[scale](DATA["novels"], vocabulary), DATA)
 
 
+@pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(emulator.SEEDS, "cpu", range(2))
     store = reproduced(PAPER, steps=20)

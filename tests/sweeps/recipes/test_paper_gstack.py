@@ -64,6 +64,7 @@ def test_the_paper_scale_is_the_papers():
     assert (source.model.width, source.model.depth) == (2048, 6)
 
 
+@pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(gstack.SEEDS, "cpu", range(1))
     ran = reproduced(paper("gstack"), steps=20, log_every=20)

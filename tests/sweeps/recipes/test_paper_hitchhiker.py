@@ -25,6 +25,7 @@ def test_a_scale_is_a_family_at_three_horizons(scale, models):
     assert all(run.spec.seed == run.spec.data_seed for run in runs)
 
 
+@pytest.mark.integration
 def test_it_runs_and_judges(monkeypatch, reproduced):
     monkeypatch.setattr(hitchhiker, "WIDTHS", (1, 2, 3, 4))
     monkeypatch.setitem(hitchhiker.SEEDS, "cpu", range(1))
@@ -89,6 +90,7 @@ def test_a_law_that_holds_is_found_and_the_baseline_is_not():
     assert want > 0.5
 
 
+@pytest.mark.integration
 def test_a_spoiled_beginning_is_worth_dropping_and_an_odd_small_model_worth_leaving_out():
     keeping = error("all checkpoints") - error("checkpoints after 10 %")
     assert keeping(planted(early=1.0)).lo > 0
@@ -103,6 +105,7 @@ def test_the_spread_over_seeds():
     assert seed_spread(store).value == pytest.approx(100 * 0.01 / (lowest + 0.005), rel=1e-3)
 
 
+@pytest.mark.integration
 def test_the_map_has_a_fit_for_each_cell(monkeypatch):
     monkeypatch.setattr(hitchhiker, "TRAINED", (0.3, 1.0))
     counts, table = errors(planted())
@@ -111,6 +114,7 @@ def test_the_map_has_a_fit_for_each_cell(monkeypatch):
     assert np.nanmax(table) < 0.5
 
 
+@pytest.mark.integration
 def test_figures_and_verdicts_of_planted_stores(monkeypatch):
     monkeypatch.setattr(hitchhiker, "TRAINED", (0.3, 1.0))
     store = planted(early=1.0, small_only=0.3)

@@ -57,6 +57,7 @@ def parted(store, mode):
     return logged(mode, "asymmetry", "last")(store).value
 
 
+@pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(hypercloning.SEEDS, "cpu", range(1))
     ran = reproduced(paper("hypercloning"))

@@ -58,6 +58,7 @@ def test_a_quarter_of_the_depth_is_a_run_of_nanolm_too():
     assert ids < {node.spec.run_id for node in nanolm.law_runs(setting(PAPER))}
 
 
+@pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(inheritune.SEEDS, "cpu", range(2))
     monkeypatch.setitem(inheritune.FEWER, "cpu", range(1))

@@ -25,6 +25,7 @@ from mugrow.sweeps.recipes.papers.majority_kernels.paper import (
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
 
+@pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(majority_kernels.SEEDS, "cpu", range(1))
     model = ModelSpec(width=32, depth=1, head_size=16, context=16, positions="rope")

@@ -77,6 +77,7 @@ def test_what_the_widest_pair_has_the_narrowest_has_too():
     assert len(points[128]) == 5 + 5 - 1
 
 
+@pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(mupscaling.SEEDS, "cpu", range(1))
     monkeypatch.setitem(mupscaling.BASES, "cpu", (0.5, 1))

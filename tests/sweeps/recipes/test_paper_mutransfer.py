@@ -14,6 +14,7 @@ from mugrow.sweeps.recipes.papers.mutransfer.paper import PAPER, widest_gain, wo
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
 
+@pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setattr(bases, "BASIN_SEEDS", range(2))
     monkeypatch.setattr(bases, "BASIN_LOG2_LR", tuple(np.arange(-2.0, 2.5, 0.5)))

@@ -26,6 +26,7 @@ HELD_OUT = (200.0, 676.48, 1446.72)
 WIDTHS = (*nanolm.FITTED["paper"], *nanolm.HELD_OUT["paper"])
 
 
+@pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setattr(bases, "BASIN_SEEDS", range(2))
     monkeypatch.setattr(nanolm, "LAW_SEEDS", range(2))
@@ -99,6 +100,7 @@ def test_a_rise_is_over_the_best_of_the_narrower():
     )
 
 
+@pytest.mark.integration
 def test_verdicts_come_out_both_ways():
     def verdicts(store):
         claims = PAPER.figures["M2"].claims

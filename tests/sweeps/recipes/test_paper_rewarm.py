@@ -46,6 +46,7 @@ def given(scale="cpu"):
     return Setting(scale, PAPER.bases[scale](DATA["novels"], 256), DATA)
 
 
+@pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(rewarm.SEEDS, "cpu", range(2))
     store = reproduced(PAPER, steps=20, log_every=5)

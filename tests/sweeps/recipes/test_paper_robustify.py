@@ -30,6 +30,7 @@ DATA = {name: DataSpec(corpus=name, corpus_sha256=name) for name in PAPER.corpor
 WAY = DIRECTIONS[0]
 
 
+@pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(robustify.SEEDS, "cpu", range(2))
     store = reproduced(PAPER, steps=20)
@@ -111,6 +112,7 @@ def test_a_hill_is_a_barrier_and_nothing_is_regained():
     assert regained(WAY)(steep).value == 0
 
 
+@pytest.mark.integration
 def test_both_verdicts():
     def verdicts(store):
         return {row.claim: row.verdict for row in ledger(PAPER.claims(PAPER.figures), store)}

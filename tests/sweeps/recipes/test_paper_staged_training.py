@@ -68,6 +68,7 @@ def test_at_paper_scale_each_size_has_the_authors_learning_rate():
     assert rates == pytest.approx(want, abs=5e-8)
 
 
+@pytest.mark.integration
 def test_it_runs_and_judges(monkeypatch, reproduced):
     for name in ("SEEDS", "FEW_SEEDS"):
         monkeypatch.setitem(getattr(staged_training, name), "cpu", range(1))
@@ -233,6 +234,7 @@ def everything(kept=1.0, noise=0.003):
     return Store(pd.DataFrame(rows), pd.concat(curves), pd.DataFrame(), {"scale": "cpu"})
 
 
+@pytest.mark.integration
 def test_every_figure_is_drawn_and_every_claim_measured():
     store = everything()
     for figure in PAPER.figures.values():

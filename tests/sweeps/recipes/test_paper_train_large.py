@@ -22,6 +22,7 @@ from mugrow.sweeps.recipes.papers.train_large.paper import (
 )
 
 
+@pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(train_large.SEEDS, "cpu", range(2))
     store = reproduced(PAPER)

@@ -38,6 +38,7 @@ from mugrow.sweeps.recipes.papers.warmstarting.claims import (
 from mugrow.sweeps.recipes.papers.warmstarting.paper import PAPER
 
 
+@pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     for seeds in ("SEEDS", "FEWER_SEEDS"):
         monkeypatch.setitem(getattr(warmstarting, seeds), "cpu", range(1))

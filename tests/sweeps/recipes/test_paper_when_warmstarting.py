@@ -86,6 +86,7 @@ def test_the_papers_own_sizes():
     assert SIZES["paper"].held_out[0] == 3072
 
 
+@pytest.mark.integration
 def test_the_recipe_runs_end_to_end(monkeypatch, reproduced):
     """One seed, one rate in the grid, on runs of one to forty steps."""
     few = replace(
@@ -294,6 +295,7 @@ def test_rank_correlations():
     assert foretold(GROWN, 0.5)(odd).value == pytest.approx(-1)
 
 
+@pytest.mark.integration
 def test_verdicts_come_out_both_ways():
     ours = ("gain-at-two", "best-factor", "break-even-factor", "upper-bound", "best-factor-falls",
             "net2net-no-gain", "simple-beats-complex", "gains-shrink", "scratch-wins-late",
@@ -314,6 +316,7 @@ def test_verdicts_come_out_both_ways():
     assert verdicts(planted(best=3.0), "upper-bound")["upper-bound"].verdict == "contradicted"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", PAPER.figures)
 def test_figures_draw_what_was_planted(name, monkeypatch):
     monkeypatch.setattr(figures, "RESAMPLES", 30)

@@ -9,6 +9,7 @@ from mugrow.sweeps.paper import experiment
 from mugrow.sweeps.recipes.papers import PAPERS, paper
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", PAPERS)
 def test_no_committed_paper_is_refused(name: str) -> None:
     """With corpora that differ, so that no other text stands in for a run's own."""
