@@ -127,11 +127,12 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("only", nargs="*")
     given = parser.parse_args()
-    count = 0
-    for count, line in enumerate(wrong(given.store, given.only or None), 1):
+    found = []
+    for line in wrong(given.store, given.only or None):
         print(line, flush=True)
-    print(f"{count} not as they should be")
-    raise SystemExit(bool(count))
+        found.append(line)
+    print(f"{len(found)} not as they should be")
+    raise SystemExit(bool(found))
 
 
 if __name__ == "__main__":
