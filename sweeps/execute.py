@@ -37,7 +37,13 @@ from mugrow.sweeps.experiment import Experiment as Experiment  # where it was be
 from mugrow.sweeps.experiment import of_study as of_study
 from mugrow.sweeps.journal import Journal
 from mugrow.sweeps.lease import Lease, Leases
-from mugrow.sweeps.machine import check_device, check_positive, device_list, worker_count
+from mugrow.sweeps.machine import (
+    check_device,
+    check_positive,
+    device_list,
+    of_this_machine,
+    worker_count,
+)
 from mugrow.sweeps.needs import needs_of
 from mugrow.sweeps.plan import Plan, PlannedStack, depends
 from mugrow.sweeps.preserved import claims_measured
@@ -89,8 +95,7 @@ def where_of(
     if not kind.elsewhere:
         check_device(device)
     elif devices is not None:
-        raise UserError(f"--devices are of this machine; what engine {kind.name!r} gives a stack "
-                        f"are its options")  # fmt: skip
+        raise of_this_machine(kind.name)
     listed = device_list(devices)
     count = worker_count(len(listed) if workers is None and listed else workers, device)
     return Where(count, threads, device, on=on, devices=listed, log=log)
