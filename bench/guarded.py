@@ -1,12 +1,12 @@
 """Growing by a method that may be somebody else's: it can spoil its own run, and nothing else.
 
 A method is given copies, and must leave them as they are. The global generators of torch, NumPy and
-Python are seeded from the run's own before it is called and are put back after, so that one that
-draws from them draws the same for the same run, and moves nothing that others draw. What it returns
-must be a model: the target's names, shapes and types, finite numbers, in storage of their own. A
-method that is not of this suite is asked twice, and must answer the same to the bit: a generator of
-its own, seeded by the clock, is seen by nothing else. For what acts while a target trains see
-``mugrow.bench.guarded_hooks``.
+Python, and those of GPUs where there are any, are seeded from the run's own before it is called and
+are put back after, so that one that draws from them draws the same for the same run, and moves
+nothing that others draw. What it returns must be a model: the target's names, shapes and types,
+finite numbers, in storage of their own. A method that is not of this suite is asked twice, and must
+answer the same to the bit: a generator of its own, seeded by the clock, is seen by nothing else.
+For what acts while a target trains see ``mugrow.bench.guarded_hooks``.
 """
 
 import random
@@ -30,7 +30,7 @@ from mugrow.bench.model import Decoder, Weights
 from mugrow.bench.optim import BufferKind
 
 Generators = Callable[[], torch.Generator]
-GLOBAL = ("torch", "NumPy", "Python")
+GLOBAL = ("torch", "NumPy", "Python", "CUDA")
 
 
 def grown(
@@ -96,8 +96,9 @@ def copies(tensors: Weights) -> Weights:
 
 @contextmanager
 def own_generators(rng: torch.Generator, forbidden_to: str | None = None) -> Iterator[None]:
-    """The global generators of torch, NumPy and Python, seeded like the given one, and as they were
-    before when this is left. Raises ``MethodError`` where a method that must not has used them."""
+    """The global generators of torch, NumPy, Python and CUDA, seeded like the given one, and as
+    they were before when this is left. Raises ``MethodError`` where a method that must not has used
+    them."""
     with kept_generators():
         seed_generators(rng.initial_seed() % 2**32)
         seeded = generator_states()
@@ -106,19 +107,26 @@ def own_generators(rng: torch.Generator, forbidden_to: str | None = None) -> Ite
             raise MethodError(f"method {forbidden_to!r} {used}")
 
 
-States = tuple[Tensor, tuple[Any, ...], tuple[Any, ...]]  # whatever each library's own state is
+# whatever each library's own state is; of CUDA one a GPU, none where it has not been started
+States = tuple[Tensor, tuple[Any, ...], tuple[Any, ...], tuple[Tensor, ...]]
 
 
 def generator_states() -> States:
-    """The states of the global generators: torch's, NumPy's, Python's."""
+    """The states of the global generators: torch's, NumPy's, Python's, CUDA's. A process that has
+    not used a GPU is not made to by the question."""
     of_numpy = np.random.get_state(legacy=True)  # noqa: NPY002
     assert isinstance(of_numpy, tuple)
-    return torch.get_rng_state(), of_numpy, random.getstate()
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    of_cuda = torch.cuda.get_rng_state_all() if started else ()
+    return torch.get_rng_state(), of_numpy, random.getstate(), tuple(of_cuda)
 
 
 def seed_generators(seed: int) -> None:
-    """Seed the global generators, below 2^32."""
+    """Seed the global generators, below 2^32; those of GPUs when they are first used, if they have
+    not been yet."""
     torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
     np.random.seed(seed)  # noqa: NPY002
     random.seed(seed)
 
@@ -133,6 +141,8 @@ def kept_generators() -> Iterator[None]:
         torch.set_rng_state(before[0])
         np.random.set_state(before[1])  # noqa: NPY002
         random.setstate(before[2])
+        if before[3]:
+            torch.cuda.set_rng_state_all(before[3])
 
 
 def moved(before: States) -> str | None:
@@ -142,6 +152,7 @@ def moved(before: States) -> str | None:
         torch.equal(before[0], now[0]),
         all(np.array_equal(one, other) for one, other in zip(before[1], now[1], strict=True)),
         before[2] == now[2],
+        not before[3] or all(map(torch.equal, before[3], now[3])),
     )
     names = [name for name, one in zip(GLOBAL, same, strict=True) if not one]
     if not names:

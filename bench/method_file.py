@@ -12,6 +12,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mugrow.bench.entries import is_python_file
 from mugrow.bench.growth import FROM_FILES, REGISTRY
 from mugrow.bench.spec import UserError
 
@@ -32,7 +33,7 @@ _read: dict[str, MethodFile] = {}
 
 def is_file(word: str) -> bool:
     """Whether a word is the path of a Python file, and not a method's name."""
-    return word.endswith(".py")
+    return is_python_file(word)
 
 
 def read_method(path: Path) -> MethodFile:

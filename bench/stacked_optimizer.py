@@ -1,10 +1,17 @@
 """One update of a stack: K members, each with its own learning rate, decay, betas and eps.
 
-``lr``, ``decay`` and ``eps`` are a member's hyperparameter times its tensor's rule, so they vary
-over both axes of the ``(K, P)`` storage. One update of AdamW is a dozen passes over that storage
-however many tensors the model has; a loop over tensors pays its overhead for each of them. With
-torch's decay a weight shrinks by ``lr * weight_decay`` a step; with independent decay (Wortsman et
-al., arXiv 2309.14322) by ``weight_decay`` wherever a tensor decays at all; both under the schedule.
+``lr``, ``decay`` and ``eps`` are a member's hyperparameter times its tensor's rule. Neighbouring
+tensors of one rule and one optimizer are a *segment*, and the numbers are kept as ``(K, S)``, one a
+member and segment: as ``(K, P)``, one a coordinate, they took as much memory as the weights and
+moments themselves. One update of AdamW is a dozen passes over its storage, in columns that fit a
+cache, however many tensors the model has; a loop over tensors pays its overhead for each of them.
+So where columns span several segments, their numbers are spread over those columns as they are
+used. Beside the state an update needs a few columns, and nothing as large as the weights: of a
+parameter in float32 AdamW keeps 16 bytes, the weight, two moments and the gradient.
+
+With torch's decay a weight shrinks by ``lr * weight_decay`` a step; with independent decay
+(Wortsman et al., arXiv 2309.14322) by ``weight_decay`` wherever a tensor decays at all; both under
+the schedule.
 
 Every tensor has its optimizer (``mugrow.bench.optim``). What steps by coordinates is taken in
 columns of whatever tensors are side by side, what steps by matrices in batches of one shape.
@@ -16,17 +23,20 @@ trials: one that diverges would silence the others.
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from itertools import accumulate, groupby
+from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mugrow.bench.optim import Members, Trainer, Update
-from mugrow.bench.parametrization import Rules
+from mugrow.bench.parametrization import Rule, Rules
 from mugrow.bench.spec import HyperSpec
 
-CACHED = 1 << 18  # numbers of each tensor that an update works on at a time
+CACHED = 1 << 18  # numbers of each tensor that an update works on at a time, on a CPU
+ALONE = 1 << 13  # numbers of a segment on which an update works by itself there
+LAUNCHED = 1 << 24  # numbers at a time on an accelerator, where what counts is how often
 
 
 @dataclass
@@ -55,10 +65,22 @@ def fresh_state(weights_KP: Tensor, buffers: Iterable[str]) -> OptimizerState:
     )
 
 
-class ColumnSpan(NamedTuple):
-    """Neighbouring coordinates, whatever tensors they are of."""
+class Segment(NamedTuple):
+    """Neighbouring coordinates of one rule and one optimizer: from where to where they lie in the
+    ``P`` axis, and which column of the ``(K, S)`` hyperparameters is theirs."""
+
+    start: int
+    stop: int
+    column: int
+
+
+class Columns(NamedTuple):
+    """Neighbouring coordinates, of one segment or several: the ``segments`` of the ``S`` axis, and
+    how many of these coordinates each of them has."""
 
     where: slice
+    segments: slice
+    counts: tuple[int, ...]
 
     def take(self, all_KP: Tensor) -> Tensor:
         """Views, ``(K, C)``."""
@@ -67,55 +89,98 @@ class ColumnSpan(NamedTuple):
     def put(self, all_KP: Tensor, part: Tensor) -> None:
         """Nothing to do: ``take`` gave a view."""
 
-    def spread(self, of_members_K1: Tensor) -> Tensor:
-        """A member's number, to be multiplied with what ``take`` gave."""
-        return of_members_K1
+    def of_members(self, numbers_K1: Tensor) -> Tensor:
+        """A number a member, to be multiplied with what ``take`` gave."""
+        return numbers_K1
+
+    def of_segments(self, numbers_KS: Tensor) -> Tensor:
+        """A number a member and segment, likewise: ``(K, 1)`` or ``(K, C)``."""
+        ours = numbers_KS[:, self.segments]
+        if len(self.counts) == 1:
+            return ours
+        spread = zip(torch.split(ours, 1, dim=1), self.counts, strict=True)
+        return torch.cat([number_K1.expand(-1, count) for number_K1, count in spread], dim=1)
 
 
 class MatrixBatch(NamedTuple):
-    """MatrixBatch of one shape ``(..., out, in)``, and where they lie in the ``P`` axis."""
+    """Matrices of one shape ``(..., out, in)``, where each lies in the ``P`` axis, and the column
+    of the ``S`` axis that its segment has."""
 
     where: tuple[slice, ...]
+    columns: tuple[int, ...]
     shape: tuple[int, ...]
 
     def take(self, all_KP: Tensor) -> Tensor:
         """Copies, ``(K, n, ..., out, in)``."""
-        together = torch.stack([all_KP[:, columns] for columns in self.where], dim=1)
+        together = torch.stack([all_KP[:, place] for place in self.where], dim=1)
         return together.view(*together.shape[:2], *self.shape)
 
     def put(self, all_KP: Tensor, part: Tensor) -> None:
         """Write the copies back."""
-        for i, columns in enumerate(self.where):
-            all_KP[:, columns] = part[:, i].flatten(1)
+        for i, place in enumerate(self.where):
+            all_KP[:, place] = part[:, i].flatten(1)
 
-    def spread(self, of_members_K1: Tensor) -> Tensor:
-        """A member's number, to be multiplied with what ``take`` gave."""
-        return of_members_K1.view(-1, *[1] * (1 + len(self.shape)))
+    def of_members(self, numbers_K1: Tensor) -> Tensor:
+        """A number a member, to be multiplied with what ``take`` gave."""
+        return numbers_K1.view(-1, *[1] * (1 + len(self.shape)))
+
+    def of_segments(self, numbers_KS: Tensor) -> Tensor:
+        """A number a member and segment, likewise: ``(K, n, ..., 1, 1)``."""
+        ours_Kn = numbers_KS[:, list(self.columns)]
+        return ours_Kn.view(*ours_Kn.shape, *[1] * len(self.shape))
 
 
 class Part(NamedTuple):
-    """The coordinates that one optimizer trains."""
+    """What one optimizer trains: by coordinates, in ``runs`` of segments that touch, or by
+    ``matrices``."""
 
     trainer: Trainer
-    pieces: tuple[ColumnSpan | MatrixBatch, ...]
+    runs: tuple[tuple[Segment, ...], ...] = ()
+    matrices: tuple[MatrixBatch, ...] = ()
 
-    def in_pieces(self, columns: int) -> Iterator[ColumnSpan | MatrixBatch]:
-        """All of them, at most so many columns at a time."""
-        for piece in self.pieces:
-            if isinstance(piece, MatrixBatch):
-                yield piece
-                continue
-            for first in range(piece.where.start, piece.where.stop, columns):
-                yield ColumnSpan(slice(first, min(first + columns, piece.where.stop)))
+    def in_pieces(self, columns: int, alone: int) -> Iterator[Columns | MatrixBatch]:
+        """All of it, at most so many columns at a time; a segment of ``alone`` columns or more by
+        itself."""
+        yield from self.matrices
+        for run in self.runs:
+            yield from _cut(run, columns, alone)
+
+
+@lru_cache(maxsize=64)
+def _cut(run: tuple[Segment, ...], columns: int, alone: int) -> tuple[Columns, ...]:
+    """Segments that touch as pieces: large ones cut, small ones put together."""
+    pieces: list[list[Segment]] = []
+    room = 0  # for more columns in the last piece
+    for segment in run:
+        size = segment.stop - segment.start
+        if size >= alone:
+            starts = range(segment.start, segment.stop, columns)
+            cuts = ((start, min(start + columns, segment.stop)) for start in starts)
+            pieces += [[Segment(*cut, segment.column)] for cut in cuts]
+            room = 0
+        elif size <= room:
+            pieces[-1].append(segment)
+            room -= size
+        else:
+            pieces.append([segment])
+            room = columns - size
+    return tuple(
+        Columns(
+            slice(piece[0].start, piece[-1].stop),
+            slice(piece[0].column, piece[-1].column + 1),
+            tuple(segment.stop - segment.start for segment in piece),
+        )
+        for piece in pieces
+    )
 
 
 @dataclass(frozen=True)
 class StackedOptimizer:
     """The hyperparameters of K members; ``update`` is pure apart from the state it is given."""
 
-    lr_KP: Tensor
-    decay_KP: Tensor  # what a weight shrinks by in a step at the peak rate
-    eps_KP: Tensor
+    lr_KS: Tensor
+    decay_KS: Tensor  # what a weight shrinks by in a step at the peak rate
+    eps_KS: Tensor
     beta1_K1: Tensor
     beta2_K1: Tensor
     clip_K1: Tensor
@@ -136,24 +201,25 @@ class StackedOptimizer:
         bias1_K1 = (1 - self.beta1_K1.double() ** state.updates_K1).to(gradient_KP.dtype)
         bias2_K1 = (1 - self.beta2_K1.double() ** state.updates_K1).to(gradient_KP.dtype)
         members = Members(self.beta1_K1, self.beta2_K1, bias1_K1, bias2_K1, state.updates_K1)
-        factor_KP = factor_KP.expand_as(gradient_KP)
-        count, size = gradient_KP.shape
-        # on a CPU in columns, so that what a pass leaves is in the cache for the next
-        columns = max(1, CACHED // count) if gradient_KP.device.type == "cpu" else size
+        by_coordinate = factor_KP.shape[1] > 1
+        on_cpu, count = gradient_KP.device.type == "cpu", len(gradient_KP)
+        columns = max(1, (CACHED if on_cpu else LAUNCHED) // count)
+        alone = min(columns, max(1, ALONE // count)) if on_cpu else columns
         for part in self.parts:
             optimizer, params = part.trainer
-            for piece in part.in_pieces(columns):
+            for piece in part.in_pieces(columns, alone):
                 buffers = {name: piece.take(state.buffers[name]) for name in optimizer.buffers}
                 given = Update(
-                    piece.take(gradient_KP) * piece.spread(scale_K1),
+                    piece.take(gradient_KP) * piece.of_members(scale_K1),
                     buffers,
-                    piece.take(self.eps_KP),
+                    piece.of_segments(self.eps_KS),
                     members,
                 )
-                moved = optimizer.step(given, **params).mul_(piece.take(self.lr_KP))
+                moved = optimizer.step(given, **params).mul_(piece.of_segments(self.lr_KS))
                 weights = piece.take(state.weights_KP)
-                moved.addcmul_(piece.take(self.decay_KP), weights)
-                weights.addcmul_(moved, piece.take(factor_KP), value=-1)
+                moved.addcmul_(piece.of_segments(self.decay_KS), weights)
+                factor = piece.take(factor_KP) if by_coordinate else piece.of_members(factor_KP)
+                weights.addcmul_(moved, factor, value=-1)
                 piece.put(state.weights_KP, weights)
                 for name, buffer in buffers.items():
                     piece.put(state.buffers[name], buffer)
@@ -170,65 +236,75 @@ def stacked_optimizer(
     """The optimizer of members with these hyperparameters, on ``like``'s device and dtype, for
     tensors of these shapes in storage order, each with what trains it."""
 
-    def rule_P(name: str) -> Tensor:
-        return torch.cat(
-            [
-                torch.full(shape, getattr(rules.tensors[tensor], name), dtype=torch.float64).view(
-                    -1
-                )
-                for tensor, shape in shapes.items()
-            ]
-        ).to(like)
+    segments, parts = _segments(shapes, rules, trainers)
+
+    def rule_S(name: str) -> Tensor:
+        of_tensors = [getattr(rules.tensors[tensor], name) for tensor in segments]
+        return torch.tensor(of_tensors, dtype=torch.float64).to(like)
 
     def hyper_K1(name: str) -> Tensor:
         return torch.tensor([[getattr(h, name)] for h in hypers], dtype=torch.float64).to(like)
 
-    lr_KP = hyper_K1("lr") * rule_P("lr")
-    decay_K1, decay_P = hyper_K1("weight_decay"), rule_P("weight_decay")
+    lr_KS = hyper_K1("lr") * rule_S("lr")
+    decay_K1, decay_S = hyper_K1("weight_decay"), rule_S("weight_decay")
     independent_K1 = torch.tensor([[h.decay == "independent"] for h in hypers], device=like.device)
     clip_K1 = hyper_K1("clip")
     return StackedOptimizer(
-        lr_KP=lr_KP,
-        decay_KP=torch.where(
-            independent_K1, decay_K1 * (decay_P > 0), lr_KP * (decay_K1 * decay_P)
+        lr_KS=lr_KS,
+        decay_KS=torch.where(
+            independent_K1, decay_K1 * (decay_S > 0), lr_KS * (decay_K1 * decay_S)
         ),
-        eps_KP=hyper_K1("eps") * rule_P("eps"),
+        eps_KS=hyper_K1("eps") * rule_S("eps"),
         beta1_K1=hyper_K1("beta1"),
         beta2_K1=hyper_K1("beta2"),
         clip_K1=clip_K1.masked_fill(clip_K1 == 0, math.inf),
-        parts=_parts(shapes, trainers),
+        parts=parts,
     )
 
 
-def _parts(
-    shapes: Mapping[str, tuple[int, ...]], trainers: Mapping[str, Trainer]
-) -> tuple[Part, ...]:
-    """Who trains which coordinates."""
-    ends = accumulate((math.prod(shape) for shape in shapes.values()), initial=0)
-    where = {
-        name: slice(start, start + math.prod(shape))
-        for start, (name, shape) in zip(ends, shapes.items(), strict=False)
-    }
-    parts = []
-    for trainer in {trainers[name].optimizer.name: trainers[name] for name in shapes}.values():
-        trained = [name for name in shapes if trainers[name] == trainer]
+def _segments(
+    shapes: Mapping[str, tuple[int, ...]], rules: Rules, trainers: Mapping[str, Trainer]
+) -> tuple[list[str], tuple[Part, ...]]:
+    """A tensor of each segment, whose rule is all of the segment's; and who trains what."""
+    firsts: list[str] = []
+    runs: dict[str, list[list[Segment]]] = {}  # by optimizer: segments that touch
+    matrices: dict[str, list[tuple[tuple[int, ...], slice, int]]] = {}
+    used = {trainers[name].optimizer.name: trainers[name] for name in shapes}
+    start, before = 0, ""
+    for name, shape in shapes.items():
+        trainer, stop = trainers[name], start + math.prod(shape)
+        touches = bool(before) and trainers[before] == trainer
+        alike = touches and _numbers(rules.tensors[before]) == _numbers(rules.tensors[name])
+        if not alike:
+            firsts.append(name)
+        column = len(firsts) - 1
         if trainer.optimizer.step_size == "spectral":
-            alike = groupby(sorted(trained, key=shapes.__getitem__), key=shapes.__getitem__)
-            batches = ((shape, tuple(where[name] for name in names)) for shape, names in alike)
-            pieces = tuple(MatrixBatch(places, shape) for shape, places in batches)
-            parts.append(Part(trainer, pieces))
+            found = matrices.setdefault(trainer.optimizer.name, [])
+            found.append((shape, slice(start, stop), column))
         else:
-            parts.append(Part(trainer, tuple(_neighbours(where[name] for name in trained))))
-    return tuple(parts)
+            ours = runs.setdefault(trainer.optimizer.name, [])
+            if not touches:
+                ours.append([])
+            first = ours[-1].pop().start if alike else start
+            ours[-1].append(Segment(first, stop, column))
+        start, before = stop, name
+    return firsts, tuple(
+        Part(trainer, tuple(map(tuple, runs.get(name, ()))), _batches(matrices.get(name, ())))
+        for name, trainer in used.items()
+    )
 
 
-def _neighbours(slices: Iterable[slice]) -> Iterator[ColumnSpan]:
-    """Slices in storage order, those that touch made one."""
-    first, *others = slices
-    for other in others:
-        if other.start == first.stop:
-            first = slice(first.start, other.stop)
-        else:
-            yield ColumnSpan(first)
-            first = other
-    yield ColumnSpan(first)
+def _numbers(rule: Rule) -> tuple[float, float, float]:
+    return rule.lr, rule.weight_decay, rule.eps
+
+
+def _batches(
+    matrices: Iterable[tuple[tuple[int, ...], slice, int]],
+) -> tuple[MatrixBatch, ...]:
+    """Matrices of one shape together."""
+    alike = groupby(sorted(matrices, key=lambda each: each[0]), key=lambda each: each[0])
+    grouped = ((shape, list(each)) for shape, each in alike)
+    return tuple(
+        MatrixBatch(tuple(where for _, where, _ in each), tuple(c for _, _, c in each), shape)
+        for shape, each in grouped
+    )

@@ -96,8 +96,14 @@ def _numbers(
         say(f"{error}; set aside as {set_aside(path).name}, it will be evaluated again")
     data = load(spec.data, corpus_paths.get(spec.data.corpus_sha256))
     found = evaluate(spec, pool, data)
-    write_json(path, {"numbers": found, "sha256": _checksum(found)})
+    write_numbers(path, found)
     return found
+
+
+def write_numbers(path: Path, numbers: Mapping[str, float]) -> None:
+    """Keep the numbers of the evaluation that the file is named by."""
+    kept = {"evaluation": path.stem, "numbers": numbers, "sha256": _checksum(numbers)}
+    write_json(path, kept)
 
 
 def read_numbers(path: Path) -> dict[str, float]:
@@ -113,6 +119,8 @@ def read_numbers(path: Path) -> dict[str, float]:
         raise Damaged(path, "it holds no numbers by name")
     if checked and kept.get("sha256") != _checksum(numbers):
         raise Damaged(path, "its numbers do not match their checksum")
+    if checked and kept.get("evaluation", path.stem) != path.stem:
+        raise Damaged(path, f"it is of evaluation {kept['evaluation']}")
     return numbers
 
 

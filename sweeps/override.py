@@ -23,7 +23,7 @@ from mugrow.bench.spec import Scalar, UserError, shortened, unknown
 from mugrow.sweeps.study import CHOICES, Method, Step, Study
 
 IMPORTED = "imported"  # of the ladder: the source that is given, as it is
-METHOD_FILE = re.compile(r"(.*?\.py)(?=:|$)")  # a method that is a file's path
+METHOD_FILE = re.compile(r"(.*?\.py)(?=:|$)", re.IGNORECASE)  # a method that is a file's path
 
 
 def override(study: Study, assignments: Iterable[str]) -> Study:
@@ -67,7 +67,9 @@ def parse(key: str, text: str, kind: Any) -> Any:
     """``text`` as a value of type ``kind``."""
     if get_origin(kind) is tuple:
         element = get_args(kind)[0]
-        return tuple(parse(key, part.strip(), element) for part in text.split(",") if text)
+        parts = text.split(",") if text else []
+        parts = _with_commas(parts) if element is Method else parts
+        return tuple(parse(key, part.strip(), element) for part in parts)
     if kind is Method:
         return _method(key, text)
     if kind is Step and text.partition(":")[0] == IMPORTED:
@@ -87,6 +89,19 @@ def parse(key: str, text: str, kind: Any) -> Any:
         return PARSERS[kind](text)
     except (ValueError, KeyError):
         raise UserError(f"{key} must be {EXPECTED[kind]}, not {shortened(text)}") from None
+
+
+def _with_commas(parts: list[str]) -> list[str]:
+    """The parts of a list of methods, with those put together again that are the path of a file
+    which is there and has commas in its name."""
+    found = []
+    while parts:
+        joined = (",".join(parts[:count]) for count in range(1, len(parts) + 1))
+        files = ((one, METHOD_FILE.match(one.strip())) for one in joined)
+        whole = next((one for one, file in files if file and Path(file[1]).is_file()), parts[0])
+        found.append(whole)
+        parts = parts[whole.count(",") + 1 :]
+    return found
 
 
 def _imported_step(key: str, text: str) -> Step:

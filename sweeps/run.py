@@ -17,10 +17,9 @@ from mugrow.bench.data import batches
 from mugrow.bench.final_evaluation import BLOCKS
 from mugrow.bench.method_file import is_file, read_method
 from mugrow.bench.spec import DataSpec, UserError
-from mugrow.sweeps import price
+from mugrow.sweeps import price as pricing
 from mugrow.sweeps.execute import execute, of_study, where_of
 from mugrow.sweeps.imported import pinned_source
-from mugrow.sweeps.machine import check_device, worker_count
 from mugrow.sweeps.plan import Plan
 from mugrow.sweeps.price import Bill
 from mugrow.sweeps.recipes import recipe
@@ -94,6 +93,8 @@ def run(
     devices: str | None = None,
     on: str = "local",
     log: str | None = None,
+    memory_bytes: float | None = None,
+    recompute: bool = False,
 ) -> FinishedStudy:
     """Run a study to its end, or go on where it was stopped, and write its report.
 
@@ -102,8 +103,10 @@ def run(
     threads each train at the same time on ``device``, by default one a CPU core, or one on a GPU;
     with several ``devices``, as ``"cuda:0..7"``, one on each. ``on`` is another engine than this
     machine's processes, with its options: ``"slurm:partition=a"``; ``log`` an experiment tracker
-    that shows the curves live: ``"tensorboard"``. The processes are spawned, so a
-    script calls this under ``if __name__ == "__main__":``. Raises ``UserError`` for a study,
+    that shows the curves live: ``"tensorboard"``. What a stack takes at once is planned to fit
+    ``memory_bytes``, by default nine tenths of a GPU and no limit on a CPU; with ``recompute``
+    activations are computed again in the backward pass and not kept. The processes are spawned, so
+    a script calls this under ``if __name__ == "__main__":``. Raises ``UserError`` for a study,
     corpus, folder, machine or engine that cannot be, before anything trains.
 
     >>> import mugrow
@@ -111,7 +114,7 @@ def run(
     >>> len(finished.store().runs)  # doctest: +SKIP
     120
     """
-    where = where_of(workers, threads, device, devices, on, log)
+    where = where_of(workers, threads, device, devices, on, log, memory_bytes, recompute)
     study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name
@@ -127,9 +130,13 @@ def bill(
     *,
     workers: int | None = None,
     device: str = "cpu",
+    devices: str | None = None,
+    on: str = "local",
+    price: str | None = None,
 ) -> Bill:
     """What ``run`` would train and cost, given what is in its folder; trains and writes nothing.
-    Raises ``UserError`` as ``run`` does.
+    Engine and devices need not be here: ``price`` is a device by whose rates the time is told, as
+    ``"h100"``, or ``"measured"``, this machine's own. Raises ``UserError`` as ``run`` does.
 
     >>> import mugrow, tempfile
     >>> from pathlib import Path
@@ -142,8 +149,8 @@ def bill(
     >>> len(bill.runs), bill.runs[-1].role, f"{bill.flops:.1e} FLOPs"
     (8, 'target', '4.2e+11 FLOPs')
     """
-    check_device(device)
+    machine = pricing.machine(workers, device, devices, on, price)
     study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name
-    return price.bill(of_study(fixed, data), folder, worker_count(workers, device))
+    return pricing.bill(of_study(fixed, data), folder, machine)

@@ -33,13 +33,19 @@ from mugrow.bench.spec import unknown
 class Entry:
     """``title`` is the one line of a listing, ``caption`` how to read the figure.
 
-    ``section`` is the part of a report that shows it.
+    ``section`` is the part of a report that shows it. ``alone`` are title and caption where there
+    is no scratch to speak of, if these are others.
     """
 
     function: Callable[[Summary, Store], Figure]
     title: str
     caption: str
     section: str = "study"
+    alone: tuple[str, str] | None = None
+
+    def words(self, scratch: bool) -> tuple[str, str]:
+        """Title and caption in a study with runs from scratch, or without."""
+        return (self.title, self.caption) if scratch or self.alone is None else self.alone
 
 
 def of_transfer(name: str) -> Callable[[Summary, Store], Figure]:
@@ -74,6 +80,13 @@ FIGURES = {
         "over seeds. Lines join final losses of whole schedules of what it is compared with; bands "
         "span the seeds. An arm below a line beats it at equal compute, and how far it lies to the "
         "left of scratch’s is its speed-up." + emphasis.CAPTION,
+        alone=(
+            "Final loss against charged compute: each arm beside what else it would have bought",
+            "A point is an arm on a whole schedule, at its FLOPs with its source’s, with its "
+            "interval over seeds. The line joins final losses of whole schedules of the source "
+            "trained on; the band spans the seeds. An arm below it beats that at equal compute."
+            + emphasis.CAPTION,
+        ),
     ),
     "transfer": Entry(
         of_transfer("transfer"),
@@ -152,6 +165,12 @@ FIGURES = {
         "own FLOPs; right, its source’s added. The dashed line is scratch’s final loss. Only ends "
         "of schedules compare: on the way, a decayed curve is below one that has yet to decay."
         + emphasis.CAPTION,
+        alone=(
+            "Loss against compute of grown targets",
+            "Mean validation loss with a band from the lowest to the highest seed. Left, the "
+            "target’s own FLOPs; right, its source’s added. Only ends of schedules compare: on the "
+            "way, a decayed curve is below one that has yet to decay." + emphasis.CAPTION,
+        ),
     ),
     "savings": Entry(
         savings.savings,
@@ -167,6 +186,12 @@ FIGURES = {
         "order of their final losses. Solid, the target’s own FLOPs; dashed, its source’s added; "
         "black, scratch, and dotted its final loss. The numbers are the speed-up there with its "
         "interval over seeds.",
+        alone=(
+            "Each method, by final loss",
+            "Mean validation loss with a band from the lowest to the highest seed, methods in the "
+            "order of their final losses. Solid, the target’s own FLOPs; dashed, its source’s "
+            "added.",
+        ),
     ),
     "forest": Entry(
         forest.forest,

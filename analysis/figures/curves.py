@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mugrow.analysis.figures import emphasis, style
+from mugrow.analysis.measure.arms import BASELINE
 from mugrow.analysis.measure.recovery import labelled_targets
 from mugrow.analysis.measure.savings import Accounting
 from mugrow.analysis.read.store import Store
@@ -43,7 +44,9 @@ def curves(summary: Summary, store: Store) -> Figure:
             axis.set_xlabel(COMPUTE)
         row[0].set_ylabel("validation loss (nats per token)")
     labels = list(rows["label"].unique())
-    handles = [*emphasis.handles(labels, coloured, {}), final_line()]
+    handles = emphasis.handles(labels, coloured, {})
+    if BASELINE in labels:
+        handles = [*handles, final_line()]
     style.legend_below(figure, handles, columns=5)
     return figure
 
@@ -67,7 +70,7 @@ def draw_panel(axis: Axes, rows: pd.DataFrame, coloured: set[str], *, charge_sou
     """Each method's curve, those ``coloured`` with their band over seeds, and scratch's end."""
     for label, mine in rows.groupby("label"):
         draw_method(axis, str(label), seed_means(mine), str(label) in coloured, charge_source)
-    scratch = rows[rows["label"] == "scratch"]
+    scratch = rows[rows["label"] == BASELINE]
     if not scratch.empty:
         axis.axhline(final_mean(scratch), color=style.GREY, ls="--", lw=1, label="_final")
     axis.set_xscale("log")

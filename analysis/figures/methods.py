@@ -38,7 +38,7 @@ def methods(summary: Summary, store: Store) -> Figure:
         )
         set_range(panel.axis, points[points["target"] == panel.target])
         multiples.note(panel.axis, speedups(summary, panel.target, panel.label))
-    multiples.legend_above(figure, legend())
+    multiples.legend_above(figure, legend(scratch=BASELINE in {label for _, label in labels}))
     return figure
 
 
@@ -75,11 +75,11 @@ def set_range(axis: Axes, points: pd.DataFrame) -> None:
     style.flops_axis(axis.xaxis, subs=(1, 3))
 
 
-def legend() -> list[Line2D]:
-    scratch = Line2D([], [], color="black", lw=1, label="scratch")
+def legend(scratch: bool) -> list[Line2D]:
+    of_scratch = [Line2D([], [], color="black", lw=1, label="scratch")] if scratch else []
     texts = {name: f"method: {ACCOUNTINGS[name]}" for name in LINES}
     of_method = [
         Line2D([], [], color=style.GREY, ls=line, lw=1.2, label=texts[name])
         for name, line in LINES.items()
     ]
-    return [scratch, *of_method]
+    return [*of_scratch, *of_method]

@@ -36,6 +36,18 @@ CURVE_COLUMNS = [
 ]  # fmt: skip
 
 
+class WrongFile(UserError):
+    """A file of a study that is missing, or not what it should be: ``reason``, of ``path``."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} {reason}")
+        self.path, self.reason = path, reason
+
+    def __reduce__(self) -> tuple[type["WrongFile"], tuple[Path, str]]:
+        """So that it comes back from a worker process."""
+        return WrongFile, (self.path, self.reason)
+
+
 @dataclass(frozen=True, eq=False)
 class Store:
     """One study: a row a run, a row a logged step, a row a trial, and the configuration; a row a
@@ -75,7 +87,9 @@ def load(directory: str | Path) -> Store:
     for values in runs.itertuples(index=False, name=None):
         row = dict(zip(RUN_SCHEMA.names, values, strict=True))
         if reason := wrong_value(row):
-            raise UserError(f"{directory / 'runs.parquet'}: of run {row['run_id']}, {reason}")
+            raise WrongFile(
+                directory / "runs.parquet", f"is wrong: of run {row['run_id']}, {reason}"
+            )
     curves = _table(directory / "curves.parquet", contents, CURVE_SCHEMA, CURVE_COLUMNS)
     evaluations = directory / "evaluations.parquet"
     return Store(
@@ -108,9 +122,10 @@ def _contents(directory: Path) -> Mapping[str, bytes]:
         try:
             check_sum(directory / name, sha256(contents[name]), sums)
         except Damaged as error:
-            raise UserError(
-                f"{error}; `mugrow run` on its folder writes it again, or remove {SUMS} if the "
-                f"change was meant"
+            raise WrongFile(
+                directory / name,
+                f"is damaged: {error.reason}; `mugrow run` on its folder writes it again, or "
+                f"remove {SUMS} if the change was meant",
             ) from error
     return contents
 
@@ -121,9 +136,9 @@ def _of_runs(curves: pd.DataFrame, runs: pd.DataFrame, directory: Path) -> pd.Da
     found = set(curves["run_id"])
     trained = runs.loc[runs["tokens"] > 0, "run_id"]
     if absent := set(trained) - found:
-        raise UserError(
-            f"{directory / 'curves.parquet'} has no curve of run {min(absent)}; `mugrow run` on "
-            f"its folder writes it again"
+        raise WrongFile(
+            directory / "curves.parquet",
+            f"has no curve of run {min(absent)}; `mugrow run` on its folder writes it again",
         )
     return curves if found <= ids else curves[curves["run_id"].isin(ids)].reset_index(drop=True)
 
@@ -147,18 +162,18 @@ def _table(
         found = pq.read_schema(pa.BufferReader(content)).names
         missing = [name for name in columns if name not in found and name not in LATER]
         if missing:
-            raise UserError(f"{path} has no column {missing[0]!r}; it has: {', '.join(found)}")
+            raise WrongFile(path, f"has no column {missing[0]!r}; it has: {', '.join(found)}")
         reader = pa.BufferReader(content)
         table = pq.read_table(reader, columns=[name for name in columns if name in found])
     except MemoryError:  # of Arrow, too, whose is one of its own
         raise
     except (pa.ArrowException, OSError) as error:  # of the content: it is in memory
-        raise UserError(f"{path} is not a whole Parquet file: {_one_line(error)}") from error
+        raise WrongFile(path, f"is not a whole Parquet file: {_one_line(error)}") from error
     wanted = pa.schema([schema.field(name) for name in columns])
     try:
         table = completed(table, schema).select(columns).cast(wanted)
     except (pa.ArrowException, ValueError) as error:
-        raise UserError(f"{path} has a column of another type: {_one_line(error)}") from error
+        raise WrongFile(path, f"has a column of another type: {_one_line(error)}") from error
     frame: pd.DataFrame = table.to_pandas()
     return frame
 
@@ -168,9 +183,9 @@ def _study(path: Path, contents: Mapping[str, bytes]) -> dict[str, Any]:
     try:
         study = json.loads(content)
     except ValueError as error:
-        raise UserError(f"{path} is not JSON: {_one_line(error)}") from error
+        raise WrongFile(path, f"is not JSON: {_one_line(error)}") from error
     if not isinstance(study, dict) or not isinstance(study.get("name"), str):
-        raise UserError(f"{path} has no 'name'; it should hold a study's configuration")
+        raise WrongFile(path, "has no 'name'; it should hold a study's configuration")
     return study
 
 

@@ -59,7 +59,7 @@ def build(directory: str | Path) -> Path:
     report = directory / "report"
     write_json(directory / "summary.json", to_json(summary))
     drawn = draw_figures(figures.FIGURES, summary, store, report / "figures")
-    listed = tables.of_summary(summary)
+    listed = tables.of_summary(summary, has_scratch(store))
     on_transfer = transfer.tables(summary.transfer)
     on_laws = laws.tables(summary.laws)
     write_tables([*listed, *on_transfer, *on_laws], report / "tables")
@@ -72,6 +72,11 @@ def build(directory: str | Path) -> Path:
     }
     write_text(page, render(summary, store, drawn, parts))
     return page
+
+
+def has_scratch(store: Store) -> bool:
+    """Whether there is a target from scratch; a study that grows an import has none."""
+    return not imported.is_imported(store.study)
 
 
 def write_tables(listed: Iterable[Table], folder: Path) -> None:
@@ -99,12 +104,13 @@ def draw_figures(
     entries: Mapping[str, figures.Entry], summary: Summary, store: Store, folder: Path
 ) -> list[DrawnFigure]:
     """Save every figure that the study has the rows for; the others give the reason instead."""
-    drawn = []
+    drawn, scratch = [], has_scratch(store)
     for name, entry in entries.items():
-        shown = DrawnFigure(name, entry.title, entry.caption, entry.section)
+        title, caption = entry.words(scratch)
+        shown = DrawnFigure(name, title, caption, entry.section)
         try:
             svg = style.save(figures.draw(name, summary, store), folder, name)
-            drawn.append(replace(shown, svg=inline(svg, name, entry.title)))
+            drawn.append(replace(shown, svg=inline(svg, name, title)))
         except UserError as reason:
             for stale in (folder / f"{name}.svg", folder / f"{name}.png"):
                 stale.unlink(missing_ok=True)

@@ -5,7 +5,9 @@ is, so the paper cannot disagree with the page.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,12 +20,29 @@ from mugrow.analysis.report.table import Table
 from mugrow.analysis.summary import AT_FINAL, Summary
 
 
-def of_summary(summary: Summary) -> list[Table]:
-    return [
+def of_summary(summary: Summary, scratch: bool = True) -> list[Table]:
+    """The tables of a study; without ``scratch`` those that say something without it."""
+    every = [
         equal_compute.table(summary.equal_compute),
         equal_compute.looks_table(summary.looks),
         *(make(summary) for make in TABLES),
     ]
+    if scratch:
+        return every
+    return [without_scratch(one) for one in every if one.name not in ("methods", "savings")]
+
+
+def without_scratch(table: Table) -> Table:
+    """A table with no column on scratch, and no sentence on it in its note."""
+    kept = [place for place, column in enumerate(table.columns) if "scratch" not in column]
+    said = (part for part in re.split(r"(?<=[.;]) ", table.note) if "scratch" not in part)
+    note = re.sub(";$", ".", " ".join(said))
+    return replace(
+        table,
+        note=note,
+        columns=tuple(table.columns[place] for place in kept),
+        rows=tuple(tuple(row[place] for place in kept) for row in table.rows),
+    )
 
 
 def methods(summary: Summary) -> Table:

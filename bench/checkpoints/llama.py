@@ -202,7 +202,7 @@ QWEN2 = replace(
     LLAMA,
     name="qwen2",
     architecture="Qwen2ForCausalLM",
-    has=HAS | {"window": EITHER, "qkv_bias": (True,), "free_heads": (False,)},
+    has=HAS | {"window": EITHER, "qkv_bias": (True,)},
     spec=_qwen2,
     config=_qwen_config,
 )

@@ -122,33 +122,39 @@ def read_corpus(corpus: str) -> Corpus | TokenData:
         if _is_token_file(word):
             _only(corpus, options, "token_dtype")
             return _read_tokens(corpus, path, options.get("token_dtype"))
-        texts, others = _texts(corpus, word, options)
-        documents = [text for text in texts if text.strip()]
+        texts = Documents(corpus)
+        documents = [*texts]
         name = word if word in NAMES or word.startswith(PREFIX) else path.resolve().name
-        others = others or beyond(corpus, sum(map(len, documents)))
-        return Corpus(name, *_split(corpus, documents), others)
+        return Corpus(name, *_split(corpus, documents), texts.left_out())
 
 
-def texts_of(corpus: str) -> tuple[Iterator[bytes], str]:
-    """The documents of a corpus of texts one by one, in its order, blank ones left out; and what
-    else is left out, in words. Raises ``UserError``, also while they are read."""
+class Documents:
+    """The documents of a corpus of texts one by one, in its order; blank ones are none. Raises
+    ``UserError``, also while they are read."""
 
-    def filled() -> Iterator[bytes]:
+    def __init__(self, corpus: str) -> None:
+        self.corpus, self.blank, self.read_bytes = corpus, 0, 0
         with _named_errors(corpus):
-            yield from (text for text in texts if text.strip())
+            self.word, options = split_options(corpus)
+            if self.word == "synthetic" or _is_token_file(self.word):
+                raise UserError(f"corpus {corpus!r} is token ids already")
+            self.texts, self.others = _texts(corpus, self.word, options)
 
-    with _named_errors(corpus):
-        word, options = split_options(corpus)
-        if word == "synthetic" or _is_token_file(word):
-            raise UserError(f"corpus {corpus!r} is token ids already")
-        texts, others = _texts(corpus, word, options)
-    return filled(), others
+    def __iter__(self) -> Iterator[bytes]:
+        with _named_errors(self.corpus):
+            for text in self.texts:
+                if text.strip():
+                    self.read_bytes += len(text)
+                    yield text
+                else:
+                    self.blank += 1
 
-
-def beyond(corpus: str, read_bytes: int) -> str:
-    """What may lie beyond the megabytes that are read of a dataset, in words."""
-    word = split_options(corpus)[0]
-    return left_out(word, read_bytes) if word.startswith(PREFIX) else ""
+    def left_out(self) -> str:
+        """What is left out, in words, once they have been read."""
+        beyond = left_out(self.word, self.read_bytes) if self.word.startswith(PREFIX) else ""
+        is_cut = self.word in NAMES or suffix(Path(self.word)) == ".txt"  # where ends are ours
+        blank = "" if is_cut or not self.blank else f"{self.blank} blank or null"
+        return ", ".join(filter(None, (self.others, blank, beyond)))
 
 
 @contextmanager

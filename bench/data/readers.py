@@ -63,15 +63,21 @@ def text_folder_documents(path: Path, glob: str | None = None) -> tuple[Iterator
     is left out, in words.
 
     ``glob`` is one pattern or several between commas, ``*.md,*.rst``; ``*.txt`` by default. Under
-    a pattern of one's own, files that are hidden or not UTF-8 are left out.
+    a pattern of one's own, files that are hidden or not UTF-8 are left out. Links to folders are
+    not followed, unless the pattern names one: ``notes/*.md``.
     """
-    found = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    below = [*path.rglob("*")]
+    found = {file.relative_to(path).as_posix() for file in below if file.is_file()}
     matched = _matched(path, glob or TEXTS)
     hidden = {name for name in matched if glob and any(p.startswith(".") for p in name.split("/"))}
-    names = sorted(matched - hidden)
-    broken = [n for n in names if bad_byte(found[n].read_bytes()) is not None] if glob else []
-    kept = [found[name] for name in names if name not in set(broken)]
-    others = _endings(found.keys() - matched)
+    names = sorted(matched.keys() - hidden)
+    broken = [n for n in names if bad_byte(matched[n].read_bytes()) is not None] if glob else []
+    kept = [matched[name] for name in names if name not in set(broken)]
+    others = _endings(found - matched.keys())
+    links = [one for one in below if one.is_symlink()]
+    to_folders = sum(one.is_dir() for one in links)
+    to_nothing = sum(not one.exists() for one in links)
+    special = sum(not (one.is_file() or one.is_dir() or one.is_symlink()) for one in below)
     if not kept:
         wanted = ".txt file" if glob is None else f"text that matches {glob!r}"
         ending = others.split(", ")[0].partition(" ")[2]
@@ -82,18 +88,21 @@ def text_folder_documents(path: Path, glob: str | None = None) -> tuple[Iterator
         others,
         f"{len(hidden)} hidden" if hidden else "",
         f"{len(broken)} that are not UTF-8 ({broken[0]}…)" if broken else "",
+        f"{to_folders} that are links to folders" if to_folders else "",
+        f"{to_nothing} that are links to nothing" if to_nothing else "",
+        f"{special} that are no files" if special else "",
     ]
     texts = (utf8(file.read_bytes(), str(file)) for file in kept)
     return texts, ", ".join(filter(None, left_out))
 
 
-def _matched(path: Path, glob: str) -> set[str]:
+def _matched(path: Path, glob: str) -> dict[str, Path]:
     """The files of a folder that one of the patterns matches, by relative path."""
     if ".." in glob.split("/"):
         raise UserError(f"--glob {glob!r} is no pattern of files in a folder: it leads out of it")
     try:
         files = [file for part in glob.split(",") for file in path.rglob(part.strip())]
-        return {file.relative_to(path).as_posix() for file in files if file.is_file()}
+        return {file.relative_to(path).as_posix(): file for file in files if file.is_file()}
     except (ValueError, NotImplementedError) as error:
         raise UserError(f"--glob {glob!r} is no pattern of files in a folder: {error}") from None
 

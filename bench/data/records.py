@@ -47,7 +47,7 @@ def read_pieces(path: Path) -> Iterator[bytes]:
 
 
 def json_documents(path: Path, text_field: str | None = None) -> Iterator[bytes]:
-    """The texts of JSON objects, one a line, or of one array of them. Nulls are left out."""
+    """The texts of JSON objects, one a line, or of one array of them. A null is an empty one."""
     field = text_field
     for where, record in _json_records(path):
         if field is None:
@@ -55,9 +55,11 @@ def json_documents(path: Path, text_field: str | None = None) -> Iterator[bytes]
         text = at(record, field)
         if text is None and not _has(record, field):
             raise UserError(f"corpus '{path}', {where} has no field {field!r}; {_likely(record)}")
-        if isinstance(text, str):
+        if text is None:
+            yield b""
+        elif isinstance(text, str):
             yield encoded(text, f"{path}, {where}")
-        elif text is not None:
+        else:
             raise UserError(
                 f"corpus '{path}', {where}: {field!r} is no text, but {type(text).__name__}; "
                 f"{_likely(record)}"
@@ -65,7 +67,7 @@ def json_documents(path: Path, text_field: str | None = None) -> Iterator[bytes]
 
 
 def parquet_documents(path: Path, text_field: str | None = None) -> Iterator[bytes]:
-    """The rows of a column of strings; nulls are left out."""
+    """The rows of a column of strings; a null is an empty one."""
     try:
         with pq.ParquetFile(path) as file:
             name = text_column(path, file.schema_arrow, text_field)
@@ -77,14 +79,13 @@ def parquet_documents(path: Path, text_field: str | None = None) -> Iterator[byt
 
 
 def column_documents(path: Path, columns: Iterable[pa.Array]) -> Iterator[bytes]:
-    """The texts of a column, which comes in parts, as bytes; nulls are left out."""
+    """The texts of a column, which comes in parts, as bytes; a null is an empty one."""
     plain = (
         one.dictionary_decode() if isinstance(one, pa.DictionaryArray) else one for one in columns
     )
     rows = chain.from_iterable(one.cast(pa.large_binary()).to_pylist() for one in plain)
     for number, row in enumerate(rows):
-        if row is not None:
-            yield utf8(row, f"{path}, row {number}")
+        yield b"" if row is None else utf8(row, f"{path}, row {number}")
 
 
 def _decoded(column: pa.Array) -> pa.Array:

@@ -166,12 +166,11 @@ def _batches(
 
 
 def _first(texts: Iterable[bytes], megabytes: int) -> Iterator[bytes]:
-    """Texts until there are enough megabytes of them, or no more; blank ones are none."""
+    """Texts until there are enough megabytes of them, or no more; blank ones count for none."""
     left = megabytes * 1_000_000
     for text in texts:
-        if text.strip():
-            yield text
-            left -= len(text)
+        yield text
+        left -= len(text) if text.strip() else 0
         if left <= 0:
             break
 

@@ -27,7 +27,7 @@ from typing import IO
 import numpy as np
 
 from mugrow.bench.checksums import sha256_of_file
-from mugrow.bench.data.corpora import beyond, texts_of
+from mugrow.bench.data.corpora import Documents
 from mugrow.bench.data.held_out import digest, sha256
 from mugrow.bench.data.sidecar import read_sidecar, sidecar_of
 from mugrow.bench.data.tokenizers import Vocabulary, given, spelled_one_by_one
@@ -194,22 +194,21 @@ def _read(corpora: Sequence[str], show: Callable[[Progress], None]) -> Texts:
     def counted() -> Iterator[bytes]:
         nonlocal documents, text_bytes
         for corpus in corpora:
-            texts, others = texts_of(corpus)
-            before = (documents, text_bytes)
+            texts, before = Documents(corpus), documents
             for text in texts:
                 documents, text_bytes = documents + 1, text_bytes + len(text)
                 show(Progress("reading", text_bytes))
                 yield text
-            if documents == before[0]:
+            if documents == before:
                 raise UserError(f"corpus {corpus!r} is empty")
-            left_out[corpus] = others or beyond(corpus, text_bytes - before[1])
+            left_out[corpus] = texts.left_out()
 
     found = digest(counted())
     return Texts(documents, text_bytes, found, {k: v for k, v in left_out.items() if v})
 
 
 def _texts(corpora: Sequence[str]) -> Iterator[bytes]:
-    return chain.from_iterable(texts_of(corpus)[0] for corpus in corpora)
+    return chain.from_iterable(map(Documents, corpora))
 
 
 def _encode(

@@ -58,8 +58,9 @@ class Update(NamedTuple):
     """What a step is given of some coordinates: the gradient, clipped, which it may write on; the
     buffers, which it brings up to date in place; eps, by its tensor's rule.
 
-    All are of one shape: ``(K, C)``, any coordinates of K members, or for an optimizer of matrices
-    ``(K, n, ..., out, in)``, n of one shape.
+    Gradient and buffers are of one shape: ``(K, C)``, any coordinates of K members, or for an
+    optimizer of matrices ``(K, n, ..., out, in)``, n of one shape. Eps is of that shape or, where
+    it is one number a member, of size 1 along the others: it broadcasts.
     """
 
     gradient: Tensor

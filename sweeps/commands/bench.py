@@ -1,4 +1,4 @@
-"""``mugrow bench``: timings of this machine."""
+"""``mugrow bench``: timings of this machine, and what stacks take of its memory."""
 
 import dataclasses
 import json
@@ -15,12 +15,14 @@ from mugrow.sweeps.machine import check_device
 
 @dataclass(frozen=True)
 class BenchCommand:
-    """Time this machine: stacks of models (throughput) or fits of laws (fit), beside the usual way.
+    """Time stacks of models (throughput), fits of laws (fit) or what a pool of ten thousand runs
+    costs the program that schedules it (pool) on this machine, beside the usual way, or count the
+    bytes that stacks take (memory).
 
-    All options but --json belong to throughput.
+    Of the options fit and pool have --json alone; memory has neither --seconds nor --threads.
     """
 
-    what: Positional[Literal["throughput", "fit"]]
+    what: Positional[Literal["throughput", "memory", "fit", "pool"]]
     widths: tuple[int, ...] = (32, 64, 128, 256)
     stacks: tuple[int, ...] = (1, 8)
     """Members of a stack."""
@@ -42,6 +44,15 @@ class BenchCommand:
 
             result = dataclasses.asdict(fit_speed())
             title = f"points: {result['points']}"
+        elif self.what == "pool":
+            from mugrow.sweeps.pool_benchmark import pool_speed
+
+            speed = dataclasses.asdict(pool_speed())
+            result = speed | {"rows": [speed]}
+            title = "CPU seconds, before and now"
+        elif self.what == "memory":
+            result = self._memory()
+            title = f"bytes of tensors on {result['device']}"
         else:
             result = self._throughput()
             title = f"matrix products: {result['matmul_gflops']:.1f} GFLOP/s"
@@ -51,15 +62,31 @@ class BenchCommand:
             print(title)
             print_table(result["rows"])
 
+    def _memory(self) -> dict[str, Any]:
+        from mugrow.bench.memory import memory
+
+        self._check_sizes()
+        return memory(
+            self.widths,
+            self.stacks,
+            depth=self.depth,
+            context=self.context,
+            sequences=self.batch,
+            device=self.device,
+        )
+
+    def _check_sizes(self) -> None:
+        check_device(self.device)
+        check_positive("widths", *self.widths)
+        check_positive("stacks", *self.stacks)
+
     def _throughput(self) -> dict[str, Any]:
         import torch
 
         from mugrow.bench.throughput import throughput
 
-        check_device(self.device)
         threads = self.threads if self.threads is not None else os.cpu_count() or 1
-        check_positive("widths", *self.widths)
-        check_positive("stacks", *self.stacks)
+        self._check_sizes()
         check_positive("threads", threads)
         if not self.seconds > 0:
             raise UserError(f"--seconds must be above 0, not {self.seconds}")

@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, UseAppendAction, arg
 
 from mugrow.sweeps.arguments import Amount
-from mugrow.sweeps.commands.output import print_summary
+from mugrow.sweeps.commands.output import check_priced, print_summary
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class RunCommand:
     """The source exists already: its compute does not count."""
     dry_run: bool = False
     """Print every run with its cost, and an estimate of the time, and train nothing."""
+    price: Annotated[str | None, arg(metavar="DEVICE")] = None
+    """With --dry-run: the time on a device that need not be here, a100, a100-40gb, h100, h200, or
+    measured, on this machine's own cores."""
     workers: int | None = None
     """Processes that train at the same time; one a CPU core, or one on a GPU, by default."""
     threads: int = 1
@@ -51,6 +54,11 @@ class RunCommand:
     """What starts the processes: local, slurm, ray, dask, or MODULE:FACTORY."""
     log: Annotated[str | None, arg(metavar="TRACKER")] = None
     """Show the curves live in an experiment tracker: tensorboard, trackio, wandb."""
+    memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """What a stack may take, as 40GB: members and batches are split to fit. By default nine tenths
+    of a GPU, and no limit on a CPU."""
+    recompute: bool = False
+    """Compute activations again in the backward pass: a third more compute, and less memory."""
     json: bool = False
     """Print the result (or the dry run) as JSON."""
 
@@ -63,13 +71,24 @@ class RunCommand:
             from mugrow.bench.data.corpora import with_options
 
             study = replace(study, corpus=with_options(study.corpus, asked))
+        from mugrow.bench.split import bytes_of
         from mugrow.sweeps import run
 
+        memory_bytes = None if self.memory is None else bytes_of(self.memory)
         if self.dry_run:
             from mugrow.sweeps.dry_run import print_bill
 
-            found = run.bill(study, self.out, workers=self.workers, device=self.device)
+            found = run.bill(
+                study,
+                self.out,
+                workers=self.workers,
+                device=self.device,
+                devices=self.devices,
+                on=self.on,
+                price=self.price,
+            )
             return print_bill(found, as_json=self.json)
+        check_priced(self.price)
         done = run.run(
             study,
             self.out,
@@ -79,6 +98,8 @@ class RunCommand:
             devices=self.devices,
             on=self.on,
             log=self.log,
+            memory_bytes=memory_bytes,
+            recompute=self.recompute,
         )
         print_summary(done.folder, done.page, self.json)
 

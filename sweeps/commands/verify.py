@@ -47,5 +47,11 @@ class VerifyCommand:
             print(f"{read or '1 grown model'}: {whole}")
             if found.unchecked:
                 print(f"{found.unchecked} runs have no checksums: they are from before there were")
+            if found.unfinished:
+                print(f"{found.unfinished} runs were not written to their end, and would be")
+            if found.absent:
+                print(
+                    f"{found.absent} runs are known by tables alone: here they would be done again"
+                )
         if found.damage:
             sys.exit(1)

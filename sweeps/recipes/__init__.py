@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from mugrow.bench.entries import Registry
+from mugrow.bench.entries import Registry, is_python_file
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.override import override
 from mugrow.sweeps.study import Study
@@ -31,15 +31,16 @@ def recipe(word: str | Path) -> Study:
     Raises ``UserError`` where there is none, or where somebody's study cannot be loaded, in one
     line."""
     path, word = Path(word), str(word)
-    if path.suffix == ".toml":
+    is_python = is_python_file(word)
+    if path.suffix.lower() == ".toml":
         from mugrow.sweeps.study_file import read_study  # brings in numpy
 
         return read_study(path)
-    is_path = path.suffix != ".py" and (len(path.parts) > 1 or path.exists())
+    is_path = not is_python and (len(path.parts) > 1 or path.exists())
     if is_path and word not in REGISTRY.names():
         raise UserError(f"{word!r} is no study: one in a file ends in .py or .toml")
     for file in (Path(f"{word}.toml"), Path(f"{word}.py")):
-        if word not in REGISTRY.names() and path.suffix != ".py" and file.is_file():
+        if word not in REGISTRY.names() and not is_python and file.is_file():
             raise UserError(f"unknown study {word!r}; did you mean the file {str(file)!r}?")
     return REGISTRY.find(word)
 

@@ -200,6 +200,19 @@ def test_latex_tables_hold_the_numbers(summary: Summary) -> None:
         assert f"{row.loss.value:.4f} [{row.loss.lo:.4f}" in finals
 
 
+def test_without_scratch_nothing_is_said_of_it(summary: Summary) -> None:
+    every = {item.name: item for item in tables.of_summary(summary)}
+    for item in tables.of_summary(summary, scratch=False):
+        assert "scratch" not in " ".join((item.title, item.note, *item.columns))
+        assert all(len(row) == len(item.columns) for row in item.rows)
+        assert len(item.columns) == len(every[item.name].columns) or item.name in (
+            "equal-compute",
+            "finals",
+        )
+    for name in ("equal_compute", "curves", "methods", "recovery", "costs"):
+        assert "scratch" not in " ".join(figures.FIGURES[name].words(scratch=False))
+
+
 def comparison(
     state: State, *, bound: float | None = None, speedup: Interval | None = None
 ) -> ArmSaving:

@@ -67,6 +67,64 @@ def test_what_draws_from_global_generators_draws_the_same_again(library):
         trained(used=used, alone=True)
 
 
+class Gpu:
+    """What torch has of the generators of GPUs, without one: two of the CPU's. ``started`` is
+    whether the process has used one."""
+
+    def __init__(self, monkeypatch, started=True):
+        self.devices, self.started = [torch.Generator(), torch.Generator()], started
+        for name in (
+            *("is_available", "is_initialized"),
+            *("get_rng_state_all", "set_rng_state_all", "manual_seed_all"),
+        ):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+
+    def is_available(self):
+        return True
+
+    def is_initialized(self):
+        return self.started
+
+    def get_rng_state_all(self):
+        assert self.started, "asking starts a GPU"
+        return [device.get_state() for device in self.devices]
+
+    def set_rng_state_all(self, states):
+        for device, state in zip(self.devices, states, strict=True):
+            device.set_state(state)
+
+    def manual_seed_all(self, seed):  # where none has been used, when it will be
+        for device in self.devices:
+            device.manual_seed(seed)
+
+    def draw(self, rng):
+        self.started = True
+        return torch.rand((), generator=self.devices[1])
+
+
+def test_what_draws_from_gpus_draws_the_same_again(monkeypatch):
+    gpu = Gpu(monkeypatch)
+    used = noisy(gpu.draw)
+    gpu.manual_seed_all(5)
+    whole = trained(used=used)
+    before = gpu.get_rng_state_all()
+    gpu.manual_seed_all(6)
+    assert trained(used=used).curves == whole.curves
+    gpu.manual_seed_all(5)
+    assert all(map(torch.equal, before, gpu.get_rng_state_all()))
+    with pytest.raises(MethodError, match="moves the global generator of CUDA; rng is for"):
+        trained(used=used, alone=True)
+
+
+def test_a_gpu_that_was_not_used_is_not_started_and_seeded_when_it_is(monkeypatch):
+    used = noisy(Gpu(monkeypatch).draw)
+    whole = trained(used=used)
+    gpu = Gpu(monkeypatch, started=False)
+    assert trained(used=noisy(lambda rng: torch.rand((), generator=rng)))
+    assert not gpu.started
+    assert trained(used=noisy(gpu.draw)).curves == whole.curves
+
+
 def test_members_that_threads_train_draw_what_each_alone_draws():
     used = noisy(DRAWS["torch"])
     runs = [vary(SHORT, seed=seed) for seed in range(3)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_runs import BASE, RUN, curve, home, job_of, names, row, vary
+from small_runs import BASE, RUN, curve, home, job_of, names, row, skewed_tokens, vary
 
 import mugrow.bench.run
 from mugrow.bench import checkpoint
@@ -20,9 +20,10 @@ from mugrow.bench.growth import During, method
 from mugrow.bench.model import Decoder, cross_entropy, parameters
 from mugrow.bench.parametrization import parametrization
 from mugrow.bench.record import RUN_SCHEMA, read_run
-from mugrow.bench.run import Job, ended, run_stack
+from mugrow.bench.run import Job, _resume, ended, run_stack
 from mugrow.bench.spec import AverageSpec, RunSpec, Start, UserError, run_spec_from_json
-from mugrow.bench.stack import PruningStep
+from mugrow.bench.stack import PruningStep, Stack
+from mugrow.bench.train import advance
 
 HUGE_LR = 1e30
 FILES = {
@@ -300,6 +301,19 @@ def test_a_killed_stack_goes_on_where_it_was_to_the_same_bits(
     assert (curve(job, 0)[-1]["val_loss_averaged"] is None) == (kind == "none")
     for name in ("checkpoint.safetensors", "state.safetensors"):
         assert_same_tensors(home(job, 0) / name, home(whole, 0) / name)
+
+
+def test_a_state_that_version_0_2_saved_is_gone_on_from():
+    """After 7 of 20 steps; that version itself ended at these losses."""
+    small = vary(RUN, model=BASE)
+    stack = Stack([small, vary(small, lr=2**-4, weight_decay=0.5, seed=1)])
+    state = _resume(Path(__file__).with_name("stack_of_0_2.safetensors"), stack)
+    assert state is not None
+    assert state.step == 7
+    for _ in advance(stack, state, skewed_tokens()):
+        pass
+    losses = [curve[-1]["val_loss"] for curve in state.curves]
+    assert losses == pytest.approx([2.923224985599518, 2.957063317298889], abs=1e-5)
 
 
 def test_a_stack_shows_how_far_it_is(job, monkeypatch):

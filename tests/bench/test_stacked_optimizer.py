@@ -7,11 +7,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mugrow.bench.memory import allocated
 from mugrow.bench.model import Multipliers, flatten, offsets, parameters, shapes, unflatten
 from mugrow.bench.optim import Trainer, optimizer
 from mugrow.bench.parametrization import Rule, Rules
 from mugrow.bench.spec import HyperSpec, ModelSpec, UserError
-from mugrow.bench.stacked_optimizer import StackedOptimizer, fresh_state, stacked_optimizer
+from mugrow.bench.stacked_optimizer import (
+    Segment,
+    StackedOptimizer,
+    _cut,
+    fresh_state,
+    stacked_optimizer,
+)
 
 MODEL = ModelSpec(width=8, depth=1, head_size=4, context=4, vocab_size=8)
 HYPERS = [
@@ -98,6 +105,60 @@ def check_against_torch(hypers: list[HyperSpec], grads: list[Tensor]) -> None:
 
 def test_equals_torch_adamw_with_every_members_own_hyperparameters():
     check_against_torch(HYPERS, gradients(scale=0.01))
+
+
+@pytest.mark.parametrize(("columns", "alone"), [(5, 1), (100, 20), (10**6, 10**6)])
+def test_columns_may_be_part_of_a_segment_or_span_several(monkeypatch, columns, alone):
+    """And a factor may be every coordinate's own."""
+    monkeypatch.setattr("mugrow.bench.stacked_optimizer.CACHED", columns * len(HYPERS))
+    monkeypatch.setattr("mugrow.bench.stacked_optimizer.ALONE", alone * len(HYPERS))
+    check_against_torch(HYPERS, gradients(scale=0.01))
+    start_KP, grad_KP = normal_KP(0), normal_KP(1)
+    factor_KP = normal_KP(2).abs()
+    adamw, state = stacked_adamw(HYPERS, like=start_KP), fresh_state(start_KP.clone(), "mv")
+    adamw.update(state, grad_KP.clone(), torch.ones(3, 1, dtype=torch.float64))
+    scaled = fresh_state(start_KP.clone(), "mv")
+    adamw.update(scaled, grad_KP.clone(), factor_KP)
+    moved_KP = (state.weights_KP - start_KP) * factor_KP
+    torch.testing.assert_close(scaled.weights_KP, start_KP + moved_KP, rtol=0, atol=1e-12)
+
+
+def test_pieces_are_of_every_coordinate_once_and_of_small_segments_together():
+    run = (Segment(3, 10, 2), Segment(10, 110, 3), Segment(110, 112, 4), Segment(112, 115, 5))
+    pieces = _cut(run, 40, 20)
+    assert [(piece.where.start, piece.where.stop, piece.counts) for piece in pieces] == [
+        (3, 10, (7,)),
+        (10, 50, (40,)),
+        (50, 90, (40,)),
+        (90, 110, (20,)),
+        (110, 115, (2, 3)),
+    ]
+    assert [piece.segments for piece in pieces] == [
+        *(slice(column, column + 1) for column in (2, 3, 3, 3)),
+        slice(4, 6),
+    ]
+
+
+def test_neighbours_of_one_rule_share_their_numbers():
+    like = normal_KP(0)
+    trainers = dict.fromkeys(parameters(MODEL), Trainer(optimizer("adamw"), {}))
+    rule = Rule(lr=0.5, weight_decay=1.0, eps=2.0)
+    alike = Rules(dict.fromkeys(parameters(MODEL), rule), Multipliers())
+    one = stacked_optimizer(shapes(MODEL), alike, trainers, HYPERS, like)
+    assert one.lr_KS.shape == one.decay_KS.shape == one.eps_KS.shape == (3, 1)
+    assert one.lr_KS[:, 0].tolist() == [hyper.lr * 0.5 for hyper in HYPERS]
+    assert stacked_adamw(HYPERS, like).lr_KS.shape == (3, len(parameters(MODEL)))
+
+
+def test_an_update_allocates_a_few_columns_and_nothing_of_full_size(monkeypatch):
+    columns, members = 64, len(HYPERS)
+    monkeypatch.setattr("mugrow.bench.stacked_optimizer.CACHED", columns * members)
+    monkeypatch.setattr("mugrow.bench.stacked_optimizer.ALONE", columns * members)
+    start_KP = normal_KP(0)
+    adamw, state = stacked_adamw(HYPERS, like=start_KP), fresh_state(start_KP, "mv")
+    grad_KP, factor_K1 = normal_KP(1), torch.ones(3, 1, dtype=torch.float64)
+    found = allocated(lambda: adamw.update(state, grad_KP, factor_K1))
+    assert columns * members * 8 < found.peak < 8 * columns * members * 8 < start_KP.nbytes
 
 
 def test_equals_torch_adamw_with_clipping():

@@ -56,7 +56,7 @@ def test_a_stacks_rate_counts_the_tokens_of_all_its_members(monkeypatch):
     """All programs take 5 ms a step, so a stack of four is four times as fast."""
     monkeypatch.setattr(throughput, "ROUNDS", 5)
     monkeypatch.setattr(throughput, "_loop", lambda *_: lambda: time.sleep(0.005))
-    monkeypatch.setattr(throughput, "_stack", lambda *_: lambda: time.sleep(0.005))
+    monkeypatch.setattr(throughput, "endless_stack", lambda *_: lambda: time.sleep(0.005))
     rows = throughput.throughput([16], [1, 4], context=8, sequences=2, seconds=0.02)["rows"]
     loop, one, four = rows
     assert loop["tokens_per_s"] <= 16 / 0.005

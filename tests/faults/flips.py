@@ -22,11 +22,11 @@ import torch
 from mugrow.analysis.read.store import Store, load
 from mugrow.bench import checkpoint
 from mugrow.bench.checksums import SUMS, Damaged
-from mugrow.bench.record import read_run, write_json
+from mugrow.bench.record import read_run
 from mugrow.bench.run import load_state, verify
 from mugrow.bench.spec import UserError
 from mugrow.bench.start import read_source
-from mugrow.sweeps.evaluate import _checksum, read_numbers
+from mugrow.sweeps.evaluate import read_numbers, write_numbers
 
 TABLES = ("runs.parquet", "curves.parquet", "trials.parquet", "study.json")
 Use = Callable[[Path], object]
@@ -77,8 +77,7 @@ def with_more(store: Path, folder: Path) -> Path:
     path = copy / "stacks" / "0123456789abcdef.safetensors"
     checkpoint.save(path, tensors, {"state": text, "sha256": checkpoint.digest(tensors, text)})
     numbers = {"loss": 2.25, "other": 0.125}
-    about = {"numbers": numbers, "sha256": _checksum(numbers)}
-    write_json(copy / "evaluations" / "0123456789abcdef.json", about)
+    write_numbers(copy / "evaluations" / "0123456789abcdef.json", numbers)
     return copy
 
 

@@ -1,5 +1,6 @@
 """A study whose source is an imported checkpoint: its runs, its answer, and what it refuses."""
 
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -15,9 +16,11 @@ from mugrow.bench import checkpoint
 from mugrow.bench.checkpoints.imported import imported_weights, read_imported, tokenizer_name
 from mugrow.bench.model import Decoder
 from mugrow.bench.spec import DataSpec, ModelSpec, UserError
+from mugrow.sweeps import worker
 from mugrow.sweeps.collect import run_rows
 from mugrow.sweeps.imported import NO_SCRATCH, imported_run, pinned_source, plan_imported
 from mugrow.sweeps.recipes import configured, recipe
+from mugrow.sweeps.run import run as run_study
 from mugrow.sweeps.study import Method, Step
 
 SETTINGS = (
@@ -121,6 +124,8 @@ def test_growing_is_compared_with_training_the_original_on(mugrow, tiny_import, 
     page = (out / "report" / "index.html").read_text()
     assert "Nothing is trained from scratch: the source is the imported tiny" in page
     assert "one for all of them" in page
+    for said in ("from-scratch", "scratch’s", "over scratch's", "minus scratch"):
+        assert said not in page
 
     arm = of_import["run_id"].iloc[0]
     assert mugrow("export", out / "runs" / arm, "-o", tmp_path / "hf").code == 0
@@ -138,6 +143,36 @@ def test_growing_is_compared_with_training_the_original_on(mugrow, tiny_import, 
     changed = mugrow(*command)
     assert changed.code == 2
     assert "holds another study: its source is 'tiny@" in changed.err
+
+
+@pytest.mark.usefixtures("in_threads")
+def test_a_study_that_was_stopped_goes_on_to_the_same_bits(
+    tiny_import, corpus, tmp_path, monkeypatch, assert_same_study
+):
+    """A stack is saved and left halfway, and later the program ends at a full disk."""
+    kept = [one for one in SETTINGS if not one.startswith(("seeds", "target_steps"))]
+    few = ("seeds=0", "target_steps=20", "ladder=16:1:16:2", "methods=stack")
+    settings = (*kept, *few, f"source={tiny_import}")
+    study = configured("quick", (*settings, f"source_flops={COST}"), str(corpus))
+    monkeypatch.setattr("mugrow.sweeps.run.build", lambda folder: folder / "index.html")
+    run_study(study, tmp_path / "whole", workers=1)
+    whole, steps, looks = worker.run_stack, [], []
+
+    def stopped(job, leave):
+        steps.append([spec.train_steps for spec in job.runs])
+        if len(steps) == 3:
+            whole(job, lambda: looks.append(None) or len(looks) > 2)
+        if len(steps) == 6:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        whole(job, leave)
+
+    monkeypatch.setattr(worker, "run_stack", stopped)
+    with pytest.raises(OSError, match="No space left"):
+        run_study(study, tmp_path / "stopped", workers=1)
+    assert steps[2] == steps[3]  # the one that was left
+    assert len(looks) > 2
+    run_study(study, tmp_path / "stopped", workers=1)
+    assert_same_study(tmp_path / "whole", tmp_path / "stopped")
 
 
 def test_every_arm_and_the_original_has_as_many_trials_and_one_source(study):

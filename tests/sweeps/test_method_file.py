@@ -9,6 +9,8 @@ from mugrow.bench import growth, method_file
 from mugrow.bench.growth import method
 from mugrow.bench.run import run_stack
 from mugrow.bench.spec import UserError
+from mugrow.sweeps.override import override
+from mugrow.sweeps.recipes import recipe
 from mugrow.sweeps.scaffold import new_method
 
 STUDY = """
@@ -100,6 +102,18 @@ def test_a_study_grows_by_it_and_notices_a_change(
     twist.write_text(before)
     ended = mugrow(*words)  # and goes on where it is itself again
     assert (ended.code, len(pd.read_parquet(out / "runs.parquet"))) == (0, len(runs))
+
+
+def test_the_name_of_a_file_may_have_capitals_and_commas(twist):
+    for name in ("UP.PY", "a,b.py", "one, two, three.Py"):
+        file = twist.with_name(name)
+        file.write_text(twist.read_text())
+        study = override(recipe("quick"), [f"methods=scratch,{file}:noise=0.1,szp"])
+        assert [one.name for one in study.methods] == ["scratch", str(file), "szp"]
+        assert method_file.is_file(study.methods[1].name)
+        assert method_file.read_method(file).name.startswith("twist@")
+    absent = override(recipe("quick"), ["methods=scratch,./a,b.py"]).methods
+    assert [one.name for one in absent] == ["scratch", "./a", "b.py"]  # what is not there
 
 
 def test_parameters_behind_a_file(mugrow, twist, tmp_path, corpus):

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from mugrow.bench.checksums import SUMS, Damaged
+from mugrow.bench.record import EVALUATION_SCHEMA, read_run, write_table
 from mugrow.bench.spec import UserError
-from mugrow.sweeps.evaluate import read_numbers
+from mugrow.sweeps.evaluate import read_numbers, write_numbers
 from mugrow.sweeps.grow import grow
-from mugrow.sweeps.verify import verify
+from mugrow.sweeps.verify import OF_THE_STUDY, _differing, verify
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
@@ -41,8 +42,9 @@ def test_a_whole_store_and_one_from_before_checksums(finished, copy):
 def test_tables_with_checksums_that_say_nothing_are_damaged(tmp_path, sums):
     copy = Path(shutil.copytree(REFERENCE / "zoo", tmp_path / "copy"))
     (copy / SUMS).write_text(sums)
-    (damage,) = verify(copy).damage
-    assert "its content is not in SHA256SUMS" in damage.reason
+    found = reasons(copy)
+    assert found.keys() >= {"runs.parquet", "curves.parquet", "trials.parquet", "study.json"}
+    assert {*map(tuple, found.values())} == {("its content is not in SHA256SUMS",)}
 
 
 def test_every_kind_of_damage_is_named(copy, mugrow):
@@ -56,7 +58,7 @@ def test_every_kind_of_damage_is_named(copy, mugrow):
     found = {damage.path.name: damage for damage in verify(copy).damage}
     assert found.keys() == {
         *("checkpoint.safetensors", "curve.parquet", "0123456789abcdef.safetensors", "0.json"),
-        "runs.parquet",  # by which the tables are known
+        "trials.parquet",
     }
     assert found["curve.parquet"].reason == "its content does not match SHA256SUMS"
     assert found["curve.parquet"].then == "the run would be done again"
@@ -72,14 +74,107 @@ def test_every_kind_of_damage_is_named(copy, mugrow):
     }
 
 
+def edit(path: Path, column: str, value: object, row: int = 0) -> None:
+    table = pd.read_parquet(path)
+    table.loc[row, column] = value
+    table.to_parquet(path)
+
+
+def reasons(folder: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for damage in verify(folder).damage:
+        found.setdefault(damage.path.name, []).append(damage.reason)
+    return found
+
+
 def test_tables_are_held_against_the_runs(copy):
     (copy / SUMS).unlink()
-    path = copy / "runs.parquet"
-    runs = pd.read_parquet(path)
-    runs.loc[0, "final_val_loss"] += 0.5
-    runs.to_parquet(path)
+    runs = pd.read_parquet(copy / "runs.parquet")
+    grown = int(runs.index[runs["flops_source"] > 0][0])
+    edit(copy / "runs.parquet", "final_val_loss", 7.5)
+    edit(copy / "runs.parquet", "seed", 7)
+    edit(copy / "runs.parquet", "flops_source", 1.0, grown)
+    edit(copy / "curves.parquet", "lr", 0.125, 3)
+    edit(copy / "trials.parquet", "value", 0.5, 2)
+    curves, trials = (pd.read_parquet(copy / f"{name}.parquet") for name in ("curves", "trials"))
+    ids = runs["run_id"]
+    assert reasons(copy) == {
+        "runs.parquet": [
+            f"seed, final_val_loss of run {ids[0]} is not the run's own",
+            f"flops_source of run {ids[grown]} is not what its sources cost",
+        ],
+        "curves.parquet": [f"the curve of run {curves['run_id'][3]} is not the run's own"],
+        "trials.parquet": [f"value of trial 2 of {trials['sweep'][2]} is not its runs' own"],
+    }
+
+
+def test_every_column_that_a_run_has_too_is_compared(finished):
+    own = next(
+        record[0]
+        for path in sorted((finished.folder / "runs").iterdir())
+        if (record := read_run(path)) is not None
+    )
+    of_both = [name for name in own if name not in OF_THE_STUDY]
+    assert {"lr", "flops", "spec", "wall_s", "params"} <= {*of_both}
+    for name in of_both:
+        assert _differing(own, {**own, name: "another"}) == [name]
+    assert _differing(own, own) == []
+
+
+def test_runs_that_are_gone_would_be_done_again(copy, mugrow):
+    gone, cut, *_ = sorted(path for path in (copy / "runs").iterdir())
+    shutil.rmtree(gone)
+    (cut / "curve.parquet").unlink()
+    found = verify(copy)
+    assert {(one.path, one.then) for one in found.damage} == {
+        (gone, "the run would be done again"),
+        (cut / "curve.parquet", "the run would be done again"),
+    }
+    assert found.unfinished == 1
+    ended = mugrow("verify", copy)
+    assert ended.code == 1
+    assert f"{gone}: it is gone, and {copy / 'runs.parquet'} has run {gone.name}" in ended.out
+    shutil.rmtree(copy / "runs")  # only the tables are left: nothing to hold them against
+    alone = verify(copy)
+    assert (alone.damage, alone.absent) == ((), 30)
+
+
+def test_files_beside_the_tables(copy):
+    change(copy / "study.json")
+    assert reasons(copy) == {"study.json": ["its content does not match SHA256SUMS"]}
+    (copy / SUMS).unlink()
+    (copy / "study.json").write_text("{}")
     (damage,) = verify(copy).damage
-    assert damage.reason == f"final_val_loss of run {runs['run_id'][0]} is not the run's own"
+    assert damage.path == copy / "study.json"
+    assert damage.then == "it would be written again"
+    (copy / "study.json").write_text('{"name": "quick"}')
+    (copy / "methods").mkdir()
+    (copy / "methods" / "mine@01234567.py").write_text("METHOD = None")
+    assert reasons(copy) == {
+        "mine@01234567.py": ["its content is not that of the hash in its name"]
+    }
+
+
+def test_tables_that_are_gone_are_named(copy):
+    for name in ("runs.parquet", "trials.parquet"):
+        (copy / name).unlink()
+    found = reasons(copy)
+    assert found == {"runs.parquet": ["it is gone"], "trials.parquet": ["it is gone"]}
+
+
+def test_evaluations_are_held_against_those_of_the_pool(copy):
+    (copy / SUMS).unlink()
+    row = dict.fromkeys(EVALUATION_SCHEMA.names) | {"run_ids": [], "seed": 0}
+    row |= {"evaluation_id": "a", "quantity": "loss", "value": 2.5}
+    rows = [row, row | {"evaluation_id": "b"}, row | {"evaluation_id": "c"}]
+    write_table(copy / "evaluations.parquet", rows, EVALUATION_SCHEMA)
+    (copy / "evaluations").mkdir()
+    for name, loss in (("a", 2.5), ("b", 2.25)):
+        (copy / "evaluations" / f"{name}.json").write_text(json.dumps({"loss": loss}))
+    assert reasons(copy) == {
+        "evaluations.parquet": ["loss of b is not the evaluation's own"],
+        "c.json": [f"it is gone, and {copy / 'evaluations.parquet'} has it"],
+    }
 
 
 def test_a_grown_model_is_verified(finished, tmp_path):
@@ -112,3 +207,11 @@ def test_an_evaluation_from_before_checksums(tmp_path):
     path.write_text('{"numbers": {"loss": 2.5}, "sha256": "0"}')
     with pytest.raises(Damaged, match="do not match their checksum"):
         read_numbers(path)
+
+
+def test_an_evaluation_under_the_name_of_another(tmp_path):
+    write_numbers(tmp_path / "0.json", {"loss": 2.5})
+    assert read_numbers(tmp_path / "0.json") == {"loss": 2.5}
+    shutil.copy(tmp_path / "0.json", tmp_path / "1.json")
+    with pytest.raises(Damaged, match="it is of evaluation 0"):
+        read_numbers(tmp_path / "1.json")

@@ -6,7 +6,7 @@ Others' come by entry point, in the group ``mugrow.papers``, or as a Python file
 from importlib import import_module
 from pathlib import Path
 
-from mugrow.bench.entries import Registry
+from mugrow.bench.entries import Registry, is_python_file
 from mugrow.bench.spec import unknown
 from mugrow.sweeps.paper import Paper
 
@@ -34,7 +34,7 @@ REGISTRY = Registry("paper", Paper, __name__, "PAPER", tuple(PAPERS), "mugrow.pa
 def paper(word: str) -> Paper:
     """The paper of that name or arXiv id, or the ``PAPER`` of a Python file. Raises ``UserError``
     where there is none, or where somebody's cannot be loaded."""
-    if word.endswith(".py"):
+    if is_python_file(word):
         return REGISTRY.from_file(Path(word))
     by_id = {arxiv: known for known, arxiv in PAPERS.items()}
     name = by_id.get(word, word)

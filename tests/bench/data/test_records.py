@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -108,6 +109,22 @@ def test_a_nested_field_of_that_very_name_comes_first(tmp_path):
     assert [*json_documents(path, "m.b")] == [b"flat"]
 
 
+def test_nulls_and_blank_texts_are_counted(tmp_path):
+    texts = [{"text": text} for text in ("a", None, "b", " \n", "")]
+    for name, write in (("a.jsonl", lines), ("a.json", json.dumps)):
+        (tmp_path / name).write_text(write(texts))
+        corpus = read_corpus(str(tmp_path / name))
+        assert sorted(corpus.train + corpus.val) == [b"a", b"b"]
+        assert corpus.left_out == "3 blank or null"
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    pq.write_table(pa.table({"text": ["a", None, "b"]}), folder / "train.parquet")
+    for word in (f"hf:{folder}", str(folder / "train.parquet")):
+        assert read_corpus(word).left_out == "1 blank or null"
+    (tmp_path / "a.txt").write_text("a \n\n \n\n" * 20_000)  # its ends are not documents' own
+    assert read_corpus(str(tmp_path / "a.txt")).left_out == ""
+
+
 @pytest.fixture
 def folder(tmp_path):
     home = tmp_path / "notes"
@@ -131,6 +148,21 @@ def test_a_folder_by_patterns_and_what_is_left_out(folder):
     assert plain.left_out == "4 .md, 1 .rst"
     below_b = read_corpus(f"{folder}:glob=*.txt,b/*")
     assert sorted(below_b.train + below_b.val) == [b"ee", b"ef", b"see"]
+
+
+def test_links_and_what_is_no_file_are_counted(folder):
+    (folder / "nowhere.md").symlink_to(folder / "gone")
+    (folder / "away").symlink_to(folder / "b", target_is_directory=True)
+    (folder / "same.md").symlink_to(folder / "a.md")  # to a file: it is read
+    os.mkfifo(folder / "pipe.md")
+    corpus = read_corpus(f"{folder}:glob=*.md")
+    assert sorted(corpus.train + corpus.val) == [b"ay", b"ay", b"see"]
+    assert corpus.left_out.endswith(
+        "1 that are not UTF-8 (latin.md…), 1 that are links to folders, "
+        "1 that are links to nothing, 1 that are no files"
+    )
+    named = read_corpus(f"{folder}:glob=away/*.md,*.txt")
+    assert sorted(named.train + named.val) == [b"ee", b"ef", b"see"]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +238,7 @@ def test_endings_in_capitals_and_arrays_behind_blanks_are_read(tmp_path):
 def test_a_column_may_be_stored_as_a_dictionary(tmp_path):
     rows = pa.array(["first", None, "second", "first"]).dictionary_encode()
     pq.write_table(pa.table({"text": rows}), tmp_path / "a.parquet")
-    assert [*parquet_documents(tmp_path / "a.parquet")] == [b"first", b"second", b"first"]
+    assert [*parquet_documents(tmp_path / "a.parquet")] == [b"first", b"", b"second", b"first"]
 
 
 def test_a_link_to_nothing_is_said(tmp_path):
