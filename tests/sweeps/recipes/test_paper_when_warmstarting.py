@@ -67,8 +67,6 @@ def test_every_scale_can_be_planned_sources_first(scale):
     runs = {run.spec.run_id: run for run in planned(scale).runs}
     for run in runs.values():
         spec = run.spec
-        if "baseline" in run.arm.factors:
-            continue
         if run.role == "source":
             assert spec.stop_step == spec.steps - round(0.2 * spec.steps)
         if spec.start.source_run_id:
@@ -319,7 +317,7 @@ def test_verdicts_come_out_both_ways():
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", [name for name in PAPER.figures if name != "F10"])
+@pytest.mark.parametrize("name", PAPER.figures)
 def test_figures_draw_what_was_planted(name, monkeypatch):
     monkeypatch.setattr(figures, "RESAMPLES", 30)
     figure = style.drawn(lambda: PAPER.figures[name].draw(good()))

@@ -31,10 +31,8 @@ from dataclasses import replace
 
 from mugrow.analysis.figures import arms
 from mugrow.analysis.measure.maps import map_of
-from mugrow.bench.arm import ArmName
 from mugrow.bench.model import count
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec
-from mugrow.sweeps import beside
 from mugrow.sweeps.graph import FRESH, Node, grown
 from mugrow.sweeps.paper import Base, FigureOf, Paper, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
@@ -143,23 +141,6 @@ def grid_runs(setting: Setting, seed: int) -> Iterator[Node]:
             yield replace(begun, role="proxy")
 
 
-def larger_arms(scale: str) -> list[ArmName]:
-    """The larger target grown by SZP, by about two first, and by Net2Net by about two."""
-    sizes = tables.SIZES[scale]
-    width, near = sizes.larger, sizes.ladder[sizes.larger][0]
-    sources = sorted(sizes.factors[width], key=lambda source: (source != near, source))
-    return [*(named(SZP, width, small) for small in sources), named(NET2NET, width, near)]
-
-
-def larger_runs(setting: Setting, seed: int) -> Iterator[Node]:
-    sizes = tables.SIZES[setting.scale]
-    width, near = sizes.larger, sizes.ladder[sizes.larger][0]
-    yield scratch(setting, seed, width)
-    yield warmstarted(setting, seed, NET2NET, width, near)
-    for small in sizes.factors[width]:
-        yield warmstarted(setting, seed, SZP, width, small)
-
-
 FREE = "Compute is 6 N D of the target."
 PAPER = Paper(
     name="when-warmstarting",
@@ -219,7 +200,6 @@ PAPER = Paper(
             "Left, a point for each size and horizon. Right, validation loss of the largest target "
             "with several sources, at 20 tokens per parameter; bands span the seeds.",
         ),
-        "F10": beside.figure(each_seed(FEWER_SEEDS, larger_runs), larger_arms),
     },
     untestable=claims.UNTESTABLE,
     stack_width=384,
