@@ -3,11 +3,10 @@
 A method is given copies, and must leave them as they are. The global generators of torch, NumPy and
 Python, and those of GPUs where there are any, are seeded from the run's own before it is called and
 are put back after, so that one that draws from them draws the same for the same run, and moves
-nothing that others draw. What it returns
-must be a model: the target's names, shapes and types, finite numbers, in storage of their own. A
-method that is not of this suite is asked twice, and must answer the same to the bit: a generator of
-its own, seeded by the clock, is seen by nothing else. For what acts while a target trains see
-``mugrow.bench.guarded_hooks``.
+nothing that others draw. What it returns must be a model: the target's names, shapes and types,
+finite numbers, in storage of their own. A method that is not of this suite is asked twice, and must
+answer the same to the bit: a generator of its own, seeded by the clock, is seen by nothing else.
+For what acts while a target trains see ``mugrow.bench.guarded_hooks``.
 """
 
 import random
@@ -117,7 +116,8 @@ def generator_states() -> States:
     not used a GPU is not made to by the question."""
     of_numpy = np.random.get_state(legacy=True)  # noqa: NPY002
     assert isinstance(of_numpy, tuple)
-    of_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else ()
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    of_cuda = torch.cuda.get_rng_state_all() if started else ()
     return torch.get_rng_state(), of_numpy, random.getstate(), tuple(of_cuda)
 
 

@@ -31,6 +31,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -108,17 +109,22 @@ class Job:
 def ended(folder: Path, run_id: str) -> dict[str, Any] | None:
     """The row of an ended run, or ``None``. Raises ``Damaged`` when its record is not what was
     written, or when it promises a checkpoint that cannot be read; ``verify`` reads those whole."""
+    record = record_of(folder, run_id)
+    return None if record is None else record[0]
+
+
+def record_of(folder: Path, run_id: str) -> tuple[dict[str, Any], pa.Table] | None:
+    """``ended``, and the run's curve."""
     home = folder / "runs" / run_id
     record = read_run(home)
     if record is None:
         return None
-    row, _ = record
-    for name in _promised(row):
+    for name in _promised(record[0]):
         try:
             checkpoint.check(home / name)
         except FileNotFoundError as error:
             raise Damaged(home / CURVE, f"{name} is missing") from error
-    return row
+    return record
 
 
 def _promised(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -129,16 +135,22 @@ def _promised(row: Mapping[str, Any]) -> tuple[str, ...]:
 def verify(folder: Path, run_id: str) -> dict[str, Any] | None:
     """``ended``, and all of the run's files read: raises ``Damaged`` for a checkpoint or state that
     is not what was written, by checksum and by the run that the file says it is of."""
-    row, home = ended(folder, run_id), folder / "runs" / run_id
-    if row is None:
+    record = verified(folder, run_id)
+    return None if record is None else record[0]
+
+
+def verified(folder: Path, run_id: str) -> tuple[dict[str, Any], pa.Table] | None:
+    """``verify``, and the run's curve."""
+    record, home = record_of(folder, run_id), folder / "runs" / run_id
+    if record is None:
         return None
     described, sums = home / "spec.json", read_sums(home)
     if sums is not None and described.exists():
         check_sum(described, sha256_of_file(described), sums)
-    for name in _promised(row):
+    for name in _promised(record[0]):
         checkpoint.verify(home / name)
         identify(home / name, checkpoint.metadata(home / name), run_id)
-    return row
+    return record
 
 
 class StackLeft(Exception):

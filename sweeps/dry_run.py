@@ -10,6 +10,7 @@ from mugrow.sweeps.commands.output import print_notes
 from mugrow.sweeps.display import duration
 from mugrow.sweeps.plan import SkippedGrowth
 from mugrow.sweeps.price import Bill, PricedRun
+from mugrow.sweeps.rates import DEVICES
 
 
 def print_bill(found: Bill, *, as_json: bool) -> None:
@@ -25,6 +26,10 @@ def print_bill(found: Bill, *, as_json: bool) -> None:
             "runs": rows,
             "skipped": skipped,
             "estimated_s": found.estimated_s,
+            "device_s": found.device_s,
+            "price": found.price,
+            "sources": found.sources,
+            "largest_stack_bytes": found.largest_bytes,
             "least_flops": found.flops,
             "most_flops": found.most_flops,
         }
@@ -37,17 +42,31 @@ def print_bill(found: Bill, *, as_json: bool) -> None:
     console.print(table, markup=False)
     for (step, why), methods in _alike(found.skipped).items():
         console.print(f"skipped at {step}: {', '.join(methods)}: {why}", markup=False)
-    console.print(
-        f"{len(rows)} runs, {found.flops:.3g} FLOPs; about {duration(found.estimated_s)} "
-        f"with {found.workers} workers",
-        markup=False,
-    )
+    console.print(f"{len(rows)} runs, {found.flops:.3g} FLOPs; {_time(found)}", markup=False)
     if found.most_flops > found.flops:
         console.print(
             f"at least that; at most {found.most_flops:.3g} FLOPs, if losses ask for all of its "
             "budgets and looks",
             markup=False,
         )
+
+
+def _time(found: Bill) -> str:
+    """How long it takes, and on what; of a device of the table, from where that is known."""
+    if found.estimated_s is None or found.device_s is None:
+        return f"for a time say on what: --price {' or '.join(DEVICES)}"
+    about = f"about {duration(found.estimated_s)} with {found.workers} workers"
+    if not found.sources:
+        return about
+    hours = f"{found.device_s / 3600:.3g} hours of {found.price}"
+    lines = [f"{about} on {found.price}, {hours} in all, by a table, not measured:"]
+    lines += [f"  {source}" for source in found.sources]
+    if found.device_bytes is not None and found.largest_bytes > found.device_bytes:
+        lines.append(
+            f"the largest stack takes {found.largest_bytes / 1e9:.3g} GB as a whole, of "
+            f"{found.device_bytes / 1e9:.3g} GB: it would have to be split"
+        )
+    return "\n".join(lines)
 
 
 def _row(run: PricedRun) -> dict[str, str | float]:

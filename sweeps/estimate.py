@@ -1,13 +1,15 @@
 """How long a study will take: a few steps of each shape are timed, and the rest is arithmetic.
 
 The rate of a shape is measured once, with one member and one thread, which is how workers run on a
-CPU; validation adds a third of a training pass for each of its tokens. While a study runs, what it
-has got done in the time so far corrects the estimate of what is left.
+CPU, and on fewer sequences where a step would take long: a token takes as long. Validation adds a
+third of a training pass for each of its tokens. Where another device is asked for, its rates come
+from a table (``mugrow.sweeps.rates``), and nothing is timed. While a study runs, what it has got
+done in the time so far corrects the estimate of what is left.
 """
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,21 +17,26 @@ from typing import Any
 import torch
 
 from mugrow.bench.flops import per_token
-from mugrow.bench.spec import ModelSpec
+from mugrow.bench.spec import ModelSpec, RunSpec
 from mugrow.bench.throughput import matmul_gflops, probe
 from mugrow.sweeps.display import Work, reports
 from mugrow.sweeps.plan import Plan, PlannedStack
+from mugrow.sweeps.rates import Device
 
 TRUST_AFTER_S = 20.0
-LARGEST_TRIED_FLOPS = 3e11  # a step of a few seconds
+LARGEST_TRIED_FLOPS = 1e10  # a step of some tenths of a second
 SHARE_OF_MATMUL = 0.5  # of the rate of large matrix products, for models that are mostly those
+
+Rate = Callable[[RunSpec, int], float]  # tokens/s of a stack of so many members, all counted
 
 
 class Estimate:
-    """Estimates of one call of the program, which begins when this is made."""
+    """Estimates of one call of the program, which begins when this is made, for so many workers
+    that train at a ``rate``."""
 
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
+    def __init__(self, workers: int, rate: Rate | None = None) -> None:
+        self.workers, self.rate = workers, rate or timed_here
+        self.seconds_of: dict[str, float] = {}
         self.began_s = time.monotonic()
         self.done_before_s: float | None = None
 
@@ -84,22 +91,46 @@ class Estimate:
 
     def seconds(self, stack: PlannedStack) -> float:
         """The seconds one worker needs for a whole stack."""
-        first = stack.runs[0].spec
-        return sum(_tokens(stack)) / _rate(first.model, first.batch_sequences)
+        if stack.key not in self.seconds_of:
+            spec = stack.runs[0].spec
+            self.seconds_of[stack.key] = sum(
+                alive * tokens / self.rate(spec, alive) for alive, tokens in _phases(stack)
+            )
+        return self.seconds_of[stack.key]
 
 
-def _tokens(stack: PlannedStack) -> Iterable[float]:
-    """The tokens of a stack between its rungs, those of its validations at a third."""
+def _phases(stack: PlannedStack) -> Iterator[tuple[int, float]]:
+    """Between the rungs of a stack: its members then, and the tokens of each, those of validations
+    at a third."""
     spec = stack.runs[0].spec
     if not spec.train_steps:  # an imported model is evaluated, and that is all
-        yield spec.data.val_tokens / 3
+        yield 1, spec.data.val_tokens / 3
         return
     whole = spec.tokens + spec.train_steps / spec.log_every * spec.data.val_tokens / 3
     alive, began = len(stack.runs), 0
     members_of_a_trial = len(stack.runs) / len(set(stack.trials))
     for step, keep in (*stack.rungs, (spec.train_steps, 0)):
-        yield whole * alive * (step - began) / spec.train_steps
+        if alive:
+            yield alive, whole * (step - began) / spec.train_steps
         alive, began = min(alive, round(keep * members_of_a_trial)), step
+
+
+def on(device: Device) -> Rate:
+    """The rates of a device of the table."""
+
+    def rate(spec: RunSpec, members: int) -> float:
+        precision: str = getattr(spec, "precision", spec.dtype)
+        return device.tokens_per_s(spec.model, spec.batch_sequences, members, precision)
+
+    return rate
+
+
+def timed_here(spec: RunSpec, members: int) -> float:
+    """The rate of one thread of this machine, which is the same however many members share it."""
+    model = spec.model
+    a_sequence = per_token(model) * model.context
+    few = max(1, min(spec.batch_sequences, int(LARGEST_TRIED_FLOPS / a_sequence)))
+    return _rate(model, few)
 
 
 @cache
@@ -107,9 +138,15 @@ def _rate(model: ModelSpec, sequences: int) -> float:
     """Tokens/s of one member on one thread. A step too large to try is priced by its FLOPs."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    if per_token(model) * sequences * model.context < LARGEST_TRIED_FLOPS:
-        rate = probe(model, sequences, members=1)
-    else:
-        rate = SHARE_OF_MATMUL * 1e9 * matmul_gflops() / per_token(model)
-    torch.set_num_threads(threads)
-    return rate
+    try:
+        if per_token(model) * sequences * model.context <= LARGEST_TRIED_FLOPS:
+            return probe(model, sequences, members=1)
+        return SHARE_OF_MATMUL * 1e9 * _matmul_gflops() / per_token(model)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def _matmul_gflops() -> float:
+    """Of one thread; called with one."""
+    return matmul_gflops()

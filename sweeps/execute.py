@@ -37,7 +37,13 @@ from mugrow.sweeps.experiment import Experiment as Experiment  # where it was be
 from mugrow.sweeps.experiment import of_study as of_study
 from mugrow.sweeps.journal import Journal
 from mugrow.sweeps.lease import Lease, Leases
-from mugrow.sweeps.machine import check_device, check_positive, device_list, worker_count
+from mugrow.sweeps.machine import (
+    check_device,
+    check_positive,
+    device_list,
+    of_this_machine,
+    worker_count,
+)
 from mugrow.sweeps.needs import check_fits, needs_of
 from mugrow.sweeps.plan import Plan, PlannedStack, depends
 from mugrow.sweeps.preserved import claims_measured
@@ -48,6 +54,7 @@ from mugrow.sweeps.trackers.follow import Hand, following
 from mugrow.sweeps.worker import ENDED, LEFT, orders, orders_half_written, write_order
 
 COLLECT_EVERY_S = 60.0
+LONGEST_SHARE = 0.02  # of the time may go into writing tables
 LOOK_EVERY_S = 0.5
 ASK_EVERY_S = 0.05
 LOST_MOST = 3  # times in a row that a stack is lost without having got further
@@ -95,8 +102,7 @@ def where_of(
     if not kind.elsewhere:
         check_device(device)
     elif devices is not None:
-        raise UserError(f"--devices are of this machine; what engine {kind.name!r} gives a stack "
-                        f"are its options")  # fmt: skip
+        raise of_this_machine(kind.name)
     listed = device_list(devices)
     count = worker_count(len(listed) if workers is None and listed else workers, device)
     return Where(count, threads, device, on=on, devices=listed, log=log,
@@ -171,6 +177,7 @@ class _Scheduler:
         self.finished, self.engine, self.again, self.shown = finished, started, again, shown
         self.progress, self.track = progress, track
         self.journal = Journal(folder, shown.say)
+        self.collected_s, self.collect_every_s = time.monotonic(), COLLECT_EVERY_S
         self.estimate = Estimate(min(where.workers, started.slots))
         self.elsewhere = _Elsewhere(Leases(pool / "stacks"), finished, shown.say)
         self.in_flight: dict[str, _Flight] = {}
@@ -189,24 +196,17 @@ class _Scheduler:
             raise
 
     def _run(self) -> Plan:
-        collected_s = time.monotonic()
         current = self.experiment.plan(self.finished.rows)
         while True:
-            if time.monotonic() - collected_s > COLLECT_EVERY_S:
-                # so that `mugrow report` can be called meanwhile
-                collected = self._collect()
-                current = collected or self.experiment.plan(self.finished.rows)
-                if collected is None:
-                    continue
-                collected_s = time.monotonic()
+            if time.monotonic() - self.collected_s > self.collect_every_s:
+                current = self._collect()  # so that `mugrow report` can be called meanwhile
             held, news = self._submit(current)
             if news:
                 current = self.experiment.plan(self.finished.rows)
                 continue
             if not self.in_flight and not held:
-                collected = self._collect(whole=True)
-                current = collected or self.experiment.plan(self.finished.rows)
-                if collected is not None and not _ready(current, self.finished.rows, ()):
+                current = self._collect(whole=True)
+                if not _ready(current, self.finished.rows, ()):
                     return current
                 continue
             ended_now = self._wait(current, held)
@@ -215,13 +215,14 @@ class _Scheduler:
             if ended_now:
                 current = self.experiment.plan(self.finished.rows)
 
-    def _collect(self, *, whole: bool = False) -> Plan | None:
-        """Write the tables; ``whole`` is the journal then, too."""
-        found = _collected(
-            self.experiment, self.folder, self.pool, self.finished, self.journal, whole
-        )
-        if found is not None:
-            self.track(found, self.finished.rows)
+    def _collect(self, *, whole: bool = False) -> Plan:
+        """Write the tables; ``whole`` are journal and index then, too. Returns the plan that they
+        are of."""
+        began_s = time.monotonic()
+        found = _collected(self.experiment, self.folder, self.finished, self.journal, whole)
+        self.track(found, self.finished.rows)
+        self.collected_s = time.monotonic()
+        self.collect_every_s = max(COLLECT_EVERY_S, (self.collected_s - began_s) / LONGEST_SHARE)
         return found
 
     def _submit(self, current: Plan) -> tuple[bool, bool]:
@@ -386,22 +387,17 @@ def _tidy(pool: Path, outcome: Plan, rows: Mapping[str, object]) -> None:
 
 
 def _collected(
-    experiment: Experiment, folder: Path, pool: Path, finished: Ended, journal: Journal, whole: bool
-) -> Plan | None:
-    """Write the tables of all that has ended and what is new of the journal, all of it if it is to
-    be ``whole``; return the plan that they are of. One program at a time does, and has then read
-    what the others have ended: no table lacks what an older one had. ``None`` where a curve could
-    not be read: it is set aside, so that its run is done again."""
+    experiment: Experiment, folder: Path, finished: Ended, journal: Journal, whole: bool
+) -> Plan:
+    """Write the tables of all that has ended, and what is new of the journal and the index, all of
+    it if they are to be ``whole``; return the plan that the tables are of. One program at a time
+    does, and has then read what the others have ended: no table lacks what an older one had."""
     with alone(folder):
+        finished.read_all(experiment.plan(finished.rows))
         current = experiment.plan(finished.rows)
-        finished.read_all(current)
-        current = experiment.plan(finished.rows)
-        try:
-            collect(folder, current, finished.rows, experiment.name, pool)
-        except Damaged as error:
-            finished.do_again(error)
-            return None
+        collect(folder, current, finished.rows, experiment.name, finished.curves)
         journal.write(current.trials, *([None] if whole else []))
+        finished.write_index(whole=whole)
     return current
 
 

@@ -32,6 +32,14 @@ def device_list(text: str | None) -> tuple[str, ...]:
     """The devices of a list as people type it, ``cuda:0..7`` or ``cuda:0,cuda:3``; none of
     ``None``. Raises ``UserError`` for one that is no list, and for the first device of it that
     cannot be used here."""
+    found = listed_devices(text)
+    for device in found:
+        check_device(device)
+    return found
+
+
+def listed_devices(text: str | None) -> tuple[str, ...]:
+    """The same of devices that need not be here."""
     if text is None:
         return ()
     found: list[str] = []
@@ -46,8 +54,25 @@ def device_list(text: str | None) -> tuple[str, ...]:
     for device in found:
         if not device or found.count(device) > 1:
             raise UserError(f"devices {text!r} are no list of devices, which is as cuda:0..7")
-        check_device(device)
+        check_device_name(device)
     return tuple(found)
+
+
+def of_this_machine(engine: str) -> UserError:
+    """The error of ``--devices`` for an engine elsewhere."""
+    return UserError(
+        f"--devices are of this machine; what engine {engine!r} gives a stack are its options"
+    )
+
+
+def check_device_name(device: str) -> None:
+    """Raise the ``UserError`` of a word that torch knows no device by, here or anywhere."""
+    import torch
+
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise UserError(f"device {device!r} is none; devices are as cpu, cuda or cuda:1") from None
 
 
 def check_device(device: str) -> None:

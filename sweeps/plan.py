@@ -19,6 +19,7 @@ import json
 import math
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from mugrow.analysis.measure.sequential import Looks, decide
@@ -44,6 +45,7 @@ from mugrow.sweeps.study import BASELINE, Method, Step, Study
 from mugrow.sweeps.transferred import Transferred, transferred
 
 Arm = tuple[Step, Method]
+Role = Literal["proxy", "source", "target", "trunk", "branch"]
 
 SOURCE_DATA_SEEDS = 1_000_000
 STAGE_DATA_SEEDS = 10_000_000
@@ -56,7 +58,7 @@ class PlannedRun:
     run calls it, ``charged_flops`` what an imported model is said to have cost."""
 
     spec: RunSpec
-    role: Literal["proxy", "source", "target", "trunk", "branch"]
+    role: Role
     sweep: str
     trial: int | None = None
     arm: str | None = None
@@ -79,7 +81,7 @@ class PlannedStack:
     def __post_init__(self) -> None:
         assert len({stack_key(run.spec) for run in self.runs}) == 1, "members differ in shape"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Its identity: 16 hex digits of the sha256 of its runs' ids and its rungs."""
         text = json.dumps([[run.spec.run_id for run in self.runs], self.rungs])

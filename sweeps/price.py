@@ -2,21 +2,33 @@
 
 A run trains ``6 N D`` FLOPs and more, as ``mugrow.bench.flops`` counts them. What depends on the
 optimum still to be found is priced with a stand-in, which has the same shape, tokens and FLOPs.
+The time is this machine's, of which a few steps are timed, or that of a device that need not be at
+hand, by a table (``mugrow.sweeps.rates``). Nothing is started, here or elsewhere.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from mugrow.bench.checkpoint import Damaged
 from mugrow.bench.flops import per_token
 from mugrow.bench.model import count
-from mugrow.bench.run import ended
-from mugrow.sweeps.estimate import Estimate
+from mugrow.bench.spec import ModelSpec, UserError
+from mugrow.sweeps.ended import rows_of
+from mugrow.sweeps.engines import AT_ONCE, engine
+from mugrow.sweeps.estimate import Estimate, on
 from mugrow.sweeps.execute import Experiment
+from mugrow.sweeps.machine import (
+    check_device_name,
+    listed_devices,
+    of_this_machine,
+    worker_count,
+)
+from mugrow.sweeps.needs import stack_bytes
 from mugrow.sweeps.plan import Plan, PlannedStack, SkippedGrowth
 from mugrow.sweeps.preserved import claims_measured
+from mugrow.sweeps.rates import DEVICES, MEASURED, device_of, word_of
 
 
 @dataclass(frozen=True)
@@ -36,16 +48,24 @@ class PricedRun:
 @dataclass(frozen=True)
 class Bill:
     """What an experiment costs. ``estimated_s`` are the seconds that what is left of it takes with
-    ``workers`` processes. ``runs`` are those that it needs whatever their losses; ``most_flops``
+    ``workers`` processes, None on a device of which nothing is known, and ``device_s`` those of all
+    of them together. ``runs`` are those that it needs whatever their losses; ``most_flops``
     are of all that it may need, at every budget, and at every look if none decides an arm.
-    ``claims`` is what methods of others say that they preserve, and what was measured."""
+    ``claims`` is what methods of others say that they preserve, and what was measured. ``price``
+    is the device of the time, ``sources`` where its rates are from, and ``largest_bytes`` what the
+    largest stack takes as a whole, of ``device_bytes`` where that is known."""
 
     runs: tuple[PricedRun, ...]
     skipped: tuple[SkippedGrowth, ...]
     workers: int
-    estimated_s: float
+    estimated_s: float | None
     most_flops: float
     claims: tuple[str, ...] = ()
+    price: str | None = MEASURED
+    device_s: float | None = None
+    sources: tuple[str, ...] = ()
+    largest_bytes: int = 0
+    device_bytes: float | None = None
 
     @property
     def flops(self) -> float:
@@ -53,41 +73,84 @@ class Bill:
         return sum(run.flops for run in self.runs)
 
 
-def bill(experiment: Experiment, pool: Path, workers: int) -> Bill:
-    """What running the experiment costs, given the runs in ``pool``; writes nothing. A few steps
-    of each shape are timed. Raises ``UserError`` for what no run can have."""
-    finished = dict(_finished(pool))
+@dataclass(frozen=True)
+class Machine:
+    """What is priced: so many ``workers``, on a device of ``mugrow.sweeps.rates`` or, where it is
+    ``measured``, on this machine's cores; None is a device of which nothing is known."""
+
+    workers: int
+    price: str | None = MEASURED
+
+
+def machine(
+    workers: int | None, device: str, devices: str | None, on: str, price: str | None
+) -> Machine:
+    """The machine that the command line and the API describe. None of it need be here, but what is
+    said must be possible. Raises ``UserError``."""
+    kind, options = engine(on)
+    if devices is not None and kind.elsewhere:
+        raise of_this_machine(kind.name)
+    listed = listed_devices(devices)
+    check_device_name(device)
+    if price is not None:
+        device_of(price)
+    is_gpu = any(one.startswith("cuda") for one in (listed or (device,)))
+    if is_gpu and price == MEASURED:
+        raise UserError(
+            f"--price {MEASURED} times the cores of this machine; for a GPU it is one of "
+            f"{', '.join(DEVICES)}"
+        )
+    if workers is None and listed:
+        workers = len(listed)
+    elif workers is None and kind.elsewhere:
+        workers = max(1, int(options.get("jobs") or options.get("tasks") or AT_ONCE))
+    given = price or (gpu_here() if is_gpu else MEASURED)
+    return Machine(worker_count(workers, device if given == MEASURED else "cuda"), given)
+
+
+def gpu_here() -> str | None:
+    """The GPU of this machine by its word of the table; None where there is none, or another."""
+    import torch
+
+    return word_of(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
+
+
+def bill(experiment: Experiment, pool: Path, machine: Machine) -> Bill:
+    """What running the experiment costs, given the runs in ``pool``; writes nothing. Of this
+    machine a few steps of each shape are timed. Raises ``UserError`` for what no run can have."""
+    # a failed run is tried again
+    finished = {one: row for one, row in rows_of(pool) if row["status"] != "failed"}
     plan = experiment.plan(finished)
+    known = {stack.key for stack in plan.stacks}
     stacks = (*plan.stacks, *plan.provisional)
-    estimate = Estimate(workers)
-    runs = [run for stack in stacks for run in _runs(stack, stack not in plan.stacks, finished)]
+    runs = [run for stack in stacks for run in _runs(stack, stack.key not in known, finished)]
     flops = sum(run.flops for run in runs)
+    device = device_of(machine.price) if machine.price else None
+    left_s: list[float] | None = None
+    if machine.price is not None:
+        estimate = Estimate(machine.workers, on(device) if device else None)
+        left_s = estimate.left(stacks, finished, (), pool)
     return Bill(
         runs=tuple(runs),
         skipped=plan.skipped,
-        workers=workers,
-        estimated_s=estimate.wall(estimate.left(stacks, finished, (), pool)),
+        workers=machine.workers,
+        estimated_s=None if left_s is None else estimate.wall(left_s),
         most_flops=max(flops, _flops(experiment.most(finished))) if experiment.most else flops,
         claims=tuple(claims_measured(plan)),
+        price=machine.price,
+        device_s=None if left_s is None else sum(left_s),
+        sources=device.sources if device else (),
+        largest_bytes=max(map(stack_bytes, stacks), default=0),
+        device_bytes=device.memory_gb * 1e9 if device else None,
     )
 
 
 def _flops(plan: Plan) -> float:
     return sum(
-        run.spec.tokens * per_token(run.spec.model)
+        run.spec.tokens * _per_token(run.spec.model)
         for stack in (*plan.stacks, *plan.provisional)
         for run in stack.runs
     )
-
-
-def _finished(pool: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in pool.glob("runs/*"):
-        try:
-            row = ended(pool, path.name)
-        except Damaged:
-            continue
-        if row is not None and row["status"] != "failed":  # a failed run is tried again
-            yield path.name, row
 
 
 def _runs(
@@ -98,9 +161,17 @@ def _runs(
         yield PricedRun(
             role=run.role,
             name=spec.name,
-            params=count(spec.model)[0],
+            params=_params(spec.model),
             tokens=spec.tokens,
-            flops=spec.tokens * per_token(spec.model),
+            flops=spec.tokens * _per_token(spec.model),
             stand_in=stand_in,
             cached=spec.run_id in finished,
         )
+
+
+@cache
+def _params(model: ModelSpec) -> int:
+    return count(model)[0]
+
+
+_per_token = cache(per_token)  # a thousand runs have a dozen shapes

@@ -11,10 +11,9 @@ from mugrow.analysis.read.store import Store, load
 from mugrow.bench.checksums import Damaged
 from mugrow.bench.record import set_aside
 from mugrow.bench.spec import UserError
-from mugrow.sweeps import price
+from mugrow.sweeps import price as pricing
 from mugrow.sweeps.evaluate import Judged, evaluate_all
 from mugrow.sweeps.execute import Experiment, Where, execute, where_of
-from mugrow.sweeps.machine import worker_count
 from mugrow.sweeps.paper import (
     Paper,
     PaperFigure,
@@ -125,10 +124,15 @@ def bill_of(
     corpora: Mapping[str, str] | None = None,
     workers: int | None = None,
     device: str = "cpu",
+    devices: str | None = None,
+    on: str = "local",
+    price: str | None = None,
 ) -> Bill:
-    """What ``reproduce`` would train and cost; reads no corpus whose vocabulary is known."""
+    """What ``reproduce`` would train and cost; reads no corpus whose vocabulary is known. The
+    machine is as in ``mugrow.bill``."""
+    machine = pricing.machine(workers, device, devices, on, price)
     entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)
     given, _ = setting(entry, scale, corpora or {}, priced=True)
     pool = Path(out) if out is not None else OUT / scale
-    return price.bill(experiment(entry, given, figures), pool, worker_count(workers, device))
+    return pricing.bill(experiment(entry, given, figures), pool, machine)

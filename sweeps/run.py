@@ -17,10 +17,9 @@ from mugrow.bench.data import batches
 from mugrow.bench.final_evaluation import BLOCKS
 from mugrow.bench.method_file import is_file, read_method
 from mugrow.bench.spec import DataSpec, UserError
-from mugrow.sweeps import price
+from mugrow.sweeps import price as pricing
 from mugrow.sweeps.execute import execute, of_study, where_of
 from mugrow.sweeps.imported import pinned_source
-from mugrow.sweeps.machine import check_device, worker_count
 from mugrow.sweeps.plan import Plan
 from mugrow.sweeps.price import Bill
 from mugrow.sweeps.recipes import recipe
@@ -131,9 +130,13 @@ def bill(
     *,
     workers: int | None = None,
     device: str = "cpu",
+    devices: str | None = None,
+    on: str = "local",
+    price: str | None = None,
 ) -> Bill:
     """What ``run`` would train and cost, given what is in its folder; trains and writes nothing.
-    Raises ``UserError`` as ``run`` does.
+    Engine and devices need not be here: ``price`` is a device by whose rates the time is told, as
+    ``"h100"``, or ``"measured"``, this machine's own. Raises ``UserError`` as ``run`` does.
 
     >>> import mugrow, tempfile
     >>> from pathlib import Path
@@ -146,8 +149,8 @@ def bill(
     >>> len(bill.runs), bill.runs[-1].role, f"{bill.flops:.1e} FLOPs"
     (8, 'target', '4.2e+11 FLOPs')
     """
-    check_device(device)
+    machine = pricing.machine(workers, device, devices, on, price)
     study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name
-    return price.bill(of_study(fixed, data), folder, worker_count(workers, device))
+    return pricing.bill(of_study(fixed, data), folder, machine)

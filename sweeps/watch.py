@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +21,7 @@ from mugrow.bench.run import Job
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.display import reports, title
 from mugrow.sweeps.lease import Leases
-from mugrow.sweeps.plan import PlannedRun, PlannedStack
+from mugrow.sweeps.plan import PlannedRun, PlannedStack, Role
 from mugrow.sweeps.progress import Progress, read_progress
 from mugrow.sweeps.worker import orders, read_order
 
@@ -176,7 +176,7 @@ def _program(folder: Path) -> Progress | None:
 def _planned(job: Job) -> PlannedStack:
     trials = job.trials or (None,) * len(job.runs)
     members = zip(job.runs, job.roles, trials, strict=True)
-    runs = (PlannedRun(spec, role, "", trial) for spec, role, trial in members)
+    runs = (PlannedRun(spec, cast(Role, role), "", trial) for spec, role, trial in members)
     return PlannedStack(tuple(runs), tuple((rung.step, rung.keep) for rung in job.rungs))
 
 

@@ -26,6 +26,12 @@ def check_figure(path: Path | None, option: str = "--figure") -> None:
         raise UserError(f"{option} draws {' or '.join(FIGURES)}, not {path}")
 
 
+def check_priced(price: str | None) -> None:
+    """Raise the ``UserError`` of a price where something is to be trained."""
+    if price is not None:
+        raise UserError("--price is of --dry-run: without it runs train on --device")
+
+
 def write_figure(path: Path, draw: Callable[[], "Figure"]) -> None:
     """Draw in the house style and write the file, SVG or PNG, whole or not at all."""
     from mugrow.analysis.figures import style

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from mugrow.sweeps.commands.output import print_table
+from mugrow.sweeps.commands.output import check_priced, print_table
 
 OUT = Path("results/papers")
 
@@ -36,6 +36,9 @@ class ReproduceCommand:
     decided get the seeds of the next. All looks together err in 5 %."""
     dry_run: bool = False
     """Print every run with its cost, and an estimate of the time, and train nothing."""
+    price: Annotated[str | None, arg(metavar="DEVICE")] = None
+    """With --dry-run: the time on a device that need not be here, a100, a100-40gb, h100, h200, or
+    measured, on this machine's own cores."""
     workers: int | None = None
     """Processes that train at the same time; one a CPU core, or one on a GPU, by default."""
     threads: int = 1
@@ -67,8 +70,12 @@ class ReproduceCommand:
                 corpora=corpora,
                 workers=self.workers,
                 device=self.device,
+                devices=self.devices,
+                on=self.on,
+                price=self.price,
             )
             return print_bill(bill, as_json=self.json)
+        check_priced(self.price)
         done = reproduce(
             self.paper,
             self.out,

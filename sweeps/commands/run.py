@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, UseAppendAction, arg
 
 from mugrow.sweeps.arguments import Amount
-from mugrow.sweeps.commands.output import print_summary
+from mugrow.sweeps.commands.output import check_priced, print_summary
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class RunCommand:
     """The source exists already: its compute does not count."""
     dry_run: bool = False
     """Print every run with its cost, and an estimate of the time, and train nothing."""
+    price: Annotated[str | None, arg(metavar="DEVICE")] = None
+    """With --dry-run: the time on a device that need not be here, a100, a100-40gb, h100, h200, or
+    measured, on this machine's own cores."""
     workers: int | None = None
     """Processes that train at the same time; one a CPU core, or one on a GPU, by default."""
     threads: int = 1
@@ -75,8 +78,17 @@ class RunCommand:
         if self.dry_run:
             from mugrow.sweeps.dry_run import print_bill
 
-            found = run.bill(study, self.out, workers=self.workers, device=self.device)
+            found = run.bill(
+                study,
+                self.out,
+                workers=self.workers,
+                device=self.device,
+                devices=self.devices,
+                on=self.on,
+                price=self.price,
+            )
             return print_bill(found, as_json=self.json)
+        check_priced(self.price)
         done = run.run(
             study,
             self.out,

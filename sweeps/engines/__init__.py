@@ -25,6 +25,8 @@ from typing import Protocol
 from mugrow.bench.entries import Registry, assigned, in_one_line
 from mugrow.bench.spec import UserError, unknown
 
+AT_ONCE = 256  # orders that an engine elsewhere takes at the same time, by default
+
 
 class WorkerLost(Exception):
     """A process ended without a word: its machine failed, or it was killed, pre-empted or out of

@@ -12,6 +12,7 @@ from typing import Any
 
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.engines import (
+    AT_ONCE,
     Asked,
     Engine,
     EngineKind,
@@ -23,12 +24,11 @@ from mugrow.sweeps.engines import (
 )
 from mugrow.sweeps.worker import obey
 
-TASKS = 256
 REACHED_WITHIN_S = 10
 OPTIONS = {
     "address": "of the scheduler, tcp://HOST:PORT; by default $DASK_SCHEDULER_ADDRESS",
     "gpus": "of the resource GPU that a task takes; none by default",
-    "tasks": f"the most tasks at once, {TASKS} by default",
+    "tasks": f"the most tasks at once, {AT_ONCE} by default",
 }
 
 
@@ -37,7 +37,7 @@ class DaskEngine:
 
     def __init__(self, client: Any, asked: Asked) -> None:
         self.client = client
-        self.slots = max(1, whole_number("dask", asked.options, "tasks", TASKS))
+        self.slots = max(1, whole_number("dask", asked.options, "tasks", AT_ONCE))
         gpus = whole_number("dask", asked.options, "gpus", 0)
         self.resources = {"GPU": gpus} if gpus else None
         self.futures: dict[str, Any] = {}

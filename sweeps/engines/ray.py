@@ -15,6 +15,7 @@ from typing import Any
 import mugrow
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.engines import (
+    AT_ONCE,
     Asked,
     Engine,
     EngineKind,
@@ -26,13 +27,12 @@ from mugrow.sweeps.engines import (
 )
 from mugrow.sweeps.worker import obey
 
-TASKS = 256
 REACHED_WITHIN_S = 5.0
 OPTIONS = {
     "address": "of the cluster, HOST:PORT; by default that of $RAY_ADDRESS or of this machine",
     "gpus": "GPUs of a task; by default 1 where --device is a GPU",
     "cpus": "CPU cores of a task; by default --threads",
-    "tasks": f"the most tasks at once, {TASKS} by default",
+    "tasks": f"the most tasks at once, {AT_ONCE} by default",
 }
 
 
@@ -41,7 +41,7 @@ class RayEngine:
 
     def __init__(self, ray: Any, asked: Asked) -> None:
         self.ray, self.options = ray, asked.options
-        self.slots = max(1, whole_number("ray", asked.options, "tasks", TASKS))
+        self.slots = max(1, whole_number("ray", asked.options, "tasks", AT_ONCE))
         self.task = ray.remote(max_retries=0, max_calls=0)(obey)
         self.references: dict[str, Any] = {}
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from mugrow.bench.spec import UserError, unknown
 from mugrow.sweeps.engines import (
+    AT_ONCE,
     Asked,
     Engine,
     EngineKind,
@@ -36,7 +37,6 @@ ANSWER_WITHIN_S = 30.0
 RESULT_WITHIN_S = 10.0  # a network file system may show it late
 NOTICE_S = 60  # before its time is up a job hears of it
 LARGEST_ARRAY = 1000  # one less than SLURM's own default of the most
-JOBS = 256
 OPTIONS = {
     "partition": "where to submit",
     "account": "whose time is charged",
@@ -46,7 +46,7 @@ OPTIONS = {
     "gpus": "GPUs of a job; by default 1 where --device is a GPU",
     "cpus": "CPU cores of a job; by default --threads",
     "mem": "memory of a job in GB; by default from the plan",
-    "jobs": f"the most jobs at once, {JOBS} by default",
+    "jobs": f"the most jobs at once, {AT_ONCE} by default",
 }
 TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<parts>\d+(?::\d+){0,2})")
 LEAST_MINUTES = 10
@@ -58,7 +58,7 @@ class SlurmEngine:
 
     def __init__(self, executor: Any, options: Mapping[str, str]) -> None:  # submitit is untyped
         self.executor, self.options = executor, options
-        self.slots = max(1, whole_number("slurm", options, "jobs", JOBS))
+        self.slots = max(1, whole_number("slurm", options, "jobs", AT_ONCE))
         self.jobs: dict[str, Any] = {}
         self.queued: frozenset[str] = frozenset()
         self.asked_s = float("-inf")

@@ -11,7 +11,7 @@ from mugrow.bench.spec import UserError
 from mugrow.sweeps.baselines import charge
 from mugrow.sweeps.execute import of_study
 from mugrow.sweeps.plan import plan
-from mugrow.sweeps.price import bill
+from mugrow.sweeps.price import Machine, bill
 from mugrow.sweeps.study import Method, Shape, Step
 
 BUDGETS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0)
@@ -217,11 +217,11 @@ def test_the_most_that_looks_may_cost_is_priced_beforehand(optimum_known):
 
 def test_a_bill_has_the_least_and_the_most(tmp_path):
     least, most = [
-        bill(of_study(study, DATA), tmp_path, workers=1)
+        bill(of_study(study, DATA), tmp_path, Machine(1))
         for study in (UNTIL, replace(UNTIL, looks=(3,)))
     ]
     assert least.flops == most.flops < most.most_flops < least.most_flops
-    nothing = bill(of_study(replace(UNTIL, looks=(), ladder=()), DATA), tmp_path, workers=1)
+    nothing = bill(of_study(replace(UNTIL, looks=(), ladder=()), DATA), tmp_path, Machine(1))
     assert nothing.flops == nothing.most_flops
 
 
