@@ -383,7 +383,7 @@ def _resume(path: Path, stack: Stack) -> StackState | None:
         return None
     tensors = {name: tensor.to(stack.device) for name, tensor in tensors.items()}
     buffers = {name: tensors[name] for name in buffers_of(stack.specs[0])}
-    split = rest.pop("split", None)  # states of version 0.2 have none
+    split = rest.pop("split", None)  # earlier states have none
     return StackState(
         optimizer=OptimizerState(tensors["weights"], buffers, tensors["updates"]),
         loss_sum_K=tensors["loss_sum"],

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-EXPECTED_BYTES_PER_S = 0.5e9  # copied, hashed and written, before a save has been timed
+EXPECTED_BYTES_PER_S = 0.2e9  # copied, hashed and written, before a save has been timed
 
 
 class Saver:

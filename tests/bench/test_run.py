@@ -303,11 +303,11 @@ def test_a_killed_stack_goes_on_where_it_was_to_the_same_bits(
         assert_same_tensors(home(job, 0) / name, home(whole, 0) / name)
 
 
-def test_a_state_that_version_0_2_saved_is_gone_on_from():
-    """After 7 of 20 steps; that version itself ended at these losses."""
+def test_a_state_saved_when_there_were_no_splits_is_gone_on_from():
+    """After 7 of 20 steps; the program that saved it ended at these losses."""
     small = vary(RUN, model=BASE)
     stack = Stack([small, vary(small, lr=2**-4, weight_decay=0.5, seed=1)])
-    state = _resume(Path(__file__).with_name("stack_of_0_2.safetensors"), stack)
+    state = _resume(Path(__file__).with_name("earlier_stack.safetensors"), stack)
     assert state is not None
     assert state.step == 7
     for _ in advance(stack, state, skewed_tokens()):
