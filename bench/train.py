@@ -73,7 +73,7 @@ class _Program:
             trainers = trainers_of(spec.optimizer, spec.parametrization, spec.model, spec.base)
             weights_KP = self.state.optimizer.weights_KP
             self.optimizer = stacked_optimizer(self.trained, rules, trainers, hypers, weights_KP)
-            self.gradient_KP = torch.empty_like(weights_KP)
+            self.gradient_KP = torch.zeros_like(weights_KP)
         windows = val_windows(self.data.val, spec.model.context, spec.data.val_tokens)
         self.val_WT = torch.from_numpy(windows).to(self.stack.device)
 
@@ -102,11 +102,11 @@ class _Program:
 
         def step(rows: slice) -> tuple[Tensor, Tensor]:
             kept = state.optimizer.keep(rows)  # views: what is updated is the stack's own storage
-            gradient_KP = self.gradient_KP[rows].zero_()
+            gradient_KP = self.gradient_KP[rows]
             chunk = chunk_tokens(decoder.spec, len(gradient_KP))
             parts = []
-            for part in torch.split(tokens[rows], self.micro_batch, dim=1):
-                weights = self.differentiable(kept.weights_KP, gradient_KP, rows)
+            for i, part in enumerate(torch.split(tokens[rows], self.micro_batch, dim=1)):
+                weights = self.differentiable(kept.weights_KP, gradient_KP, rows, first=i == 0)
                 share = part.shape[1] / tokens.shape[1]
                 loss_K = decoder.losses_of(weights, part, chunk) * share
                 loss_K.sum().backward()  # type: ignore[no-untyped-call]
@@ -127,19 +127,22 @@ class _Program:
             )
         return torch.cat(norms)
 
-    def differentiable(self, weights_KP: Tensor, gradient_KP: Tensor, rows: slice) -> Weights:
-        """The ``fused`` weights that the models of some members run on, of which a backward pass
-        adds the gradient to ``gradient_KP``, tensor by tensor: there is never a second one."""
+    def differentiable(
+        self, weights_KP: Tensor, gradient_KP: Tensor, rows: slice, *, first: bool
+    ) -> Weights:
+        """The ``fused`` weights that the models of some members run on, whose gradient a backward
+        pass writes to ``gradient_KP``, or adds to it if it is not the ``first`` of a step, tensor
+        by tensor: there is never a second one."""
         # .data and not .detach(), which would share a version counter with the members that other
         # threads update in the same storage meanwhile
         trained_KP, model = weights_KP.data, self.stack.specs[0].model
         during = self.stack.during
         if during is not None and during.used is not None:
-            _add_gradient_to(gradient_KP, trained_KP)
+            _write_gradient(gradient_KP, trained_KP, first)
             return fused(model, self.used(trained_KP, rows, True))
         weights, gradients = fused(model, trained_KP), fused(model, gradient_KP)
         for name, tensor in weights.items():
-            _add_gradient_to(gradients[name], tensor)
+            _write_gradient(gradients[name], tensor, first)
         return weights
 
     def in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
@@ -315,12 +318,16 @@ class _Program:
             self.gradient_KP = self.gradient_KP[: len(rows)]
 
 
-def _add_gradient_to(gradient: Tensor, of: Tensor) -> None:
-    """Have every backward pass add its gradient of a tensor to ``gradient``, and keep none."""
+def _write_gradient(gradient: Tensor, of: Tensor, first: bool) -> None:
+    """Have a backward pass write its gradient of a tensor to ``gradient``, or add it, and keep
+    none."""
 
     def move(tensor: Tensor) -> None:
         assert tensor.grad is not None
-        gradient.add_(tensor.grad)
+        if first:
+            gradient.copy_(tensor.grad)
+        else:
+            gradient.add_(tensor.grad)
         tensor.grad = None
 
     of.requires_grad_()
