@@ -1,5 +1,6 @@
 """Every family against transformers: in, grown, out, the next tokens; and what must not pass."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,6 +187,54 @@ def test_no_word_of_a_config_is_passed_over(name, monkeypatch):
         config |= {"max_window_layers": 0}
     FAMILIES[kind].spec(Config(config, "here"))
     assert config.keys() - read <= SAYS_NOTHING
+
+
+LLAMA3 = MODELS["llama 3"][1]["rope_parameters"]
+USED = {"use_sliding_window": True, "sliding_window": 3}
+ALL, NONE, SOME = (
+    {"layer_types": [f"{kind}_attention" for kind in kinds]}
+    for kinds in (["sliding"] * 2, ["full"] * 2, ["full", "sliding"])
+)
+OLD = {"rope_parameters": None, "rope_theta": 99.0}
+EDITED = {  # what config.json may say too, and whether it can be expressed
+    "llama 2": [
+        (OLD | {"rope_scaling": {"type": "linear", "factor": 4 / 3}}, True),
+        ({"rope_parameters": LLAMA3 | {"factor": 7.123456789}}, True),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, False),
+        ({"rope_parameters": None, "partial_rotary_factor": 0.5}, False),
+        ({"is_causal": False}, False),
+        ({"per_layer_config": {"1": {"rms_norm_eps": 0.5}}}, False),
+    ],
+    "qwen2": [(USED | ALL, True), (USED | NONE, True), (USED | SOME, False)],
+    "pythia": [
+        ({"rope_parameters": None, "rotary_pct": 0.5, "rotary_emb_base": 77.0}, True),
+        ({"rope_parameters": None, "rope_theta": 77.0}, False),
+        ({"hidden_act": "gelu_fast"}, True),
+    ],
+    "gpt2": [
+        ({"n_head": None, "num_attention_heads": 2}, True),
+        ({"num_attention_heads": 2}, False),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_what_is_edited_is_read_as_transformers_reads_it_or_refused(name, tmp_path):
+    saved(name, tmp_path / "hf")
+    path = tmp_path / "hf" / "config.json"
+    before, plain = json.loads(path.read_text()), theirs(tmp_path / "hf")
+    for number, (change, expressed) in enumerate(EDITED[name]):
+        said = {key: value for key, value in (before | change).items() if value is not None}
+        path.write_text(json.dumps(said))
+        folder = tmp_path / f"{number}"
+        if expressed:
+            import_model(tmp_path / "hf", folder)
+            assert difference(logits(folder), theirs(tmp_path / "hf")) < TOLERANCE
+            if change != USED | NONE:
+                assert difference(logits(folder), plain) > 5 * TOLERANCE
+        else:
+            with pytest.raises(UserError):
+                import_model(tmp_path / "hf", folder)
 
 
 def test_a_padded_vocabulary_is_kept(tmp_path):
