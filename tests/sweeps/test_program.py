@@ -150,7 +150,7 @@ def test_ctrl_c_before_anything_is_imported():
     assert (done.returncode, done.stderr) == (130, f"mugrow: stopped; {RESUMED}\n")
 
 
-def test_ctrl_c_in_code_that_is_a_string():
+def test_ctrl_c_in_code_that_is_a_string(tmp_path):
     """As it is within a dataclass that is being made: the exit code is still the program's."""
     code = (
         "import sys\n"
@@ -161,7 +161,9 @@ def test_ctrl_c_in_code_that_is_a_string():
         "sys.meta_path.insert(0, Press())\n"
         "program.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    (tmp_path / "pressed.py").write_text(code)  # as ``python -m mugrow`` is run, not the script
+    run = [sys.executable, "-m", "pressed"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (130, f"mugrow: stopped; {RESUMED}\n")
 
 
