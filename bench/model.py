@@ -25,7 +25,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
+from mugrow.bench.chunked_loss import chunked_cross_entropy
 from mugrow.bench.precision import rounded, widened
 from mugrow.bench.rotary import rotate
 from mugrow.bench.spec import ModelSpec, Precision
@@ -69,6 +71,8 @@ class Decoder:
     """Called with the output of every module, by the name of the module, in a forward pass."""
     precision: Precision = "float32"
     """What products are of."""
+    recompute: bool = field(default=False, compare=False)
+    """Whether a block's activations are computed again in the backward pass, and not kept."""
 
     def __call__(self, weights: Weights, tokens_BT: Tensor) -> Tensor:
         """Logits ``(B, T, V)`` of one model given by its named weights."""
@@ -81,12 +85,27 @@ class Decoder:
     def logits_of(self, w: Weights, tokens_KBT: Tensor) -> Tensor:
         """Logits ``(K, B, T, V)`` of K members given by their ``fused`` weights."""
         K, B, T = tokens_KBT.shape
-        spec = self.spec
+        logits_KNV = widened(self._linear(*self._before_head(w, tokens_KBT)))
+        return self._seen("head", logits_KNV).view(K, B, T, self.spec.vocab_rows)
+
+    def losses_of(self, w: Weights, tokens_KBT: Tensor, chunk: int | None) -> Tensor:
+        """Mean loss of K members on sequences with their last targets ``(K, B, T + 1)``, in nats
+        per token, ``(K,)``; with a ``chunk`` the logits of so many tokens a member exist at once.
+        """
+        inputs_KBT, targets_KBT = tokens_KBT[..., :-1], tokens_KBT[..., 1:]
+        if chunk is None:
+            return cross_entropy(self.logits_of(w, inputs_KBT), targets_KBT)
+        n_KND, head_KVD, bias_KV = self._before_head(w, inputs_KBT)
+        bias_KV = None if bias_KV is None else self._rounded(bias_KV)
+        factors = self._rounded(n_KND), self._rounded(head_KVD), bias_KV
+        return chunked_cross_entropy(*factors, targets_KBT.flatten(1), chunk)
+
+    def _before_head(self, w: Weights, tokens_KBT: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Whose product the logits are: normed stream ``(K, N, D)``, head and bias."""
         for x_KND in self._stream(w, tokens_KBT):  # noqa: B007
             pass
-        head = w["embed.weight" if spec.tied else "head.weight"] * self.multipliers.output
-        logits_KNV = self._seen("head", widened(self._norm_linear(w, "norm", x_KND, head, None)))
-        return logits_KNV.view(K, B, T, spec.vocab_rows)
+        head = w["embed.weight" if self.spec.tied else "head.weight"] * self.multipliers.output
+        return self._folded(w, "norm", x_KND, head, None)
 
     def stream(self, weights: Weights, tokens_BT: Tensor) -> list[Tensor]:
         """The residual stream ``(B, T, D)`` of one model: embedded, then after every block."""
@@ -102,10 +121,16 @@ class Decoder:
         x_KND = x_KND.reshape(K, B * T, self.spec.width)
         yield self._seen("embed", x_KND)
         for block in range(self.spec.depth):
-            after_KND = x_KND + self._attention(w, f"blocks.{block}.", x_KND, T)
-            read_KND = x_KND if self.spec.parallel else after_KND
-            x_KND = after_KND + self._mlp(w, f"blocks.{block}.", read_KND)
+            if self.recompute and torch.is_grad_enabled():
+                x_KND = again(self._block, w, block, x_KND, T)
+            else:
+                x_KND = self._block(w, block, x_KND, T)
             yield self._seen(f"blocks.{block}", x_KND)
+
+    def _block(self, w: Weights, block: int, x_KND: Tensor, T: int) -> Tensor:
+        after_KND = x_KND + self._attention(w, f"blocks.{block}.", x_KND, T)
+        read_KND = x_KND if self.spec.parallel else after_KND
+        return after_KND + self._mlp(w, f"blocks.{block}.", read_KND)
 
     def _seen(self, module: str, x: Tensor) -> Tensor:
         if self.observe is not None:
@@ -182,6 +207,11 @@ class Decoder:
         self, w: Weights, norm: str, x_KND: Tensor, weight_KED: Tensor, bias_KE: Tensor | None
     ) -> Tensor:
         """``linear(norm(x))`` with the norm's gain and bias folded into the linear map."""
+        return self._linear(*self._folded(w, norm, x_KND, weight_KED, bias_KE))
+
+    def _folded(
+        self, w: Weights, norm: str, x_KND: Tensor, weight_KED: Tensor, bias_KE: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         shape, eps = x_KND.shape[-1:], self.spec.norm_eps
         if self.norm_mask is not None:
             centre = self.spec.norm == "layernorm"
@@ -193,7 +223,7 @@ class Decoder:
         if self.spec.norm == "layernorm":
             shift_KE = torch.bmm(weight_KED, w[norm + ".bias"][..., None]).squeeze(-1)
             bias_KE = shift_KE if bias_KE is None else bias_KE + shift_KE
-        return self._linear(n_KND, weight_KED * w[norm + ".gain"][:, None], bias_KE)
+        return n_KND, weight_KED * w[norm + ".gain"][:, None], bias_KE
 
     def _linear(self, x_KNI: Tensor, weight_KOI: Tensor, bias_KO: Tensor | None) -> Tensor:
         x_KNI, weight_KOI = self._rounded(x_KNI), self._rounded(weight_KOI)
@@ -201,6 +231,9 @@ class Decoder:
 
     def _rounded(self, x: Tensor) -> Tensor:
         return rounded(x, self.precision)
+
+
+again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)  # nothing is random
 
 
 def _masked_norm(x_KND: Tensor, mask_D: Tensor, eps: float, centre: bool) -> Tensor:

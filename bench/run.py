@@ -31,6 +31,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -56,6 +57,7 @@ from mugrow.bench.model import Weights, count
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.record import CURVE, json_bytes, read_run, set_aside, write_json, write_run
 from mugrow.bench.spec import IMPORT, RunSpec, UserError, canonical_json
+from mugrow.bench.split import Split, planned
 from mugrow.bench.stack import (
     Carried,
     PruningStep,
@@ -69,6 +71,7 @@ from mugrow.bench.stacked_optimizer import OptimizerState
 from mugrow.bench.start import Beginning, beginning, identify
 from mugrow.bench.train import advance, final_losses
 
+SHARE_OF_DEVICE = 0.9  # of a GPU's memory: the rest is the driver's and libraries'
 SAVE_EVERY_S = 20.0
 LONGEST_SHARE = 0.05  # of the time may go into saving: a large model's state takes seconds
 SHOW_EVERY_S = 1.0
@@ -82,7 +85,9 @@ VERSIONS = ("mugrow", "torch", "numpy", "mup", "optuna", "pyarrow")
 class Job:
     """One stack to train: what a worker process is handed. ``key`` names it; ``roles`` and
     ``trials`` have an entry for every run. ``methods`` are those that come from a file;
-    ``source_path`` is the folder of the imported model that the runs begin with."""
+    ``source_path`` is the folder of the imported model that the runs begin with. A stack begins
+    with what fits ``memory_bytes``: by default the most that there can be of a GPU, and no limit on
+    a CPU; with ``recompute`` activations are computed again."""
 
     folder: str
     study: str
@@ -96,22 +101,29 @@ class Job:
     device: str = "cpu"
     threads: int = 1
     methods: tuple[MethodFile, ...] = ()
+    memory_bytes: float | None = None
+    recompute: bool = False
 
 
 def ended(folder: Path, run_id: str) -> dict[str, Any] | None:
     """The row of an ended run, or ``None``. Raises ``Damaged`` when its record is not what was
     written, or when it promises a checkpoint that cannot be read; ``verify`` reads those whole."""
+    record = record_of(folder, run_id)
+    return None if record is None else record[0]
+
+
+def record_of(folder: Path, run_id: str) -> tuple[dict[str, Any], pa.Table] | None:
+    """``ended``, and the run's curve."""
     home = folder / "runs" / run_id
     record = read_run(home)
     if record is None:
         return None
-    row, _ = record
-    for name in _promised(row):
+    for name in _promised(record[0]):
         try:
             checkpoint.check(home / name)
         except FileNotFoundError as error:
             raise Damaged(home / CURVE, f"{name} is missing") from error
-    return row
+    return record
 
 
 def _promised(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -122,16 +134,22 @@ def _promised(row: Mapping[str, Any]) -> tuple[str, ...]:
 def verify(folder: Path, run_id: str) -> dict[str, Any] | None:
     """``ended``, and all of the run's files read: raises ``Damaged`` for a checkpoint or state that
     is not what was written, by checksum and by the run that the file says it is of."""
-    row, home = ended(folder, run_id), folder / "runs" / run_id
-    if row is None:
+    record = verified(folder, run_id)
+    return None if record is None else record[0]
+
+
+def verified(folder: Path, run_id: str) -> tuple[dict[str, Any], pa.Table] | None:
+    """``verify``, and the run's curve."""
+    record, home = record_of(folder, run_id), folder / "runs" / run_id
+    if record is None:
         return None
     described, sums = home / "spec.json", read_sums(home)
     if sums is not None and described.exists():
         check_sum(described, sha256_of_file(described), sums)
-    for name in _promised(row):
+    for name in _promised(record[0]):
         checkpoint.verify(home / name)
         identify(home / name, checkpoint.metadata(home / name), run_id)
-    return row
+    return record
 
 
 class StackLeft(Exception):
@@ -178,6 +196,7 @@ def _train(
         during=starts[members[0]].during,
         learning_steps=[starts[i].learning_steps for i in members],
         source_widths=[starts[i].source_width for i in members],
+        split=_split(job, len(members)),
     )
     state_path, _, rows_path = stack_files(folder, job.key)
     state = _resume(state_path, stack) or begin(
@@ -206,6 +225,19 @@ def _train(
         row = _row(job, index, status, wall_s, curve, data, None, final.get(place))
         _commit(job, folder, index, row, curve, weights, carried)
     _forget_state(state_path)
+
+
+def _split(job: Job, members: int) -> Split | None:
+    """What a step of a stack that begins takes at once. Raises ``UserError`` where nothing fits."""
+    spec, memory_bytes = job.runs[0], job.memory_bytes
+    if memory_bytes is None and job.device.startswith("cuda"):
+        total = torch.cuda.get_device_properties(job.device).total_memory
+        memory_bytes = SHARE_OF_DEVICE * total
+    if not spec.train_steps or (memory_bytes is None and not job.recompute):
+        return None
+    if memory_bytes is None:
+        return Split(members, spec.batch_sequences, job.recompute)
+    return planned(spec, members, memory_bytes, job.recompute)
 
 
 def stack_files(folder: Path, key: str) -> tuple[Path, Path, Path]:
@@ -293,6 +325,7 @@ def _save_state(path: Path, stack: Stack, state: StackState) -> None:
         "curves": state.curves,
         "status": state.status,
         "wall_s": state.wall_s,
+        "split": None if state.split is None else asdict(state.split),
     }
     text = json.dumps(rest)
     checkpoint.save(path, tensors, {"state": text, "sha256": checkpoint.digest(tensors, text)})
@@ -329,10 +362,12 @@ def _resume(path: Path, stack: Stack) -> StackState | None:
         return None
     tensors = {name: tensor.to(stack.device) for name, tensor in tensors.items()}
     buffers = {name: tensors[name] for name in buffers_of(stack.specs[0])}
+    split = rest.pop("split", None)  # states of version 0.2 have none
     return StackState(
         optimizer=OptimizerState(tensors["weights"], buffers, tensors["updates"]),
         loss_sum_K=tensors["loss_sum"],
         average_KP=tensors.get("average"),
+        split=None if split is None else Split(**split),
         **rest,
     )
 

@@ -9,28 +9,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from mugrow.bench.arm import factors_json
-from mugrow.bench.checksums import Damaged
-from mugrow.bench.record import (
-    CURVE,
-    CURVE_SCHEMA,
-    RUN_SCHEMA,
-    TRIAL_SCHEMA,
-    read_run,
-    table_of,
-    write_tables,
-)
+from mugrow.bench.record import RUN_SCHEMA, TRIAL_SCHEMA, table_of, write_tables
+from mugrow.sweeps.index import Curves
 from mugrow.sweeps.plan import Plan, PlannedRun
 
 Rows = Mapping[str, Mapping[str, Any]]
 
 
-def collect(folder: Path, plan: Plan, finished: Rows, study: str, pool: Path) -> None:
-    """Write the three tables of what has ended so far in ``pool``. A run whose source is being done
-    again, because its checkpoint was damaged, is left out until that has ended. Raises ``Damaged``
-    for a curve that is, with nothing written.
+def collect(folder: Path, plan: Plan, finished: Rows, study: str, curves: Curves) -> None:
+    """Write the three tables of what has ended so far. A run whose source is being done again,
+    because its checkpoint was damaged, is left out until that has ended.
 
     Readers open ``runs`` first, so it is replaced last: all that it has are in the others by then.
     """
@@ -39,11 +28,8 @@ def collect(folder: Path, plan: Plan, finished: Rows, study: str, pool: Path) ->
         for run in plan.runs
         if {run.spec.run_id, run.spec.start.source_run_id} - {None} <= finished.keys()
     ]
-    curves = pa.concat_tables(
-        [CURVE_SCHEMA.empty_table(), *_curves(pool, (run.spec.run_id for run in runs))]
-    )
     tables = {
-        "curves.parquet": curves,
+        "curves.parquet": curves.of(run.spec.run_id for run in runs),
         "trials.parquet": table_of(plan.trials, TRIAL_SCHEMA),
         "runs.parquet": table_of(run_rows(runs, finished, study), RUN_SCHEMA),
     }
@@ -83,11 +69,3 @@ def _source_flops(source_run_id: str | None, finished: Rows) -> float:
         return 0.0
     source = finished[source_run_id]
     return float(source["flops"]) + _source_flops(source["source_run_id"], finished)
-
-
-def _curves(pool: Path, run_ids: Iterable[str]) -> Iterable[pa.Table]:
-    for run_id in run_ids:
-        record = read_run(pool / "runs" / run_id)
-        if record is None:
-            raise Damaged(pool / "runs" / run_id / CURVE, "it is gone")
-        yield record[1].cast(CURVE_SCHEMA)

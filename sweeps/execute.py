@@ -44,7 +44,7 @@ from mugrow.sweeps.machine import (
     of_this_machine,
     worker_count,
 )
-from mugrow.sweeps.needs import needs_of
+from mugrow.sweeps.needs import check_fits, needs_of
 from mugrow.sweeps.plan import Plan, PlannedStack, depends
 from mugrow.sweeps.preserved import claims_measured
 from mugrow.sweeps.progress import ProgressFile, progress_file
@@ -54,6 +54,7 @@ from mugrow.sweeps.trackers.follow import Hand, following
 from mugrow.sweeps.worker import ENDED, LEFT, orders, orders_half_written, write_order
 
 COLLECT_EVERY_S = 60.0
+LONGEST_SHARE = 0.02  # of the time may go into writing tables
 LOOK_EVERY_S = 0.5
 ASK_EVERY_S = 0.05
 LOST_MOST = 3  # times in a row that a stack is lost without having got further
@@ -66,7 +67,9 @@ class Where:
     """Where runs execute. Never part of a run's identity. ``corpus_paths`` says where the corpus
     of a sha256 lies, if it is a file, ``source_path`` the import that a study begins with; ``on``
     is an engine with its options, ``log`` an experiment tracker. Of several ``devices`` each stack
-    trains on the one that has the least to do; without any all do on ``device``."""
+    trains on the one that has the least to do; without any all do on ``device``. ``memory_bytes``
+    is what each stack may take, ``recompute`` whether it computes activations again
+    (``mugrow.bench.split``)."""
 
     workers: int
     threads: int
@@ -76,6 +79,8 @@ class Where:
     on: str = "local"
     devices: tuple[str, ...] = ()
     log: str | None = None
+    memory_bytes: float | None = None
+    recompute: bool = False
 
 
 def where_of(
@@ -85,6 +90,8 @@ def where_of(
     devices: str | None,
     on: str,
     log: str | None = None,
+    memory_bytes: float | None = None,
+    recompute: bool = False,
 ) -> Where:
     """Where, as the command line and the API say it. Raises ``UserError`` for a device that is not
     there, of those that are this machine's business, and an engine or tracker that is none."""
@@ -98,7 +105,8 @@ def where_of(
         raise of_this_machine(kind.name)
     listed = device_list(devices)
     count = worker_count(len(listed) if workers is None and listed else workers, device)
-    return Where(count, threads, device, on=on, devices=listed, log=log)
+    return Where(count, threads, device, on=on, devices=listed, log=log,
+                 memory_bytes=memory_bytes, recompute=recompute)  # fmt: skip
 
 
 def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | None = None) -> Plan:
@@ -109,6 +117,7 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
     holds something else, and a worker that was killed; a run that fails is a row with its reason.
     """
     first = experiment.plan({})  # a mistake in the study ends here, with nothing written
+    check_fits(first.stacks, where.memory_bytes, where.recompute)
     pool = pool or folder
     kind, options = engine(where.on)
     with opened(pool), display(pool) as shown:
@@ -168,6 +177,7 @@ class _Scheduler:
         self.finished, self.engine, self.again, self.shown = finished, started, again, shown
         self.progress, self.track = progress, track
         self.journal = Journal(folder, shown.say)
+        self.collected_s, self.collect_every_s = time.monotonic(), COLLECT_EVERY_S
         self.estimate = Estimate(min(where.workers, started.slots))
         self.elsewhere = _Elsewhere(Leases(pool / "stacks"), finished, shown.say)
         self.in_flight: dict[str, _Flight] = {}
@@ -186,24 +196,17 @@ class _Scheduler:
             raise
 
     def _run(self) -> Plan:
-        collected_s = time.monotonic()
         current = self.experiment.plan(self.finished.rows)
         while True:
-            if time.monotonic() - collected_s > COLLECT_EVERY_S:
-                # so that `mugrow report` can be called meanwhile
-                collected = self._collect()
-                current = collected or self.experiment.plan(self.finished.rows)
-                if collected is None:
-                    continue
-                collected_s = time.monotonic()
+            if time.monotonic() - self.collected_s > self.collect_every_s:
+                current = self._collect()  # so that `mugrow report` can be called meanwhile
             held, news = self._submit(current)
             if news:
                 current = self.experiment.plan(self.finished.rows)
                 continue
             if not self.in_flight and not held:
-                collected = self._collect(whole=True)
-                current = collected or self.experiment.plan(self.finished.rows)
-                if collected is not None and not _ready(current, self.finished.rows, ()):
+                current = self._collect(whole=True)
+                if not _ready(current, self.finished.rows, ()):
                     return current
                 continue
             ended_now = self._wait(current, held)
@@ -212,13 +215,14 @@ class _Scheduler:
             if ended_now:
                 current = self.experiment.plan(self.finished.rows)
 
-    def _collect(self, *, whole: bool = False) -> Plan | None:
-        """Write the tables; ``whole`` is the journal then, too."""
-        found = _collected(
-            self.experiment, self.folder, self.pool, self.finished, self.journal, whole
-        )
-        if found is not None:
-            self.track(found, self.finished.rows)
+    def _collect(self, *, whole: bool = False) -> Plan:
+        """Write the tables; ``whole`` are journal and index then, too. Returns the plan that they
+        are of."""
+        began_s = time.monotonic()
+        found = _collected(self.experiment, self.folder, self.finished, self.journal, whole)
+        self.track(found, self.finished.rows)
+        self.collected_s = time.monotonic()
+        self.collect_every_s = max(COLLECT_EVERY_S, (self.collected_s - began_s) / LONGEST_SHARE)
         return found
 
     def _submit(self, current: Plan) -> tuple[bool, bool]:
@@ -249,7 +253,8 @@ class _Scheduler:
         device = min(self.where.devices or (self.where.device,), key=busy.count)
         job = _job(self.experiment.name, stack, self.pool, self.where, device)
         path = write_order(job, self.elsewhere.over())
-        needs = needs_of(stack, device, self.where.threads, self.estimate.seconds(stack))
+        takes_s = self.estimate.seconds(stack)
+        needs = needs_of(stack, device, self.where.threads, takes_s, self.where.memory_bytes)
         step = saved_step(self.pool, stack.key)
         return _Flight(stack, path, device, step), Order(str(path), title(stack), needs)
 
@@ -382,22 +387,17 @@ def _tidy(pool: Path, outcome: Plan, rows: Mapping[str, object]) -> None:
 
 
 def _collected(
-    experiment: Experiment, folder: Path, pool: Path, finished: Ended, journal: Journal, whole: bool
-) -> Plan | None:
-    """Write the tables of all that has ended and what is new of the journal, all of it if it is to
-    be ``whole``; return the plan that they are of. One program at a time does, and has then read
-    what the others have ended: no table lacks what an older one had. ``None`` where a curve could
-    not be read: it is set aside, so that its run is done again."""
+    experiment: Experiment, folder: Path, finished: Ended, journal: Journal, whole: bool
+) -> Plan:
+    """Write the tables of all that has ended, and what is new of the journal and the index, all of
+    it if they are to be ``whole``; return the plan that the tables are of. One program at a time
+    does, and has then read what the others have ended: no table lacks what an older one had."""
     with alone(folder):
+        finished.read_all(experiment.plan(finished.rows))
         current = experiment.plan(finished.rows)
-        finished.read_all(current)
-        current = experiment.plan(finished.rows)
-        try:
-            collect(folder, current, finished.rows, experiment.name, pool)
-        except Damaged as error:
-            finished.do_again(error)
-            return None
+        collect(folder, current, finished.rows, experiment.name, finished.curves)
         journal.write(current.trials, *([None] if whole else []))
+        finished.write_index(whole=whole)
     return current
 
 
@@ -440,6 +440,8 @@ def _job(study: str, stack: PlannedStack, pool: Path, where: Where, device: str)
         device=device,
         threads=where.threads,
         methods=files_of({run.spec.start.method for run in stack.runs}),
+        memory_bytes=where.memory_bytes,
+        recompute=where.recompute,
     )
 
 

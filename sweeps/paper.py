@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mugrow.sweeps.evaluate import Judged
     from mugrow.sweeps.execute import Experiment
     from mugrow.sweeps.graph import Node
+    from mugrow.sweeps.plan import Plan
 
 Scale = Literal["cpu", "gpu", "paper"]
 Base = Callable[[DataSpec, int], RunSpec]  # from a corpus and its vocabulary
@@ -276,10 +278,16 @@ def experiment(
     }
     if looks is not None:
         configuration["looks"] = list(looks.seeds)
+
+    @cache
+    def planned() -> "Plan":
+        """Whatever has ended: all runs are known."""
+        return plan_graph(nodes, paper.stack_width)
+
     return Experiment(
         name=paper.name,
         configuration=configuration,
-        plan=lambda finished: plan_graph(nodes, paper.stack_width),
+        plan=lambda finished: planned(),
     )
 
 

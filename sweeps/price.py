@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from mugrow.bench.checkpoint import Damaged
 from mugrow.bench.flops import per_token
 from mugrow.bench.model import count
-from mugrow.bench.run import ended
 from mugrow.bench.spec import ModelSpec, UserError
+from mugrow.sweeps.ended import rows_of
 from mugrow.sweeps.engines import AT_ONCE, engine
 from mugrow.sweeps.estimate import Estimate, on
 from mugrow.sweeps.execute import Experiment
@@ -119,7 +118,8 @@ def gpu_here() -> str | None:
 def bill(experiment: Experiment, pool: Path, machine: Machine) -> Bill:
     """What running the experiment costs, given the runs in ``pool``; writes nothing. Of this
     machine a few steps of each shape are timed. Raises ``UserError`` for what no run can have."""
-    finished = dict(_finished(pool))
+    # a failed run is tried again
+    finished = {one: row for one, row in rows_of(pool) if row["status"] != "failed"}
     plan = experiment.plan(finished)
     known = {stack.key for stack in plan.stacks}
     stacks = (*plan.stacks, *plan.provisional)
@@ -151,16 +151,6 @@ def _flops(plan: Plan) -> float:
         for stack in (*plan.stacks, *plan.provisional)
         for run in stack.runs
     )
-
-
-def _finished(pool: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in pool.glob("runs/*"):
-        try:
-            row = ended(pool, path.name)
-        except Damaged:
-            continue
-        if row is not None and row["status"] != "failed":  # a failed run is tried again
-            yield path.name, row
 
 
 def _runs(

@@ -15,6 +15,7 @@ A sampler may ask for the same point twice. It is then the same runs, trained an
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from mugrow.bench import optim
@@ -44,7 +45,7 @@ class Search:
     variant: str = ""
     is_main: bool = False
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The sweep's name in the tables: ``mup-w32-d2``, and what else tells it apart."""
         parts = [self.parametrization, f"w{self.proxy.width}", f"d{self.proxy.depth}"]
@@ -93,7 +94,17 @@ class Search:
         return Space(f"{self.study.name}/{self.name}", self.study.sampler, sizes)
 
     def specs(self, log2_lr: float, init_std: float) -> tuple[RunSpec, ...]:
-        """The runs of one trial, one for each seed."""
+        """The runs of one trial, one for each seed: the same objects whenever they are asked for,
+        for a study is planned again whenever a stack has ended."""
+        if (log2_lr, init_std) not in self._made:
+            self._made[log2_lr, init_std] = self._specs(log2_lr, init_std)
+        return self._made[log2_lr, init_std]
+
+    @cached_property
+    def _made(self) -> dict[tuple[float, float], tuple[RunSpec, ...]]:
+        return {}
+
+    def _specs(self, log2_lr: float, init_std: float) -> tuple[RunSpec, ...]:
         study, proxy, model = self.study, self.proxy, self.model
         fixed = ranges.hyper(study, self.parametrization)
         hyper = fixed.at(lr=math.exp2(log2_lr), init_std=init_std)
@@ -118,7 +129,8 @@ class Search:
         )
 
 
-def searches(study: Study, data: DataSpec) -> list[Search]:
+@lru_cache(maxsize=16)
+def searches(study: Study, data: DataSpec) -> tuple[Search, ...]:
     """All sweeps of a study, the one that is transferred from first. Raises ``UserError`` for
     parametrizations, optimizers and settings that do not exist or do not go together, and for a
     search far from where a parametrization trains."""
@@ -136,7 +148,7 @@ def searches(study: Study, data: DataSpec) -> list[Search]:
     for sweep in found:
         ranges.check(sweep.study, sweep.parametrization)
         optim.check_optimizer(sweep.specs(sweep.log2_lr[0], sweep.init_std[0])[0])
-    return found
+    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ from mugrow.sweeps.machine import check_device
 
 @dataclass(frozen=True)
 class BenchCommand:
-    """Time stacks of models (throughput) or fits of laws (fit) on this machine, beside the usual
-    way, or count the bytes that stacks take (memory).
+    """Time stacks of models (throughput), fits of laws (fit) or what a pool of ten thousand runs
+    costs the program that schedules it (pool) on this machine, beside the usual way, or count the
+    bytes that stacks take (memory).
 
-    Of the options fit has --json alone; memory has neither --seconds nor --threads.
+    Of the options fit and pool have --json alone; memory has neither --seconds nor --threads.
     """
 
-    what: Positional[Literal["throughput", "memory", "fit"]]
+    what: Positional[Literal["throughput", "memory", "fit", "pool"]]
     widths: tuple[int, ...] = (32, 64, 128, 256)
     stacks: tuple[int, ...] = (1, 8)
     """Members of a stack."""
@@ -43,6 +44,12 @@ class BenchCommand:
 
             result = dataclasses.asdict(fit_speed())
             title = f"points: {result['points']}"
+        elif self.what == "pool":
+            from mugrow.sweeps.pool_benchmark import pool_speed
+
+            speed = dataclasses.asdict(pool_speed())
+            result = speed | {"rows": [speed]}
+            title = "CPU seconds, before and now"
         elif self.what == "memory":
             result = self._memory()
             title = f"bytes of tensors on {result['device']}"

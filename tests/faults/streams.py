@@ -112,6 +112,7 @@ def wrong(store: Path, only: Iterable[str] | None = None) -> Iterator[str]:
                 out = folder / f"out-{stream}-{len([*folder.iterdir()])}"
                 names = {"store": copy, "out": out, "source": source}
                 words = [word.format(**names) for word in commands[name].split()]
+                print(f"{name}, {stream}", file=sys.stderr, flush=True)
                 code, said = forked(words, stream, folder)
                 if stream == "full" and name in (*COMMANDS, *SILENT):
                     right = (0, 1, 2)
@@ -126,9 +127,12 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("only", nargs="*")
     given = parser.parse_args()
-    lines = [*wrong(given.store, given.only or None)]
-    print("\n".join(lines) or "all as they should be")
-    raise SystemExit(bool(lines))
+    found = []
+    for line in wrong(given.store, given.only or None):
+        print(line, flush=True)
+        found.append(line)
+    print(f"{len(found)} not as they should be")
+    raise SystemExit(bool(found))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from fake_runs import DATA, STUDY, ended, run_all
 
-from mugrow.bench.record import CURVE_SCHEMA, RUN_SCHEMA, TRIAL_SCHEMA, write_run
+from mugrow.bench.record import CURVE_SCHEMA, RUN_SCHEMA, TRIAL_SCHEMA, table_of
 from mugrow.sweeps.collect import collect, run_rows
+from mugrow.sweeps.index import Curves
 from mugrow.sweeps.plan import plan
 
 SMALL = replace(STUDY, parametrizations=("mup",), log2_lr=(-9.0, -7.0, -4.0), seeds=(0, 1))
@@ -25,11 +26,12 @@ def study():
     return run_all(SMALL, row=row)
 
 
-def written(folder, finished):
-    for run_id, fields in finished.items():
+def curves_of(finished):
+    found = Curves()
+    for run_id in finished:
         curve = [{"run_id": run_id, "step": 1, "train_loss": 2.0}]
-        write_run(folder / "runs" / run_id, fields, curve)
-    return folder
+        found.add(run_id, table_of(curve, CURVE_SCHEMA))
+    return found
 
 
 def test_every_trial_of_the_sweep_is_on_the_bill(study):
@@ -64,7 +66,7 @@ def test_sources_of_sources_add_up(study):
 
 def test_tables_have_their_declared_columns_and_all_rows(study, tmp_path):
     done, finished = study
-    collect(written(tmp_path, finished), done, finished, "small", tmp_path)
+    collect(tmp_path, done, finished, "small", curves_of(finished))
     for name, schema, rows in (
         ("runs", RUN_SCHEMA, len(done.runs)),
         ("curves", CURVE_SCHEMA, len(done.runs)),
@@ -76,7 +78,7 @@ def test_tables_have_their_declared_columns_and_all_rows(study, tmp_path):
 
 
 def test_a_study_that_has_just_begun_has_empty_tables(tmp_path):
-    collect(tmp_path, plan(SMALL, DATA, {}), {}, "small", tmp_path)
+    collect(tmp_path, plan(SMALL, DATA, {}), {}, "small", Curves())
     for name in ("runs", "curves"):
         assert pq.read_table(tmp_path / f"{name}.parquet").num_rows == 0
 
@@ -86,7 +88,7 @@ def test_runs_wait_for_a_source_that_is_done_again(study, tmp_path):
     done, finished = study
     source = next(run.spec.run_id for run in done.runs if run.role == "source")
     left = {run_id: fields for run_id, fields in finished.items() if run_id != source}
-    collect(written(tmp_path, left), plan(SMALL, DATA, left), left, "small", tmp_path)
+    collect(tmp_path, plan(SMALL, DATA, left), left, "small", curves_of(left))
     collected = set(pq.read_table(tmp_path / "runs.parquet")["run_id"].to_pylist())
     of_it = {i for i, fields in finished.items() if fields["source_run_id"] == source}
     assert of_it
