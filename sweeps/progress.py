@@ -40,7 +40,7 @@ class ProgressFile:
     def write(self, work: Work) -> None:
         if time.monotonic() - self.written_s < WRITE_EVERY_S:
             return
-        write_json(self.path, asdict(Progress(work.all_runs, work.ended, work.left_s)))
+        write_json(self.path, asdict(Progress(work.all_runs, dict(work.ended), work.left_s)))
         self.written_s = time.monotonic()
 
 

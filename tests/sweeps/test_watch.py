@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from dataclasses import asdict, replace
 
 import pytest
@@ -156,7 +157,7 @@ def test_progress_is_written_every_few_seconds_and_removed_at_the_end(tmp_path, 
     with progress_file(tmp_path) as file:
         assert read_progress(tmp_path) is None
         for done in range(3):
-            file.write(Work((), done, 9, 1.0, 2.0, 50.0, {"finished": done}))
+            file.write(Work((), done, 9, 1.0, 2.0, 50.0, Counter(finished=done)))
             clock[0] += progress.WRITE_EVERY_S * 0.6
         assert read_progress(tmp_path) == Progress(9, {"finished": 2}, 50.0, this_process())
     assert not [*tmp_path.iterdir()]
