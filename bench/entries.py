@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
 from mugrow.bench.spec import Scalar, UserError, shortened, unknown
+from mugrow.bench.switches import kept_switches
 
 Choices = Mapping[str, tuple[str, ...]]
 
@@ -140,8 +141,9 @@ class Registry(Generic[Entry]):
         _theirs.add(module.__name__)
         sys.modules[module.__name__] = module  # where dataclasses look up names in annotations
         try:
-            exec(compile(text, str(path), "exec"), module.__dict__)
-            entry = self._made(getattr(module, self.constant, None))
+            with kept_switches():
+                exec(compile(text, str(path), "exec"), module.__dict__)
+                entry = self._made(getattr(module, self.constant, None))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # somebody else's file may raise anything, and may exit
@@ -167,7 +169,8 @@ class Registry(Generic[Entry]):
         told = f"plug-in {self.noun} {plugin.name!r}"
         _theirs.add(plugin.module.partition(".")[0])
         try:
-            entry = self._made(plugin.load())
+            with kept_switches():
+                entry = self._made(plugin.load())
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # somebody else's module may raise anything, and may exit

@@ -73,6 +73,9 @@ def main() -> None:
     except KeyboardInterrupt as stopped:
         by = stopped.number if isinstance(stopped, Stopped) else int(signal.SIGINT)
         _say(_stopped(by))
+        # One that came up through code in a string, as dataclasses have, is noted by CPython, which
+        # would end itself by SIGINT whatever the exit code; the next such code has it forget.
+        exec("")
         code = 128 + by
     stops.ended, stops.line = True, None
     if code is not None:

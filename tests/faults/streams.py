@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 from commands import COMMANDS, prepared
@@ -36,6 +37,22 @@ READING = {  # commands that only print, by name their words
     "check": "check szp --quick",
     "a mistake": "fit {store}/nothing.csv --loss μ",
 }  # fmt: skip
+IMPORTED = (
+    *("torch", "pandas", "scipy.optimize", "matplotlib.pyplot", "mugrow.sweeps.cli"),
+    *(
+        "mugrow.sweeps.listing",
+        "mugrow.sweeps.check",
+        "mugrow.sweeps.run",
+        "mugrow.sweeps.reproduce",
+    ),
+    *(
+        "mugrow.sweeps.verify",
+        "mugrow.sweeps.grow",
+        "mugrow.sweeps.draw",
+        "mugrow.analysis.figures",
+    ),
+    *("mugrow.analysis.measure.logs", "mugrow.analysis.laws.table_fit", "mugrow.analysis.report"),
+)
 CODES = {"pipe": (0, 1, 2, 141), "closed": (0, 1, 2), "full": (2,), "ascii": (0, 1, 2)}
 SILENT = ("a mistake", "read")  # what may print nothing there, and so never meets the disk
 
@@ -100,8 +117,8 @@ def _run() -> None:
 
 def wrong(store: Path, only: Iterable[str] | None = None) -> Iterator[str]:
     """What is not as it should be, a line a command and stream."""
-    import mugrow.sweeps.cli  # noqa: F401
-
+    for module in IMPORTED:  # once, as it takes most of the time
+        import_module(module)
     commands = COMMANDS | READING
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root)
