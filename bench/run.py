@@ -26,7 +26,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ from mugrow.bench.method_file import MethodFile, know
 from mugrow.bench.model import Weights, count
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.record import CURVE, json_bytes, read_run, set_aside, write_json, write_run
+from mugrow.bench.saving import Saver
 from mugrow.bench.spec import IMPORT, RunSpec, UserError, canonical_json
 from mugrow.bench.split import Split, planned
 from mugrow.bench.stack import (
@@ -73,7 +74,7 @@ from mugrow.bench.train import advance, final_losses
 
 SHARE_OF_DEVICE = 0.9  # of a GPU's memory: the rest is the driver's and libraries'
 SAVE_EVERY_S = 20.0
-LONGEST_SHARE = 0.05  # of the time may go into saving: a large model's state takes seconds
+LONGEST_SHARE = 0.02  # of the time may go into saving: a large model's state takes seconds
 SHOW_EVERY_S = 1.0
 TRACEBACK = "traceback.txt"
 TENSORS = ("checkpoint.safetensors", "state.safetensors")
@@ -202,14 +203,17 @@ def _train(
     state = _resume(state_path, stack) or begin(
         stack, [starts[i].weights for i in members], [starts[i].carried for i in members]
     )
-    watch = _Watch(stack, state_path, data)
+    watch = _Watch(stack, state_path)
     run_ids = [spec.run_id for spec in stack.specs]
-    for current in published(advance(stack, state, data), rows_path, run_ids, state.curves):
-        watch(current)
-        if leave():
-            data.check_unchanged()
-            _save_state(state_path, stack, state)
-            raise StackLeft(job.key)
+    with Saver(SAVE_EVERY_S, LONGEST_SHARE, _state_bytes(state)) as save:
+        for current in published(advance(stack, state, data), rows_path, run_ids, state.curves):
+            watch(current)
+            if leave():
+                save.wait()
+                data.check_unchanged()
+                _save_state(state_path, stack, state)
+                raise StackLeft(job.key)
+            save(partial(_copied_state, state_path, stack, state, data))
     data.check_unchanged()
     if stack.specs[0].train_steps:  # what was only evaluated has nothing to lose
         _save_state(state_path, stack, state)
@@ -274,12 +278,11 @@ def _fail(job: Job, folder: Path, index: int, data: TokenData, error: Exception)
 
 
 class _Watch:
-    """Called after every step: saves the state and shows progress, each every so many seconds."""
+    """Called after every step: shows progress, every so many seconds."""
 
-    def __init__(self, stack: Stack, path: Path, data: TokenData) -> None:
-        self.stack, self.path, self.data = stack, path, data
-        self.saved_s = self.shown_s = time.monotonic()
-        self.save_every_s = SAVE_EVERY_S
+    def __init__(self, stack: Stack, path: Path) -> None:
+        self.stack, self.path = stack, path
+        self.shown_s = time.monotonic()
         self.shown_tokens = 0
         self.tokens = 0
 
@@ -290,11 +293,6 @@ class _Watch:
             rate = (self.tokens - self.shown_tokens) / (now - self.shown_s)
             self.shown_s, self.shown_tokens = now, self.tokens
             write_json(self.path.with_suffix(".json"), self.progress(state, rate))
-        if now - self.saved_s > self.save_every_s:
-            self.data.check_unchanged()
-            _save_state(self.path, self.stack, state)
-            self.saved_s = time.monotonic()
-            self.save_every_s = max(SAVE_EVERY_S, (self.saved_s - now) / LONGEST_SHARE)
 
     def progress(self, state: StackState, tokens_per_s: float) -> dict[str, Any]:
         losses = [curve[-1]["val_loss"] for curve in state.curves if curve]
@@ -309,6 +307,26 @@ class _Watch:
 
 
 def _save_state(path: Path, stack: Stack, state: StackState) -> None:
+    _write_state(path, *_saved(stack, state))
+
+
+def _state_bytes(state: StackState) -> int:
+    optimizer = state.optimizer
+    return optimizer.weights_KP.nbytes * (1 + len(optimizer.buffers))
+
+
+def _copied_state(
+    path: Path, stack: Stack, state: StackState, data: TokenData
+) -> Callable[[], None]:
+    """What writes the state as it is now."""
+    data.check_unchanged()
+    tensors, text = _saved(stack, state)
+    copies = {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
+    return partial(_write_state, path, copies, text)
+
+
+def _saved(stack: Stack, state: StackState) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a stack's state, and all else as text."""
     optimizer = state.optimizer
     tensors = {
         "weights": optimizer.weights_KP,
@@ -327,7 +345,10 @@ def _save_state(path: Path, stack: Stack, state: StackState) -> None:
         "wall_s": state.wall_s,
         "split": None if state.split is None else asdict(state.split),
     }
-    text = json.dumps(rest)
+    return tensors, json.dumps(rest)
+
+
+def _write_state(path: Path, tensors: Mapping[str, Tensor], text: str) -> None:
     checkpoint.save(path, tensors, {"state": text, "sha256": checkpoint.digest(tensors, text)})
 
 

@@ -63,7 +63,7 @@ class Estimate:
             done_s=done_s,
             whole_s=whole_s,
             left_s=self.wall(left_s) * slowness,
-            ended=ended,
+            ended=dict(ended),
         )
 
     def left(

@@ -20,6 +20,8 @@ Kind = Literal[
     "figures",
     "papers",
     "evaluations",
+    "engines",
+    "trackers",
 ]
 Row = dict[str, str]
 Entry = TypeVar("Entry", bound=Named)
@@ -199,6 +201,38 @@ def _evaluations() -> list[Row]:
     return _rows(REGISTRY, ("name", "of", "parameters", "paper", "summary"), row)
 
 
+def _engines() -> list[Row]:
+    from mugrow.sweeps.engines import REGISTRY, EngineKind
+
+    def row(entry: EngineKind) -> Row:
+        return {
+            "name": entry.name,
+            "needs": _needs(entry.name, entry.package, entry.is_installed),
+            "options": ", ".join(entry.options),
+            "summary": entry.summary,
+        }
+
+    return _rows(REGISTRY, ("name", "needs", "options", "summary"), row)
+
+
+def _trackers() -> list[Row]:
+    from mugrow.sweeps.trackers import REGISTRY, TrackerKind
+
+    def row(entry: TrackerKind) -> Row:
+        return {
+            "name": entry.name,
+            "needs": _needs(entry.name, entry.package, entry.is_installed),
+            "summary": entry.summary,
+        }
+
+    return _rows(REGISTRY, ("name", "needs", "summary"), row)
+
+
+def _needs(extra: str, package: str, is_installed: bool) -> str:
+    """A package, and how to get it where it is not there."""
+    return package if is_installed else f"{package}: pip install 'mugrow[{extra}]'"
+
+
 def _named(summaries: Mapping[str, str]) -> list[Row]:
     return [{"name": name, "summary": summary} for name, summary in summaries.items()]
 
@@ -218,4 +252,6 @@ LISTS: dict[Kind, Callable[[], list[Row]]] = {
     "figures": _figures,
     "papers": _papers,
     "evaluations": _evaluations,
+    "engines": _engines,
+    "trackers": _trackers,
 }

@@ -84,6 +84,8 @@ def check_device(device: str) -> None:
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
+        count = torch.cuda.device_count() if device.startswith("cuda") else 0
+        can = f"cuda:0..{count - 1}" if count > 1 else "cuda:0" if count else "'cpu'"
         raise UserError(
-            f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); 'cpu' can"
+            f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); {can} can"
         ) from None

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def write_order(job: Job, over: Iterable[str] = ()) -> Path:
         **asdict(replace(job, folder=str(path.parents[1]))),
         "runs": [canonical_json(run) for run in job.runs],
     }
-    write_json(path, {"job": plain, "over": sorted(over)})
+    write_json(path, {"version": version("mugrow"), "job": plain, "over": sorted(over)})
     return path
 
 
@@ -94,8 +95,15 @@ def orders_half_written(folder: Path, key: str) -> list[Path]:
 
 
 def read_order(path: Path) -> tuple[Job, frozenset[str]]:
-    """The stack to train, and the names of leases that count for nothing. Raises ``OSError``."""
+    """The stack to train, and the names of leases that count for nothing. Raises ``OSError``, and
+    ``UserError`` for one that another version of mugrow has written."""
     said = json.loads(path.read_bytes())
+    theirs, ours = said.get("version", "older"), version("mugrow")
+    if theirs != ours:
+        raise UserError(
+            f"{socket.gethostname()} has mugrow {ours}, where the program that runs the study is "
+            f"mugrow {theirs}: install the same on both"
+        )
     given = said["job"]
     lists: dict[str, Iterable[object]] = {
         "runs": map(run_spec_from_json, given["runs"]),

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -92,12 +93,20 @@ class Asked:
 class EngineKind:
     """An engine that can be asked for: ``start`` connects to it, having checked all that can be
     checked, and at the end of the context leaves nothing running that it started. ``options`` says
-    what each means. On an engine that is ``elsewhere`` a device is looked for where it trains."""
+    what each means. On an engine that is ``elsewhere`` a device is looked for where it trains.
+    ``summary`` is what it is in a few words, ``package`` what it imports."""
 
     name: str
     start: Callable[[Asked], AbstractContextManager[Engine]]
     options: Mapping[str, str] = field(default_factory=dict)
     elsewhere: bool = True
+    summary: str = ""
+    package: str = ""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package can be imported here."""
+        return not self.package or find_spec(self.package) is not None
 
 
 REGISTRY: Registry[EngineKind] = Registry(

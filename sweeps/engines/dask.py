@@ -86,4 +86,6 @@ def start(asked: Asked) -> Iterator[Engine]:
         yield DaskEngine(client, asked)
 
 
-ENGINE = EngineKind("dask", start, OPTIONS)
+ENGINE = EngineKind(
+    "dask", start, OPTIONS, summary="tasks of a Dask cluster", package="distributed"
+)

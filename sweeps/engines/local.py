@@ -67,7 +67,7 @@ def start(asked: Asked) -> Iterator[Engine]:
         yield LocalEngine(executor, asked.workers)
 
 
-ENGINE = EngineKind("local", start, elsewhere=False)
+ENGINE = EngineKind("local", start, elsewhere=False, summary="processes of this machine")
 
 
 @contextmanager

@@ -115,4 +115,4 @@ def _check_reachable(address: str) -> None:
         raise UserError(f"engine 'ray' cannot be reached at {address}: {error}") from None
 
 
-ENGINE = EngineKind("ray", start, OPTIONS)
+ENGINE = EngineKind("ray", start, OPTIONS, summary="tasks of a Ray cluster", package="ray")

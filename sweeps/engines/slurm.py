@@ -211,4 +211,10 @@ def _last_line(text: str) -> str:
     return lines[-1].strip() if lines else "no reason was given"
 
 
-ENGINE = EngineKind("slurm", start, OPTIONS)
+ENGINE = EngineKind(
+    "slurm",
+    start,
+    OPTIONS,
+    summary="jobs of a SLURM cluster, arrays of them where several can start",
+    package="submitit",
+)

@@ -14,6 +14,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,15 +38,20 @@ class Tracker(Protocol):
 
 @dataclass(frozen=True)
 class TrackerKind:
-    """A tracker that can be asked for: ``check`` imports its package; ``start(study, folder)``
-    opens it for a study, and closes it at the end of the context. ``see`` is how people look at it,
+    """A tracker that can be asked for: ``start(study, folder)`` opens it for a study, and closes it
+    at the end of the context. ``package`` is what it imports; ``see`` is how people look at it,
     with ``FOLDER`` for the study's."""
 
     name: str
     summary: str
     start: Callable[[str, Path], AbstractContextManager[Tracker]]
-    check: Callable[[], object]
+    package: str
     see: str
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package can be imported here."""
+        return find_spec(self.package) is not None
 
 
 REGISTRY: Registry[TrackerKind] = Registry(
@@ -61,10 +68,10 @@ def tracker(name: str) -> TrackerKind:
     """The tracker of ``--log``. Raises ``UserError`` for one that is unknown or not installed."""
     kind = REGISTRY.get(name)
     try:
-        kind.check()
+        import_module(kind.package)
     except ImportError as error:
         raise UserError(
-            f"--log {name} needs {error.name or name}, which is not installed: "
+            f"--log {name} needs {error.name or kind.package}, which is not installed: "
             f"pip install 'mugrow[{name}]'"
         ) from None
     return kind

@@ -8,7 +8,6 @@ does. Tags are the columns of curves; those of ended runs have ``final/`` before
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +97,6 @@ TRACKER = TrackerKind(
     "tensorboard",
     "event files below FOLDER/tensorboard",
     start,
-    check=lambda: import_module("tensorboard.summary.writer.record_writer"),
+    package="tensorboard",
     see="tensorboard --logdir FOLDER/tensorboard",
 )

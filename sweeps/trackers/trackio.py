@@ -64,6 +64,6 @@ TRACKER = TrackerKind(
     "trackio",
     "a local project of the study's name",
     start,
-    check=lambda: import_module("trackio"),
+    package="trackio",
     see="trackio show",
 )

@@ -80,6 +80,6 @@ TRACKER = TrackerKind(
     "wandb",
     "a project of the study's name; WANDB_MODE=offline keeps it below FOLDER/wandb",
     start,
-    check=lambda: import_module("wandb"),
+    package="wandb",
     see="its page, or wandb sync FOLDER/wandb/offline-run-* for offline runs",
 )

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
@@ -28,7 +29,7 @@ from mugrow.sweeps.engines.local import LocalEngine
 from mugrow.sweeps.engines.slurm import check_partition, limit_minutes, parameters
 from mugrow.sweeps.execute import Where, _job, execute, of_study, saved_step, where_of
 from mugrow.sweeps.lease import Leases
-from mugrow.sweeps.machine import device_list
+from mugrow.sweeps.machine import check_device, device_list
 from mugrow.sweeps.needs import needs_of, stack_bytes
 from mugrow.sweeps.override import override
 from mugrow.sweeps.recipes import recipe
@@ -272,6 +273,43 @@ def test_an_order_is_read_as_it_was_written(job):
     path = write_order(job, {"b", "a"})
     assert read_order(path) == (job, frozenset({"a", "b"}))
     assert path != write_order(job)
+
+
+def test_a_worker_of_another_version_is_one_line(job):
+    path = write_order(job)
+    said = json.loads(path.read_text())
+    for version in ("9.9", None):
+        path.write_text(json.dumps(said | {"version": version} if version else {"job": {}}))
+        heard = json.loads(obey(str(path)))
+        assert heard["kind"] == "refused"  # by this program: the study ends with the line
+        assert heard["reason"].endswith(
+            f"the program that runs the study is mugrow {version or 'older'}: "
+            "install the same on both"
+        )
+        assert "\n" not in heard["reason"]
+    assert said["version"] == metadata.version("mugrow")
+
+
+def test_engines_are_listed_with_what_they_need(mugrow, monkeypatch):
+    monkeypatch.setattr("mugrow.sweeps.engines.find_spec", lambda name: None)
+    rows = {row["name"]: row for row in json.loads(mugrow("list", "engines", "--json").out)}
+    assert list(rows) == ["local", "slurm", "ray", "dask"]
+    assert rows["local"]["needs"] == ""
+    assert rows["dask"]["needs"] == "distributed: pip install 'mugrow[dask]'"
+    assert rows["slurm"]["options"].split(", ")[:2] == ["partition", "account"]
+    monkeypatch.setattr("mugrow.sweeps.engines.find_spec", lambda name: name)
+    rows = {row["name"]: row for row in json.loads(mugrow("list", "engines", "--json").out)}
+    assert rows["dask"]["needs"] == "distributed"
+
+
+@pytest.mark.parametrize(
+    ("count", "can"), [(0, "'cpu' can"), (1, "cuda:0 can"), (8, "cuda:0..7 can")]
+)
+def test_a_device_that_there_is_not_names_those_that_there_are(monkeypatch, count, can):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    with pytest.raises(UserError) as error:
+        check_device("cuda:9")
+    assert str(error.value).endswith(can)
 
 
 def test_an_order_that_a_killed_program_half_wrote_goes_with_its_stack(small, on, tmp_path):

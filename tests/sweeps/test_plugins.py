@@ -9,7 +9,7 @@ import pytest
 from mugrow.analysis import laws
 from mugrow.bench import entries, evaluation, growth, optim, parametrization
 from mugrow.bench.spec import UserError
-from mugrow.sweeps import listing, recipes
+from mugrow.sweeps import engines, listing, recipes, trackers
 from mugrow.sweeps.recipes import papers
 
 REGISTRIES = {
@@ -20,6 +20,8 @@ REGISTRIES = {
     "evaluations": evaluation.REGISTRY,
     "studies": recipes.REGISTRY,
     "papers": papers.REGISTRY,
+    "engines": engines.REGISTRY,
+    "trackers": trackers.REGISTRY,
 }
 BROKEN = {
     "exits": "import sys\nsys.exit(0)\n",

@@ -36,7 +36,9 @@ MODELS = {
     "gpt2": ModelSpec(**SMALL, mlp="gelu_tanh", tied=True),
     "llama": replace(LLAMA, rope_scaling="llama3:factor=8:low=1:high=4:context=16"),
     "mistral": replace(LLAMA, window=4, query_heads=4),
-    "qwen2": replace(LLAMA, qkv_bias=True, rope_scaling="linear:factor=2", mlp_ratio=2.5),
+    "qwen2": replace(
+        LLAMA, qkv_bias=True, query_heads=4, rope_scaling="linear:factor=2", mlp_ratio=2.5
+    ),
     "qwen3": replace(LLAMA, qk_norm=True, query_heads=3),
     "gpt_neox": ModelSpec(**SMALL, **NEOX),
     "opt": ModelSpec(**SMALL, **OPT | {"padded_vocab": None}),

@@ -4,10 +4,10 @@ A test of a tracker skips where its package is not installed, and says so.
 """
 
 import json
+import sys
 import threading
 from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 from fake_runs import ALONE, run_all
@@ -63,7 +63,7 @@ def follow(tmp_path):
     """A program that tracks, from its start: ``look = follow(noted)``, ``look(rows)``."""
 
     def begin(noted):
-        kind = TrackerKind("noted", "", lambda study, folder: noted, lambda: None, "")
+        kind = TrackerKind("noted", "", lambda study, folder: noted, "json", "")
         follower = Follower(kind, "tiny", tmp_path, tmp_path, print)
         follower.given = follower._noted().get("noted", {})
 
@@ -142,7 +142,7 @@ def kind(monkeypatch):
         yield noted
         noted.closed = True
 
-    made = TrackerKind("noted", "", start, lambda: None, "")
+    made = TrackerKind("noted", "", start, "json", "")
     monkeypatch.setattr("mugrow.sweeps.trackers.follow.tracker", lambda name: made)
     return noted
 
@@ -206,13 +206,7 @@ def test_an_unknown_tracker_is_named():
 
 
 def test_one_that_is_not_installed_names_the_extra(monkeypatch):
-    from mugrow.sweeps.trackers import REGISTRY
-
-    def check():
-        raise ModuleNotFoundError("No module named 'wandb'", name="wandb")
-
-    missing = replace(REGISTRY.get("wandb"), check=check)
-    monkeypatch.setattr("mugrow.sweeps.trackers.wandb.TRACKER", missing)
+    monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError) as error:
         tracker("wandb")
     assert str(error.value) == (
