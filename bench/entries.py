@@ -167,7 +167,7 @@ class Registry(Generic[Entry]):
 
     def _load(self, plugin: EntryPoint) -> Entry:
         told = f"plug-in {self.noun} {plugin.name!r}"
-        _theirs.add(plugin.module.partition(".")[0])
+        _theirs.add(re.split("[.:]", plugin.value)[0])
         try:
             with kept_switches():
                 entry = self._made(plugin.load())
