@@ -21,11 +21,12 @@ from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from traceback import extract_tb
+from traceback import extract_tb, walk_tb
 from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
 from mugrow.bench.spec import Scalar, UserError, shortened, unknown
+from mugrow.bench.switches import kept_switches
 
 Choices = Mapping[str, tuple[str, ...]]
 
@@ -51,6 +52,7 @@ class Parametric(Named, Protocol):
 
 
 Entry = TypeVar("Entry", bound=Named)
+_theirs: set[str] = set()  # modules of others that have been loaded, or the packages they are of
 OLD_IMPORT = re.compile(r"(?:from|import) ((?:bench|sweeps|analysis)(?:\.\w+)*)")
 Parameters = TypeVar("Parameters", bound=Parametric)
 
@@ -136,10 +138,12 @@ class Registry(Generic[Entry]):
         """``from_file`` where the file, which lies or lay at ``path``, has been read."""
         module = ModuleType(f"mugrow_file_{path.stem}_{sha256(text.encode()).hexdigest()[:8]}")
         module.__file__ = str(path)
+        _theirs.add(module.__name__)
         sys.modules[module.__name__] = module  # where dataclasses look up names in annotations
         try:
-            exec(compile(text, str(path), "exec"), module.__dict__)
-            entry = self._made(getattr(module, self.constant, None))
+            with kept_switches():
+                exec(compile(text, str(path), "exec"), module.__dict__)
+                entry = self._made(getattr(module, self.constant, None))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # somebody else's file may raise anything, and may exit
@@ -163,8 +167,10 @@ class Registry(Generic[Entry]):
 
     def _load(self, plugin: EntryPoint) -> Entry:
         told = f"plug-in {self.noun} {plugin.name!r}"
+        _theirs.add(plugin.module.partition(".")[0])
         try:
-            entry = self._made(plugin.load())
+            with kept_switches():
+                entry = self._made(plugin.load())
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # somebody else's module may raise anything, and may exit
@@ -179,6 +185,17 @@ class Registry(Generic[Entry]):
 def is_python_file(word: str) -> bool:
     """Whether a word is the path of a Python file, in any case, and not an entry's name."""
     return word.lower().endswith(".py")
+
+
+def blamed_on(error: BaseException) -> str | None:
+    """The last line of somebody else's code that an error came through, ``FILE:LINE``; ``None``
+    where it is all our own."""
+    found = None
+    for frame, line in walk_tb(error.__traceback__):
+        name = frame.f_globals.get("__name__", "")
+        if name in _theirs or name.partition(".")[0] in _theirs:
+            found = f"{frame.f_code.co_filename}:{line}"
+    return found
 
 
 def _why(error: BaseException) -> str:

@@ -3,10 +3,10 @@
 A method is given copies, and must leave them as they are. The global generators of torch, NumPy and
 Python, and those of GPUs where there are any, are seeded from the run's own before it is called and
 are put back after, so that one that draws from them draws the same for the same run, and moves
-nothing that others draw. What it returns
-must be a model: the target's names, shapes and types, finite numbers, in storage of their own. A
-method that is not of this suite is asked twice, and must answer the same to the bit: a generator of
-its own, seeded by the clock, is seen by nothing else. For what acts while a target trains see
+nothing that others draw. Settings of torch are put back likewise. What it returns must be a model:
+the target's names, shapes and types, finite numbers, in storage of their own. A method that is not
+of this suite is asked twice, and must answer the same to the bit: a generator of its own, seeded by
+the clock, is seen by nothing else. For what acts while a target trains see
 ``mugrow.bench.guarded_hooks``.
 """
 
@@ -29,6 +29,7 @@ from mugrow.bench.growth import (
 )
 from mugrow.bench.model import Decoder, Weights
 from mugrow.bench.optim import BufferKind
+from mugrow.bench.switches import kept_switches
 
 Generators = Callable[[], torch.Generator]
 GLOBAL = ("torch", "NumPy", "Python", "CUDA")
@@ -100,7 +101,7 @@ def own_generators(rng: torch.Generator, forbidden_to: str | None = None) -> Ite
     """The global generators of torch, NumPy, Python and CUDA, seeded like the given one, and as
     they were before when this is left. Raises ``MethodError`` where a method that must not has used
     them."""
-    with kept_generators():
+    with kept_generators(), kept_switches():
         seed_generators(rng.initial_seed() % 2**32)
         seeded = generator_states()
         yield
@@ -117,7 +118,8 @@ def generator_states() -> States:
     not used a GPU is not made to by the question."""
     of_numpy = np.random.get_state(legacy=True)  # noqa: NPY002
     assert isinstance(of_numpy, tuple)
-    of_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else ()
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    of_cuda = torch.cuda.get_rng_state_all() if started else ()
     return torch.get_rng_state(), of_numpy, random.getstate(), tuple(of_cuda)
 
 

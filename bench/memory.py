@@ -11,6 +11,7 @@ largest models are made of; the activations of a batch come on top, and are most
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -70,7 +71,7 @@ def memory(
     for width in widths:
         model = ModelSpec(width=width, depth=depth, context=context)
         for k in members:
-            kept, peak = stack_bytes(model, sequences, k, device)
+            kept, peak = step_bytes(partial(endless_stack, model, sequences, k, device), device)
             parameters = k * count(model)[0]
             rows.append(
                 {
@@ -92,13 +93,13 @@ def memory(
     }
 
 
-def stack_bytes(model: ModelSpec, sequences: int, members: int, device: str) -> Allocated:
-    """What a stack of the real trainer keeps from its first step on, and has at most in a later
-    one."""
+def step_bytes(step: Callable[[], Callable[[], object]], device: str = "cpu") -> Allocated:
+    """Of the steps that ``step()`` begins: what is kept from the first one on, and the most at once
+    in the second."""
     steps: list[Callable[[], object]] = []
 
     def begin() -> None:
-        steps.append(endless_stack(model, sequences, members, device))
+        steps.append(step())
         steps[0]()
 
     with _one_thread():

@@ -25,9 +25,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
+from mugrow.bench.chunked_loss import chunked_cross_entropy
+from mugrow.bench.precision import rounded, widened
 from mugrow.bench.rotary import rotate
-from mugrow.bench.spec import ModelSpec
+from mugrow.bench.spec import ModelSpec, Precision
 
 Kind = Literal["embedding", "matrix", "readout", "gain", "bias"]
 Weights = dict[str, Tensor]
@@ -66,6 +69,10 @@ class Decoder:
     """Weights ``(D,)`` of the residual stream's coordinates in the statistics of every norm."""
     observe: Callable[[str, Tensor], object] | None = field(default=None, compare=False)
     """Called with the output of every module, by the name of the module, in a forward pass."""
+    precision: Precision = "float32"
+    """What products are of."""
+    recompute: bool = field(default=False, compare=False)
+    """Whether a block's activations are computed again in the backward pass, and not kept."""
 
     def __call__(self, weights: Weights, tokens_BT: Tensor) -> Tensor:
         """Logits ``(B, T, V)`` of one model given by its named weights."""
@@ -78,12 +85,27 @@ class Decoder:
     def logits_of(self, w: Weights, tokens_KBT: Tensor) -> Tensor:
         """Logits ``(K, B, T, V)`` of K members given by their ``fused`` weights."""
         K, B, T = tokens_KBT.shape
-        spec = self.spec
+        logits_KNV = widened(self._linear(*self._before_head(w, tokens_KBT)))
+        return self._seen("head", logits_KNV).view(K, B, T, self.spec.vocab_rows)
+
+    def losses_of(self, w: Weights, tokens_KBT: Tensor, chunk: int | None) -> Tensor:
+        """Mean loss of K members on sequences with their last targets ``(K, B, T + 1)``, in nats
+        per token, ``(K,)``; with a ``chunk`` the logits of so many tokens a member exist at once.
+        """
+        inputs_KBT, targets_KBT = tokens_KBT[..., :-1], tokens_KBT[..., 1:]
+        if chunk is None:
+            return cross_entropy(self.logits_of(w, inputs_KBT), targets_KBT)
+        n_KND, head_KVD, bias_KV = self._before_head(w, inputs_KBT)
+        bias_KV = None if bias_KV is None else self._rounded(bias_KV)
+        factors = self._rounded(n_KND), self._rounded(head_KVD), bias_KV
+        return chunked_cross_entropy(*factors, targets_KBT.flatten(1), chunk)
+
+    def _before_head(self, w: Weights, tokens_KBT: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Whose product the logits are: normed stream ``(K, N, D)``, head and bias."""
         for x_KND in self._stream(w, tokens_KBT):  # noqa: B007
             pass
-        head = w["embed.weight" if spec.tied else "head.weight"] * self.multipliers.output
-        logits_KNV = self._seen("head", self._norm_linear(w, "norm", x_KND, head, None))
-        return logits_KNV.view(K, B, T, spec.vocab_rows)
+        head = w["embed.weight" if self.spec.tied else "head.weight"] * self.multipliers.output
+        return self._folded(w, "norm", x_KND, head, None)
 
     def stream(self, weights: Weights, tokens_BT: Tensor) -> list[Tensor]:
         """The residual stream ``(B, T, D)`` of one model: embedded, then after every block."""
@@ -99,14 +121,20 @@ class Decoder:
         x_KND = x_KND.reshape(K, B * T, self.spec.width)
         yield self._seen("embed", x_KND)
         for block in range(self.spec.depth):
-            after_KND = x_KND + self._attention(w, f"blocks.{block}.", x_KND, T)
-            read_KND = x_KND if self.spec.parallel else after_KND
-            x_KND = after_KND + self._mlp(w, f"blocks.{block}.", read_KND)
+            if self.recompute and torch.is_grad_enabled():
+                x_KND = again(self._block, w, block, x_KND, T)
+            else:
+                x_KND = self._block(w, block, x_KND, T)
             yield self._seen(f"blocks.{block}", x_KND)
+
+    def _block(self, w: Weights, block: int, x_KND: Tensor, T: int) -> Tensor:
+        after_KND = x_KND + self._attention(w, f"blocks.{block}.", x_KND, T)
+        read_KND = x_KND if self.spec.parallel else after_KND
+        return after_KND + self._mlp(w, f"blocks.{block}.", read_KND)
 
     def _seen(self, module: str, x: Tensor) -> Tensor:
         if self.observe is not None:
-            self.observe(module, x)
+            self.observe(module, widened(x))
         return x
 
     def _attention(self, w: Weights, block: str, x_KND: Tensor, T: int) -> Tensor:
@@ -123,20 +151,22 @@ class Decoder:
         q, k, v = (part.view(K, N, -1, S) for part in parts)  # (K, N, H, S), twice (K, N, G, S)
         if spec.qk_norm:
             q, k = (
-                F.rms_norm(part, (S,), eps=spec.norm_eps)
-                * w[f"{block}attention.{name}_norm.gain"][:, None, None]
+                self._rounded(
+                    F.rms_norm(widened(part), (S,), eps=spec.norm_eps)
+                    * w[f"{block}attention.{name}_norm.gain"][:, None, None]
+                )
                 for name, part in (("q", q), ("k", k))
             )
         heads = (part.view(K * N // T, T, -1, S) for part in (q, k, v))
         q, k, v = (part.transpose(1, 2) for part in heads)  # (K*B, H, T, S), twice (K*B, G, T, S)
         if spec.positions == "rope":
-            q, k = rotate(q, spec), rotate(k, spec)
+            q, k = (self._rounded(rotate(widened(part), spec)) for part in (q, k))
         scale = self.multipliers.attention / math.sqrt(S)
         if self.observe is not None:
             for name, part in zip("qkv", (q, k, v), strict=True):
-                self.observe(f"{block}attention.{name}", part)
+                self.observe(f"{block}attention.{name}", widened(part))
             k_of_head = k.repeat_interleave(spec.group_size, dim=1)
-            self.observe(f"{block}attention.logits", q @ k_of_head.mT * scale)
+            self.observe(f"{block}attention.logits", widened(q) @ widened(k_of_head).mT * scale)
         near_TT = _near(T, spec.window, q.device) if spec.window and spec.window < T else None
         y = F.scaled_dot_product_attention(
             q,
@@ -171,12 +201,17 @@ class Decoder:
         if multiplier != 1:
             weight_KDI = weight_KDI * multiplier
             bias_KD = None if bias_KD is None else bias_KD * multiplier
-        return _linear(x_KNI, weight_KDI, bias_KD)
+        return self._linear(x_KNI, weight_KDI, bias_KD)
 
     def _norm_linear(
         self, w: Weights, norm: str, x_KND: Tensor, weight_KED: Tensor, bias_KE: Tensor | None
     ) -> Tensor:
         """``linear(norm(x))`` with the norm's gain and bias folded into the linear map."""
+        return self._linear(*self._folded(w, norm, x_KND, weight_KED, bias_KE))
+
+    def _folded(
+        self, w: Weights, norm: str, x_KND: Tensor, weight_KED: Tensor, bias_KE: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         shape, eps = x_KND.shape[-1:], self.spec.norm_eps
         if self.norm_mask is not None:
             centre = self.spec.norm == "layernorm"
@@ -188,7 +223,17 @@ class Decoder:
         if self.spec.norm == "layernorm":
             shift_KE = torch.bmm(weight_KED, w[norm + ".bias"][..., None]).squeeze(-1)
             bias_KE = shift_KE if bias_KE is None else bias_KE + shift_KE
-        return _linear(n_KND, weight_KED * w[norm + ".gain"][:, None], bias_KE)
+        return n_KND, weight_KED * w[norm + ".gain"][:, None], bias_KE
+
+    def _linear(self, x_KNI: Tensor, weight_KOI: Tensor, bias_KO: Tensor | None) -> Tensor:
+        x_KNI, weight_KOI = self._rounded(x_KNI), self._rounded(weight_KOI)
+        return _linear(x_KNI, weight_KOI, None if bias_KO is None else self._rounded(bias_KO))
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        return rounded(x, self.precision)
+
+
+again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)  # nothing is random
 
 
 def _masked_norm(x_KND: Tensor, mask_D: Tensor, eps: float, centre: bool) -> Tensor:

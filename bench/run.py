@@ -26,7 +26,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,9 @@ from mugrow.bench.method_file import MethodFile, know
 from mugrow.bench.model import Weights, count
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.record import CURVE, json_bytes, read_run, set_aside, write_json, write_run
+from mugrow.bench.saving import Saver
 from mugrow.bench.spec import IMPORT, RunSpec, UserError, canonical_json
+from mugrow.bench.split import Split, planned
 from mugrow.bench.stack import (
     Carried,
     PruningStep,
@@ -70,8 +72,9 @@ from mugrow.bench.stacked_optimizer import OptimizerState
 from mugrow.bench.start import Beginning, beginning, identify
 from mugrow.bench.train import advance, final_losses
 
+SHARE_OF_DEVICE = 0.9  # of a GPU's memory: the rest is the driver's and libraries'
 SAVE_EVERY_S = 20.0
-LONGEST_SHARE = 0.05  # of the time may go into saving: a large model's state takes seconds
+LONGEST_SHARE = 0.02  # of the time may go into saving: a large model's state takes seconds
 SHOW_EVERY_S = 1.0
 TRACEBACK = "traceback.txt"
 TENSORS = ("checkpoint.safetensors", "state.safetensors")
@@ -83,7 +86,9 @@ VERSIONS = ("mugrow", "torch", "numpy", "mup", "optuna", "pyarrow")
 class Job:
     """One stack to train: what a worker process is handed. ``key`` names it; ``roles`` and
     ``trials`` have an entry for every run. ``methods`` are those that come from a file;
-    ``source_path`` is the folder of the imported model that the runs begin with."""
+    ``source_path`` is the folder of the imported model that the runs begin with. A stack begins
+    with what fits ``memory_bytes``: by default the most that there can be of a GPU, and no limit on
+    a CPU; with ``recompute`` activations are computed again."""
 
     folder: str
     study: str
@@ -97,6 +102,8 @@ class Job:
     device: str = "cpu"
     threads: int = 1
     methods: tuple[MethodFile, ...] = ()
+    memory_bytes: float | None = None
+    recompute: bool = False
 
 
 def ended(folder: Path, run_id: str) -> dict[str, Any] | None:
@@ -190,19 +197,23 @@ def _train(
         during=starts[members[0]].during,
         learning_steps=[starts[i].learning_steps for i in members],
         source_widths=[starts[i].source_width for i in members],
+        split=_split(job, len(members)),
     )
     state_path, _, rows_path = stack_files(folder, job.key)
     state = _resume(state_path, stack) or begin(
         stack, [starts[i].weights for i in members], [starts[i].carried for i in members]
     )
-    watch = _Watch(stack, state_path, data)
+    watch = _Watch(stack, state_path)
     run_ids = [spec.run_id for spec in stack.specs]
-    for current in published(advance(stack, state, data), rows_path, run_ids, state.curves):
-        watch(current)
-        if leave():
-            data.check_unchanged()
-            _save_state(state_path, stack, state)
-            raise StackLeft(job.key)
+    with Saver(SAVE_EVERY_S, LONGEST_SHARE, _state_bytes(state)) as save:
+        for current in published(advance(stack, state, data), rows_path, run_ids, state.curves):
+            watch(current)
+            if leave():
+                save.wait()
+                data.check_unchanged()
+                _save_state(state_path, stack, state)
+                raise StackLeft(job.key)
+            save(partial(_copied_state, state_path, stack, state, data))
     data.check_unchanged()
     if stack.specs[0].train_steps:  # what was only evaluated has nothing to lose
         _save_state(state_path, stack, state)
@@ -218,6 +229,19 @@ def _train(
         row = _row(job, index, status, wall_s, curve, data, None, final.get(place))
         _commit(job, folder, index, row, curve, weights, carried)
     _forget_state(state_path)
+
+
+def _split(job: Job, members: int) -> Split | None:
+    """What a step of a stack that begins takes at once. Raises ``UserError`` where nothing fits."""
+    spec, memory_bytes = job.runs[0], job.memory_bytes
+    if memory_bytes is None and job.device.startswith("cuda"):
+        total = torch.cuda.get_device_properties(job.device).total_memory
+        memory_bytes = SHARE_OF_DEVICE * total
+    if not spec.train_steps or (memory_bytes is None and not job.recompute):
+        return None
+    if memory_bytes is None:
+        return Split(members, spec.batch_sequences, job.recompute)
+    return planned(spec, members, memory_bytes, job.recompute)
 
 
 def stack_files(folder: Path, key: str) -> tuple[Path, Path, Path]:
@@ -254,12 +278,11 @@ def _fail(job: Job, folder: Path, index: int, data: TokenData, error: Exception)
 
 
 class _Watch:
-    """Called after every step: saves the state and shows progress, each every so many seconds."""
+    """Called after every step: shows progress, every so many seconds."""
 
-    def __init__(self, stack: Stack, path: Path, data: TokenData) -> None:
-        self.stack, self.path, self.data = stack, path, data
-        self.saved_s = self.shown_s = time.monotonic()
-        self.save_every_s = SAVE_EVERY_S
+    def __init__(self, stack: Stack, path: Path) -> None:
+        self.stack, self.path = stack, path
+        self.shown_s = time.monotonic()
         self.shown_tokens = 0
         self.tokens = 0
 
@@ -270,11 +293,6 @@ class _Watch:
             rate = (self.tokens - self.shown_tokens) / (now - self.shown_s)
             self.shown_s, self.shown_tokens = now, self.tokens
             write_json(self.path.with_suffix(".json"), self.progress(state, rate))
-        if now - self.saved_s > self.save_every_s:
-            self.data.check_unchanged()
-            _save_state(self.path, self.stack, state)
-            self.saved_s = time.monotonic()
-            self.save_every_s = max(SAVE_EVERY_S, (self.saved_s - now) / LONGEST_SHARE)
 
     def progress(self, state: StackState, tokens_per_s: float) -> dict[str, Any]:
         losses = [curve[-1]["val_loss"] for curve in state.curves if curve]
@@ -289,6 +307,26 @@ class _Watch:
 
 
 def _save_state(path: Path, stack: Stack, state: StackState) -> None:
+    _write_state(path, *_saved(stack, state))
+
+
+def _state_bytes(state: StackState) -> int:
+    optimizer = state.optimizer
+    return optimizer.weights_KP.nbytes * (1 + len(optimizer.buffers))
+
+
+def _copied_state(
+    path: Path, stack: Stack, state: StackState, data: TokenData
+) -> Callable[[], None]:
+    """What writes the state as it is now."""
+    data.check_unchanged()
+    tensors, text = _saved(stack, state)
+    copies = {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
+    return partial(_write_state, path, copies, text)
+
+
+def _saved(stack: Stack, state: StackState) -> tuple[dict[str, Tensor], str]:
+    """The tensors of a stack's state, and all else as text."""
     optimizer = state.optimizer
     tensors = {
         "weights": optimizer.weights_KP,
@@ -305,8 +343,12 @@ def _save_state(path: Path, stack: Stack, state: StackState) -> None:
         "curves": state.curves,
         "status": state.status,
         "wall_s": state.wall_s,
+        "split": None if state.split is None else asdict(state.split),
     }
-    text = json.dumps(rest)
+    return tensors, json.dumps(rest)
+
+
+def _write_state(path: Path, tensors: Mapping[str, Tensor], text: str) -> None:
     checkpoint.save(path, tensors, {"state": text, "sha256": checkpoint.digest(tensors, text)})
 
 
@@ -341,10 +383,12 @@ def _resume(path: Path, stack: Stack) -> StackState | None:
         return None
     tensors = {name: tensor.to(stack.device) for name, tensor in tensors.items()}
     buffers = {name: tensors[name] for name in buffers_of(stack.specs[0])}
+    split = rest.pop("split", None)  # states of version 0.2 have none
     return StackState(
         optimizer=OptimizerState(tensors["weights"], buffers, tensors["updates"]),
         loss_sum_K=tensors["loss_sum"],
         average_KP=tensors.get("average"),
+        split=None if split is None else Split(**split),
         **rest,
     )
 

@@ -26,6 +26,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 Scalar = int | float | str | bool
 Decay = Literal["scaled", "independent"]
 """What a weight shrinks by in a step; see ``FixedHyper``."""
+Precision = Literal["float32", "tf32", "bf16"]
+"""What products are of; see ``mugrow.bench.precision``."""
 
 
 class UserError(ValueError):
@@ -402,7 +404,8 @@ class RunSpec:
     at the horizon), so a WSD source can stop where its cool-down would begin. A curve has a row
     every ``log_every`` steps, and a validation loss in every row. ``seed`` draws the initial
     weights and a growth method's noise, ``data_seed`` the batches. ``optimizer`` is named as in
-    ``mugrow.bench.optim``, its own parameters behind it.
+    ``mugrow.bench.optim``, its own parameters behind it. ``dtype`` is of weights and moments;
+    where that is float32, ``precision`` is of products (``mugrow.bench.precision``).
 
     A run begins at ``first_step`` of its schedule (0 unless it takes up its source's, where that
     stood or re-positioned), with its rate rising over ``rewarm_steps`` from there. Its first batch
@@ -429,10 +432,17 @@ class RunSpec:
     dtype: Literal["float32", "float64"] = "float32"
     average: AverageSpec = AverageSpec()
     optimizer: str = "adamw"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
+        check_precision(self.precision)
+        if self.dtype != "float32" and self.precision != "float32":
+            raise UserError(
+                f"precision {self.precision!r} is of runs in float32; with dtype {self.dtype!r} it "
+                f"must be left at 'float32'"
+            )
         for name in ("batch_sequences", "steps", "log_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -490,6 +500,13 @@ class RunSpec:
 
 
 DTYPES = ("float32", "float64")
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+def check_precision(precision: str) -> None:
+    """Raise the ``UserError`` of a precision that there is not."""
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
 
 
 def _log2(value: float) -> str:

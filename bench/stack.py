@@ -18,6 +18,7 @@ from mugrow.bench.growth import During
 from mugrow.bench.model import Shapes, Weights, flatten, shapes
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.spec import RunSpec
+from mugrow.bench.split import Split
 from mugrow.bench.stacked_optimizer import OptimizerState, fresh_state
 
 Curve = list[dict[str, float | int | None]]
@@ -51,7 +52,8 @@ class Carried(NamedTuple):
 class StackState:
     """A stack in flight. ``alive`` holds the members, by their place in the stack, that the rows
     of ``optimizer`` belong to; the lists have an entry for every member. ``average_KP`` is of
-    weights, where the runs ask for one."""
+    weights, where the runs ask for one. ``split`` is what a step takes at once, and is kept for as
+    long as the stack trains."""
 
     step: int
     alive: list[int]
@@ -61,6 +63,7 @@ class StackState:
     status: list[str]
     wall_s: list[float]
     average_KP: Tensor | None = None
+    split: Split | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ class Stack:
     """Runs that train as one program. ``trials`` groups members for pruning (seeds of one trial
     stand and fall together); by default each member is its own. ``during`` are the hooks of the
     growth method of all members; ``learning_steps`` is what each member's method trained before.
-    ``source_widths`` are of the members grown by whole copies, 0 for others."""
+    ``source_widths`` are of the members grown by whole copies, 0 for others. Without a
+    ``split`` a step takes all sequences of as many members as suits the device."""
 
     specs: Sequence[RunSpec]
     rungs: Sequence[PruningStep] = ()
@@ -77,6 +81,7 @@ class Stack:
     learning_steps: Sequence[int] = ()
     source_widths: Sequence[int] = ()
     device: str = "cpu"
+    split: Split | None = None
 
     def __post_init__(self) -> None:
         assert len({stack_key(spec) for spec in self.specs}) == 1, "members differ in shape"
@@ -97,6 +102,7 @@ def stack_key(spec: RunSpec) -> tuple[object, ...]:
         spec.dtype,
         spec.average,
         spec.optimizer,
+        spec.precision,
     )
 
 
@@ -126,6 +132,7 @@ def begin(
         status=["running"] * count,
         wall_s=[0.0] * count,
         average_KP=None if stack.specs[0].average.kind == "none" else weights_KP.clone(),
+        split=stack.split,
     )
 
 

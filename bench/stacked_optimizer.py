@@ -98,7 +98,7 @@ class Columns(NamedTuple):
         ours = numbers_KS[:, self.segments]
         if len(self.counts) == 1:
             return ours
-        spread = zip(ours.split(1, dim=1), self.counts, strict=True)
+        spread = zip(torch.split(ours, 1, dim=1), self.counts, strict=True)
         return torch.cat([number_K1.expand(-1, count) for number_K1, count in spread], dim=1)
 
 

@@ -10,7 +10,7 @@ not matrix products.
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from mugrow.bench.data.batches import TokenData
 from mugrow.bench.model import count
 from mugrow.bench.parametrization import initial_weights, rules_of
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
+from mugrow.bench.split import Split
 from mugrow.bench.stack import Stack, begin
 from mugrow.bench.train import advance
 
@@ -182,28 +183,36 @@ def endless_stack(
     model: ModelSpec, sequences: int, members: int, device: str
 ) -> Callable[[], object]:
     """Steps of the real trainer, on random tokens, without validation between them."""
-    data = _random_tokens(model)
+    return endless_steps([endless_run(model, sequences, seed) for seed in range(members)], device)
+
+
+def endless_run(model: ModelSpec, sequences: int, seed: int = 0) -> RunSpec:
+    """A run that ends when nobody goes on with it."""
     endless = 10**9
-    specs = [
-        RunSpec(
-            model=model,
-            base=model,
-            parametrization="sp",
-            hyper=HyperSpec(lr=1e-3, init_std=0.02),
-            schedule=ScheduleSpec(kind="constant", warmup=0),
-            data=DataSpec(corpus="random", corpus_sha256="", val_tokens=model.context),
-            batch_sequences=sequences,
-            steps=endless,
-            seed=member,
-            data_seed=member,
-            log_every=endless,
-        )
-        for member in range(members)
-    ]
+    return RunSpec(
+        model=model,
+        base=model,
+        parametrization="sp",
+        hyper=HyperSpec(lr=1e-3, init_std=0.02),
+        schedule=ScheduleSpec(kind="constant", warmup=0),
+        data=DataSpec(corpus="random", corpus_sha256="", val_tokens=model.context),
+        batch_sequences=sequences,
+        steps=endless,
+        seed=seed,
+        data_seed=seed,
+        log_every=endless,
+    )
+
+
+def endless_steps(
+    specs: Sequence[RunSpec], device: str = "cpu", split: Split | None = None
+) -> Callable[[], object]:
+    """Steps of the real trainer with such runs, on random tokens."""
+    model = specs[0].model
     rules = rules_of("sp", model, model)
     starts = [initial_weights(model, rules, 0.02, s.seed, torch.float32) for s in specs]
-    stack = Stack(specs, device=device)
-    states = advance(stack, begin(stack, starts), data)
+    stack = Stack(specs, device=device, split=split)
+    states = advance(stack, begin(stack, starts), _random_tokens(model))
     return lambda: next(states)
 
 

@@ -31,10 +31,12 @@ from mugrow.bench.asymmetry import asymmetry
 from mugrow.bench.averaging import is_whole, update
 from mugrow.bench.data.batches import TokenData, train_batch, val_windows
 from mugrow.bench.final_evaluation import final_windows
-from mugrow.bench.model import Decoder, Shapes, Weights, cross_entropy, flatten, fused
+from mugrow.bench.model import Decoder, Shapes, Weights, flatten, fused
 from mugrow.bench.optim import trainers_of
 from mugrow.bench.parametrization import generator, rules_of
+from mugrow.bench.precision import float32_products
 from mugrow.bench.spec import RunSpec
+from mugrow.bench.split import chunk_tokens
 from mugrow.bench.stack import Stack, StackState, begin, model_weights, pack, trained_shapes, unpack
 from mugrow.bench.stacked_optimizer import StackedOptimizer, stacked_optimizer
 
@@ -59,7 +61,12 @@ class _Program:
     def __post_init__(self) -> None:
         spec = self.stack.specs[0]
         rules = rules_of(spec.parametrization, spec.model, spec.base)
-        self.decoder = Decoder(spec.model, rules.multipliers)
+        self.decoder = Decoder(
+            spec.model,
+            rules.multipliers,
+            precision=spec.precision,
+            recompute=self.state.split is not None and self.state.split.recompute,
+        )
         self.trained = trained_shapes(self.stack)
         if spec.train_steps:  # an imported model is large, and only evaluated
             hypers = [self.stack.specs[i].hyper for i in self.state.alive]
@@ -96,12 +103,17 @@ class _Program:
         def step(rows: slice) -> tuple[Tensor, Tensor]:
             kept = state.optimizer.keep(rows)  # views: what is updated is the stack's own storage
             gradient_KP = self.gradient_KP[rows].zero_()
-            weights = self.differentiable(kept.weights_KP, gradient_KP, rows)
-            logits = decoder.logits_of(weights, tokens[rows, :, :-1])
-            loss_K = cross_entropy(logits, tokens[rows, :, 1:])
-            loss_K.sum().backward()  # type: ignore[no-untyped-call]
+            chunk = chunk_tokens(decoder.spec, len(gradient_KP))
+            parts = []
+            for part in torch.split(tokens[rows], self.micro_batch, dim=1):
+                weights = self.differentiable(kept.weights_KP, gradient_KP, rows)
+                share = part.shape[1] / tokens.shape[1]
+                loss_K = decoder.losses_of(weights, part, chunk) * share
+                loss_K.sum().backward()  # type: ignore[no-untyped-call]
+                parts.append(loss_K.detach())
             optimizer = self.optimizer.keep(rows)
-            return loss_K.detach(), optimizer.update(kept, gradient_KP, factors_KP[rows])
+            norm_K = optimizer.update(kept, gradient_KP, factors_KP[rows])
+            return torch.stack(parts).sum(0), norm_K
 
         losses, norms = zip(*self.in_groups(step), strict=True)
         state.loss_sum_K += torch.cat(losses)
@@ -137,7 +149,16 @@ class _Program:
         are what its threads share: one thread a group has nothing to wait for, where several
         threads on one small product wait for each other at the end of each.
         """
+        with float32_products(self.stack.specs[0].precision, self.stack.device):
+            return self._in_groups(work)
+
+    def _in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
         threads, members = torch.get_num_threads(), len(self.state.alive)
+        if (split := self.state.split) is not None:  # one group after the other, as was planned
+            size = (
+                split.members if self.stack.device != "cpu" else min(self.group_size, split.members)
+            )
+            return [work(slice(first, first + size)) for first in range(0, members, size)]
         size = (
             members if self.stack.device != "cpu" else min(self.group_size, -(-members // threads))
         )
@@ -154,6 +175,12 @@ class _Program:
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(torch.get_num_threads())
+
+    @property
+    def micro_batch(self) -> int:
+        """How many sequences of a member a step takes at once."""
+        split = self.state.split
+        return self.stack.specs[0].batch_sequences if split is None else split.sequences
 
     @property
     def group_size(self) -> int:
@@ -198,16 +225,17 @@ class _Program:
     def validation_losses(self, trained_KP: Tensor, windows_WT: Tensor) -> Tensor:
         """Mean loss on these windows ``(W, T + 1)`` of every member with these weights ``(K,)``, in
         nats per token."""
-        chunk, decoder = self.stack.specs[0].batch_sequences, self.decoder_now()
+        decoder = self.decoder_now()
 
         @torch.no_grad()
         def losses(rows: slice) -> Tensor:
             weights_KP = self.used(trained_KP[rows], rows, False)
+            weights = fused(decoder.spec, weights_KP)
+            chunk = chunk_tokens(decoder.spec, len(weights_KP))
             total_K = torch.zeros(len(weights_KP), dtype=torch.float64, device=weights_KP.device)
-            for tokens_BT in torch.split(windows_WT, chunk):
+            for tokens_BT in torch.split(windows_WT, self.micro_batch):
                 tokens = tokens_BT.expand(len(weights_KP), *tokens_BT.shape)
-                logits = decoder.logits(weights_KP, tokens[..., :-1])
-                total_K += cross_entropy(logits, tokens[..., 1:]) * len(tokens_BT)
+                total_K += decoder.losses_of(weights, tokens, chunk) * len(tokens_BT)
             return total_K / len(windows_WT)
 
         return torch.cat(self.in_groups(losses))
@@ -295,7 +323,8 @@ def _add_gradient_to(gradient: Tensor, of: Tensor) -> None:
         gradient.add_(tensor.grad)
         tensor.grad = None
 
-    of.requires_grad_().register_post_accumulate_grad_hook(move)
+    of.requires_grad_()
+    of.register_post_accumulate_grad_hook(move)  # type: ignore[no-untyped-call]
 
 
 def _finite(value: float) -> float | None:

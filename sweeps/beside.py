@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from mugrow.analysis.figures import arms as pictures
 from mugrow.analysis.measure.claims import Claim, rule
 from mugrow.analysis.measure.equal_compute_claims import BASELINES, Baseline, gained
+from mugrow.analysis.measure.quantity import at_scale
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ModelSpec
@@ -58,8 +59,9 @@ def with_baselines(nodes: Iterable[Node]) -> Iterator[Node]:
 
 def _line(budgets: Iterable[Budget], baseline: Baseline, source: Node | None) -> Iterator[Node]:
     """The runs that end a line's budgets, each with the trunk before it."""
+    begun_from = source.source if source else None
     for budget in budgets:
-        before = source if budget.trunk else None
+        before = source if budget.trunk else begun_from
         for segment in budget.trunk:
             if before is None or segment.run_id != before.spec.run_id:
                 arm = ArmName(f"{baseline}, on the way", baseline=baseline, part="trunk")
@@ -67,21 +69,26 @@ def _line(budgets: Iterable[Budget], baseline: Baseline, source: Node | None) ->
         model = budget.final.model
         arm = ArmName(
             f"{baseline} w{model.width}-d{model.depth} to step {budget.horizon}",
-            baseline=baseline, width=model.width, depth=model.depth, horizon=budget.horizon,
+            baseline=baseline, width=model.width, depth=model.depth, to_step=budget.horizon,
         )  # fmt: skip
         yield Node(budget.final, arm, before, "branch")
 
 
 def figure(
-    runs: Callable[[Setting], Iterable[Node]], arms: Sequence[ArmName], main: ArmName
+    runs: Callable[[Setting], Iterable[Node]],
+    arms: Sequence[ArmName] | Callable[[str], Sequence[ArmName]],
 ) -> PaperFigure:
-    """The figure of a paper's grown ``arms`` at equal charged compute. ``runs`` are theirs and
-    scratch's; two claims are about ``main``."""
-    panels = (_panel(arms, baseline) for baseline in BASELINES)
+    """The figure of a paper's grown ``arms``, which may depend on the scale, at equal charged
+    compute. ``runs`` are theirs and scratch's; two claims are about the first of the arms."""
+
+    def at(scale: str) -> Sequence[ArmName]:
+        return arms(scale) if callable(arms) else arms
+
+    panels = (_panel(at, baseline) for baseline in BASELINES)
     return PaperFigure(
         runs=lambda setting: with_baselines(runs(setting)),
         draw=pictures.row(*panels, share_y=True),
-        claims=tuple(_claim(main, baseline) for baseline in BASELINES),
+        claims=tuple(_claim(at, baseline) for baseline in BASELINES),
         title="What else the compute would have bought",
         caption="Final loss of each grown arm minus that of a baseline at the same compute, "
         "sources counted; whiskers are intervals over seeds. Left of 0 growing was worth it. "
@@ -89,15 +96,19 @@ def figure(
     )
 
 
-def _panel(arms: Sequence[ArmName], baseline: Baseline) -> pictures.DotPanel:
-    quantities = {str(arm): gained(arm, baseline) for arm in arms}
-    return pictures.DotPanel(quantities, f"final loss − {baseline}’s (nats)", zero=True)
+def _panel(arms: Callable[[str], Sequence[ArmName]], baseline: Baseline) -> pictures.DotPanel:
+    return pictures.DotPanel(
+        lambda store: {str(arm): gained(arm, baseline) for arm in arms(store.study["scale"])},
+        f"final loss − {baseline}’s (nats)",
+        zero=True,
+    )
 
 
-def _claim(main: ArmName, baseline: Baseline) -> Claim[Store]:
+def _claim(arms: Callable[[str], Sequence[ArmName]], baseline: Baseline) -> Claim[Store]:
     name = f"beats-{baseline.replace(' ', '-')}"
-    where = f"our question: is growing worth its compute? Here {main}"
-    return rule(name, where, gained(main, baseline) < 0.0, whose="ours").decides(
+    where = f"our question: is growing worth its compute? Here {arms('cpu')[0]}"
+    difference = at_scale(lambda scale: gained(arms(scale)[0], baseline))
+    return rule(name, where, difference < 0.0, whose="ours").decides(
         f"the grown model ends lower than {WORDS[baseline]}",
         f"final loss of the grown model minus {baseline}’s at equal charged compute, nats",
     )

@@ -44,7 +44,7 @@ from mugrow.sweeps.machine import (
     of_this_machine,
     worker_count,
 )
-from mugrow.sweeps.needs import needs_of
+from mugrow.sweeps.needs import check_fits, needs_of
 from mugrow.sweeps.plan import Plan, PlannedStack, depends
 from mugrow.sweeps.preserved import claims_measured
 from mugrow.sweeps.progress import ProgressFile, progress_file
@@ -67,7 +67,9 @@ class Where:
     """Where runs execute. Never part of a run's identity. ``corpus_paths`` says where the corpus
     of a sha256 lies, if it is a file, ``source_path`` the import that a study begins with; ``on``
     is an engine with its options, ``log`` an experiment tracker. Of several ``devices`` each stack
-    trains on the one that has the least to do; without any all do on ``device``."""
+    trains on the one that has the least to do; without any all do on ``device``. ``memory_bytes``
+    is what each stack may take, ``recompute`` whether it computes activations again
+    (``mugrow.bench.split``)."""
 
     workers: int
     threads: int
@@ -77,6 +79,8 @@ class Where:
     on: str = "local"
     devices: tuple[str, ...] = ()
     log: str | None = None
+    memory_bytes: float | None = None
+    recompute: bool = False
 
 
 def where_of(
@@ -86,6 +90,8 @@ def where_of(
     devices: str | None,
     on: str,
     log: str | None = None,
+    memory_bytes: float | None = None,
+    recompute: bool = False,
 ) -> Where:
     """Where, as the command line and the API say it. Raises ``UserError`` for a device that is not
     there, of those that are this machine's business, and an engine or tracker that is none."""
@@ -99,7 +105,8 @@ def where_of(
         raise of_this_machine(kind.name)
     listed = device_list(devices)
     count = worker_count(len(listed) if workers is None and listed else workers, device)
-    return Where(count, threads, device, on=on, devices=listed, log=log)
+    return Where(count, threads, device, on=on, devices=listed, log=log,
+                 memory_bytes=memory_bytes, recompute=recompute)  # fmt: skip
 
 
 def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | None = None) -> Plan:
@@ -110,6 +117,7 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
     holds something else, and a worker that was killed; a run that fails is a row with its reason.
     """
     first = experiment.plan({})  # a mistake in the study ends here, with nothing written
+    check_fits(first.stacks, where.memory_bytes, where.recompute)
     pool = pool or folder
     kind, options = engine(where.on)
     with opened(pool), display(pool) as shown:
@@ -245,7 +253,8 @@ class _Scheduler:
         device = min(self.where.devices or (self.where.device,), key=busy.count)
         job = _job(self.experiment.name, stack, self.pool, self.where, device)
         path = write_order(job, self.elsewhere.over())
-        needs = needs_of(stack, device, self.where.threads, self.estimate.seconds(stack))
+        takes_s = self.estimate.seconds(stack)
+        needs = needs_of(stack, device, self.where.threads, takes_s, self.where.memory_bytes)
         step = saved_step(self.pool, stack.key)
         return _Flight(stack, path, device, step), Order(str(path), title(stack), needs)
 
@@ -431,6 +440,8 @@ def _job(study: str, stack: PlannedStack, pool: Path, where: Where, device: str)
         device=device,
         threads=where.threads,
         methods=files_of({run.spec.start.method for run in stack.runs}),
+        memory_bytes=where.memory_bytes,
+        recompute=where.recompute,
     )
 
 

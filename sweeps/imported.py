@@ -155,6 +155,7 @@ def imported_run(study: Study, data: DataSpec) -> RunSpec:
         data_seed=0,
         start=Start(method=IMPORT, params=(("sha256", study.source_sha256),)),
         log_every=study.log_every,
+        precision=study.precision,  # type: ignore[arg-type]  # checked there
     )
 
 

@@ -1,40 +1,46 @@
 """What training a stack needs, from its shape: what an engine asks its machines for.
 
-Memory, in bytes, of a stack of K members with P parameters each on S sequences of T tokens:
-
-    44 K P                               weights, gradient, optimizer's state and temporaries
-    12 K S T V                           logits, their gradient and the loss's temporaries
-    4 K S T D (34 W + 5 H T)             activations, of D layers of width W with H heads
-
-(Activations after Korthikanti et al. 2022, arXiv:2205.05198, eq. 2, with four bytes a number where
-they count 34 bytes a layer in half precision.) It is more than is used where a CPU takes a stack in
-groups. A process by itself has 1 GB.
+Memory is that of ``mugrow.bench.split``, at most the budget where one is stated, and 1 GB of a
+process by itself. It is more than is used where a CPU takes a stack in groups.
 """
 
-from mugrow.bench.model import count
+from collections.abc import Iterable
+
+from mugrow.bench.spec import UserError
+from mugrow.bench.split import Split, peak_bytes, planned
 from mugrow.sweeps.engines import Needs
 from mugrow.sweeps.plan import PlannedStack
 
 PROCESS_BYTES = 1 << 30
-STATE_BYTES = 44  # a parameter of AdamW in float32
 
 
-def needs_of(stack: PlannedStack, device: str, threads: int, time_s: float) -> Needs:
-    """Of a stack on a device, which is estimated to take ``time_s`` seconds."""
-    size = PROCESS_BYTES + (0 if device.startswith("cuda") else stack_bytes(stack))
+def needs_of(
+    stack: PlannedStack,
+    device: str,
+    threads: int,
+    time_s: float,
+    memory_bytes: float | None = None,
+) -> Needs:
+    """Of a stack on a device, which is estimated to take ``time_s`` seconds, within a budget."""
     gpus = 1 if device.startswith("cuda") else 0
-    return Needs(threads, gpus, -(-size // (1 << 20)), time_s)
+    size: float = PROCESS_BYTES
+    if not gpus:
+        size += min(stack_bytes(stack), memory_bytes or float("inf"))
+    return Needs(threads, gpus, int(-(-size // (1 << 20))), time_s)
 
 
 def stack_bytes(stack: PlannedStack) -> int:
-    """The memory of a stack's members, all at once."""
-    spec = stack.runs[0].spec
-    model = spec.model
-    tokens = spec.batch_sequences * model.context
-    layer = 34 * model.width + 5 * model.heads * model.context
-    a_member = (
-        STATE_BYTES * count(model)[0]
-        + 12 * tokens * model.vocab_rows
-        + 4 * tokens * model.depth * layer
-    )
-    return len(stack.runs) * a_member
+    """The memory of a stack whose members are taken all at once."""
+    spec, members = stack.runs[0].spec, len(stack.runs)
+    return peak_bytes(spec, members, Split(members, spec.batch_sequences))
+
+
+def check_fits(stacks: Iterable[PlannedStack], memory_bytes: float | None, recompute: bool) -> None:
+    """Raise the ``UserError`` of the first stack that cannot be split to fit the budget."""
+    if memory_bytes is None:
+        return
+    if not memory_bytes > 0:
+        raise UserError(f"memory must be above 0, not {memory_bytes:g}")
+    for spec, members in {(stack.runs[0].spec, len(stack.runs)) for stack in stacks}:
+        if spec.train_steps:
+            planned(spec, members, memory_bytes, recompute)

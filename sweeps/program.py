@@ -73,6 +73,9 @@ def main() -> None:
     except KeyboardInterrupt as stopped:
         by = stopped.number if isinstance(stopped, Stopped) else int(signal.SIGINT)
         _say(_stopped(by))
+        # One that came up through code in a string, as dataclasses have, is noted by CPython, which
+        # would end itself by SIGINT whatever the exit code; the next such code has it forget.
+        exec("")
         code = 128 + by
     stops.ended, stops.line = True, None
     if code is not None:
@@ -89,6 +92,9 @@ def _ended() -> str | int | None:
         finally:
             _flush()  # here, where a closed pipe can be told from a mistake
     except SystemExit as ended:
+        if (line := _of_others(ended)) is not None:  # else one could end all with 0
+            _say(line)
+            return 2
         # rich, which prints the tables, raises SystemExit while it handles a closed pipe
         if not isinstance(ended.__context__, BrokenPipeError):
             return ended.code
@@ -97,7 +103,9 @@ def _ended() -> str | int | None:
     except BrokenPipeError:
         _nowhere()
         return SIGPIPE_EXIT_CODE
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # somebody else's code may raise anything
         if (line := _line(error)) is None:
             raise
         _say(line)
@@ -105,7 +113,7 @@ def _ended() -> str | int | None:
     return None
 
 
-def _line(error: Exception) -> str | None:
+def _line(error: BaseException) -> str | None:
     """What is said of an error that the program is not to blame for; ``None`` of others."""
     from mugrow.bench.checksums import Damaged
     from mugrow.bench.spec import UserError
@@ -118,7 +126,17 @@ def _line(error: Exception) -> str | None:
         return f"mugrow: {named} cannot be used: {reason}; {RESUMED}"
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return f"mugrow: out of memory; {RESUMED}, with fewer --workers if need be"
-    return None
+    return _of_others(error)
+
+
+def _of_others(error: BaseException) -> str | None:
+    """What is said of an error of a plug-in, or of a file of the user's, at its use."""
+    if "mugrow.bench.entries" not in sys.modules:
+        return None
+    from mugrow.bench.entries import blamed_on, in_one_line
+
+    where = blamed_on(error)
+    return None if where is None else f"mugrow: {where} raised {in_one_line(error)}"
 
 
 def _streams() -> None:

@@ -278,9 +278,15 @@ def _family(model: ModelSpec, name: str | None) -> Family:
 
 
 def _cast(tensors: Weights, dtype: str | None) -> Weights:
+    """In that dtype. Raises ``UserError`` for numbers that are beyond it."""
     if dtype is None:
         return tensors
-    return {name: tensor.to(NAMES[dtype]) for name, tensor in tensors.items()}
+    cast = {name: tensor.to(NAMES[dtype]) for name, tensor in tensors.items()}
+    for name, tensor in cast.items():
+        if not tensor.isfinite().all():
+            largest = float(tensors[name].abs().max())
+            raise UserError(f"{name} holds {largest:g}, which is beyond {dtype}; take bfloat16")
+    return cast
 
 
 def _config(one: Family, model: ModelSpec, original: dict[str, Any], dtype: str) -> dict[str, Any]:

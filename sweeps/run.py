@@ -93,6 +93,8 @@ def run(
     devices: str | None = None,
     on: str = "local",
     log: str | None = None,
+    memory_bytes: float | None = None,
+    recompute: bool = False,
 ) -> FinishedStudy:
     """Run a study to its end, or go on where it was stopped, and write its report.
 
@@ -101,8 +103,10 @@ def run(
     threads each train at the same time on ``device``, by default one a CPU core, or one on a GPU;
     with several ``devices``, as ``"cuda:0..7"``, one on each. ``on`` is another engine than this
     machine's processes, with its options: ``"slurm:partition=a"``; ``log`` an experiment tracker
-    that shows the curves live: ``"tensorboard"``. The processes are spawned, so a
-    script calls this under ``if __name__ == "__main__":``. Raises ``UserError`` for a study,
+    that shows the curves live: ``"tensorboard"``. What a stack takes at once is planned to fit
+    ``memory_bytes``, by default nine tenths of a GPU and no limit on a CPU; with ``recompute``
+    activations are computed again in the backward pass and not kept. The processes are spawned, so
+    a script calls this under ``if __name__ == "__main__":``. Raises ``UserError`` for a study,
     corpus, folder, machine or engine that cannot be, before anything trains.
 
     >>> import mugrow
@@ -110,7 +114,7 @@ def run(
     >>> len(finished.store().runs)  # doctest: +SKIP
     120
     """
-    where = where_of(workers, threads, device, devices, on, log)
+    where = where_of(workers, threads, device, devices, on, log, memory_bytes, recompute)
     study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name

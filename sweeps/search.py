@@ -116,6 +116,7 @@ class Search:
                 parametrization=self.parametrization,
                 hyper=hyper,
                 optimizer=optimizer,
+                precision=study.precision,  # type: ignore[arg-type]  # checked there
                 schedule=study.schedule,
                 data=self.data,
                 batch_sequences=study.batch_sequences * proxy.batch,

@@ -34,6 +34,7 @@ from mugrow.bench.spec import (
     ScheduleSpec,
     Start,
     UserError,
+    check_precision,
     unknown,
 )
 from mugrow.sweeps.typed import check_types
@@ -196,7 +197,8 @@ class Study:
     range, ``trials`` times in each sweep. ``generation`` trials are asked for at once and train as
     one stack. Sources and targets of one shape train in stacks of ``stack_width // width``.
     Steps are optimizer steps, ``val_tokens`` the tokens of one validation. ``optimizer`` is named
-    as in ``mugrow.bench.optim``, its own parameters behind it.
+    as in ``mugrow.bench.optim``, its own parameters behind it, ``precision`` as in
+    ``mugrow.bench.precision``.
 
     ``proxy_depths``, ``token_factors`` and ``batch_factors`` add proxies that differ from the
     smallest in that alone. With ``growing_heads`` the head size grows with the width and their
@@ -250,6 +252,7 @@ class Study:
     init_std: tuple[float, ...]
     hyper: FixedHyper = field(default_factory=FixedHyper)
     optimizer: str = "adamw"
+    precision: str = "float32"
     schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
     batch_sequences: int = 16
     log_every: int = 10
@@ -376,6 +379,7 @@ class Study:
         ):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        check_precision(self.precision)
         if self.model.context > self.val_tokens:
             raise UserError(
                 f"val_tokens must be at least one context of {self.model.context}, "

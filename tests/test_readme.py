@@ -79,6 +79,7 @@ def test_the_commands_cover_the_program():
         "coordcheck",
         "read",
         "verify",
+        "watch",
     }
 
 

@@ -4,6 +4,10 @@
   a budget many orders away is more often one in other units than one that is meant.
 - Resampling few groups makes intervals too narrow: with three a standard error came out as 0.014
   where 0.076 is true. Cluster bootstraps want dozens (Cameron, Gelbach & Miller 2008).
+- Counts with nothing for orders of magnitude between them are more often of two units than of two
+  sizes.
+- A row that lies far from the law that all others agree on is more often a run that did not end,
+  and residuals that a column explains are those of several laws in one table.
 - Parabolas through wide isoFLOP grids are biased, as the true curve is no parabola
   (arXiv 2603.22339): where the parametric law through the same rows has its optimum elsewhere, both
   are given.
@@ -11,21 +15,29 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from mugrow.analysis.laws.chinchilla import FORM as CHINCHILLA
 from mugrow.analysis.laws.fit import fit
 from mugrow.analysis.laws.form import Form, Options, Points
 from mugrow.analysis.laws.result import FitResult
+from mugrow.analysis.laws.rows import Selection
+from mugrow.analysis.stats import Array
 from mugrow.bench.spec import UserError
 
 FAR = 2.0  # orders of magnitude beyond the rows
 OTHER_UNITS = 4.0
 FEWEST_GROUPS = 10
 DISAGREE = 0.02  # of N*
+GAP = 2.5  # orders of magnitude between neighbours
+ASTRAY = (10.0, 0.02)  # times the median residual, and at least this, in log loss
+KINDS_MOST = 6  # values of a column that tells laws apart
+EXPLAINED = 0.5  # of the residuals' variance
 COUNTS = ("n", "d", "c")
+SMALL = 1e-3  # rms of log residuals in which nothing is looked for
 UNITS = {
     "k": 1e3, "thousand": 1e3, "thousands": 1e3, "m": 1e6, "mil": 1e6, "million": 1e6,
     "millions": 1e6, "mn": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9, "billions": 1e9, "g": 1e9,
@@ -43,6 +55,7 @@ def cautions(
         return ()
     return (
         *_units(columns),
+        *_gaps(points),
         *_far(form, points, options),
         *_few_groups(found),
         *_parametric(form, found, points, options),
@@ -64,6 +77,68 @@ def _units(columns: Mapping[str, str]) -> Iterator[str]:
         f"by its name {listed}: N, D and C = 6 N D are in those units, and no FLOPs; "
         f'write "`{example[0]}` * {example[1]:g}"'
     )
+
+
+def _gaps(points: Points) -> Iterator[str]:
+    """Counts whose rows have nothing for orders of magnitude between them."""
+    for name in (name for name in COUNTS if name in points):
+        there = np.unique(points[name][points[name] > 0])
+        gaps = np.diff(np.log10(there))
+        if len(gaps) and gaps.max() >= GAP:
+            low, high = there[gaps.argmax()], there[gaps.argmax() + 1]
+            yield (
+                f"{name} has no row between {low:.4g} and {high:.4g}: are all in the same units?"
+            )
+
+
+def of_residuals(
+    found: FitResult, rows: Selection, frame: pd.DataFrame, used: Collection[str]
+) -> tuple[str, ...]:
+    """Of a fit to the ``rows`` of ``frame``: those far from the law, and columns, but for those
+    ``used``, that tell laws apart."""
+    residuals = np.array(found.residuals)
+    if len(residuals) != len(rows.rows) or len(residuals) < 8:
+        return ()
+    return (*_astray(residuals, rows), *_several(residuals, rows, frame, used))
+
+
+def _astray(residuals: Array, rows: Selection) -> Iterator[str]:
+    times, least = ASTRAY
+    off = np.abs(residuals - np.median(residuals))
+    far = off > max(times * float(np.median(off)), least)
+    if far.any() and far.sum() <= len(far) // 8:
+        worst = int(np.argmax(off))
+        loss = float(rows.points["loss"][worst])
+        law = loss * math.exp(-residuals[worst])
+        more = f", as {far.sum() - 1} more" if far.sum() > 1 else ""
+        yield (
+            f"row {rows.rows[worst]} is far from the law, which has {law:.4g} where its loss is "
+            f"{loss:.4g}{more}: did its run end?"
+        )
+
+
+def _several(
+    residuals: Array, rows: Selection, frame: pd.DataFrame, used: Collection[str]
+) -> Iterator[str]:
+    whole = float(((residuals - residuals.mean()) ** 2).sum())
+    if whole <= len(residuals) * SMALL**2:
+        return
+    for name in frame.columns.difference([*used], sort=False):
+        cells = frame[name].iloc[rows.rows]
+        codes, values = pd.factorize(cells.astype(str))
+        if not 1 < len(values) <= KINDS_MOST or 4 * len(values) > len(codes):
+            continue
+        parts = [residuals[codes == code] for code in range(len(values))]
+        within = sum(float(((part - part.mean()) ** 2).sum()) for part in parts)
+        if within < (1 - EXPLAINED) * whole and min(map(len, parts)) > 1:
+            said = ", ".join(
+                f"{value} {math.expm1(part.mean()):+.1%}"
+                for value, part in zip(values, parts, strict=True)
+            )
+            yield (
+                f"losses lie off the law by {name} ({said}): one law may not be all of theirs; "
+                "--where keeps one kind"
+            )
 
 
 def _unit(name: str) -> float | None:

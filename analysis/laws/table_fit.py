@@ -12,12 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from mugrow.analysis.laws import REGISTRY, get_form
-from mugrow.analysis.laws.cautions import cautions
+from mugrow.analysis.laws.cautions import cautions, of_residuals
 from mugrow.analysis.laws.fit import fit_with
 from mugrow.analysis.laws.form import Form, Options
 from mugrow.analysis.laws.result import FitResult
 from mugrow.analysis.laws.rows import RowPolicy, Selection, select, write_exclusions
 from mugrow.analysis.laws.selection import FormComparison, comparable, compare, largest
+from mugrow.analysis.read.expression import names_in
 from mugrow.analysis.read.table import Table, read_table, table_of
 from mugrow.bench.spec import UserError
 
@@ -137,7 +138,10 @@ def fit(
     if exclusions is not None:
         write_exclusions(Path(exclusions), rows)
     found = fit_table(forms, rows, options or Options(), columns)
-    return replace(found, notes=read.notes)
+    used = {name for one in (*columns.values(), loss) for name in names_in(frame, one)}
+    used |= {one for one in (policy.run, policy.group, policy.seeds) if one is not None}
+    beware = of_residuals(found.fit, rows, frame, used)
+    return replace(found, cautions=(*found.cautions, *beware), notes=read.notes)
 
 
 def _table(table: str | Path | Sequence[str | Path] | pd.DataFrame) -> Table:

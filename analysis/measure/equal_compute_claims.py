@@ -17,7 +17,7 @@ from mugrow.bench.spec import UserError
 
 Baseline = Literal["scratch", "own source"]
 BASELINES: tuple[Baseline, ...] = ("scratch", "own source")
-NEAR = 0.01  # two charges are one within this share: half a step, of at least fifty
+HALF_A_STEP = 0.5 + 1e-6
 
 
 def gained(name: str, baseline: Baseline) -> Quantity:
@@ -32,13 +32,14 @@ def _losses(store: Store, name: str, baseline: Baseline) -> dict[int, float]:
     ended = runs[runs["status"] == "finished"]
     factors = factor_table(ended).reindex(columns=["baseline"])
     lines = ended[factors["baseline"] == baseline]
+    lines = lines.assign(step=lines["flops"] / lines["tokens"] * lines["batch_tokens"])
     arms = arm(runs, name, ["seed", "width", "depth", "source_run_id", "charge"])
     if baseline == "own source":
         shapes = runs.set_index("run_id")[["width", "depth"]]
         sources = shapes.reindex(arms["source_run_id"]).set_axis(arms.index)
         arms = arms.assign(width=sources["width"], depth=sources["depth"])
     pairs = arms.merge(lines, on=["seed", "width", "depth"], suffixes=("", "_line"))
-    near = (pairs["charge_line"] / pairs["charge"] - 1).abs() <= NEAR
+    near = (pairs["charge_line"] - pairs["charge"]).abs() <= HALF_A_STEP * pairs["step"]
     found: pd.DataFrame = pairs[near].drop_duplicates("seed")
     if found.empty:
         raise UserError(f"arm {str(name)!r} has no {baseline} at its charged compute")

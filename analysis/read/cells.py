@@ -49,7 +49,8 @@ def number(text: str) -> float | None:
     elif not NUMBER.fullmatch(digits):
         return None
     # through the exponent, so that 4.6M is 4600000 and not a neighbour of it
-    value = float(f"{digits}e{round(math.log10(factor))}") if _plain(digits) else float(digits)
+    shifted = f"{digits}e{round(math.log10(factor))}"
+    value = float(shifted) if _plain(digits) else float(digits) * factor
     return value if math.isfinite(value) else None
 
 

@@ -8,6 +8,7 @@ loss: programs write NaN as nothing.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -230,10 +231,49 @@ class _Reader:
         silent = self._silent(xs, losses, said, places, points, order)
         if silent is not None:
             note(*silent)
+        for text in self._doubtful(xs[points], losses[points], rows[points]):
+            note(text)
         return _Found(
             Run(name, seed, length, xs[points], losses[points], rows[points], broken, len(rows)),
             notes,
         )
+
+    def _doubtful(self, xs: Array, losses: Array, rows: Rows) -> Iterator[str]:
+        """Losses that are read as they stand, and may be something else than this run's."""
+        low = losses <= 0
+        if low.any() and 2 * low.sum() < len(low):
+            count = int(low.sum())
+            yield (
+                f"{'a loss' if count == 1 else f'{count} losses'} of 0 or less, from {self.x} "
+                f"{xs[low][0]:g}: no cross-entropy is"
+            )
+        lone = np.flatnonzero(_far_below(losses) & ~low)
+        if len(lone):
+            more = f", as {len(lone) - 1} more" if len(lone) > 1 else ""
+            yield (
+                f"a loss of {losses[lone[0]]:g} at {self.x} {xs[lone[0]]:g} is far below those on "
+                f"both sides{more}"
+            )
+        for name, (codes, values) in self.kinds.items():
+            if _alternate(codes[rows], losses):
+                several = " and ".join(repr(values[code]) for code in dict.fromkeys(codes[rows]))
+                yield (
+                    f"its rows alternate between {name} {several}, whose losses differ: is it one "
+                    "curve? keep the rows of one"
+                )
+
+    @cached_property
+    def kinds(self) -> dict[str, tuple[Rows, list[str]]]:
+        """The columns that may say what a row's loss is of: of each its values, numbered by row."""
+        found = {}
+        for name in self.table.frame.columns.difference([*self.used], sort=False):
+            cells = self.table.frame[name]
+            if cells.dtype.kind == "f" and cells.iloc[:1000].nunique() > KINDS_MOST:
+                continue
+            codes, values = pd.factorize(cells.astype(str))
+            if 1 < len(values) <= KINDS_MOST:
+                found[str(name)] = codes, list(map(str, values))
+        return found
 
     def _refusal(self, label: str, found: Disorder, rows: Rows) -> str:
         """Why rows are no run, and what would make them one."""
@@ -295,6 +335,37 @@ def _said(order: Order, x: str) -> Iterator[tuple[str, int]]:
     if order.twice:
         more = f" and {len(order.twice) - 1} more" if len(order.twice) > 1 else ""
         yield f"two losses at {x} {order.twice[0]:g}{more}: the later counts", len(order.twice)
+
+
+KINDS_MOST = 6  # values of a column that may say what a row's loss is of
+FAR = 5.0  # times what losses beside change from one to the next
+NEAR = 5  # points on each side
+
+
+def _far_below(losses: Array) -> Truths:
+    """The points that lie below both neighbours by far more than those beside change."""
+    found = np.zeros(len(losses), dtype=bool)
+    steps = np.abs(np.diff(losses))
+    inner = np.flatnonzero((losses[1:-1] < losses[:-2]) & (losses[1:-1] < losses[2:])) + 1
+    for place in inner:
+        dip = min(losses[place - 1], losses[place + 1]) - losses[place]
+        beside = np.concatenate(
+            [steps[max(place - 1 - NEAR, 0) : place - 1], steps[place + 1 : place + 1 + NEAR]]
+        )
+        across = abs(losses[place + 1] - losses[place - 1])
+        found[place] = len(beside) >= 4 and dip > FAR * max(across, float(np.median(beside)))
+    return found
+
+
+def _alternate(codes: Rows, losses: Array) -> bool:
+    """Whether the values of a column take turns along a run, and losses are smoother from one to
+    the next of a value than from row to row: those of two things in one column."""
+    kinds = np.unique(codes)
+    turns = np.diff(codes) != 0
+    if len(kinds) < 2 or len(codes) < 4 * len(kinds) or turns.sum() < 2 * len(kinds):
+        return False
+    own = np.concatenate([np.abs(np.diff(losses[codes == kind])) for kind in kinds])
+    return bool(np.median(np.abs(np.diff(losses))[turns]) > FAR * np.median(own))
 
 
 def likely_seeds(table: Table, rows: Rows, xs: Array, used: set[str | None]) -> str | None:

@@ -24,7 +24,7 @@ Mask = npt.NDArray[np.bool_]
 Edge = Literal["low", "high"] | None
 Known = Literal["tested", "interpolated", "diverged", "unknown", "untested"]  # how a loss is
 
-WINDOW_LOG2 = 2.0
+WINDOW_LOG2 = 2.05  # two doublings on each side, of rates that people round: 0.002 and 0.0078
 MIN_POINTS = 5
 
 

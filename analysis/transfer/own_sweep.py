@@ -10,6 +10,7 @@ count as tested, so a best rate beside it may be at the grid's edge.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -39,6 +40,14 @@ SAME_SIZE = 1e-4  # relative: counts of one model's parameters differ in later d
 SAME_RATE = 1e-4
 SEED_NAMES = ("seed", "rng", "replicate", "repeat", "run", "trial", "id")
 NOT_BLANK = "a number above 0"
+SETTING_WORD = re.compile("[a-z]+")
+SETTINGS = frozenset(
+    ("batch", "batchsize", "bs", "step", "steps", "token", "tokens", "iteration", "iterations",
+     "context", "seq", "seqlen", "epoch", "epochs", "warmup", "decay", "wd", "beta", "optimizer",
+     "schedule", "dataset", "corpus", "data", "dropout", "parametrization", "precision", "dtype")
+)  # fmt: skip
+"""Words in the names of columns that a best rate depends on, besides size."""
+SAID_MOST = 3
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,12 @@ def own_transfer(source: pd.DataFrame | Sequence[str | Path], columns: SweepColu
         ladders=compared(ladders, labels[: len(ladders)], found),
         skipped=tuple(skipped),
         operator_settings=operator_settings([]),
-        notes=(*table.notes, *_of_names(table, columns), *missing(rows, axis.name)),
+        notes=(
+            *table.notes,
+            *_of_names(table, columns),
+            *missing(rows, axis.name),
+            *confounded(table, columns, rows),
+        ),
     )
 
 
@@ -121,6 +135,12 @@ def rows_of(table: Table, columns: SweepColumns) -> list[Row]:
     sizes = alike(sizes, SAME_SIZE)
     rates = np.log2(alike(_positive(table, "lr", columns.lr, used), SAME_RATE))
     losses = _losses(table, columns.loss)[used]
+    if len(low := np.flatnonzero(losses <= 0)):
+        raise UserError(
+            f"--loss {columns.loss} is {losses[low[0]]:g} in row {used[low[0]]} of {table.name}, "
+            f"and no loss is 0 or less: leave the cell of a run that failed empty, or leave its "
+            f"row out by --where '{columns.loss} > 0'"
+        )
     seeds = _labels(frame, columns.seeds, used)
     groups = [_labels(frame, name, used, named=True) for name in columns.by]
     rows = [
@@ -206,13 +226,43 @@ def _of_names(table: Table, columns: SweepColumns) -> list[str]:
     return [f"the size is the number by which the names in column {name!r} differ"]
 
 
-def _twice(table: Table, columns: SweepColumns, first: Row, second: Row) -> str:
-    """Two rows of one run: where, and by what column they may be told apart."""
-    used = {
+def _used(table: Table, columns: SweepColumns) -> set[str]:
+    """The columns that say what a row is."""
+    return {
         *(name for one in (columns.size, columns.lr, columns.loss)
           for name in names_in(table.frame, one)),
         *(column_name(table.frame, one) for one in (columns.seeds, *columns.by) if one),
     }  # fmt: skip
+
+
+def confounded(table: Table, columns: SweepColumns, rows: Sequence[Row]) -> list[str]:
+    """That another setting differs, too: among the rates of one size, or from size to size."""
+    found = []
+    for name in table.frame.columns.difference([*_used(table, columns)], sort=False):
+        words = SETTING_WORD.findall(str(name).lower())
+        if not SETTINGS.intersection(words):
+            continue
+        by_size: dict[tuple[tuple[str, ...], float], dict[str, None]] = {}
+        for row in rows:
+            value = str(table.frame[name].iloc[row.place])
+            by_size.setdefault((row.group, row.size), {})[value] = None
+        several = {key: values for key, values in by_size.items() if len(values) > 1}
+        if several:
+            (group, size), values = next(iter(several.items()))
+            of = ", ".join([*group, f"{columns.size} {size:g}"])
+            said = ", ".join([*values][:SAID_MOST])
+            found.append(
+                f"{of}: its rows differ in {name}, too ({said}): --by {name}, or one of them by "
+                "--where, compares like with like"
+            )
+        elif len({value for values in by_size.values() for value in values}) > 1:
+            found.append(f"{name} differs with {columns.size}, too: a drift is that of both")
+    return found
+
+
+def _twice(table: Table, columns: SweepColumns, first: Row, second: Row) -> str:
+    """Two rows of one run: where, and by what column they may be told apart."""
+    used = _used(table, columns)
     differing = [
         name
         for name in table.frame.columns

@@ -84,10 +84,12 @@ def _rotary(config: Config) -> dict[str, Any]:
 def _spec(config: Config) -> ModelSpec:
     config.only("attention_bias", True)
     width = config.size("hidden_size")
+    head_size = config.head_size("hidden_size", "num_attention_heads")
+    config.only("head_dim", None, head_size)
     return ModelSpec(
         width=width,
         depth=config.size("num_hidden_layers"),
-        head_size=config.head_size("hidden_size", "num_attention_heads"),
+        head_size=head_size,
         context=config.size("max_position_embeddings", 2048),
         vocab_size=config.size("vocab_size"),
         positions="rope",

@@ -26,10 +26,15 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def spec_of(published: Published) -> tuple[Family, ModelSpec]:
-    """Its family and shape. Raises ``UserError`` for what cannot be expressed."""
+    """Its family and shape. Raises ``UserError`` for what cannot be expressed, of that what
+    ``transformers`` reads of every family: attention that looks ahead, layers that differ, weights
+    in a file of another name."""
     config = published.config
     if config.get("quantization_config") is not None:
         raise UserError(f"{config.where}: quantization_config cannot be expressed")
+    config.only("is_causal", True)
+    config.only("per_layer_config", None, {})
+    config.only("transformers_weights", None)
     one = family(str(config.get("model_type")))
     try:
         return one, one.spec(config)

@@ -21,6 +21,7 @@ from mugrow.bench.checkpoints.config import Config
 from mugrow.bench.spec import UserError
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+ADAPTER = "adapter_config.json"
 BESIDE = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "vocab.txt", "tekken.json"),
@@ -73,7 +74,7 @@ def _downloaded(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    wanted = ["config.json", "*.safetensors", INDEX, "pytorch_model*.json", *BESIDE]
+    wanted = ["config.json", ADAPTER, "*.safetensors", INDEX, "pytorch_model*.json", *BESIDE]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
@@ -82,6 +83,8 @@ def _downloaded(name: str) -> Path:
 
 
 def _of_folder(folder: Path, where: str) -> Published:
+    if (folder / ADAPTER).is_file():
+        raise UserError(f"{where} holds an adapter, {ADAPTER}: merge it into its model first")
     config = Config(read_json(folder / "config.json"), f"{where}: config.json")
     files = _files(folder, where)
     beside = {name: (folder / name).read_bytes() for name in BESIDE if (folder / name).is_file()}

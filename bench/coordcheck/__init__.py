@@ -36,7 +36,7 @@ from mugrow.bench.coordcheck.slopes import Row, rows
 from mugrow.bench.data.batches import load, resolve
 from mugrow.bench.entries import with_params
 from mugrow.bench.parametrization import canonical
-from mugrow.bench.spec import ModelSpec, Start, UserError, llama
+from mugrow.bench.spec import ModelSpec, Precision, Start, UserError, check_precision, llama
 
 __all__ = ["ModelSeries", "Row", "check_series", "coordcheck"]
 
@@ -60,6 +60,7 @@ def coordcheck(
     steps: int | None = None,
     seeds: Sequence[int] = (),
     corpus: str = "synthetic",
+    precision: Precision = "float32",
 ) -> list[Row]:
     """Whether activations keep their size as models grow, under each parametrization: what `mugrow
     coordcheck` prints, a row a module and step.
@@ -71,6 +72,7 @@ def coordcheck(
     parametrization's own (``own_hyper``); with ``heads`` the head size grows, else it is 16.
     ``steps`` updates are trained, 4 by default, in depth 10. ``seeds`` are all that are used; by
     default as many as it takes to know the slopes (``mugrow.bench.coordcheck.pooling``).
+    ``precision`` is as in ``mugrow.bench.precision``.
     Raises ``UserError`` for what does not exist, for sizes that cannot be, and where a run
     diverges.
 
@@ -80,6 +82,7 @@ def coordcheck(
     ('embed', [16, 32], 'pass')
     """
     axis: Axis = "depth" if len(depths) > 1 else "width"
+    check_precision(precision)
     start = _start(method)
     default = (WIDTH,) if axis == "depth" else WIDTHS if start is None else GROWN_WIDTHS
     chosen = [sorted(set(sizes)) for sizes in (widths or default, depths or (DEPTH,))]
@@ -112,6 +115,7 @@ def coordcheck(
             steps=STEPS[axis] if steps is None else steps,
             seeds=tuple(seeds),
             start=start,
+            precision=precision,
         )
         for name in parametrizations
     ]

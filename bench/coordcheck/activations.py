@@ -53,7 +53,7 @@ def running(stack: Stack, state: StackState) -> tuple[Decoder, Tensor]:
     weights = [flatten(spec.model, model_weights(stack, state, i)) for i in state.alive]
     flat_KP = torch.stack(weights).detach()
     rules = rules_of(spec.parametrization, spec.model, spec.base)
-    decoder = Decoder(spec.model, rules.multipliers)
+    decoder = Decoder(spec.model, rules.multipliers, precision=spec.precision)
     if stack.during is not None:
         decoder = stack.during.decoder_at(decoder, state.step, flat_KP)
     return decoder, flat_KP

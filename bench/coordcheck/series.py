@@ -28,6 +28,7 @@ from mugrow.bench.spec import (
     DataSpec,
     HyperSpec,
     ModelSpec,
+    Precision,
     RunSpec,
     ScheduleSpec,
     Start,
@@ -80,6 +81,7 @@ class ModelSeries:
     seeds: tuple[int, ...] = ()
     batch_sequences: int = 8
     start: Start | None = None
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         rules_of(self.parametrization, self.base, self.base)
@@ -118,6 +120,7 @@ class ModelSeries:
             seed=seed,
             data_seed=seed,
             log_every=steps,
+            precision=self.precision,
         )
 
 

@@ -54,6 +54,8 @@ class CoordcheckCommand:
     takes to know every slope to ±0.05, 10 at least and 80 at most."""
     corpus: str = "synthetic"
     """A corpus by name or path; see `mugrow list corpora`."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """What products are of."""
     figure: Path | None = None
     """Draw sizes over the axis, for every module and step, to this .svg or .png file."""
     json: bool = False
@@ -76,6 +78,7 @@ class CoordcheckCommand:
             steps=self.steps,
             seeds=self.seeds,
             corpus=self.corpus,
+            precision=self.precision,
         )
         if self.figure is not None:
             from mugrow.analysis.figures.coordcheck import of_rows

@@ -54,6 +54,11 @@ class RunCommand:
     """What starts the processes: local, slurm, ray, dask, or MODULE:FACTORY."""
     log: Annotated[str | None, arg(metavar="TRACKER")] = None
     """Show the curves live in an experiment tracker: tensorboard, trackio, wandb."""
+    memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """What a stack may take, as 40GB: members and batches are split to fit. By default nine tenths
+    of a GPU, and no limit on a CPU."""
+    recompute: bool = False
+    """Compute activations again in the backward pass: a third more compute, and less memory."""
     json: bool = False
     """Print the result (or the dry run) as JSON."""
 
@@ -66,8 +71,10 @@ class RunCommand:
             from mugrow.bench.data.corpora import with_options
 
             study = replace(study, corpus=with_options(study.corpus, asked))
+        from mugrow.bench.split import bytes_of
         from mugrow.sweeps import run
 
+        memory_bytes = None if self.memory is None else bytes_of(self.memory)
         if self.dry_run:
             from mugrow.sweeps.dry_run import print_bill
 
@@ -91,6 +98,8 @@ class RunCommand:
             devices=self.devices,
             on=self.on,
             log=self.log,
+            memory_bytes=memory_bytes,
+            recompute=self.recompute,
         )
         print_summary(done.folder, done.page, self.json)
 

@@ -47,6 +47,12 @@ def test_the_parabola_sees_only_its_window() -> None:
     assert optimum(GRID, blown_up).vertex_log2_lr == pytest.approx(-6.8)
 
 
+def test_rates_that_were_rounded_are_in_the_window() -> None:
+    rounded = np.log2([0.00098, 0.002, 0.0039, 0.0078, 0.016, 0.031, 0.063])
+    found = optimum(rounded, 2 + 0.05 * (rounded + 6.8) ** 2)
+    assert found.vertex_log2_lr == pytest.approx(-6.8)
+
+
 @pytest.mark.parametrize(("center", "edge"), [(-12.0, "low"), (0.0, "high"), (-7.0, None)])
 def test_edges(center: float, edge: str | None) -> None:
     assert optimum(GRID, bowl(center)).edge == edge

@@ -272,3 +272,24 @@ def test_a_table_of_curves_needs_its_last_rows():
 def test_a_frame_needs_its_columns_named():
     with pytest.raises(UserError, match="--size, --lr, --loss of width, seed, lr, loss"):
         api.transfer(bowls())
+
+
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_a_loss_that_none_is_is_refused(low):
+    table = bowls(seeds=(0,))
+    table.loc[5, "loss"] = low
+    with pytest.raises(UserError, match=rf"--loss loss is {low:g} in row 5 of .*--where 'loss > 0"):
+        api.transfer(table, **NAMES)
+    assert api.transfer(table, **NAMES, where="loss > 0").ladders
+
+
+def test_settings_that_differ_besides_are_named():
+    table = bowls(seeds=(0,)).drop(columns="seed")
+    mixed = table.assign(batch_size=np.where(np.arange(len(table)) % 2, 64, 32))
+    (note,) = api.transfer(mixed, **NAMES).notes
+    assert note.startswith("width 64: its rows differ in batch_size, too (32, 64): --by batch_size")
+    grown = table.assign(tokens=20 * table["width"], n_params=table["width"] ** 2, note="decayed")
+    assert api.transfer(grown, **NAMES).notes == (
+        "tokens differs with width, too: a drift is that of both",
+    )
+    assert api.transfer(table.assign(batch_size=32, name="batch"), **NAMES).notes == ()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mugrow.bench.data.batches import TokenData, train_batch
-from mugrow.bench.model import parameters
+from mugrow.bench.model import Weights, parameters
 from mugrow.bench.parametrization import initial_weights, rules_of
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.bench.stack import Stack, StackState
@@ -144,7 +144,13 @@ def test_a_run_equals_the_mup_package_for_fifty_steps(name: str, eps: float, tie
     rules = rules_of(name, spec.model, spec.base)
     weights = initial_weights(spec.model, rules, spec.hyper.init_std, spec.seed, torch.float64)
     state = train(Stack([spec]), [weights], tokens())
+    losses = plain_losses(spec, weights)
+    assert losses[0] - losses[-1] > 0.5  # it learned something, so the comparison has teeth
+    np.testing.assert_allclose(train_losses(state), losses, rtol=0, atol=1e-9)
 
+
+def plain_losses(spec: RunSpec, weights: Weights) -> list[float]:
+    """Training losses of the package's twin, in float64, from these weights."""
     module, optimizer = plain_twin(spec)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -159,8 +165,23 @@ def test_a_run_equals_the_mup_package_for_fifty_steps(name: str, eps: float, tie
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[0] - losses[-1] > 0.5  # it learned something, so the comparison has teeth
-    np.testing.assert_allclose(train_losses(state), losses, rtol=0, atol=1e-9)
+    return losses
+
+
+def test_in_bf16_a_run_is_the_packages_within_its_rounding() -> None:
+    """A step rounds by 2^-9 of what it computes; the rates of SP are off by a factor of four."""
+    spec = run_spec(gpt2(32), gpt2(8), eps=1e-40, weight_decay=0.1)
+    rules = rules_of("mup", spec.model, spec.base)
+    weights = initial_weights(spec.model, rules, spec.hyper.init_std, spec.seed, torch.float64)
+    low = replace(spec, dtype="float32", precision="bf16")
+    expected = plain_losses(spec, weights)
+
+    def furthest(run: RunSpec) -> float:
+        losses = train_losses(train(Stack([run]), [weights], tokens()))
+        return max(abs(a - b) for a, b in zip(losses, expected, strict=True))
+
+    assert 1e-6 < furthest(low) < 0.02
+    assert furthest(replace(low, parametrization="sp")) > 0.2
 
 
 def test_learning_rates_decays_and_init_scales_are_the_packages() -> None:

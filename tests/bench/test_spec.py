@@ -73,6 +73,7 @@ OTHER = {  # another valid value of every field
     "base.padded_vocab": 320,
     "parametrization": "sp",
     "optimizer": "lion",
+    "precision": "bf16",
     "hyper.lr": 2**-7,
     "hyper.init_std": 0.2,
     "hyper.weight_decay": 0.2,

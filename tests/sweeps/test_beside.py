@@ -2,13 +2,11 @@
 
 from dataclasses import replace
 
-import pytest
 from graph_runs import RUN, SOURCE, WIDE
 
-from mugrow.analysis.measure.equal_compute_claims import NEAR
 from mugrow.bench.arm import ArmName
 from mugrow.sweeps import beside
-from mugrow.sweeps.baselines import charge
+from mugrow.sweeps.baselines import charge, step_flops
 from mugrow.sweeps.graph import Node, continued, grown, plan_graph
 
 SCRATCH = Node(WIDE, ArmName("scratch"))
@@ -31,7 +29,7 @@ def test_a_grown_run_gets_scratch_and_its_source_at_its_charge():
     for kind, model in (("scratch", WIDE.model), ("own source", RUN.model)):
         (node,) = found[kind]
         assert node.spec.model == model
-        assert charged(node) / charged(GROWN) == pytest.approx(1, abs=NEAR)
+        assert abs(charged(node) - charged(GROWN)) <= 0.5 * step_flops(node.spec)
         assert node.spec.last_step == node.spec.steps, "a whole schedule"
         assert node.role == "branch"
     (source,) = found["own source"]
@@ -63,7 +61,7 @@ def test_nothing_stands_beside_what_is_not_grown():
 
 
 def test_the_figure_asks_two_questions_of_ours():
-    figure = beside.figure(lambda setting: [SCRATCH, GROWN], [GROWN.arm], GROWN.arm)
+    figure = beside.figure(lambda setting: [SCRATCH, GROWN], [GROWN.arm])
     assert {claim.name: claim.whose for claim in figure.claims} == {
         "beats-scratch": "ours", "beats-own-source": "ours",
     }  # fmt: skip

@@ -370,6 +370,13 @@ def test_bench_throughput(mugrow):
     assert result["rows"][0]["ratio_to_loop"] == 1
 
 
+def test_a_memory_in_which_nothing_fits_is_refused_before_anything_starts(mugrow, tmp_path):
+    words = ("run", "quick", "--out", str(tmp_path / "new"))
+    refused(mugrow(*words, "--memory", "1MB"), "members of width 16 and depth 2 keeps")
+    refused(mugrow(*words, "--memory", "1"), "memory '1' is not a size with its unit, as 40GB")
+    assert not (tmp_path / "new").exists()
+
+
 def test_bench_memory(mugrow):
     words = ("--widths", "16", "--stacks", "2", "--depth", "1", "--context", "16", "--batch", "2")
     ended = mugrow("bench", "memory", *words, "--json")

@@ -21,6 +21,7 @@ from mugrow.bench.files import temporary_of
 from mugrow.bench.method_file import MethodFile
 from mugrow.bench.model import count
 from mugrow.bench.spec import UserError
+from mugrow.bench.split import Split, peak_bytes
 from mugrow.bench.stack import PruningStep
 from mugrow.sweeps import worker
 from mugrow.sweeps.engines import EngineKind, Needs, Order, WorkerLost, engine
@@ -380,13 +381,12 @@ def test_a_worker_says_who_else_trains_its_stack(job):
 
 def test_memory_by_the_formula(small):
     stack = small[0].plan({}).stacks[0]
-    model = stack.runs[0].spec.model
-    params = count(model)[0]
-    activations = 4 * 2 * 16 * (34 * 16 + 5 * model.heads * 16)
-    logits = 12 * 2 * 16 * model.vocab_rows
-    assert stack_bytes(stack) == len(stack.runs) * (44 * params + logits + activations)
+    spec, members = stack.runs[0].spec, len(stack.runs)
+    whole = peak_bytes(spec, members, Split(members, spec.batch_sequences))
+    assert stack_bytes(stack) == whole > members * 16 * count(spec.model)[0]
     whole = math.ceil(1024 + stack_bytes(stack) / 2**20)
     assert needs_of(stack, "cpu", 3, 7.0).memory_mb == whole > 1024
+    assert needs_of(stack, "cpu", 3, 7.0, 2**20).memory_mb == 1025
     assert needs_of(stack, "cuda:1", 3, 7.0) == Needs(cpus=3, gpus=1, memory_mb=1024, time_s=7.0)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -11,8 +12,9 @@ from mugrow.bench import checkpoint
 from mugrow.bench.growth import Moments, method
 from mugrow.bench.model import parameters
 from mugrow.bench.parametrization import generator, initial_weights, parametrization
-from mugrow.bench.spec import run_spec_from_json
+from mugrow.bench.spec import UserError, run_spec_from_json
 from mugrow.bench.start import read_source
+from mugrow.sweeps.grow import growth_again
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,11 @@ def test_what_is_written_is_the_grown_source(mugrow, source, tmp_path):
     assert result["breaks"] is None
     assert result["logit_error"] < 1e-5  # float32
     assert not (tmp_path / "g" / "state.safetensors").exists()
+    before = source / "checkpoint.safetensors"
+    assert growth_again(spec, before) == (None, result["logit_error"])
+    learning = replace(spec, start=replace(spec.start, method="ligo"))
+    with pytest.raises(UserError, match="'ligo' trains on the study's text"):
+        growth_again(learning, before)
 
 
 def test_a_method_that_changes_the_logits_says_how_much(mugrow, source, tmp_path):

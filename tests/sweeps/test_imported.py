@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -127,12 +128,17 @@ def test_growing_is_compared_with_training_the_original_on(mugrow, tiny_import, 
     for said in ("from-scratch", "scratch’s", "over scratch's", "minus scratch"):
         assert said not in page
 
-    arm = of_import["run_id"].iloc[0]
+    arm = of_import.loc[of_import["method"] == "llama_pro", "run_id"].iloc[0]
     assert mugrow("export", out / "runs" / arm, "-o", tmp_path / "hf").code == 0
     assert (tmp_path / "hf" / "tokenizer.json").exists()
     card = (tmp_path / "hf" / "README.md").read_text()
     assert card.index("1. Imported from") < card.index("2. Trained for 50 steps")
-    assert "before any training, the logits are" in card
+    measured = r"before any training, the logits are exactly the source's, .* difference (\S+)\."
+    assert float(re.search(measured, card)[1]) < 1e-6
+    shutil.copytree(out / "runs" / arm, tmp_path / "alone" / arm)
+    assert mugrow("export", tmp_path / "alone" / arm, "-o", tmp_path / "alone-hf").code == 0
+    card = (tmp_path / "alone-hf" / "README.md").read_text()
+    assert "its error was not measured: its source's checkpoint is not here." in card
 
     assert mugrow("verify", out).code == 0
     again = json.loads(mugrow(*command, "--dry-run", "--json").out)["runs"]

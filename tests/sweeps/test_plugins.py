@@ -1,6 +1,7 @@
 """Plug-ins of others: what is wrong with one is its own matter, and is said."""
 
 import json
+import sys
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -40,6 +41,7 @@ def plug_in(tmp_path, monkeypatch):
     def install(registry, **codes):
         for name, code in codes.items():
             module = f"plugged_{registry.noun}_{name}"
+            sys.modules.pop(module, None)
             (tmp_path / f"{module}.py").write_text(code)
             one = EntryPoint(name, f"{module}:ENTRY", registry.group)
             found.setdefault(registry.group, []).append(one)
@@ -116,6 +118,42 @@ def test_check_all_goes_through_the_others(plug_in, mugrow, monkeypatch):
     assert ended.code == 1
     assert [row["method"] for row in json.loads(ended.out)] == ["exits"]
     assert "has the name of a method of ours" in ended.err
+
+
+PAPER = """
+from mugrow.sweeps.paper import Paper, PaperFigure, Text
+from mugrow.sweeps.recipes.papers import bases
+class Odd(BaseException): pass
+def runs(setting):
+    {raises}
+    yield
+figure = PaperFigure("title", "caption", runs, lambda store: None)
+{entry} = Paper(
+    name="own", arxiv="0000.00000", title="On growing", summary="two arms",
+    bases={{"cpu": bases.cpu}}, corpora={{"text": {{"cpu": Text("stdlib")}}}},
+    figures={{"F1": figure}},
+)
+"""
+RAISED = {
+    "import sys; sys.exit(0)": "SystemExit: 0",
+    "raise SystemExit": "SystemExit",
+    "1 / 0": "ZeroDivisionError: division by zero",
+    "raise Odd('x')": "Odd: x",
+    "setting.nothing": "AttributeError: 'Setting' object has no attribute 'nothing'",
+}
+
+
+@pytest.mark.parametrize("raises", RAISED)
+def test_what_a_papers_own_code_raises_is_one_line_with_its_place(
+    plug_in, mugrow, tmp_path, raises
+):
+    file = tmp_path / "own.py"
+    file.write_text(PAPER.format(raises=raises, entry="PAPER"))
+    plug_in(papers.REGISTRY, own=PAPER.format(raises=raises, entry="ENTRY"))
+    for word, module in ((file, file), ("own", tmp_path / "plugged_paper_own.py")):
+        ended = mugrow("reproduce", word, "--dry-run")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == f"mugrow: {module}:6 raised {RAISED[raises]}\n"
 
 
 def test_a_broken_plug_in_by_its_name_is_one_line(plug_in):

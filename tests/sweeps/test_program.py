@@ -150,6 +150,23 @@ def test_ctrl_c_before_anything_is_imported():
     assert (done.returncode, done.stderr) == (130, f"mugrow: stopped; {RESUMED}\n")
 
 
+def test_ctrl_c_in_code_that_is_a_string(tmp_path):
+    """As it is within a dataclass that is being made: the exit code is still the program's."""
+    code = (
+        "import sys\n"
+        "from mugrow.sweeps import program\n"
+        "class Press:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'mugrow.sweeps.cli': exec('raise KeyboardInterrupt')\n"
+        "sys.meta_path.insert(0, Press())\n"
+        "program.main()\n"
+    )
+    (tmp_path / "pressed.py").write_text(code)  # as ``python -m mugrow`` is run, not the script
+    run = [sys.executable, "-m", "pressed"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, f"mugrow: stopped; {RESUMED}\n")
+
+
 def test_the_program_itself_is_light():
     code = "import sys, mugrow.sweeps.program; print(len(sys.modules), 'tyro' in sys.modules)"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True)

@@ -24,6 +24,7 @@ from mugrow.bench.parametrization import rules_of
 from mugrow.bench.spec import (
     ModelSpec,
     UserError,
+    canonical_json,
     llama,
     rope_scaling,
     run_spec_from_json,
@@ -35,7 +36,9 @@ MODELS = {
     "gpt2": ModelSpec(**SMALL, mlp="gelu_tanh", tied=True),
     "llama": replace(LLAMA, rope_scaling="llama3:factor=8:low=1:high=4:context=16"),
     "mistral": replace(LLAMA, window=4, query_heads=4),
-    "qwen2": replace(LLAMA, qkv_bias=True, rope_scaling="linear:factor=2", mlp_ratio=2.5),
+    "qwen2": replace(
+        LLAMA, qkv_bias=True, query_heads=4, rope_scaling="linear:factor=2", mlp_ratio=2.5
+    ),
     "qwen3": replace(LLAMA, qk_norm=True, query_heads=3),
     "gpt_neox": ModelSpec(**SMALL, **NEOX),
     "opt": ModelSpec(**SMALL, **OPT | {"padded_vocab": None}),
@@ -253,6 +256,10 @@ BAD = {
         "tie_word_embeddings must be true or false, not 'false'",
     ),
     "index of numbers": (index_of_numbers, "1 is missing, 1 of 2 files"),
+    "an adapter": (
+        lambda f: (f / "adapter_config.json").write_text("{}"),
+        "holds an adapter, adapter_config.json: merge it into its model first",
+    ),
     "an index of what is not there": (
         change_index(lambda files: files.update(extra="model-1.safetensors")),
         "says that extra is in model-1.safetensors, and it is in none",
@@ -335,6 +342,16 @@ def test_a_method_that_learns_says_what_an_import_lacks(mugrow, exported, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_what_a_dtype_cannot_hold_is_refused(stored, tmp_path):
+    folder, run, weights = stored(LLAMA)
+    weights["norm.gain"][0] = 1e5
+    checkpoint.save(folder / "checkpoint.safetensors", weights, {"spec": canonical_json(run)})
+    with pytest.raises(UserError, match="holds 100000, which is beyond float16"):
+        export_model(folder, tmp_path / "hf", dtype="float16")
+    assert not (tmp_path / "hf").exists()
+    export_model(folder, tmp_path / "hf", dtype="bfloat16")
+
+
 def test_names_without_the_prefix_are_read_too(stored, tmp_path):
     folder, _, weights = stored(MODELS["gpt2"])
     export_model(folder, tmp_path / "hf")
@@ -394,6 +411,10 @@ SAID_WRONG = [  # a family, what its config.json says, and what is said of that
         {"rope_scaling": LLAMA3, "rope_parameters": {"rope_type": "default"}},
         "rope_scaling contradicts rope_parameters",
     ),
+    ("llama", {"is_causal": False}, "is_causal=False cannot be expressed, only True"),
+    ("llama", {"per_layer_config": {"1": {"rms_norm_eps": 1}}}, "per_layer_config={'1': {'rms"),
+    ("llama", {"transformers_weights": "b.safetensors"}, "transformers_weights='b.safetensors'"),
+    ("gpt_neox", {"head_dim": 4}, "head_dim=4 cannot be expressed, only None"),
     ("llama", {"layer_types": MIXED}, "layer_types 'sliding_attention' cannot be expressed here"),
     ("mistral", {"layer_types": MIXED}, "layer_types 'full_attention' cannot be expressed here"),
     ("qwen2", {**USED, "layer_types": MIXED}, "layer_types: a sliding_window of some layers and"),

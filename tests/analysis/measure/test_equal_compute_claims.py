@@ -15,6 +15,7 @@ def row(run_id, arm, loss, flops, source=None, paid=0.0, width=64, seed=0):
     return {
         "run_id": f"{run_id}{seed}", "arm": str(arm), "factors": factors_json(arm), "seed": seed,
         "status": "finished", "final_val_loss": loss, "flops": flops, "flops_source": paid,
+        "tokens": 10 * flops, "batch_tokens": 10,
         "source_run_id": source and f"{source}{seed}", "width": width, "depth": 2,
     }  # fmt: skip
 

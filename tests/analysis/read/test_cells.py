@@ -27,6 +27,8 @@ from mugrow.bench.spec import UserError
         ("4.6 m", 4600000.0),
         ("350k", 350e3),
         ("2T", 2e12),
+        ("1.5e3k", 1.5e6),
+        ("1e-3B", 1e6),
         ("−2.5", -2.5),
     ],
 )

@@ -1,15 +1,18 @@
 """Every family against transformers: in, grown, out, the next tokens; and what must not pass."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from tiny_models import MODELS, model_of, saved, tokens
 from torch import Tensor
 
 from mugrow.bench import checkpoint
 from mugrow.bench.checkpoints import FAMILIES
+from mugrow.bench.checkpoints.config import Config
 from mugrow.bench.model import Decoder, Weights
 from mugrow.bench.spec import ModelSpec, UserError, run_spec_from_json
 from mugrow.sweeps.grow import CHECKPOINT, grow
@@ -147,6 +150,91 @@ def test_in_float64_nothing_is_left_of_the_difference(name, tmp_path):
     spec, weights = loaded(tmp_path / "in")
     double = {name: tensor.double() for name, tensor in weights.items()}
     assert difference(Decoder(spec)(double, tokens()), model) < 1e-12
+
+
+SAYS_NOTHING = {  # of a config.json, whatever it says: the logits of a text do not depend on it
+    *(
+        "model_type",
+        "transformers_version",
+        "architectures",
+        "dtype",
+        "torch_dtype",
+        "_name_or_path",
+    ),
+    *("id2label", "label2id", "problem_type", "chunk_size_feed_forward", "is_encoder_decoder"),
+    *("output_attentions", "output_hidden_states", "return_dict", "use_cache", "pretraining_tp"),
+    *("bos_token_id", "eos_token_id", "pad_token_id", "initializer_range", "init_std"),
+    *("attention_dropout", "hidden_dropout", "classifier_dropout", "dropout", "layerdrop"),
+    *("attn_pdrop", "embd_pdrop", "resid_pdrop", "reorder_and_upcast_attn", "is_decoder"),
+    *("summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type"),
+    "summary_use_proj",
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_word_of_a_config_is_passed_over(name, monkeypatch):
+    read, get = set(), Config.get
+
+    def noted(self, key, default=None):
+        read.add(key)
+        return get(self, key, default)
+
+    monkeypatch.setattr(Config, "get", noted)
+    kind, given = MODELS[name]
+    config = transformers.AutoConfig.for_model(kind, **given).to_dict()
+    if "use_sliding_window" in config:
+        config |= {"use_sliding_window": True, "sliding_window": 4, "layer_types": None}
+        config |= {"max_window_layers": 0}
+    FAMILIES[kind].spec(Config(config, "here"))
+    assert config.keys() - read <= SAYS_NOTHING
+
+
+LLAMA3 = MODELS["llama 3"][1]["rope_parameters"]
+USED = {"use_sliding_window": True, "sliding_window": 3}
+ALL, NONE, SOME = (
+    {"layer_types": [f"{kind}_attention" for kind in kinds]}
+    for kinds in (["sliding"] * 2, ["full"] * 2, ["full", "sliding"])
+)
+OLD = {"rope_parameters": None, "rope_theta": 99.0}
+EDITED = {  # what config.json may say too, and whether it can be expressed
+    "llama 2": [
+        (OLD | {"rope_scaling": {"type": "linear", "factor": 4 / 3}}, True),
+        ({"rope_parameters": LLAMA3 | {"factor": 7.123456789}}, True),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, False),
+        ({"rope_parameters": None, "partial_rotary_factor": 0.5}, False),
+        ({"is_causal": False}, False),
+        ({"per_layer_config": {"1": {"rms_norm_eps": 0.5}}}, False),
+    ],
+    "qwen2": [(USED | ALL, True), (USED | NONE, True), (USED | SOME, False)],
+    "pythia": [
+        ({"rope_parameters": None, "rotary_pct": 0.5, "rotary_emb_base": 77.0}, True),
+        ({"rope_parameters": None, "rope_theta": 77.0}, False),
+        ({"hidden_act": "gelu_fast"}, True),
+    ],
+    "gpt2": [
+        ({"n_head": None, "num_attention_heads": 2}, True),
+        ({"num_attention_heads": 2}, False),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_what_is_edited_is_read_as_transformers_reads_it_or_refused(name, tmp_path):
+    saved(name, tmp_path / "hf")
+    path = tmp_path / "hf" / "config.json"
+    before, plain = json.loads(path.read_text()), theirs(tmp_path / "hf")
+    for number, (change, expressed) in enumerate(EDITED[name]):
+        said = {key: value for key, value in (before | change).items() if value is not None}
+        path.write_text(json.dumps(said))
+        folder = tmp_path / f"{number}"
+        if expressed:
+            import_model(tmp_path / "hf", folder)
+            assert difference(logits(folder), theirs(tmp_path / "hf")) < TOLERANCE
+            if change != USED | NONE:
+                assert difference(logits(folder), plain) > 5 * TOLERANCE
+        else:
+            with pytest.raises(UserError):
+                import_model(tmp_path / "hf", folder)
 
 
 def test_a_padded_vocabulary_is_kept(tmp_path):

@@ -1,6 +1,8 @@
 """GGUF files, written here by the format's own library, against what they were written from."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,10 +30,15 @@ def interleaved(tensor, heads):
     return rows.transpose(1, 2).reshape(tensor.shape)
 
 
-def write(path, kind="F32", arch="llama", edit=lambda writer, name, data: data, theta=5e4):
+def as_it_is(writer, name, data):
+    return data
+
+
+def write(path, kind="F32", arch="llama", edit=as_it_is, theta=5e4, spec=SPEC, say=lambda w: None):
     """A model, and the weights that the file holds after quantisation."""
-    weights = random_weights(SPEC, dtype=torch.float32)
+    weights = random_weights(spec, dtype=torch.float32)
     writer = gguf.GGUFWriter(path, arch)
+    say(writer)
     writer.add_context_length(16)
     writer.add_embedding_length(64)
     writer.add_block_count(2)
@@ -41,11 +48,11 @@ def write(path, kind="F32", arch="llama", edit=lambda writer, name, data: data, 
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(theta)
     held = {}
-    for name, tensor in their_tensors(weights, LLAMA, SPEC).items():
+    for name, tensor in their_tensors(weights, LLAMA, spec).items():
         *layer, module, part = name.removeprefix("model.").split(".")
         if layer:
             module = ".".join([*layer[2:], module])
-        ours = THEIRS[module if layer else f"model.{module}"]
+        ours = THEIRS[module if layer or module == "lm_head" else f"model.{module}"]
         full = f"blk.{layer[1]}.{ours}.{part}" if layer else f"{ours}.{part}"
         if ours in ("attn_q", "attn_k") and arch == "llama":
             tensor = interleaved(tensor, 8 if ours == "attn_q" else 2)
@@ -77,6 +84,58 @@ def test_every_kind_of_tensor_is_read_as_the_library_reads_it(kind, tmp_path):
         assert torch.equal(again[f"blocks.0.attention.{part}.weight"], want)
     if kind == "F32":
         assert all(torch.equal(again[name], weights[name]) for name in weights)
+
+
+@pytest.mark.parametrize(("arch", "changes"), [("qwen2", "qkv_bias"), ("qwen3", "qk_norm")])
+def test_qwens_rows_are_as_they_are_with_biases_and_norms(arch, changes, tmp_path):
+    spec = replace(SPEC, tied=False, **{changes: True})
+    weights, _ = write(tmp_path / "model.gguf", arch=arch, spec=spec)
+    import_model(tmp_path / "model.gguf", tmp_path / "in")
+    again, metadata = checkpoint.load(tmp_path / "in" / "checkpoint.safetensors")
+    model = run_spec_from_json(metadata["spec"]).model
+    assert model == replace(spec, rope_theta=5e4, norm_eps=1e-5)
+    assert again.keys() == weights.keys()
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+
+
+def test_a_linear_scaling_is_read_and_what_is_not_known_refused(tmp_path):
+    path = tmp_path / "model.gguf"
+
+    def linear(writer):
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(2.0)
+
+    write(path, say=linear)
+    import_model(path, tmp_path / "in")
+    _, metadata = checkpoint.load(tmp_path / "in" / "checkpoint.safetensors")
+    assert run_spec_from_json(metadata["spec"]).model.rope_scaling == "linear:factor=2"
+    for say, reason in (
+        (lambda w: w.add_float32("llama.rope.scale_linear", 4.0), "rope.scale_linear=4.0 cannot"),
+        (lambda w: w.add_uint32("llama.attention.sliding_window", 8), "sliding_window=8 cannot"),
+        (lambda w: w.add_logit_scale(0.5), "llama.logit_scale=0.5 cannot be expressed"),
+        (lambda w: w.add_value_length(4), "llama.attention.value_length=4 cannot be expressed"),
+    ):
+        write(path, say=say)
+        with pytest.raises(UserError, match=re.escape(reason)):
+            import_model(path, tmp_path / "other")
+    write(path, say=lambda w: w.add_expert_count(0))
+    import_model(path, tmp_path / "other")
+
+
+def test_tokens_that_are_not_written_beside_are_counted(tmp_path):
+    def with_tokens(count):
+        def say(writer):
+            writer.add_tokenizer_model("llama")  # SentencePiece's
+            writer.add_token_list([f"w{i}" for i in range(count)])
+
+        return say
+
+    write(tmp_path / "model.gguf", say=with_tokens(30))
+    result = import_model(tmp_path / "model.gguf", tmp_path / "in")
+    assert (result.tokens, result.rows, result.tokenizer) == (30, 32, "model.gguf")
+    write(tmp_path / "model.gguf", say=with_tokens(33))
+    with pytest.raises(UserError, match="the tokenizer has 33 tokens, and"):
+        import_model(tmp_path / "model.gguf", tmp_path / "other")
 
 
 def test_halves_are_put_apart_again():

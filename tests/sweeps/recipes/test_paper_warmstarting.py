@@ -64,7 +64,7 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     assert first[scratch(1)] < first[warm(ABLATED)] < 3 * first[scratch(1)]
 
 
-@pytest.mark.parametrize(("scale", "runs"), [("cpu", 355), ("gpu", 355), ("paper", 1474)])
+@pytest.mark.parametrize(("scale", "runs"), [("cpu", 415), ("gpu", 415), ("paper", 1534)])
 def test_every_scale_can_be_planned_sources_first(scale, runs):
     assert len(planned(PAPER, scale).runs) == runs
 
@@ -204,7 +204,8 @@ UNKNOWN = {"batch-warmstarted"}  # the best is at the edge
 
 @pytest.mark.parametrize(("store", "verdict"), [(GOOD, "reproduced"), (BAD, "contradicted")])
 def test_verdicts_come_out_both_ways(store, verdict):
-    rows = {row.claim: row for row in ledger(PAPER.claims(PAPER.figures), store)}
+    papers = {name: figure for name, figure in PAPER.figures.items() if name != "W5"}
+    rows = {row.claim: row for row in ledger(PAPER.claims(papers), store)}
     assert json.dumps(to_json(rows), allow_nan=False)
     found = {name: row.verdict for name, row in rows.items() if not row.why}
     if store is BAD:

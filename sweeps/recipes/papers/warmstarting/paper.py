@@ -37,6 +37,7 @@ from mugrow.analysis.measure.quantity import final
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ModelSpec, RunSpec, Scalar, ScheduleSpec
+from mugrow.sweeps import beside
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
 from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text, each_seed, source_of
@@ -231,6 +232,7 @@ PAPER = Paper(
             "the largest attention logit and the largest singular value of a hidden matrix, times "
             "sqrt(in / out). Bands span the seeds.",
         ),
+        "W5": beside.figure(each_seed(SEEDS, pair_runs), [*map(warm, PAIRS)]),
     },
     untestable=claims.UNTESTABLE,
 )

@@ -1,0 +1,48 @@
+"""Precision: which numbers the products of a training step are of.
+
+``float32`` is exact to its last bit. ``tf32`` rounds the factors of a GPU's products to 10 bits of
+mantissa and sums in float32; a CPU has no such products, so there it is float32. ``bf16`` has 7
+bits and float32's range, so that no loss has to be scaled (Micikevicius et al., arXiv 1710.03740,
+need that for float16; Kalamkar et al., arXiv 1905.12322, do not for bfloat16).
+
+In bf16 the factors of linear maps and attention are rounded, after a norm's gain has been folded
+into its map, and what a map gives is. All else stays in float32: master weights, moments and
+gradients, the residual stream, the statistics of norms, the logits' log-sum-exp and the loss. So an
+update far smaller than a weight's last bf16 bit still counts.
+
+A rounding is a relative error of at most 2^-9 (2^-11 in tf32), of either sign. Rules for initial
+scales and rates do not see it; whatever is exact in theory holds within it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from mugrow.bench.spec import Precision
+
+
+def rounded(x: Tensor, precision: Precision) -> Tensor:
+    """A factor of a product."""
+    return x.bfloat16() if precision == "bf16" else x
+
+
+def widened(x: Tensor) -> Tensor:
+    """What a product gave, for whatever is not computed in bf16."""
+    return x.float() if x.dtype == torch.bfloat16 else x
+
+
+@contextmanager
+def float32_products(precision: Precision, device: str) -> Iterator[None]:
+    """Within, products of float32 on a GPU are what ``precision`` says, whatever torch is set to
+    elsewhere."""
+    if not device.startswith("cuda"):
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

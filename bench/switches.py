@@ -1,0 +1,57 @@
+"""What torch is told once for a whole process, which somebody else's code must leave as it was.
+
+A plug-in that says ``torch.set_default_dtype(torch.float64)``, at its import or when it is called,
+would change the numbers of every run that its process trains later, and threads how they round.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+
+@contextmanager
+def kept_switches() -> Iterator[None]:
+    """Default type and device, gradients, threads, determinism and the precision of products are as
+    they were before when this is left. Torch is not imported for it; one that is imported meanwhile
+    is left with the defaults that it comes with, but for its threads."""
+    before = _told(sys.modules.get("torch"))
+    try:
+        yield
+    finally:
+        torch = sys.modules.get("torch")
+        for name, value in _told(torch).items():
+            wanted = before.get(name, FRESH.get(name, value))
+            if value != wanted:
+                _tell(torch, name, wanted)
+
+
+FRESH = {"dtype": "float32", "device": "cpu", "grad": True, "deterministic": 0,
+         "precision": "highest"}  # fmt: skip
+
+
+def _told(torch: ModuleType | None) -> dict[str, object]:
+    """The switches by name; none without torch, or while it is being imported."""
+    if torch is None or not hasattr(torch, "get_default_device"):
+        return {}
+    return {
+        "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+        "device": str(torch.get_default_device()),
+        "grad": torch.is_grad_enabled(),
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.get_deterministic_debug_mode(),
+        "precision": torch.get_float32_matmul_precision(),
+    }
+
+
+def _tell(torch: ModuleType | None, name: str, value: object) -> None:
+    assert torch is not None
+    tell: dict[str, Callable[[], object]] = {
+        "dtype": lambda: torch.set_default_dtype(getattr(torch, str(value))),
+        "device": lambda: torch.set_default_device(None if value == "cpu" else value),
+        "grad": lambda: torch.set_grad_enabled(value),
+        "threads": lambda: torch.set_num_threads(value),
+        "deterministic": lambda: torch.set_deterministic_debug_mode(value),
+        "precision": lambda: torch.set_float32_matmul_precision(value),
+    }
+    tell[name]()

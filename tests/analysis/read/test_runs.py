@@ -1,0 +1,48 @@
+"""Runs of a table: what is read as it stands, and doubted in words."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mugrow.analysis.read.runs import read_runs
+from mugrow.analysis.read.table import table_of
+
+STEPS = np.arange(10, 410, 10)
+LOSSES = 1.5 + 5 * STEPS**-0.5
+
+
+def notes(losses, **columns):
+    frame = pd.DataFrame({"step": STEPS, "loss": losses, **columns})
+    return [str(note) for note in read_runs(table_of(frame), x="step", loss="loss").notes]
+
+
+def test_a_smooth_or_noisy_curve_is_not_doubted():
+    noise = np.random.default_rng(0).normal(0, 1, len(STEPS))
+    for scale in (0, 1e-3, 0.05, 0.5):
+        rank = np.arange(len(STEPS)) % 2
+        assert notes(LOSSES + scale * noise, rank=rank, stage=STEPS // 200, lr=1e-3) == []
+
+
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_losses_that_no_cross_entropy_has_are_named(low):
+    said = "of 0 or less, from step 50: no cross-entropy is"
+    (one,) = notes(np.where(STEPS == 50, low, LOSSES))
+    assert one == f"run 'the data frame': a loss {said}"
+    (more,) = notes(np.where(STEPS >= 350, low, LOSSES))
+    assert "6 losses of 0 or less, from step 350" in more
+    assert notes(-LOSSES) == []  # another kind of loss
+
+
+def test_a_lone_loss_far_below_is_named():
+    (one,) = notes(np.where(STEPS == 50, 1.25, LOSSES))
+    assert one.endswith("a loss of 1.25 at step 50 is far below those on both sides")
+    (more,) = notes(np.where(STEPS % 100 == 50, 1.0, LOSSES))
+    assert more.endswith("is far below those on both sides, as 3 more")
+
+
+@pytest.mark.parametrize("split", [np.array(["train", "val"]), np.array([0, 1])])
+def test_two_losses_in_one_column_are_named(split):
+    kinds = split[np.arange(len(STEPS)) % 2]
+    (one,) = notes(LOSSES - 0.5 * (kinds == split[0]), split=kinds)
+    first, second = map(str, split)
+    assert f"its rows alternate between split {first!r} and {second!r}, whose losses diff" in one
