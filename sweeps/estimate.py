@@ -119,7 +119,7 @@ def on(device: Device) -> Rate:
     """The rates of a device of the table."""
 
     def rate(spec: RunSpec, members: int) -> float:
-        precision: str = getattr(spec, "precision", spec.dtype)
+        precision = spec.precision if spec.dtype == "float32" else spec.dtype
         return device.tokens_per_s(spec.model, spec.batch_sequences, members, precision)
 
     return rate

@@ -9,11 +9,15 @@ import pytest
 from fake_runs import ALONE, DATA, run_all
 
 from mugrow.bench import record
+from mugrow.bench.data.batches import resolve
 from mugrow.bench.record import CURVE_SCHEMA, read_run, table_of, write_run
 from mugrow.sweeps.collect import collect
 from mugrow.sweeps.ended import Ended, rows_of
+from mugrow.sweeps.execute import Where, execute, of_study
 from mugrow.sweeps.index import INDEX, Curves, read_index, signature
+from mugrow.sweeps.override import override
 from mugrow.sweeps.plan import plan
+from mugrow.sweeps.recipes import recipe
 
 IDS = [run.spec.run_id for run in run_all(ALONE)[0].runs]
 
@@ -206,3 +210,25 @@ def test_a_signature_is_of_all_files(tmp_path):
 
 def test_curves_of_none_are_an_empty_table():
     assert Curves().of([]).schema.equals(CURVE_SCHEMA)
+
+
+def test_a_study_that_is_run_again_reads_nothing_anew(
+    tiny, amended, corpus, in_threads, tmp_path, read
+):
+    words = amended("parametrizations=mup", "proxy_widths=16", "seeds=0", "ladder=")
+    study = override(recipe("quick"), words[words.index("--set") + 1 :])
+    data = resolve(str(corpus), val_tokens=study.val_tokens)
+    where = Where(1, 1, corpus_paths={data.corpus_sha256: str(corpus)})
+    experiment = of_study(override(study, [f"corpus={data.corpus}"]), data)
+    execute(experiment, tmp_path, where)
+    tables = {path: path.read_bytes() for path in sorted(tmp_path.glob("*.parquet"))}
+    assert len(tables) == 3
+    read.clear()
+    execute(experiment, tmp_path, where)
+    assert not read
+    assert {path: path.read_bytes() for path in tables} == tables
+    (again, *_) = (tmp_path / "runs").iterdir()
+    (again / "curve.parquet").unlink()
+    execute(experiment, tmp_path, where)
+    assert len(pq.read_table(tmp_path / "runs.parquet")) == len([*(tmp_path / "runs").iterdir()])
+    assert (tmp_path / "curves.parquet").read_bytes() == tables[tmp_path / "curves.parquet"]
