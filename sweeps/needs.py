@@ -41,6 +41,6 @@ def check_fits(stacks: Iterable[PlannedStack], memory_bytes: float | None, recom
         return
     if not memory_bytes > 0:
         raise UserError(f"memory must be above 0, not {memory_bytes:g}")
-    for spec, members in {(stack.runs[0].spec, len(stack.runs)) for stack in stacks}:
+    for spec, members in dict.fromkeys((stack.runs[0].spec, len(stack.runs)) for stack in stacks):
         if spec.train_steps:
             planned(spec, members, memory_bytes, recompute)
