@@ -329,6 +329,8 @@ def _said(order: Order, x: str) -> Iterator[tuple[str, int]]:
         yield f"{x} falls throughout: newest row first, reversed", 0
     for one in order.resumes:
         text = f"resumed at {x} {one.x:g}: {_rows(one.dropped)} up to {one.end:g} replaced"
+        if one.x < one.end / 2:  # so little is left that it may be another run's
+            text += "; if these are two runs, --seeds COLUMN tells them apart"
         yield text, one.dropped
     if order.repeats:
         yield f"{_rows(order.repeats)} twice in the file", order.repeats

@@ -46,3 +46,12 @@ def test_two_losses_in_one_column_are_named(split):
     (one,) = notes(LOSSES - 0.5 * (kinds == split[0]), split=kinds)
     first, second = map(str, split)
     assert f"its rows alternate between split {first!r} and {second!r}, whose losses diff" in one
+
+
+@pytest.mark.parametrize(("resumed", "doubted"), [(20, True), (190, True), (210, False)])
+def test_a_resume_that_leaves_little_of_a_run_may_be_another_run(resumed, doubted):
+    steps = np.append(STEPS, np.arange(resumed, 610, 10))
+    frame = pd.DataFrame({"step": steps, "loss": 1.5 + 5 * steps**-0.5})
+    (note,) = map(str, read_runs(table_of(frame), x="step", loss="loss").notes)
+    assert f"resumed at step {resumed}: " in note
+    assert note.endswith("if these are two runs, --seeds COLUMN tells them apart") == doubted
