@@ -149,6 +149,10 @@ if __name__ == "__main__":
     page = mugrow.report(folder / "tiny")  # as `run` has written it already
     # --8<-- [end:run]
 
+    # --8<-- [start:watch]
+    print(mugrow.watch(folder / "tiny").studies[0].runs)
+    # --8<-- [end:watch]
+
     # --8<-- [start:grow]
     rows = finished.store().runs
     source = rows[rows["role"] == "source"]["run_id"].iloc[0]
