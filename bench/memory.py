@@ -9,8 +9,7 @@ largest models are made of; the activations of a batch come on top, and are most
 """
 
 import gc
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from mugrow.bench.model import count
 from mugrow.bench.spec import ModelSpec
+from mugrow.bench.switches import one_thread
 from mugrow.bench.throughput import endless_stack
 
 
@@ -71,7 +71,7 @@ def memory(
     for width in widths:
         model = ModelSpec(width=width, depth=depth, context=context)
         for k in members:
-            kept, peak = step_bytes(partial(endless_stack, model, sequences, k, device), device)
+            kept, peak = measured_bytes(partial(endless_stack, model, sequences, k, device), device)
             parameters = k * count(model)[0]
             rows.append(
                 {
@@ -93,7 +93,7 @@ def memory(
     }
 
 
-def step_bytes(step: Callable[[], Callable[[], object]], device: str = "cpu") -> Allocated:
+def measured_bytes(step: Callable[[], Callable[[], object]], device: str = "cpu") -> Allocated:
     """Of the steps that ``step()`` begins: what is kept from the first one on, and the most at once
     in the second."""
     steps: list[Callable[[], object]] = []
@@ -102,17 +102,6 @@ def step_bytes(step: Callable[[], Callable[[], object]], device: str = "cpu") ->
         steps.append(step())
         steps[0]()
 
-    with _one_thread():
+    with one_thread():  # several would work on several groups of members at once, now and then
         kept = allocated(begin, device).kept
         return Allocated(kept, kept + allocated(steps[0], device).peak)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """So that a CPU's threads do not work on several groups of members at once, now and then."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

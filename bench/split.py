@@ -76,13 +76,10 @@ def planned(spec: RunSpec, members: int, budget_bytes: float, recompute: bool = 
     """The largest split of a stack of such members within the budget: whole members first, and
     parts of a batch where not even one fits. Raises ``UserError`` where nothing does."""
     room = budget_bytes - members * kept_bytes(spec)
-    whole = Split(1, spec.batch_sequences, recompute)
-    for at_once in range(members, 0, -1):
-        split = Split(at_once, spec.batch_sequences, recompute)
-        if step_bytes(spec, split) <= room:
-            return split
-    for sequences in range(whole.sequences - 1, 0, -1):
-        split = Split(1, sequences, recompute)
+    whole = [(at_once, spec.batch_sequences) for at_once in range(members, 0, -1)]
+    parts = [(1, sequences) for sequences in range(spec.batch_sequences - 1, 0, -1)]
+    for at_once, sequences in whole + parts:
+        split = Split(at_once, sequences, recompute)
         if step_bytes(spec, split) <= room:
             return split
     raise UserError(_refusal(spec, members, budget_bytes, recompute))

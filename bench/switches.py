@@ -26,6 +26,19 @@ def kept_switches() -> Iterator[None]:
                 _tell(torch, name, wanted)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch works with one thread on a CPU until this is left."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 FRESH = {"dtype": "float32", "device": "cpu", "grad": True, "deterministic": 0,
          "precision": "highest"}  # fmt: skip
 

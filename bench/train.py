@@ -39,6 +39,7 @@ from mugrow.bench.spec import RunSpec
 from mugrow.bench.split import chunk_tokens
 from mugrow.bench.stack import Stack, StackState, begin, model_weights, pack, trained_shapes, unpack
 from mugrow.bench.stacked_optimizer import StackedOptimizer, stacked_optimizer
+from mugrow.bench.switches import one_thread
 
 Result = TypeVar("Result")
 
@@ -157,23 +158,18 @@ class _Program:
 
     def _in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
         threads, members = torch.get_num_threads(), len(self.state.alive)
-        if (split := self.state.split) is not None:  # one group after the other, as was planned
-            size = (
-                split.members if self.stack.device != "cpu" else min(self.group_size, split.members)
-            )
-            return [work(slice(first, first + size)) for first in range(0, members, size)]
-        size = (
-            members if self.stack.device != "cpu" else min(self.group_size, -(-members // threads))
-        )
+        on_cpu, split = self.stack.device == "cpu", self.state.split
+        size = self.group_size if on_cpu else members
+        if split is not None:
+            size = min(size, split.members)
+        elif on_cpu:
+            size = min(size, -(-members // threads))
         groups = [slice(first, first + size) for first in range(0, members, size)]
-        if threads == 1 or len(groups) == 1:
+        if split is not None or threads == 1 or len(groups) == 1:  # a split is of one at a time
             return [work(rows) for rows in groups]
         pool = self.pool
-        torch.set_num_threads(1)
-        try:
+        with one_thread():
             return list(pool.map(work, groups))
-        finally:
-            torch.set_num_threads(threads)
 
     @cached_property
     def pool(self) -> ThreadPoolExecutor:

@@ -6,15 +6,13 @@ anything is measured; a plug-in that cannot be loaded is a result, which has fai
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-
-import torch
 
 from mugrow.bench import growth
 from mugrow.bench.checks import CheckResult, check_method
 from mugrow.bench.checks.table import table
 from mugrow.bench.entries import with_params
 from mugrow.bench.spec import UserError
+from mugrow.bench.switches import one_thread
 
 
 def check(methods: Iterable[str], *, full: bool = True) -> list[CheckResult]:
@@ -34,16 +32,6 @@ def check(methods: Iterable[str], *, full: bool = True) -> list[CheckResult]:
     kits = [results_of(word, full=full) for word in methods]
     with one_thread():
         return [result for kit in kits for result in kit]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def results_of(word: str, *, full: bool = True) -> Iterator[CheckResult]:

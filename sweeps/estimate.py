@@ -14,10 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mugrow.bench.flops import per_token
 from mugrow.bench.spec import ModelSpec, RunSpec
+from mugrow.bench.switches import one_thread
 from mugrow.bench.throughput import matmul_gflops, probe
 from mugrow.sweeps.display import Work, reports
 from mugrow.sweeps.plan import Plan, PlannedStack
@@ -63,7 +62,7 @@ class Estimate:
             done_s=done_s,
             whole_s=whole_s,
             left_s=self.wall(left_s) * slowness,
-            ended=dict(ended),
+            ended=ended,
         )
 
     def left(
@@ -136,14 +135,10 @@ def timed_here(spec: RunSpec, members: int) -> float:
 @cache
 def _rate(model: ModelSpec, sequences: int) -> float:
     """Tokens/s of one member on one thread. A step too large to try is priced by its FLOPs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         if per_token(model) * sequences * model.context <= LARGEST_TRIED_FLOPS:
             return probe(model, sequences, members=1)
         return SHARE_OF_MATMUL * 1e9 * _matmul_gflops() / per_token(model)
-    finally:
-        torch.set_num_threads(threads)
 
 
 @cache

@@ -111,7 +111,7 @@ class Device:
         """Seconds of a step of a stack."""
         tokens = members * sequences * model.context
         products = tokens * per_token(model) / (self.share(model.width) * self.peaks[precision])
-        memory = step_bytes(model, sequences, members) / self.bytes_per_s
+        memory = moved_bytes(model, sequences, members) / self.bytes_per_s
         return max(products, memory, LAUNCHES_A_LAYER * model.depth * LAUNCH_S)
 
     def tokens_per_s(self, model: ModelSpec, sequences: int, members: int, precision: str) -> float:
@@ -120,18 +120,22 @@ class Device:
         return members * sequences * model.context / step_s
 
 
-def step_bytes(model: ModelSpec, sequences: int, members: int) -> float:
+def moved_bytes(model: ModelSpec, sequences: int, members: int) -> float:
     """What a step of a stack moves between memory and chip."""
     tokens = sequences * model.context
     activations = tokens * (4 * 34 * model.depth * model.width + 4 * 4 * model.vocab_rows)
     return members * (28.0 * count(model)[0] + activations)
 
 
+# peaks of dense products in FLOP/s, which devices of the same cores share
+A100 = {"bf16": 312e12, "tf32": 156e12, "float32": 19.5e12, "float64": 9.7e12}
+H100 = {"bf16": 989e12, "tf32": 494e12, "float32": 67e12, "float64": 34e12}
+
 DEVICES: Mapping[str, Device] = {
     "a100": Device(
         memory_gb=80,
         bytes_per_s=2.039e12,
-        peaks={"bf16": 312e12, "tf32": 156e12, "float32": 19.5e12, "float64": 9.7e12},
+        peaks=A100,
         source="NVIDIA A100 data sheet, 80 GB SXM",
         rows=(
             Row(768, 12, 142830, FOUNDRY),
@@ -145,7 +149,7 @@ DEVICES: Mapping[str, Device] = {
     "a100-40gb": Device(
         memory_gb=40,
         bytes_per_s=1.555e12,
-        peaks={"bf16": 312e12, "tf32": 156e12, "float32": 19.5e12, "float64": 9.7e12},
+        peaks=A100,
         source="NVIDIA A100 data sheet, 40 GB SXM",
         rows=(
             Row(768, 12, 136334, FOUNDRY),
@@ -159,7 +163,7 @@ DEVICES: Mapping[str, Device] = {
     "h100": Device(
         memory_gb=80,
         bytes_per_s=3.35e12,
-        peaks={"bf16": 989e12, "tf32": 494e12, "float32": 67e12, "float64": 34e12},
+        peaks=H100,
         source="NVIDIA H100 data sheet, SXM, without sparsity",
         rows=(
             Row(1536, 24, 63147, FOUNDRY),
@@ -171,7 +175,7 @@ DEVICES: Mapping[str, Device] = {
     "h200": Device(
         memory_gb=141,
         bytes_per_s=4.8e12,
-        peaks={"bf16": 989e12, "tf32": 494e12, "float32": 67e12, "float64": 34e12},
+        peaks=H100,
         source="NVIDIA H200 data sheet, SXM, without sparsity; shares of the H100",
         like="h100",
     ),

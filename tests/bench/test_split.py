@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mugrow.bench.chunked_loss import chunked_cross_entropy
 from mugrow.bench.growth import During
-from mugrow.bench.memory import allocated, step_bytes
+from mugrow.bench.memory import allocated, measured_bytes
 from mugrow.bench.model import Decoder, count, cross_entropy, flatten, fused
 from mugrow.bench.run import _resume, _save_state, _split
 from mugrow.bench.spec import ModelSpec, UserError, llama
@@ -44,7 +44,7 @@ def test_the_plan_is_within_15_percent_of_what_a_step_allocates(name, monkeypatc
     model, sequences, split, precision = SHAPES[name]
     monkeypatch.setattr("mugrow.bench.train.GROUP_BYTES", 1 << 40)
     runs = [replace(endless_run(model, sequences, seed), precision=precision) for seed in (0, 1)]
-    kept, peak = step_bytes(lambda: endless_steps(runs, split=split))
+    kept, peak = measured_bytes(lambda: endless_steps(runs, split=split))
     assert 2 * kept_bytes(runs[0]) == pytest.approx(kept, rel=0.02)
     assert peak_bytes(runs[0], 2, split) == pytest.approx(peak, rel=0.15)
     assert peak > 1.2 * kept  # more than the state, which is easily counted

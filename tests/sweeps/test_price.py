@@ -21,7 +21,7 @@ from mugrow.sweeps.rates import (
     Device,
     Row,
     device_of,
-    step_bytes,
+    moved_bytes,
     word_of,
 )
 
@@ -74,7 +74,7 @@ def test_a_step_takes_as_long_as_the_slowest_of_three():
     launches = LAUNCHES_A_LAYER * GPT2.depth * LAUNCH_S
     assert fast.step_s(GPT2, 8, 1, "bf16") == launches
     narrow = replace(fast, bytes_per_s=1e9)
-    assert narrow.step_s(GPT2, 8, 3, "bf16") == step_bytes(GPT2, 8, 3) / 1e9 > launches
+    assert narrow.step_s(GPT2, 8, 3, "bf16") == moved_bytes(GPT2, 8, 3) / 1e9 > launches
     slow = replace(fast, peaks={"bf16": 1e12}, rows=(Row(768, 12, 1.0, "here"),))
     products = 3 * 8 * GPT2.context * per_token(GPT2) / (slow.share(768) * 1e12)
     assert slow.step_s(GPT2, 8, 3, "bf16") == pytest.approx(products)
