@@ -260,10 +260,9 @@ def transfer(
 
 
 def _columns(table: pd.DataFrame | Sequence[str | Path]) -> str:
-    from mugrow.analysis.read.table import read_table
+    from mugrow.analysis.read.table import table_in
 
-    frame = table if isinstance(table, pd.DataFrame) else read_table(*table).frame
-    return ", ".join(map(str, frame.columns))
+    return ", ".join(map(str, table_in(table).frame.columns))
 
 
 def transfer_results(every: Sequence[Sweep]) -> TransferResults:
