@@ -222,6 +222,24 @@ def test_a_data_frame_stands_for_its_file(table: Path) -> None:
     assert mugrow.extrapolate(sizes, n="n", d="d", loss="loss")
 
 
+def test_a_word_alone_is_one_name(table: Path) -> None:
+    words = {"run": "arm", "x": "tokens", "loss": "loss"}
+    with pytest.raises(mugrow.UserError, match="unknown run 'grown'"):
+        mugrow.savings(table, **words, baseline="a", methods="grown")
+    with pytest.raises(mugrow.UserError, match="unknown method 'stak'; did you mean 'stack'"):
+        mugrow.check("stak")
+    assert mugrow.recipe("quick", "seeds=4,5").seeds == (4, 5)
+    rows = pd.DataFrame({"w": [1, 1, 2, 2], "lr": [1, 2, 1, 2], "loss": 3.0, "kind": "mup"})
+    found = mugrow.transfer(rows, size="w", lr="lr", loss="loss", by="kind")
+    assert {sweep.parametrization for sweep in found.sweeps} == {"mup"}
+
+
+@pytest.mark.parametrize(("given", "said"), [("1e9", "'1e9'"), (None, "None"), (-1, "-1")])
+def test_a_question_of_what_is_no_number_is_one_line(given: Any, said: str) -> None:
+    with pytest.raises(mugrow.UserError, match=f"params must be a number .*, not {said}$"):
+        mugrow.Question(params=given, tokens=1e9)
+
+
 @pytest.mark.parametrize(
     ("cost", "said"), [(-1, "-1"), ("x", "'x'"), ({"b": float("nan")}, "nan"), ({"a": -2}, "-2")]
 )

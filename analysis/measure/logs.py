@@ -94,7 +94,7 @@ def read_arms(
     x: str,
     loss: str,
     baseline: str,
-    methods: Sequence[str] = (),
+    methods: str | Sequence[str] = (),
     source_cost: Cost = 0.0,
     tuning_cost: Cost = 0.0,
     seeds: str | None = None,
@@ -115,6 +115,7 @@ def read_arms(
     if smooth < 1 or smooth % 2 == 0:
         near = max(1, smooth + 1)
         raise UserError(f"smooth must be an odd number of points, not {smooth}; nearest: {near}")
+    methods = (methods,) if isinstance(methods, str) else methods
     table = table_in(tables)
     if seeds is None and length is None:
         asked = (baseline, *methods)
@@ -176,7 +177,7 @@ def savings(
     x: str,
     loss: str,
     baseline: str,
-    methods: Sequence[str] = (),
+    methods: str | Sequence[str] = (),
     at: Sequence[float] = (),
     source_cost: Cost = 0.0,
     tuning_cost: Cost = 0.0,

@@ -215,7 +215,7 @@ def transfer(
     lr: str | None = None,
     loss: str | None = None,
     seeds: str | None = None,
-    by: Sequence[str] = (),
+    by: str | Sequence[str] = (),
     where: str | None = None,
 ) -> TransferResults:
     """Whether the best learning rates of small models are those of large ones: what `mugrow
@@ -256,7 +256,8 @@ def transfer(
     if size is None or lr is None or loss is None:
         absent = ", ".join(f"--{name}" for name, given in asked.items() if given is None)
         raise UserError(f"a table needs its columns named: {absent} of {_columns(store)}")
-    return own_transfer(store, SweepColumns(size, lr, loss, seeds, tuple(by), where))
+    groups = (by,) if isinstance(by, str) else tuple(by)
+    return own_transfer(store, SweepColumns(size, lr, loss, seeds, groups, where))
 
 
 def _columns(table: pd.DataFrame | Sequence[str | Path]) -> str:
