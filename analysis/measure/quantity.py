@@ -31,6 +31,9 @@ from mugrow.bench.spec import Scalar, UserError
 BySeed = Mapping[int, float]
 OfSeeds = Callable[[Sequence[int]], float]
 Fold = Literal["first", "last", "highest", "lowest", "mean"]
+WHOLE = (
+    "speedup(...) and function(...) have intervals of their own: compare them with numbers alone"
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,9 @@ class Combined(Quantity):
     function: Callable[[Sequence[float]], float]
     keeps_positive: bool = False  # of positive values, the function is positive
 
+    def __post_init__(self) -> None:
+        _check_parts(self.parts)
+
     def of(self, store: Store) -> Sample:
         samples = [part.of(store) for part in self.parts]
         known = [one.seeds for one in samples if one.seeds is not None]
@@ -130,6 +136,9 @@ class Ratio(Quantity):
     other: Quantity
     factor: float = 1.0
     offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_parts((self.one, self.other))
 
     def of(self, store: Store) -> Sample:
         ratio = Combined((self.one, self.other), _over, keeps_positive=True).of(store)
@@ -198,6 +207,9 @@ class Each(Quantity):
 
     inner: Quantity
 
+    def __post_init__(self) -> None:
+        _check_parts((self.inner,))
+
     def of(self, store: Store) -> Sample:
         inner = self.inner.of(store)
         return Sample(
@@ -228,10 +240,16 @@ class Function(Quantity):
     function: Callable[[Store, float], Interval]
 
     def of(self, store: Store) -> Sample:
-        raise TypeError("a function with an interval of its own is no part of an expression")
+        raise UserError(WHOLE)
 
     def interval(self, store: Store, level: float) -> Interval:
         return self.function(store, level)
+
+
+def _check_parts(parts: Sequence[Quantity]) -> None:
+    """Raise the ``UserError`` of a part whose interval would be lost."""
+    if any(isinstance(part, Function) for part in parts):
+        raise UserError(WHOLE)
 
 
 @dataclass(frozen=True)
