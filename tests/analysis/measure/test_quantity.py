@@ -24,6 +24,7 @@ from mugrow.analysis.measure.quantity import (
     percent,
     quantity,
     rank_correlation,
+    recorded,
     slope,
     speedup,
     total_flops,
@@ -173,6 +174,15 @@ def test_a_scale_chooses_and_a_function_has_its_own_interval():
         (lambda: 2 * speedup(A, B, "target") > 1, "compare them with numbers alone"),
         (lambda: final(A) / function(lambda store: NOTHING) > 1, "compare them with numbers"),
         (lambda: each(speedup(A, B, "target")) > 1, "compare them with numbers alone"),
+        (lambda: speedup(A, B, "sorce"), "unknown accounting 'sorce'; did you mean 'source'"),
+        (lambda: recorded(A, "paramz"), "unknown column 'paramz'; did you mean 'params'"),
+        (lambda: logged(A, "val_los", "last"), "unknown column 'val_los'; did you mean 'val_l"),
+        (lambda: logged(A, "val_loss", "lowst"), "unknown fold 'lowst'; did you mean 'lowest'"),
+        (lambda: logged_at(A, "val_los", 0.5), "unknown column 'val_los'"),
+        (lowest, "name at least one"),
+        (lambda: best_at({}), "give at least one"),
+        (lambda: slope({1.0: final(A)}), "takes two places or more, finite numbers, not 1"),
+        (lambda: rank_correlation([final(A)], []), "takes pairs, two or more, not 1:0"),
     ],
 )
 def test_what_is_no_rule_is_refused_before_anything_trains(write, said):
