@@ -40,7 +40,7 @@ def run() -> None:
     elif name.startswith("--tyro-"):  # a shell's completions
         import tyro
 
-        kinds = {command: command_class(command) for command in COMMANDS}
+        kinds: dict[str, Callable[..., object]] = {one: command_class(one) for one in COMMANDS}
         tyro.extras.subcommand_cli_from_dict(kinds, prog="mugrow", args=[name, *words])
     elif name == "":
         raise UserError(
