@@ -121,7 +121,7 @@ def read_arms(
     if seeds is None and length is None:
         asked = (baseline, *methods)
         table = column_a_run(table, run=run, x=x, loss=loss, known=NO_RUNS, names=asked) or table
-    names = list(dict.fromkeys(run_labels(table, run)))
+    names = list(run_labels(table, run).categories)
     costs = {"source cost": source_cost, "tuning cost": tuning_cost}
     for name in (baseline, *methods, *_named(costs)):
         if name not in names:
