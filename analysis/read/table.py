@@ -106,6 +106,17 @@ def read_table(*paths: str | Path) -> Table:
     return _typed(whole.infer_objects(), name, " and ".join(kinds), notes)
 
 
+Tables = str | Path | Sequence[str | Path] | pd.DataFrame
+"""A file or several, or a data frame."""
+
+
+def table_in(tables: Tables) -> Table:
+    """The table in one file or several, as ``read_table`` reads them, or of a data frame."""
+    if isinstance(tables, pd.DataFrame):
+        return table_of(tables)
+    return read_table(*([tables] if isinstance(tables, str | Path) else tables))
+
+
 def table_of(frame: pd.DataFrame, name: str = "the data frame") -> Table:
     """A data frame as a table; its rows are numbered from 0 anew."""
     return _typed(frame.reset_index(drop=True), name, "data frame", [])
