@@ -19,7 +19,7 @@ class BenchCommand:
     costs the program that schedules it (pool) on this machine, beside the usual way, or count the
     bytes that stacks take (memory).
 
-    Of the options fit and pool have --json alone; memory has no --positions, --seconds, --rounds and
+    Of the options fit and pool have --json alone; memory has no --positions, --seconds, --rounds or
     --threads.
     """
 

@@ -40,14 +40,14 @@ def test_the_usual_loop_trains_the_same_architecture(positions):
 
 def test_every_row_is_consistent():
     shape = {"depth": 1, "context": 8, "sequences": 2, "positions": "learned"}
-    result = throughput.throughput({16: [1, 3], 8: []}, **shape, seconds=0.01, rounds=3)
+    result = throughput.throughput({16: [1, 3], 32: []}, **shape, seconds=0.01, rounds=3)
     assert [(row["width"], row["program"], row["stack"]) for row in result["rows"]] == [
         (16, "loop", None),
         (16, "fused loop", None),
         (16, "stack", 1),
         (16, "stack", 3),
-        (8, "loop", None),
-        (8, "fused loop", None),
+        (32, "loop", None),
+        (32, "fused loop", None),
     ]
     assert result["matmul_gflops"] > 0
     assert result["threads"] == torch.get_num_threads()
