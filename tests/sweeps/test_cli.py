@@ -387,21 +387,25 @@ def test_savings_on_a_table_of_ones_own(mugrow, tmp_path):
 
 
 def test_bench_throughput(mugrow):
-    words = ("--widths", "16", "--stacks", "1", "2", "--depth", "1", "--context", "16")
-    ended = mugrow("bench", "throughput", *words, "--seconds", "0.01", "--json", "--threads", "1")
+    words = ["--widths", "16", "--stacks", "1", "2", "--depth", "1", "--context", "16"]
+    words += ["--seconds", "0.01", "--rounds", "2", "--threads", "1"]
+    ended = mugrow("bench", "throughput", *words, "--json")
     assert (ended.code, ended.err) == (0, "")
     result = json.loads(ended.out)
     assert result["matmul_gflops"] > 0
-    assert [(row["width"], row["stack"]) for row in result["rows"]] == [
-        (16, None),
-        (16, 1),
-        (16, 2),
+    assert [(row["program"], row["stack"]) for row in result["rows"]] == [
+        ("loop", None),
+        ("fused loop", None),
+        ("stack", 1),
+        ("stack", 2),
     ]
+    rates = {"tokens_per_s", "tokens_per_cpu_s", "gflops", "share_of_matmul", "step_mb"}
+    rates |= {"ratio_to_loop", "ratio_to_fused", "cpu_ratio_to_fused"}
     for row in result["rows"]:
-        rates = {"tokens_per_s", "gflops", "share_of_matmul", "ratio_to_loop"}
-        assert row.keys() == {"width", "stack"} | rates
+        assert row.keys() == {"width", "program", "stack"} | rates
         assert all(row[rate] > 0 for rate in rates)
-    assert result["rows"][0]["ratio_to_loop"] == 1
+    assert result["rows"][0]["ratio_to_loop"] == result["rows"][1]["ratio_to_fused"] == 1
+    assert len(result["below"]) <= 2
 
 
 def test_a_memory_in_which_nothing_fits_is_refused_before_anything_starts(mugrow, tmp_path):
