@@ -39,6 +39,7 @@
       this.near = null;
       this.controls = host.appendChild(element("div", { class: "chart-controls" }));
       this.canvas = host.appendChild(element("div", { class: "chart-canvas", tabindex: "0", role: "img" }));
+      this.over = element("canvas", { class: "chart-over" });
       this.tip = this.canvas.appendChild(element("div", { class: "chart-tip", "aria-live": "polite", hidden: "" }));
       this.legend = host.appendChild(element("div", { class: "chart-legend", role: "group", "aria-label": "Lines" }));
       this.addControls();
@@ -117,7 +118,7 @@
 
     emphasise(group) {
       this.group = group;
-      if (this.plot) this.plot.redraw(false);
+      this.paintOver();
     }
 
     visible() {
@@ -173,6 +174,7 @@
         series: [{}, { stroke: "transparent", points: { show: false } }],
         hooks: { draw: [(plot) => this.paint(plot)], setCursor: [(plot) => this.onMove(plot)] },
       }, [rangeX, rangeY], this.canvas);
+      this.canvas.append(this.over);
     }
 
     resize() {
@@ -180,59 +182,90 @@
       if (this.plot && width && width !== this.plot.width) this.plot.setSize({ width, height: HEIGHT });
     }
 
+    // All lines: what is pointed at is drawn over them, on a canvas of its own.
     paint(plot) {
-      const { ctx, bbox } = plot;
-      const ratio = devicePixelRatio;
+      const { ctx } = plot;
       ctx.save();
+      this.clip(ctx, plot);
+      this.lines.forEach((line) => this.paintLine(ctx, plot, line));
+      ctx.restore();
+      this.over.width = ctx.canvas.width;
+      this.over.height = ctx.canvas.height;
+      this.paintOver(plot);
+    }
+
+    clip(ctx, plot) {
+      const { left, top, width, height } = plot.bbox;
       ctx.beginPath();
-      ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+      ctx.rect(left, top, width, height);
       ctx.clip();
       ctx.lineJoin = "round";
-      const drawn = (one) => this.near && one === this.near.line;
-      const order = [...this.lines].sort((a, b) => drawn(a) - drawn(b));
-      order.forEach((line) => {
-        const at = (values, place) => (values[place] === null || line.x[place] === null
-          || (this.logX && line.x[place] <= 0) || (this.logY && values[place] <= 0) ? null
-          : [plot.valToPos(line.x[place], "x", true), plot.valToPos(values[place], "y", true)]);
-        const faint = (this.near && !drawn(line)) || (this.group && this.group !== line.series.group);
-        ctx.globalAlpha = faint ? 0.3 : 1;
-        ctx.strokeStyle = ctx.fillStyle = line.series.colour;
-        const { low, high } = line.series;
-        if (low && high && line.x.length > 1) {
-          ctx.save();
-          ctx.globalAlpha *= 0.15;
-          ctx.beginPath();
-          line.x.forEach((_, place) => { const p = at(low, place); if (p) ctx.lineTo(...p); });
-          line.x.map((_, place) => place).reverse().forEach((place) => { const p = at(high, place); if (p) ctx.lineTo(...p); });
-          ctx.fill();
-          ctx.restore();
-        } else if (low && high) {
-          const [p, q] = [at(low, 0), at(high, 0)];
-          if (p && q) { ctx.beginPath(); ctx.moveTo(...p); ctx.lineTo(...q); ctx.lineWidth = 1.2 * ratio; ctx.stroke(); }
-        }
-        line.points = line.x.map((_, place) => at(line.y, place));
-        ctx.lineWidth = (drawn(line) || this.group === line.series.group ? 2.6 : 1.3) * ratio;
-        ctx.setLineDash((line.series.dash || []).map((one) => one * ratio));
-        ctx.beginPath();
-        let down = false;
-        line.points.forEach((p) => { if (!p) { down = false; return; } if (down) ctx.lineTo(...p); else ctx.moveTo(...p); down = true; });
-        ctx.stroke();
-        ctx.setLineDash([]);
-        if (line.series.marks) line.points.forEach((p) => {
-          if (p) { ctx.beginPath(); ctx.arc(p[0], p[1], 3 * ratio, 0, 2 * Math.PI); ctx.fill(); }
-        });
-      });
-      if (this.near) {
-        const p = this.near.line.points[this.near.place];
-        if (p) {
-          ctx.globalAlpha = 1;
-          ctx.strokeStyle = this.near.line.series.colour;
-          ctx.lineWidth = 2 * ratio;
-          ctx.beginPath();
-          ctx.arc(p[0], p[1], 6 * ratio, 0, 2 * Math.PI);
-          ctx.stroke();
-        }
+    }
+
+    paintLine(ctx, plot, line) {
+      const { low, high } = line.series;
+      const at = (values, place) => (values[place] === null || line.x[place] === null
+        || (this.logX && line.x[place] <= 0) || (this.logY && values[place] <= 0) ? null
+        : [plot.valToPos(line.x[place], "x", true), plot.valToPos(values[place], "y", true)]);
+      line.points = line.x.map((_, place) => at(line.y, place));
+      if (low && high) {
+        const ends = [low, high].map((values) => line.x.map((_, place) => at(values, place)));
+        this.paintBand(ctx, line.series.colour, ...ends);
       }
+      this.trace(ctx, line, 1.3);
+    }
+
+    // Between the ends; of a point alone, a bar.
+    paintBand(ctx, colour, low, high) {
+      ctx.save();
+      ctx.beginPath();
+      ctx.fillStyle = ctx.strokeStyle = colour;
+      [...low, ...high.reverse()].forEach((p) => { if (p) ctx.lineTo(...p); });
+      if (low.length === 1) {
+        ctx.lineWidth = 1.2 * devicePixelRatio;
+        ctx.stroke();
+      } else {
+        ctx.globalAlpha = 0.15;
+        ctx.fill();
+      }
+      ctx.restore();
+    }
+
+    trace(ctx, line, width) {
+      const ratio = devicePixelRatio;
+      ctx.strokeStyle = ctx.fillStyle = line.series.colour;
+      ctx.lineWidth = width * ratio;
+      ctx.setLineDash((line.series.dash || []).map((one) => one * ratio));
+      ctx.beginPath();
+      let down = false;
+      line.points.forEach((p) => {
+        if (p && down) ctx.lineTo(...p);
+        else if (p) ctx.moveTo(...p);
+        down = Boolean(p);
+      });
+      ctx.stroke();
+      ctx.setLineDash([]);
+      if (line.series.marks) line.points.forEach((p) => { if (p) this.dot(ctx, p, 3).fill(); });
+    }
+
+    dot(ctx, p, radius) {
+      ctx.beginPath();
+      ctx.arc(...p, radius * devicePixelRatio, 0, 2 * Math.PI);
+      return ctx;
+    }
+
+    // What is pointed at: a point with its line, and all lines of an entry of the legend.
+    paintOver(plot = this.plot) {
+      if (!plot) return;
+      const ctx = this.over.getContext("2d");
+      ctx.clearRect(0, 0, this.over.width, this.over.height);
+      ctx.save();
+      this.clip(ctx, plot);
+      const told = this.near ? [this.near.line] : [];
+      const named = this.lines.filter((line) => line.series.group === this.group);
+      [...named, ...told].forEach((line) => this.trace(ctx, line, 2.8));
+      const p = this.near && this.near.line.points[this.near.place];
+      if (p) this.dot(ctx, p, 6).stroke();
       ctx.restore();
     }
 
@@ -255,7 +288,7 @@
       const same = (!near && !this.near) || (near && this.near && near.line === this.near.line && near.place === this.near.place);
       if (same || !this.plot) return;
       this.near = near;
-      this.plot.redraw(false);
+      this.paintOver();
       this.tip.hidden = !near;
       if (!near) return;
       const { series, x, y } = near.line;
