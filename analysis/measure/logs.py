@@ -251,7 +251,7 @@ def _named(costs: Mapping[str, Cost]) -> list[str]:
 
 
 def _cost(what: str, cost: Cost, name: str) -> float:
-    value = cost.get(name, 0.0) if isinstance(cost, Mapping) else cost
+    value: object = cost.get(name, 0.0) if isinstance(cost, Mapping) else cost
     if not (isinstance(value, Real) and 0 <= value < math.inf):
         raise UserError(f"{what} must be a finite number, at least 0, not {value!r}")
     return float(value)

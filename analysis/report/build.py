@@ -4,6 +4,7 @@
 mailed, printed and opened without a network. Everything that came from a file is escaped.
 """
 
+import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -38,6 +39,9 @@ from mugrow.analysis.words import ACCOUNTINGS
 from mugrow.bench.record import write_atomically, write_json
 from mugrow.bench.spec import UserError
 
+DECIMALS = re.compile(r"(\.\d)\d+")  # of a point, 1/72 inch, beyond tenths
+BETWEEN = re.compile(r"\n\s*|<!--.*?-->")
+CSV_MOST = 40_000  # bytes of a figure's numbers that a page brings along
 QUESTION = (
     "How much compute does growing a trained small model into a larger one save over training the "
     "larger one from scratch, when both use hyperparameters tuned on small proxies?"
@@ -91,7 +95,8 @@ def write_text(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure as the page shows it: ``svg`` inline, or the ``reason`` why there is none."""
+    """A figure as the page shows it: ``svg`` inline, or the ``reason`` why there is none; ``how``
+    it is drawn in Python, and its ``data`` as the address of a file that the page holds."""
 
     name: str
     title: str
@@ -100,6 +105,7 @@ class DrawnFigure:
     svg: Markup | None = None
     reason: str | None = None
     how: str = ""
+    data: str = ""
 
 
 def draw_figures(
@@ -109,15 +115,25 @@ def draw_figures(
     drawn, scratch = [], has_scratch(store)
     for name, entry in entries.items():
         title, caption = entry.words(scratch)
-        shown = DrawnFigure(name, title, caption, entry.section)
+        how = f'mugrow.draw("{name}", "results/{summary.study}")' if store.study else ""
+        shown = DrawnFigure(name, title, caption, entry.section, how=how)
         try:
             svg = style.save(figures.draw(name, summary, store), folder, name)
-            drawn.append(replace(shown, svg=inline(svg, name, title)))
+            drawn.append(replace(shown, svg=inline(svg, name, title), data=data_of(folder, name)))
         except UserError as reason:
-            for stale in (folder / f"{name}.svg", folder / f"{name}.png"):
-                stale.unlink(missing_ok=True)
+            for kind in ("svg", "png", "csv"):
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)
             drawn.append(replace(shown, reason=str(reason)))
     return drawn
+
+
+def data_of(folder: Path, name: str) -> str:
+    """The numbers of a saved figure as a link's address; nothing where it has none, as a map or
+    bars, or more than a page should weigh."""
+    content = (folder / f"{name}.csv").read_bytes()
+    if content.count(b"\n") < 2 or len(content) > CSV_MOST:
+        return ""
+    return f"data:text/csv;base64,{base64.b64encode(content).decode()}"
 
 
 def inline(svg: bytes, name: str, title: str) -> Markup:
@@ -128,6 +144,7 @@ def inline(svg: bytes, name: str, title: str) -> Markup:
     text = svg.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    text = re.sub(r' d="[^"]*"', lambda path: DECIMALS.sub(r"\1", path[0]), BETWEEN.sub(" ", text))
     text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text)
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1))
 

@@ -75,7 +75,8 @@ def build(
     """Write ``ledger.json`` and everything under ``report/``; returns the path of the page."""
     report = folder / "report"
     write_json(folder / LEDGER, {"title": title, "arxiv": arxiv, "claims": to_json(rows)})
-    shown = [_show(figure, store, report / "figures") for figure in figures]
+    name = command.split()[-1]
+    shown = [_show(name, figure, store, report / "figures") for figure in figures]
     tables = claims_tables(rows)
     page_of.write_tables(list(tables.values()), report / "tables")
     text = page.rendered(
@@ -123,14 +124,16 @@ def section(whose: Whose, rows: Sequence[JudgedClaim]) -> Section:
     )
 
 
-def _show(figure: Drawn, store: Store, folder: Path) -> page_of.DrawnFigure:
+def _show(paper: str, figure: Drawn, store: Store, folder: Path) -> page_of.DrawnFigure:
     title = f"{figure.name}. {figure.title}"
-    shown = page_of.DrawnFigure(figure.name, title, figure.caption, section="paper")
+    how = f'mugrow.draw("{paper}/{figure.name}", "{paper}")'
+    shown = page_of.DrawnFigure(figure.name, title, figure.caption, section="paper", how=how)
     try:
         svg = style.save(style.drawn(lambda: figure.draw(store)), folder, figure.name)
     except UserError as reason:
         return replace(shown, reason=str(reason))
-    return replace(shown, svg=page_of.inline(svg, figure.name, figure.title))
+    data = page_of.data_of(folder, figure.name)
+    return replace(shown, svg=page_of.inline(svg, figure.name, figure.title), data=data)
 
 
 def counts(verdicts: Sequence[str]) -> dict[str, int]:

@@ -109,8 +109,8 @@ def test_building_twice_gives_the_same_bytes(study_dir: Path) -> None:
     build(study_dir)
     assert [path.read_bytes() for path in files] == first
     assert (
-        len(files) == 2 + 1 + 1 + (2 + len(tables.TABLES)) + 7 + 4
-    )  # SVG, PNG, page, macros, tables
+        len(files) == 3 + 1 + 1 + (2 + len(tables.TABLES)) + 7 + 4
+    )  # SVG, PNG, CSV, page, macros, tables
 
 
 @pytest.mark.usefixtures("one_figure")
