@@ -252,9 +252,10 @@ def _named(costs: Mapping[str, Cost]) -> list[str]:
 
 def _cost(what: str, cost: Cost, name: str) -> float:
     value: object = cost.get(name, 0.0) if isinstance(cost, Mapping) else cost
-    if not (isinstance(value, Real) and 0 <= value < math.inf):
+    number = float(value) if isinstance(value, Real) else math.nan
+    if not 0 <= number < math.inf:
         raise UserError(f"{what} must be a finite number, at least 0, not {value!r}")
-    return float(value)
+    return number
 
 
 def _check_curves(log: Log) -> None:
