@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from markupsafe import Markup, escape
@@ -70,18 +69,17 @@ def build(directory: str | Path) -> Path:
     write_tables([*listed, *on_transfer, *on_laws], report / "tables")
     write_text(report / "macros.tex", latex.macros(summary))
     written = report / "index.html"
-    parts = {
-        "transfer": moving(summary.transfer, drawn, on_transfer),
-        "laws": scaling(summary.laws, drawn, on_laws),
-        "tables": tables.nonempty(listed),
-    }
-    write_text(written, render(summary, store, drawn, parts))
+    sections = (
+        moving(summary.transfer, drawn, on_transfer),
+        scaling(summary.laws, drawn, on_laws),
+    )
+    write_text(written, render(summary, store, drawn, *sections, tables.nonempty(listed)))
     return written
 
 
 def has_scratch(store: Store) -> bool:
     """Whether there is a target from scratch; a study that grows an import has none."""
-    return not imported.is_imported(store.study)
+    return not imported.is_imported(store)
 
 
 def write_tables(listed: Iterable[Table], folder: Path) -> None:
@@ -149,67 +147,90 @@ def inline(svg: bytes, name: str, title: str) -> Markup:
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1))
 
 
+@dataclass(frozen=True)
+class ScalingSection:
+    """What a page says on scaling laws; ``absent`` are the reasons of figures not drawn."""
+
+    sentences: list[str]
+    figures: list[DrawnFigure]
+    absent: list[str]
+    tables: list[Table]
+
+
+@dataclass(frozen=True)
+class TransferSection:
+    """What a page says on transfer; ``nothing`` says why there is none."""
+
+    sentences: list[str]
+    nothing: str
+    rule: str
+    intervals: str
+    figures: list[DrawnFigure]
+    tables: list[Table]
+
+
 def scaling(
     found: ScalingLaws, drawn: Iterable[DrawnFigure], listed: Iterable[Table]
-) -> dict[str, Any]:
-    """What the page says on scaling laws; a reason that several figures share is said once."""
+) -> ScalingSection:
+    """A reason that several figures share is said once."""
     shown = [figure for figure in drawn if figure.section == figures.LAWS]
     reasons = (figure.reason for figure in shown if figure.reason)
-    return {
-        "sentences": laws.sentences(found),
-        "figures": shown,
-        "absent": list(dict.fromkeys(reasons)) if found.laws else [],
-        "tables": tables.nonempty(listed),
-    }
+    return ScalingSection(
+        sentences=laws.sentences(found),
+        figures=shown,
+        absent=list(dict.fromkeys(reasons)) if found.laws else [],
+        tables=tables.nonempty(listed),
+    )
 
 
 def moving(
     found: TransferResults, drawn: Iterable[DrawnFigure], listed: Iterable[Table]
-) -> dict[str, Any]:
-    """What the page says on transfer; figures of axes that the study has no ladder along are left
-    out, and where it has none at all, ``nothing`` says why."""
+) -> TransferSection:
+    """Figures of axes that the study has no ladder along are left out."""
     selected = [figure for figure in drawn if figure.section == figures.TRANSFER]
-    return {
-        "sentences": list(transfer.sentences(found)),
-        "nothing": "" if found.ladders else transfer.nothing(found),
-        "rule": found.rule,
-        "intervals": found.intervals,
-        "figures": [figure for figure in selected if figure.svg],
-        "tables": tables.nonempty(listed),
-    }
+    return TransferSection(
+        sentences=list(transfer.sentences(found)),
+        nothing="" if found.ladders else transfer.nothing(found),
+        rule=found.rule,
+        intervals=found.intervals,
+        figures=[figure for figure in selected if figure.svg],
+        tables=tables.nonempty(listed),
+    )
 
 
 def render(
     summary: Summary,
     store: Store,
     drawn: list[DrawnFigure],
-    parts: dict[str, Any],
+    on_transfer: TransferSection,
+    on_laws: ScalingSection,
+    listed: list[Table],
 ) -> str:
     return page.rendered(
         "template.html.j2",
         title=store.study.get("title", summary.study),
         study=summary.study,
-        question=imported.QUESTION if imported.is_imported(store.study) else QUESTION,
-        answers=list(
-            equal_compute.answers(summary.equal_compute, imported.compared_with(store.study))
-        ),
+        question=imported.QUESTION if imported.is_imported(store) else QUESTION,
+        answers=list(equal_compute.answers(summary.equal_compute, imported.compared_with(store))),
         no_budgets="" if has_budgets(store.runs) else equal_compute.NO_BUDGETS,
         comparisons=" ".join(
-            (equal_compute.intervals(summary.equal_compute), imported.one_source(store.study))
+            (equal_compute.intervals(summary.equal_compute), imported.one_source(store))
         ).strip(),
         looks=equal_compute.looks(summary.looks),
         tuning=imported.tuning(summary)
-        if imported.is_imported(store.study)
+        if imported.is_imported(store)
         else equal_compute.tuning(summary.equal_compute, summary.finals),
         growth=words.growth(summary),
         ceilings=words.ceilings(summary, store.runs),
         transferred=list(words.transferred(summary)),
         intervals=words.intervals(summary),
-        missing=words.missing(summary, store.runs, store.study),
+        missing=words.missing(summary, store),
         warnings=words.warnings(summary, store.runs),
         figures=[figure for figure in drawn if figure.section == "study"],
         charts=charts.of_study(summary, store),
-        **parts,
+        transfer=on_transfer,
+        laws=on_laws,
+        tables=listed,
         runs=tables.runs(store.runs),
         circumstances=circumstances(store.runs),
         configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),

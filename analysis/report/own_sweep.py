@@ -1,6 +1,6 @@
 """A sweep of one's own, as a page: verdicts, figures and tables of ``transfer.own_sweep``.
 
-They are those of a study's chapter on transfer, made from rows alone.
+They are those of a study's section on transfer, made from rows alone.
 """
 
 from collections.abc import Callable

@@ -15,6 +15,7 @@ import pandas as pd
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.read.store import Store
 from mugrow.analysis.report import imported, transfer
 from mugrow.analysis.summary import AT_FINAL, ArmSaving, Summary
 from mugrow.bench.spec import IMPORT
@@ -186,14 +187,14 @@ def intervals(summary: Summary) -> str:
     )
 
 
-def missing(summary: Summary, runs: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
+def missing(summary: Summary, store: Store) -> list[str]:
     """What an unfinished study does not have yet, and what cannot be said without it; of one that
     grows an imported source, why it has no scratch."""
     absent = []
-    roles = set(runs.loc[runs["status"] == "finished", "role"])
-    if imported.is_imported(study):
+    roles = set(store.runs.loc[store.runs["status"] == "finished", "role"])
+    if imported.is_imported(store):
         unfinished = [] if "target" in roles else ["No target has finished: no final losses."]
-        return [imported.no_scratch(study), *unfinished]
+        return [imported.no_scratch(store), *unfinished]
     if "proxy" not in roles:
         absent.append("No proxy has finished: there is no optimum and nothing on transfer.")
     elif not summary.transfer.ladders:
