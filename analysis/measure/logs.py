@@ -120,7 +120,7 @@ def read_arms(
     if seeds is None and length is None:
         asked = (baseline, *methods)
         table = column_a_run(table, run=run, x=x, loss=loss, known=NO_RUNS, names=asked) or table
-    names = list(dict.fromkeys(run_labels(table, run)))
+    names = list(run_labels(table, run).categories)
     costs = {"source cost": source_cost, "tuning cost": tuning_cost}
     for name in (baseline, *methods, *_named(costs)):
         if name not in names:
@@ -251,11 +251,11 @@ def _named(costs: Mapping[str, Cost]) -> list[str]:
 
 
 def _cost(what: str, cost: Cost, name: str) -> float:
-    value = cost.get(name, 0.0) if isinstance(cost, Mapping) else cost
-    number = isinstance(value, Real)
-    if not (number and 0 <= value < math.inf):
+    value: object = cost.get(name, 0.0) if isinstance(cost, Mapping) else cost
+    number = float(value) if isinstance(value, Real) else math.nan
+    if not 0 <= number < math.inf:
         raise UserError(f"{what} must be a finite number, at least 0, not {value!r}")
-    return float(value)
+    return number
 
 
 def _check_curves(log: Log) -> None:

@@ -182,7 +182,7 @@ def _typed(frame: pd.DataFrame, name: str, kind: str, notes: list[str]) -> Table
                     nan[label] = found.nan
             elif found.wrong is None and found.suffixed:
                 notes.append(f"column {label!r}: k, M, B and T multiply by 1e3, 1e6, 1e9 and 1e12")
-    return Table(pd.DataFrame(columns), name, kind, tuple(notes), nan)
+    return Table(pd.DataFrame(columns, copy=False), name, kind, tuple(notes), nan)
 
 
 def _plain(column: pd.Series) -> pd.Series:
@@ -200,17 +200,21 @@ def _is_categorical(column: pd.Series) -> bool:
 
 def _either_comma(column: pd.Series) -> str | None:
     """The first text of a column whose commas may all be decimal as well: 3,037."""
-    texts = [cell.strip() for cell in column if isinstance(cell, str) and not cells.is_blank(cell)]
+    distinct = column.drop_duplicates()
+    texts = [
+        cell.strip() for cell in distinct if isinstance(cell, str) and not cells.is_blank(cell)
+    ]
     return texts[0] if texts and all(EITHER.fullmatch(one) for one in texts) else None
 
 
 def _are_names(column: pd.Series) -> bool:
     """Whether texts that look like numbers would not be the same texts again, as 001, or stand in a
     file that marks its numbers, as JSON does."""
-    texts = [cell for cell in column if isinstance(cell, str) and not cells.is_blank(cell)]
+    distinct = column.drop_duplicates()
+    texts = [cell for cell in distinct if isinstance(cell, str) and not cells.is_blank(cell)]
     if not texts:
         return False
     zeros = any(len(one) > 1 and one[0] == "0" and one.isdigit() for one in texts)
     words = any(one.strip().lower() in cells.NOT_FINITE for one in texts)
     grouped = any("," in one for one in texts)
-    return zeros or not (words or grouped or len(texts) < len(column))
+    return zeros or not (words or grouped or len(texts) < len(distinct))

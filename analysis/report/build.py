@@ -4,13 +4,13 @@
 mailed, printed and opened without a network. Everything that came from a file is escaped.
 """
 
+import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
@@ -21,10 +21,12 @@ from mugrow.analysis.measure.comparison import has_budgets
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report import (
+    charts,
     equal_compute,
     imported,
     latex,
     laws,
+    page,
     tables,
     transfer,
     words,
@@ -36,6 +38,9 @@ from mugrow.analysis.words import ACCOUNTINGS
 from mugrow.bench.record import write_atomically, write_json
 from mugrow.bench.spec import UserError
 
+DECIMALS = re.compile(r"(\.\d)\d+")  # of a point, 1/72 inch, beyond tenths
+BETWEEN = re.compile(r"\n\s*|<!--.*?-->")
+CSV_MOST = 40_000  # bytes of a figure's numbers that a page brings along
 QUESTION = (
     "How much compute does growing a trained small model into a larger one save over training the "
     "larger one from scratch, when both use hyperparameters tuned on small proxies?"
@@ -63,13 +68,13 @@ def build(directory: str | Path) -> Path:
     on_laws = laws.tables(summary.laws)
     write_tables([*listed, *on_transfer, *on_laws], report / "tables")
     write_text(report / "macros.tex", latex.macros(summary))
-    page = report / "index.html"
+    written = report / "index.html"
     sections = (
         moving(summary.transfer, drawn, on_transfer),
         scaling(summary.laws, drawn, on_laws),
     )
-    write_text(page, render(summary, store, drawn, *sections, tables.nonempty(listed)))
-    return page
+    write_text(written, render(summary, store, drawn, *sections, tables.nonempty(listed)))
+    return written
 
 
 def has_scratch(store: Store) -> bool:
@@ -88,7 +93,8 @@ def write_text(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure as the page shows it: ``svg`` inline, or the ``reason`` why there is none."""
+    """A figure as the page shows it: ``svg`` inline, or the ``reason`` why there is none; ``how``
+    it is drawn in Python, and its ``data`` as the address of a file that the page holds."""
 
     name: str
     title: str
@@ -96,6 +102,8 @@ class DrawnFigure:
     section: str
     svg: Markup | None = None
     reason: str | None = None
+    how: str = ""
+    data: str = ""
 
 
 def draw_figures(
@@ -105,15 +113,25 @@ def draw_figures(
     drawn, scratch = [], has_scratch(store)
     for name, entry in entries.items():
         title, caption = entry.words(scratch)
-        shown = DrawnFigure(name, title, caption, entry.section)
+        how = f'mugrow.draw("{name}", "results/{summary.study}")' if store.study else ""
+        shown = DrawnFigure(name, title, caption, entry.section, how=how)
         try:
             svg = style.save(figures.draw(name, summary, store), folder, name)
-            drawn.append(replace(shown, svg=inline(svg, name, title)))
+            drawn.append(replace(shown, svg=inline(svg, name, title), data=data_of(folder, name)))
         except UserError as reason:
-            for stale in (folder / f"{name}.svg", folder / f"{name}.png"):
-                stale.unlink(missing_ok=True)
+            for kind in ("svg", "png", "csv"):
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)
             drawn.append(replace(shown, reason=str(reason)))
     return drawn
+
+
+def data_of(folder: Path, name: str) -> str:
+    """The numbers of a saved figure as a link's address; nothing where it has none, as a map or
+    bars, or more than a page should weigh."""
+    content = (folder / f"{name}.csv").read_bytes()
+    if content.count(b"\n") < 2 or len(content) > CSV_MOST:
+        return ""
+    return f"data:text/csv;base64,{base64.b64encode(content).decode()}"
 
 
 def inline(svg: bytes, name: str, title: str) -> Markup:
@@ -124,6 +142,7 @@ def inline(svg: bytes, name: str, title: str) -> Markup:
     text = svg.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    text = re.sub(r' d="[^"]*"', lambda path: DECIMALS.sub(r"\1", path[0]), BETWEEN.sub(" ", text))
     text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text)
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1))
 
@@ -187,7 +206,8 @@ def render(
     on_laws: ScalingSection,
     listed: list[Table],
 ) -> str:
-    return template("template.html.j2").render(
+    return page.rendered(
+        "template.html.j2",
         title=store.study.get("title", summary.study),
         study=summary.study,
         question=imported.QUESTION if imported.is_imported(store) else QUESTION,
@@ -207,6 +227,7 @@ def render(
         missing=words.missing(summary, store),
         warnings=words.warnings(summary, store.runs),
         figures=[figure for figure in drawn if figure.section == "study"],
+        charts=charts.of_study(summary, store),
         transfer=on_transfer,
         laws=on_laws,
         tables=listed,
@@ -215,17 +236,6 @@ def render(
         configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),
         accountings=ACCOUNTINGS,
     )
-
-
-def template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)
 
 
 def circumstances(runs: pd.DataFrame) -> dict[str, str]:
