@@ -19,7 +19,18 @@ from mugrow.sweeps.program import main as main  # where it was before
 
 DESCRIPTION = "Tune small proxies, transfer the optimum to grown models, count the compute."
 COMMANDS = (
-    *("run", "list", "report", "figure", "reproduce", "check", "coordcheck", "grow", "import"),
+    *(
+        "run",
+        "list",
+        "report",
+        "compare",
+        "figure",
+        "reproduce",
+        "check",
+        "coordcheck",
+        "grow",
+        "import",
+    ),
     *("export", "new", "read", "tokenize", "fit", "ladder", "savings", "transfer", "verify"),
     *("watch", "advise", "bench", "docs"),
 )
