@@ -64,7 +64,7 @@ from mugrow.sweeps.search import Finished, Search, Trial, trial_of, trial_rows
 from mugrow.sweeps.study import BASELINE, Method, Proxy, Step, Study
 from mugrow.sweeps.transferred import Transferred, transferred
 
-Begun = Callable[[RunSpec], RunSpec]
+Started = Callable[[RunSpec], RunSpec]
 """From a run as if from scratch to one with its start."""
 
 ORIGINAL = Method("continue", optimizer="carry")  # a source trained on, as it stands
@@ -203,25 +203,25 @@ class _Planning:
         stacks = stacks_of(new.values(), self.runs, self.study.stack_width)
         (self.known if known else self.provisional).extend(stacks)
 
-    def at(self, model: ModelSpec, log2_lr: float, begun: Begun) -> list[RunSpec]:
-        """A whole schedule of ``target_steps`` at a rate, begun so, for each seed; at its end it is
-        evaluated on more text."""
+    def at(self, model: ModelSpec, log2_lr: float, started: Started) -> list[RunSpec]:
+        """A whole schedule of ``target_steps`` at a rate, started so, for each seed; at its end it
+        is evaluated on more text."""
         study = replace(self.study, proxy_steps=self.study.target_steps)
         data = replace(self.data, final_val_tokens=study.final_val_tokens)
         found = _search(study, data, model).specs(log2_lr, study.base_init_std)
-        return [begun(run) for run in found]
+        return [started(run) for run in found]
 
     def tune(
-        self, name: str, model: ModelSpec, begun: Begun, known: bool
+        self, name: str, model: ModelSpec, started: Started, known: bool
     ) -> tuple[Transferred | None, bool]:
-        """The best rate of an arm of that shape that is ``begun`` so, from trials of
+        """The best rate of an arm of that shape that is ``started`` so, from trials of
         ``proxy_steps`` with the first seed; a stand-in, and False, until it is known. ``None``
         where no trial was completed."""
         study = replace(self.study, seeds=self.study.seeds[:1])
         search, init_std = _search(study, self.data, model), study.base_init_std
         trials = []
         for number, log2_lr in enumerate(search.log2_lr):
-            specs = tuple(map(begun, search.specs(log2_lr, init_std)))
+            specs = tuple(map(started, search.specs(log2_lr, init_std)))
             trials.append(trial_of(number, log2_lr, init_std, specs, self.finished))
         tuning = _Tuning(name, search, tuple(trials))
         self.add(tuning.runs, known)
@@ -366,16 +366,16 @@ def _targets(planning: _Planning, source: RunSpec, arm: Arm, known: bool) -> flo
     model = shapes_of(planning.study, step)[1]
     start = start_from(method, source)
 
-    def begun(run: RunSpec) -> RunSpec:
+    def started(run: RunSpec) -> RunSpec:
         return target_run(replace(run, start=start), method)
 
     sweep = sweep_name(step, method)
-    best, tuned = planning.tune(sweep, model, begun, known)
+    best, tuned = planning.tune(sweep, model, started, known)
     if best is None:
         reason = f"no trial of sweep {sweep} was completed, so there is no rate for it"
         planning.skipped.append(SkippedGrowth(step, method, reason))
-        return charge(planning.at(model, 0.0, begun)[:1])
-    found = planning.at(model, best.log2_lr, begun)
+        return charge(planning.at(model, 0.0, started)[:1])
+    found = planning.at(model, best.log2_lr, started)
     planning.add({run.run_id: PlannedRun(run, "target", sweep) for run in found}, known and tuned)
     return charge(found[:1])
 
@@ -391,9 +391,9 @@ def _trained_on(
     best, tuned = planning.tune(sweep, model, lambda run: replace(run, start=start), known)
     if best is None:
         return
-    begun = planning.at(model, best.log2_lr, lambda run: replace(run, start=start))
-    horizons = {round(paid / step_flops(begun[0])) for paid in charges}
-    lines = (budget_line(run, horizons, study.final_val_tokens) for run in begun)
+    started = planning.at(model, best.log2_lr, lambda run: replace(run, start=start))
+    horizons = {round(paid / step_flops(started[0])) for paid in charges}
+    lines = (budget_line(run, horizons, study.final_val_tokens) for run in started)
     budgets: list[tuple[Budget, ...]] = list(zip(*lines, strict=True))
     for level in at_budgets(budgets, sweep, planning.runs):
         planning.add(level, known and tuned)

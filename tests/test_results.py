@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -134,6 +135,17 @@ def test_the_evidence_is_rows_and_claims_and_small() -> None:
     shown = [path for path in PICTURES.iterdir() if path.is_file()]
     assert {path.suffix for path in shown} <= {".png", ".svg"}
     assert sum(path.stat().st_size for path in files + shown) < MEGABYTES * 1e6
+
+
+def test_git_keeps_nothing_large() -> None:
+    """Neither packages that a command left in the root, nor anything else of more than 1 MB."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout of git")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    files = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    assert not [path.name for path in files if path.name.endswith((".whl", ".tar.gz"))]
+    large = [path for path in files if path.is_file() and path.stat().st_size > 1e6]
+    assert not [path.relative_to(ROOT).as_posix() for path in large]
 
 
 def test_every_picture_is_shown() -> None:

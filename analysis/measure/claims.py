@@ -29,13 +29,14 @@ verdict is a finding of this suite and none about the paper, and is counted apar
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar, get_args, runtime_checkable
 
 from scipy.special import stdtrit
 
 from mugrow.analysis.measure.sequential import Looks, seeds_needed
 from mugrow.analysis.stats import LEVEL, NOTHING, Interval, widened
-from mugrow.bench.spec import unknown
+from mugrow.bench.spec import UserError, unknown
 
 Tables = TypeVar("Tables")
 Verdict = Literal["reproduced", "contradicted", "inconclusive at this scale", "not testable here"]
@@ -77,9 +78,10 @@ class Claim(Generic[Tables]):
     def __post_init__(self) -> None:
         if self.whose not in get_args(Whose):
             raise unknown(f"whose of claim {self.name}:", self.whose, get_args(Whose))
-        assert (self.measure is None) == (self.untestable is not None), self.name
-        assert self.measure is None or -math.inf < self.low or self.high < math.inf, self.name
-        assert self.low < self.high, self.name
+        if (self.measure is None) == (self.untestable is None):
+            raise UserError(f"claim {self.name} has either a measure or the reason why not")
+        if self.measure is not None:
+            check_range(self.low, self.high)
 
     @property
     def rule(self) -> str:
@@ -116,7 +118,13 @@ def claim(
     whose: Whose = "paper",
 ) -> Claim[Tables]:
     """A claim that is measured: ``holds`` is its quantity with a range, as
-    ``final(grown) - final(scratch) < 0``."""
+    ``final(grown) - final(scratch) < 0``. Raises ``UserError`` for what has no range."""
+    given: object = holds
+    if not isinstance(given, Condition):
+        raise UserError(
+            f"claim {name} holds where a quantity is below, above or within numbers; {given!r} "
+            "says no such range"
+        )
     return Claim(name, says, where, quantity, holds.measure, holds.low, holds.high, whose=whose)
 
 
@@ -158,11 +166,33 @@ def no_rule(name: str, where: str) -> Rule[Any]:
 
 @dataclass(frozen=True)
 class Condition(Generic[Tables]):
-    """What is measured, and the range that it lies in where a claim holds."""
+    """What is measured, and the range that it lies in where a claim holds. Raises ``UserError`` for
+    a range that no number can lie in, or that every one does."""
 
     measure: Callable[[Tables], Interval]
     low: float = -math.inf
     high: float = math.inf
+
+    def __post_init__(self) -> None:
+        check_range(self.low, self.high)
+
+    def __bool__(self) -> bool:
+        """Raises ``UserError``: Python takes ``0 < q < 1`` for ``0 < q and q < 1``, and would keep
+        one end of it."""
+        raise UserError("write q.within(0, 1) for 0 < q < 1, which would lose an end")
+
+
+def check_range(low: object, high: object) -> None:
+    """Raise the ``UserError`` of what is no range. A type checker would say that an end is no
+    number, but not every recipe has asked one."""
+    if not (isinstance(low, Real) and isinstance(high, Real)):
+        raise UserError(
+            "a quantity is compared with a number: write final(a) - final(b) < 0 for "
+            "final(a) < final(b)"
+        )
+    ends = float(low), float(high)
+    if not ends[0] < ends[1] or ends == (-math.inf, math.inf):
+        raise UserError(f"a claim cannot hold from {ends[0]:g} to {ends[1]:g}")
 
 
 def verdict(claim: Claim[Any], found: Interval) -> Verdict:

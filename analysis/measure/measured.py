@@ -6,6 +6,7 @@ function gives an ``Interval`` over seeds: Student's, or the jackknife's where a
 of seeds.
 """
 
+import difflib
 import math
 from collections.abc import Callable, Sequence
 
@@ -37,7 +38,10 @@ def _places(runs: pd.DataFrame, name: str) -> npt.NDArray[np.intp]:
     takes a millisecond for each that it selects. Raises ``UserError`` where there is none."""
     found = np.flatnonzero(_named(runs, name) & (runs["status"].to_numpy() == "finished"))
     if not len(found):
-        raise UserError(f"arm {str(name)!r} has no finished run")
+        there = sorted({arm for arm in runs["arm"] if isinstance(arm, str)})
+        near = difflib.get_close_matches(name, there, n=1) if name not in there else []
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UserError(f"arm {str(name)!r} has no finished run{hint}")
     return found[np.argsort(runs["seed"].to_numpy()[found])]
 
 
@@ -70,7 +74,9 @@ def finals(runs: pd.DataFrame, name: str) -> dict[int, float]:
     rows = _places(runs, name)
     seeds, losses = (runs[column].to_numpy()[rows] for column in ("seed", "final_val_loss"))
     found = dict(zip(seeds.astype(int).tolist(), losses.astype(float).tolist(), strict=True))
-    assert len(found) == len(rows), f"arm {name} has two runs of one seed"
+    if len(found) < len(rows):
+        (seed, *_) = [one for one in found if list(seeds).count(one) > 1]
+        raise UserError(f"arm {str(name)!r} has two runs of seed {seed}: give it a factor more")
     return found
 
 

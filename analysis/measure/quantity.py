@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,15 +22,19 @@ from scipy.stats import spearmanr
 
 from mugrow.analysis.measure import measured
 from mugrow.analysis.measure.claims import Condition
-from mugrow.analysis.measure.savings import Accounting
+from mugrow.analysis.measure.savings import ACCOUNTINGS, Accounting
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import LEVEL, Interval, widened
 from mugrow.bench.arm import factors_from_json
-from mugrow.bench.spec import Scalar, UserError
+from mugrow.bench.record import CURVE_SCHEMA, RUN_SCHEMA
+from mugrow.bench.spec import Scalar, UserError, unknown
 
 BySeed = Mapping[int, float]
 OfSeeds = Callable[[Sequence[int]], float]
 Fold = Literal["first", "last", "highest", "lowest", "mean"]
+WHOLE = (
+    "speedup(...) and function(...) have intervals of their own: compare them with numbers alone"
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,9 @@ class Combined(Quantity):
     function: Callable[[Sequence[float]], float]
     keeps_positive: bool = False  # of positive values, the function is positive
 
+    def __post_init__(self) -> None:
+        _check_parts(self.parts)
+
     def of(self, store: Store) -> Sample:
         samples = [part.of(store) for part in self.parts]
         known = [one.seeds for one in samples if one.seeds is not None]
@@ -130,6 +137,9 @@ class Ratio(Quantity):
     other: Quantity
     factor: float = 1.0
     offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_parts((self.one, self.other))
 
     def of(self, store: Store) -> Sample:
         ratio = Combined((self.one, self.other), _over, keeps_positive=True).of(store)
@@ -198,6 +208,9 @@ class Each(Quantity):
 
     inner: Quantity
 
+    def __post_init__(self) -> None:
+        _check_parts((self.inner,))
+
     def of(self, store: Store) -> Sample:
         inner = self.inner.of(store)
         return Sample(
@@ -228,10 +241,16 @@ class Function(Quantity):
     function: Callable[[Store, float], Interval]
 
     def of(self, store: Store) -> Sample:
-        raise TypeError("a function with an interval of its own is no part of an expression")
+        raise UserError(WHOLE)
 
     def interval(self, store: Store, level: float) -> Interval:
         return self.function(store, level)
+
+
+def _check_parts(parts: Sequence[Quantity]) -> None:
+    """Raise the ``UserError`` of a part whose interval would be lost."""
+    if any(isinstance(part, Function) for part in parts):
+        raise UserError(WHOLE)
 
 
 @dataclass(frozen=True)
@@ -289,6 +308,7 @@ def by_seed(values: BySeed) -> Quantity:
 
 def recorded(arm: str, column: str) -> Quantity:
     """A column of ``runs.parquet``, as ``params``, of an arm's runs."""
+    _check("column", column, RUN_SCHEMA.names)
     return PerSeed(
         lambda store: _with_seeds(measured.arm(store.runs, arm, ["seed", column]), column)
     )
@@ -323,6 +343,8 @@ def evaluated(arm: str, quantity: str = "", **params: Scalar | None) -> Quantity
 def logged(arm: str, column: str, fold: Fold) -> Quantity:
     """Of a column of an arm's curves, seed by seed: its first point (step 0), the last, or the
     highest, lowest or mean of the points after step 0."""
+    _check("column", column, CURVE_SCHEMA.names)
+    _check("fold", fold, get_args(Fold))
     return PerSeed(lambda store: _folded(store, arm, column, fold))
 
 
@@ -348,7 +370,14 @@ def mean(*parts: Quantity | str) -> Quantity:
     return Combined(_finals(parts), lambda values: float(np.mean(values)), keeps_positive=True)
 
 
+def _check(kind: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise unknown(kind, name, known)
+
+
 def _finals(parts: Sequence[Quantity | str]) -> tuple[Quantity, ...]:
+    if not parts:
+        raise UserError("of no quantity there is no lowest, highest or mean: name at least one")
     return tuple(final(part) if isinstance(part, str) else part for part in parts)
 
 
@@ -369,18 +398,26 @@ def log2(inner: Quantity) -> Quantity:
 
 def best_at(places: Mapping[float, Quantity]) -> Quantity:
     """The place, a value of a factor, at which a quantity is lowest."""
+    if not places:
+        raise UserError("the best place is one of several: give at least one, with its quantity")
     at = list(places)
     return Combined(tuple(places.values()), lambda values: at[int(np.argmin(values))])
 
 
 def slope(places: Mapping[float, Quantity]) -> Quantity:
-    """Least-squares slope of quantities over a factor."""
+    """Least-squares slope of quantities over a factor, at two places or more. Raises ``UserError``
+    for fewer."""
+    if len(places) < 2 or not all(map(math.isfinite, places)):
+        shown = ", ".join(f"{place:g}" for place in places) or "none"
+        raise UserError(f"a slope takes two places or more, finite numbers, not {shown}")
     at = np.array(list(places), dtype=np.float64)
     return Combined(tuple(places.values()), lambda values: float(np.polyfit(at, values, 1)[0]))
 
 
 def rank_correlation(one: Sequence[Quantity], other: Sequence[Quantity]) -> Quantity:
     """Spearman's, of as many quantities as others in the same order; nan where one is constant."""
+    if len(one) != len(other) or len(one) < 2:
+        raise UserError(f"a rank correlation takes pairs, two or more, not {len(one)}:{len(other)}")
 
     def spearman(values: Sequence[float]) -> float:
         first, second = np.split(np.array(values), 2)
@@ -410,6 +447,7 @@ def function(selected: Callable[[Store], Interval]) -> Quantity:
 def speedup(baseline: str, method: str, accounting: Accounting) -> Quantity:
     """FLOPs of ``baseline`` over those of ``method`` to the baseline's final loss; see
     ``measured.speedup``, whose interval inverts the paired t test."""
+    _check("accounting", accounting, ACCOUNTINGS)
     return Function(
         lambda store, level: measured.speedup(store, baseline, method, accounting, level)
     )
@@ -443,6 +481,7 @@ def of_rows(
 
 def logged_at(arm: str, column: str, share: float) -> Quantity:
     """A column of an arm's curves, where this share of its steps is trained."""
+    _check("column", column, CURVE_SCHEMA.names)
     return PerSeed(lambda store: _at_share(store, arm, column, share))
 
 

@@ -78,9 +78,9 @@ def test_a_claim_that_cannot_be_measured_says_why():
     (row,) = ledger([Claim("one", "says", "where", untestable="no such model")], None)
     assert (row.verdict, row.why) == (UNTESTABLE, "no such model")
     assert math.isnan(row.value)
-    with pytest.raises(AssertionError):
+    with pytest.raises(UserError, match="either a measure or the reason"):
         Claim("one", "says", "where")
-    with pytest.raises(AssertionError):
+    with pytest.raises(UserError, match="cannot hold from -inf to inf"):
         Claim("one", "says", "where", measure=lambda tables: NOTHING)  # holds everywhere
 
 

@@ -23,7 +23,9 @@ def test_an_arm_is_its_finished_runs():
     assert finals(RUNS, "a") == {0: 1.0, 1: 2.0}
     with pytest.raises(UserError, match="arm 'c' has no finished run"):
         finals(RUNS, "c")
-    with pytest.raises(AssertionError):
+    with pytest.raises(UserError, match=r"'stakced' has no finished run; did you mean 'stacked'"):
+        finals(RUNS.assign(arm="stacked"), "stakced")
+    with pytest.raises(UserError, match="arm 'a' has two runs of seed 0"):
         finals(pd.concat([RUNS, RUNS]), "a")
 
 

@@ -24,11 +24,13 @@ from mugrow.analysis.measure.quantity import (
     percent,
     quantity,
     rank_correlation,
+    recorded,
     slope,
+    speedup,
     total_flops,
 )
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval, student_interval
+from mugrow.analysis.stats import NOTHING, Interval, student_interval
 from mugrow.bench.arm import ArmName, factors_json
 from mugrow.bench.spec import UserError
 
@@ -158,6 +160,39 @@ def test_a_scale_chooses_and_a_function_has_its_own_interval():
     assert value(at_scale(lambda scale: final(A if scale == "cpu" else B))) == pytest.approx(7 / 3)
     interval = Interval(1.0, 0.5, 1.5, 9)
     assert function(lambda store: interval)(STORE) == interval
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda: 0 < final(A) < 9, r"write q\.within\(0, 1\)"),
+        (lambda: final(A) < final(B), r"write final\(a\) - final\(b\) < 0"),
+        (lambda: final(A).within(3, 1), "cannot hold from 3 to 1"),
+        (lambda: final(A) > math.nan, "cannot hold from nan to inf"),
+        (lambda: final(A) < math.inf, "cannot hold from -inf to inf"),
+        (lambda: claim("one", "", "", "", final(A) == 0), "claim one holds where .* False says"),
+        (lambda: 2 * speedup(A, B, "target") > 1, "compare them with numbers alone"),
+        (lambda: final(A) / function(lambda store: NOTHING) > 1, "compare them with numbers"),
+        (lambda: each(speedup(A, B, "target")) > 1, "compare them with numbers alone"),
+        (lambda: speedup(A, B, "sorce"), "unknown accounting 'sorce'; did you mean 'source'"),
+        (lambda: recorded(A, "paramz"), "unknown column 'paramz'; did you mean 'params'"),
+        (lambda: logged(A, "val_los", "last"), "unknown column 'val_los'; did you mean 'val_l"),
+        (lambda: logged(A, "val_loss", "lowst"), "unknown fold 'lowst'; did you mean 'lowest'"),
+        (lambda: logged_at(A, "val_los", 0.5), "unknown column 'val_los'"),
+        (lowest, "name at least one"),
+        (lambda: best_at({}), "give at least one"),
+        (lambda: slope({1.0: final(A)}), "takes two places or more, finite numbers, not 1"),
+        (lambda: rank_correlation([final(A)], []), "takes pairs, two or more, not 1:0"),
+    ],
+)
+def test_what_is_no_rule_is_refused_before_anything_trains(write, said):
+    with pytest.raises(UserError, match=said):
+        write()
+
+
+def test_a_ratio_over_zero_is_no_number():
+    found = final(A) / (final(A) - final(A))
+    assert math.isnan(found(STORE).value)
 
 
 @pytest.mark.parametrize("columns", [("arm", "factors"), ("arm",)])

@@ -126,8 +126,8 @@ def observed(setting: Setting) -> Iterator[Judged]:
         arm = ArmName(f"{node.arm}, stopped", **node.factors, part="stopped")
         for step in sorted({max(1, round(share * node.spec.steps)) for share in WATCHED_AT}):
             spec = replace(node.spec, stop_step=step)
-            begun = replace(node, spec=spec, arm=arm, role="branch")
-            yield Judged(node.arm, (begun,), node.spec.data, "observe")
+            started = replace(node, spec=spec, arm=arm, role="branch")
+            yield Judged(node.arm, (started,), node.spec.data, "observe")
         yield Judged(node.arm, (node,), node.spec.data, "observe")
 
 

@@ -137,8 +137,8 @@ def grid_runs(setting: Setting, seed: int) -> Iterator[Node]:
             small, large = (bases.at_rate(run, 2.0**away) for run in rows)
             yield Node(small, map_of(claims.SMALL), role="proxy")
             yield Node(large, map_of(claims.LARGE), role="proxy")
-            begun = grown(start, large, map_of(claims.GROWN), SZP, shrink=tables.SHRINK)
-            yield replace(begun, role="proxy")
+            started = grown(start, large, map_of(claims.GROWN), SZP, shrink=tables.SHRINK)
+            yield replace(started, role="proxy")
 
 
 FREE = "Compute is 6 N D of the target."
