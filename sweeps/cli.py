@@ -35,6 +35,7 @@ from mugrow.sweeps.commands.transfer import TransferCommand
 from mugrow.sweeps.commands.verify import VerifyCommand
 from mugrow.sweeps.commands.watch import WatchCommand
 from mugrow.sweeps.program import main as main  # where it was before
+from mugrow.sweeps.torchrun import under_torchrun
 
 Command = (
     Annotated[RunCommand, subcommand("run")]
@@ -71,4 +72,6 @@ def run() -> None:
         config=(tyro.conf.FlagCreatePairsOff,),
         description="Tune small proxies, transfer the optimum to grown models, count the compute.",
     )
-    command()
+    with under_torchrun() as runs_it:
+        if runs_it:
+            command()
