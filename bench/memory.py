@@ -9,7 +9,7 @@ largest models are made of; the activations of a batch come on top, and are most
 """
 
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from mugrow.bench.endless import endless_stack
 from mugrow.bench.model import count
 from mugrow.bench.spec import ModelSpec
 from mugrow.bench.switches import one_thread
-from mugrow.bench.throughput import endless_stack
 
 
 class Allocated(NamedTuple):
@@ -57,18 +57,17 @@ def allocated(work: Callable[[], object], device: str = "cpu") -> Allocated:
 
 
 def memory(
-    widths: Iterable[int],
-    members: Iterable[int],
+    cases: Mapping[int, Iterable[int]],
     *,
-    depth: int = 4,
-    context: int = 128,
-    sequences: int = 16,
+    depth: int = 2,
+    context: int = 64,
+    sequences: int = 8,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Bytes by width and number of members: what a stack keeps, and what it has at most in a step.
-    Both also by parameter of a member."""
+    """Bytes of stacks of so many members, by width: what each keeps, and what it has at most in a
+    step. Both also by parameter of a member."""
     rows = []
-    for width in widths:
+    for width, members in cases.items():
         model = ModelSpec(width=width, depth=depth, context=context)
         for k in members:
             kept, peak = measured_bytes(partial(endless_stack, model, sequences, k, device), device)

@@ -1,34 +1,52 @@
 """How fast stacks train, beside the usual way of writing it, on the machine at hand.
 
-Three programs train the same architecture on the same tokens: a stack of K, a stack of one, and a
-plain ``nn.Module`` under ``torch.optim.AdamW``. They take turns in many short rounds. A ratio is
-the median of the rounds' own ratios, so that a machine whose speed drifts favours none of them.
-Rates are given in tokens/s, in GFLOP/s by ``mugrow.bench.flops`` and as a share of the
-matrix-product rate measured in the same process; a small model's share is low because its work is
-not matrix products.
+Programs train one architecture on as many tokens each: a stack of K, a stack of one, and the usual
+loop, a plain ``nn.Module`` under ``torch.optim.AdamW``, with the update as torch has it by default
+(``loop``) and in one kernel (``fused loop``, ``fused=True``), which is the faster one. They take
+turns in many short rounds. A ratio is the median of the rounds' own ratios, so that a machine whose
+speed drifts favours none of them. Rates are given in tokens/s, in tokens per CPU second, which
+other programs on the machine and waiting threads do not blur, in GFLOP/s by ``mugrow.bench.flops``
+and as a share of the matrix-product rate measured in the same process; a small model's share is low
+because its work is not matrix products.
 """
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mugrow.bench import flops
-from mugrow.bench.data.batches import TokenData
+from mugrow.bench.endless import endless_run as endless_run  # where they were before
+from mugrow.bench.endless import endless_stack
+from mugrow.bench.endless import endless_steps as endless_steps
+from mugrow.bench.memory import measured_bytes
 from mugrow.bench.model import count
-from mugrow.bench.parametrization import initial_weights, rules_of
-from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
-from mugrow.bench.split import Split
-from mugrow.bench.stack import Stack, begin
-from mugrow.bench.train import advance
+from mugrow.bench.rotary import frequencies
+from mugrow.bench.spec import ModelSpec
 
 ROUNDS = 25
 PROBE_S, MATMUL_S = 0.3, 0.2  # of a probe, and of each of the large products that are timed
+LOOP, FUSED_LOOP, STACK = "loop", "fused loop", "stack"
+
+Step = Callable[[], object]
+
+
+class Program(NamedTuple):
+    """What is timed: a loop, or a stack of so many members."""
+
+    kind: str
+    members: int | None = None
+
+
+class Took(NamedTuple):
+    """Seconds a step, by the clock and of the CPU."""
+
+    wall_s: float
+    cpu_s: float
 
 
 class PlainBlock(nn.Module):
@@ -36,75 +54,80 @@ class PlainBlock(nn.Module):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        self.heads = spec.heads
+        self.heads, self.rotary = spec.heads, spec.positions == "rope"
         self.norm1, self.norm2 = nn.LayerNorm(spec.width), nn.LayerNorm(spec.width)
         self.qkv = nn.Linear(spec.width, 3 * spec.width)
         self.out = nn.Linear(spec.width, spec.width)
         self.up = nn.Linear(spec.width, spec.mlp_width)
         self.down = nn.Linear(spec.mlp_width, spec.width)
+        angle_TR = torch.arange(spec.context)[:, None] * frequencies(spec)
+        angle_TS = torch.cat((angle_TR, angle_TR), dim=1).float()
+        self.register_buffer("cos", angle_TS.cos(), persistent=False)
+        self.register_buffer("sin", angle_TS.sin(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The residual stream ``(B, T, D)`` after the block."""
         B, T, D = x.shape
         parts = self.qkv(self.norm1(x)).chunk(3, dim=2)
         q, k, v = (part.view(B, T, self.heads, -1).transpose(1, 2) for part in parts)
+        if self.rotary:
+            q, k = (part * self.cos + _half_turned(part) * self.sin for part in (q, k))
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(y.transpose(1, 2).reshape(B, T, D))
         x = x + self.down(F.gelu(self.up(self.norm2(x))))
         return x
 
 
+def _half_turned(x: Tensor) -> Tensor:
+    """Every pair of coordinates (a, b) of a head as (-b, a)."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((-b, a), dim=-1)
+
+
 class PlainDecoder(nn.Module):
-    """The GPT-2 flavour as it is usually written."""
+    """The GPT-2 flavour as it is usually written, with learned or rotary positions."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.embed = nn.Embedding(spec.vocab_size, spec.width)
-        self.positions = nn.Embedding(spec.context, spec.width)
+        learned = spec.positions == "learned"
+        self.positions = nn.Embedding(spec.context, spec.width) if learned else None
         self.blocks = nn.Sequential(*(PlainBlock(spec) for _ in range(spec.depth)))
         self.norm = nn.LayerNorm(spec.width)
         self.head = nn.Linear(spec.width, spec.vocab_size, bias=False)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         """Logits ``(B, T, V)``."""
-        x = self.embed(tokens_BT) + self.positions.weight[: tokens_BT.shape[1]]
+        x = self.embed(tokens_BT)
+        if self.positions is not None:
+            x = x + self.positions.weight[: tokens_BT.shape[1]]
         logits: Tensor = self.head(self.norm(self.blocks(x)))
         return logits
 
 
 def throughput(
-    widths: Iterable[int],
-    members: Iterable[int],
+    cases: Mapping[int, Sequence[int]],
     *,
-    depth: int = 4,
-    context: int = 128,
-    sequences: int = 16,
+    depth: int = 2,
+    context: int = 64,
+    sequences: int = 8,
+    positions: str = "rope",
     seconds: float = 0.4,
+    rounds: int = ROUNDS,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Rates by width: the usual loop (``stack`` null) and stacks of K, ``seconds`` a round."""
+    """Rates of the usual loops (``stack`` null) and of stacks of so many members, by width;
+    ``seconds`` a round. ``step_mb`` is the most that a step's tensors take, what is kept from step
+    to step in it."""
     peak = matmul_gflops(device)
     rows = []
-    for width in widths:
-        model = ModelSpec(width=width, depth=depth, context=context)
-        steps: dict[int | None, Callable[[], object]] = {None: _loop(model, sequences, device)}
-        steps |= {k: endless_stack(model, sequences, k, device) for k in members}
-        times = _rounds(steps, seconds, device)
-        for k, taken in times.items():
-            tokens = (k or 1) * sequences * context
-            rate = tokens / statistics.median(taken)
-            gflops = rate * flops.per_token(model) / 1e9
-            loop = zip(times[None], taken, strict=True)
-            rows.append(
-                {
-                    "width": width,
-                    "stack": k,
-                    "tokens_per_s": rate,
-                    "gflops": gflops,
-                    "share_of_matmul": gflops / peak,
-                    "ratio_to_loop": (k or 1) * statistics.median(a / b for a, b in loop),
-                }
-            )
+    for width, members in cases.items():
+        shape: dict[str, Any] = {"width": width, "depth": depth, "context": context}
+        model = ModelSpec(**shape, positions=positions)
+        programs = _programs(model, sequences, members, device)
+        rows += _rows(model, sequences, programs, _rounds(programs, seconds, rounds, device), peak)
+        for row, begin in zip(rows[-len(programs) :], programs.values(), strict=True):
+            row["step_mb"] = measured_bytes(begin, device).peak / 1e6
     return {
         "matmul_gflops": peak,
         "device": device,
@@ -112,41 +135,105 @@ def throughput(
         "depth": depth,
         "context": context,
         "sequences": sequences,
+        "positions": positions,
+        "rounds": rounds,
         "rows": rows,
+        "below": below_the_loop(rows),
     }
+
+
+def _programs(
+    model: ModelSpec, sequences: int, members: Iterable[int], device: str
+) -> dict[Program, Callable[[], Step]]:
+    """What begins each of the programs, in the order of their rows."""
+
+    def loop(fused: bool) -> Callable[[], Step]:
+        return lambda: _loop(model, sequences, device, fused)
+
+    def stack(k: int) -> Callable[[], Step]:
+        return lambda: endless_stack(model, sequences, k, device)
+
+    loops = {Program(LOOP): loop(False), Program(FUSED_LOOP): loop(True)}
+    return loops | {Program(STACK, k): stack(k) for k in members}
+
+
+def _rows(
+    model: ModelSpec,
+    sequences: int,
+    programs: Iterable[Program],
+    times: Mapping[Program, Sequence[Took]],
+    peak_gflops: float,
+) -> list[dict[str, Any]]:
+    rows = []
+    for program in programs:
+        taken, k = times[program], program.members or 1
+
+        def ratio(loop: str, clock: str, taken: Sequence[Took] = taken, k: int = k) -> float:
+            rounds = zip(times[Program(loop)], taken, strict=True)
+            return k * statistics.median(getattr(a, clock) / getattr(b, clock) for a, b in rounds)
+
+        tokens = k * sequences * model.context
+        rate = tokens / statistics.median(one.wall_s for one in taken)
+        gflops = rate * flops.per_token(model) / 1e9
+        rows.append(
+            {
+                "width": model.width,
+                "program": program.kind,
+                "stack": program.members,
+                "tokens_per_s": rate,
+                "tokens_per_cpu_s": tokens / statistics.median(one.cpu_s for one in taken),
+                "gflops": gflops,
+                "share_of_matmul": gflops / peak_gflops,
+                "ratio_to_loop": ratio(LOOP, "wall_s"),
+                "ratio_to_fused": ratio(FUSED_LOOP, "wall_s"),
+                "cpu_ratio_to_fused": ratio(FUSED_LOOP, "cpu_s"),
+            }
+        )
+    return rows
+
+
+def below_the_loop(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for each stack that is slower than the usual loop with the fused update."""
+    return [
+        f"below the fused loop: {row['program']} of {row['stack']}, width {row['width']}: "
+        f"{row['ratio_to_fused']:.2f} a second, {row['cpu_ratio_to_fused']:.2f} a CPU second"
+        for row in rows
+        if row["stack"] is not None and min(row["ratio_to_fused"], row["cpu_ratio_to_fused"]) < 1
+    ]
 
 
 def probe(model: ModelSpec, sequences: int, members: int) -> float:
     """A quick estimate of a stack's tokens/s, all members counted, from a few steps."""
     step = endless_stack(model, sequences, members, "cpu")
     step()
-    return members * sequences * model.context / _timed(step, PROBE_S, "cpu")
+    return members * sequences * model.context / _timed(step, PROBE_S, "cpu").wall_s
 
 
 def matmul_gflops(device: str = "cpu", size: int = 1024) -> float:
     """The rate of a large float32 matrix product."""
     a = torch.randn(size, size, device=device)
-    times = [_timed(lambda: a @ a, MATMUL_S, device) for _ in range(5)]
+    times = [_timed(lambda: a @ a, MATMUL_S, device).wall_s for _ in range(5)]
     return 2 * size**3 / min(times) / 1e9
 
 
 def _rounds(
-    steps: dict[int | None, Callable[[], object]], seconds: float, device: str
-) -> dict[int | None, list[float]]:
-    """Seconds a step of each program, for every round."""
-    times: dict[int | None, list[float]] = {k: [] for k in steps}
+    programs: Mapping[Program, Callable[[], Step]], seconds: float, rounds: int, device: str
+) -> dict[Program, list[Took]]:
+    """What a step of each program takes, for every round."""
+    steps = {program: begin() for program, begin in programs.items()}
+    times: dict[Program, list[Took]] = {program: [] for program in steps}
     for step in steps.values():
         step()
-    for _ in range(ROUNDS):
-        for k, step in steps.items():
-            times[k].append(_timed(step, seconds, device))
+    for _ in range(rounds):
+        for program, step in steps.items():
+            times[program].append(_timed(step, seconds, device))
     return times
 
 
-def _timed(step: Callable[[], object], seconds: float, device: str) -> float:
-    """Seconds a call, over as many calls as fit."""
+def _timed(step: Step, seconds: float, device: str) -> Took:
+    """A call, over as many calls as fit."""
     _wait(device)
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     calls = 0
     while calls == 0 or time.perf_counter() - began < seconds:
         step()
@@ -154,7 +241,8 @@ def _timed(step: Callable[[], object], seconds: float, device: str) -> float:
         if calls % 8 == 0:
             _wait(device)
     _wait(device)
-    return (time.perf_counter() - began) / calls
+    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
+    return Took(wall_s / calls, cpu_s / calls)
 
 
 def _wait(device: str) -> None:
@@ -162,10 +250,11 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def _loop(model: ModelSpec, sequences: int, device: str) -> Callable[[], object]:
+def _loop(model: ModelSpec, sequences: int, device: str, fused: bool) -> Step:
     decoder = PlainDecoder(model).to(device)
     assert sum(p.numel() for p in decoder.parameters()) == count(model)[0]
-    optimizer = torch.optim.AdamW(decoder.parameters(), lr=1e-3, weight_decay=0.1)
+    parameters = decoder.parameters()
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.1, fused=fused)
     tokens = torch.randint(model.vocab_size, (sequences, model.context + 1), device=device)
 
     def step() -> None:
@@ -177,47 +266,3 @@ def _loop(model: ModelSpec, sequences: int, device: str) -> Callable[[], object]
         optimizer.step()
 
     return step
-
-
-def endless_stack(
-    model: ModelSpec, sequences: int, members: int, device: str
-) -> Callable[[], object]:
-    """Steps of the real trainer, on random tokens, without validation between them."""
-    return endless_steps([endless_run(model, sequences, seed) for seed in range(members)], device)
-
-
-def endless_run(model: ModelSpec, sequences: int, seed: int = 0) -> RunSpec:
-    """A run that ends when nobody goes on with it."""
-    endless = 10**9
-    return RunSpec(
-        model=model,
-        base=model,
-        parametrization="sp",
-        hyper=HyperSpec(lr=1e-3, init_std=0.02),
-        schedule=ScheduleSpec(kind="constant", warmup=0),
-        data=DataSpec(corpus="random", corpus_sha256="", val_tokens=model.context),
-        batch_sequences=sequences,
-        steps=endless,
-        seed=seed,
-        data_seed=seed,
-        log_every=endless,
-    )
-
-
-def endless_steps(
-    specs: Sequence[RunSpec], device: str = "cpu", split: Split | None = None
-) -> Callable[[], object]:
-    """Steps of the real trainer with such runs, on random tokens."""
-    model = specs[0].model
-    rules = rules_of("sp", model, model)
-    starts = [initial_weights(model, rules, 0.02, s.seed, torch.float32) for s in specs]
-    stack = Stack(specs, device=device, split=split)
-    states = advance(stack, begin(stack, starts), _random_tokens(model))
-    return lambda: next(states)
-
-
-def _random_tokens(model: ModelSpec) -> TokenData:
-    tokens = np.random.Generator(np.random.Philox(0)).integers(
-        model.vocab_size, size=1 << 16, dtype=np.uint32
-    )
-    return TokenData("random", "", tokens, tokens, model.vocab_size, None)

@@ -90,7 +90,7 @@ def equal_compute(
     loss: str,
     baseline: str,
     length: str,
-    methods: Sequence[str] = (),
+    methods: str | Sequence[str] = (),
     source_cost: Cost = 0.0,
     tuning_cost: Cost = 0.0,
     seeds: str | None = None,

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
@@ -22,10 +21,12 @@ from mugrow.analysis.measure.comparison import has_budgets
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report import (
+    charts,
     equal_compute,
     imported,
     latex,
     laws,
+    page,
     tables,
     transfer,
     words,
@@ -64,14 +65,14 @@ def build(directory: str | Path) -> Path:
     on_laws = laws.tables(summary.laws)
     write_tables([*listed, *on_transfer, *on_laws], report / "tables")
     write_text(report / "macros.tex", latex.macros(summary))
-    page = report / "index.html"
+    written = report / "index.html"
     parts = {
         "transfer": moving(summary.transfer, drawn, on_transfer),
         "laws": scaling(summary.laws, drawn, on_laws),
         "tables": tables.nonempty(listed),
     }
-    write_text(page, render(summary, store, drawn, parts))
-    return page
+    write_text(written, render(summary, store, drawn, parts))
+    return written
 
 
 def has_scratch(store: Store) -> bool:
@@ -98,6 +99,7 @@ class DrawnFigure:
     section: str
     svg: Markup | None = None
     reason: str | None = None
+    how: str = ""
 
 
 def draw_figures(
@@ -166,7 +168,8 @@ def render(
     drawn: list[DrawnFigure],
     parts: dict[str, Any],
 ) -> str:
-    return template("template.html.j2").render(
+    return page.rendered(
+        "template.html.j2",
         title=store.study.get("title", summary.study),
         study=summary.study,
         question=imported.QUESTION if imported.is_imported(store.study) else QUESTION,
@@ -188,23 +191,13 @@ def render(
         missing=words.missing(summary, store.runs, store.study),
         warnings=words.warnings(summary, store.runs),
         figures=[figure for figure in drawn if figure.section == "study"],
+        charts=charts.of_study(summary, store),
         **parts,
         runs=tables.runs(store.runs),
         circumstances=circumstances(store.runs),
         configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),
         accountings=ACCOUNTINGS,
     )
-
-
-def template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)
 
 
 def circumstances(runs: pd.DataFrame) -> dict[str, str]:

@@ -19,19 +19,22 @@ class BenchCommand:
     costs the program that schedules it (pool) on this machine, beside the usual way, or count the
     bytes that stacks take (memory).
 
-    Of the options fit and pool have --json alone; memory has neither --seconds nor --threads.
+    Of the options fit and pool have --json alone; memory has no --positions, --seconds, --rounds or
+    --threads.
     """
 
     what: Positional[Literal["throughput", "memory", "fit", "pool"]]
     widths: tuple[int, ...] = (32, 64, 128, 256)
-    stacks: tuple[int, ...] = (1, 8)
-    """Members of a stack."""
-    depth: int = 4
-    context: int = 128
-    batch: int = 16
+    stacks: tuple[int, ...] | None = None
+    """Members of a stack; by default 1 and, of a width of at most 64, 14, of others 3."""
+    depth: int = 2
+    context: int = 64
+    batch: int = 8
     """Sequences of a batch."""
+    positions: Literal["rope", "learned"] = "rope"
     seconds: float = 0.4
-    """How long each of the 25 rounds of a program lasts."""
+    """How long each round of a program lasts."""
+    rounds: int = 25
     threads: int | None = None
     """CPU threads; all cores by default."""
     device: str = "cpu"
@@ -58,17 +61,18 @@ class BenchCommand:
             title = f"matrix products: {result['matmul_gflops']:.1f} GFLOP/s"
         if self.json:
             print(json.dumps(result, indent=2))
-        else:
-            print(title)
-            print_table(result["rows"])
+            return
+        print(title)
+        print_table(result["rows"])
+        for line in result.get("below", ()):
+            print(line)
 
     def _memory(self) -> dict[str, Any]:
         from mugrow.bench.memory import memory
 
         self._check_sizes()
         return memory(
-            self.widths,
-            self.stacks,
+            self._cases(),
             depth=self.depth,
             context=self.context,
             sequences=self.batch,
@@ -78,7 +82,11 @@ class BenchCommand:
     def _check_sizes(self) -> None:
         check_device(self.device)
         check_positive("widths", *self.widths)
-        check_positive("stacks", *self.stacks)
+        check_positive("stacks", *(self.stacks or ()))
+
+    def _cases(self) -> dict[int, tuple[int, ...]]:
+        """Members of stacks, by width."""
+        return {width: self.stacks or (1, 14 if width <= 64 else 3) for width in self.widths}
 
     def _throughput(self) -> dict[str, Any]:
         import torch
@@ -88,15 +96,17 @@ class BenchCommand:
         threads = self.threads if self.threads is not None else os.cpu_count() or 1
         self._check_sizes()
         check_positive("threads", threads)
+        check_positive("rounds", self.rounds)
         if not self.seconds > 0:
             raise UserError(f"--seconds must be above 0, not {self.seconds}")
         torch.set_num_threads(threads)
         return throughput(
-            self.widths,
-            self.stacks,
+            self._cases(),
             depth=self.depth,
             context=self.context,
             sequences=self.batch,
+            positions=self.positions,
             seconds=self.seconds,
+            rounds=self.rounds,
             device=self.device,
         )

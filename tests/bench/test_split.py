@@ -9,6 +9,7 @@ from small_runs import RUN, job_of, skewed_tokens, start_of, vary
 from torch.nn import functional as F
 
 from mugrow.bench.chunked_loss import chunked_cross_entropy
+from mugrow.bench.endless import endless_run, endless_steps
 from mugrow.bench.growth import During
 from mugrow.bench.memory import allocated, measured_bytes
 from mugrow.bench.model import Decoder, count, cross_entropy, flatten, fused
@@ -16,7 +17,6 @@ from mugrow.bench.run import _resume, _save_state, _split
 from mugrow.bench.spec import ModelSpec, UserError, llama
 from mugrow.bench.split import Split, bytes_of, chunk_tokens, kept_bytes, peak_bytes, planned
 from mugrow.bench.stack import Stack, StackState, begin
-from mugrow.bench.throughput import endless_run, endless_steps
 from mugrow.bench.train import advance, train
 
 GPT2 = ModelSpec(width=64, depth=4, context=64)
