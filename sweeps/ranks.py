@@ -56,16 +56,18 @@ def device_of(device: str, index: int) -> str:
 
 
 @contextmanager
-def assembled(count: int, torchrun: bool, device: str, order: str) -> Iterator[Ranks]:
+def assembled(
+    count: int, torchrun: bool, device: str, order: str, follow: str = FOLLOW
+) -> Iterator[Ranks]:
     """The ranks that train a stack, of which this process is the first; the others are handed the
-    ``order``. Raises ``RankLost``."""
+    ``order``. Those that are started here run the program ``follow``. Raises ``RankLost``."""
     if count == 1:
         yield ALONE
     elif torchrun:
         with _of_torchrun(count, device, order) as ranks:
             yield ranks
     else:
-        with _started_here(count, device, order) as ranks:
+        with _started_here(count, device, order, follow) as ranks:
             yield ranks
 
 
@@ -82,7 +84,7 @@ class Handed(NamedTuple):
 
 
 @contextmanager
-def _started_here(count: int, device: str, order: str) -> Iterator[Ranks]:
+def _started_here(count: int, device: str, order: str, follow: str) -> Iterator[Ranks]:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     others: dict[int, subprocess.Popen[str]] = {}
     ranks = Ranks(0, count)
@@ -95,7 +97,7 @@ def _started_here(count: int, device: str, order: str) -> Iterator[Ranks]:
 
     try:
         for rank in range(1, count):
-            others[rank] = _started(Handed(order, rank, count, store.port))
+            others[rank] = _started(Handed(order, rank, count, store.port), follow)
         with _all_here(store, ranks, ended), joined(store, ranks, device), _named(ended):
             yield ranks
         for process in others.values():
@@ -107,13 +109,13 @@ def _started_here(count: int, device: str, order: str) -> Iterator[Ranks]:
             process.communicate()
 
 
-def _started(handed: Handed) -> subprocess.Popen[str]:
+def _started(handed: Handed, follow: str) -> subprocess.Popen[str]:
     """A rank in a process of its own. What this process has a handler for, it hears for all."""
     deaf = [number for number in HANDLED if callable(signal.getsignal(number))]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", FOLLOW],
+            [sys.executable, "-c", follow],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -70,8 +70,8 @@ def started(monkeypatch):
     """The processes that were started as ranks, none of which is left at the end."""
     found, real = [], ranks._started
 
-    def remembered(handed):
-        found.append(real(handed))
+    def remembered(handed, follow):
+        found.append(real(handed, follow))
         return found[-1]
 
     monkeypatch.setattr(ranks, "_started", remembered)
@@ -178,14 +178,25 @@ def _lives(pid: int) -> bool:
     return False
 
 
-def test_a_rank_that_does_not_begin_is_named(job, started, monkeypatch):
-    monkeypatch.setattr(ranks, "FOLLOW", "raise SystemExit(3)")
+@pytest.fixture
+def follows(monkeypatch):
+    """What the other ranks run in place of training."""
+
+    def run(program):
+        real = ranks._started
+        monkeypatch.setattr(ranks, "_started", lambda handed, _: real(handed, program))
+
+    return run
+
+
+def test_a_rank_that_does_not_begin_is_named(job, started, follows):
+    follows("raise SystemExit(3)")
     assert told(job) == {"kind": "killed", "reason": "rank 1 of 2 has ended with exit code 3"}
 
 
-def test_a_rank_that_ends_by_itself_says_why(job, started, monkeypatch):
+def test_a_rank_that_ends_by_itself_says_why(job, started, follows):
     said = json.dumps({"kind": "memory", "reason": "no memory is left"})
-    monkeypatch.setattr(ranks, "FOLLOW", f"print({said!r}); raise SystemExit(1)")
+    follows(f"print({said!r}); raise SystemExit(1)")
     assert told(job)["reason"] == "rank 1 of 2 has ended: no memory is left"
 
 
