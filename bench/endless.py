@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from mugrow.bench.data.batches import TokenData
+from mugrow.bench.data_parallel import ALONE, Ranks, sharded, shards_of
 from mugrow.bench.parametrization import initial_weights, rules_of
 from mugrow.bench.spec import DataSpec, HyperSpec, ModelSpec, RunSpec, ScheduleSpec
 from mugrow.bench.split import Split
@@ -39,14 +40,20 @@ def endless_run(model: ModelSpec, sequences: int, seed: int = 0) -> RunSpec:
 
 
 def endless_steps(
-    specs: Sequence[RunSpec], device: str = "cpu", split: Split | None = None
+    specs: Sequence[RunSpec],
+    device: str = "cpu",
+    split: Split | None = None,
+    ranks: Ranks = ALONE,
 ) -> Callable[[], object]:
-    """Steps of the real trainer with such runs, on random tokens."""
+    """Steps of the real trainer with such runs, on random tokens, which all ranks take."""
     model = specs[0].model
     rules = rules_of("sp", model, model)
     starts = [initial_weights(model, rules, 0.02, s.seed, torch.float32) for s in specs]
     stack = Stack(specs, device=device, split=split)
-    states = advance(stack, begin(stack, starts), _random_tokens(model))
+    state = begin(stack, starts)
+    if ranks.count > 1:
+        state = sharded(state, ranks, shards_of(stack, ranks), device)
+    states = advance(stack, state, _random_tokens(model), ranks)
     return lambda: next(states)
 
 

@@ -10,7 +10,8 @@ nowhere else.
 ``final_block_losses``: a final evaluation on ``final_val_tokens`` tokens, block by block.
 
 Units: losses in nats per token, ``final_bpb`` in bits per byte, ``flops`` in floating-point
-operations from the run's own first step, ``wall_s`` in seconds.
+operations from the run's own first step, ``wall_s`` in seconds by the clock: where ``ranks``
+processes trained together, each took as long.
 """
 
 import json
@@ -79,6 +80,7 @@ RUN_SCHEMA = pa.schema(
         ("factors", pa.string()),  # JSON: by name, what an arm varies
         ("final_val_tokens", pa.int64()),  # null where the last point of the curve is all there is
         ("final_block_losses", pa.list_(pa.float64())),
+        ("ranks", pa.int64()),  # processes that trained it together, at its end
     ]
 )
 CURVE_SCHEMA = pa.schema(
@@ -98,7 +100,7 @@ CURVE_SCHEMA = pa.schema(
 # columns that an older table, or a smaller one, lacks: null there
 LATER = {
     *("asymmetry", "arm", "factors", "grad_norm", "val_loss_averaged"),
-    *("final_val_tokens", "final_block_losses"),
+    *("final_val_tokens", "final_block_losses", "ranks"),
 }
 TRIAL_SCHEMA = pa.schema(
     [

@@ -25,7 +25,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -47,6 +47,7 @@ from mugrow.bench.checksums import (
     sha256_of_file,
 )
 from mugrow.bench.data.batches import TokenData, load_again, val_windows
+from mugrow.bench.data_parallel import ALONE, Ranks, Shards, sharded, shards_of, whole
 from mugrow.bench.entries import in_one_line
 from mugrow.bench.files import remove, write_bytes
 from mugrow.bench.final_evaluation import final_windows
@@ -78,6 +79,7 @@ LONGEST_SHARE = 0.02  # of the time may go into saving: a large model's state ta
 SHOW_EVERY_S = 1.0
 TRACEBACK = "traceback.txt"
 TENSORS = ("checkpoint.safetensors", "state.safetensors")
+GO_ON, SAVE, LEAVE = range(3)  # what the first of several ranks says after a step
 RUN_FILES = (*TENSORS, CURVE, SUMS, "spec.json", TRACEBACK)
 VERSIONS = ("mugrow", "torch", "numpy", "mup", "optuna", "pyarrow")
 
@@ -88,7 +90,9 @@ class Job:
     ``trials`` have an entry for every run. ``methods`` are those that come from a file;
     ``source_path`` is the folder of the imported model that the runs begin with. A stack begins
     with what fits ``memory_bytes``: by default the most that there can be of a GPU, and no limit on
-    a CPU; with ``recompute`` activations are computed again."""
+    a CPU; with ``recompute`` activations are computed again. It is trained by so many ``ranks``
+    (``mugrow.bench.data_parallel``), which this process starts or, as it says, ``torchrun`` has;
+    what is said of threads, device and memory is of each of them."""
 
     folder: str
     study: str
@@ -104,6 +108,8 @@ class Job:
     methods: tuple[MethodFile, ...] = ()
     memory_bytes: float | None = None
     recompute: bool = False
+    ranks: int = 1
+    torchrun: bool = False
 
 
 def ended(folder: Path, run_id: str) -> dict[str, Any] | None:
@@ -157,27 +163,34 @@ class StackLeft(Exception):
     """A stack was saved and left before its end, as it was asked to be."""
 
 
-def run_stack(job: Job, leave: Callable[[], bool] = lambda: False) -> None:
+def run_stack(
+    job: Job, leave: Callable[[], bool] = lambda: False, ranks: Ranks = ALONE
+) -> str | None:
     """Train a stack to its end and commit each member that has not been committed yet. Raises
     ``Damaged`` where a source is not what was written, with nothing trained, and ``StackLeft``
-    where ``leave``, which is asked after every step, says so: the stack is saved then."""
+    where ``leave``, which is asked after every step, says so: the stack is saved then. Of several
+    ``ranks`` all call this, and the first one is asked and writes. Returns what is to be told of
+    it."""
     torch.set_num_threads(job.threads)
     folder = Path(job.folder)
     for file in job.methods:
         know(file)
     data = load_again(job.runs[0].data, job.corpus_path, job.source_path)
     starts, failures = _starts(job, folder, data)
-    for index, error in failures.items():
+    for index, error in failures.items() if ranks.leads else ():
         _fail(job, folder, index, data, error)
     members = [index for index in range(len(job.runs)) if index not in failures]
     if not members:
-        return
+        return None
     try:
-        _train(job, folder, data, members, starts, leave)
+        return _train(job, folder, data, members, starts, leave, ranks)
     except MethodError as error:  # of what the method does while its target trains
+        if not ranks.leads:
+            return None
         _forget_state(stack_files(folder, job.key)[0])  # a mended method must not go on from here
         for index in members:
             _fail(job, folder, index, data, error)
+    return None
 
 
 def _train(
@@ -187,7 +200,8 @@ def _train(
     members: list[int],
     starts: Mapping[int, Beginning],
     leave: Callable[[], bool],
-) -> None:
+    ranks: Ranks,
+) -> str | None:
     """Train these members of a stack together, and commit them."""
     stack = Stack(
         specs=[job.runs[i] for i in members],
@@ -200,24 +214,31 @@ def _train(
         split=_split(job, len(members)),
     )
     state_path, _, rows_path = stack_files(folder, job.key)
-    state = _resume(state_path, stack) or begin(
-        stack, [starts[i].weights for i in members], [starts[i].carried for i in members]
-    )
+    shards = shards_of(stack, ranks) if ranks.count > 1 else ()
+    state = _begun(state_path, stack, [starts[i] for i in members], ranks, shards)
+    before, state.ranks = state.ranks, ranks.count
+    if not ranks.leads:
+        _follow(stack, state, data, ranks, shards)
+        return None
     watch = _Watch(stack, state_path)
     run_ids = [spec.run_id for spec in stack.specs]
     with Saver(SAVE_EVERY_S, LONGEST_SHARE, _state_bytes(state)) as save:
-        for current in published(advance(stack, state, data), rows_path, run_ids, state.curves):
+        states = advance(stack, state, data, ranks)
+        for current in published(states, rows_path, run_ids, state.curves):
             watch(current)
-            if leave():
+            said = ranks.told(LEAVE if leave() else SAVE if save.is_due() else GO_ON)
+            if said == LEAVE:
                 save.wait()
                 data.check_unchanged()
-                _save_state(state_path, stack, state)
+                _save_state(state_path, stack, whole(state, ranks, shards))
                 raise StackLeft(job.key)
-            save(partial(_copied_state, state_path, stack, state, data))
+            if said == SAVE:
+                save.begin(partial(_copied_state, state_path, stack, state, data, ranks, shards))
     data.check_unchanged()
+    state = whole(state, ranks, shards)
     if stack.specs[0].train_steps:  # what was only evaluated has nothing to lose
         _save_state(state_path, stack, state)
-    final = final_losses(stack, state, data)
+    final = final_losses(stack, state, data, ranks)
     data.check_unchanged()
     for place, index in enumerate(members):
         keep = state.status[place] == "finished" and job.roles[index] != "proxy"
@@ -229,6 +250,49 @@ def _train(
         row = _row(job, index, status, wall_s, curve, data, None, final.get(place))
         _commit(job, folder, index, row, curve, weights, carried)
     _forget_state(state_path)
+    if before == ranks.count:
+        return None
+    return f"ranks: {before} had trained it to where {ranks.count} went on, the same to rounding"
+
+
+def _begun(
+    path: Path, stack: Stack, starts: Sequence[Beginning], ranks: Ranks, shards: Shards
+) -> StackState:
+    """The state that a stack goes on from, or begins with. The first of several ranks looks before
+    the others do, for it may set a damaged file aside."""
+
+    def found(stack: Stack) -> StackState:
+        return _resume(path, stack) or replace(
+            begin(stack, [one.weights for one in starts], [one.carried for one in starts]),
+            ranks=ranks.count,
+        )
+
+    if ranks.count == 1:
+        return found(stack)
+    in_memory = replace(stack, device="cpu")
+    if ranks.leads:
+        state = found(in_memory)
+        ranks.told(state.step)
+    else:
+        step = ranks.told(0)
+        state = found(in_memory)
+        if state.step != step:
+            raise UserError(
+                f"rank {ranks.rank} sees {path} at step {state.step}, and the first at {step}: "
+                "they must see one folder"
+            )
+    return sharded(state, ranks, shards, stack.device)
+
+
+def _follow(stack: Stack, state: StackState, data: TokenData, ranks: Ranks, shards: Shards) -> None:
+    """Train as a rank that is not the first, which asks for this one's part of what it writes."""
+    for _ in advance(stack, state, data, ranks):
+        if (said := ranks.told(GO_ON)) != GO_ON:
+            whole(state, ranks, shards)
+        if said == LEAVE:
+            raise StackLeft
+    whole(state, ranks, shards)
+    final_losses(stack, state, data, ranks)
 
 
 def _split(job: Job, members: int) -> Split | None:
@@ -241,7 +305,7 @@ def _split(job: Job, members: int) -> Split | None:
         return None
     if memory_bytes is None:
         return Split(members, spec.batch_sequences, job.recompute)
-    return planned(spec, members, memory_bytes, job.recompute)
+    return planned(spec, members, memory_bytes, job.recompute, job.ranks)
 
 
 def stack_files(folder: Path, key: str) -> tuple[Path, Path, Path]:
@@ -316,12 +380,18 @@ def _state_bytes(state: StackState) -> int:
 
 
 def _copied_state(
-    path: Path, stack: Stack, state: StackState, data: TokenData
+    path: Path,
+    stack: Stack,
+    state: StackState,
+    data: TokenData,
+    ranks: Ranks = ALONE,
+    shards: Shards = (),
 ) -> Callable[[], None]:
     """What writes the state as it is now."""
     data.check_unchanged()
-    tensors, text = _saved(stack, state)
-    copies = {name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}
+    tensors, text = _saved(stack, whole(state, ranks, shards))
+    gathered = state.optimizer.buffers if ranks.count > 1 else ()  # copies already
+    copies = {name: tensor.to("cpu", copy=name not in gathered) for name, tensor in tensors.items()}
     return partial(_write_state, path, copies, text)
 
 
@@ -344,6 +414,7 @@ def _saved(stack: Stack, state: StackState) -> tuple[dict[str, Tensor], str]:
         "status": state.status,
         "wall_s": state.wall_s,
         "split": None if state.split is None else asdict(state.split),
+        "ranks": state.ranks,
     }
     return tensors, json.dumps(rest)
 
@@ -494,6 +565,7 @@ def _row(
         "spec": canonical_json(spec),
         "versions": json.dumps(versions(), sort_keys=True),
         "reason": reason,
+        "ranks": job.ranks,
     }
 
 

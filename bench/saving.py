@@ -35,15 +35,21 @@ class Saver:
         """From the beginning of a save to that of the next, if its write has ended by then."""
         return max(self.every_s, self.cost_s / self.share)
 
+    def is_due(self) -> bool:
+        """Whether it is time to save."""
+        writes = self._thread is not None and self._thread.is_alive()
+        if writes and self.share < 1:
+            return False
+        self.wait()
+        return time.monotonic() - self.began_s > self.interval_s
+
     def __call__(self, copy: Callable[[], Callable[[], object]]) -> None:
         """Save, if it is time: ``copy()`` copies, and returns what writes the copy."""
-        writes = self._thread is not None and self._thread.is_alive()
-        if not writes or self.share >= 1:
-            self.wait()
-        else:
-            return
-        if time.monotonic() - self.began_s <= self.interval_s:
-            return
+        if self.is_due():
+            self.begin(copy)
+
+    def begin(self, copy: Callable[[], Callable[[], object]]) -> None:
+        """Save, as it is time."""
         self.began_s = time.monotonic()
         write = copy()
         copied_s = time.monotonic() - self.began_s

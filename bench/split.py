@@ -10,7 +10,8 @@ The bytes of a step, with b of a number in the weights' dtype and p of one in a 
 a member has P parameters, and a sequence T tokens of width D, with F units in the MLP, H heads, a
 width of A in queries and G in keys and values, and V rows of the vocabulary:
 
-    kept        b P (2 + buffers)             weights and gradient; an average is one buffer more
+    kept        b P (2 + buffers / N)         weights and gradient, buffers of N ranks (1: of all);
+                                              an average, which every rank has, is b P more
     in use      p (weights that a norm's gain is folded into, or that are rounded)
     backward    3 b (largest tensor)          gradients of a folded weight and its two factors
     a block     T (b 2D + p (2D + A + 2G + A + 2F) + b (4 + H))          saved for its backward pass
@@ -56,10 +57,15 @@ def chunk_tokens(model: ModelSpec, members: int) -> int | None:
     return max(1, CHUNK_LOGITS // (members * model.vocab_rows))
 
 
-def kept_bytes(spec: RunSpec) -> int:
-    """What a member keeps from step to step."""
-    copies = 2 + len(buffers_of(spec)) + (spec.average.kind != "none")
-    return _number(spec) * copies * count(spec.model)[0]
+def share_of(spec: RunSpec, ranks: int) -> int:
+    """The most sequences of a batch that one of so many ranks has."""
+    return -(-spec.batch_sequences // ranks)
+
+
+def kept_bytes(spec: RunSpec, ranks: int = 1) -> int:
+    """What a member keeps from step to step; each of several ranks has its part of the buffers."""
+    copies = 2 + len(buffers_of(spec)) / ranks + (spec.average.kind != "none")
+    return math.ceil(_number(spec) * copies * count(spec.model)[0])
 
 
 def step_bytes(spec: RunSpec, split: Split) -> int:
@@ -67,37 +73,42 @@ def step_bytes(spec: RunSpec, split: Split) -> int:
     return split.members * (_of_weights(spec, split.recompute) + _of_tokens(spec, split))
 
 
-def peak_bytes(spec: RunSpec, members: int, split: Split) -> int:
-    """The most that a stack of so many members has at once."""
-    return members * kept_bytes(spec) + step_bytes(spec, split)
+def peak_bytes(spec: RunSpec, members: int, split: Split, ranks: int = 1) -> int:
+    """The most that a rank of a stack of so many members has at once."""
+    return members * kept_bytes(spec, ranks) + step_bytes(spec, split)
 
 
-def planned(spec: RunSpec, members: int, budget_bytes: float, recompute: bool = False) -> Split:
-    """The largest split of a stack of such members within the budget: whole members first, and
-    parts of a batch where not even one fits. Raises ``UserError`` where nothing does."""
-    room = budget_bytes - members * kept_bytes(spec)
-    whole = [(at_once, spec.batch_sequences) for at_once in range(members, 0, -1)]
-    parts = [(1, sequences) for sequences in range(spec.batch_sequences - 1, 0, -1)]
+def planned(
+    spec: RunSpec, members: int, budget_bytes: float, recompute: bool = False, ranks: int = 1
+) -> Split:
+    """The largest split of a stack of such members within the budget of each of so many ranks:
+    whole members first, and parts of a batch where not even one fits. Raises ``UserError`` where
+    nothing does."""
+    room = budget_bytes - members * kept_bytes(spec, ranks)
+    sequences_of_all = share_of(spec, ranks)
+    whole = [(at_once, sequences_of_all) for at_once in range(members, 0, -1)]
+    parts = [(1, sequences) for sequences in range(sequences_of_all - 1, 0, -1)]
     for at_once, sequences in whole + parts:
         split = Split(at_once, sequences, recompute)
         if step_bytes(spec, split) <= room:
             return split
-    raise UserError(_refusal(spec, members, budget_bytes, recompute))
+    raise UserError(_refusal(spec, members, budget_bytes, recompute, ranks))
 
 
-def _refusal(spec: RunSpec, members: int, budget_bytes: float, recompute: bool) -> str:
+def _refusal(spec: RunSpec, members: int, budget_bytes: float, recompute: bool, ranks: int) -> str:
     """The line that says what does not fit, and what would."""
     model = spec.model
-    least = {redo: peak_bytes(spec, 1, Split(1, 1, redo)) for redo in (False, True)}
+    least = {redo: peak_bytes(spec, 1, Split(1, 1, redo), ranks) for redo in (False, True)}
     member = f"a member of width {model.width} and depth {model.depth}"
     if budget_bytes >= least[recompute]:
         most = members - 1
-        while most > 1 and peak_bytes(spec, most, Split(1, 1, recompute)) > budget_bytes:
+        while most > 1 and peak_bytes(spec, most, Split(1, 1, recompute), ranks) > budget_bytes:
             most -= 1
         return (
             f"a stack of {members} members of width {model.width} and depth {model.depth} keeps "
-            f"{gigabytes(members * kept_bytes(spec))}, and a memory of {gigabytes(budget_bytes)} "
-            f"holds {most}: lower stack_width or generation, or raise the memory"
+            f"{gigabytes(members * kept_bytes(spec, ranks))}, and a memory of "
+            f"{gigabytes(budget_bytes)} holds {most}: lower stack_width or generation, or raise "
+            "the memory"
         )
     line = (
         f"{member} takes {gigabytes(least[recompute])} of memory with one sequence of "

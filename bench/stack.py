@@ -53,7 +53,7 @@ class StackState:
     """A stack in flight. ``alive`` holds the members, by their place in the stack, that the rows
     of ``optimizer`` belong to; the lists have an entry for every member. ``average_KP`` is of
     weights, where the runs ask for one. ``split`` is what a step takes at once, and is kept for as
-    long as the stack trains."""
+    long as the stack trains; ``ranks`` is how many processes train it."""
 
     step: int
     alive: list[int]
@@ -64,6 +64,7 @@ class StackState:
     wall_s: list[float]
     average_KP: Tensor | None = None
     split: Split | None = None
+    ranks: int = 1
 
 
 @dataclass(frozen=True)

@@ -191,11 +191,19 @@ class StackedOptimizer:
         tensors = [field.name for field in fields(self) if field.name != "parts"]
         return replace(self, **{name: getattr(self, name)[members] for name in tensors})
 
-    def update(self, state: OptimizerState, gradient_KP: Tensor, factor_KP: Tensor) -> Tensor:
+    def update(
+        self,
+        state: OptimizerState,
+        gradient_KP: Tensor,
+        factor_KP: Tensor,
+        norm_K1: Tensor | None = None,
+    ) -> Tensor:
         """One step, in place, at ``factor`` times the peak rate; returns gradient norms ``(K,)``
         from before clipping. A factor is a member's, ``(K, 1)``, or every coordinate's,
-        ``(K, P)``; where it is 0 nothing moves."""
-        norm_K1: Tensor = torch.linalg.vector_norm(gradient_KP, dim=1, keepdim=True)
+        ``(K, P)``; where it is 0 nothing moves. The norms are given where this is a shard of the
+        gradient (``mugrow.bench.data_parallel``)."""
+        if norm_K1 is None:
+            norm_K1 = torch.linalg.vector_norm(gradient_KP, dim=1, keepdim=True)
         scale_K1 = (self.clip_K1 / norm_K1).clamp(max=1)
         state.updates_K1 += 1
         bias1_K1 = (1 - self.beta1_K1.double() ** state.updates_K1).to(gradient_KP.dtype)

@@ -26,10 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mugrow.bench import flops, schedule
+from mugrow.bench import data_parallel, flops, schedule
 from mugrow.bench.asymmetry import asymmetry
 from mugrow.bench.averaging import is_whole, update
 from mugrow.bench.data.batches import TokenData, train_batch, val_windows
+from mugrow.bench.data_parallel import ALONE, Ranks, Shards, shards_of
 from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.model import Decoder, Shapes, Weights, flatten, fused
 from mugrow.bench.optim import trainers_of
@@ -53,9 +54,11 @@ class _Program:
     stack: Stack
     data: TokenData
     state: StackState
+    ranks: Ranks = ALONE
     decoder: Decoder = field(init=False)
     trained: Shapes = field(init=False)
     optimizer: StackedOptimizer = field(init=False)
+    shards: Shards = field(init=False)
     gradient_KP: Tensor = field(init=False)
     val_WT: Tensor = field(init=False)
 
@@ -75,6 +78,10 @@ class _Program:
             weights_KP = self.state.optimizer.weights_KP
             self.optimizer = stacked_optimizer(self.trained, rules, trainers, hypers, weights_KP)
             self.gradient_KP = torch.zeros_like(weights_KP)
+            if self.ranks.count > 1:
+                self.shards = shards_of(self.stack, self.ranks)
+                ours = self.shards[self.ranks.rank]
+                self.optimizer = data_parallel.within(self.optimizer, ours)
         windows = val_windows(self.data.val, spec.model.context, spec.data.val_tokens)
         self.val_WT = torch.from_numpy(windows).to(self.stack.device)
 
@@ -84,7 +91,8 @@ class _Program:
         return [self.stack.specs[i] for i in self.state.alive]
 
     def batch(self) -> Tensor:
-        """The tokens of this step ``(K, B, T + 1)``; members of one data seed share a batch."""
+        """This rank's tokens of this step, of one process ``(K, B, T + 1)``; members of one data
+        seed share a batch."""
         spec = self.stack.specs[0]
         wanted = [(s.data_seed, s.first_batch + self.state.step) for s in self.specs]
         batches = {
@@ -93,31 +101,41 @@ class _Program:
             )
             for seed, step in set(wanted)
         }
-        tokens = np.stack([batches[which] for which in wanted])
+        ours = self.ranks.share(spec.batch_sequences)
+        tokens = np.stack([batches[which][ours] for which in wanted])
         return torch.from_numpy(tokens).to(self.stack.device)
 
     def train_step(self) -> Tensor:
         """One update of every member; returns gradient norms ``(K,)``."""
         state, factors_KP, tokens = self.state, self.rate_factors(), self.batch()
-        decoder = self.decoder_now()
+        decoder, batch_sequences = self.decoder_now(), self.stack.specs[0].batch_sequences
 
-        def step(rows: slice) -> tuple[Tensor, Tensor]:
-            kept = state.optimizer.keep(rows)  # views: what is updated is the stack's own storage
-            gradient_KP = self.gradient_KP[rows]
+        def backward(rows: slice) -> Tensor:
+            weights_KP, gradient_KP = state.optimizer.weights_KP[rows], self.gradient_KP[rows]
             chunk = chunk_tokens(decoder.spec, len(gradient_KP))
             parts = []
             for i, part in enumerate(torch.split(tokens[rows], self.micro_batch, dim=1)):
-                weights = self.differentiable(kept.weights_KP, gradient_KP, rows, first=i == 0)
-                share = part.shape[1] / tokens.shape[1]
+                weights = self.differentiable(weights_KP, gradient_KP, rows, first=i == 0)
+                share = part.shape[1] / batch_sequences
                 loss_K = decoder.losses_of(weights, part, chunk) * share
                 loss_K.sum().backward()  # type: ignore[no-untyped-call]
                 parts.append(loss_K.detach())
-            optimizer = self.optimizer.keep(rows)
-            norm_K = optimizer.update(kept, gradient_KP, factors_KP[rows])
-            return torch.stack(parts).sum(0), norm_K
+            return torch.stack(parts).sum(0)
 
-        losses, norms = zip(*self.in_groups(step), strict=True)
-        state.loss_sum_K += torch.cat(losses)
+        def step(rows: slice) -> tuple[Tensor, Tensor]:
+            loss_K = backward(rows)
+            kept = state.optimizer.keep(rows)  # views: what is updated is the stack's own storage
+            optimizer = self.optimizer.keep(rows)
+            return loss_K, optimizer.update(kept, self.gradient_KP[rows], factors_KP[rows])
+
+        if self.ranks.count == 1:
+            losses, norms = zip(*self.in_groups(step), strict=True)
+            loss_K, norm_K = torch.cat(losses), torch.cat(norms)
+        else:
+            loss_K = torch.cat(self.in_groups(backward))
+            given = self.optimizer, state.optimizer, self.gradient_KP, factors_KP, loss_K
+            loss_K, norm_K = data_parallel.update(*given, self.ranks, self.shards)
+        state.loss_sum_K += loss_K
         state.step += 1
         if state.average_KP is not None:
             update(
@@ -126,7 +144,7 @@ class _Program:
                 state.optimizer.weights_KP,
                 state.step,
             )
-        return torch.cat(norms)
+        return norm_K
 
     def differentiable(
         self, weights_KP: Tensor, gradient_KP: Tensor, rows: slice, *, first: bool
@@ -224,7 +242,7 @@ class _Program:
     def validation_losses(self, trained_KP: Tensor, windows_WT: Tensor) -> Tensor:
         """Mean loss on these windows ``(W, T + 1)`` of every member with these weights ``(K,)``, in
         nats per token."""
-        decoder = self.decoder_now()
+        decoder, ours_WT = self.decoder_now(), windows_WT[self.ranks.share(len(windows_WT))]
 
         @torch.no_grad()
         def losses(rows: slice) -> Tensor:
@@ -232,12 +250,12 @@ class _Program:
             weights = fused(decoder.spec, weights_KP)
             chunk = chunk_tokens(decoder.spec, len(weights_KP))
             total_K = torch.zeros(len(weights_KP), dtype=torch.float64, device=weights_KP.device)
-            for tokens_BT in torch.split(windows_WT, self.micro_batch):
+            for tokens_BT in torch.split(ours_WT, self.micro_batch) if len(ours_WT) else ():
                 tokens = tokens_BT.expand(len(weights_KP), *tokens_BT.shape)
                 total_K += decoder.losses_of(weights, tokens, chunk) * len(tokens_BT)
             return total_K / len(windows_WT)
 
-        return torch.cat(self.in_groups(losses))
+        return self.ranks.total(torch.cat(self.in_groups(losses)))
 
     def log(self, norms_K: Tensor | None) -> None:
         """Add a row to every member's curve; members whose loss is not finite leave."""
@@ -334,10 +352,13 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def advance(stack: Stack, state: StackState, data: TokenData) -> Iterator[StackState]:
+def advance(
+    stack: Stack, state: StackState, data: TokenData, ranks: Ranks = ALONE
+) -> Iterator[StackState]:
     """Train until the last step or until no member is left; yields the state, which it goes on
-    changing in place, after every step so that the caller can save it, show it, or stop."""
-    program = _Program(stack, data, state)
+    changing in place, after every step so that the caller can save it, show it, or stop. Of several
+    ``ranks`` all do so, each with its part of the state."""
+    program = _Program(stack, data, state, ranks)
     spec = stack.specs[0]
     rungs = {_row_step(spec, rung.step): rung.keep for rung in stack.rungs}
     if state.step == 0 and not state.curves[0]:
@@ -362,13 +383,15 @@ def advance(stack: Stack, state: StackState, data: TokenData) -> Iterator[StackS
         state.status[member] = "finished"
 
 
-def final_losses(stack: Stack, state: StackState, data: TokenData) -> dict[int, list[float]]:
+def final_losses(
+    stack: Stack, state: StackState, data: TokenData, ranks: Ranks = ALONE
+) -> dict[int, list[float]]:
     """The final evaluation of the members that finished, by their place in the stack: a loss for
     each of its blocks, in nats per token. Nothing where the runs ask for none."""
     spec = stack.specs[0]
     if not spec.data.final_val_tokens or not state.alive:
         return {}
-    program = _Program(stack, data, state)
+    program = _Program(stack, data, state, ranks)
     windows = final_windows(data.val, spec.model.context, spec.data.final_val_tokens)
     weights_KP = state.optimizer.weights_KP
     losses_BK = [

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mugrow.analysis.advice.advise import Question, advise
     from mugrow.analysis.laws.families import extrapolate
     from mugrow.analysis.laws.table_fit import fit
+    from mugrow.analysis.measure.across import compare
     from mugrow.analysis.measure.claims import Claim
     from mugrow.analysis.measure.lengths import equal_compute
     from mugrow.analysis.measure.logs import savings
@@ -72,6 +73,7 @@ _HOMES = {  # of every public name: its module, and what it is called there, if 
     "advise": "analysis.advice.advise",
     "bill": "sweeps.run",
     "check": "sweeps.check",
+    "compare": "analysis.measure.across",
     "coordcheck": "bench.coordcheck",
     "draw": "sweeps.draw",
     "equal_compute": "analysis.measure.lengths",
@@ -113,6 +115,7 @@ __all__ = [
     "advise",
     "bill",
     "check",
+    "compare",
     "coordcheck",
     "draw",
     "equal_compute",

@@ -16,10 +16,22 @@ from textwrap import fill
 
 from mugrow.bench.spec import UserError, unknown
 from mugrow.sweeps.program import main as main  # where it was before
+from mugrow.sweeps.torchrun import under_torchrun
 
 DESCRIPTION = "Tune small proxies, transfer the optimum to grown models, count the compute."
 COMMANDS = (
-    *("run", "list", "report", "figure", "reproduce", "check", "coordcheck", "grow", "import"),
+    *(
+        "run",
+        "list",
+        "report",
+        "compare",
+        "figure",
+        "reproduce",
+        "check",
+        "coordcheck",
+        "grow",
+        "import",
+    ),
     *("export", "new", "read", "tokenize", "fit", "ladder", "savings", "transfer", "verify"),
     *("watch", "advise", "bench", "docs"),
 )
@@ -47,7 +59,10 @@ def run() -> None:
             f"a command is missing: {', '.join(COMMANDS)}; mugrow --help has a line on each"
         )
     else:
-        parsed(name, words)()
+        command = parsed(name, words)
+        with under_torchrun() as runs_it:
+            if runs_it:
+                command()
 
 
 def parsed(name: str, words: Sequence[str]) -> Callable[[], None]:

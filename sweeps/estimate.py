@@ -31,10 +31,10 @@ Rate = Callable[[RunSpec, int], float]  # tokens/s of a stack of so many members
 
 class Estimate:
     """Estimates of one call of the program, which begins when this is made, for so many workers
-    that train at a ``rate``."""
+    that train at a ``rate`` with each of their ``ranks``."""
 
-    def __init__(self, workers: int, rate: Rate | None = None) -> None:
-        self.workers, self.rate = workers, rate or timed_here
+    def __init__(self, workers: int, rate: Rate | None = None, ranks: int = 1) -> None:
+        self.workers, self.rate, self.ranks = workers, rate or timed_here, ranks
         self.seconds_of: dict[str, float] = {}
         self.began_s = time.monotonic()
         self.done_before_s: float | None = None
@@ -93,7 +93,8 @@ class Estimate:
         if stack.key not in self.seconds_of:
             spec = stack.runs[0].spec
             self.seconds_of[stack.key] = sum(
-                alive * tokens / self.rate(spec, alive) for alive, tokens in _phases(stack)
+                alive * tokens / self.rate(spec, alive) / self.ranks
+                for alive, tokens in _phases(stack)
             )
         return self.seconds_of[stack.key]
 

@@ -40,8 +40,11 @@ from mugrow.sweeps.lease import Lease, Leases
 from mugrow.sweeps.machine import (
     check_device,
     check_positive,
+    check_under_torchrun,
     device_list,
+    devices_of_ranks,
     of_this_machine,
+    shared_out,
     worker_count,
 )
 from mugrow.sweeps.needs import check_fits, needs_of
@@ -49,6 +52,7 @@ from mugrow.sweeps.plan import Plan, PlannedStack, depends
 from mugrow.sweeps.preserved import claims_measured
 from mugrow.sweeps.progress import ProgressFile, progress_file
 from mugrow.sweeps.study_folder import alone, claim, keep_methods, opened
+from mugrow.sweeps.torchrun import world
 from mugrow.sweeps.trackers import tracker
 from mugrow.sweeps.trackers.follow import Hand, following
 from mugrow.sweeps.worker import ENDED, LEFT, orders, orders_half_written, write_order
@@ -59,7 +63,7 @@ LOOK_EVERY_S = 0.5
 ASK_EVERY_S = 0.05
 LOST_MOST = 3  # times in a row that a stack is lost without having got further
 LOST = ("lost", LEFT)  # ends of a worker after which its stack is submitted again
-LOST_ELSEWHERE = (*LOST, "system", "memory", "error")  # perhaps that machine's fault
+LOST_ELSEWHERE = (*LOST, "killed", "system", "memory", "error")  # perhaps that machine's fault
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,9 @@ class Where:
     is an engine with its options, ``log`` an experiment tracker. Of several ``devices`` each stack
     trains on the one that has the least to do; without any all do on ``device``. ``memory_bytes``
     is what each stack may take, ``recompute`` whether it computes activations again
-    (``mugrow.bench.split``)."""
+    (``mugrow.bench.split``). So many ``ranks`` train each stack together
+    (``mugrow.bench.data_parallel``), with threads, a device and memory each; ``torchrun`` where
+    that has started them."""
 
     workers: int
     threads: int
@@ -81,6 +87,8 @@ class Where:
     log: str | None = None
     memory_bytes: float | None = None
     recompute: bool = False
+    ranks: int = 1
+    torchrun: bool = False
 
 
 def where_of(
@@ -92,6 +100,7 @@ def where_of(
     log: str | None = None,
     memory_bytes: float | None = None,
     recompute: bool = False,
+    ranks: int | None = None,
 ) -> Where:
     """Where, as the command line and the API say it. Raises ``UserError`` for a device that is not
     there, of those that are this machine's business, and an engine or tracker that is none."""
@@ -99,14 +108,22 @@ def where_of(
     if log is not None:
         tracker(log)
     check_positive("threads", threads)
+    started = world()
+    if started is not None:
+        check_under_torchrun(started, ranks, workers, devices, kind)
+    count = ranks or (started.size if started else 1)
+    check_positive("ranks", count if ranks is None else ranks)
     if not kind.elsewhere:
-        check_device(device)
+        for one in [device] if started else devices_of_ranks(device, count):
+            check_device(one)
     elif devices is not None:
         raise of_this_machine(kind.name)
-    listed = device_list(devices)
-    count = worker_count(len(listed) if workers is None and listed else workers, device)
-    return Where(count, threads, device, on=on, devices=listed, log=log,
-                 memory_bytes=memory_bytes, recompute=recompute)  # fmt: skip
+    listed = shared_out(device_list(devices), count)
+    if workers is None:
+        workers = len(listed) or (1 if started else worker_count(None, device, count))
+    return Where(worker_count(workers, device), threads, device, on=on, devices=listed, log=log,
+                 memory_bytes=memory_bytes, recompute=recompute, ranks=count,
+                 torchrun=started is not None)  # fmt: skip
 
 
 def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | None = None) -> Plan:
@@ -117,7 +134,7 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
     holds something else, and a worker that was killed; a run that fails is a row with its reason.
     """
     first = experiment.plan({})  # a mistake in the study ends here, with nothing written
-    check_fits(first.stacks, where.memory_bytes, where.recompute)
+    check_fits(first.stacks, where.memory_bytes, where.recompute, where.ranks)
     pool = pool or folder
     kind, options = engine(where.on)
     with opened(pool), display(pool) as shown:
@@ -178,7 +195,7 @@ class _Scheduler:
         self.progress, self.track = progress, track
         self.journal = Journal(folder, shown.say)
         self.collected_s, self.collect_every_s = time.monotonic(), COLLECT_EVERY_S
-        self.estimate = Estimate(min(where.workers, started.slots))
+        self.estimate = Estimate(min(where.workers, started.slots), ranks=where.ranks)
         self.elsewhere = _Elsewhere(Leases(pool / "stacks"), finished, shown.say)
         self.in_flight: dict[str, _Flight] = {}
         self.lost: dict[str, int] = {}
@@ -254,7 +271,9 @@ class _Scheduler:
         job = _job(self.experiment.name, stack, self.pool, self.where, device)
         path = write_order(job, self.elsewhere.over())
         takes_s = self.estimate.seconds(stack)
-        needs = needs_of(stack, device, self.where.threads, takes_s, self.where.memory_bytes)
+        needs = needs_of(
+            stack, device, self.where.threads, takes_s, self.where.memory_bytes, self.where.ranks
+        )
         step = saved_step(self.pool, stack.key)
         return _Flight(stack, path, device, step), Order(str(path), title(stack), needs)
 
@@ -295,6 +314,8 @@ class _Scheduler:
             self._count_lost(flight, said)
         elif said["kind"] == ENDED and _has_ended(stack, self.finished.rows):
             self.shown.say(_ending(stack, self.finished.rows))
+        if "told" in said:
+            self.shown.say(f"{title(stack)}: {said['told']}")
 
     def _count_lost(self, flight: _Flight, said: Mapping[str, Any]) -> None:
         """Say that a stack is submitted again, unless that has been in vain too often."""
@@ -332,6 +353,8 @@ def _raise_what_stopped(said: Mapping[str, Any]) -> None:
     kind, reason = said["kind"], said.get("reason")
     if kind == "refused":
         raise UserError(reason)
+    if kind == "killed":
+        raise UserError(f"{reason}; the same command goes on from here")
     if kind == "system":
         raise OSError(said["errno"], reason, said["path"])
     if kind == "memory":
@@ -442,6 +465,8 @@ def _job(study: str, stack: PlannedStack, pool: Path, where: Where, device: str)
         methods=files_of({run.spec.start.method for run in stack.runs}),
         memory_bytes=where.memory_bytes,
         recompute=where.recompute,
+        ranks=where.ranks,
+        torchrun=where.torchrun,
     )
 
 

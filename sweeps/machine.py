@@ -5,8 +5,11 @@ Never part of a run's identity: the same study gives the same numbers wherever i
 
 import os
 import re
+from collections.abc import Sequence
 
 from mugrow.bench.spec import UserError
+from mugrow.sweeps.engines import EngineKind
+from mugrow.sweeps.torchrun import World
 
 DEVICES = re.compile(r"(?P<kind>\w+):(?P<first>\d+)\.\.(?P<last>\d+)")
 MOST_DEVICES = 64
@@ -19,13 +22,57 @@ def check_positive(name: str, *values: int) -> None:
             raise UserError(f"{name} must be at least 1, not {value}")
 
 
-def worker_count(workers: int | None, device: str) -> int:
-    """How many processes train at the same time: one a CPU core, or one on a GPU, by default.
-    Raises ``UserError`` for less than one."""
+def worker_count(workers: int | None, device: str, ranks: int = 1) -> int:
+    """How many stacks train at the same time: by default one on a GPU, or so many that their
+    ``ranks`` are one a CPU core. Raises ``UserError`` for less than one."""
     if workers is None:
-        return 1 if device.startswith("cuda") else (os.cpu_count() or 1)
+        return 1 if device.startswith("cuda") else max(1, (os.cpu_count() or 1) // ranks)
     check_positive("workers", workers)
     return workers
+
+
+def devices_of_ranks(device: str, ranks: int) -> list[str]:
+    """The devices of a stack's ranks: of ``cuda`` the first ones. Raises ``UserError`` for one GPU
+    that several would share."""
+    if ranks > 1 and device.startswith("cuda:"):
+        number = int(device.removeprefix("cuda:") or 0) if device[5:].isdecimal() else 0
+        raise UserError(
+            f"device {device!r} is one, and {ranks} ranks need one each: --devices "
+            f"cuda:{number}..{number + ranks - 1}"
+        )
+    return (
+        [f"cuda:{index}" for index in range(ranks)] if ranks > 1 and device == "cuda" else [device]
+    )
+
+
+def shared_out(devices: Sequence[str], ranks: int) -> tuple[str, ...]:
+    """Devices in groups of ``ranks``, each one stack's, with commas between. Raises ``UserError``
+    where some would be left over."""
+    if len(devices) % ranks:
+        most = len(devices) // ranks * ranks
+        raise UserError(
+            f"{len(devices)} devices cannot be shared out among stacks of {ranks} ranks: name "
+            f"{most or ranks}"
+        )
+    return tuple(",".join(devices[at : at + ranks]) for at in range(0, len(devices), ranks))
+
+
+def check_under_torchrun(
+    world: World, ranks: int | None, workers: int | None, devices: str | None, kind: EngineKind
+) -> None:
+    """Raise the ``UserError`` of what cannot be said beside torchrun, whose processes train one
+    stack at a time, each on its own device."""
+    if world.rank:
+        raise UserError(f"RANK is {world.rank}: torchrun starts the program, -m mugrow run STUDY")
+    if ranks not in (None, world.size):
+        raise UserError(f"ranks {ranks}, where torchrun has started {world.size}: leave it out")
+    for name, value, only in (("workers", workers, 1), ("devices", devices, None)):
+        if value not in (None, only):
+            raise UserError(
+                f"{name} {value}, where torchrun has started the processes: leave it out"
+            )
+    if kind.name != "local":
+        raise UserError(f"engine {kind.name!r}, where torchrun starts the processes: leave it out")
 
 
 def device_list(text: str | None) -> tuple[str, ...]:

@@ -21,14 +21,17 @@ from mugrow.sweeps.estimate import Estimate, on
 from mugrow.sweeps.execute import Experiment
 from mugrow.sweeps.machine import (
     check_device_name,
+    check_positive,
     listed_devices,
     of_this_machine,
+    shared_out,
     worker_count,
 )
 from mugrow.sweeps.needs import stack_bytes
 from mugrow.sweeps.plan import Plan, PlannedStack, SkippedGrowth
 from mugrow.sweeps.preserved import claims_measured
 from mugrow.sweeps.rates import DEVICES, MEASURED, device_of, word_of
+from mugrow.sweeps.torchrun import world
 
 
 @dataclass(frozen=True)
@@ -76,21 +79,31 @@ class Bill:
 @dataclass(frozen=True)
 class Machine:
     """What is priced: so many ``workers``, on a device of ``mugrow.sweeps.rates`` or, where it is
-    ``measured``, on this machine's cores; None is a device of which nothing is known."""
+    ``measured``, on this machine's cores; None is a device of which nothing is known. So many
+    ``ranks`` train a stack together, each on a device; what they send each other takes no time."""
 
     workers: int
     price: str | None = MEASURED
+    ranks: int = 1
 
 
 def machine(
-    workers: int | None, device: str, devices: str | None, on: str, price: str | None
+    workers: int | None,
+    device: str,
+    devices: str | None,
+    on: str,
+    price: str | None,
+    ranks: int | None = None,
 ) -> Machine:
     """The machine that the command line and the API describe. None of it need be here, but what is
     said must be possible. Raises ``UserError``."""
     kind, options = engine(on)
     if devices is not None and kind.elsewhere:
         raise of_this_machine(kind.name)
-    listed = listed_devices(devices)
+    started = world()
+    count = ranks or (started.size if started else 1)
+    check_positive("ranks", count if ranks is None else ranks)
+    listed = shared_out(listed_devices(devices), count)
     check_device_name(device)
     if price is not None:
         device_of(price)
@@ -105,7 +118,8 @@ def machine(
     elif workers is None and kind.elsewhere:
         workers = max(1, int(options.get("jobs") or options.get("tasks") or AT_ONCE))
     given = price or (gpu_here() if is_gpu else MEASURED)
-    return Machine(worker_count(workers, device if given == MEASURED else "cuda"), given)
+    on_what = device if given == MEASURED else "cuda"
+    return Machine(worker_count(workers, on_what, count), given, count)
 
 
 def gpu_here() -> str | None:
@@ -128,7 +142,7 @@ def bill(experiment: Experiment, pool: Path, machine: Machine) -> Bill:
     device = device_of(machine.price) if machine.price else None
     left_s: list[float] | None = None
     if machine.price is not None:
-        estimate = Estimate(machine.workers, on(device) if device else None)
+        estimate = Estimate(machine.workers, on(device) if device else None, machine.ranks)
         left_s = estimate.left(stacks, finished, (), pool)
     return Bill(
         runs=tuple(runs),
@@ -138,9 +152,9 @@ def bill(experiment: Experiment, pool: Path, machine: Machine) -> Bill:
         most_flops=max(flops, _flops(experiment.most(finished))) if experiment.most else flops,
         claims=tuple(claims_measured(plan)),
         price=machine.price,
-        device_s=None if left_s is None else sum(left_s),
+        device_s=None if left_s is None else machine.ranks * sum(left_s),
         sources=device.sources if device else (),
-        largest_bytes=max(map(stack_bytes, stacks), default=0),
+        largest_bytes=max((stack_bytes(stack, machine.ranks) for stack in stacks), default=0),
         device_bytes=device.memory_gb * 1e9 if device else None,
     )
 

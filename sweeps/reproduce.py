@@ -45,6 +45,7 @@ def reproduce(
     devices: str | None = None,
     on: str = "local",
     log: str | None = None,
+    ranks: int | None = None,
 ) -> ReproducedPaper:
     """Train a paper's runs, or go on where they were stopped, draw its figures, judge its claims.
 
@@ -62,7 +63,7 @@ def reproduce(
     """
     entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)
-    where = where_of(workers, threads, device, devices, on, log)
+    where = where_of(workers, threads, device, devices, on, log, ranks=ranks)
     given, paths = setting(entry, scale, corpora or {})
     pool = Path(out) if out is not None else OUT / scale
     folder = pool / entry.name
@@ -127,10 +128,11 @@ def bill_of(
     devices: str | None = None,
     on: str = "local",
     price: str | None = None,
+    ranks: int | None = None,
 ) -> Bill:
     """What ``reproduce`` would train and cost; reads no corpus whose vocabulary is known. The
     machine is as in ``mugrow.bill``."""
-    machine = pricing.machine(workers, device, devices, on, price)
+    machine = pricing.machine(workers, device, devices, on, price, ranks)
     entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)
     given, _ = setting(entry, scale, corpora or {}, priced=True)

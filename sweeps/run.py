@@ -95,6 +95,7 @@ def run(
     log: str | None = None,
     memory_bytes: float | None = None,
     recompute: bool = False,
+    ranks: int | None = None,
 ) -> FinishedStudy:
     """Run a study to its end, or go on where it was stopped, and write its report.
 
@@ -105,16 +106,18 @@ def run(
     machine's processes, with its options: ``"slurm:partition=a"``; ``log`` an experiment tracker
     that shows the curves live: ``"tensorboard"``. What a stack takes at once is planned to fit
     ``memory_bytes``, by default nine tenths of a GPU and no limit on a CPU; with ``recompute``
-    activations are computed again in the backward pass and not kept. The processes are spawned, so
-    a script calls this under ``if __name__ == "__main__":``. Raises ``UserError`` for a study,
-    corpus, folder, machine or engine that cannot be, before anything trains.
+    activations are computed again in the backward pass and not kept. With several ``ranks`` so many
+    processes train each stack together, data-parallel, with those threads, a device and memory
+    each. The processes are spawned, so a script calls this under ``if __name__ == "__main__":``.
+    Raises ``UserError`` for a study, corpus, folder, machine or engine that cannot be, before
+    anything trains.
 
     >>> import mugrow
     >>> finished = mugrow.run("quick")  # doctest: +SKIP
     >>> len(finished.store().runs)  # doctest: +SKIP
     120
     """
-    where = where_of(workers, threads, device, devices, on, log, memory_bytes, recompute)
+    where = where_of(workers, threads, device, devices, on, log, memory_bytes, recompute, ranks)
     study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name
@@ -133,6 +136,7 @@ def bill(
     devices: str | None = None,
     on: str = "local",
     price: str | None = None,
+    ranks: int | None = None,
 ) -> Bill:
     """What ``run`` would train and cost, given what is in its folder; trains and writes nothing.
     Engine and devices need not be here: ``price`` is a device by whose rates the time is told, as
@@ -149,7 +153,7 @@ def bill(
     >>> len(bill.runs), bill.runs[-1].role, f"{bill.flops:.1e} FLOPs"
     (8, 'target', '4.2e+11 FLOPs')
     """
-    machine = pricing.machine(workers, device, devices, on, price)
+    machine = pricing.machine(workers, device, devices, on, price, ranks)
     study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name

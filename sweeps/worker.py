@@ -9,6 +9,7 @@ and then, saves the stack and leaves it.
 import json
 import signal
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -20,7 +21,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from torch.distributed.distributed_c10d import Store
+
 from mugrow.bench.checksums import Damaged
+from mugrow.bench.data_parallel import Ranks, joined
 from mugrow.bench.files import TEMPORARY, left_behind, remove, temporaries
 from mugrow.bench.method_file import MethodFile
 from mugrow.bench.record import write_json
@@ -28,6 +32,7 @@ from mugrow.bench.run import RUN_FILES, Job, StackLeft, is_committed, run_stack,
 from mugrow.bench.spec import UserError, canonical_json, run_spec_from_json
 from mugrow.bench.stack import PruningStep
 from mugrow.sweeps.lease import LeaseLost, Leases, Process
+from mugrow.sweeps.ranks import RankLost, assembled, device_of, follow_the_worker
 
 LOOK_EVERY_S = 1.0
 ENDED, LEFT = "ended", "left"
@@ -35,10 +40,10 @@ ENDED, LEFT = "ended", "left"
 
 def train(
     job: Job, over: frozenset[str] = frozenset(), leave: Callable[[], bool] = lambda: False
-) -> Process | None:
+) -> Process | str | None:
     """Train a stack to its end, unless its runs have ended. Returns the process that does so where
-    another holds its lease; leases of the names ``over`` count for nothing. Raises as
-    ``run_stack`` does."""
+    another holds its lease, or what is to be told; leases of the names ``over`` count for nothing.
+    Raises as ``run_stack`` does, and ``RankLost``."""
     folder = Path(job.folder)
     stacks = folder / "stacks"
     runs = [run.run_id for run in job.runs]
@@ -52,10 +57,39 @@ def train(
                 for path in stack_files(folder, job.key):
                     remove(path)
             else:
-                run_stack(job, leave)
+                return _train(job, leave)
     except LeaseLost:
         return Leases(stacks).holder(job.key, runs)
     return None
+
+
+def _train(job: Job, leave: Callable[[], bool]) -> str | None:
+    """As the only rank of a stack, or as the first one."""
+    order = json.dumps(_plain(job)) if job.ranks > 1 else ""
+    own = replace(job, device=device_of(job.device, 0)) if job.ranks > 1 else job
+    with assembled(job.ranks, job.torchrun, own.device, order) as ranks:
+        return run_stack(own, leave, ranks)
+
+
+def train_as(order: str, ranks: Ranks, index: int, store: Store) -> None:
+    """Train the stack of an order as another rank than the first, number ``index`` on its machine;
+    all meet at the store."""
+    job, _ = _read(order)
+    job = replace(job, device=device_of(job.device, index))
+    with joined(store, ranks, job.device):
+        run_stack(job, ranks=ranks)
+
+
+def follow_worker() -> None:
+    """What a process does that a worker has started as another rank of its stack."""
+
+    def work() -> str:
+        follow_the_worker(train_as)
+        return _said(ENDED)
+
+    said = _ending(work)
+    print(said, flush=True)
+    sys.exit(json.loads(said)["kind"] not in (ENDED, LEFT))
 
 
 def _tidy(folder: Path, key: str, runs: list[str]) -> None:
@@ -74,12 +108,14 @@ def _tidy(folder: Path, key: str, runs: list[str]) -> None:
 def write_order(job: Job, over: Iterable[str] = ()) -> Path:
     """The file of a new order."""
     path = Path(job.folder).absolute() / "stacks" / f"{job.key}.{uuid.uuid4().hex[:12]}.order"
-    plain = {
-        **asdict(replace(job, folder=str(path.parents[1]))),
-        "runs": [canonical_json(run) for run in job.runs],
-    }
-    write_json(path, {"version": version("mugrow"), "job": plain, "over": sorted(over)})
+    write_json(path, _plain(replace(job, folder=str(path.parents[1])), over))
     return path
+
+
+def _plain(job: Job, over: Iterable[str] = ()) -> dict[str, Any]:
+    """An order as JSON has it."""
+    plain = {**asdict(job), "runs": [canonical_json(run) for run in job.runs]}
+    return {"version": version("mugrow"), "job": plain, "over": sorted(over)}
 
 
 def orders(folder: Path, key: str = "*") -> list[Path]:
@@ -97,7 +133,11 @@ def orders_half_written(folder: Path, key: str) -> list[Path]:
 def read_order(path: Path) -> tuple[Job, frozenset[str]]:
     """The stack to train, and the names of leases that count for nothing. Raises ``OSError``, and
     ``UserError`` for one that another version of mugrow has written."""
-    said = json.loads(path.read_bytes())
+    return _read(path.read_bytes())
+
+
+def _read(order: str | bytes) -> tuple[Job, frozenset[str]]:
+    said = json.loads(order)
     theirs, ours = said.get("version", "older"), version("mugrow")
     if theirs != ours:
         raise UserError(
@@ -120,22 +160,42 @@ def obey(path: str, *, signals: Iterable[int] = ()) -> str:
     """Train the stack of an order; what an engine calls in a process of its own. Returns how it
     ended as a JSON object, which ``mugrow.sweeps.execute`` understands: nothing is raised. At one
     of these ``signals`` the stack is saved and left."""
-    try:
+
+    def work() -> str:
         with _called_off(Path(path), signals) as leave:
             try:
                 job, over = read_order(Path(path))
             except FileNotFoundError:
                 return _said(LEFT)  # called off while it waited
-            if job.device != "cpu":
-                from mugrow.sweeps.machine import check_device
+            try:
+                _check_devices(job)
+            except UserError as error:  # of this machine, and perhaps of no other
+                return _said("lost", reason=f"{socket.gethostname()}: {error}")
+            found = train(job, over, leave)
+        if isinstance(found, Process):
+            return _said("held", by=str(found))
+        return _said(ENDED) if found is None else _said(ENDED, told=found)
 
-                try:
-                    check_device(job.device)
-                except UserError as error:  # of this machine, and perhaps of no other
-                    return _said("lost", reason=f"{socket.gethostname()}: {error}")
-            other = train(job, over, leave)
+    return _ending(work)
+
+
+def _check_devices(job: Job) -> None:
+    if job.device == "cpu":
+        return
+    from mugrow.sweeps.machine import check_device
+
+    for index in range(1 if job.torchrun else job.ranks):
+        check_device(device_of(job.device, index) if job.ranks > 1 else job.device)
+
+
+def _ending(work: Callable[[], str]) -> str:
+    """What some work says, or how it was stopped."""
+    try:
+        return work()
     except StackLeft:
         return _said(LEFT)
+    except RankLost as error:
+        return _said("killed", reason=str(error))
     except Damaged as error:
         return _said("damaged", path=str(error.path), reason=str(error.reason))
     except UserError as error:
@@ -147,7 +207,6 @@ def obey(path: str, *, signals: Iterable[int] = ()) -> str:
         return _said("memory", reason=str(error))
     except Exception as error:
         return _said("error", reason=str(error), trace="".join(traceback.format_exception(error)))
-    return _said(ENDED) if other is None else _said("held", by=str(other))
 
 
 def _said(kind: str, **about: Any) -> str:

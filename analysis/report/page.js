@@ -64,13 +64,26 @@
     filter.type = "search";
     filter.placeholder = "filter rows";
     filter.setAttribute("aria-label", "Filter the rows of this table");
-    filter.addEventListener("input", () => {
+    // Choices of one column each, where the page has them, narrow the rows down further.
+    const choices = [...document.querySelectorAll("#filters select")].filter(() => table.matches("#filters ~ .scroll > table"));
+    const chosen = (row) => choices.every((choice) => {
+      const text = row.cells[choice.dataset.column].textContent;
+      return !choice.value || text.split(/, /).map((one) => one.trim()).includes(choice.value);
+    });
+    const narrow = () => {
       const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let left = 0;
       [...body.rows].forEach((row) => {
         const text = row.textContent.toLowerCase();
-        row.hidden = !words.every((word) => text.includes(word));
+        row.hidden = !(words.every((word) => text.includes(word)) && chosen(row));
+        left += !row.hidden;
       });
-    });
-    table.parentElement.before(filter);
+      count.textContent = left < body.rows.length ? ` ${left} of ${body.rows.length} rows` : "";
+    };
+    const count = document.createElement("span");
+    count.className = "note";
+    count.setAttribute("aria-live", "polite");
+    [filter, ...choices].forEach((one) => one.addEventListener("input", narrow));
+    table.parentElement.before(filter, count);
   });
 })();

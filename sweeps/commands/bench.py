@@ -16,14 +16,15 @@ from mugrow.sweeps.machine import check_device
 @dataclass(frozen=True)
 class BenchCommand:
     """Time stacks of models (throughput), fits of laws (fit) or what a pool of ten thousand runs
-    costs the program that schedules it (pool) on this machine, beside the usual way, or count the
-    bytes that stacks take (memory).
+    costs the program that schedules it (pool) on this machine, beside the usual way; time one model
+    trained by several ranks beside one process (ranks); or count the bytes that stacks take
+    (memory).
 
     Of the options fit and pool have --json alone; memory has no --positions, --seconds, --rounds or
-    --threads.
+    --threads, and ranks neither --positions nor --stacks.
     """
 
-    what: Positional[Literal["throughput", "memory", "fit", "pool"]]
+    what: Positional[Literal["throughput", "memory", "fit", "pool", "ranks"]]
     widths: tuple[int, ...] = (32, 64, 128, 256)
     stacks: tuple[int, ...] | None = None
     """Members of a stack; by default 1 and, of a width of at most 64, 14, of others 3."""
@@ -36,7 +37,9 @@ class BenchCommand:
     """How long each round of a program lasts."""
     rounds: int = 25
     threads: int | None = None
-    """CPU threads; all cores by default."""
+    """CPU threads; all cores by default, and of each rank 1."""
+    ranks: int = 2
+    """Processes that train one model together."""
     device: str = "cpu"
     json: bool = False
     """Print as JSON."""
@@ -56,6 +59,9 @@ class BenchCommand:
         elif self.what == "memory":
             result = self._memory()
             title = f"bytes of tensors on {result['device']}"
+        elif self.what == "ranks":
+            result = self._ranks()
+            title = f"one process and {self.ranks}, with {result['threads']} threads each"
         else:
             result = self._throughput()
             title = f"matrix products: {result['matmul_gflops']:.1f} GFLOP/s"
@@ -79,6 +85,32 @@ class BenchCommand:
             device=self.device,
         )
 
+    def _ranks(self) -> dict[str, Any]:
+        from mugrow.sweeps.ranks_benchmark import Asked, ranks_speed
+
+        self._check_sizes()
+        self._check_rounds(1)
+        if not 2 <= self.ranks <= self.batch:
+            raise UserError(f"--ranks must be 2 to {self.batch}, the sequences of --batch")
+        asked = Asked(
+            self.widths,
+            self.depth,
+            self.context,
+            self.batch,
+            self.threads or 1,
+            self.seconds,
+            self.rounds,
+            self.device,
+        )
+        rows = [dataclasses.asdict(row) for row in ranks_speed(asked, self.ranks)]
+        return dataclasses.asdict(asked) | {"rows": rows}
+
+    def _check_rounds(self, threads: int) -> None:
+        check_positive("threads", threads if self.threads is None else self.threads)
+        check_positive("rounds", self.rounds)
+        if not self.seconds > 0:
+            raise UserError(f"--seconds must be above 0, not {self.seconds}")
+
     def _check_sizes(self) -> None:
         check_device(self.device)
         check_positive("widths", *self.widths)
@@ -95,10 +127,7 @@ class BenchCommand:
 
         threads = self.threads if self.threads is not None else os.cpu_count() or 1
         self._check_sizes()
-        check_positive("threads", threads)
-        check_positive("rounds", self.rounds)
-        if not self.seconds > 0:
-            raise UserError(f"--seconds must be above 0, not {self.seconds}")
+        self._check_rounds(threads)
         torch.set_num_threads(threads)
         return throughput(
             self._cases(),

@@ -14,18 +14,18 @@ from mugrow.sweeps.commands.output import check_positive, print_summary
 class ReportCommand:
     """Write a report: HTML, figures, LaTeX tables and macros.
 
-    Of a study's folder the whole report, into its folder ``report``. Of a table of runs (see
-    `mugrow read`) the section on scaling laws; the flags after --json are for tables. EXPR is a
-    column or an expression on columns, as in `mugrow fit`; of a study's own runs.parquet the
-    columns are known.
+    Of a study's folder the whole report, into its folder ``report``; of several folders, studies
+    or papers, also a page that leads to all of them. Of a table of runs (see `mugrow read`) the
+    section on scaling laws; the flags after --json are for tables. EXPR is a column or an
+    expression on columns, as in `mugrow fit`; of a study's own runs.parquet the columns are known.
     """
 
-    source: Positional[Path]
-    """A folder of `mugrow run`, or a table of runs."""
+    source: Annotated[Positional[tuple[Path, ...]], arg(metavar="DIR ...|TABLE")]
+    """A folder of `mugrow run`, or several with those of `mugrow reproduce`; or a table of runs."""
     json: bool = False
     """Print the claims as JSON."""
     out: Path | None = None
-    """The folder to write to; NAME-report of the table NAME.csv by default."""
+    """The folder to write to: of a table NAME-report by default, of several folders reports."""
     n: Annotated[str | None, arg(metavar="EXPR")] = None
     """Parameters; the column params by default."""
     d: Annotated[str | None, arg(metavar="EXPR")] = None
@@ -60,17 +60,31 @@ class ReportCommand:
     """Resamples of each law; 1000 by default, fewer from 2000 rows on."""
 
     def __call__(self) -> None:
-        if self.source.is_file():
-            self._of_table()
+        if not self.source:
+            raise UserError("name a folder of `mugrow run`, or a table")
+        first, *others = self.source
+        if first.is_file() and not others:
+            self._of_table(first)
             return
-        given = [name for name in FLAGS if getattr(self, name) != getattr(ReportCommand, name)]
+        flags = FLAGS[bool(others) :]  # several have an --out
+        given = [name for name in flags if getattr(self, name) != getattr(ReportCommand, name)]
         if given:
-            raise UserError(f"--{given[0].replace('_', '-')} is for a table; {self.source} is none")
+            raise UserError(f"--{given[0].replace('_', '-')} is for a table; {first} is none")
+        if others:
+            self._of_several()
+            return
         from mugrow.analysis.report.build import build
 
-        print_summary(self.source, build(self.source), self.json)
+        print_summary(first, build(first), self.json)
 
-    def _of_table(self) -> None:
+    def _of_several(self) -> None:
+        from mugrow.analysis.report.index import build_index
+
+        if self.json:
+            raise UserError("--json is of one study; each folder has its summary.json")
+        print(f"page: {build_index(self.source, self.out or Path('reports'))}")
+
+    def _of_table(self, table: Path) -> None:
         from mugrow.analysis.laws.rows import RowPolicy
         from mugrow.analysis.laws.scaling import FORMS
         from mugrow.analysis.laws.table_rows import Columns
@@ -78,7 +92,7 @@ class ReportCommand:
 
         if self.bootstrap is not None:
             check_positive("bootstrap", self.bootstrap)
-        folder = self.out or Path(f"{self.source.stem}-report")
+        folder = self.out or Path(f"{table.stem}-report")
         columns = Columns(
             n=self.n,
             d=self.d,
@@ -98,7 +112,7 @@ class ReportCommand:
             ),
         )
         forms = FORMS if self.form is None else tuple(self.form.split(","))
-        page = build_table(self.source, folder, columns, forms=forms, resamples=self.bootstrap)
+        page = build_table(table, folder, columns, forms=forms, resamples=self.bootstrap)
         if self.json:
             print((folder / "laws.json").read_text(encoding="utf-8"), end="")
         else:

@@ -51,6 +51,9 @@ class ReproduceCommand:
     """What starts the processes: local, slurm, ray, dask, or MODULE:FACTORY."""
     log: Annotated[str | None, arg(metavar="TRACKER")] = None
     """Show the curves live in an experiment tracker: tensorboard, trackio, wandb."""
+    ranks: int | None = None
+    """Processes that train each stack together, data-parallel, with so many threads and a device
+    each; 1 by default, and all of them under torchrun."""
     json: bool = False
     """Print the ledger (or the dry run) as JSON."""
 
@@ -73,6 +76,7 @@ class ReproduceCommand:
                 devices=self.devices,
                 on=self.on,
                 price=self.price,
+                ranks=self.ranks,
             )
             return print_bill(bill, as_json=self.json)
         check_priced(self.price)
@@ -89,6 +93,7 @@ class ReproduceCommand:
             devices=self.devices,
             on=self.on,
             log=self.log,
+            ranks=self.ranks,
         )
         if self.json:
             print((done.folder / LEDGER).read_text(encoding="utf-8"), end="")

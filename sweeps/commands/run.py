@@ -54,6 +54,9 @@ class RunCommand:
     """What starts the processes: local, slurm, ray, dask, or MODULE:FACTORY."""
     log: Annotated[str | None, arg(metavar="TRACKER")] = None
     """Show the curves live in an experiment tracker: tensorboard, trackio, wandb."""
+    ranks: int | None = None
+    """Processes that train each stack together, data-parallel, with so many threads and a device
+    each; 1 by default, and all of them under torchrun."""
     memory: Annotated[str | None, arg(metavar="SIZE")] = None
     """What a stack may take, as 40GB: members and batches are split to fit. By default nine tenths
     of a GPU, and no limit on a CPU."""
@@ -86,6 +89,7 @@ class RunCommand:
                 devices=self.devices,
                 on=self.on,
                 price=self.price,
+                ranks=self.ranks,
             )
             return print_bill(found, as_json=self.json)
         check_priced(self.price)
@@ -100,6 +104,7 @@ class RunCommand:
             log=self.log,
             memory_bytes=memory_bytes,
             recompute=self.recompute,
+            ranks=self.ranks,
         )
         print_summary(done.folder, done.page, self.json)
 

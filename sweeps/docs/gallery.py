@@ -15,6 +15,7 @@ from typing import TypedDict
 from mugrow.sweeps.docs.render import Rendered
 
 WIDTH = 720  # of a picture, pixels
+VERDICTS = "reports/verdicts.html"
 COLOURS = {"reproduced": "good", "transfers": "good", "contradicted": "bad", "drifts": "bad"}
 ORDER = ("reproduced", "contradicted", "transfers", "drifts", "censored")  # then the undecided
 INTRODUCTION = """\
@@ -25,7 +26,8 @@ A claim is a quantity with a range that was fixed before the runs; its verdict f
 interval over seeds ([how to read a report](how-to/reading-a-report.md)). What a paper claims is
 counted apart from questions of ours, which it does not answer.
 """
-BACK = '<body>\n<p class="note"><a href="../../../gallery.html">mugrow: gallery</a></p>'
+TEXT = '<main id="top">'
+BACK = f'{TEXT}\n<p class="note"><a href="{{}}gallery.html">mugrow: gallery</a></p>'
 
 
 class Ends(TypedDict):
@@ -104,16 +106,27 @@ def counted(claims: Sequence[tuple[str, str]]) -> Mapping[str, int]:
 
 
 def write(rendered: Sequence[Rendered], docs: Path) -> None:
-    """Write ``docs/gallery.md`` and the pictures of its cards; pages get a way back to it."""
+    """Write ``docs/gallery.md``, the pictures of its cards and the page of every claim; pages get a
+    way back to it."""
+    from mugrow.analysis.report.verdicts import build_verdicts
+
     sections = [INTRODUCTION]
     for kind, title in (("study", "Studies"), ("paper", "Papers")):
         cards = [card(one, docs) for one in rendered if one.evidence.kind == kind]
         if cards:
             sections.append(section(title, cards))
+    papers = [one.folder for one in rendered if one.evidence.kind == "paper"]
+    if papers:
+        _lead_back(build_verdicts(sorted(papers), docs / VERDICTS), "../")
+        sections.insert(1, f"[Every claim on one page, to filter]({VERDICTS}).\n")
     (docs / "gallery.md").write_text("\n".join(sections), encoding="utf-8")
     for one in rendered:
-        page = one.page.read_text(encoding="utf-8")
-        one.page.write_text(page.replace("<body>", BACK, 1), encoding="utf-8")
+        _lead_back(one.page, "../../../")
+
+
+def _lead_back(path: Path, up: str) -> None:
+    page = path.read_text(encoding="utf-8")
+    path.write_text(page.replace(TEXT, BACK.format(up), 1), encoding="utf-8")
 
 
 def section(title: str, cards: Sequence[Card]) -> str:

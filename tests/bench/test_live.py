@@ -68,8 +68,8 @@ def watched(job, monkeypatch):
     def train(after):
         seen = {}
 
-        def advance(stack, state, data):
-            for current in real(stack, state, data):
+        def advance(stack, state, data, ranks):
+            for current in real(stack, state, data, ranks):
                 seen[current.step - 1] = path.read_text()
                 if current.step in (7, 14):
                     mugrow.bench.run._save_state(state_path, stack, current)

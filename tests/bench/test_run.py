@@ -85,9 +85,9 @@ def save_at_every_step_and_stop_after(monkeypatch, steps: int) -> list[int]:
     began: list[int] = []
     real = mugrow.bench.run.advance
 
-    def killed(stack, state, data):
+    def killed(stack, state, data, ranks):
         began.append(state.step)
-        for done, current in enumerate(real(stack, state, data)):
+        for done, current in enumerate(real(stack, state, data, ranks)):
             if done == steps:
                 raise Killed
             yield current
@@ -164,8 +164,8 @@ def test_a_diverged_run_has_no_final_loss(job):
 def test_nor_has_one_whose_loss_was_infinite_only_between_two_rows(job, monkeypatch):
     real = mugrow.bench.run.advance
 
-    def poisoned(stack, state, data):
-        for current in real(stack, state, data):
+    def poisoned(stack, state, data, ranks):
+        for current in real(stack, state, data, ranks):
             if current.step == 1:
                 current.loss_sum_K[1] = float("inf")
             yield current
@@ -515,8 +515,8 @@ def test_a_token_file_that_changes_meanwhile_leaves_no_number(
     monkeypatch.setattr(mugrow.bench.run, "SAVE_EVERY_S", save_every_s)
     real = mugrow.bench.run.advance
 
-    def changed_meanwhile(stack, state, data):
-        for step, current in enumerate(real(stack, state, data)):
+    def changed_meanwhile(stack, state, data, ranks):
+        for step, current in enumerate(real(stack, state, data, ranks)):
             if step == 2:
                 ((ids + 1) % 256).tofile(path)
             yield current

@@ -96,8 +96,8 @@ def killed_in_training(steps):
     def fate(order):
         real, done = bench_run.advance, []
 
-        def dying(stack, state, data):
-            for current in real(stack, state, data):
+        def dying(stack, state, data, ranks):
+            for current in real(stack, state, data, ranks):
                 if len(done) == steps:
                     raise SystemExit
                 done.append(current.step)
@@ -335,8 +335,8 @@ def at_step_three(monkeypatch):
     def doing(act):
         real = bench_run.advance
 
-        def watched(stack, state, data):
-            for current in real(stack, state, data):
+        def watched(stack, state, data, ranks):
+            for current in real(stack, state, data, ranks):
                 if current.step == 3:
                     act()
                 yield current

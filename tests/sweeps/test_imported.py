@@ -164,7 +164,7 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_bits(
     run_study(study, tmp_path / "whole", workers=1)
     whole, steps, looks = worker.run_stack, [], []
 
-    def stopped(job, leave):
+    def stopped(job, leave, ranks):
         steps.append([spec.train_steps for spec in job.runs])
         if len(steps) == 3:
             whole(job, lambda: looks.append(None) or len(looks) > 2)

@@ -10,6 +10,7 @@ import pytest
 
 import mugrow
 from mugrow.analysis.report.paper import questions_line, read_ledger, summary_line
+from mugrow.analysis.report.verdicts import build_verdicts, lines_of
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.docs import gallery, reference
 from mugrow.sweeps.docs.build import build, configuration
@@ -66,6 +67,23 @@ def test_a_page_and_a_card_are_made_from_committed_rows(name, said, claims, tmp_
     assert (tmp_path / card.picture).is_file()
     assert sum(card.verdicts.values()) == len(card.claims) == claims
     assert f">{card.verdicts[said]} {said}</span>" in gallery.markdown(card)
+
+
+def test_every_claim_is_on_one_page_with_a_link_to_it(tmp_path):
+    """Of two papers: as many rows as their ledgers have lines, each with its paper's operators."""
+    folders = [REFERENCE / "papers" / name for name in ("gstack", "mutransfer")]
+    for folder in folders:
+        shutil.copytree(folder, tmp_path / "reports" / folder.name)
+    moved = [tmp_path / "reports" / folder.name for folder in folders]
+    page = build_verdicts(moved, tmp_path / "reports" / "verdicts.html")
+    text = page.read_text(encoding="utf-8")
+    lines = [line for folder in folders for line in read_ledger(folder)["claims"]]
+    assert text.count("<tr><td><span class=") == len(lines)
+    assert 'href="gstack/report/index.html#claim-' in text
+    (operators,) = {line.operators for line in lines_of(moved[0], tmp_path / "reports")}
+    assert {"scratch", "stack"} <= set(operators)
+    for name in operators:
+        assert f"<option>{name}</option>" in text
 
 
 def test_questions_of_ours_are_counted_apart():

@@ -1,0 +1,93 @@
+"""Several reports on one page: a line for each study and paper, its verdicts and the way to it.
+
+A folder with a ledger is a paper, and any other a study, whose report is made again.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mugrow.analysis.read.store import load
+from mugrow.analysis.report import build, equal_compute, imported, page, paper, words
+from mugrow.analysis.report.claims import CHIPS
+from mugrow.analysis.summary import summarize
+from mugrow.analysis.words import ACCOUNTINGS
+
+
+@dataclass(frozen=True)
+class IndexChip:
+    """A verdict in colour with what it is of."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class IndexLine:
+    """A study or a paper: where its page is from the index, its verdicts, and their words to filter
+    by."""
+
+    kind: str
+    name: str
+    title: str
+    page: str
+    chips: tuple[IndexChip, ...]
+
+
+def build_index(folders: Sequence[Path], out: Path) -> Path:
+    """Write the reports of ``folders`` and, into ``out``, a page that leads to all of them; returns
+    that page. Raises ``UserError`` for a folder that is neither."""
+    lines = [_line(folder, out) for folder in folders]
+    text = page.rendered("index.html.j2", title="Studies and papers", lines=lines)
+    written = out / "index.html"
+    build.write_text(written, text)
+    return written
+
+
+def _line(folder: Path, out: Path) -> IndexLine:
+    if (folder / paper.LEDGER).is_file():
+        return of_paper(folder, _way(folder / "report" / "index.html", out))
+    written = build.build(folder)
+    return of_study(folder, _way(written, out))
+
+
+def of_paper(folder: Path, address: str) -> IndexLine:
+    """By its ledger: how many of the paper's claims have which verdict."""
+    ledger = paper.read_ledger(folder)
+    counts = paper.counts([line["verdict"] for line in paper.lines_of("paper", ledger)])
+    chips = tuple(
+        IndexChip(kind, f"{counts[verdict]} {verdict}")
+        for verdict, kind in CHIPS.items()
+        if counts.get(verdict)
+    )
+    return IndexLine("paper", folder.name, ledger["title"], address, chips)
+
+
+def of_study(folder: Path, address: str) -> IndexLine:
+    """By its largest target's best arm against each baseline, and its verdicts on transfer."""
+    store = load(folder)
+    summary = summarize(store)
+    found = equal_compute.answers(summary.equal_compute, imported.compared_with(store))
+    chips = [
+        IndexChip(row.verdict.replace(" ", "-"), f"{row.said} {row.baseline}")
+        for answer in list(found)[:1]
+        for row in answer.rows
+    ]
+    if not chips:
+        chips = [
+            IndexChip(row.kind, f"{row.count} {row.verdict}, at a fixed loss")
+            for rows in list(words.growth(summary).values())[:1]
+            for row in rows
+            if row.accounting == ACCOUNTINGS["source"]
+        ]
+    chips += [
+        IndexChip(row.kind, f"rate {row.verdict} ({len(row.ladders)})")
+        for row in words.transferred(summary)
+    ]
+    title = str(store.study.get("title", folder.name))
+    return IndexLine("study", folder.name, title, address, tuple(chips))
+
+
+def _way(written: Path, out: Path) -> str:
+    return Path(os.path.relpath(written.resolve(), out.resolve())).as_posix()

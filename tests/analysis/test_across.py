@@ -1,0 +1,127 @@
+"""Studies beside each other: what may be compared is, paired by seed, and nothing else."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from scipy.stats import ttest_rel
+
+from mugrow.analysis.measure.across import compare
+from mugrow.analysis.read.store import load
+from mugrow.analysis.report.across import build_across
+from mugrow.bench.spec import UserError
+
+QUICK = Path(__file__).parents[2] / "results" / "reference" / "quick"
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return load(QUICK)
+
+
+def changed(store, method, *, by=0.0, spec=None, ids=True):
+    """The store with all runs under other ids, and losses of a method's targets ``by`` higher."""
+    runs = store.runs.copy()
+    mine = (runs["role"] == "target") & (runs["method"] == method)
+    runs.loc[mine, "final_val_loss"] += by
+    if ids:
+        for column in ("run_id", "source_run_id"):
+            named = runs[column].notna()
+            runs.loc[named, column] = [f"x{one[1:]}" for one in runs.loc[named, column]]
+    if spec:
+        runs["spec"] = [json.dumps(_deep(json.loads(one), spec)) for one in runs["spec"]]
+    return replace(store, runs=runs)
+
+
+def _deep(whole, given):
+    return whole | {
+        key: _deep(whole[key], value) if isinstance(value, dict) else value
+        for key, value in given.items()
+    }
+
+
+def test_arms_of_both_studies_are_compared_within_a_seed(quick):
+    other = changed(quick, "szp", by=-0.5)
+    found = compare(quick, other, names=["a", "b"])
+    assert found.targets == ("w64-d2",)
+    by_name = {(arm.study, arm.label): arm for arm in found.arms}
+    assert found.arms[0] is by_name["b", "szp"]
+    assert by_name["a", "scratch"].is_reference
+    assert by_name["b", "szp"].verdict == "better"
+    losses = {
+        method: quick.runs[(quick.runs["role"] == "target") & (quick.runs["method"] == method)]
+        .sort_values("seed")["final_val_loss"].to_numpy()
+        for method in ("szp", "scratch")
+    }  # fmt: skip
+    ends = ttest_rel(losses["szp"] - 0.5, losses["scratch"]).confidence_interval()
+    difference = by_name["b", "szp"].minus_reference
+    assert (difference.lo, difference.hi) == pytest.approx(tuple(ends))
+    # scratch of the other study has the same losses, under other ids: it is an arm like any other
+    assert by_name["b", "scratch"].minus_reference.value == pytest.approx(0)
+
+
+def test_the_very_same_runs_are_one_arm(quick):
+    found = compare(quick, quick, names=["a", "b"])
+    assert {arm.study for arm in found.arms} == {"a"}
+    assert {arm.also for arm in found.arms} == {("b",)}
+
+
+def test_another_reference(quick):
+    found = compare(quick, changed(quick, "szp"), names=["a", "b"], reference="szp")
+    (base,) = [arm for arm in found.arms if arm.is_reference]
+    assert (base.study, base.label) == ("a", "szp")
+    with pytest.raises(UserError, match="unknown arm 'szq'; did you mean 'szp'"):
+        compare(quick, quick, names=["a", "b"], reference="szq")
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"data": {"corpus": "novels", "corpus_sha256": "f" * 64}}, "corpus stdlib .* and novels"),
+        ({"data": {"final_val_tokens": 99}}, "held-out tokens .* and 99"),
+        ({"batch_sequences": 1}, "batch .* and 64"),
+        ({"model": {"vocab_size": 300}}, "vocabulary 256 and 300"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_by_name(quick, spec, said):
+    other = changed(quick, "szp", spec=spec)
+    with pytest.raises(UserError, match=f"a and b share no target.* of a: b differs in {said}"):
+        compare(quick, other, names=["a", "b"])
+
+
+def test_bad_calls_are_one_line(quick):
+    with pytest.raises(UserError, match="two studies or more"):
+        compare(quick)
+    with pytest.raises(UserError, match="1 names for 2 studies"):
+        compare(quick, quick, names=["a"])
+    nothing = replace(quick, runs=quick.runs[quick.runs["role"] == "proxy"])
+    with pytest.raises(UserError, match="no target has finished in a or b"):
+        compare(nothing, nothing, names=["a", "b"])
+
+
+def test_one_seed_is_no_verdict(quick):
+    one = quick.first_seeds(1)
+    found = compare(one, changed(one, "szp", by=-1.0), names=["a", "b"])
+    assert {arm.verdict for arm in found.arms} == {"not measured"}
+    assert all(math.isnan(arm.minus_reference.lo) for arm in found.arms)
+
+
+def test_the_page_has_every_arm_and_all_curves(quick, tmp_path):
+    stores = {"a": quick, "b<i>": changed(quick, "szp", by=-0.5)}
+    found = compare(*stores.values(), names=list(stores))
+    page = build_across(found, stores, tmp_path).read_text(encoding="utf-8")
+    assert page.count("<td>szp</td><td>b&lt;i&gt;</td>") == 1
+    assert "b&lt;i&gt;" in page
+    assert "b<i>" not in page
+    assert json.loads((tmp_path / "compare.json").read_text())["studies"] == list(stores)
+    assert (tmp_path / "tables" / "across.tex").read_text().startswith("%")
+
+
+def test_the_command(mugrow, tmp_path):
+    words = ("compare", str(QUICK), str(QUICK.parent / "small"), "--out", str(tmp_path / "c"))
+    ended = mugrow(*words)
+    assert ended.code in (0, 2)
+    assert mugrow("compare", str(QUICK), str(QUICK)).err == f"mugrow: {QUICK} is named twice\n"
+    assert mugrow("compare", str(QUICK)).err == "mugrow: name two studies or more to compare\n"
