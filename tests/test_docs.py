@@ -3,6 +3,7 @@
 import re
 import shlex
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from mugrow.sweeps.cli import parsed
 from mugrow.sweeps.docs.build import ROOT_PAGES
 from mugrow.sweeps.docs.reference import pages
 from mugrow.sweeps.recipes import recipe
+from mugrow.sweeps.study import Study
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "how-to" / "own-method.md").read_text(encoding="utf-8")
@@ -58,6 +60,12 @@ def table_in_readme() -> dict[str, list[str]]:
     lines = [line[2:-2].split(" | ") for line in text.strip().splitlines()]
     assert tuple(lines[0]) == COLUMNS
     return {cells[0].strip("`"): cells for cells in lines[2:]}
+
+
+def test_every_setting_of_a_study_is_on_its_page():
+    page = (ROOT / "docs" / "how-to" / "own-study.md").read_text(encoding="utf-8")
+    rows = "".join(re.findall(r"^\| (`.*?) \| ", page, flags=re.M))
+    assert set(re.findall(r"`(\w+)`", rows)) == {field.name for field in fields(Study)}
 
 
 @pytest.mark.integration

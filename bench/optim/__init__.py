@@ -25,7 +25,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor
 
@@ -33,7 +33,7 @@ from mugrow.bench import entries, parametrization
 from mugrow.bench.entries import Registry, keyword_params
 from mugrow.bench.model import parameters
 from mugrow.bench.parametrization import StepSize, rules_of
-from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, Scalar, UserError
+from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, Scalar, UserError, unknown
 
 BufferKind = Literal["gradient", "square"]
 """How a buffer scales: like the gradient, or like its square, which is never negative."""
@@ -91,7 +91,11 @@ class Optimizer:
     reads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        assert not set(self.buffers) & set(RESERVED), RESERVED
+        for name, kind in self.buffers.items():
+            if name in RESERVED:
+                raise UserError(f"optimizer {self.name!r} cannot call a buffer {name!r}")
+            if kind not in get_args(BufferKind):
+                raise unknown(f"kind of buffer {name!r}:", kind, get_args(BufferKind))
 
     @property
     def params(self) -> dict[str, Scalar]:

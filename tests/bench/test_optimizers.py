@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mugrow.bench import checkpoint, entries, optim
 from mugrow.bench.data.batches import load, resolve
-from mugrow.bench.model import parameters
+from mugrow.bench.growth import grow_buffers, method
+from mugrow.bench.model import Decoder, parameters
 from mugrow.bench.optim import (
     Optimizer,
     Update,
@@ -23,6 +24,7 @@ from mugrow.bench.optim import (
     parse,
     trainers_of,
 )
+from mugrow.bench.parametrization import initial_weights, rules_of
 from mugrow.bench.parametrization import names as parametrizations
 from mugrow.bench.run import _resume, _save_state, run_stack
 from mugrow.bench.spec import RunSpec, ScheduleSpec, Start, UserError
@@ -328,6 +330,31 @@ def test_a_state_is_carried_to_the_same_optimizer_alone(source, tmp_path, text_o
     run_stack(job)
     assert row(job, 0)["status"] == "failed"
     assert row(job, 0)["reason"] == "its source was trained by lion, whose state is not adamw's"
+
+
+@pytest.mark.parametrize(
+    ("buffers", "message"),
+    [
+        ({"m": "gradeint"}, "unknown kind of buffer 'm': 'gradeint'; did you mean 'gradient'"),
+        ({"weights": "square"}, "optimizer 'toy' cannot call a buffer 'weights'"),
+    ],
+)
+def test_a_buffer_that_cannot_be_is_refused(buffers, message):
+    with pytest.raises(UserError, match=message):
+        replace(TOY, buffers=buffers)
+
+
+def test_a_second_square_grows_as_the_first():
+    """AMSGrad's highest v (arXiv 1904.09237) beside v: pairs are filled with zeros."""
+    big = replace(MODEL, width=2 * MODEL.width)
+    models = [Decoder(one, rules_of("mup", one, MODEL).multipliers) for one in (MODEL, big)]
+    weights = initial_weights(MODEL, rules_of("mup", MODEL, MODEL), 0.1, 0, torch.float64)
+    given = {name: {k: w.square() for k, w in weights.items()} for name in ("m", "v", "top")}
+    kinds = {"m": "gradient", "top": "square", "v": "square"}
+    grown = grow_buffers(method("hypercloning"), given, kinds, *models, torch.Generator, {})
+    name = "blocks.0.mlp.down.weight"
+    assert torch.equal(grown["top"][name], grown["v"][name])
+    assert not torch.equal(grown["v"][name], grown["m"][name])
 
 
 def test_a_reset_clears_every_buffer_of_what_the_source_had_not(source, tmp_path, text_of_tides):
