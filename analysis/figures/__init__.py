@@ -19,6 +19,7 @@ from mugrow.analysis.figures import (
     laws,
     main,
     methods,
+    multiples,
     recovery,
     savings,
     style,
@@ -183,7 +184,8 @@ FIGURES = {
         methods.methods,
         "Each method against scratch, by final loss",
         "Mean validation loss with a band from the lowest to the highest seed, methods in the "
-        "order of their final losses. Solid, the target’s own FLOPs; dashed, its source’s added; "
+        f"order of their final losses, the lowest {multiples.MOST} of a target. Solid, the "
+        "target’s own FLOPs; dashed, its source’s added; "
         "black, scratch, and dotted its final loss. The numbers are the speed-up there with its "
         "interval over seeds.",
         alone=(
@@ -207,7 +209,8 @@ FIGURES = {
         "Mean validation loss of the grown model with a band from the lowest to the highest seed; "
         "dotted, what its source had. The mark on the left is the loss right after growth, and the "
         "spike (in nats) is its height over the source’s. Back means at the source’s loss again, "
-        "after the highest one. Methods are in the order of their final losses.",
+        "after the highest one. Methods are in the order of their final losses, the lowest "
+        f"{multiples.MOST} of a target.",
     ),
     "asymmetry": Entry(
         asymmetry.asymmetry,

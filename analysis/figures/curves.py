@@ -63,7 +63,10 @@ def target_curves(store: Store, figure: str = "curves") -> pd.DataFrame:
         raise UserError(f"figure {figure!r} needs a finished target, and the study has none")
     named = runs[["run_id", "target", "label", "seed", "flops_source"]]
     points = named.merge(store.curves, on="run_id")
-    return points[(points["step"] > 0) & points["val_loss"].notna()]
+    points = points[(points["step"] > 0) & points["val_loss"].notna()]
+    if points.empty:
+        raise UserError(f"figure {figure!r} needs logged losses of a target, and there are none")
+    return points
 
 
 def draw_panel(axis: Axes, rows: pd.DataFrame, coloured: set[str], *, charge_source: bool) -> None:

@@ -1,8 +1,8 @@
 """Small multiples: a panel for each method, in one order and one scale, so that panels compare.
 
 Each target has rows of its own, and its panels share both axes. Methods are in the order of their
-final losses, the lowest first; those of which no run finished have no panel. A study's figures of
-this kind have the same method at the same place.
+final losses, the lowest first; those of which no run finished have no panel, and of more than
+``MOST`` those behind it. A study's figures of this kind have the same method at the same place.
 """
 
 import math
@@ -19,6 +19,7 @@ from mugrow.analysis.figures import style
 from mugrow.analysis.summary import Summary
 
 COLUMNS = 4
+MOST = 40  # methods of a target that have a panel
 TALLER = 1.3  # by what a panel grows below its curves to hold two lines of text
 ROW = 1.3  # inches
 
@@ -31,12 +32,14 @@ class Panel:
 
 
 def by_final_loss(summary: Summary, labels: set[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those of the (target, label) wanted that have a final loss, sorted by it in each target."""
+    """Those of the (target, label) wanted that have a final loss, sorted by it in each target; the
+    lowest ``MOST`` of each."""
     finals = [final for final in summary.finals if not math.isnan(final.loss.value)]
     targets = list(dict.fromkeys(final.target for final in finals))
     ordered = sorted(finals, key=lambda final: (targets.index(final.target), final.loss.value))
     pairs = [(final.target, final.label) for final in ordered]
-    return [pair for pair in pairs if pair in labels]
+    found = [pair for pair in pairs if pair in labels]
+    return [pair for target in targets for pair in [p for p in found if p[0] == target][:MOST]]
 
 
 def grid(pairs: list[tuple[str, str]], x: str, y: str) -> tuple[Figure, list[Panel]]:

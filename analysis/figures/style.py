@@ -56,6 +56,7 @@ FAINT = "#c4c4c4"  # methods that a crowded panel does not tell apart
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("P", "<", "X", ">", "h", "p", "d", "8")
 DASHES = ("--", ":", "-.")
+LONGEST = 60  # letters of a word in a label
 
 
 Shape = tuple[int, int]  # width, depth
@@ -138,7 +139,16 @@ def plain(text: str) -> str:
 
 def wrapped(label: str, width: int = 30) -> str:
     """A label on as many lines as it needs, broken where its parameters are."""
-    return textwrap.fill(label, width, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(short(label), width, break_long_words=False, break_on_hyphens=False)
+
+
+def short(label: str) -> str:
+    """A label with no word longer than a legend has room for: its middle is left out."""
+    words = (
+        f"{word[: LONGEST // 2]}…{word[-LONGEST // 3 :]}" if len(word) > LONGEST else word
+        for word in label.split(" ")
+    )
+    return " ".join(words)
 
 
 def shades(shapes: Iterable[Shape]) -> dict[Shape, Any]:
@@ -182,7 +192,8 @@ def mark_minimum(axes: Axes, x: float, y: float, colour: Any) -> None:
 def handle(label: str, text: str | None = None, mine: LineStyle | None = None) -> Line2D:
     """The legend's entry for a method, under its label unless ``text`` says more."""
     mine = mine or line_style(label)
-    return Line2D([], [], color=mine.colour, marker=mine.marker, ls=mine.line, label=text or label)
+    text = short(text or label)
+    return Line2D([], [], color=mine.colour, marker=mine.marker, ls=mine.line, label=text)
 
 
 def handles(line_styles: Mapping[str, LineStyle]) -> list[Line2D]:

@@ -64,7 +64,7 @@
       this.boxY = this.box("log y", this.logY, (on) => { this.logY = on; this.draw(); });
       const reset = element("button", { type: "button" }, "whole range");
       reset.addEventListener("click", () => this.draw());
-      this.controls.append(reset, element("span", { class: "note" }, "drag to zoom in"));
+      this.controls.append(reset, element("span", { class: "note" }, ["drag to zoom in", this.chart.note].filter(Boolean).join("; ")));
     }
 
     select(label, values, text, chosen) {

@@ -32,6 +32,7 @@ from mugrow.analysis.summary import Summary
 from mugrow.analysis.transfer.results import SweepResult
 from mugrow.bench.spec import UserError
 
+MOST_RUNS = 400  # of a chart, targets first: more would weigh more than a page should
 DIGITS = 5  # of a loss; what is counted has two more
 LOSS = "validation loss (nats per token)"
 DASHES = {"-": [], "--": [7, 4], ":": [2, 3], "-.": [7, 3, 2, 3]}
@@ -72,7 +73,7 @@ class Series:
 @dataclass(frozen=True, eq=False)
 class Chart:
     """A chart of a page: the figure ``name`` is the picture of the same. ``compared`` is what the
-    difference to a series' ``lowest`` is called."""
+    difference to a series' ``lowest`` is called; ``note`` says what is left out."""
 
     name: str
     title: str
@@ -81,6 +82,7 @@ class Chart:
     y: Scale
     series: tuple[Series, ...]
     compared: str = ""
+    note: str = ""
 
     def to_script(self) -> Markup:
         """The data as a script element, which no text of a file can end."""
@@ -111,6 +113,7 @@ class Chart:
             series.append(plain)
         return {
             "name": self.name, "title": self.title, "panel": self.panel, "compared": self.compared,
+            "note": self.note,
             "x": [vars(scale) for scale in self.x], "y": vars(self.y),
             "shared": [list(x) for x in shared], "series": series,
         }  # fmt: skip
@@ -156,7 +159,8 @@ def curves(store: Store) -> Chart:
         (Scale("charged", "FLOPs with the source’s", log=True),
          Scale("flops", "FLOPs", log=True), Scale("tokens", "tokens", log=True),
          Scale("steps", "steps"), Scale("seconds", "seconds, at the run’s mean speed")),
-        Scale("loss", LOSS), tuple(found),
+        Scale("loss", LOSS), tuple(found[:MOST_RUNS]),
+        note=f"{MOST_RUNS} of {len(found)} runs" if len(found) > MOST_RUNS else "",
     )  # fmt: skip
 
 

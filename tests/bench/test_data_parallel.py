@@ -71,7 +71,10 @@ def assert_as_one_process(both, specs, tolerance=1e-12, **fields):
     return state
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lion", "muon"])
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adamw", *(pytest.param(o, marks=pytest.mark.integration) for o in ("lion", "muon"))],
+)
 def test_losses_are_one_process_s(both, optimizer):
     """In float64; five sequences for two ranks, a final evaluation of blocks of two windows."""
     data = replace(EXACT.data, final_val_tokens=256)
@@ -86,6 +89,7 @@ def test_losses_are_one_process_s(both, optimizer):
     assert len({round(curve[-1]["grad_norm"], 6) for curve in state.curves}) == len(specs)
 
 
+@pytest.mark.integration
 def test_in_float32_to_its_rounding(both):
     specs = [replace(spec, dtype="float32") for spec in MEMBERS]
     state = assert_as_one_process(both, specs, 2e-5)
@@ -94,6 +98,7 @@ def test_in_float32_to_its_rounding(both):
     assert 0 < losses.nan_to_num().abs().max() < 2e-6
 
 
+@pytest.mark.integration
 def test_in_bf16_to_what_that_rounds_otherwise(both):
     specs = [replace(spec, dtype="float32", precision="bf16", steps=4) for spec in MEMBERS]
     state, _ = by_two(both, specs)
@@ -101,6 +106,7 @@ def test_in_bf16_to_what_that_rounds_otherwise(both):
     torch.testing.assert_close(numbers(state), numbers(alone), rtol=0.02, atol=0, equal_nan=True)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("method", ["llama_pro", "majority_kernels", "msg", "prune", "sparkling"])
 def test_what_a_method_does_meanwhile_is_the_same(both, method):
     """Frozen blocks, other tensors than the model's, masks: hooks see whole weights."""
@@ -108,6 +114,7 @@ def test_what_a_method_does_meanwhile_is_the_same(both, method):
     assert_as_one_process(both, [deep, vary(deep, seed=1)], during=method)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", ["ema", "swa"])
 def test_averages_are_the_same(both, kind):
     specs = [replace(spec, average=AverageSpec(kind=kind, window=4)) for spec in MEMBERS]
@@ -115,6 +122,7 @@ def test_averages_are_the_same(both, kind):
     assert numbers(state)[:, 3].isfinite().any()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("split", [Split(1, 2), Split(2, 5, recompute=True)])
 def test_members_and_sequences_may_be_taken_a_few_at_a_time(both, split):
     model = llama(width=16, depth=2, head_size=8, context=8, vocab_size=32)
@@ -122,6 +130,7 @@ def test_members_and_sequences_may_be_taken_a_few_at_a_time(both, split):
     assert_as_one_process(both, specs, split=split)
 
 
+@pytest.mark.integration
 def test_growth_s_copies_part_alike(both):
     assert_as_one_process(both, MEMBERS, source_widths=[8, 8, 0])
 
@@ -134,7 +143,9 @@ def test_who_diverges_or_is_pruned_leaves_on_both(both):
     assert state.status.count("finished") > 0
 
 
-@pytest.mark.parametrize("step", [1, 4, 5])
+@pytest.mark.parametrize(
+    "step", [5, *(pytest.param(s, marks=pytest.mark.integration) for s in (1, 4))]
+)
 def test_a_stack_goes_on_from_any_step_to_the_last_bit(both, step):
     """With as many ranks; with one process, or from one, to rounding."""
     specs = [replace(spec, dtype="float32") for spec in MEMBERS]

@@ -327,3 +327,21 @@ def test_ranks_are_counted_where_resources_are(planned):
     assert worker_count(None, "cpu", os.cpu_count() * 2) == 1
     with pytest.raises(UserError, match="at most 2"):
         check_fits([stack], None, False, 3)
+
+
+@pytest.mark.integration
+def test_ranks_are_measured_beside_one_process(mugrow):
+    shape = ("--widths", "16", "--depth", "1", "--context", "8", "--batch", "4")
+    short = ("--seconds", "0.02", "--rounds", "3", "--json")
+    ended = mugrow("bench", "ranks", *shape, *short)
+    assert ended.code in (None, 0), ended.err
+    (row,) = json.loads(ended.out)["rows"]
+    assert (row["width"], row["ranks"], row["tokens_a_step"]) == (16, 2, 32)
+    assert 0 < row["ratio"]
+    assert row["tokens_per_s"] / row["tokens_per_s_alone"] == pytest.approx(row["ratio"], rel=0.8)
+
+
+def test_measuring_more_ranks_than_sequences_is_refused(mugrow):
+    ended = mugrow("bench", "ranks", "--ranks", "9")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "--ranks must be 2 to 8" in ended.err
