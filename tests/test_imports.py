@@ -1,4 +1,7 @@
-"""Packages import in one direction: no two need each other, imports in functions counted."""
+"""Packages import in one direction: no two need each other, imports in functions counted.
+
+And results are typed: few dictionaries of anything are left where rows become claims.
+"""
 
 import ast
 from collections.abc import Iterable
@@ -77,3 +80,19 @@ def test_parts_of_analysis_import_in_one_direction() -> None:
             if rank[other] >= rank[part]:
                 wrong.append(f"{path} imports {other}")
     assert not wrong, "\n".join(wrong)
+
+
+def untyped(source: str) -> list[str]:
+    """Every ``dict[str, Any]`` and the like in a module's text: type checkers see nothing there."""
+    shapes = {f"{one}[str, {of}]" for one in ("dict", "Mapping") for of in ("Any", "object")}
+    found = [ast.unparse(n) for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Subscript)]
+    return [one for one in found if one in shapes]
+
+
+def test_results_are_typed() -> None:
+    """What is left is JSON: specs and configurations as read, and what is written."""
+    assert sorted(untyped("def f(a: dict[str, Any]) -> Mapping[str, object]: ...")) == [
+        "Mapping[str, object]", "dict[str, Any]"
+    ]  # fmt: skip
+    counted = {str(path): len(untyped(text)) for path, text in modules(ANALYSIS).items()}
+    assert sum(counted.values()) <= 25, {path: n for path, n in counted.items() if n}

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mugrow.analysis.measure.savings import Arm, Curve, curve
-from mugrow.bench.spec import UserError
+from mugrow.bench.spec import Scalar, UserError
 
 BASELINE = "scratch"
 
@@ -74,12 +74,13 @@ def _labels(targets: pd.DataFrame, shapes: dict[str, str] | None) -> list[str]:
     return labels
 
 
-def _details(run: dict[Any, Any], shapes: dict[str, str] | None) -> dict[str, Any]:
+def _details(run: dict[Any, Any], shapes: dict[str, str] | None) -> dict[str, Scalar]:
     """What may tell two runs of one method apart: the start's parameters, its source's shape, and
     what became of optimizer and schedule."""
     spec = json.loads(run["spec"])
     start = spec["start"]
-    details = {name: start[name] for name in ("optimizer", "noise", "reset") if name in start}
+    kept = (name for name in ("optimizer", "noise", "reset") if name in start)
+    details: dict[str, Scalar] = {name: start[name] for name in kept}
     details |= dict(start["params"])  # which may have a noise of its own
     details["schedule"] = _schedule(spec)
     source = run["source_run_id"]

@@ -26,6 +26,7 @@ from mugrow.analysis.figures.equal_compute import kind_of, lines_of
 from mugrow.analysis.measure.arms import BASELINE
 from mugrow.analysis.measure.baselines import comparisons
 from mugrow.analysis.measure.recovery import labelled_targets
+from mugrow.analysis.read.plain import JsonValue
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array
 from mugrow.analysis.summary import Summary
@@ -91,12 +92,12 @@ class Chart:
             text = text.replace(character, f"\\u{ord(character):04x}")
         return Markup(f'<script type="application/json" class="chart-data">{text}</script>')
 
-    def _plain(self) -> dict[str, Any]:
+    def _plain(self) -> Mapping[str, JsonValue]:
         shared: dict[tuple[float | None, ...], int] = {}  # x that several series have
         series = []
         for one in self.series:
             place = shared.setdefault(tuple(_digits(one.x, DIGITS + 2)), len(shared))
-            plain: dict[str, Any] = {
+            plain: dict[str, JsonValue] = {
                 "name": one.name, "group": one.group, "panel": one.panel, "colour": one.colour,
                 "x": place, "y": _digits(one.y),
             }  # fmt: skip
