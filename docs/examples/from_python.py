@@ -105,8 +105,8 @@ print([row["name"] for row in mugrow.listing("figures")][:5])
 
 # --8<-- [start:compare]
 both = mugrow.compare(store, store.first_seeds(2), names=["three seeds", "two seeds"])
-for arm in both.arms:
-    print(arm.target, arm.study, arm.label, arm.verdict)
+for one in both.arms:
+    print(one.target, one.study, one.label, one.verdict)
 # --8<-- [end:compare]
 
 # --8<-- [start:error]

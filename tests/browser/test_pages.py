@@ -262,3 +262,39 @@ def test_three_hundred_runs_are_drawn_once(browser, tmp_path):
     assert told
     assert drawn[0] == 0
     assert 0 < drawn[1] <= 9
+
+
+def test_every_number_has_its_macro(charted, opened):
+    """The list is what ``macros.tex`` has, and is filtered like any table."""
+    page = opened(charted)
+    numbers = page.locator("#numbers")
+    numbers.locator("summary").click()
+    rows = numbers.locator("tbody tr")
+    rows.first.wait_for()
+    macros = (charted.parent / "macros.tex").read_text(encoding="utf-8")
+    assert rows.count() == macros.count("\\newcommand")
+    numbers.locator(".filter").fill("szp loss lo")
+    shown = numbers.locator("tbody tr:not([hidden])").all_inner_texts()
+    assert shown
+    for row in shown:
+        value, _, macro = row.partition("\t")
+        assert f"\\newcommand{{{macro.strip()}}}{{{value}}}" in macros.replace(
+            "\\ensuremath{-}", "−"
+        )
+
+
+def test_legends_and_labels_are_inside_their_boxes(charted, opened):
+    page = opened(charted)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        outside = page.evaluate("""() => {
+          const charts = [...document.querySelectorAll(".chart")];
+          return charts.flatMap((chart) => {
+            const box = chart.getBoundingClientRect();
+            return [...chart.querySelectorAll("label, button, select, canvas, .entry")]
+              .filter((one) => one.getBoundingClientRect().right > box.right + 1
+                || one.getBoundingClientRect().left < box.left - 1)
+              .map((one) => one.outerHTML.slice(0, 80));
+          });
+        }""")
+        assert outside == [], width
