@@ -19,7 +19,7 @@ from mugrow.analysis.measure import recovery
 from mugrow.analysis.measure.savings import State
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import load
-from mugrow.analysis.report import latex, tables, transfer, words
+from mugrow.analysis.report import imported, latex, tables, transfer, words
 from mugrow.analysis.report.build import build
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.stats import Interval
@@ -332,6 +332,21 @@ def test_a_study_without_targets_says_so(study_dir: Path) -> None:
     assert "No target has finished" in html
     assert ": figure &#39;costs&#39; needs a finished target" in html
     assert not list((study_dir / "report" / "figures").iterdir())  # none left of the first build
+
+
+def test_what_cannot_be_said_has_its_reason(summary: Summary, study_dir: Path) -> None:
+    store = load(study_dir)
+    assert words.missing(summary, store) == []
+    still = replace(summary, transfer=replace(summary.transfer, ladders=()), savings=())
+    assert words.missing(still, store) == [
+        "No two sizes have sweeps to compare: nothing can be said on transfer.",
+        "No target has both a grown and a from-scratch run: there are no savings.",
+    ]
+    grown = replace(store, study=store.study | {"source": f"tiny@{'a1' * 32}", "source_flops": 2e9})
+    (said,) = words.missing(still, grown)
+    assert "the source is the imported tiny (sha256 of its weights a1a1a1a1a1a1a1a1…)" in said
+    assert "it is charged 2 GFLOP" in said
+    assert imported.compared_with(grown) == ("own source",) != imported.compared_with(store)
 
 
 def test_a_study_with_nothing_says_so(study_dir: Path) -> None:
