@@ -3,18 +3,21 @@
 Chromium is Debian's; without it, or without playwright, these tests skip and say so.
 """
 
+import io
+import os
 import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mugrow.analysis import figures
 from mugrow.analysis.read.store import load
 from mugrow.analysis.report.build import build
 from mugrow.analysis.report.charts import Chart, Scale, Series
-from mugrow.analysis.report.page import scripts
+from mugrow.analysis.report.page import HERE, scripts
 from mugrow.bench.record import write_json
 from mugrow.sweeps.docs.render import committed, render
 
@@ -25,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PICTURE = Path(__file__).with_name("chart.png")
 WIDTHS = (390, 768, 1280, 1920)
 PAGES = ("quick", "warmstarting")
 CUT_OFF = """() => [...document.querySelectorAll("main *, .contents *")].filter((one) => {
@@ -298,3 +302,48 @@ def test_legends_and_labels_are_inside_their_boxes(charted, opened):
           });
         }""")
         assert outside == [], width
+
+
+def test_a_method_in_a_table_leads_to_its_curves(charted, opened):
+    page = opened(charted)
+    page.locator("#table-finals ~ .scroll").first.get_by_role("button", name="szp").click()
+    chart = page.locator(".chart").filter(has_text="FLOPs with").first
+    shown = chart.evaluate("(one) => [...new Set(one.made.lines.map((l) => l.series.group))]")
+    assert sorted(shown) == ["scratch", "szp"]
+    assert chart.locator(".entry > [aria-pressed=true]").count() == 2
+    assert chart.evaluate("(one) => Math.abs(one.getBoundingClientRect().top) < innerHeight")
+
+
+def test_a_chart_looks_as_it_did(browser, tmp_path):
+    """Three lines, one dashed, one with a band and points: within two levels of grey, on average,
+    of the stored picture, which `MUGROW_PICTURES=write` draws anew."""
+    x = np.array([1e9, 1e10, 1e11, 1e12])
+    y = np.array([3.0, 2.5, 2.2, 2.0])
+    series = (
+        Series("scratch, seed 0", "scratch", "t", "#000000", x, y),
+        Series("szp, seed 0", "szp", "t", "#0072B2", x, y - 0.1, dash="--"),
+        Series("front", "front", "t", "#D55E00", x, y + 0.2, low=y + 0.1, high=y + 0.3, marks=True),
+    )
+    chart = Chart("c", "t", "runs", (Scale("x", "FLOPs", log=True),), Scale("l", "loss"), series)
+    path = tmp_path / "index.html"
+    host = f'<div><div class="chart">{chart.to_script()}</div></div>'
+    style = (HERE / "page.css").read_text() + (HERE / "vendor/uplot/uPlot.min.css").read_text()
+    path.write_text(
+        f"<!doctype html><meta charset=utf-8><style>{style}</style>{host}{scripts(True)}",
+        encoding="utf-8",
+    )
+    page = browser.new_page(viewport={"width": 700, "height": 600})
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelector('.chart').made.lines[2].points")
+    content = page.locator(".u-over").screenshot()  # without text, whose fonts are the machine's
+    page.close()
+    if os.environ.get("MUGROW_PICTURES") == "write":
+        PICTURE.write_bytes(content)
+    seen, known = (
+        np.asarray(Image.open(io.BytesIO(one)).convert("L"), dtype=float)
+        for one in (content, PICTURE.read_bytes())
+    )
+    assert seen.shape == known.shape
+    assert np.abs(seen - known).mean() < 2
+    blank = np.full_like(known, 255.0)
+    assert np.abs(blank - known).mean() > 2
