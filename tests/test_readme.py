@@ -67,6 +67,7 @@ def test_the_commands_cover_the_program():
         "run",
         "list",
         "report",
+        "compare",
         "bench",
         "savings",
         "fit",
@@ -106,6 +107,8 @@ def test_every_mugrow_command_works(
 ):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished.folder, tmp_path / "results" / "quick")
+    if words[0] == "compare":
+        shutil.copytree(finished.folder, tmp_path / "results" / "mine")
     header = "method,params,tokens,val_loss\n"
     rows = [
         f"{arm},1000,{k * n},{4 - k / 10}\n"

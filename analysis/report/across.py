@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 from mugrow.analysis import words as fmt
@@ -41,11 +42,12 @@ def build_across(found: Across, stores: Mapping[str, Store], folder: Path) -> Pa
 
 
 def curves(stores: Mapping[str, Store]) -> charts.Chart:
-    """The loss curves of all studies in one chart; a line is named with its study."""
+    """The loss curves of all studies in one chart; a line is named with its study, whose dash it
+    has."""
     whole = [(name, charts.curves(store)) for name, store in stores.items()]
     series = [
-        replace(one, name=f"{one.name} · {name}", group=f"{one.group} · {name}")
-        for name, chart in whole
+        replace(one, name=f"{one.name} · {name}", group=f"{one.group} · {name}", dash=dash)
+        for (name, chart), dash in zip(whole, cycle(charts.DASHES), strict=False)
         for one in chart.series
     ]
     first = {panel: place for place, panel in enumerate(dict.fromkeys(s.panel for s in series))}

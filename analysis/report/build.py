@@ -232,6 +232,7 @@ def render(
         laws=on_laws,
         tables=listed,
         runs=tables.runs(store.runs),
+        macros=page.script_of(latex.by_macro(latex.quotable(summary)), "macros-data"),
         circumstances=circumstances(store.runs),
         configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),
         accountings=ACCOUNTINGS,

@@ -89,6 +89,21 @@
       this.draw();
     }
 
+    has(panel, group) {
+      return this.chart.series.some((one) => one.panel === panel && one.group === group);
+    }
+
+    // Scratch stays beside it.
+    only(panel, group) {
+      this.panel = panel;
+      this.controls.querySelector("select").value = this.panels.indexOf(panel);
+      const groups = new Set(this.chart.series.filter((one) => one.panel === panel).map((one) => one.group));
+      this.hidden = new Set([...groups].filter((one) => one !== group && one !== "scratch"));
+      this.choose();
+      this.pressed();
+      this.host.scrollIntoView({ block: "center" });
+    }
+
     entry(group, series, groups) {
       const swatch = element("span", { class: "swatch", style: `background:${series.colour}` });
       const toggle = element("button", { type: "button", "aria-pressed": "true" }, swatch, group);
@@ -337,5 +352,20 @@
     host.made = new Chart(host, JSON.parse(data.textContent));
     const picture = host.parentElement.querySelector("details.picture");
     if (picture) picture.open = false;
+  });
+
+  // A method in a table leads to its curves: those alone, in the panel of the row's target.
+  const curves = [...document.querySelectorAll(".chart")].find((host) => host.made.chart.name === "curves");
+  if (curves) document.querySelectorAll(".scroll > table").forEach((table) => {
+    const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
+    const [method, target] = [names.indexOf("method"), names.indexOf("target")];
+    if (method < 0 || target < 0) return;
+    [...table.tBodies[0].rows].forEach((row) => {
+      const [group, panel] = [row.cells[method].textContent, `target ${row.cells[target].textContent}`];
+      if (!curves.made.has(panel, group)) return;
+      const link = element("button", { type: "button", class: "to-curve", title: "show its curves" }, group);
+      link.addEventListener("click", () => curves.made.only(panel, group));
+      row.cells[method].replaceChildren(link);
+    });
   });
 })();

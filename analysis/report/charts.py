@@ -9,7 +9,6 @@ Each chart has a picture by matplotlib beside it, for paper and for readers with
 are the same.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from mugrow.analysis.measure.baselines import comparisons
 from mugrow.analysis.measure.recovery import labelled_targets
 from mugrow.analysis.read.plain import JsonValue
 from mugrow.analysis.read.store import Store
+from mugrow.analysis.report.page import script_of
 from mugrow.analysis.stats import Array
 from mugrow.analysis.summary import Summary
 from mugrow.analysis.transfer.results import SweepResult
@@ -87,10 +87,7 @@ class Chart:
 
     def to_script(self) -> Markup:
         """The data as a script element, which no text of a file can end."""
-        text = json.dumps(self._plain(), ensure_ascii=False, separators=(",", ":"))
-        for character in "<>&\u2028\u2029":
-            text = text.replace(character, f"\\u{ord(character):04x}")
-        return Markup(f'<script type="application/json" class="chart-data">{text}</script>')
+        return script_of(self._plain(), "chart-data")
 
     def _plain(self) -> Mapping[str, JsonValue]:
         shared: dict[tuple[float | None, ...], int] = {}  # x that several series have

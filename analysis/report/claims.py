@@ -151,5 +151,5 @@ def _together(rows: Sequence[JudgedClaim]) -> str:
     values = [row.value for row in rows if math.isfinite(row.value)]
     if len(rows) == 1 or not values:
         return in_words(rows[0])
-    low, high = min(values), max(values)
-    return signed(f"{low:.3g} to {high:.3g}")
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return signed(low if low == high else f"{low} to {high}")

@@ -59,17 +59,23 @@ def table(item: Table) -> str:
 
 def macros(summary: Summary) -> str:
     """One ``\\newcommand`` a line, for every number of the summary that a paper would quote."""
-    study = summary.study
-    return commands(study, [*numbers(summary), *laws.numbers(study, summary.laws)])
+    return commands(summary.study, quotable(summary))
+
+
+def quotable(summary: Summary) -> list[tuple[tuple[str, ...], str]]:
+    """(parts of the name, text) of every number that a paper would quote."""
+    return [*numbers(summary), *laws.numbers(summary.study, summary.laws)]
+
+
+def by_macro(named: Sequence[tuple[tuple[str, ...], str]]) -> dict[str, str]:
+    """Texts by the names of their macros; a name that is taken gets a number."""
+    names = numbered(camel("mugrow", *parts) for parts, _ in named)
+    return dict(zip(names, (text for _, text in named), strict=True))
 
 
 def commands(study: str, named: Sequence[tuple[tuple[str, ...], str]]) -> str:
-    """The macros of (parts of the name, text), a line each; a name that is taken gets a number."""
-    names = numbered(camel("mugrow", *parts) for parts, _ in named)
-    lines = [
-        rf"\newcommand{{\{name}}}{{{escape(text)}}}"
-        for name, (_, text) in zip(names, named, strict=True)
-    ]
+    """The macros of (parts of the name, text), a line each."""
+    lines = [rf"\newcommand{{\{name}}}{{{escape(text)}}}" for name, text in by_macro(named).items()]
     return "\n".join([comment(f"Numbers of the study {study}."), *lines]) + "\n"
 
 

@@ -43,7 +43,7 @@
     });
     body.append(...rows.map((one) => one.row));
   };
-  document.querySelectorAll(".scroll > table").forEach((table) => {
+  const dress = (table) => {
     const [head, body] = [table.tHead, table.tBodies[0]];
     if (!head || !body || body.rows.length < 2) return;
     [...head.rows[0].cells].forEach((cell, column) => {
@@ -85,5 +85,43 @@
     count.setAttribute("aria-live", "polite");
     [filter, ...choices].forEach((one) => one.addEventListener("input", narrow));
     table.parentElement.before(filter, count);
+  };
+  document.querySelectorAll(".scroll > table").forEach(dress);
+
+  // Every number with its macro: made when it is unfolded, since there may be a thousand.
+  const numbers = document.getElementById("numbers");
+  if (!numbers) return;
+  numbers.hidden = false;
+  numbers.addEventListener("toggle", () => {
+    if (numbers.querySelector("table")) return;
+    const table = document.createElement("table");
+    const head = table.createTHead().insertRow();
+    ["number", "macro"].forEach((name) => {
+      const cell = document.createElement("th");
+      cell.scope = "col";
+      cell.textContent = name;
+      head.append(cell);
+    });
+    const body = table.createTBody();
+    const known = JSON.parse(numbers.querySelector(".macros-data").textContent);
+    Object.entries(known).forEach(([macro, text]) => {
+      const row = body.insertRow();
+      row.insertCell().textContent = text;
+      const copy = document.createElement("button");
+      copy.type = "button";
+      copy.textContent = `\\${macro}`;
+      copy.addEventListener("click", () => {
+        navigator.clipboard.writeText(copy.textContent).then(() => {
+          copy.title = "copied";
+          copy.classList.add("copied");
+        });
+      });
+      row.insertCell().append(copy);
+    });
+    const scroll = document.createElement("div");
+    scroll.className = "scroll tall";
+    scroll.append(table);
+    numbers.append(scroll);
+    dress(table);
   });
 })();

@@ -5,6 +5,7 @@ The contents are made from the headings that have an id, so that no chapter can 
 and none that was dropped can stay. Everything that came from a file is escaped by the templates.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -53,6 +54,14 @@ def scripts(charts: bool) -> Markup:
         licence = f"/*\nuPlot\n{_read('vendor/uplot/LICENSE')}*/"
         parts += [licence, _read("vendor/uplot/uPlot.iife.min.js"), _read("charts.js")]
     return Markup("\n".join(f"<script>\n{part}</script>" for part in parts))
+
+
+def script_of(plain: object, kind: str) -> Markup:
+    """Data for the scripts, as an element of this class that no text of a file can end."""
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(f'<script type="application/json" class="{kind}">{text}</script>')
 
 
 def _read(name: str) -> str:

@@ -103,6 +103,12 @@ figure.savefig(folder / "savings.pdf")
 print([row["name"] for row in mugrow.listing("figures")][:5])
 # --8<-- [end:draw]
 
+# --8<-- [start:compare]
+both = mugrow.compare(store, store.first_seeds(2), names=["three seeds", "two seeds"])
+for one in both.arms:
+    print(one.target, one.study, one.label, one.verdict)
+# --8<-- [end:compare]
+
 # --8<-- [start:error]
 try:
     mugrow.recipe("quikc")

@@ -40,3 +40,25 @@ def test_no_script_ends_early():
     """What stands in a script element must not hold the word that ends it."""
     for part in scripts(charts=True).split("<script>\n")[1:]:
         assert part.count("</script") == 1
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance by WCAG 2.2."""
+    digits = colour.lstrip("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    parts = [int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_text_has_the_contrast_that_aa_asks_for():
+    """Of every colour of words on every ground, in light and in dark: 4.5 to 1."""
+    text = (HERE / "page.css").read_text(encoding="utf-8")
+    palettes = [dict(re.findall(r"--([\w-]+): (#\w+)", block))
+                for block in re.findall(r":root \{(.*?)\}", text, re.DOTALL)]  # fmt: skip
+    assert len(palettes) == 2
+    for colours in palettes:
+        for ink in ("ink", "soft-ink", "mark", "good", "bad", "open", "none"):
+            for ground in ("paper", "soft"):
+                pair = sorted((_luminance(colours[ink]), _luminance(colours[ground])))
+                assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (ink, ground)

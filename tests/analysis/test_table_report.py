@@ -76,7 +76,7 @@ def test_the_whole_report_of_a_table(report: Path, found: ScalingLaws) -> None:
     }  # fmt: skip
     files = {path.relative_to(report).as_posix() for path in report.rglob("*.*")}
     drawn = {f"figures/{name}.{kind}" for name in ("laws", "residuals", "contour")
-             for kind in ("svg", "png")}  # fmt: skip
+             for kind in ("svg", "png", "csv")}  # fmt: skip
     listed = {f"tables/{one.name}.tex" for one in laws.tables(found)}
     assert files == {"index.html", "laws.json", "macros.tex"} | drawn | listed
     for sentence in laws.sentences(found):

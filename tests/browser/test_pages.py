@@ -3,18 +3,21 @@
 Chromium is Debian's; without it, or without playwright, these tests skip and say so.
 """
 
+import io
+import os
 import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mugrow.analysis import figures
 from mugrow.analysis.read.store import load
 from mugrow.analysis.report.build import build
 from mugrow.analysis.report.charts import Chart, Scale, Series
-from mugrow.analysis.report.page import scripts
+from mugrow.analysis.report.page import HERE, scripts
 from mugrow.bench.record import write_json
 from mugrow.sweeps.docs.render import committed, render
 
@@ -25,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PICTURE = Path(__file__).with_name("chart.png")
 WIDTHS = (390, 768, 1280, 1920)
 PAGES = ("quick", "warmstarting")
 CUT_OFF = """() => [...document.querySelectorAll("main *, .contents *")].filter((one) => {
@@ -262,3 +266,84 @@ def test_three_hundred_runs_are_drawn_once(browser, tmp_path):
     assert told
     assert drawn[0] == 0
     assert 0 < drawn[1] <= 9
+
+
+def test_every_number_has_its_macro(charted, opened):
+    """The list is what ``macros.tex`` has, and is filtered like any table."""
+    page = opened(charted)
+    numbers = page.locator("#numbers")
+    numbers.locator("summary").click()
+    rows = numbers.locator("tbody tr")
+    rows.first.wait_for()
+    macros = (charted.parent / "macros.tex").read_text(encoding="utf-8")
+    assert rows.count() == macros.count("\\newcommand")
+    numbers.locator(".filter").fill("szp loss lo")
+    shown = numbers.locator("tbody tr:not([hidden])").all_inner_texts()
+    assert shown
+    for row in shown:
+        value, _, macro = row.partition("\t")
+        assert f"\\newcommand{{{macro.strip()}}}{{{value}}}" in macros.replace(
+            "\\ensuremath{-}", "−"
+        )
+
+
+def test_legends_and_labels_are_inside_their_boxes(charted, opened):
+    page = opened(charted)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        outside = page.evaluate("""() => {
+          const charts = [...document.querySelectorAll(".chart")];
+          return charts.flatMap((chart) => {
+            const box = chart.getBoundingClientRect();
+            return [...chart.querySelectorAll("label, button, select, canvas, .entry")]
+              .filter((one) => one.getBoundingClientRect().right > box.right + 1
+                || one.getBoundingClientRect().left < box.left - 1)
+              .map((one) => one.outerHTML.slice(0, 80));
+          });
+        }""")
+        assert outside == [], width
+
+
+def test_a_method_in_a_table_leads_to_its_curves(charted, opened):
+    page = opened(charted)
+    page.locator("#table-finals ~ .scroll").first.get_by_role("button", name="szp").click()
+    chart = page.locator(".chart").filter(has_text="FLOPs with").first
+    shown = chart.evaluate("(one) => [...new Set(one.made.lines.map((l) => l.series.group))]")
+    assert sorted(shown) == ["scratch", "szp"]
+    assert chart.locator(".entry > [aria-pressed=true]").count() == 2
+    assert chart.evaluate("(one) => Math.abs(one.getBoundingClientRect().top) < innerHeight")
+
+
+def test_a_chart_looks_as_it_did(browser, tmp_path):
+    """Three lines, one dashed, one with a band and points: within two levels of grey, on average,
+    of the stored picture, which `MUGROW_PICTURES=write` draws anew."""
+    x = np.array([1e9, 1e10, 1e11, 1e12])
+    y = np.array([3.0, 2.5, 2.2, 2.0])
+    series = (
+        Series("scratch, seed 0", "scratch", "t", "#000000", x, y),
+        Series("szp, seed 0", "szp", "t", "#0072B2", x, y - 0.1, dash="--"),
+        Series("front", "front", "t", "#D55E00", x, y + 0.2, low=y + 0.1, high=y + 0.3, marks=True),
+    )
+    chart = Chart("c", "t", "runs", (Scale("x", "FLOPs", log=True),), Scale("l", "loss"), series)
+    path = tmp_path / "index.html"
+    host = f'<div><div class="chart">{chart.to_script()}</div></div>'
+    style = (HERE / "page.css").read_text() + (HERE / "vendor/uplot/uPlot.min.css").read_text()
+    path.write_text(
+        f"<!doctype html><meta charset=utf-8><style>{style}</style>{host}{scripts(True)}",
+        encoding="utf-8",
+    )
+    page = browser.new_page(viewport={"width": 700, "height": 600})
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelector('.chart').made.lines[2].points")
+    content = page.locator(".u-over").screenshot()  # without text, whose fonts are the machine's
+    page.close()
+    if os.environ.get("MUGROW_PICTURES") == "write":
+        PICTURE.write_bytes(content)
+    seen, known = (
+        np.asarray(Image.open(io.BytesIO(one)).convert("L"), dtype=float)
+        for one in (content, PICTURE.read_bytes())
+    )
+    assert seen.shape == known.shape
+    assert np.abs(seen - known).mean() < 2
+    blank = np.full_like(known, 255.0)
+    assert np.abs(blank - known).mean() > 2
