@@ -114,7 +114,7 @@ def where_of(
     count = ranks or (started.size if started else 1)
     check_positive("ranks", count if ranks is None else ranks)
     if not kind.elsewhere:
-        for one in [device] if started else devices_of_ranks(device, count):
+        for one in devices_of_ranks(device, started.local_size if started else count):
             check_device(one)
     elif devices is not None:
         raise of_this_machine(kind.name)
@@ -147,7 +147,7 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
         with (
             progress_file(folder) as progress,
             following(where.log, experiment.name, pool, folder, shown.say) as track,
-            kind.start(Asked(options, pool, where.workers, where.threads)) as started,
+            kind.start(Asked(options, pool, where.workers, where.threads, where.ranks)) as started,
         ):
             finished = Ended(pool, shown.say)
             again = LOST_ELSEWHERE if kind.elsewhere else LOST

@@ -19,11 +19,13 @@ from mugrow.bench.spec import UserError
 
 @dataclass(frozen=True)
 class World:
-    """Process ``rank`` of ``size``, number ``local_rank`` on its machine, and where all meet."""
+    """Process ``rank`` of ``size``, number ``local_rank`` of ``local_size`` on its machine, and
+    where all meet."""
 
     rank: int
     size: int
     local_rank: int
+    local_size: int
     host: str
     port: int
 
@@ -33,10 +35,13 @@ def world() -> World | None:
     ``UserError`` for what torchrun does not say."""
     if "WORLD_SIZE" not in os.environ or _number("WORLD_SIZE", least=1) == 1:
         return None
+    size = _number("WORLD_SIZE", least=1)
+    here = "LOCAL_WORLD_SIZE"  # by default all are on one machine
     found = World(
         rank=_number("RANK"),
-        size=_number("WORLD_SIZE", least=1),
+        size=size,
         local_rank=_number("LOCAL_RANK"),
+        local_size=_number(here, least=1) if here in os.environ else size,
         host=_said("MASTER_ADDR"),
         port=_number("MASTER_PORT", least=1),
     )

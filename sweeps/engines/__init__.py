@@ -81,12 +81,13 @@ class Engine(Protocol):
 @dataclass(frozen=True)
 class Asked:
     """What an engine is started with: its ``options``, the ``pool``, and how many ``workers`` of
-    how many CPU ``threads`` are wanted here."""
+    how many CPU ``threads`` are wanted here, each the first of so many ``ranks``."""
 
     options: Mapping[str, str]
     pool: Path
     workers: int
     threads: int
+    ranks: int = 1
 
 
 @dataclass(frozen=True)

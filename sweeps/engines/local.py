@@ -25,8 +25,8 @@ OF_A_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 class LocalEngine:
     """Orders go to an executor, of processes here; one of threads serves tests."""
 
-    def __init__(self, executor: Executor, workers: int) -> None:
-        self.executor, self.slots = executor, workers
+    def __init__(self, executor: Executor, workers: int, ranks: int = 1) -> None:
+        self.executor, self.slots, self.ranks = executor, workers, ranks
         self.futures: dict[str, Future[str]] = {}
         self.count = 0
 
@@ -38,7 +38,7 @@ class LocalEngine:
             try:
                 self.futures[ids[-1]] = self.executor.submit(obey, order.path)
             except BrokenProcessPool:  # a worker was killed since anyone looked
-                raise _killed() from None
+                raise _killed(self.ranks) from None
         return ids
 
     def done(self, process: str) -> bool:
@@ -48,15 +48,16 @@ class LocalEngine:
         try:
             return self.futures.pop(process).result()
         except BrokenProcessPool:
-            raise _killed() from None
+            raise _killed(self.ranks) from None
 
     def cancel(self, process: str) -> None:
         self.futures[process].cancel()
 
 
-def _killed() -> UserError:
+def _killed(ranks: int) -> UserError:
+    which = "a worker process" if ranks == 1 else f"rank 0 of {ranks}, a worker process,"
     return UserError(
-        "a worker process was killed, perhaps for lack of memory; the same command goes on from "
+        f"{which} was killed, perhaps for lack of memory; the same command goes on from "
         "here, with fewer --workers if need be"
     )
 
@@ -64,7 +65,7 @@ def _killed() -> UserError:
 @contextmanager
 def start(asked: Asked) -> Iterator[Engine]:
     with processes(asked.workers) as executor:
-        yield LocalEngine(executor, asked.workers)
+        yield LocalEngine(executor, asked.workers, asked.ranks)
 
 
 ENGINE = EngineKind("local", start, elsewhere=False, summary="processes of this machine")

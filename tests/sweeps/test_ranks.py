@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from mugrow.bench.data import batches
 from mugrow.bench.run import Job
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps import ranks
+from mugrow.sweeps.engines.local import LocalEngine
 from mugrow.sweeps.execute import _job, of_study, where_of
 from mugrow.sweeps.machine import devices_of_ranks, shared_out, worker_count
 from mugrow.sweeps.needs import check_fits, needs_of
@@ -31,6 +33,7 @@ TORCHRUN = {
     "RANK": "0",
     "LOCAL_RANK": "0",
     "WORLD_SIZE": "2",
+    "LOCAL_WORLD_SIZE": None,
     "MASTER_ADDR": "127.0.0.1",
     "MASTER_PORT": "1",
 }
@@ -220,7 +223,9 @@ def test_what_torchrun_says_is_read(environment):
     environment(WORLD_SIZE="1")
     assert world() is None
     environment(RANK="3", WORLD_SIZE="4", LOCAL_RANK="1", MASTER_PORT="29500")
-    assert world() == World(3, 4, 1, "127.0.0.1", 29500)
+    assert world() == World(3, 4, 1, 4, "127.0.0.1", 29500)
+    environment(RANK="3", WORLD_SIZE="4", LOCAL_RANK="1", LOCAL_WORLD_SIZE="2")
+    assert world() == World(3, 4, 1, 2, "127.0.0.1", 1)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +237,7 @@ def test_what_torchrun_says_is_read(environment):
         ({"RANK": "-1"}, "RANK must be a whole number of at least 0, not '-1'"),
         ({"RANK": "2"}, "RANK must be at most 1, not 2: WORLD_SIZE is 2"),
         ({"LOCAL_RANK": ""}, "but not LOCAL_RANK"),
+        ({"LOCAL_WORLD_SIZE": "x"}, "LOCAL_WORLD_SIZE must be a whole number"),
         ({"MASTER_ADDR": None}, "but not MASTER_ADDR"),
         ({"MASTER_PORT": "http"}, "MASTER_PORT must be a whole number of at least 1, not 'http'"),
     ],
@@ -312,6 +318,14 @@ def test_each_rank_has_a_device(monkeypatch):
         shared_out(["cuda:0", "cuda:1", "cuda:2"], 2)
     with pytest.raises(UserError, match=r"2 ranks need one each: --devices cuda:1\.\.2"):
         devices_of_ranks("cuda:1", 2)
+
+
+def test_the_first_rank_is_named_when_it_was_killed():
+    with ProcessPoolExecutor(1) as pool:
+        engine = LocalEngine(pool, 1, ranks=2)
+        engine.futures["1"] = pool.submit(os._exit, 9)
+        with pytest.raises(UserError, match="rank 0 of 2, a worker process, was killed"):
+            engine.result("1")
 
 
 def test_more_ranks_than_gpus_are_one_line():
