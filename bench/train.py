@@ -29,6 +29,7 @@ from torch import Tensor
 from mugrow.bench import flops, schedule
 from mugrow.bench.asymmetry import asymmetry
 from mugrow.bench.averaging import is_whole, update
+from mugrow.bench.compiled import loss_and_gradient
 from mugrow.bench.data.batches import TokenData, train_batch, val_windows
 from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.model import Decoder, Shapes, Weights, flatten, fused
@@ -107,16 +108,22 @@ class _Program:
             chunk = chunk_tokens(decoder.spec, len(gradient_KP))
             parts = []
             for i, part in enumerate(torch.split(tokens[rows], self.micro_batch, dim=1)):
-                weights = self.differentiable(kept.weights_KP, gradient_KP, rows, first=i == 0)
                 share = part.shape[1] / tokens.shape[1]
-                loss_K = decoder.losses_of(weights, part, chunk) * share
-                loss_K.sum().backward()  # type: ignore[no-untyped-call]
+                if state.compiled:
+                    loss_K = loss_and_gradient(
+                        decoder, kept.weights_KP, part, gradient_KP, share, first=i == 0
+                    )
+                else:
+                    weights = self.differentiable(kept.weights_KP, gradient_KP, rows, first=i == 0)
+                    loss_K = decoder.losses_of(weights, part, chunk) * share
+                    loss_K.sum().backward()  # type: ignore[no-untyped-call]
                 parts.append(loss_K.detach())
             optimizer = self.optimizer.keep(rows)
-            norm_K = optimizer.update(kept, gradient_KP, factors_KP[rows])
+            norm_K = optimizer.update(kept, gradient_KP, factors_KP[rows], fused=state.compiled)
             return torch.stack(parts).sum(0), norm_K
 
-        losses, norms = zip(*self.in_groups(step), strict=True)
+        one = state.compiled and self.stack.device == "cpu"  # a program of one serves all
+        losses, norms = zip(*self.in_groups(step, 1 if one else None), strict=True)
         state.loss_sum_K += torch.cat(losses)
         state.step += 1
         if state.average_KP is not None:
@@ -146,17 +153,17 @@ class _Program:
             _write_gradient(gradients[name], tensor, first)
         return weights
 
-    def in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
-        """``work`` on every group of members.
+    def in_groups(self, work: Callable[[slice], Result], most: int | None = None) -> list[Result]:
+        """``work`` on every group of members, of at most so many.
 
         On a CPU a large stack is taken in groups whose activations stay in the cache, and groups
         are what its threads share: one thread a group has nothing to wait for, where several
         threads on one small product wait for each other at the end of each.
         """
         with float32_products(self.stack.specs[0].precision, self.stack.device):
-            return self._in_groups(work)
+            return self._in_groups(work, most)
 
-    def _in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
+    def _in_groups(self, work: Callable[[slice], Result], most: int | None) -> list[Result]:
         threads, members = torch.get_num_threads(), len(self.state.alive)
         on_cpu, split = self.stack.device == "cpu", self.state.split
         size = self.group_size if on_cpu else members
@@ -164,6 +171,7 @@ class _Program:
             size = min(size, split.members)
         elif on_cpu:
             size = min(size, -(-members // threads))
+        size = min(size, most or size)
         groups = [slice(first, first + size) for first in range(0, members, size)]
         if split is not None or threads == 1 or len(groups) == 1:  # a split is of one at a time
             return [work(rows) for rows in groups]

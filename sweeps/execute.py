@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from mugrow.bench.run import TRACEBACK, Job, stack_files
 from mugrow.bench.spec import UserError
 from mugrow.bench.stack import PruningStep
 from mugrow.sweeps.collect import collect
+from mugrow.sweeps.compiling import Compile, Compiling, check_compile, compiling
 from mugrow.sweeps.display import Display, display, duration, title
 from mugrow.sweeps.ended import Ended
 from mugrow.sweeps.engines import Asked, Engine, Order, WorkerLost, engine
@@ -69,7 +70,7 @@ class Where:
     is an engine with its options, ``log`` an experiment tracker. Of several ``devices`` each stack
     trains on the one that has the least to do; without any all do on ``device``. ``memory_bytes``
     is what each stack may take, ``recompute`` whether it computes activations again
-    (``mugrow.bench.split``)."""
+    (``mugrow.bench.split``); ``compile`` says which are compiled (``mugrow.sweeps.compiling``)."""
 
     workers: int
     threads: int
@@ -81,6 +82,7 @@ class Where:
     log: str | None = None
     memory_bytes: float | None = None
     recompute: bool = False
+    compile: Compile = "off"
 
 
 def where_of(
@@ -92,6 +94,7 @@ def where_of(
     log: str | None = None,
     memory_bytes: float | None = None,
     recompute: bool = False,
+    compile: Compile = "off",
 ) -> Where:
     """Where, as the command line and the API say it. Raises ``UserError`` for a device that is not
     there, of those that are this machine's business, and an engine or tracker that is none."""
@@ -99,6 +102,7 @@ def where_of(
     if log is not None:
         tracker(log)
     check_positive("threads", threads)
+    check_compile(compile, None if kind.elsewhere else device)
     if not kind.elsewhere:
         check_device(device)
     elif devices is not None:
@@ -106,7 +110,7 @@ def where_of(
     listed = device_list(devices)
     count = worker_count(len(listed) if workers is None and listed else workers, device)
     return Where(count, threads, device, on=on, devices=listed, log=log,
-                 memory_bytes=memory_bytes, recompute=recompute)  # fmt: skip
+                 memory_bytes=memory_bytes, recompute=recompute, compile=compile)  # fmt: skip
 
 
 def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | None = None) -> Plan:
@@ -124,7 +128,8 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
         with alone(folder):
             claim(experiment, folder, shown.say)
             keep_methods(first, folder)
-        for line in claims_measured(first):
+        compiled = compiling(where.compile, first)
+        for line in (*claims_measured(first), *compiled.lines):
             shown.say(line)
         began = time.monotonic()
         with (
@@ -135,7 +140,17 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
             finished = Ended(pool, shown.say)
             again = LOST_ELSEWHERE if kind.elsewhere else LOST
             outcome = _Scheduler(
-                experiment, folder, pool, where, finished, started, again, shown, progress, track
+                experiment,
+                folder,
+                pool,
+                where,
+                compiled,
+                finished,
+                started,
+                again,
+                shown,
+                progress,
+                track,
             ).run()
         _tidy(pool, outcome, finished.rows)
         shown.say(f"all runs have ended, after {duration(time.monotonic() - began)}")
@@ -166,6 +181,7 @@ class _Scheduler:
         folder: Path,
         pool: Path,
         where: Where,
+        compiled: Compiling,
         finished: Ended,
         started: Engine,
         again: Sequence[str],
@@ -174,6 +190,7 @@ class _Scheduler:
         track: Hand,
     ) -> None:
         self.experiment, self.folder, self.pool, self.where = experiment, folder, pool, where
+        self.compiled = compiled
         self.finished, self.engine, self.again, self.shown = finished, started, again, shown
         self.progress, self.track = progress, track
         self.journal = Journal(folder, shown.say)
@@ -252,6 +269,7 @@ class _Scheduler:
         busy = [*taken, *(flight.device for flight in self.in_flight.values())]
         device = min(self.where.devices or (self.where.device,), key=busy.count)
         job = _job(self.experiment.name, stack, self.pool, self.where, device)
+        job = replace(job, compile=self.compiled.of(stack))
         path = write_order(job, self.elsewhere.over())
         takes_s = self.estimate.seconds(stack)
         needs = needs_of(stack, device, self.where.threads, takes_s, self.where.memory_bytes)

@@ -18,6 +18,7 @@ from mugrow.bench.final_evaluation import BLOCKS
 from mugrow.bench.method_file import is_file, read_method
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps import price as pricing
+from mugrow.sweeps.compiling import Compile
 from mugrow.sweeps.execute import execute, of_study, where_of
 from mugrow.sweeps.imported import pinned_source
 from mugrow.sweeps.plan import Plan
@@ -95,6 +96,7 @@ def run(
     log: str | None = None,
     memory_bytes: float | None = None,
     recompute: bool = False,
+    compile: Compile = "off",
 ) -> FinishedStudy:
     """Run a study to its end, or go on where it was stopped, and write its report.
 
@@ -105,16 +107,18 @@ def run(
     machine's processes, with its options: ``"slurm:partition=a"``; ``log`` an experiment tracker
     that shows the curves live: ``"tensorboard"``. What a stack takes at once is planned to fit
     ``memory_bytes``, by default nine tenths of a GPU and no limit on a CPU; with ``recompute``
-    activations are computed again in the backward pass and not kept. The processes are spawned, so
-    a script calls this under ``if __name__ == "__main__":``. Raises ``UserError`` for a study,
-    corpus, folder, machine or engine that cannot be, before anything trains.
+    activations are computed again in the backward pass and not kept. ``compile`` says which shapes
+    torch compiles: ``"on"``, all, ``"auto"``, those whose runs are long enough to win it back. The
+    processes are spawned, so a script calls this under ``if __name__ == "__main__":``. Raises
+    ``UserError`` for a study, corpus, folder, machine or engine that cannot be, before anything
+    trains.
 
     >>> import mugrow
     >>> finished = mugrow.run("quick")  # doctest: +SKIP
     >>> len(finished.store().runs)  # doctest: +SKIP
     120
     """
-    where = where_of(workers, threads, device, devices, on, log, memory_bytes, recompute)
+    where = where_of(workers, threads, device, devices, on, log, memory_bytes, recompute, compile)
     study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name

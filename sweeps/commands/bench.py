@@ -19,8 +19,8 @@ class BenchCommand:
     costs the program that schedules it (pool) on this machine, beside the usual way, or count the
     bytes that stacks take (memory).
 
-    Of the options fit and pool have --json alone; memory has no --positions, --seconds, --rounds or
-    --threads.
+    Of the options fit and pool have --json alone; memory has no --positions, --compile, --seconds,
+    --rounds or --threads.
     """
 
     what: Positional[Literal["throughput", "memory", "fit", "pool"]]
@@ -32,6 +32,8 @@ class BenchCommand:
     batch: int = 8
     """Sequences of a batch."""
     positions: Literal["rope", "learned"] = "rope"
+    compile: bool = False
+    """Stacks that torch compiles too, with the steps after which that is won back."""
     seconds: float = 0.4
     """How long each round of a program lasts."""
     rounds: int = 25
@@ -99,6 +101,10 @@ class BenchCommand:
         check_positive("rounds", self.rounds)
         if not self.seconds > 0:
             raise UserError(f"--seconds must be above 0, not {self.seconds}")
+        if self.compile:
+            from mugrow.bench.compiled import check_compiler
+
+            check_compiler(self.device)
         torch.set_num_threads(threads)
         return throughput(
             self._cases(),
@@ -106,6 +112,7 @@ class BenchCommand:
             context=self.context,
             sequences=self.batch,
             positions=self.positions,
+            compiled=self.compile,
             seconds=self.seconds,
             rounds=self.rounds,
             device=self.device,
