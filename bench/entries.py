@@ -76,7 +76,7 @@ class Registry(Generic[Entry]):
 
     def ignored(self) -> dict[str, str]:
         """The plug-ins whose name is taken, and why they are not used."""
-        theirs = _all_installed(self.group)
+        theirs = all_installed(self.group)
         names = [one.name for one in theirs]
         of_ours = {
             one.name: f"ignored: plug-in {one.value} has the name of a {self.noun} of ours"
@@ -214,10 +214,11 @@ def _why(error: BaseException) -> str:
 
 @lru_cache
 def _installed(group: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in _all_installed(group)}
+    return {entry.name: entry for entry in all_installed(group)}
 
 
-def _all_installed(group: str) -> tuple[EntryPoint, ...]:
+def all_installed(group: str) -> tuple[EntryPoint, ...]:
+    """The plug-ins of a group, also those that are ignored."""
     return tuple(entry_points(group=group))
 
 

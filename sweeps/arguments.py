@@ -15,15 +15,10 @@ from tyro.constructors import PrimitiveConstructorSpec
 from mugrow.bench.spec import UserError
 
 
-def words_of(commands: object, words: Sequence[str]) -> list[str]:
-    """The program's words for ``tyro``; ``commands`` is the union of its commands, each annotated
-    with its name."""
-    for one in get_args(commands):
-        command, named = get_args(one)
-        if words and named.name == words[0]:
-            check_once(words, options_of_one(command))
-            return gathered(words, options_of_several(command))
-    return list(words)
+def words_of(command: type, words: Sequence[str]) -> list[str]:
+    """The words behind a command's name for ``tyro``."""
+    check_once(words, options_of_one(command))
+    return gathered(words, options_of_several(command))
 
 
 def _amount(words: list[str]) -> float:

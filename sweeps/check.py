@@ -15,21 +15,22 @@ from mugrow.bench.spec import UserError
 from mugrow.bench.switches import one_thread
 
 
-def check(methods: Iterable[str], *, full: bool = True) -> list[CheckResult]:
-    """Every case of every check, method by method. Of ``full`` kits preservation is measured on
-    all 33 flavours of the decoder, else on five. Raises ``UserError`` for a word that means no
-    method, and for parameters that one does not have. On CPUs it takes one thread of PyTorch's,
-    since models this small only wait for a second.
+def check(methods: str | Iterable[str], *, full: bool = True) -> list[CheckResult]:
+    """Every case of every check, method by method, of one word or several. Of ``full`` kits
+    preservation is measured on all 49 flavours of the decoder, else on six. Raises ``UserError``
+    for a word that means no method, and for parameters that one does not have. On CPUs it takes
+    one thread of PyTorch's, since models this small only wait for a second.
 
     >>> import mugrow
     >>> {result.status for result in mugrow.check(["stack"])}  # doctest: +SKIP
     {'pass', 'skip'}
-    >>> mugrow.check(["szp:shrnk=0.5"])
+    >>> mugrow.check("szp:shrnk=0.5")
     Traceback (most recent call last):
         ...
     mugrow.bench.spec.UserError: unknown parameter of method 'szp': 'shrnk'; did you mean 'shrink'?
     """
-    kits = [results_of(word, full=full) for word in methods]
+    words = [methods] if isinstance(methods, str) else methods
+    kits = [results_of(word, full=full) for word in words]
     with one_thread():
         return [result for kit in kits for result in kit]
 

@@ -1,11 +1,20 @@
 """What there is to run, to grow by, to fit and to draw: a row each, as ``mugrow list`` shows it.
 
 A plug-in that cannot be loaded is a row too, whose summary is the reason.
+
+The rows of our own entries are also in ``catalogue.json``, since making them imports torch and
+matplotlib, seconds for a few names. It is what they are asked from unless plug-ins are installed. A
+test compares it with the entries; ``python -m mugrow.sweeps.listing`` writes it anew.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal, TypeVar
 
+from mugrow.bench import entries
 from mugrow.bench.entries import Named, Registry, in_one_line
 from mugrow.bench.spec import Scalar, UserError, unknown
 
@@ -37,7 +46,35 @@ def listing(kind: Kind) -> list[Row]:
     """
     if kind not in LISTS:
         raise unknown("list", kind, LISTS)
-    return LISTS[kind]()
+    known = catalogue().get(kind)
+    if known is None or any(entries.all_installed(group) for group in GROUPS[kind]):
+        return LISTS[kind]()
+    return [_here(dict(row)) for row in known]
+
+
+@cache
+def catalogue() -> Mapping[Kind, list[Row]]:
+    """The rows of our own entries by kind, of those kinds that are slow to make."""
+    rows: dict[Kind, list[Row]] = json.loads(CATALOGUE.read_text())
+    return rows
+
+
+def written_catalogue() -> str:
+    """What ``catalogue.json`` has to say, made from the entries; without plug-ins."""
+    ours = {kind: [_anywhere(row) for row in LISTS[kind]()] for kind in GROUPS}
+    return json.dumps(ours, indent=1, ensure_ascii=False) + "\n"
+
+
+def _anywhere(row: Row) -> Row:
+    """A row without what is of this machine: whether the package it needs is installed."""
+    return row | {"needs": row["needs"].partition(":")[0]} if "needs" in row else row
+
+
+def _here(row: Row) -> Row:
+    """The opposite."""
+    if needs := row.get("needs"):
+        row["needs"] = _needs(row["name"], needs, find_spec(needs) is not None)
+    return row
 
 
 def _rows(
@@ -255,3 +292,19 @@ LISTS: dict[Kind, Callable[[], list[Row]]] = {
     "engines": _engines,
     "trackers": _trackers,
 }
+
+CATALOGUE = Path(__file__).with_name("catalogue.json")
+GROUPS: dict[Kind, tuple[str, ...]] = {  # of the plug-ins that would be rows, too
+    "methods": ("mugrow.methods",),
+    "parametrizations": ("mugrow.parametrizations",),
+    "optimizers": ("mugrow.optimizers",),
+    "forms": ("mugrow.forms",),
+    "figures": ("mugrow.papers",),
+    "papers": ("mugrow.papers",),
+    "evaluations": ("mugrow.evaluations",),
+    "engines": ("mugrow.engines",),
+    "trackers": ("mugrow.trackers",),
+}
+
+if __name__ == "__main__":
+    CATALOGUE.write_text(written_catalogue())

@@ -85,7 +85,7 @@ dependencies = ["mugrow"]
 [tool.hatch.build.targets.wheel]
 packages = ["mugrow_{name}"]
 """
-TEST = '''"""What {name} says about itself, measured; ``full=True`` tries all 33 decoders."""
+TEST = '''"""What {name} says about itself, measured; ``full=True`` tries all decoders."""
 
 from mugrow.bench.checks import check_method, failures
 from mugrow_{name} import METHOD

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import pandas as pd
 import pytest
 
 import mugrow
@@ -205,6 +206,46 @@ def test_savings_prints_what_it_returns(mugrow_program, table: Path) -> None:
     )
     assert len(returned) == 2
     assert json.loads(ended.out) == to_json(returned)
+
+
+def test_a_data_frame_stands_for_its_file(table: Path) -> None:
+    frame = pd.read_csv(table)
+    words = {"run": "arm", "x": "tokens", "loss": "loss", "baseline": "a"}
+    of_file = mugrow.savings(table, **words, source_cost=3.0)
+    assert to_json(mugrow.savings(frame, **words, source_cost=3)) == to_json(of_file)
+    half = frame[(frame["arm"] == "a") & (frame["tokens"] <= 20)].assign(length="half")
+    lengths = pd.concat([half, frame.assign(length="whole")])
+    (found,) = mugrow.equal_compute(lengths, **words, length="length")
+    assert found.difference == pytest.approx(-2 / 40**0.5)
+    sizes = pd.DataFrame({"n": [1e6, 2e6, 4e6, 8e6], "d": 1e9})
+    sizes["loss"] = 2 + 100 * sizes["n"] ** -0.3
+    assert mugrow.extrapolate(sizes, n="n", d="d", loss="loss")
+
+
+def test_a_word_alone_is_one_name(table: Path) -> None:
+    words = {"run": "arm", "x": "tokens", "loss": "loss"}
+    with pytest.raises(mugrow.UserError, match="unknown run 'grown'"):
+        mugrow.savings(table, **words, baseline="a", methods="grown")
+    with pytest.raises(mugrow.UserError, match="unknown method 'stak'; did you mean 'stack'"):
+        mugrow.check("stak")
+    assert mugrow.recipe("quick", "seeds=4,5").seeds == (4, 5)
+    rows = pd.DataFrame({"w": [1, 1, 2, 2], "lr": [1, 2, 1, 2], "loss": 3.0, "kind": "mup"})
+    found = mugrow.transfer(rows, size="w", lr="lr", loss="loss", by="kind")
+    assert {sweep.parametrization for sweep in found.sweeps} == {"mup"}
+
+
+@pytest.mark.parametrize(("given", "said"), [("1e9", "'1e9'"), (None, "None"), (-1, "-1")])
+def test_a_question_of_what_is_no_number_is_one_line(given: Any, said: str) -> None:
+    with pytest.raises(mugrow.UserError, match=f"params must be a number .*, not {said}$"):
+        mugrow.Question(params=given, tokens=1e9)
+
+
+@pytest.mark.parametrize(
+    ("cost", "said"), [(-1, "-1"), ("x", "'x'"), ({"b": float("nan")}, "nan"), ({"a": -2}, "-2")]
+)
+def test_a_cost_that_is_none_is_one_line(table: Path, cost: Any, said: str) -> None:
+    with pytest.raises(mugrow.UserError, match=f"at least 0, not {said}$"):
+        mugrow.savings(table, run="arm", x="tokens", loss="loss", baseline="a", source_cost=cost)
 
 
 def test_fit_prints_what_it_returns(mugrow_program, table: Path) -> None:

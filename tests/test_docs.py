@@ -6,13 +6,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import tyro
 import yaml
 
 from mugrow.bench.checks import CHECKS
 from mugrow.bench.checks.table import BEGIN, COLUMNS, END, row
 from mugrow.bench.growth import method, names
-from mugrow.sweeps.cli import Command
+from mugrow.sweeps.cli import parsed
 from mugrow.sweeps.docs.build import ROOT_PAGES
 from mugrow.sweeps.docs.reference import pages
 from mugrow.sweeps.recipes import recipe
@@ -120,7 +119,7 @@ def test_every_relative_link_resolves(page):
 def test_every_command_parses(page, monkeypatch):
     """The program's own parser takes it: flags, numbers, the number of words."""
     for words in mugrow_commands(page):
-        tyro.cli(Command, prog="mugrow", args=words, config=(tyro.conf.FlagCreatePairsOff,))
+        parsed(words[0], words[1:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=of_repository)

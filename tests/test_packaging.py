@@ -19,6 +19,7 @@ import pytest
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[1]
+VENDORED = ROOT / "analysis" / "report" / "vendor"
 PARTS = ("bench", "sweeps", "analysis")
 SHIPPED = ("mugrow", *PARTS, "pyproject.toml", "README.md", "LICENSE")
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
@@ -171,7 +172,8 @@ def test_the_wheel_is_every_file_of_mugrow_and_nothing_else(wheel):
         for name, folder in packages()
         for path in folder.iterdir()
         if path.is_file()
-    }
+    } | {f"mugrow/{path.relative_to(ROOT).as_posix()}" for path in VENDORED.rglob("*.*")}
+    expected.add(f"mugrow/{(VENDORED / 'uplot' / 'LICENSE').relative_to(ROOT).as_posix()}")
     ours = {name for name in files if name.startswith("mugrow/")}
     assert ours == expected
     assert "mugrow/py.typed" in ours

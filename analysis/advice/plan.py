@@ -15,6 +15,7 @@ find most reliable is the one at which the source, which few of them charge, cos
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Real
 
 from mugrow.analysis.measure.savings import Accounting
 from mugrow.analysis.stats import Interval
@@ -85,8 +86,10 @@ class GrowthPlan:
 
 
 def check_count(name: str, value: float) -> None:
-    if not 1 <= value <= LARGEST:
-        raise UserError(f"{name} must be a number from 1 to {LARGEST:g}, not {value:g}")
+    number = isinstance(value, Real)
+    if not (number and 1 <= value <= LARGEST):
+        given = f"{value:g}" if number else repr(value)
+        raise UserError(f"{name} must be a number from 1 to {LARGEST:g}, not {given}")
 
 
 def source_share(source_ratio: float, target_ratio: float, growth_factor: float) -> float:

@@ -19,7 +19,7 @@ from mugrow.analysis.summary import Summary
 from mugrow.analysis.words import ACCOUNTINGS, interval, loss, speedup_short
 
 ACCOUNTING: Accounting = "source"
-LONG = 45  # letters: two columns of the legend hold no more each
+LONG = 36  # letters: two columns of the legend hold no more each
 
 
 def main(summary: Summary, store: Store) -> Figure:

@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from mugrow.analysis.figures.data import csv_of
 from mugrow.analysis.words import si
 from mugrow.bench.record import write_atomically
 
@@ -231,8 +232,12 @@ def png_bytes(figure: Figure) -> bytes:
 
 
 def save(figure: Figure, folder: Path, name: str) -> bytes:
-    """Write ``name.svg`` and ``name.png`` into ``folder``; returns the SVG."""
-    svg = svg_bytes(figure, name)
+    """Write ``name.svg``, ``name.png`` and the numbers drawn, ``name.csv``, into ``folder``;
+    returns the SVG."""
+    svg, numbers = svg_bytes(figure, name), csv_of(figure)
     write_atomically(folder / f"{name}.svg", lambda path: path.write_bytes(svg))
     write_atomically(folder / f"{name}.png", lambda path: path.write_bytes(png_bytes(figure)))
+    write_atomically(
+        folder / f"{name}.csv", lambda path: path.write_text(numbers, encoding="utf-8")
+    )
     return svg

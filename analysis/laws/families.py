@@ -11,7 +11,7 @@ be asked: whether the law of other families serves this one, so that one small m
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from mugrow.analysis.laws.fit import fit
 from mugrow.analysis.read.expression import column, numbers
 from mugrow.analysis.read.formats import stem
 from mugrow.analysis.read.runs import Note, read_runs
-from mugrow.analysis.read.table import Table, read_table
+from mugrow.analysis.read.table import Table, Tables, table_in
 from mugrow.analysis.stats import Interval, student_interval
 from mugrow.bench.spec import UserError
 
@@ -50,7 +50,7 @@ BORROWED = "the smallest model, and the other families’ law"
 
 
 def read_families(
-    tables: str | Path | Sequence[str | Path],
+    tables: Tables,
     *,
     n: str,
     d: str,
@@ -60,8 +60,8 @@ def read_families(
     seeds: str | None = None,
     by_x: bool = False,
 ) -> Families:
-    """The checkpoints of each family in a table of one file or several; see ``families_of``."""
-    table = read_table(*([tables] if isinstance(tables, str | Path) else tables))
+    """The checkpoints of each family in a file or several, or a data frame; see ``families_of``."""
+    table = table_in(tables)
     return families_of(table, n=n, d=d, loss=loss, family=family, run=run, seeds=seeds, by_x=by_x)[
         0
     ]
@@ -136,7 +136,7 @@ class ExtrapolationError:
 
 
 def extrapolate(
-    table: str | Path | Sequence[str | Path],
+    table: Tables,
     *,
     n: str,
     d: str,

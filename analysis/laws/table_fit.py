@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import pandas as pd
-
 from mugrow.analysis.laws import REGISTRY, get_form
 from mugrow.analysis.laws.cautions import cautions, of_residuals
 from mugrow.analysis.laws.fit import fit_with
@@ -19,7 +17,7 @@ from mugrow.analysis.laws.result import FitResult
 from mugrow.analysis.laws.rows import RowPolicy, Selection, select, write_exclusions
 from mugrow.analysis.laws.selection import FormComparison, comparable, compare, largest
 from mugrow.analysis.read.expression import names_in
-from mugrow.analysis.read.table import Table, read_table, table_of
+from mugrow.analysis.read.table import Tables, table_in
 from mugrow.bench.spec import UserError
 
 
@@ -86,7 +84,7 @@ def _scores(comparison: FormComparison) -> str:
 
 
 def fit(
-    table: str | Path | Sequence[str | Path] | pd.DataFrame,
+    table: Tables,
     form: str,
     *,
     loss: str,
@@ -129,7 +127,7 @@ def fit(
             if name not in columns:
                 reads = ", ".join(one.variables)
                 raise UserError(f"form {one.name!r} reads {reads}: {_flag(name)} is missing")
-    read = _table(table)
+    read = table_in(table)
     frame = read.frame
     zeros = {name for one in forms for name in _may_be_zero(one)}
     whole = len(forms) == 1 and forms[0].curves
@@ -142,12 +140,6 @@ def fit(
     used |= {one for one in (policy.run, policy.group, policy.seeds) if one is not None}
     beware = of_residuals(found.fit, rows, frame, used)
     return replace(found, cautions=(*found.cautions, *beware), notes=read.notes)
-
-
-def _table(table: str | Path | Sequence[str | Path] | pd.DataFrame) -> Table:
-    if isinstance(table, pd.DataFrame):
-        return table_of(table)
-    return read_table(*([table] if isinstance(table, str | Path) else table))
 
 
 def _flag(variable: str) -> str:

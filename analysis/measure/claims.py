@@ -91,6 +91,22 @@ class Claim(Generic[Tables]):
         return f"below {self.high:g}" if self.low == -math.inf else f"{self.low:g} to {self.high:g}"
 
 
+def range_of(rule: str) -> tuple[float, float]:
+    """The ends of a range in words, as ``Claim.rule`` and ``holds_if`` say it; nan for none.
+
+    >>> range_of("below 0"), range_of("-0.8 to 0.8")
+    ((-inf, 0.0), (-0.8, 0.8))
+    """
+    if not rule:
+        return math.nan, math.nan
+    if rule.startswith("above "):
+        return float(rule.removeprefix("above ")), math.inf
+    if rule.startswith("below "):
+        return -math.inf, float(rule.removeprefix("below "))
+    low, high = rule.split(" to ")
+    return float(low), float(high)
+
+
 def claim(
     name: str,
     says: str,

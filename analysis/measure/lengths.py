@@ -26,8 +26,9 @@ from mugrow.analysis.measure.equal_compute import (
     difference,
     speedup,
 )
-from mugrow.analysis.measure.logs import Arms, Cost, Ends, Tables, read_arms
+from mugrow.analysis.measure.logs import Arms, Cost, Ends, read_arms
 from mugrow.analysis.measure.savings import Accounting
+from mugrow.analysis.read.table import Tables
 from mugrow.bench.spec import UserError
 
 NOT_MEASURABLE = (
@@ -90,7 +91,7 @@ def equal_compute(
     loss: str,
     baseline: str,
     length: str,
-    methods: Sequence[str] = (),
+    methods: str | Sequence[str] = (),
     source_cost: Cost = 0.0,
     tuning_cost: Cost = 0.0,
     seeds: str | None = None,

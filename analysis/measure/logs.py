@@ -16,7 +16,7 @@ compute (``lengths``), and savings at a fixed loss are those of the longest.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from numbers import Real
 from typing import Literal
 
 from mugrow.analysis.measure.savings import (
@@ -40,7 +40,7 @@ from mugrow.analysis.measure.smoothing import smoothed
 from mugrow.analysis.read.expression import names_in
 from mugrow.analysis.read.guess import NO_RUNS
 from mugrow.analysis.read.runs import Log, Note, Run, read_runs, run_labels
-from mugrow.analysis.read.table import Table, read_table
+from mugrow.analysis.read.table import Table, Tables, table_in
 from mugrow.analysis.read.wide import column_a_run
 from mugrow.analysis.stats import NOTHING
 from mugrow.bench.spec import UserError, unknown
@@ -48,8 +48,6 @@ from mugrow.bench.spec import UserError, unknown
 Cost = float | Mapping[str, float]
 """A cost of every arm that bears it, or of the runs named, in units of ``x``."""
 LogState = State | Literal["logged_late", "baseline_logged_late"]
-Tables = str | Path | Sequence[str | Path]
-"""A file, or several that are one table."""
 Ends = Mapping[int, Mapping[str, tuple[float, float]]]
 """By seed, and by length as its column has it, the last x of that run and the loss there."""
 MOST_ROWS = 12  # of a seed, each another length: more are points of one run
@@ -96,7 +94,7 @@ def read_arms(
     x: str,
     loss: str,
     baseline: str,
-    methods: Sequence[str] = (),
+    methods: str | Sequence[str] = (),
     source_cost: Cost = 0.0,
     tuning_cost: Cost = 0.0,
     seeds: str | None = None,
@@ -117,11 +115,12 @@ def read_arms(
     if smooth < 1 or smooth % 2 == 0:
         near = max(1, smooth + 1)
         raise UserError(f"smooth must be an odd number of points, not {smooth}; nearest: {near}")
-    table = read_table(*([tables] if isinstance(tables, str | Path) else tables))
+    methods = (methods,) if isinstance(methods, str) else methods
+    table = table_in(tables)
     if seeds is None and length is None:
         asked = (baseline, *methods)
         table = column_a_run(table, run=run, x=x, loss=loss, known=NO_RUNS, names=asked) or table
-    names = list(dict.fromkeys(run_labels(table, run)))
+    names = list(run_labels(table, run).categories)
     costs = {"source cost": source_cost, "tuning cost": tuning_cost}
     for name in (baseline, *methods, *_named(costs)):
         if name not in names:
@@ -130,7 +129,8 @@ def read_arms(
     if not chosen:
         raise UserError(f"{table.name} has no run but the baseline {baseline!r} to compare with it")
     source = {name: _cost("source cost", source_cost, name) for name in chosen}
-    source[baseline] = 0.0 if isinstance(source_cost, float) else source_cost.get(baseline, 0.0)
+    named = isinstance(source_cost, Mapping)
+    source[baseline] = _cost("source cost", source_cost, baseline) if named else 0.0
     tuning = {name: _cost("tuning cost", tuning_cost, name) for name in source}
     log = read_runs(
         table, run=run, x=x, loss=loss, seeds=seeds, length=length, by_x=by_x, only=list(source)
@@ -177,7 +177,7 @@ def savings(
     x: str,
     loss: str,
     baseline: str,
-    methods: Sequence[str] = (),
+    methods: str | Sequence[str] = (),
     at: Sequence[float] = (),
     source_cost: Cost = 0.0,
     tuning_cost: Cost = 0.0,
@@ -186,10 +186,10 @@ def savings(
     length: str | None = None,
     by_x: bool = False,
 ) -> list[MethodSaving]:
-    """Compute saved, on a table of loss curves with a row a logged point, in a file or several (see
-    ``mugrow.read_table``): what `mugrow savings` prints, one for each method, loss and accounting.
-    Arguments are those of ``read_arms``, and the losses ``at`` which to compare, by default the
-    baseline's last.
+    """Compute saved, on a table of loss curves with a row a logged point, a data frame, a file or
+    several (see ``mugrow.read_table``): what `mugrow savings` prints, one for each method, loss and
+    accounting. Arguments are those of ``read_arms``, and the losses ``at`` which to compare, by
+    default the baseline's last.
 
     A fixed loss has a ceiling: a baseline that has decayed is compared with arms that have yet to
     decay. ``equal_compute`` has none.
@@ -247,14 +247,15 @@ def savings_curves(arms: Arms) -> list[SavingsCurve]:
 
 
 def _named(costs: Mapping[str, Cost]) -> list[str]:
-    return [name for cost in costs.values() if not isinstance(cost, float) for name in cost]
+    return [name for cost in costs.values() if isinstance(cost, Mapping) for name in cost]
 
 
 def _cost(what: str, cost: Cost, name: str) -> float:
-    value = cost if isinstance(cost, float) else cost.get(name, 0.0)
-    if not 0 <= value < math.inf:
-        raise UserError(f"{what} must be a finite number, at least 0, not {value}")
-    return value
+    value: object = cost.get(name, 0.0) if isinstance(cost, Mapping) else cost
+    number = float(value) if isinstance(value, Real) else math.nan
+    if not 0 <= number < math.inf:
+        raise UserError(f"{what} must be a finite number, at least 0, not {value!r}")
+    return number
 
 
 def _check_curves(log: Log) -> None:
@@ -287,7 +288,7 @@ def _fit_command(table: Table, x: str, loss: str) -> str:
         sizes = []  # x is compute, or the size itself, and no count of tokens beside it
     law = f"--form chinchilla --n {_quoted(sizes[0])} --d" if sizes else "--form power --var x="
     space = " " if sizes else ""
-    name = table.name.split(" ")[0]
+    name = "TABLE" if table.kind == "data frame" else table.name.split(" ")[0]
     return f"mugrow fit {name} {law}{space}{_quoted(x)} --loss {_quoted(loss)}"
 
 

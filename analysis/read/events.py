@@ -26,7 +26,7 @@ def read_events(path: Path) -> Raw:
         raise UserError(
             f"{path} is an event file: reading it needs tensorboard, pip install 'mugrow[tb]'"
         ) from None
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, float]] = []
     for event in EventFileLoader(str(path)).Load():
         for value in event.summary.value:
             if value.HasField("simple_value"):

@@ -88,9 +88,12 @@ def read_file(path: Path) -> Raw:
     name = path.name.lower()
     if name.endswith(NO_TABLES):
         raise UserError(f"cannot read {path}: a table is one of {', '.join(SUFFIXES)}")
+    with path.open("rb") as file:
+        if file.read(4) == b"PAR1":
+            return _parquet(path)
     content = read_bytes(path)
     if content.startswith(b"PAR1"):
-        return _parquet(content)
+        return _parquet(pa.BufferReader(content))
     text = _decoded(content)
     start = text.lstrip()[:1]
     named_json = stem(Path(name)) + ".json" in name or ".jsonl" in name or ".ndjson" in name
@@ -117,8 +120,8 @@ def _decoded(content: bytes) -> str:
 # --- Parquet -----------------------------------------------------------------------------------
 
 
-def _parquet(content: bytes) -> Raw:
-    table = pq.read_table(pa.BufferReader(content))
+def _parquet(source: Path | pa.BufferReader) -> Raw:
+    table = pq.ParquetFile(source).read()
     columns: dict[str, pd.Series] = {}
     names = [str(name) for name in table.column_names]
     _check_names(names)
@@ -134,7 +137,7 @@ def _parquet(content: bytes) -> Raw:
                 series = series.astype(object)
                 series[said] = "NaN"
         columns[name] = series
-    return Raw(pd.DataFrame(columns), "Parquet")
+    return Raw(pd.DataFrame(columns, copy=False), "Parquet")
 
 
 # --- JSON --------------------------------------------------------------------------------------

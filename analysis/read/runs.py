@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mugrow.analysis.read.cells import Truths
+from mugrow.analysis.read.cells import Truths, by_value
 from mugrow.analysis.read.expression import column, column_name, names_in, numbers
 from mugrow.analysis.read.order import Disorder, Order, Rows, in_order
 from mugrow.analysis.read.table import Table, run_names
@@ -136,38 +136,46 @@ def read_runs(
     said = table.said_nan(loss) | np.isinf(losses)
     grouped = pd.DataFrame({"name": names})
     for name in keys.values():
-        grouped[name] = [label_of(one) for one in frame[name]]
+        grouped[name] = _labels(frame[name])
     used = {run, *keys.values(), *names_in(frame, x), *names_in(frame, loss)}
     reader = _Reader(table, x, loss, xs, losses, said, by_x, used)
     runs: list[Run] = []
     notes: list[Note] = []
-    for values, part in grouped.groupby(list(grouped.columns), sort=False, dropna=False):
-        name, *others = (str(value) for value in values)
+    columns = list(grouped.columns)
+    for values, rows in grouped.groupby(columns, sort=False, observed=True).indices.items():
+        name, *others = map(str, values if isinstance(values, tuple) else (values,))
         if only and name not in only:
             continue
         given = dict(zip(keys, others, strict=True))
-        rows = part.index.to_numpy()
-        found = reader.run(name, given.get(seeds or ""), given.get(length or ""), rows)
+        found = reader.run(name, given.get(seeds or ""), given.get(length or ""), np.asarray(rows))
         notes += found.notes
         if found.run is not None:
             runs.append(found.run)
     return Log(table, tuple(runs), tuple(notes), x, loss, run, seeds, length)
 
 
-def run_labels(table: Table, run: str | None) -> list[str]:
-    """The name of each row's run: of the column, or the table's where no column is given. Raises
-    ``UserError`` for a row that names none."""
+def run_labels(table: Table, run: str | None) -> "pd.Categorical[str]":
+    """The name of each row's run, the names in the order of the rows: of the column, or the table's
+    where no column is given. Raises ``UserError`` for a row that names none."""
     if run is None:
-        return run_names([Path(table.name)]) * len(table.frame)
+        names = run_names([Path(table.name)])
+        return pd.Categorical.from_codes(np.zeros(len(table.frame), dtype=np.int8), pd.Index(names))
     values = column(table.frame, run)
-    missing = np.flatnonzero([_is_null(one) for one in values])
-    if len(missing):
-        raise UserError(f"column {run!r} names no run in row {missing[0]}")
-    return [label_of(one) for one in values]
+    missing = values.isna() | (values == "").fillna(False).astype(bool)
+    if missing.any():
+        raise UserError(f"column {run!r} names no run in row {np.argmax(missing.to_numpy())}")
+    return _labels(values)
 
 
-def _is_null(value: object) -> bool:
-    return value is None or value is pd.NA or value != value or value == ""
+def _labels(column: pd.Series) -> "pd.Categorical[str]":
+    """Each row's value as it was written."""
+    apart = by_value(column)
+    if apart is None:
+        codes, labels = pd.factorize(pd.Series([label_of(one) for one in column], dtype=object))
+        return pd.Categorical.from_codes(codes, pd.Index(labels))
+    numbers, values = apart
+    codes, labels = pd.factorize(pd.Series([label_of(one) for one in values], dtype=object))
+    return pd.Categorical.from_codes(codes[numbers], pd.Index(labels))
 
 
 def label_of(value: object) -> str:
@@ -268,11 +276,11 @@ class _Reader:
         found = {}
         for name in self.table.frame.columns.difference([*self.used], sort=False):
             cells = self.table.frame[name]
-            if cells.dtype.kind == "f" and cells.iloc[:1000].nunique() > KINDS_MOST:
+            if cells.iloc[:1000].astype(str).nunique() > KINDS_MOST:
                 continue
-            codes, values = pd.factorize(cells.astype(str))
-            if 1 < len(values) <= KINDS_MOST:
-                found[str(name)] = codes, list(map(str, values))
+            labels = _labels(cells)
+            if 1 < len(labels.categories) <= KINDS_MOST:
+                found[str(name)] = labels.codes, list(labels.categories)
         return found
 
     def _refusal(self, label: str, found: Disorder, rows: Rows) -> str:
@@ -341,21 +349,25 @@ def _said(order: Order, x: str) -> Iterator[tuple[str, int]]:
 
 KINDS_MOST = 6  # values of a column that may say what a row's loss is of
 FAR = 5.0  # times what losses beside change from one to the next
-NEAR = 5  # points on each side
+NEAR = 10  # points on each side
 
 
 def _far_below(losses: Array) -> Truths:
-    """The points that lie below both neighbours by far more than those beside change."""
+    """The points that lie below both neighbours by far more than those beside change: than the
+    fifth largest of up to twenty changes, so that neither noise nor two other such points decide;
+    the median of fewer."""
     found = np.zeros(len(losses), dtype=bool)
-    steps = np.abs(np.diff(losses))
-    inner = np.flatnonzero((losses[1:-1] < losses[:-2]) & (losses[1:-1] < losses[2:])) + 1
-    for place in inner:
-        dip = min(losses[place - 1], losses[place + 1]) - losses[place]
-        beside = np.concatenate(
-            [steps[max(place - 1 - NEAR, 0) : place - 1], steps[place + 1 : place + 1 + NEAR]]
-        )
-        across = abs(losses[place + 1] - losses[place - 1])
-        found[place] = len(beside) >= 4 and dip > FAR * max(across, float(np.median(beside)))
+    places = np.flatnonzero((losses[1:-1] < losses[:-2]) & (losses[1:-1] < losses[2:])) + 1
+    steps = np.pad(np.abs(np.diff(losses)), NEAR, constant_values=np.nan)  # from p - 1 at p - 1
+    before, after = losses[places - 1], losses[places + 1]
+    dips = np.minimum(before, after) - losses[places]
+    likely = dips > FAR * np.abs(after - before)
+    places, dips = places[likely], dips[likely]
+    away = np.concatenate([np.arange(NEAR), np.arange(NEAR + 2, 2 * NEAR + 2)])
+    beside = -np.sort(-steps[places[:, None] - 1 + away], axis=1)  # nan last
+    count = np.isfinite(beside).sum(axis=1)
+    large = beside[np.arange(len(places)), np.clip((count - 1) // 2, 0, 4)]
+    found[places] = (count >= 4) & (dips > FAR * large)
     return found
 
 

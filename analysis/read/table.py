@@ -106,6 +106,17 @@ def read_table(*paths: str | Path) -> Table:
     return _typed(whole.infer_objects(), name, " and ".join(kinds), notes)
 
 
+Tables = str | Path | Sequence[str | Path] | pd.DataFrame
+"""A file or several, or a data frame."""
+
+
+def table_in(tables: Tables) -> Table:
+    """The table in one file or several, as ``read_table`` reads them, or of a data frame."""
+    if isinstance(tables, pd.DataFrame):
+        return table_of(tables)
+    return read_table(*([tables] if isinstance(tables, str | Path) else tables))
+
+
 def table_of(frame: pd.DataFrame, name: str = "the data frame") -> Table:
     """A data frame as a table; its rows are numbered from 0 anew."""
     return _typed(frame.reset_index(drop=True), name, "data frame", [])
@@ -171,7 +182,7 @@ def _typed(frame: pd.DataFrame, name: str, kind: str, notes: list[str]) -> Table
                     nan[label] = found.nan
             elif found.wrong is None and found.suffixed:
                 notes.append(f"column {label!r}: k, M, B and T multiply by 1e3, 1e6, 1e9 and 1e12")
-    return Table(pd.DataFrame(columns), name, kind, tuple(notes), nan)
+    return Table(pd.DataFrame(columns, copy=False), name, kind, tuple(notes), nan)
 
 
 def _plain(column: pd.Series) -> pd.Series:
@@ -189,17 +200,21 @@ def _is_categorical(column: pd.Series) -> bool:
 
 def _either_comma(column: pd.Series) -> str | None:
     """The first text of a column whose commas may all be decimal as well: 3,037."""
-    texts = [cell.strip() for cell in column if isinstance(cell, str) and not cells.is_blank(cell)]
+    distinct = column.drop_duplicates()
+    texts = [
+        cell.strip() for cell in distinct if isinstance(cell, str) and not cells.is_blank(cell)
+    ]
     return texts[0] if texts and all(EITHER.fullmatch(one) for one in texts) else None
 
 
 def _are_names(column: pd.Series) -> bool:
     """Whether texts that look like numbers would not be the same texts again, as 001, or stand in a
     file that marks its numbers, as JSON does."""
-    texts = [cell for cell in column if isinstance(cell, str) and not cells.is_blank(cell)]
+    distinct = column.drop_duplicates()
+    texts = [cell for cell in distinct if isinstance(cell, str) and not cells.is_blank(cell)]
     if not texts:
         return False
     zeros = any(len(one) > 1 and one[0] == "0" and one.isdigit() for one in texts)
     words = any(one.strip().lower() in cells.NOT_FINITE for one in texts)
     grouped = any("," in one for one in texts)
-    return zeros or not (words or grouped or len(texts) < len(column))
+    return zeros or not (words or grouped or len(texts) < len(distinct))

@@ -4,14 +4,13 @@
 mailed, printed and opened without a network. Everything that came from a file is escaped.
 """
 
+import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
@@ -22,10 +21,12 @@ from mugrow.analysis.measure.comparison import has_budgets
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report import (
+    charts,
     equal_compute,
     imported,
     latex,
     laws,
+    page,
     tables,
     transfer,
     words,
@@ -37,6 +38,9 @@ from mugrow.analysis.words import ACCOUNTINGS
 from mugrow.bench.record import write_atomically, write_json
 from mugrow.bench.spec import UserError
 
+DECIMALS = re.compile(r"(\.\d)\d+")  # of a point, 1/72 inch, beyond tenths
+BETWEEN = re.compile(r"\n\s*|<!--.*?-->")
+CSV_MOST = 40_000  # bytes of a figure's numbers that a page brings along
 QUESTION = (
     "How much compute does growing a trained small model into a larger one save over training the "
     "larger one from scratch, when both use hyperparameters tuned on small proxies?"
@@ -64,19 +68,18 @@ def build(directory: str | Path) -> Path:
     on_laws = laws.tables(summary.laws)
     write_tables([*listed, *on_transfer, *on_laws], report / "tables")
     write_text(report / "macros.tex", latex.macros(summary))
-    page = report / "index.html"
-    parts = {
-        "transfer": moving(summary.transfer, drawn, on_transfer),
-        "laws": scaling(summary.laws, drawn, on_laws),
-        "tables": tables.nonempty(listed),
-    }
-    write_text(page, render(summary, store, drawn, parts))
-    return page
+    written = report / "index.html"
+    sections = (
+        moving(summary.transfer, drawn, on_transfer),
+        scaling(summary.laws, drawn, on_laws),
+    )
+    write_text(written, render(summary, store, drawn, *sections, tables.nonempty(listed)))
+    return written
 
 
 def has_scratch(store: Store) -> bool:
     """Whether there is a target from scratch; a study that grows an import has none."""
-    return not imported.is_imported(store.study)
+    return not imported.is_imported(store)
 
 
 def write_tables(listed: Iterable[Table], folder: Path) -> None:
@@ -90,7 +93,8 @@ def write_text(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure as the page shows it: ``svg`` inline, or the ``reason`` why there is none."""
+    """A figure as the page shows it: ``svg`` inline, or the ``reason`` why there is none; ``how``
+    it is drawn in Python, and its ``data`` as the address of a file that the page holds."""
 
     name: str
     title: str
@@ -98,6 +102,8 @@ class DrawnFigure:
     section: str
     svg: Markup | None = None
     reason: str | None = None
+    how: str = ""
+    data: str = ""
 
 
 def draw_figures(
@@ -107,15 +113,25 @@ def draw_figures(
     drawn, scratch = [], has_scratch(store)
     for name, entry in entries.items():
         title, caption = entry.words(scratch)
-        shown = DrawnFigure(name, title, caption, entry.section)
+        how = f'mugrow.draw("{name}", "results/{summary.study}")' if store.study else ""
+        shown = DrawnFigure(name, title, caption, entry.section, how=how)
         try:
             svg = style.save(figures.draw(name, summary, store), folder, name)
-            drawn.append(replace(shown, svg=inline(svg, name, title)))
+            drawn.append(replace(shown, svg=inline(svg, name, title), data=data_of(folder, name)))
         except UserError as reason:
-            for stale in (folder / f"{name}.svg", folder / f"{name}.png"):
-                stale.unlink(missing_ok=True)
+            for kind in ("svg", "png", "csv"):
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)
             drawn.append(replace(shown, reason=str(reason)))
     return drawn
+
+
+def data_of(folder: Path, name: str) -> str:
+    """The numbers of a saved figure as a link's address; nothing where it has none, as a map or
+    bars, or more than a page should weigh."""
+    content = (folder / f"{name}.csv").read_bytes()
+    if content.count(b"\n") < 2 or len(content) > CSV_MOST:
+        return ""
+    return f"data:text/csv;base64,{base64.b64encode(content).decode()}"
 
 
 def inline(svg: bytes, name: str, title: str) -> Markup:
@@ -126,85 +142,100 @@ def inline(svg: bytes, name: str, title: str) -> Markup:
     text = svg.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    text = re.sub(r' d="[^"]*"', lambda path: DECIMALS.sub(r"\1", path[0]), BETWEEN.sub(" ", text))
     text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text)
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1))
 
 
+@dataclass(frozen=True)
+class ScalingSection:
+    """What a page says on scaling laws; ``absent`` are the reasons of figures not drawn."""
+
+    sentences: list[str]
+    figures: list[DrawnFigure]
+    absent: list[str]
+    tables: list[Table]
+
+
+@dataclass(frozen=True)
+class TransferSection:
+    """What a page says on transfer; ``nothing`` says why there is none."""
+
+    sentences: list[str]
+    nothing: str
+    rule: str
+    intervals: str
+    figures: list[DrawnFigure]
+    tables: list[Table]
+
+
 def scaling(
     found: ScalingLaws, drawn: Iterable[DrawnFigure], listed: Iterable[Table]
-) -> dict[str, Any]:
-    """What the page says on scaling laws; a reason that several figures share is said once."""
+) -> ScalingSection:
+    """A reason that several figures share is said once."""
     shown = [figure for figure in drawn if figure.section == figures.LAWS]
     reasons = (figure.reason for figure in shown if figure.reason)
-    return {
-        "sentences": laws.sentences(found),
-        "figures": shown,
-        "absent": list(dict.fromkeys(reasons)) if found.laws else [],
-        "tables": tables.nonempty(listed),
-    }
+    return ScalingSection(
+        sentences=laws.sentences(found),
+        figures=shown,
+        absent=list(dict.fromkeys(reasons)) if found.laws else [],
+        tables=tables.nonempty(listed),
+    )
 
 
 def moving(
     found: TransferResults, drawn: Iterable[DrawnFigure], listed: Iterable[Table]
-) -> dict[str, Any]:
-    """What the page says on transfer; figures of axes that the study has no ladder along are left
-    out, and where it has none at all, ``nothing`` says why."""
+) -> TransferSection:
+    """Figures of axes that the study has no ladder along are left out."""
     selected = [figure for figure in drawn if figure.section == figures.TRANSFER]
-    return {
-        "sentences": list(transfer.sentences(found)),
-        "nothing": "" if found.ladders else transfer.nothing(found),
-        "rule": found.rule,
-        "intervals": found.intervals,
-        "figures": [figure for figure in selected if figure.svg],
-        "tables": tables.nonempty(listed),
-    }
+    return TransferSection(
+        sentences=list(transfer.sentences(found)),
+        nothing="" if found.ladders else transfer.nothing(found),
+        rule=found.rule,
+        intervals=found.intervals,
+        figures=[figure for figure in selected if figure.svg],
+        tables=tables.nonempty(listed),
+    )
 
 
 def render(
     summary: Summary,
     store: Store,
     drawn: list[DrawnFigure],
-    parts: dict[str, Any],
+    on_transfer: TransferSection,
+    on_laws: ScalingSection,
+    listed: list[Table],
 ) -> str:
-    return template("template.html.j2").render(
+    return page.rendered(
+        "template.html.j2",
         title=store.study.get("title", summary.study),
         study=summary.study,
-        question=imported.QUESTION if imported.is_imported(store.study) else QUESTION,
-        answers=list(
-            equal_compute.answers(summary.equal_compute, imported.compared_with(store.study))
-        ),
+        question=imported.QUESTION if imported.is_imported(store) else QUESTION,
+        answers=list(equal_compute.answers(summary.equal_compute, imported.compared_with(store))),
         no_budgets="" if has_budgets(store.runs) else equal_compute.NO_BUDGETS,
         comparisons=" ".join(
-            (equal_compute.intervals(summary.equal_compute), imported.one_source(store.study))
+            (equal_compute.intervals(summary.equal_compute), imported.one_source(store))
         ).strip(),
         looks=equal_compute.looks(summary.looks),
         tuning=imported.tuning(summary)
-        if imported.is_imported(store.study)
+        if imported.is_imported(store)
         else equal_compute.tuning(summary.equal_compute, summary.finals),
         growth=words.growth(summary),
         ceilings=words.ceilings(summary, store.runs),
         transferred=list(words.transferred(summary)),
         intervals=words.intervals(summary),
-        missing=words.missing(summary, store.runs, store.study),
+        missing=words.missing(summary, store),
         warnings=words.warnings(summary, store.runs),
         figures=[figure for figure in drawn if figure.section == "study"],
-        **parts,
+        charts=charts.of_study(summary, store),
+        transfer=on_transfer,
+        laws=on_laws,
+        tables=listed,
         runs=tables.runs(store.runs),
         circumstances=circumstances(store.runs),
         configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),
         accountings=ACCOUNTINGS,
     )
-
-
-def template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)
 
 
 def circumstances(runs: pd.DataFrame) -> dict[str, str]:

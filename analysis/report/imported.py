@@ -4,11 +4,9 @@ Its configuration has ``source``, the checkpoint's name and the sha256 of its we
 compared with that source trained on, and a verdict is about that alone.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.comparison import BASELINES, Baseline
+from mugrow.analysis.read.store import Store
 from mugrow.analysis.summary import Summary
 
 QUESTION = (
@@ -17,20 +15,20 @@ QUESTION = (
 )
 
 
-def is_imported(study: Mapping[str, Any]) -> bool:
-    """Whether the study of this configuration grows a published checkpoint."""
-    return bool(study.get("source"))
+def is_imported(store: Store) -> bool:
+    """Whether the study grows a published checkpoint."""
+    return bool(store.study.get("source"))
 
 
-def compared_with(study: Mapping[str, Any]) -> tuple[Baseline, ...]:
+def compared_with(store: Store) -> tuple[Baseline, ...]:
     """What the answer is about: without scratch, the source trained on."""
-    return ("own source",) if is_imported(study) else BASELINES
+    return ("own source",) if is_imported(store) else BASELINES
 
 
-def no_scratch(study: Mapping[str, Any]) -> str:
+def no_scratch(store: Store) -> str:
     """What is not there, with the reason, and what the source is charged."""
-    name, _, sha256 = str(study["source"]).rpartition("@")
-    cost = study.get("source_flops")
+    name, _, sha256 = str(store.study["source"]).rpartition("@")
+    cost = store.study.get("source_flops")
     charged = "sunk" if cost is None else f"charged {fmt.flops(float(cost))}"
     return (
         f"Nothing is trained from scratch: the source is the imported {name} (sha256 of its "
@@ -46,9 +44,9 @@ def tuning(summary: Summary) -> str:
     return f"Tuning cost {spent}, as many trials for each arm, which none of them is charged."
 
 
-def one_source(study: Mapping[str, Any]) -> str:
+def one_source(store: Store) -> str:
     """What an interval over seeds is about; nothing where sources differ by seed."""
-    if not is_imported(study):
+    if not is_imported(store):
         return ""
     return (
         "Seeds draw the order of batches and what growth draws; the source is one for all of them, "

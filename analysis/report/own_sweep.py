@@ -1,6 +1,6 @@
 """A sweep of one's own, as a page: verdicts, figures and tables of ``transfer.own_sweep``.
 
-They are those of a study's chapter on transfer, made from rows alone.
+They are those of a study's section on transfer, made from rows alone.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from mugrow.analysis import figures
 from mugrow.analysis.figures import lr_sweeps, style
 from mugrow.analysis.figures import transfer as drawings
 from mugrow.analysis.read.plain import to_json
-from mugrow.analysis.report import build, transfer
+from mugrow.analysis.report import build, page, transfer
 from mugrow.analysis.transfer.own_sweep import OwnTransfer, SweepColumns
 from mugrow.analysis.transfer.results import TransferResults
 from mugrow.bench.record import write_json
@@ -49,16 +49,17 @@ def build_sweep(found: OwnTransfer, table: str, columns: SweepColumns, folder: P
     listed = transfer.tables(found)
     build.write_tables(listed, folder / "tables")
     asked = {"table": table, **{name: value for name, value in vars(columns).items() if value}}
-    text = build.template("sweep.html.j2").render(
+    text = page.rendered(
+        "sweep.html.j2",
         title=f"Transfer of the learning rate in {table}",
         question=QUESTION,
         notes=found.notes,
         transfer=build.moving(found, shown, listed),
         circumstances=asked | {"by": ", ".join(columns.by)} if columns.by else asked,
     )
-    page = folder / "index.html"
-    build.write_text(page, text)
-    return page
+    written = folder / "index.html"
+    build.write_text(written, text)
+    return written
 
 
 def _figure(

@@ -17,6 +17,7 @@ from mugrow.analysis.measure.claims import VERDICTS, JudgedClaim, Verdict, Whose
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.report import build as page_of
+from mugrow.analysis.report import claims, page
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.words import MISSING
 from mugrow.bench.record import write_json
@@ -74,34 +75,65 @@ def build(
     """Write ``ledger.json`` and everything under ``report/``; returns the path of the page."""
     report = folder / "report"
     write_json(folder / LEDGER, {"title": title, "arxiv": arxiv, "claims": to_json(rows)})
-    shown = [_show(figure, store, report / "figures") for figure in figures]
+    name = command.split()[-1]
+    shown = [_show(name, figure, store, report / "figures") for figure in figures]
     tables = claims_tables(rows)
     page_of.write_tables(list(tables.values()), report / "tables")
-    text = page_of.template("paper.html.j2").render(
+    text = page.rendered(
+        "paper.html.j2",
         title=title,
         arxiv=arxiv,
         command=command,
-        sections=[
-            (table, counts([row.verdict for row in rows if row.whose == whose]))
-            for whose, table in tables.items()
-        ],
+        sections=[section(whose, rows) for whose in tables],
         figures=shown,
         circumstances=page_of.circumstances(store.runs),
         configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),
     )
-    page = report / "index.html"
-    page_of.write_text(page, text)
-    return page
+    written = report / "index.html"
+    page_of.write_text(written, text)
+    return written
 
 
-def _show(figure: Drawn, store: Store, folder: Path) -> page_of.DrawnFigure:
+@dataclass(frozen=True)
+class Section:
+    """The claims of the paper, or the questions of ours: how many have which verdict, the lines of
+    the answer, those left to unfold, and all of them in the ledger's order."""
+
+    name: str
+    title: str
+    note: str
+    chips: tuple[claims.Chip, ...]
+    first: list[claims.ClaimGroup]
+    others: list[claims.ClaimGroup]
+    groups: tuple[claims.ClaimGroup, ...]
+
+
+def section(whose: Whose, rows: Sequence[JudgedClaim]) -> Section:
+    """Of the claims that are the paper's, or ours."""
+    selected = [row for row in rows if row.whose == whose]
+    found = claims.groups(selected)
+    first, others = claims.answer(found)
+    return Section(
+        NAMES[whose],
+        TITLES[whose],
+        NOTES[whose],
+        claims.chips([row.verdict for row in selected]),
+        first,
+        others,
+        found,
+    )
+
+
+def _show(paper: str, figure: Drawn, store: Store, folder: Path) -> page_of.DrawnFigure:
     title = f"{figure.name}. {figure.title}"
-    shown = page_of.DrawnFigure(figure.name, title, figure.caption, section="paper")
+    how = f'mugrow.draw("{paper}/{figure.name}", "{paper}")'
+    shown = page_of.DrawnFigure(figure.name, title, figure.caption, section="paper", how=how)
     try:
         svg = style.save(style.drawn(lambda: figure.draw(store)), folder, figure.name)
     except UserError as reason:
         return replace(shown, reason=str(reason))
-    return replace(shown, svg=page_of.inline(svg, figure.name, figure.title))
+    data = page_of.data_of(folder, figure.name)
+    return replace(shown, svg=page_of.inline(svg, figure.name, figure.title), data=data)
 
 
 def counts(verdicts: Sequence[str]) -> dict[str, int]:
@@ -125,22 +157,13 @@ def _claims_table(whose: Whose, rows: Sequence[JudgedClaim]) -> Table:
         NAMES[whose],
         TITLES[whose],
         NOTES[whose],
-        ("claim", "where", "our quantity", "ours", "holds if", "verdict"),
+        ("verdict", "claim", "where", "our quantity", "ours", "holds if"),
         tuple(
-            (row.says, row.where, row.quantity or MISSING, _ours(row), row.holds_if or MISSING,
-             _verdict(row))
+            (_verdict(row), row.says, row.where, row.quantity or MISSING, claims.in_words(row),
+             row.holds_if or MISSING)
             for row in rows
         ),
     )  # fmt: skip
-
-
-def _ours(row: JudgedClaim) -> str:
-    if not math.isfinite(row.value):
-        return MISSING
-    if not (math.isfinite(row.low) or math.isfinite(row.high)):
-        return f"{row.value:.3g} [no interval]"
-    ends = (f"{end:.3g}" if math.isfinite(end) else "open" for end in (row.low, row.high))
-    return f"{row.value:.3g} [{', '.join(ends)}]"
 
 
 def _verdict(row: JudgedClaim) -> str:

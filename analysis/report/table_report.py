@@ -15,7 +15,7 @@ from mugrow.analysis.laws.table_rows import Columns, table_rows
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.read.table import read_table
-from mugrow.analysis.report import build, latex, laws
+from mugrow.analysis.report import build, latex, laws, page
 from mugrow.analysis.summary import of_laws
 from mugrow.bench.record import write_json
 
@@ -46,16 +46,17 @@ def build_table(
     build.write_tables(listed, folder / "tables")
     macros = latex.commands(table.stem, list(laws.numbers(table.stem, found)))
     build.write_text(folder / "macros.tex", macros)
-    text = build.template("table.html.j2").render(
+    text = page.rendered(
+        "table.html.j2",
         title=f"Scaling laws of {table.name}",
         question=QUESTION,
         notes=[*(f"{note}." for note in read.notes), *notes(selection, columns)],
         laws=build.scaling(found, drawn, listed),
         circumstances=circumstances(table, columns, forms),
     )
-    page = folder / "index.html"
-    build.write_text(page, text)
-    return page
+    written = folder / "index.html"
+    build.write_text(written, text)
+    return written
 
 
 def notes(selection: Selection, columns: Columns) -> list[str]:

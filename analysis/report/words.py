@@ -8,18 +8,20 @@ is said so; it never becomes a speed-up.
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.read.store import Store
 from mugrow.analysis.report import imported, transfer
 from mugrow.analysis.summary import AT_FINAL, ArmSaving, Summary
 from mugrow.bench.spec import IMPORT
 
 FEW_SEEDS = 3  # fewer, and an interval is 12.7 standard errors on either side
-MANY = 8  # methods in one sentence; the table of methods has the numbers of more
+NAMED = 3  # methods of a verdict that a line names; the others unfold
 VERDICTS = {
     "saved": "saved compute",
     "cost": "cost more compute",
@@ -29,10 +31,27 @@ VERDICTS = {
     "baseline_never_reached": "reached it, and scratch did not",
     "outside_range": "no ratio, the loss is outside the curves",
 }
+KINDS = {
+    "saved": "good", "cost": "bad", "undecided": "open", "one seed": "open",
+    "never_reached": "bad", "baseline_never_reached": "good", "outside_range": "none",
+}  # fmt: skip
 
 
-def growth(summary: Summary) -> dict[str, list[str]]:
-    """For each target shape, widest first, a line for each accounting: who saved and who did not.
+@dataclass(frozen=True)
+class Outcome:
+    """The methods that ended alike in one accounting: the first few with their numbers, the highest
+    speed-up first, and the ``others``."""
+
+    accounting: str
+    verdict: str
+    kind: str
+    count: int
+    first: str
+    others: str
+
+
+def growth(summary: Summary) -> dict[str, list[Outcome]]:
+    """For each target shape, widest first, who saved in each accounting and who did not.
 
     The key names the target and the loss compared at, scratch's own final loss.
     """
@@ -42,8 +61,9 @@ def growth(summary: Summary) -> dict[str, list[str]]:
             groups.setdefault(row.target, []).append(row)
     return {
         f"Growing to {target}, to reach scratch’s final loss of {usual_loss(rows)}": [
-            f"{shown}: {outcomes([row for row in rows if row.accounting == name], rows)}."
+            outcome
             for name, shown in fmt.ACCOUNTINGS.items()
+            for outcome in outcomes(shown, [row for row in rows if row.accounting == name], rows)
         ]
         for target, rows in reversed(groups.items())
     }
@@ -84,22 +104,23 @@ def usual_loss(rows: list[ArmSaving]) -> str:
     return max(losses, key=losses.count)
 
 
-def outcomes(rows: list[ArmSaving], target_rows: list[ArmSaving]) -> str:
-    """``saved compute – szp 2.00× [1.90, 2.10]; never reached it – hypercloning (below 0.93×)``.
-
-    Of more than ``MANY`` methods the names alone, the highest speed-up first.
-    """
+def outcomes(
+    accounting: str, rows: list[ArmSaving], target_rows: list[ArmSaving]
+) -> Iterator[Outcome]:
+    """Of the arms of a target in one accounting, those of a verdict together: ``szp 2.00× [1.90,
+    2.10]``, ``hypercloning (speed-up below 0.93×)``."""
     usual = usual_loss(target_rows)
     parts: dict[str, list[str]] = {}
-    many = len(rows) > MANY
-    for row in sorted(rows, key=by_speedup) if many else rows:
+    for row in sorted(rows, key=by_speedup):
         reached = fmt.loss(row.at_loss)
         at = "" if reached == usual else f" (at {reached}, on the seeds it finished)"
-        number = "" if many else measured(row)
-        parts.setdefault(verdict(row), []).append(f"{row.label} {number}{at}".rstrip())
-    order = [key for key in VERDICTS if key in parts]
-    counts = {key: f" ({len(parts[key])} of {len(rows)})" if many else "" for key in order}
-    return "; ".join(f"{VERDICTS[key]}{counts[key]} – {', '.join(parts[key])}" for key in order)
+        parts.setdefault(verdict(row), []).append(f"{row.label} {measured(row)}".rstrip() + at)
+    for key in VERDICTS:
+        if found := parts.get(key):
+            yield Outcome(
+                accounting, VERDICTS[key], KINDS[key], len(found),
+                "; ".join(found[:NAMED]), "; ".join(found[NAMED:]),
+            )  # fmt: skip
 
 
 def by_speedup(row: ArmSaving) -> float:
@@ -125,20 +146,29 @@ def verdict(row: ArmSaving) -> str:
     return "cost" if -math.inf < row.speedup.hi < 1 else "undecided"
 
 
-def transferred(summary: Summary) -> Iterator[str]:
-    """A sentence for each verdict that some ladder has, with the ladders that have it."""
+@dataclass(frozen=True)
+class Transferred:
+    """The ladders of a verdict on transfer, in a few words each."""
+
+    verdict: str
+    kind: str
+    ladders: tuple[str, ...]
+
+
+def transferred(summary: Summary) -> Iterator[Transferred]:
+    """Each verdict that some ladder has, with the ladders that have it."""
     ladders = summary.transfer.ladders
-    for word, shown in TRANSFERRED.items():
+    for word, (shown, kind) in TRANSFERRED.items():
         rows = [ladder for ladder in ladders if ladder.verdict.word == word]
         if rows:
-            yield f"{shown}: {'; '.join(map(transfer.briefly, rows))}."
+            yield Transferred(shown, kind, tuple(map(transfer.briefly, rows)))
 
 
 TRANSFERRED = {
-    "transfers": "The best learning rate transfers",
-    "drifts": "It does not transfer",
-    "censored": "The best rate is at the edge of the grid, so nothing can be said",
-    "inconclusive": "Undecided, the intervals are too wide",
+    "transfers": ("transfers", "good"),
+    "drifts": ("does not transfer", "bad"),
+    "censored": ("cannot be said: best at the edge of the grid", "open"),
+    "inconclusive": ("undecided", "open"),
 }
 
 
@@ -157,14 +187,14 @@ def intervals(summary: Summary) -> str:
     )
 
 
-def missing(summary: Summary, runs: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
+def missing(summary: Summary, store: Store) -> list[str]:
     """What an unfinished study does not have yet, and what cannot be said without it; of one that
     grows an imported source, why it has no scratch."""
     absent = []
-    roles = set(runs.loc[runs["status"] == "finished", "role"])
-    if imported.is_imported(study):
+    roles = set(store.runs.loc[store.runs["status"] == "finished", "role"])
+    if imported.is_imported(store):
         unfinished = [] if "target" in roles else ["No target has finished: no final losses."]
-        return [imported.no_scratch(study), *unfinished]
+        return [imported.no_scratch(store), *unfinished]
     if "proxy" not in roles:
         absent.append("No proxy has finished: there is no optimum and nothing on transfer.")
     elif not summary.transfer.ladders:

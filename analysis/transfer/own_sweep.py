@@ -23,7 +23,7 @@ from mugrow.analysis.read.cells import Truths, in_names, parse
 from mugrow.analysis.read.expression import column, column_name, condition, names_in, numbers
 from mugrow.analysis.read.guess import is_x
 from mugrow.analysis.read.order import Rows
-from mugrow.analysis.read.table import Table, read_table, table_of
+from mugrow.analysis.read.table import Table, Tables, table_in
 from mugrow.analysis.transfer.ladder import SCRATCH, Axis, Ladder, refusal
 from mugrow.analysis.transfer.optimum import Array
 from mugrow.analysis.transfer.results import (
@@ -87,10 +87,10 @@ class Row:
         return self.group, self.size, self.log2_lr, self.seed
 
 
-def own_transfer(source: pd.DataFrame | Sequence[str | Path], columns: SweepColumns) -> OwnTransfer:
+def own_transfer(source: Tables, columns: SweepColumns) -> OwnTransfer:
     """Whether the best learning rate of a table's small sizes is that of its large ones. Raises
     ``UserError`` for a table or column that cannot be used, and rows that are one run twice."""
-    table = table_of(source) if isinstance(source, pd.DataFrame) else read_table(*source)
+    table = table_in(source)
     rows = rows_of(table, columns)
     found = [sweep for group in groups_of(rows) for sweep in _sweeps(group, _name(table, group))]
     axis = Axis(columns.size.strip("`"), ("size",), lambda setting: number(setting, "size"))

@@ -215,7 +215,7 @@ def transfer(
     lr: str | None = None,
     loss: str | None = None,
     seeds: str | None = None,
-    by: Sequence[str] = (),
+    by: str | Sequence[str] = (),
     where: str | None = None,
 ) -> TransferResults:
     """Whether the best learning rates of small models are those of large ones: what `mugrow
@@ -256,14 +256,14 @@ def transfer(
     if size is None or lr is None or loss is None:
         absent = ", ".join(f"--{name}" for name, given in asked.items() if given is None)
         raise UserError(f"a table needs its columns named: {absent} of {_columns(store)}")
-    return own_transfer(store, SweepColumns(size, lr, loss, seeds, tuple(by), where))
+    groups = (by,) if isinstance(by, str) else tuple(by)
+    return own_transfer(store, SweepColumns(size, lr, loss, seeds, groups, where))
 
 
 def _columns(table: pd.DataFrame | Sequence[str | Path]) -> str:
-    from mugrow.analysis.read.table import read_table
+    from mugrow.analysis.read.table import table_in
 
-    frame = table if isinstance(table, pd.DataFrame) else read_table(*table).frame
-    return ", ".join(map(str, frame.columns))
+    return ", ".join(map(str, table_in(table).frame.columns))
 
 
 def transfer_results(every: Sequence[Sweep]) -> TransferResults:

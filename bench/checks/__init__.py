@@ -68,7 +68,7 @@ def check_method(
     """Results of every check on every case, as they are measured.
 
     ``params`` are the method's own parameters where they differ from their defaults. ``full``
-    takes preservation through the whole matrix of model flavours, else through four of them.
+    takes preservation through all flavours of the decoder, else through six of them.
     ``label`` is what results call the method, by default its name.
     """
     params = dict(params or {})

@@ -84,7 +84,7 @@ class Case:
 
 
 def flavours(full: bool = False) -> dict[str, ModelSpec]:
-    """The decoders by name: all 50, or GPT-2 and LLaMA with and without a tied head, and LLaMA
+    """The decoders by name: all 49, or GPT-2 and LLaMA with and without a tied head, and LLaMA
     with grouped keys and values, as it is and with all that Qwen has."""
     if not full:
         gpt2, llama_ = ModelSpec(**SMALL), llama(**SMALL)

@@ -28,7 +28,7 @@ class CheckCommand:
     all: bool = False
     """Every method there is, plug-ins too."""
     quick: bool = False
-    """Preservation on five flavours of the decoder instead of all 33."""
+    """Preservation on six flavours of the decoder instead of all 49."""
     json: bool = False
     """Print every case as JSON."""
     table: bool = False

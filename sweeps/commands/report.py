@@ -15,7 +15,7 @@ class ReportCommand:
     """Write a report: HTML, figures, LaTeX tables and macros.
 
     Of a study's folder the whole report, into its folder ``report``. Of a table of runs (see
-    `mugrow read`) the chapter on scaling laws; the flags after --json are for tables. EXPR is a
+    `mugrow read`) the section on scaling laws; the flags after --json are for tables. EXPR is a
     column or an expression on columns, as in `mugrow fit`; of a study's own runs.parquet the
     columns are known.
     """

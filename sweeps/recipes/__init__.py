@@ -45,7 +45,9 @@ def recipe(word: str | Path) -> Study:
     return REGISTRY.find(word)
 
 
-def configured(word: str | Path, settings: Iterable[str] = (), corpus: str | None = None) -> Study:
+def configured(
+    word: str | Path, settings: str | Iterable[str] = (), corpus: str | None = None
+) -> Study:
     """A study by its name in `mugrow list studies`, or by its file's path, with settings changed,
     as in ``--set KEY=VALUE``, and on another corpus if one is given, by name or path. Raises
     ``UserError``, in one line, for what is not there or cannot be, and for a vocabulary, which
@@ -56,7 +58,7 @@ def configured(word: str | Path, settings: Iterable[str] = (), corpus: str | Non
     (0, 1, 2)
     """
     study = recipe(word)
-    changed = override(study, settings)
+    changed = override(study, [settings] if isinstance(settings, str) else settings)
     if changed.model.vocab_size != study.model.vocab_size:
         raise UserError("model.vocab_size follows from the corpus; set tokenizer=bpe:VOCAB")
     return changed if corpus is None else replace(changed, corpus=corpus)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ import mugrow.bench.growth
 import mugrow.sweeps.recipes
 from mugrow.bench.data.corpora import corpora
 from mugrow.sweeps import run
+from mugrow.sweeps.cli import COMMANDS, command_class
 from mugrow.sweeps.recipes import configured
 from mugrow.sweeps.study import SAMPLERS
 
@@ -45,18 +47,50 @@ def nothing_trains(monkeypatch):
     monkeypatch.setattr("mugrow.sweeps.engines.local.processes", nobody)
 
 
-def test_help_is_light():
-    """Under half a second takes importing nothing that is large."""
+KINDS = ("studies", "methods", "papers", "figures", "forms", "engines", "trackers")
+
+
+@pytest.mark.parametrize("words", [("--help",), *(("list", kind) for kind in KINDS)], ids=" ".join)
+def test_help_and_lists_are_light(words):
+    """Well under half a second takes importing nothing that is large; help, no parser either."""
+    heavy = {*HEAVY, "tyro"} if words == ("--help",) else set(HEAVY)
     code = (
-        "import sys; sys.argv = ['mugrow', '--help']\n"
-        "from mugrow.sweeps.cli import main\n"
+        f"import sys; sys.argv = ['mugrow', *{words!r}]\n"
+        "from mugrow.sweeps.program import main\n"
         "try: main()\n"
-        f"except SystemExit: print('imported:', *({HEAVY!r} & sys.modules.keys()))"
-    ).replace(repr(HEAVY), repr(set(HEAVY)))
+        f"finally: print('imported:', *({heavy!r} & sys.modules.keys()))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "imported:", done.stdout
-    for command in ("run", "list", "report", "savings", "bench"):
-        assert command in done.stdout
+    assert done.returncode == 0
+
+
+def test_help_has_a_line_on_every_command(mugrow, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = mugrow("--help").out
+    for name in COMMANDS:
+        summary = command_class(name).__doc__.partition("\n\n")[0]
+        assert f"  {name}  " in shown
+        assert " ".join(summary.split()) in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["lst"], "mugrow: unknown command 'lst'; did you mean 'list'?"),
+        ([], "mugrow: a command is missing: run, list, report, "),
+    ],
+)
+def test_a_command_that_is_not_there_is_one_line(mugrow, words, line):
+    ended = mugrow(*words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(line)
+    assert ended.err.count("\n") == 1
+
+
+def test_the_version(mugrow):
+    assert mugrow("--version").out == f"mugrow {version('mugrow')}\n"
 
 
 # --- run ---------------------------------------------------------------------------------------

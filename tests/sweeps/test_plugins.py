@@ -47,7 +47,7 @@ def plug_in(tmp_path, monkeypatch):
             found.setdefault(registry.group, []).append(one)
         entries._installed.cache_clear()
 
-    monkeypatch.setattr(entries, "_all_installed", lambda group: tuple(found.get(group, ())))
+    monkeypatch.setattr(entries, "all_installed", lambda group: tuple(found.get(group, ())))
     entries._installed.cache_clear()
     yield install
     entries._installed.cache_clear()
@@ -90,7 +90,7 @@ def test_a_plug_in_with_a_name_of_ours_is_ignored_and_told(plug_in):
 
 def test_two_plug_ins_of_one_name_are_told_apart(plug_in, monkeypatch):
     both = [EntryPoint("twin", f"{module}:ENTRY", "mugrow.methods") for module in ("one", "two")]
-    monkeypatch.setattr(entries, "_all_installed", lambda group: tuple(both))
+    monkeypatch.setattr(entries, "all_installed", lambda group: tuple(both))
     entries._installed.cache_clear()
     assert growth.REGISTRY.ignored() == {
         "twin": "plug-in one:ENTRY is ignored: another has its name"

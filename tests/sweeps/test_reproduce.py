@@ -99,7 +99,7 @@ def test_a_paper_is_run_drawn_and_judged(mugrow, tiny_paper, in_threads, tmp_pat
     assert huge["verdict"] == "not testable here"
     page = (tmp_path / "tiny/report/index.html").read_text()
     assert "On &lt;tiny&gt; models" in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg role") == 2
     assert json.loads((tmp_path / "tiny/ledger.json").read_text()) == printed
     assert [row["whose"] for row in printed["claims"]] == ["paper", "ours", "paper"]
     assert charged["verdict"] == ahead["verdict"]

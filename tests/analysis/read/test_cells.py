@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,3 +61,12 @@ def test_a_column() -> None:
     assert parse(["1", "abc", "d"]).wrong == 1
     assert parse([True]).wrong == 0
     assert parse(["1k", "2"]).suffixed
+
+
+@given(st.lists(st.sampled_from(["1", "NaN", "", None, "-inf", "1k", "abc", "001", " 7 "])))
+def test_a_column_of_texts_is_read_by_its_values(texts: list[str | None]) -> None:
+    """As cell by cell, with each text looked at once."""
+    each, once = parse(texts), parse(pd.Series(texts, dtype="str"))
+    np.testing.assert_array_equal(once.values, each.values)
+    np.testing.assert_array_equal(once.nan, each.nan)
+    assert (once.wrong, once.suffixed) == (each.wrong, each.suffixed)

@@ -40,6 +40,27 @@ def test_a_lone_loss_far_below_is_named():
     assert more.endswith("is far below those on both sides, as 3 more")
 
 
+def test_noise_of_a_long_log_is_not_named():
+    """A hundred thousand points of noise have dips of five times what losses change."""
+    steps = np.arange(1, 100_001)
+    losses = 2 + 3 * steps**-0.3 + np.random.default_rng(0).normal(0, 0.01, len(steps))
+    frame = pd.DataFrame({"step": steps, "loss": losses})
+    assert not read_runs(table_of(frame), x="step", loss="loss").notes
+    frame.loc[[70, 50_000], "loss"] = 1.0
+    (note,) = map(str, read_runs(table_of(frame), x="step", loss="loss").notes)
+    assert note.endswith("a loss of 1 at step 71 is far below those on both sides, as 1 more")
+
+
+def test_runs_come_in_the_order_of_the_file():
+    names, seeds = ["b", "a", "b", "c", "a"], [2, 1, 1, 9, 1]
+    frame = pd.DataFrame({"run": names, "seed": seeds, "step": range(5), "loss": range(1, 6)})
+    for run in (frame["run"], frame["run"].astype(object), frame["run"].astype("category")):
+        table = table_of(frame.assign(run=run))
+        log = read_runs(table, x="step", loss="loss", run="run", seeds="seed")
+        assert [one.label for one in log.runs] == ["b (2)", "a (1)", "b (1)", "c (9)"]
+        assert log.runs[1].rows.tolist() == [1, 4]
+
+
 @pytest.mark.parametrize("split", [np.array(["train", "val"]), np.array([0, 1])])
 def test_two_losses_in_one_column_are_named(split):
     kinds = split[np.arange(len(STEPS)) % 2]

@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def walk(page):
     """Its commands and its Python: the block that installs the extra, and the one after it."""
     blocks = re.findall(r"^```(?:bash|python)\n(.*?)^```$", page, flags=re.M | re.S)
-    first = next(place for place, block in enumerate(blocks) if "mugrow[hf]" in block)
+    first = next(place for place, block in enumerate(blocks) if "'.[hf]'" in block)
     return blocks[first : first + 2]
 
 
@@ -43,7 +43,7 @@ def test_a_grown_model_generates_text(mugrow, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shell, python = walk(README)
     install, *commands = shell.splitlines()
-    assert install.endswith("pip install 'mugrow[hf]'")
+    assert install.endswith("pip install -c constraints.txt -e '.[hf]'")
     assert [shlex.split(command)[1] for command in commands] == ["import", "grow", "export"]
     for command in commands:
         tiny = command.replace("hf:HuggingFaceTB/SmolLM2-135M", "hub").replace("1152", "64")
