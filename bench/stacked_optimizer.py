@@ -261,7 +261,7 @@ class StackedOptimizer:
         )
         for k, (lr_S, decay_S, eps_S, beta1, beta2, factor) in enumerate(numbers):
             stored = (state.weights_KP, gradient_KP, *moments)
-            tensors = [torch.split(each[k], self.sizes) for each in stored]
+            tensors = [torch.split(each[k], list(self.sizes)) for each in stored]
             for places, column in self.alike:
                 weights, gradients, m, v = ([each[at] for at in places] for each in tensors)
                 lr, decay = lr_S[column], decay_S[column]

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -44,7 +45,8 @@ from mugrow.bench.switches import one_thread
 
 Result = TypeVar("Result")
 
-GROUP_BYTES = 4 << 20  # of the largest activation of the members that a CPU takes together
+GROUP_BYTES = 4 << 20  # of the largest activation of the members that a CPU takes together, at most
+CACHED_BYTES, CACHED_MEMBERS = 2 << 20, 8  # a larger group is taken in parts of so much, or so many
 
 
 @dataclass
@@ -173,11 +175,22 @@ class _Program:
             size = min(size, -(-members // threads))
         size = min(size, most or size)
         groups = [slice(first, first + size) for first in range(0, members, size)]
+        if on_cpu and split is None and most is None:
+            groups = [part for group in groups for part in self._cached(group, members)]
         if split is not None or threads == 1 or len(groups) == 1:  # a split is of one at a time
             return [work(rows) for rows in groups]
         pool = self.pool
         with one_thread():
             return list(pool.map(work, groups))
+
+    def _cached(self, group: slice, members: int) -> list[slice]:
+        """A group in parts that stay in the cache; none of one member, whose product rounds
+        otherwise than a batch of them, wherever that is cut."""
+        start, stop = group.start, min(group.stop, members)
+        size = max(CACHED_MEMBERS, self.group_size * CACHED_BYTES // GROUP_BYTES)
+        parts = -(-(stop - start) // size)
+        cuts = [start + (stop - start) * i // parts for i in range(parts + 1)]
+        return [slice(a, b) for a, b in pairwise(cuts)]
 
     @cached_property
     def pool(self) -> ThreadPoolExecutor:

@@ -135,6 +135,7 @@ def test_a_wider_model_wins_it_back_sooner():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's, of torch
 def test_torchs_compiler_changes_nothing_but_rounding(tmp_path, monkeypatch):
     """With a cache of its own, so that something is compiled; and bit for bit the same again."""
     check_compiler()
