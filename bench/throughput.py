@@ -63,12 +63,12 @@ class Times(NamedTuple):
 
     def median(self, clock: Clock) -> float:
         """Seconds a step."""
-        return statistics.median(getattr(took, clock) for took in self.rounds)
+        return float(statistics.median(getattr(took, clock) for took in self.rounds))
 
     def ratio(self, other: "Times", clock: Clock) -> float:
         """Of these seconds to another program's, round by round."""
         rounds = zip(self.rounds, other.rounds, strict=True)
-        return statistics.median(getattr(a, clock) / getattr(b, clock) for a, b in rounds)
+        return float(statistics.median(getattr(a, clock) / getattr(b, clock) for a, b in rounds))
 
 
 class PlainBlock(nn.Module):
