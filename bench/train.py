@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -47,6 +47,7 @@ Result = TypeVar("Result")
 
 GROUP_BYTES = 4 << 20  # of the largest activation of the members that a CPU takes together, at most
 CACHED_BYTES, CACHED_MEMBERS = 2 << 20, 8  # a larger group is taken in parts of so much, or so many
+LISTED_BYTES = 16 << 20  # of a gradient that a backward pass may hold beside the one that is kept
 
 
 @dataclass
@@ -116,9 +117,12 @@ class _Program:
                         decoder, kept.weights_KP, part, gradient_KP, share, first=i == 0
                     )
                 else:
-                    weights = self.differentiable(kept.weights_KP, gradient_KP, rows, first=i == 0)
+                    weights, leaves, gradients = self.differentiable(
+                        kept.weights_KP, gradient_KP, rows
+                    )
                     loss_K = decoder.losses_of(weights, part, chunk) * share
-                    loss_K.sum().backward()  # type: ignore[no-untyped-call]
+                    write = _write_all if self.lists(gradient_KP) else _write_each
+                    write(loss_K.sum(), leaves, gradients, i == 0)
                 parts.append(loss_K.detach())
             optimizer = self.optimizer.keep(rows)
             norm_K = optimizer.update(kept, gradient_KP, factors_KP[rows], fused=state.compiled)
@@ -138,22 +142,21 @@ class _Program:
         return torch.cat(norms)
 
     def differentiable(
-        self, weights_KP: Tensor, gradient_KP: Tensor, rows: slice, *, first: bool
-    ) -> Weights:
-        """The ``fused`` weights that the models of some members run on, whose gradient a backward
-        pass writes to ``gradient_KP``, or adds to it if it is not the ``first`` of a step, tensor
-        by tensor: there is never a second one."""
+        self, weights_KP: Tensor, gradient_KP: Tensor, rows: slice
+    ) -> tuple[Weights, list[Tensor], list[Tensor]]:
+        """The ``fused`` weights that the models of some members run on; the tensors that they are
+        differentiated by; and as views of ``gradient_KP`` where each of those has its gradient."""
         # .data and not .detach(), which would share a version counter with the members that other
         # threads update in the same storage meanwhile
         trained_KP, model = weights_KP.data, self.stack.specs[0].model
         during = self.stack.during
         if during is not None and during.used is not None:
-            _write_gradient(gradient_KP, trained_KP, first)
-            return fused(model, self.used(trained_KP, rows, True))
+            trained_KP.requires_grad_()
+            return fused(model, self.used(trained_KP, rows, True)), [trained_KP], [gradient_KP]
         weights, gradients = fused(model, trained_KP), fused(model, gradient_KP)
-        for name, tensor in weights.items():
-            _write_gradient(gradients[name], tensor, first)
-        return weights
+        for tensor in weights.values():
+            tensor.requires_grad_()
+        return weights, [*weights.values()], [*gradients.values()]
 
     def in_groups(self, work: Callable[[slice], Result], most: int | None = None) -> list[Result]:
         """``work`` on every group of members, of at most so many.
@@ -195,6 +198,11 @@ class _Program:
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(torch.get_num_threads())
+
+    def lists(self, gradient_KP: Tensor) -> bool:
+        """Whether a backward pass may hold all of this gradient beside it: a small one, where no
+        memory is stated."""
+        return self.state.split is None and gradient_KP.nbytes <= LISTED_BYTES
 
     @property
     def micro_batch(self) -> int:
@@ -335,20 +343,33 @@ class _Program:
             self.gradient_KP = self.gradient_KP[: len(rows)]
 
 
-def _write_gradient(gradient: Tensor, of: Tensor, first: bool) -> None:
-    """Have a backward pass write its gradient of a tensor to ``gradient``, or add it, and keep
-    none."""
+def _write_all(loss: Tensor, leaves: list[Tensor], gradients: list[Tensor], first: bool) -> None:
+    """Write the loss's gradient by each of the ``leaves`` to its place in ``gradients``, or add it
+    if this is not the ``first`` part of a batch, when all are there."""
+    found = torch.autograd.grad(loss, leaves, materialize_grads=True)
+    if first:
+        torch._foreach_copy_(gradients, found)
+    else:
+        torch._foreach_add_(gradients, found)
 
-    def move(tensor: Tensor) -> None:
-        assert tensor.grad is not None
-        if first:
-            gradient.copy_(tensor.grad)
-        else:
-            gradient.add_(tensor.grad)
-        tensor.grad = None
 
-    of.requires_grad_()
-    of.register_post_accumulate_grad_hook(move)  # type: ignore[no-untyped-call]
+def _write_each(loss: Tensor, leaves: list[Tensor], gradients: list[Tensor], first: bool) -> None:
+    """``_write_all``, each as soon as it is there: there is never a second copy of all. It takes
+    longer, since every tensor costs a call."""
+    for leaf, gradient in zip(leaves, gradients, strict=True):
+        leaf.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+            partial(_move_gradient, gradient, first)
+        )
+    loss.backward()  # type: ignore[no-untyped-call]
+
+
+def _move_gradient(gradient: Tensor, first: bool, leaf: Tensor) -> None:
+    assert leaf.grad is not None
+    if first:
+        gradient.copy_(leaf.grad)
+    else:
+        gradient.add_(leaf.grad)
+    leaf.grad = None
 
 
 def _finite(value: float) -> float | None:

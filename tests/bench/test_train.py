@@ -384,6 +384,13 @@ def test_a_large_group_is_taken_in_parts_none_of_which_is_one_member(members, pa
     assert program.in_groups(lambda rows: rows.stop - rows.start) == parts
 
 
+def test_gradients_written_one_by_one_are_the_same_bits(monkeypatch):
+    specs = [RUN, vary(seed=1)]
+    at_once = trained(specs)
+    monkeypatch.setattr("mugrow.bench.train.LISTED_BYTES", 0)
+    assert trained(specs).curves == at_once.curves
+
+
 def test_parts_of_a_group_train_the_same_bits(monkeypatch):
     specs = [vary(seed=seed) for seed in range(6)]
     whole = trained(specs)
