@@ -15,10 +15,11 @@ from mugrow.bench.train import advance
 
 
 def endless_stack(
-    model: ModelSpec, sequences: int, members: int, device: str
+    model: ModelSpec, sequences: int, members: int, device: str, compiled: bool = False
 ) -> Callable[[], object]:
     """Steps of the real trainer, on random tokens, without validation between them."""
-    return endless_steps([endless_run(model, sequences, seed) for seed in range(members)], device)
+    runs = [endless_run(model, sequences, seed) for seed in range(members)]
+    return endless_steps(runs, device, compiled=compiled)
 
 
 def endless_run(model: ModelSpec, sequences: int, seed: int = 0) -> RunSpec:
@@ -44,12 +45,13 @@ def endless_steps(
     device: str = "cpu",
     split: Split | None = None,
     ranks: Ranks = ALONE,
+    compiled: bool = False,
 ) -> Callable[[], object]:
     """Steps of the real trainer with such runs, on random tokens, which all ranks take."""
     model = specs[0].model
     rules = rules_of("sp", model, model)
     starts = [initial_weights(model, rules, 0.02, s.seed, torch.float32) for s in specs]
-    stack = Stack(specs, device=device, split=split)
+    stack = Stack(specs, device=device, split=split, compiled=compiled)
     state = begin(stack, starts)
     if ranks.count > 1:
         state = sharded(state, ranks, shards_of(stack, ranks), device)

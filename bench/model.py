@@ -147,20 +147,20 @@ class Decoder:
             w[block + "attention.qkv.weight"],
             w.get(block + "attention.qkv.bias"),
         )
-        parts = torch.split(qkv, [spec.attention_width, spec.kv_width, spec.kv_width], dim=-1)
-        q, k, v = (part.view(K, N, -1, S) for part in parts)  # (K, N, H, S), twice (K, N, G, S)
+        H, G = spec.heads, spec.groups
+        # queries and keys side by side as they are stored, so that both are turned at once
+        qk, v = torch.split(qkv.view(K, N, -1, S), [H + G, G], dim=2)  # (K, N, H + G, S), G alike
         if spec.qk_norm:
-            q, k = (
-                self._rounded(
-                    F.rms_norm(widened(part), (S,), eps=spec.norm_eps)
-                    * w[f"{block}attention.{name}_norm.gain"][:, None, None]
-                )
-                for name, part in (("q", q), ("k", k))
-            )
-        heads = (part.view(K * N // T, T, -1, S) for part in (q, k, v))
-        q, k, v = (part.transpose(1, 2) for part in heads)  # (K*B, H, T, S), twice (K*B, G, T, S)
+            normed = [
+                F.rms_norm(widened(part), (S,), eps=spec.norm_eps)
+                * w[f"{block}attention.{name}_norm.gain"][:, None, None]
+                for name, part in zip("qk", torch.split(qk, [H, G], dim=2), strict=True)
+            ]
+            qk = self._rounded(torch.cat(normed, dim=2))
+        qk, v = (part.view(K * N // T, T, -1, S).transpose(1, 2) for part in (qk, v))
         if spec.positions == "rope":
-            q, k = (self._rounded(rotate(widened(part), spec)) for part in (q, k))
+            qk = self._rounded(rotate(widened(qk), spec))
+        q, k = torch.split(qk, [H, G], dim=1)  # (K*B, H, T, S), (K*B, G, T, S) as v
         scale = self.multipliers.attention / math.sqrt(S)
         if self.observe is not None:
             for name, part in zip("qkv", (q, k, v), strict=True):

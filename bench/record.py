@@ -81,6 +81,7 @@ RUN_SCHEMA = pa.schema(
         ("final_val_tokens", pa.int64()),  # null where the last point of the curve is all there is
         ("final_block_losses", pa.list_(pa.float64())),
         ("ranks", pa.int64()),  # processes that trained it together, at its end
+        ("compile", pa.string()),  # on or off, and why it is off where it was asked for
     ]
 )
 CURVE_SCHEMA = pa.schema(
@@ -100,7 +101,7 @@ CURVE_SCHEMA = pa.schema(
 # columns that an older table, or a smaller one, lacks: null there
 LATER = {
     *("asymmetry", "arm", "factors", "grad_norm", "val_loss_averaged"),
-    *("final_val_tokens", "final_block_losses", "ranks"),
+    *("final_val_tokens", "final_block_losses", "compile", "ranks"),
 }
 TRIAL_SCHEMA = pa.schema(
     [

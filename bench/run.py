@@ -46,6 +46,7 @@ from mugrow.bench.checksums import (
     sha256,
     sha256_of_file,
 )
+from mugrow.bench.compiled import check_compiler, why_not
 from mugrow.bench.data.batches import TokenData, load_again, val_windows
 from mugrow.bench.data_parallel import ALONE, Ranks, Shards, sharded, shards_of, whole
 from mugrow.bench.entries import in_one_line
@@ -90,9 +91,10 @@ class Job:
     ``trials`` have an entry for every run. ``methods`` are those that come from a file;
     ``source_path`` is the folder of the imported model that the runs begin with. A stack begins
     with what fits ``memory_bytes``: by default the most that there can be of a GPU, and no limit on
-    a CPU; with ``recompute`` activations are computed again. It is trained by so many ``ranks``
-    (``mugrow.bench.data_parallel``), which this process starts or, as it says, ``torchrun`` has;
-    what is said of threads, device and memory is of each of them."""
+    a CPU; with ``recompute`` activations are computed again. ``compile`` is whether a stack that
+    begins is compiled, where that can be (``mugrow.bench.compiled``). It is trained by so many
+    ``ranks`` (``mugrow.bench.data_parallel``), which this process starts or, as it says,
+    ``torchrun`` has; what is said of threads, device and memory is of each of them."""
 
     folder: str
     study: str
@@ -110,6 +112,7 @@ class Job:
     recompute: bool = False
     ranks: int = 1
     torchrun: bool = False
+    compile: bool = False
 
 
 def ended(folder: Path, run_id: str) -> dict[str, Any] | None:
@@ -203,23 +206,29 @@ def _train(
     ranks: Ranks,
 ) -> str | None:
     """Train these members of a stack together, and commit them."""
+    during, split = starts[members[0]].during, _split(job, len(members))
+    reason = why_not(during, split) if job.runs[0].train_steps else "nothing is trained"
     stack = Stack(
         specs=[job.runs[i] for i in members],
         rungs=job.rungs,
         trials=[job.trials[i] for i in members] if job.trials else (),
         device=job.device,
-        during=starts[members[0]].during,
+        during=during,
         learning_steps=[starts[i].learning_steps for i in members],
         source_widths=[starts[i].source_width for i in members],
-        split=_split(job, len(members)),
+        split=split,
+        compiled=job.compile and reason is None,
     )
     state_path, _, rows_path = stack_files(folder, job.key)
     shards = shards_of(stack, ranks) if ranks.count > 1 else ()
     state = _begun(state_path, stack, [starts[i] for i in members], ranks, shards)
     before, state.ranks = state.ranks, ranks.count
+    state.compiled = state.compiled and ranks.count == 1
     if not ranks.leads:
         _follow(stack, state, data, ranks, shards)
         return None
+    if state.compiled:
+        check_compiler(job.device)
     watch = _Watch(stack, state_path)
     run_ids = [spec.run_id for spec in stack.specs]
     with Saver(SAVE_EVERY_S, LONGEST_SHARE, _state_bytes(state)) as save:
@@ -248,6 +257,9 @@ def _train(
         curve = [{"run_id": job.runs[index].run_id, **row} for row in state.curves[place]]
         status, wall_s = state.status[place], state.wall_s[place]
         row = _row(job, index, status, wall_s, curve, data, None, final.get(place))
+        row["compile"] = "on" if state.compiled else "off"
+        if job.compile and reason is not None:
+            row["compile"] = f"off: {reason}"
         _commit(job, folder, index, row, curve, weights, carried)
     _forget_state(state_path)
     if before == ranks.count:
@@ -415,6 +427,7 @@ def _saved(stack: Stack, state: StackState) -> tuple[dict[str, Tensor], str]:
         "wall_s": state.wall_s,
         "split": None if state.split is None else asdict(state.split),
         "ranks": state.ranks,
+        "compiled": state.compiled,
     }
     return tensors, json.dumps(rest)
 
@@ -454,12 +467,13 @@ def _resume(path: Path, stack: Stack) -> StackState | None:
         return None
     tensors = {name: tensor.to(stack.device) for name, tensor in tensors.items()}
     buffers = {name: tensors[name] for name in buffers_of(stack.specs[0])}
-    split = rest.pop("split", None)  # earlier states have none
+    split, compiled = rest.pop("split", None), rest.pop("compiled", False)  # earlier have none
     return StackState(
         optimizer=OptimizerState(tensors["weights"], buffers, tensors["updates"]),
         loss_sum_K=tensors["loss_sum"],
         average_KP=tensors.get("average"),
         split=None if split is None else Split(**split),
+        compiled=compiled,
         **rest,
     )
 

@@ -52,8 +52,9 @@ class Carried(NamedTuple):
 class StackState:
     """A stack in flight. ``alive`` holds the members, by their place in the stack, that the rows
     of ``optimizer`` belong to; the lists have an entry for every member. ``average_KP`` is of
-    weights, where the runs ask for one. ``split`` is what a step takes at once, and is kept for as
-    long as the stack trains; ``ranks`` is how many processes train it."""
+    weights, where the runs ask for one. ``split`` is what a step takes at once, and ``compiled``
+    whether its loss and gradient are: both are kept for as long as the stack trains. ``ranks`` is
+    how many processes train it."""
 
     step: int
     alive: list[int]
@@ -65,6 +66,7 @@ class StackState:
     average_KP: Tensor | None = None
     split: Split | None = None
     ranks: int = 1
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Stack:
     stand and fall together); by default each member is its own. ``during`` are the hooks of the
     growth method of all members; ``learning_steps`` is what each member's method trained before.
     ``source_widths`` are of the members grown by whole copies, 0 for others. Without a
-    ``split`` a step takes all sequences of as many members as suits the device."""
+    ``split`` a step takes all sequences of as many members as suits the device; ``compiled`` is
+    what ``mugrow.bench.compiled`` does."""
 
     specs: Sequence[RunSpec]
     rungs: Sequence[PruningStep] = ()
@@ -83,6 +86,7 @@ class Stack:
     source_widths: Sequence[int] = ()
     device: str = "cpu"
     split: Split | None = None
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         assert len({stack_key(spec) for spec in self.specs}) == 1, "members differ in shape"
@@ -134,6 +138,7 @@ def begin(
         wall_s=[0.0] * count,
         average_KP=None if stack.specs[0].average.kind == "none" else weights_KP.clone(),
         split=stack.split,
+        compiled=stack.compiled,
     )
 
 

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -174,9 +174,18 @@ def _cut(run: tuple[Segment, ...], columns: int, alone: int) -> tuple[Columns, .
     )
 
 
+class Alike(NamedTuple):
+    """Segments of one rule that AdamW trains, wherever they lie: their places among ``sizes``, how
+    many coordinates each segment has in storage order, and the column of their numbers."""
+
+    places: tuple[int, ...]
+    column: int
+
+
 @dataclass(frozen=True)
 class StackedOptimizer:
-    """The hyperparameters of K members; ``update`` is pure apart from the state it is given."""
+    """The hyperparameters of K members; ``update`` is pure apart from the state it is given.
+    ``alike`` is there where AdamW trains everything, by coordinates."""
 
     lr_KS: Tensor
     decay_KS: Tensor  # what a weight shrinks by in a step at the peak rate
@@ -185,10 +194,12 @@ class StackedOptimizer:
     beta2_K1: Tensor
     clip_K1: Tensor
     parts: tuple[Part, ...]
+    sizes: tuple[int, ...] = ()
+    alike: tuple[Alike, ...] = ()
 
     def keep(self, members: Tensor | slice) -> "StackedOptimizer":
         """Of some members only, as ``OptimizerState.keep``."""
-        tensors = [field.name for field in fields(self) if field.name != "parts"]
+        tensors = [field.name for field in fields(self) if "_K" in field.name]
         return replace(self, **{name: getattr(self, name)[members] for name in tensors})
 
     def update(
@@ -197,11 +208,19 @@ class StackedOptimizer:
         gradient_KP: Tensor,
         factor_KP: Tensor,
         norm_K1: Tensor | None = None,
+        *,
+        fused: bool = False,
     ) -> Tensor:
         """One step, in place, at ``factor`` times the peak rate; returns gradient norms ``(K,)``
         from before clipping. A factor is a member's, ``(K, 1)``, or every coordinate's,
         ``(K, P)``; where it is 0 nothing moves. The norms are given where this is a shard of the
-        gradient (``mugrow.bench.data_parallel``)."""
+        gradient (``mugrow.bench.data_parallel``). ``fused``: by one kernel for each member and
+        rule, where there is one, which rounds otherwise and writes on the gradient."""
+        on_cpu = gradient_KP.device.type == "cpu"
+        single = gradient_KP.dtype == torch.float32  # what the kernel clips by
+        whole = norm_K1 is None and factor_KP.shape[1] == 1
+        if fused and self.alike and on_cpu and single and whole:
+            return self._fused_update(state, gradient_KP, factor_KP)
         if norm_K1 is None:
             norm_K1 = torch.linalg.vector_norm(gradient_KP, dim=1, keepdim=True)
         scale_K1 = (self.clip_K1 / norm_K1).clamp(max=1)
@@ -210,7 +229,7 @@ class StackedOptimizer:
         bias2_K1 = (1 - self.beta2_K1.double() ** state.updates_K1).to(gradient_KP.dtype)
         members = Members(self.beta1_K1, self.beta2_K1, bias1_K1, bias2_K1, state.updates_K1)
         by_coordinate = factor_KP.shape[1] > 1
-        on_cpu, count = gradient_KP.device.type == "cpu", len(gradient_KP)
+        count = len(gradient_KP)
         columns = max(1, (CACHED if on_cpu else LAUNCHED) // count)
         alone = min(columns, max(1, ALONE // count)) if on_cpu else columns
         for part in self.parts:
@@ -231,6 +250,48 @@ class StackedOptimizer:
                 piece.put(state.weights_KP, weights)
                 for name, buffer in buffers.items():
                     piece.put(state.buffers[name], buffer)
+        return norm_K1.squeeze(1)
+
+    def _fused_update(
+        self, state: OptimizerState, gradient_KP: Tensor, factor_K1: Tensor
+    ) -> Tensor:
+        """By torch's kernel for AdamW, which goes over its storage once; it clips the gradient in
+        place."""
+        norm_K1: Tensor = torch.linalg.vector_norm(gradient_KP, dim=1, keepdim=True)
+        scales_K = (norm_K1 / self.clip_K1).clamp(min=1).squeeze(1)  # what the kernel divides by
+        state.updates_K1 += 1
+        moments = state.buffers["m"], state.buffers["v"]
+        numbers = zip(
+            *(each.tolist() for each in (self.lr_KS, self.decay_KS, self.eps_KS)),
+            self.beta1_K1.squeeze(1).tolist(),
+            self.beta2_K1.squeeze(1).tolist(),
+            factor_K1.squeeze(1).tolist(),
+            strict=True,
+        )
+        for k, (lr_S, decay_S, eps_S, beta1, beta2, factor) in enumerate(numbers):
+            stored = (state.weights_KP, gradient_KP, *moments)
+            tensors = [torch.split(each[k], list(self.sizes)) for each in stored]
+            for places, column in self.alike:
+                weights, gradients, m, v = ([each[at] for at in places] for each in tensors)
+                lr, decay = lr_S[column], decay_S[column]
+                if not lr:  # the kernel decays by a share of the rate
+                    torch._foreach_mul_(weights, 1 - factor * decay)
+                torch._fused_adamw_(
+                    weights,
+                    gradients,
+                    m,
+                    v,
+                    [],
+                    [state.updates_K1[k]] * len(places),
+                    lr=factor * lr,
+                    beta1=beta1,
+                    beta2=beta2,
+                    weight_decay=decay / lr if lr else 0.0,
+                    eps=eps_S[column],
+                    amsgrad=False,
+                    maximize=False,
+                    grad_scale=scales_K[k],
+                )
         return norm_K1.squeeze(1)
 
 
@@ -267,7 +328,22 @@ def stacked_optimizer(
         beta2_K1=hyper_K1("beta2"),
         clip_K1=clip_K1.masked_fill(clip_K1 == 0, math.inf),
         parts=parts,
+        **_alike([rules.tensors[tensor] for tensor in segments], parts),
     )
+
+
+def _alike(rules: list[Rule], parts: tuple[Part, ...]) -> dict[str, Any]:
+    """Segments of one rule, where AdamW trains everything."""
+    if [part.trainer.optimizer.name for part in parts] != ["adamw"]:
+        return {}
+    segments = [segment for run in parts[0].runs for segment in run]
+    places: dict[tuple[float, float, float], list[int]] = {}
+    for place, segment in enumerate(segments):
+        places.setdefault(_numbers(rules[segment.column]), []).append(place)
+    return {
+        "sizes": tuple(segment.stop - segment.start for segment in segments),
+        "alike": tuple(Alike(tuple(each), segments[each[0]].column) for each in places.values()),
+    }
 
 
 def _segments(

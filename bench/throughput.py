@@ -1,19 +1,22 @@
 """How fast stacks train, beside the usual way of writing it, on the machine at hand.
 
-Programs train one architecture on as many tokens each: a stack of K, a stack of one, and the usual
-loop, a plain ``nn.Module`` under ``torch.optim.AdamW``, with the update as torch has it by default
-(``loop``) and in one kernel (``fused loop``, ``fused=True``), which is the faster one. They take
-turns in many short rounds. A ratio is the median of the rounds' own ratios, so that a machine whose
-speed drifts favours none of them. Rates are given in tokens/s, in tokens per CPU second, which
-other programs on the machine and waiting threads do not blur, in GFLOP/s by ``mugrow.bench.flops``
-and as a share of the matrix-product rate measured in the same process; a small model's share is low
-because its work is not matrix products.
+Programs train one architecture on as many tokens each: a stack of K, a stack of one, either
+compiled too if asked for (``mugrow.bench.compiled``), and the usual loop, a plain ``nn.Module``
+under ``torch.optim.AdamW``, with the update as torch has it by default (``loop``) and in one kernel
+(``fused loop``, ``fused=True``), which is the faster one. They take turns in many short rounds. A
+ratio is the median of the rounds' own ratios, so that a machine whose speed drifts favours none of
+them. Rates are given in tokens/s, in tokens per CPU second, which other programs on the machine and
+waiting threads do not blur, in GFLOP/s by ``mugrow.bench.flops`` and as a share of the
+matrix-product rate measured in the same process; a small model's share is low because its work is
+not matrix products.
 """
 
+import math
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +33,7 @@ from mugrow.bench.spec import ModelSpec
 
 ROUNDS = 25
 PROBE_S, MATMUL_S = 0.3, 0.2  # of a probe, and of each of the large products that are timed
-LOOP, FUSED_LOOP, STACK = "loop", "fused loop", "stack"
+LOOP, FUSED_LOOP, STACK, COMPILED = "loop", "fused loop", "stack", "compiled stack"
 
 Step = Callable[[], object]
 
@@ -49,6 +52,25 @@ class Took(NamedTuple):
     cpu_s: float
 
 
+Clock = Literal["wall_s", "cpu_s"]
+
+
+class Times(NamedTuple):
+    """Of a program: the CPU seconds of its first step, and what one takes in each round."""
+
+    first_cpu_s: float
+    rounds: list[Took]
+
+    def median(self, clock: Clock) -> float:
+        """Seconds a step."""
+        return float(statistics.median(getattr(took, clock) for took in self.rounds))
+
+    def ratio(self, other: "Times", clock: Clock) -> float:
+        """Of these seconds to another program's, round by round."""
+        rounds = zip(self.rounds, other.rounds, strict=True)
+        return float(statistics.median(getattr(a, clock) / getattr(b, clock) for a, b in rounds))
+
+
 class PlainBlock(nn.Module):
     """Attention and MLP with a norm before each."""
 
@@ -62,8 +84,8 @@ class PlainBlock(nn.Module):
         self.down = nn.Linear(spec.mlp_width, spec.width)
         angle_TR = torch.arange(spec.context)[:, None] * frequencies(spec)
         angle_TS = torch.cat((angle_TR, angle_TR), dim=1).float()
-        self.register_buffer("cos", angle_TS.cos(), persistent=False)
-        self.register_buffer("sin", angle_TS.sin(), persistent=False)
+        self.cos = nn.Buffer(angle_TS.cos(), persistent=False)
+        self.sin = nn.Buffer(angle_TS.sin(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The residual stream ``(B, T, D)`` after the block."""
@@ -111,21 +133,25 @@ def throughput(
     depth: int = 2,
     context: int = 64,
     sequences: int = 8,
-    positions: str = "rope",
+    positions: Literal["learned", "rope"] = "rope",
+    compiled: bool = False,
     seconds: float = 0.4,
     rounds: int = ROUNDS,
     device: str = "cpu",
 ) -> dict[str, Any]:
     """Rates of the usual loops (``stack`` null) and of stacks of so many members, by width;
-    ``seconds`` a round. ``step_mb`` is the most that a step's tensors take, what is kept from step
-    to step in it."""
+    ``seconds`` a round; with ``compiled`` the stacks compiled too. ``step_mb`` is the most that a
+    step's tensors take, what is kept from step to step in it. ``compile_s`` is the CPU time of the
+    first step more than of others, which is hardly any where the shape is in torch's cache, and
+    ``break_even_steps`` after how many steps of the stack it is won back; null where it never is.
+    """
     peak = matmul_gflops(device)
     rows = []
     for width, members in cases.items():
-        shape: dict[str, Any] = {"width": width, "depth": depth, "context": context}
-        model = ModelSpec(**shape, positions=positions)
-        programs = _programs(model, sequences, members, device)
-        rows += _rows(model, sequences, programs, _rounds(programs, seconds, rounds, device), peak)
+        model = ModelSpec(width=width, depth=depth, context=context, positions=positions)
+        programs = _programs(model, sequences, members, device, compiled)
+        times = _rounds(programs, seconds, rounds, device)
+        rows += _rows(model, sequences, times, peak)
         for row, begin in zip(rows[-len(programs) :], programs.values(), strict=True):
             row["step_mb"] = measured_bytes(begin, device).peak / 1e6
     return {
@@ -143,37 +169,39 @@ def throughput(
 
 
 def _programs(
-    model: ModelSpec, sequences: int, members: Iterable[int], device: str
+    model: ModelSpec, sequences: int, members: Sequence[int], device: str, compiled: bool
 ) -> dict[Program, Callable[[], Step]]:
     """What begins each of the programs, in the order of their rows."""
 
     def loop(fused: bool) -> Callable[[], Step]:
         return lambda: _loop(model, sequences, device, fused)
 
-    def stack(k: int) -> Callable[[], Step]:
-        return lambda: endless_stack(model, sequences, k, device)
+    def stack(k: int, compiled: bool) -> Callable[[], Step]:
+        return lambda: endless_stack(model, sequences, k, device, compiled)
 
-    loops = {Program(LOOP): loop(False), Program(FUSED_LOOP): loop(True)}
-    return loops | {Program(STACK, k): stack(k) for k in members}
+    return {
+        Program(LOOP): loop(False),
+        Program(FUSED_LOOP): loop(True),
+        **{Program(STACK, k): stack(k, False) for k in members},
+        **{Program(COMPILED, k): stack(k, True) for k in members if compiled},
+    }
 
 
 def _rows(
     model: ModelSpec,
     sequences: int,
-    programs: Iterable[Program],
-    times: Mapping[Program, Sequence[Took]],
+    times: Mapping[Program, Times],
     peak_gflops: float,
 ) -> list[dict[str, Any]]:
     rows = []
-    for program in programs:
-        taken, k = times[program], program.members or 1
+    for program, took in times.items():
+        k = program.members or 1
 
-        def ratio(loop: str, clock: str, taken: Sequence[Took] = taken, k: int = k) -> float:
-            rounds = zip(times[Program(loop)], taken, strict=True)
-            return k * statistics.median(getattr(a, clock) / getattr(b, clock) for a, b in rounds)
+        def ratio(loop: str, clock: Clock, took: Times = took, k: int = k) -> float:
+            return k / took.ratio(times[Program(loop)], clock)
 
         tokens = k * sequences * model.context
-        rate = tokens / statistics.median(one.wall_s for one in taken)
+        rate = tokens / took.median("wall_s")
         gflops = rate * flops.per_token(model) / 1e9
         rows.append(
             {
@@ -181,15 +209,33 @@ def _rows(
                 "program": program.kind,
                 "stack": program.members,
                 "tokens_per_s": rate,
-                "tokens_per_cpu_s": tokens / statistics.median(one.cpu_s for one in taken),
+                "tokens_per_cpu_s": tokens / took.median("cpu_s"),
                 "gflops": gflops,
                 "share_of_matmul": gflops / peak_gflops,
                 "ratio_to_loop": ratio(LOOP, "wall_s"),
                 "ratio_to_fused": ratio(FUSED_LOOP, "wall_s"),
                 "cpu_ratio_to_fused": ratio(FUSED_LOOP, "cpu_s"),
+                **_compiling(program, times),
             }
         )
     return rows
+
+
+def _compiling(program: Program, times: Mapping[Program, Times]) -> dict[str, float | int | None]:
+    """What compiling took and when it is won back; nulls of what is not compiled."""
+    if program.kind != COMPILED:
+        return {"compile_s": None, "break_even_steps": None}
+    took, eager = times[program], times[Program(STACK, program.members)]
+    compile_s = max(  # by whichever was the first
+        one.first_cpu_s - one.median("cpu_s")
+        for other, one in times.items()
+        if other.kind == COMPILED
+    )
+    won_s = eager.median("cpu_s") - took.median("cpu_s")
+    return {
+        "compile_s": compile_s,
+        "break_even_steps": math.ceil(compile_s / won_s) if won_s > 0 else None,
+    }
 
 
 def below_the_loop(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -218,16 +264,24 @@ def matmul_gflops(device: str = "cpu", size: int = 1024) -> float:
 
 def _rounds(
     programs: Mapping[Program, Callable[[], Step]], seconds: float, rounds: int, device: str
-) -> dict[Program, list[Took]]:
+) -> dict[Program, Times]:
     """What a step of each program takes, for every round."""
     steps = {program: begin() for program, begin in programs.items()}
-    times: dict[Program, list[Took]] = {program: [] for program in steps}
-    for step in steps.values():
+    times: dict[Program, Times] = {}
+    for program, step in steps.items():
+        began_s = _cpu_s()
         step()
+        times[program] = Times(_cpu_s() - began_s, [])
     for _ in range(rounds):
         for program, step in steps.items():
-            times[program].append(_timed(step, seconds, device))
+            times[program].rounds.append(_timed(step, seconds, device))
     return times
+
+
+def _cpu_s() -> float:
+    """CPU seconds of this process and of those that it waited for, as compilers are."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _timed(step: Step, seconds: float, device: str) -> Took:

@@ -19,7 +19,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ from torch import Tensor
 from mugrow.bench import data_parallel, flops, schedule
 from mugrow.bench.asymmetry import asymmetry
 from mugrow.bench.averaging import is_whole, update
+from mugrow.bench.compiled import loss_and_gradient
 from mugrow.bench.data.batches import TokenData, train_batch, val_windows
 from mugrow.bench.data_parallel import ALONE, Ranks, Shards, shards_of
 from mugrow.bench.final_evaluation import final_windows
@@ -44,7 +46,9 @@ from mugrow.bench.switches import one_thread
 
 Result = TypeVar("Result")
 
-GROUP_BYTES = 4 << 20  # of the largest activation of the members that a CPU takes together
+GROUP_BYTES = 4 << 20  # of the largest activation of the members that a CPU takes together, at most
+CACHED_BYTES, CACHED_MEMBERS = 2 << 20, 8  # a larger group is taken in parts of so much, or so many
+LISTED_BYTES = 16 << 20  # of a gradient that a backward pass may hold beside the one that is kept
 
 
 @dataclass
@@ -115,21 +119,29 @@ class _Program:
             chunk = chunk_tokens(decoder.spec, len(gradient_KP))
             parts = []
             for i, part in enumerate(torch.split(tokens[rows], self.micro_batch, dim=1)):
-                weights = self.differentiable(weights_KP, gradient_KP, rows, first=i == 0)
                 share = part.shape[1] / batch_sequences
-                loss_K = decoder.losses_of(weights, part, chunk) * share
-                loss_K.sum().backward()  # type: ignore[no-untyped-call]
+                if state.compiled:
+                    loss_K = loss_and_gradient(
+                        decoder, weights_KP, part, gradient_KP, share, first=i == 0
+                    )
+                else:
+                    weights, leaves, gradients = self.differentiable(weights_KP, gradient_KP, rows)
+                    loss_K = decoder.losses_of(weights, part, chunk) * share
+                    write = _write_all if self.lists(gradient_KP) else _write_each
+                    write(loss_K.sum(), leaves, gradients, i == 0)
                 parts.append(loss_K.detach())
             return torch.stack(parts).sum(0)
 
         def step(rows: slice) -> tuple[Tensor, Tensor]:
             loss_K = backward(rows)
             kept = state.optimizer.keep(rows)  # views: what is updated is the stack's own storage
-            optimizer = self.optimizer.keep(rows)
-            return loss_K, optimizer.update(kept, self.gradient_KP[rows], factors_KP[rows])
+            optimizer, gradient_KP = self.optimizer.keep(rows), self.gradient_KP[rows]
+            norm_K = optimizer.update(kept, gradient_KP, factors_KP[rows], fused=state.compiled)
+            return loss_K, norm_K
 
         if self.ranks.count == 1:
-            losses, norms = zip(*self.in_groups(step), strict=True)
+            one = state.compiled and self.stack.device == "cpu"  # a program of one serves all
+            losses, norms = zip(*self.in_groups(step, 1 if one else None), strict=True)
             loss_K, norm_K = torch.cat(losses), torch.cat(norms)
         else:
             loss_K = torch.cat(self.in_groups(backward))
@@ -147,34 +159,33 @@ class _Program:
         return norm_K
 
     def differentiable(
-        self, weights_KP: Tensor, gradient_KP: Tensor, rows: slice, *, first: bool
-    ) -> Weights:
-        """The ``fused`` weights that the models of some members run on, whose gradient a backward
-        pass writes to ``gradient_KP``, or adds to it if it is not the ``first`` of a step, tensor
-        by tensor: there is never a second one."""
+        self, weights_KP: Tensor, gradient_KP: Tensor, rows: slice
+    ) -> tuple[Weights, list[Tensor], list[Tensor]]:
+        """The ``fused`` weights that the models of some members run on; the tensors that they are
+        differentiated by; and as views of ``gradient_KP`` where each of those has its gradient."""
         # .data and not .detach(), which would share a version counter with the members that other
         # threads update in the same storage meanwhile
         trained_KP, model = weights_KP.data, self.stack.specs[0].model
         during = self.stack.during
         if during is not None and during.used is not None:
-            _write_gradient(gradient_KP, trained_KP, first)
-            return fused(model, self.used(trained_KP, rows, True))
+            trained_KP.requires_grad_()
+            return fused(model, self.used(trained_KP, rows, True)), [trained_KP], [gradient_KP]
         weights, gradients = fused(model, trained_KP), fused(model, gradient_KP)
-        for name, tensor in weights.items():
-            _write_gradient(gradients[name], tensor, first)
-        return weights
+        for tensor in weights.values():
+            tensor.requires_grad_()
+        return weights, [*weights.values()], [*gradients.values()]
 
-    def in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
-        """``work`` on every group of members.
+    def in_groups(self, work: Callable[[slice], Result], most: int | None = None) -> list[Result]:
+        """``work`` on every group of members, of at most so many.
 
         On a CPU a large stack is taken in groups whose activations stay in the cache, and groups
         are what its threads share: one thread a group has nothing to wait for, where several
         threads on one small product wait for each other at the end of each.
         """
         with float32_products(self.stack.specs[0].precision, self.stack.device):
-            return self._in_groups(work)
+            return self._in_groups(work, most)
 
-    def _in_groups(self, work: Callable[[slice], Result]) -> list[Result]:
+    def _in_groups(self, work: Callable[[slice], Result], most: int | None) -> list[Result]:
         threads, members = torch.get_num_threads(), len(self.state.alive)
         on_cpu, split = self.stack.device == "cpu", self.state.split
         size = self.group_size if on_cpu else members
@@ -182,16 +193,33 @@ class _Program:
             size = min(size, split.members)
         elif on_cpu:
             size = min(size, -(-members // threads))
+        size = min(size, most or size)
         groups = [slice(first, first + size) for first in range(0, members, size)]
+        if on_cpu and split is None and most is None:
+            groups = [part for group in groups for part in self._cached(group, members)]
         if split is not None or threads == 1 or len(groups) == 1:  # a split is of one at a time
             return [work(rows) for rows in groups]
         pool = self.pool
         with one_thread():
             return list(pool.map(work, groups))
 
+    def _cached(self, group: slice, members: int) -> list[slice]:
+        """A group in parts that stay in the cache; none of one member, whose product rounds
+        otherwise than a batch of them, wherever that is cut."""
+        start, stop = group.start, min(group.stop, members)
+        size = max(CACHED_MEMBERS, self.group_size * CACHED_BYTES // GROUP_BYTES)
+        parts = -(-(stop - start) // size)
+        cuts = [start + (stop - start) * i // parts for i in range(parts + 1)]
+        return [slice(a, b) for a, b in pairwise(cuts)]
+
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(torch.get_num_threads())
+
+    def lists(self, gradient_KP: Tensor) -> bool:
+        """Whether a backward pass may hold all of this gradient beside it: a small one, where no
+        memory is stated."""
+        return self.state.split is None and gradient_KP.nbytes <= LISTED_BYTES
 
     @property
     def micro_batch(self) -> int:
@@ -332,20 +360,33 @@ class _Program:
             self.gradient_KP = self.gradient_KP[: len(rows)]
 
 
-def _write_gradient(gradient: Tensor, of: Tensor, first: bool) -> None:
-    """Have a backward pass write its gradient of a tensor to ``gradient``, or add it, and keep
-    none."""
+def _write_all(loss: Tensor, leaves: list[Tensor], gradients: list[Tensor], first: bool) -> None:
+    """Write the loss's gradient by each of the ``leaves`` to its place in ``gradients``, or add it
+    if this is not the ``first`` part of a batch, when all are there."""
+    found = torch.autograd.grad(loss, leaves, materialize_grads=True)
+    if first:
+        torch._foreach_copy_(gradients, found)
+    else:
+        torch._foreach_add_(gradients, found)
 
-    def move(tensor: Tensor) -> None:
-        assert tensor.grad is not None
-        if first:
-            gradient.copy_(tensor.grad)
-        else:
-            gradient.add_(tensor.grad)
-        tensor.grad = None
 
-    of.requires_grad_()
-    of.register_post_accumulate_grad_hook(move)  # type: ignore[no-untyped-call]
+def _write_each(loss: Tensor, leaves: list[Tensor], gradients: list[Tensor], first: bool) -> None:
+    """``_write_all``, each as soon as it is there: there is never a second copy of all. It takes
+    longer, since every tensor costs a call."""
+    for leaf, gradient in zip(leaves, gradients, strict=True):
+        leaf.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+            partial(_move_gradient, gradient, first)
+        )
+    loss.backward()  # type: ignore[no-untyped-call]
+
+
+def _move_gradient(gradient: Tensor, first: bool, leaf: Tensor) -> None:
+    assert leaf.grad is not None
+    if first:
+        gradient.copy_(leaf.grad)
+    else:
+        gradient.add_(leaf.grad)
+    leaf.grad = None
 
 
 def _finite(value: float) -> float | None:

@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from mugrow.bench.run import TRACEBACK, Job, stack_files
 from mugrow.bench.spec import UserError
 from mugrow.bench.stack import PruningStep
 from mugrow.sweeps.collect import collect
+from mugrow.sweeps.compiling import Compile, Compiling, check_compile, compiling
 from mugrow.sweeps.display import Display, display, duration, title
 from mugrow.sweeps.ended import Ended
 from mugrow.sweeps.engines import Asked, Engine, Order, WorkerLost, engine
@@ -73,9 +74,9 @@ class Where:
     is an engine with its options, ``log`` an experiment tracker. Of several ``devices`` each stack
     trains on the one that has the least to do; without any all do on ``device``. ``memory_bytes``
     is what each stack may take, ``recompute`` whether it computes activations again
-    (``mugrow.bench.split``). So many ``ranks`` train each stack together
-    (``mugrow.bench.data_parallel``), with threads, a device and memory each; ``torchrun`` where
-    that has started them."""
+    (``mugrow.bench.split``); ``compile`` says which are compiled (``mugrow.sweeps.compiling``). So
+    many ``ranks`` train each stack together (``mugrow.bench.data_parallel``), with threads, a
+    device and memory each; ``torchrun`` where that has started them."""
 
     workers: int
     threads: int
@@ -87,6 +88,7 @@ class Where:
     log: str | None = None
     memory_bytes: float | None = None
     recompute: bool = False
+    compile: Compile = "off"
     ranks: int = 1
     torchrun: bool = False
 
@@ -101,6 +103,7 @@ def where_of(
     memory_bytes: float | None = None,
     recompute: bool = False,
     ranks: int | None = None,
+    compile: Compile = "off",
 ) -> Where:
     """Where, as the command line and the API say it. Raises ``UserError`` for a device that is not
     there, of those that are this machine's business, and an engine or tracker that is none."""
@@ -113,6 +116,7 @@ def where_of(
         check_under_torchrun(started, ranks, workers, devices, kind)
     count = ranks or (started.size if started else 1)
     check_positive("ranks", count if ranks is None else ranks)
+    check_compile(compile, None if kind.elsewhere else device, count)
     if not kind.elsewhere:
         for one in devices_of_ranks(device, started.local_size if started else count):
             check_device(one)
@@ -122,7 +126,7 @@ def where_of(
     if workers is None:
         workers = len(listed) or (1 if started else worker_count(None, device, count))
     return Where(worker_count(workers, device), threads, device, on=on, devices=listed, log=log,
-                 memory_bytes=memory_bytes, recompute=recompute, ranks=count,
+                 memory_bytes=memory_bytes, recompute=recompute, ranks=count, compile=compile,
                  torchrun=started is not None)  # fmt: skip
 
 
@@ -141,7 +145,8 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
         with alone(folder):
             claim(experiment, folder, shown.say)
             keep_methods(first, folder)
-        for line in claims_measured(first):
+        compiled = compiling(where.compile, first)
+        for line in (*claims_measured(first), *compiled.lines):
             shown.say(line)
         began = time.monotonic()
         with (
@@ -152,7 +157,17 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
             finished = Ended(pool, shown.say)
             again = LOST_ELSEWHERE if kind.elsewhere else LOST
             outcome = _Scheduler(
-                experiment, folder, pool, where, finished, started, again, shown, progress, track
+                experiment,
+                folder,
+                pool,
+                where,
+                compiled,
+                finished,
+                started,
+                again,
+                shown,
+                progress,
+                track,
             ).run()
         _tidy(pool, outcome, finished.rows)
         shown.say(f"all runs have ended, after {duration(time.monotonic() - began)}")
@@ -183,6 +198,7 @@ class _Scheduler:
         folder: Path,
         pool: Path,
         where: Where,
+        compiled: Compiling,
         finished: Ended,
         started: Engine,
         again: Sequence[str],
@@ -191,6 +207,7 @@ class _Scheduler:
         track: Hand,
     ) -> None:
         self.experiment, self.folder, self.pool, self.where = experiment, folder, pool, where
+        self.compiled = compiled
         self.finished, self.engine, self.again, self.shown = finished, started, again, shown
         self.progress, self.track = progress, track
         self.journal = Journal(folder, shown.say)
@@ -269,6 +286,7 @@ class _Scheduler:
         busy = [*taken, *(flight.device for flight in self.in_flight.values())]
         device = min(self.where.devices or (self.where.device,), key=busy.count)
         job = _job(self.experiment.name, stack, self.pool, self.where, device)
+        job = replace(job, compile=self.compiled.of(stack))
         path = write_order(job, self.elsewhere.over())
         takes_s = self.estimate.seconds(stack)
         needs = needs_of(

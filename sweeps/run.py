@@ -18,6 +18,7 @@ from mugrow.bench.final_evaluation import BLOCKS
 from mugrow.bench.method_file import is_file, read_method
 from mugrow.bench.spec import DataSpec, UserError
 from mugrow.sweeps import price as pricing
+from mugrow.sweeps.compiling import Compile
 from mugrow.sweeps.execute import execute, of_study, where_of
 from mugrow.sweeps.imported import pinned_source
 from mugrow.sweeps.plan import Plan
@@ -96,6 +97,7 @@ def run(
     memory_bytes: float | None = None,
     recompute: bool = False,
     ranks: int | None = None,
+    compile: Compile = "off",
 ) -> FinishedStudy:
     """Run a study to its end, or go on where it was stopped, and write its report.
 
@@ -108,16 +110,19 @@ def run(
     ``memory_bytes``, by default nine tenths of a GPU and no limit on a CPU; with ``recompute``
     activations are computed again in the backward pass and not kept. With several ``ranks`` so many
     processes train each stack together, data-parallel, with those threads, a device and memory
-    each. The processes are spawned, so a script calls this under ``if __name__ == "__main__":``.
-    Raises ``UserError`` for a study, corpus, folder, machine or engine that cannot be, before
-    anything trains.
+    each. ``compile`` says which shapes torch compiles: ``"on"``, all, ``"auto"``, those whose runs
+    are long enough to win it back. The processes are spawned, so a script calls this under ``if
+    __name__ == "__main__":``. Raises ``UserError`` for a study, corpus, folder, machine or engine
+    that cannot be, before anything trains.
 
     >>> import mugrow
     >>> finished = mugrow.run("quick")  # doctest: +SKIP
     >>> len(finished.store().runs)  # doctest: +SKIP
     120
     """
-    where = where_of(workers, threads, device, devices, on, log, memory_bytes, recompute, ranks)
+    where = where_of(
+        workers, threads, device, devices, on, log, memory_bytes, recompute, ranks, compile
+    )
     study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name

@@ -20,8 +20,8 @@ class BenchCommand:
     trained by several ranks beside one process (ranks); or count the bytes that stacks take
     (memory).
 
-    Of the options fit and pool have --json alone; memory has no --positions, --seconds, --rounds or
-    --threads, and ranks neither --positions nor --stacks.
+    Of the options fit and pool have --json alone; memory has no --positions, --compile, --seconds,
+    --rounds or --threads, and ranks none of --positions, --compile and --stacks.
     """
 
     what: Positional[Literal["throughput", "memory", "fit", "pool", "ranks"]]
@@ -33,6 +33,8 @@ class BenchCommand:
     batch: int = 8
     """Sequences of a batch."""
     positions: Literal["rope", "learned"] = "rope"
+    compile: bool = False
+    """Stacks that torch compiles too, with the steps after which that is won back."""
     seconds: float = 0.4
     """How long each round of a program lasts."""
     rounds: int = 25
@@ -128,6 +130,10 @@ class BenchCommand:
         threads = self.threads if self.threads is not None else os.cpu_count() or 1
         self._check_sizes()
         self._check_rounds(threads)
+        if self.compile:
+            from mugrow.bench.compiled import check_compiler
+
+            check_compiler(self.device)
         torch.set_num_threads(threads)
         return throughput(
             self._cases(),
@@ -135,6 +141,7 @@ class BenchCommand:
             context=self.context,
             sequences=self.batch,
             positions=self.positions,
+            compiled=self.compile,
             seconds=self.seconds,
             rounds=self.rounds,
             device=self.device,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -62,6 +62,9 @@ class RunCommand:
     of a GPU, and no limit on a CPU."""
     recompute: bool = False
     """Compute activations again in the backward pass: a third more compute, and less memory."""
+    compile: Literal["off", "on", "auto"] = "off"
+    """Have torch compile the training step of every shape, or with auto of those whose runs win it
+    back; needs a C++ compiler."""
     json: bool = False
     """Print the result (or the dry run) as JSON."""
 
@@ -105,6 +108,7 @@ class RunCommand:
             memory_bytes=memory_bytes,
             recompute=self.recompute,
             ranks=self.ranks,
+            compile=self.compile,
         )
         print_summary(done.folder, done.page, self.json)
 

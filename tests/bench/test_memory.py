@@ -24,7 +24,7 @@ def test_what_is_kept_and_the_most_at_once_are_told_apart():
 def test_adamw_keeps_16_bytes_a_parameter_and_a_step_has_at_most_20(members):
     """Of a model so much larger than its batch that activations do not count: 4 bytes each of
     weight, two moments and gradient, and what a backward pass has of a tensor at a time."""
-    (row,) = memory({256: [members]}, depth=2, context=8, sequences=1)["rows"]
+    (row,) = memory({512: [members]}, depth=2, context=8, sequences=1)["rows"]
     assert 16 <= row["kept_per_parameter"] < 16.1
     assert row["step_per_parameter"] < 20
     assert row["step_mb"] == pytest.approx(row["step_per_parameter"] * row["parameters"] / 1e6)

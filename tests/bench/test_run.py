@@ -12,7 +12,7 @@ import torch
 from small_runs import BASE, RUN, curve, home, job_of, names, row, skewed_tokens, vary
 
 import mugrow.bench.run
-from mugrow.bench import checkpoint
+from mugrow.bench import checkpoint, compiled
 from mugrow.bench.checkpoint import Damaged
 from mugrow.bench.data.batches import load, resolve, val_windows
 from mugrow.bench.flops import per_token, per_token_6n
@@ -176,6 +176,20 @@ def test_nor_has_one_whose_loss_was_infinite_only_between_two_rows(job, monkeypa
     assert row(job, 1)["status"] == "diverged"
     assert row(job, 1)["final_val_loss"] is None
     assert names(home(job, 1)) == {"spec.json", "SHA256SUMS", "curve.parquet"}
+
+
+def test_a_row_says_what_was_compiled(run, corpus, tmp_path, monkeypatch):
+    """``torch.compile`` is left out: what is compiled runs as it was traced."""
+    compiled._made.cache_clear()
+    monkeypatch.setattr(torch, "compile", lambda traced, **_: traced)
+    monkeypatch.setattr("mugrow.bench.run.check_compiler", lambda device: None)
+    said = []
+    for place, words in enumerate(({}, {"compile": True}, {"compile": True, "recompute": True})):
+        job = job_of(tmp_path / str(place), corpus, (run,), **words)
+        run_stack(job)
+        said.append(row(job, 0)["compile"])
+    compiled._made.cache_clear()
+    assert said == ["off", "on", "off: activations are to be computed again"]
 
 
 def test_the_checkpoint_is_of_the_weights_that_were_validated_last(job, run, corpus):

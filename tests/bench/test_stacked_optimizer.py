@@ -26,6 +26,7 @@ HYPERS = [
     HyperSpec(lr=3e-3, init_std=1, weight_decay=0, beta1=0.8, beta2=0.99, eps=1e-3, clip=0),
     HyperSpec(lr=1e-1, init_std=1, weight_decay=0.5, beta1=0, eps=1e-6, clip=0),
 ]
+CLIPS = (0, 0.5, 1e3)
 STEPS = 10
 FACTORS = [(step + 1) / STEPS for step in range(STEPS)]
 
@@ -237,3 +238,59 @@ def test_independent_decay_is_the_schedules_factor_times_the_decay_alone():
 def test_unknown_decay_names_the_nearest():
     with pytest.raises(UserError, match="unknown decay 'independant'; did you mean 'independent'"):
         replace(HYPERS[0], decay="independant")
+
+
+@pytest.mark.parametrize("decay", ["scaled", "independent"])
+def test_the_fused_kernel_updates_as_the_columns_do(decay):
+    """Also a rate of 0, where the kernel would forget an independent decay, and with clipping; in
+    float32, since it clips by a number of that type."""
+    hypers = [
+        replace(hyper, decay=decay, clip=clip) for hyper, clip in zip(HYPERS, CLIPS, strict=True)
+    ]
+    hypers.append(replace(HYPERS[2], decay=decay, lr=0))
+    like = normal_KP(0, members=4).float()
+    adamw = stacked_adamw(hypers, like)
+    assert len(adamw.alike) == len(parameters(MODEL))
+    plain, fused = (fresh_state(like.clone(), "mv") for _ in range(2))
+    for step, factor in enumerate(FACTORS):
+        grad_KP, factor_K1 = normal_KP(100 + step, members=4).float(), torch.full((4, 1), factor)
+        norms = [
+            adamw.update(state, grad_KP.clone(), factor_K1, fused=state is fused)
+            for state in (plain, fused)
+        ]
+        assert torch.equal(*norms)
+    torch.testing.assert_close(fused.weights_KP, plain.weights_KP, rtol=1e-5, atol=1e-6)
+    for name, buffer in fused.buffers.items():
+        torch.testing.assert_close(buffer, plain.buffers[name], rtol=1e-5, atol=1e-7)
+    assert not torch.equal(fused.weights_KP, plain.weights_KP)  # it is another kernel
+    assert torch.equal(fused.updates_K1, plain.updates_K1)
+    moved = (fused.weights_KP - like).abs().amax(1)
+    assert (moved[:3] > 1e-3).all()
+    assert (moved[3] > 0) == (decay == "independent")
+
+
+def test_segments_of_one_rule_are_updated_together():
+    model = replace(MODEL, depth=3)
+    rules = Rules(
+        {
+            name: Rule(lr=1 + len(shape), weight_decay=1, eps=1)
+            for name, shape in shapes(model).items()
+        },
+        Multipliers(),
+    )
+    trainers = dict.fromkeys(parameters(model), Trainer(optimizer("adamw"), {}))
+    adamw = stacked_optimizer(shapes(model), rules, trainers, HYPERS, normal_KP(0))
+    assert len(adamw.alike) == 2
+    assert sorted(place for places, _ in adamw.alike for place in places) == [
+        *range(len(adamw.sizes))
+    ]
+    assert sum(adamw.sizes) == sum(math.prod(shape) for shape in shapes(model).values())
+
+
+def test_other_optimizers_have_no_fused_kernel():
+    trainers = {
+        name: Trainer(optimizer("muon" if kind == "matrix" else "adamw"), {})
+        for name, (_, kind) in parameters(MODEL).items()
+    }
+    like = normal_KP(0)
+    assert not stacked_optimizer(shapes(MODEL), uneven_rules(), trainers, HYPERS, like).alike

@@ -16,7 +16,7 @@ from mugrow.bench.model import Decoder, cross_entropy
 from mugrow.bench.parametrization import parametrization
 from mugrow.bench.spec import RunSpec, ScheduleSpec, llama
 from mugrow.bench.stack import PruningStep, Stack, StackState, begin, carried_state, model_weights
-from mugrow.bench.train import advance, train
+from mugrow.bench.train import _Program, advance, train
 
 DATA = skewed_tokens()
 MEMBERS = [
@@ -366,3 +366,36 @@ def test_asymmetry_is_logged_of_what_was_grown_by_copies():
     assert max(column(state.curves[0], "asymmetry")) < 1e-5
     assert min(column(state.curves[1], "asymmetry")) > 0.5
     assert set(column(trained([RUN]).curves[0], "asymmetry")) == {None}
+
+
+# --- groups --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("members", "parts"), [(1, [1]), (8, [8]), (9, [4, 5]), (14, [7, 7]), (21, [8, 8, 5])]
+)
+def test_a_large_group_is_taken_in_parts_none_of_which_is_one_member(members, parts, monkeypatch):
+    """A batch that 16 members of fill what a group may take, 8 of them the cache."""
+    monkeypatch.setattr("mugrow.bench.train.GROUP_BYTES", 16 * 4 * RUN.batch_tokens * 64)
+    monkeypatch.setattr("mugrow.bench.train.CACHED_BYTES", 8 * 4 * RUN.batch_tokens * 64)
+    stack = Stack([vary(seed=seed) for seed in range(members)])
+    state = begin(stack, [start_of(spec) for spec in stack.specs])
+    program = _Program(stack, DATA, state)
+    assert program.in_groups(lambda rows: rows.stop - rows.start) == parts
+
+
+def test_gradients_written_one_by_one_are_the_same_bits(monkeypatch):
+    specs = [RUN, vary(seed=1)]
+    at_once = trained(specs)
+    monkeypatch.setattr("mugrow.bench.train.LISTED_BYTES", 0)
+    assert trained(specs).curves == at_once.curves
+
+
+def test_parts_of_a_group_train_the_same_bits(monkeypatch):
+    specs = [vary(seed=seed) for seed in range(6)]
+    whole = trained(specs)
+    monkeypatch.setattr("mugrow.bench.train.CACHED_MEMBERS", 3)
+    monkeypatch.setattr("mugrow.bench.train.CACHED_BYTES", 1)
+    parts = trained(specs)
+    assert parts.curves == whole.curves
+    assert torch.equal(parts.optimizer.weights_KP, whole.optimizer.weights_KP)
