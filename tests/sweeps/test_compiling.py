@@ -63,5 +63,7 @@ def test_the_stand_ins_of_a_plan_count(monkeypatch):
 
 def test_several_ranks_are_not_compiled():
     check_compile("off", "cpu", 2)
-    with pytest.raises(UserError, match="--compile auto is of one process; leave it off with --ranks 2"):
+    with pytest.raises(
+        UserError, match="--compile auto is of one process; leave it off with --ranks 2"
+    ):
         check_compile("auto", None, 2)
