@@ -291,13 +291,13 @@ def test_a_worker_of_another_version_is_one_line(job):
 
 
 def test_engines_are_listed_with_what_they_need(mugrow, monkeypatch):
-    monkeypatch.setattr("mugrow.sweeps.engines.find_spec", lambda name: None)
+    monkeypatch.setattr("mugrow.sweeps.listing.find_spec", lambda name: None)
     rows = {row["name"]: row for row in json.loads(mugrow("list", "engines", "--json").out)}
     assert list(rows) == ["local", "slurm", "ray", "dask"]
     assert rows["local"]["needs"] == ""
     assert rows["dask"]["needs"] == "distributed: pip install 'mugrow[dask]'"
     assert rows["slurm"]["options"].split(", ")[:2] == ["partition", "account"]
-    monkeypatch.setattr("mugrow.sweeps.engines.find_spec", lambda name: name)
+    monkeypatch.setattr("mugrow.sweeps.listing.find_spec", lambda name: name)
     rows = {row["name"]: row for row in json.loads(mugrow("list", "engines", "--json").out)}
     assert rows["dask"]["needs"] == "distributed"
 

@@ -109,11 +109,11 @@ def test_a_paper_is_run_drawn_and_judged(mugrow, tiny_paper, in_threads, tmp_pat
     assert "also so &amp; charged" in ours
     assert "growing helps" not in ours
     headline = page[page.index('class="box headline"') : page.index('id="table-claims"')]
-    counted = re.findall(r"<strong>([^<]+)</strong>|<li>(\d+) ([^<]+)</li>", headline)
-    assert [one[0] or one[1:] for one in counted] == [
-        "Claims of the paper", ("1", ahead["verdict"]), ("1", "not testable here"),
-        "Questions of ours", ("1", ahead["verdict"]),
-    ]  # fmt: skip
+    counted = headline[: headline.index("<table")], headline[headline.index("<details>") :]
+    chips = [re.findall(r'<span class="chip \w+">([^<]+)</span>', part) for part in counted]
+    assert chips[0] == [ahead["verdict"], "not testable here"]
+    assert chips[1][0] == ahead["verdict"]
+    assert "Questions of ours" in counted[1]
     assert "also so" not in (tmp_path / "tiny/report/tables/claims.tex").read_text()
     assert "also so" in (tmp_path / "tiny/report/tables/questions.tex").read_text()
 
