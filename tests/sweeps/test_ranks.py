@@ -351,8 +351,9 @@ def test_ranks_are_measured_beside_one_process(mugrow):
     assert ended.code in (None, 0), ended.err
     (row,) = json.loads(ended.out)["rows"]
     assert (row["width"], row["ranks"], row["tokens_a_step"]) == (16, 2, 32)
-    assert row["ratio"] > 0
-    assert row["tokens_per_s"] / row["tokens_per_s_alone"] == pytest.approx(row["ratio"], rel=0.8)
+    for name in ("tokens_per_s", "tokens_per_s_alone", "ratio", "ratio_by_cpu"):
+        assert row[name] > 0, name
+    assert row["parameters"] > 16 * 256
 
 
 def test_measuring_more_ranks_than_sequences_is_refused(mugrow):
