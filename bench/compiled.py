@@ -44,7 +44,7 @@ TRACE_S, LAYER_S = 25.0, 20.0
 Zen 3 core, 65 at depth 2, two thirds of them the compiler's."""
 SAVED_S = 1e-7
 """CPU seconds saved by a token, of each layer and unit of its width: what is saved is passes over
-activations. Measured on the same core at width 32 to 256."""
+activations. An estimate from a few timings at width 32 on the same core."""
 
 
 def compile_s(spec: RunSpec) -> float:
