@@ -1,9 +1,10 @@
 """Studies beside each other: the arms of all of them at the targets that they share.
 
 Two final losses compare if they were measured on the same held-out tokens of models of one shape,
-parametrization, context and vocabulary, trained on as many tokens in batches as large: then a seed
-drew the same batches in both studies, and differences are taken within a seed. What differs in any
-of that is another target, and where studies share none, that is said in one line with the reason.
+parametrization, architecture, context and vocabulary, trained on as many tokens in batches as
+large: then a seed drew the same batches in both studies, and differences are taken within a seed.
+What differs in any of that is another target, and where studies share none, that is said in one
+line with the reason.
 
 The charge is not the same: an arm pays for its source. It is shown beside each loss, and what an
 arm is worth at equal charged compute stays its own study's to say.
@@ -26,7 +27,10 @@ from mugrow.analysis.stats import Interval, holm, p_value, student_interval
 from mugrow.bench.spec import UserError, unknown
 
 LEVEL = 0.05  # of the verdicts of a target together
-MUST_AGREE = ("corpus", "held-out tokens", "vocabulary", "context", "batch", "tokens")
+MUST_AGREE = (
+    "corpus", "held-out tokens", "vocabulary", "context", "batch", "tokens", "architecture",
+)  # fmt: skip
+SIZES = ("width", "depth", "vocab_size", "context")  # of a model; the rest is its architecture
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,20 @@ class Setting:
     context: int
     batch_tokens: int
     tokens: int
+    architecture: tuple[str, ...]
 
     def differences(self, other: "Setting") -> list[str]:
         """In words, of two of one shape."""
-        pairs = zip(MUST_AGREE, _compared(self), _compared(other), strict=True)
+        pairs = zip(MUST_AGREE, _compared(self, other), _compared(other, self), strict=True)
         return [f"{name} {one} and {two}" for name, one, two in pairs if one != two]
 
 
-def _compared(setting: Setting) -> tuple[object, ...]:
+def _compared(setting: Setting, other: Setting) -> tuple[object, ...]:
+    """In the order of ``MUST_AGREE``; of an architecture only what the other has not."""
+    its_own = [one for one in setting.architecture if one not in other.architecture]
     return (
         setting.corpus, setting.held_out, setting.vocabulary, setting.context,
-        setting.batch_tokens, setting.tokens,
+        setting.batch_tokens, setting.tokens, " ".join(its_own),
     )  # fmt: skip
 
 
@@ -119,7 +126,12 @@ def compare(
     labels = list(dict.fromkeys(rows["label"]))
     if reference is not None and reference not in labels:
         raise unknown("arm", reference, labels)
-    arms = [arm for part in shared.values() for arm in _of_target(part, reference or BASELINE)]
+    called = _target_names(list(shared))
+    arms = [
+        arm
+        for setting, part in shared.items()
+        for arm in _of_target(part, called[setting], reference or BASELINE)
+    ]
     return Across(tuple(named), reference or BASELINE, tuple(arms), left_out)
 
 
@@ -167,7 +179,29 @@ def _setting(shape: str, tokens: int, spec: Mapping[str, Any]) -> Setting:
         context=model["context"],
         batch_tokens=spec["batch_sequences"] * model["context"],
         tokens=tokens,
+        architecture=tuple(
+            f"{name}={value}" for name, value in sorted(model.items()) if name not in SIZES
+        ),
     )
+
+
+def _target_names(settings: Sequence[Setting]) -> dict[Setting, str]:
+    """A name for each: its width and depth, with what tells it from others of that size."""
+
+    def told(one: Setting) -> list[str]:
+        return [
+            *one.shape.split(), f"{one.tokens} tokens", f"batch {one.batch_tokens}",
+            f"context {one.context}", f"vocabulary {one.vocabulary}", one.corpus,
+            f"{one.held_out} held-out tokens", *one.architecture,
+        ]  # fmt: skip
+
+    names = {}
+    for setting in settings:
+        size, *more = told(setting)
+        rivals = [told(other) for other in settings if other.shape.startswith(f"{size} ")]
+        telling = [one for one in more if any(one not in rival for rival in rivals)]
+        names[setting] = " ".join([size, *telling])
+    return names
 
 
 def _left_out(rows: pd.DataFrame, shared: set[Setting]) -> list[str]:
@@ -190,11 +224,9 @@ def _left_out(rows: pd.DataFrame, shared: set[Setting]) -> list[str]:
     return lines
 
 
-def _of_target(part: pd.DataFrame, reference: str) -> list[AcrossArm]:
-    setting: Setting = part["setting"].iloc[0]
-    target = setting.shape.split()[0]
+def _of_target(part: pd.DataFrame, target: str, reference: str) -> list[AcrossArm]:
     arms: list[AcrossArm] = []
-    losses: list[Mapping[int, float]] = []
+    runs: list[Mapping[int, tuple[str, float]]] = []  # id and loss by seed
     known: dict[frozenset[str], int] = {}
     for (study, label), rows in part.groupby(["study", "label"], sort=False):
         ids = frozenset(rows["run_id"])
@@ -203,17 +235,18 @@ def _of_target(part: pd.DataFrame, reference: str) -> list[AcrossArm]:
             arms[place] = replace(arms[place], also=(*arms[place].also, str(study)))
             continue
         known[ids] = len(arms)
-        by_seed = dict(zip(rows["seed"].tolist(), rows["loss"].tolist(), strict=True))
-        losses.append(by_seed)
+        losses = rows["loss"].tolist()
+        of_seeds = zip(rows["run_id"].tolist(), losses, strict=True)
+        runs.append(dict(zip(rows["seed"].tolist(), of_seeds, strict=True)))
         arms.append(
             AcrossArm(
-                target, str(study), str(label), student_interval(list(by_seed.values())),
+                target, str(study), str(label), student_interval(losses),
                 float(rows["charge"].mean()), NOT_COMPARED, math.nan, "not measured",
             )
         )  # fmt: skip
     base = next((n for n, arm in enumerate(arms) if arm.label == reference), None)
     if base is not None:
-        arms = _judged(arms, losses, base)
+        arms = _judged(arms, runs, base)
     return sorted(arms, key=lambda arm: arm.loss.value)
 
 
@@ -221,11 +254,19 @@ NOT_COMPARED = Interval(math.nan, math.nan, math.nan, 0)
 
 
 def _judged(
-    arms: Sequence[AcrossArm], losses: Sequence[Mapping[int, float]], reference: int
+    arms: Sequence[AcrossArm], runs: Sequence[Mapping[int, tuple[str, float]]], reference: int
 ) -> list[AcrossArm]:
-    """Each arm against one of them."""
-    base = losses[reference]
-    differences = [[by_seed[s] - base[s] for s in by_seed if s in base] for by_seed in losses]
+    """Each arm against one of them, in the seeds that both have; a run that both have is no
+    difference."""
+    base = runs[reference]
+    differences = [
+        [
+            loss - base[s][1]
+            for s, (run_id, loss) in own.items()
+            if s in base and run_id != base[s][0]
+        ]
+        for own in runs
+    ]
     tested = [n for n, one in enumerate(differences) if n != reference and len(one) > 1]
     corrected = dict(zip(tested, holm([p_value(differences[n]) for n in tested]), strict=True))
     found = []

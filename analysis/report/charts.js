@@ -105,7 +105,7 @@
     }
 
     entry(group, series, groups) {
-      const swatch = element("span", { class: "swatch", style: `background:${series.colour}` });
+      const swatch = element("span", { class: "swatch", style: `background:${this.ink(series)}` });
       const toggle = element("button", { type: "button", "aria-pressed": "true" }, swatch, group);
       toggle.addEventListener("click", () => {
         if (!this.hidden.delete(group)) this.hidden.add(group);
@@ -122,6 +122,16 @@
       entry.addEventListener("pointerenter", () => this.emphasise(group));
       entry.addEventListener("pointerleave", () => this.emphasise(null));
       return entry;
+    }
+
+    // A line's colour, broken as its dash is.
+    ink({ colour, dash = [] }) {
+      let from = 0;
+      const parts = dash.map((length, place) => {
+        from += length;
+        return `${place % 2 ? "transparent" : colour} ${from - length}px ${from}px`;
+      });
+      return parts.length ? `repeating-linear-gradient(90deg, ${parts})` : colour;
     }
 
     pressed() {
@@ -342,7 +352,13 @@
       }
       const next = this.lines[(line + step[0] + this.lines.length) % this.lines.length];
       place = Math.min(Math.max(place + step[1], 0), next.x.length - 1);
-      this.point({ line: next, place });
+      // to the nearest point that the axes show, and back where there is none that way
+      const ahead = step[1] || 1;
+      for (const by of [ahead, -ahead]) {
+        for (let at = place; at >= 0 && at < next.points.length; at += by) {
+          if (next.points[at]) { this.point({ line: next, place: at }); return; }
+        }
+      }
     }
   }
 
@@ -351,7 +367,12 @@
     host.hidden = false;
     host.made = new Chart(host, JSON.parse(data.textContent));
     const picture = host.parentElement.querySelector("details.picture");
-    if (picture) picture.open = false;
+    if (!picture) return;
+    picture.open = false;
+    // On paper the picture stands for the chart.
+    let was = false;
+    window.addEventListener("beforeprint", () => { was = picture.open; picture.open = true; });
+    window.addEventListener("afterprint", () => { picture.open = was; });
   });
 
   // A method in a table leads to its curves: those alone, in the panel of the row's target.

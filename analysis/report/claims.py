@@ -104,20 +104,19 @@ def _group(says: str, rows: Sequence[JudgedClaim]) -> ClaimGroup:
         quantity=rows[0].quantity if len(quantities) == 1 else "",
         chips=chips([row.verdict for row in rows]),
         ours=_together(rows) if len(quantities) == 1 else "",
-        claimed=_claimed(rows[0].holds_if) if len(claimed) == 1 else "",
+        claimed=claimed_in_words(rows[0]) if len(claimed) == 1 else "",
         lines=lines,
     )
 
 
 def _line(row: JudgedClaim, case: str, quantity: str) -> ClaimLine:
-    ours, claimed = in_words(row), _claimed(row.holds_if)
-    told = f"ours {ours}, claimed {claimed}: {row.verdict}"
+    ours, claimed = in_words(row), claimed_in_words(row)
     return ClaimLine(
         anchor=f"claim-{row.claim}",
         chip=Chip(row.verdict, CHIPS[row.verdict]),
         case="" if quantity.startswith(case) else case,
         quantity=quantity,
-        plot=interval_plot(row.value, row.low, row.high, range_of(row.holds_if), told),
+        plot=interval_plot(row.value, row.low, row.high, range_of(row.holds_if), told(row)),
         ours=ours,
         claimed=claimed,
         note=" ".join(_notes(row)),
@@ -142,8 +141,14 @@ def in_words(row: JudgedClaim) -> str:
     return signed(f"{row.value:.3g} [{', '.join(ends)}]")
 
 
-def _claimed(holds_if: str) -> str:
-    return signed(holds_if) if holds_if else MISSING
+def claimed_in_words(row: JudgedClaim) -> str:
+    """The range that is claimed."""
+    return signed(row.holds_if) if row.holds_if else MISSING
+
+
+def told(row: JudgedClaim) -> str:
+    """What the plot of a claim shows, for who cannot see it."""
+    return f"ours {in_words(row)}, claimed {claimed_in_words(row)}: {row.verdict}"
 
 
 def _together(rows: Sequence[JudgedClaim]) -> str:

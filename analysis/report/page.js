@@ -38,7 +38,7 @@
     rows.sort((a, b) => {
       const [x, y] = [a.number, b.number];
       if (Number.isNaN(x) !== Number.isNaN(y)) return Number.isNaN(x) ? 1 : -1; // what is missing, last
-      const order = Number.isNaN(x) ? a.text.localeCompare(b.text) : x - y;
+      const order = Number.isNaN(x) ? a.text.localeCompare(b.text, "en", { numeric: true }) : x - y;
       return down ? -order : order;
     });
     body.append(...rows.map((one) => one.row));
@@ -111,10 +111,13 @@
       copy.type = "button";
       copy.textContent = `\\${macro}`;
       copy.addEventListener("click", () => {
+        // where a page may not write to the clipboard, the macro is selected instead
+        const select = () => getSelection().selectAllChildren(copy);
+        if (!navigator.clipboard) { select(); return; }
         navigator.clipboard.writeText(copy.textContent).then(() => {
           copy.title = "copied";
           copy.classList.add("copied");
-        });
+        }, select);
       });
       row.insertCell().append(copy);
     });

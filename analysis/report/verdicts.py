@@ -59,9 +59,9 @@ def lines_of(folder: Path, base: Path) -> list[VerdictLine]:
             "the paper’s" if row.whose == "paper" else "ours",
             row.says,
             row.where,
-            interval_plot(row.value, row.low, row.high, range_of(row.holds_if), row.verdict),
+            interval_plot(row.value, row.low, row.high, range_of(row.holds_if), claims.told(row)),
             claims.in_words(row),
-            row.holds_if,
+            claims.claimed_in_words(row),
             operators,
             f"{address}#claim-{row.claim}",
         )

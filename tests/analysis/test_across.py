@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
 
@@ -83,12 +84,33 @@ def test_another_reference(quick):
         ({"data": {"final_val_tokens": 99}}, "held-out tokens .* and 99"),
         ({"batch_sequences": 1}, "batch .* and 64"),
         ({"model": {"vocab_size": 300}}, "vocabulary 256 and 300"),
+        ({"model": {"norm": "other"}}, "architecture norm=layernorm and norm=other"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_by_name(quick, spec, said):
     other = changed(quick, "szp", spec=spec)
     with pytest.raises(UserError, match=f"a and b share no target.* of a: b differs in {said}"):
         compare(quick, other, names=["a", "b"])
+
+
+def test_targets_of_one_size_are_named_by_what_tells_them_apart(quick):
+    longer = changed(quick, "szp", by=1.0)
+    longer.runs["tokens"] *= 2
+    both = replace(quick, runs=pd.concat([quick.runs, longer.runs], ignore_index=True))
+    both.runs["spec"] = [  # a horizon is what a study tells its targets apart by
+        json.dumps(json.loads(spec) | {"steps": int(tokens), "first_step": 0})
+        for spec, tokens in zip(both.runs["spec"], both.runs["tokens"], strict=True)
+    ]
+    found = compare(both, both, names=["a", "b"])
+    assert found.targets == ("w64-d2 460800 tokens", "w64-d2 921600 tokens")
+    assert [arm.target for arm in found.arms if arm.is_reference] == list(found.targets)
+
+
+def test_a_run_is_not_compared_with_itself(quick):
+    found = compare(quick, quick.first_seeds(2), names=["a", "b"])
+    (same,) = [arm for arm in found.arms if arm.label == "scratch" and arm.study == "b"]
+    assert same.verdict == "not measured"
+    assert math.isnan(same.minus_reference.value)
 
 
 def test_bad_calls_are_one_line(quick):
@@ -112,7 +134,7 @@ def test_the_page_has_every_arm_and_all_curves(quick, tmp_path):
     stores = {"a": quick, "b<i>": changed(quick, "szp", by=-0.5)}
     found = compare(*stores.values(), names=list(stores))
     page = build_across(found, stores, tmp_path).read_text(encoding="utf-8")
-    assert page.count("<td>szp</td><td>b&lt;i&gt;</td>") == 1
+    assert page.count('<td>szp</td><td data-of="study">b&lt;i&gt;</td>') == 1
     assert "b&lt;i&gt;" in page
     assert "b<i>" not in page
     assert json.loads((tmp_path / "compare.json").read_text())["studies"] == list(stores)

@@ -314,6 +314,39 @@ def test_a_method_in_a_table_leads_to_its_curves(charted, opened):
     assert chart.evaluate("(one) => Math.abs(one.getBoundingClientRect().top) < innerHeight")
 
 
+def test_keys_pass_over_what_the_axes_do_not_show(browser, tmp_path):
+    """The first point has no logarithm and the third no loss: the keys tell of the second."""
+    line = Series(
+        "scratch, seed 0", "scratch", "t", "#000000",
+        np.array([0.0, 10.0, 20.0]), np.array([3.0, 2.5, np.nan]), dash="--",
+    )  # fmt: skip
+    chart = Chart("c", "t", "runs", (Scale("x", "FLOPs", log=True),), Scale("l", "loss"), (line,))
+    path = tmp_path / "index.html"
+    path.write_text(
+        f'<!doctype html><meta charset=utf-8><div><div class="chart">{chart.to_script()}</div>'
+        f'<details class="picture" open></details></div>{scripts(True)}',
+        encoding="utf-8",
+    )
+    page = browser.new_page()
+    said = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(path.as_uri())
+    page.wait_for_function("document.querySelector('.chart').made.lines[0].points")
+    page.locator(".chart-canvas").focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowDown"):
+        page.keyboard.press(key)
+        assert "loss: 2.5" in page.locator(".chart-tip").inner_text()
+    assert "transparent" in page.locator(".swatch").get_attribute("style")
+    picture = page.locator("details.picture")
+    assert picture.get_attribute("open") is None
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert picture.get_attribute("open") is not None
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert picture.get_attribute("open") is None
+    page.close()
+    assert not said
+
+
 def test_a_chart_looks_as_it_did(browser, tmp_path):
     """Three lines, one dashed, one with a band and points: within two levels of grey, on average,
     of the stored picture, which `MUGROW_PICTURES=write` draws anew."""
