@@ -1,6 +1,7 @@
 """Several reports on one page: a line for each study and paper, its verdicts and the way to it.
 
-A folder with a ledger is a paper, and any other a study, whose report is made again.
+A folder with a ledger is a paper, whose page `mugrow reproduce` writes: where it is missing there
+is no link. Any other is a study, whose report is made again.
 """
 
 import os
@@ -25,8 +26,8 @@ class IndexChip:
 
 @dataclass(frozen=True)
 class IndexLine:
-    """A study or a paper: where its page is from the index, its verdicts, and their words to filter
-    by."""
+    """A study or a paper: where its page is from the index, empty where it has none, and its
+    verdicts."""
 
     kind: str
     name: str
@@ -47,7 +48,8 @@ def build_index(folders: Sequence[Path], out: Path) -> Path:
 
 def _line(folder: Path, out: Path) -> IndexLine:
     if (folder / paper.LEDGER).is_file():
-        return of_paper(folder, _way(folder / "report" / "index.html", out))
+        written = folder / "report" / "index.html"
+        return of_paper(folder, _way(written, out) if written.is_file() else "")
     written = build.build(folder)
     return of_study(folder, _way(written, out))
 

@@ -32,10 +32,9 @@ class CompareCommand:
         from mugrow.analysis.read.plain import to_json
         from mugrow.analysis.read.store import load
         from mugrow.analysis.report.across import build_across, table
-        from mugrow.sweeps.commands.output import print_table
+        from mugrow.sweeps.commands.output import check_folder, print_table
 
-        if self.out.exists() and not self.out.is_dir():
-            raise UserError(f"{self.out} is a file; --out takes a folder")
+        check_folder(self.out)
         stores = [load(folder) for folder in self.studies]
         names = study_names(self.studies)
         found = compare(*stores, names=names, reference=self.reference)

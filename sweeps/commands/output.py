@@ -20,6 +20,12 @@ def check_positive(option: str, *values: int) -> None:
     machine.check_positive(f"--{option}", *values)
 
 
+def check_folder(out: Path | None) -> None:
+    """Raise the ``UserError`` of an --out that is a file."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; --out takes a folder")
+
+
 def check_figure(path: Path | None, option: str = "--figure") -> None:
     """Raise the ``UserError`` of a file that is none that figures are written to."""
     if path is not None and path.suffix not in FIGURES:

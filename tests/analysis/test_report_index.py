@@ -21,6 +21,9 @@ def folders(tmp_path, monkeypatch):
 
 
 def test_every_folder_has_its_verdicts_and_a_link(folders, tmp_path):
+    paper = folders[1] / "report" / "index.html"
+    paper.parent.mkdir()
+    paper.touch()
     page = build_index(folders, tmp_path / "out" / "reports")
     text = page.read_text(encoding="utf-8")
     assert 'href="../../quick/report/index.html">quick</a>' in text
@@ -28,6 +31,11 @@ def test_every_folder_has_its_verdicts_and_a_link(folders, tmp_path):
     assert 'href="../../papers/gstack/report/index.html">gstack</a>' in text
     assert 'chip better">beats scratch</span>' in text
     assert "reproduced</span>" in text
+
+
+def test_no_link_leads_to_a_page_that_is_missing(folders, tmp_path):
+    text = build_index(folders[1:], tmp_path / "out").read_text(encoding="utf-8")
+    assert "<td>gstack</td>" in text
 
 
 def test_what_is_neither_is_refused(tmp_path):

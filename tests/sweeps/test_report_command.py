@@ -56,3 +56,14 @@ def test_a_mistake_is_one_line(table, mugrow, words, line):
 def test_flags_of_a_table_are_refused_for_a_study(mugrow, tmp_path):
     ended = mugrow("report", tmp_path, "--n", "size")
     assert (ended.code, ended.err) == (2, f"mugrow: --n is for a table; {tmp_path} is none\n")
+
+
+def test_several_folders_that_cannot_have_an_index_are_refused_before_any_is_built(
+    mugrow, tmp_path
+):
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert mugrow("report", str(one), str(one)).err == f"mugrow: {one} is named twice\n"
+    taken = tmp_path / "taken"
+    taken.touch()
+    refused = mugrow("report", str(one), str(other), "--out", str(taken))
+    assert refused.err == f"mugrow: {taken} is a file; --out takes a folder\n"
