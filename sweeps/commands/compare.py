@@ -31,13 +31,17 @@ class CompareCommand:
         from mugrow.analysis.measure.across import compare
         from mugrow.analysis.read.plain import to_json
         from mugrow.analysis.read.store import load
+        from mugrow.analysis.read.table import run_names
         from mugrow.analysis.report.across import build_across, table
         from mugrow.sweeps.commands.output import print_table
 
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"{self.out} is a file; --out takes a folder")
-        stores = [load(folder) for folder in self.studies]
-        names = study_names(self.studies)
+        whole = [folder.resolve() for folder in self.studies]
+        for place, folder in enumerate(whole):
+            if folder in whole[:place]:
+                raise UserError(f"{self.studies[place]} is named twice")
+        stores, names = [load(folder) for folder in self.studies], run_names(whole)
         found = compare(*stores, names=names, reference=self.reference)
         written = build_across(found, dict(zip(names, stores, strict=True)), self.out)
         if self.json:
@@ -48,15 +52,3 @@ class CompareCommand:
         for line in found.left_out:
             print(f"not compared: {line}")
         print(f"page: {written}")
-
-
-def study_names(folders: tuple[Path, ...]) -> list[str]:
-    """A name for each folder: its own, with its parent's where two are named alike. Raises
-    ``UserError`` for one that is named twice."""
-    whole = [folder.resolve() for folder in folders]
-    for place, folder in enumerate(whole):
-        if folder in whole[:place]:
-            raise UserError(f"{folders[place]} is named twice")
-    own = [folder.name for folder in whole]
-    both = [f"{folder.parent.name}/{folder.name}" for folder in whole]
-    return next((one for one in (own, both) if len(set(one)) == len(one)), list(map(str, whole)))
