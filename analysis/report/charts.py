@@ -12,11 +12,11 @@ are the same.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.colors import to_hex
 
 from mugrow.analysis import words
 from mugrow.analysis.figures import style
@@ -179,7 +179,7 @@ def bowls(summary: Summary) -> Chart:
         )))  # fmt: skip
     colours = style.shades((sweep.width, sweep.depth) for sweep, _ in found)
     series = [
-        Series(**{**vars(one), "colour": _hex(colours[sweep.width, sweep.depth])})
+        Series(**{**vars(one), "colour": to_hex(colours[sweep.width, sweep.depth])})
         for sweep, one in found
     ]
     return Chart(
@@ -276,12 +276,6 @@ def _line(steps: Array, values: Array) -> tuple[float, float]:
 
 def _or_zero(value: float | None) -> float:
     return 0.0 if value is None or pd.isna(value) else float(value)
-
-
-def _hex(colour: Any) -> str:
-    from matplotlib.colors import to_hex
-
-    return to_hex(colour)
 
 
 def _digits(values: Iterable[float], digits: int = DIGITS) -> list[float | None]:

@@ -7,8 +7,6 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from mugrow.bench.spec import UserError
-
 
 @dataclass(frozen=True)
 class CompareCommand:
@@ -31,12 +29,14 @@ class CompareCommand:
         from mugrow.analysis.measure.across import compare
         from mugrow.analysis.read.plain import to_json
         from mugrow.analysis.read.store import load
+        from mugrow.analysis.read.table import run_names
         from mugrow.analysis.report.across import build_across, table
-        from mugrow.sweeps.commands.output import check_folder, print_table
+        from mugrow.sweeps.commands.output import check_folder, check_once, print_table
 
         check_folder(self.out)
+        check_once(self.studies)
+        names = run_names([folder.resolve() for folder in self.studies])
         stores = [load(folder) for folder in self.studies]
-        names = study_names(self.studies)
         found = compare(*stores, names=names, reference=self.reference)
         written = build_across(found, dict(zip(names, stores, strict=True)), self.out)
         if self.json:
@@ -47,15 +47,3 @@ class CompareCommand:
         for line in found.left_out:
             print(f"not compared: {line}")
         print(f"page: {written}")
-
-
-def study_names(folders: tuple[Path, ...]) -> list[str]:
-    """A name for each folder: its own, with its parent's where two are named alike. Raises
-    ``UserError`` for one that is named twice."""
-    whole = [folder.resolve() for folder in folders]
-    for place, folder in enumerate(whole):
-        if folder in whole[:place]:
-            raise UserError(f"{folders[place]} is named twice")
-    own = [folder.name for folder in whole]
-    both = [f"{folder.parent.name}/{folder.name}" for folder in whole]
-    return next((one for one in (own, both) if len(set(one)) == len(one)), list(map(str, whole)))

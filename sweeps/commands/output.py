@@ -26,6 +26,14 @@ def check_folder(out: Path | None) -> None:
         raise UserError(f"{out} is a file; --out takes a folder")
 
 
+def check_once(folders: tuple[Path, ...]) -> None:
+    """Raise the ``UserError`` of a folder that is named twice."""
+    whole = [folder.resolve() for folder in folders]
+    for place, folder in enumerate(whole):
+        if folder in whole[:place]:
+            raise UserError(f"{folders[place]} is named twice")
+
+
 def check_figure(path: Path | None, option: str = "--figure") -> None:
     """Raise the ``UserError`` of a file that is none that figures are written to."""
     if path is not None and path.suffix not in FIGURES:

@@ -7,8 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from mugrow.bench.spec import UserError
-from mugrow.sweeps.commands.compare import study_names
-from mugrow.sweeps.commands.output import check_folder, check_positive, print_summary
+from mugrow.sweeps.commands.output import check_folder, check_once, check_positive, print_summary
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class ReportCommand:
         if self.json:
             raise UserError("--json is of one study; each folder has its summary.json")
         check_folder(self.out)
-        study_names(self.source)  # none is named twice
+        check_once(self.source)
         print(f"page: {build_index(self.source, self.out or Path('reports'))}")
 
     def _of_table(self, table: Path) -> None:
