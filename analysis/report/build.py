@@ -57,9 +57,12 @@ def build(directory: str | Path) -> Path:
     >>> mugrow.report("results/quick")  # doctest: +SKIP
     PosixPath('results/quick/report/index.html')
     """
-    directory = Path(directory)
     store = load(directory)
-    summary = summarize(store)
+    return write_report(Path(directory), store, summarize(store))
+
+
+def write_report(directory: Path, store: Store, summary: Summary) -> Path:
+    """``build`` of what has been read from ``directory`` and summarized."""
     report = directory / "report"
     write_json(directory / "summary.json", to_json(summary))
     drawn = draw_figures(figures.FIGURES, summary, store, report / "figures")

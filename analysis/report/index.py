@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mugrow.analysis.read.store import load
-from mugrow.analysis.report import build, equal_compute, imported, page, paper, words
-from mugrow.analysis.report.claims import CHIPS
-from mugrow.analysis.summary import summarize
+from mugrow.analysis.read.store import Store, load
+from mugrow.analysis.report import build, claims, equal_compute, imported, page, paper, words
+from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.words import ACCOUNTINGS
 
 
@@ -50,26 +49,22 @@ def _line(folder: Path, out: Path) -> IndexLine:
     if (folder / paper.LEDGER).is_file():
         written = folder / "report" / "index.html"
         return of_paper(folder, _way(written, out) if written.is_file() else "")
-    written = build.build(folder)
-    return of_study(folder, _way(written, out))
+    store = load(folder)
+    summary = summarize(store)
+    written = build.write_report(folder, store, summary)
+    return of_study(folder.name, store, summary, _way(written, out))
 
 
 def of_paper(folder: Path, address: str) -> IndexLine:
     """By its ledger: how many of the paper's claims have which verdict."""
     ledger = paper.read_ledger(folder)
-    counts = paper.counts([line["verdict"] for line in paper.lines_of("paper", ledger)])
-    chips = tuple(
-        IndexChip(kind, f"{counts[verdict]} {verdict}")
-        for verdict, kind in CHIPS.items()
-        if counts.get(verdict)
-    )
+    found = claims.chips([line["verdict"] for line in paper.lines_of("paper", ledger)])
+    chips = tuple(IndexChip(chip.kind, f"{chip.count} {chip.word}") for chip in found)
     return IndexLine("paper", folder.name, ledger["title"], address, chips)
 
 
-def of_study(folder: Path, address: str) -> IndexLine:
+def of_study(name: str, store: Store, summary: Summary, address: str) -> IndexLine:
     """By its largest target's best arm against each baseline, and its verdicts on transfer."""
-    store = load(folder)
-    summary = summarize(store)
     found = equal_compute.answers(summary.equal_compute, imported.compared_with(store))
     chips = [
         IndexChip(row.verdict.replace(" ", "-"), f"{row.said} {row.baseline}")
@@ -87,8 +82,8 @@ def of_study(folder: Path, address: str) -> IndexLine:
         IndexChip(row.kind, f"rate {row.verdict} ({len(row.ladders)})")
         for row in words.transferred(summary)
     ]
-    title = str(store.study.get("title", folder.name))
-    return IndexLine("study", folder.name, title, address, tuple(chips))
+    title = str(store.study.get("title", name))
+    return IndexLine("study", name, title, address, tuple(chips))
 
 
 def _way(written: Path, out: Path) -> str:
