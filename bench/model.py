@@ -24,6 +24,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -104,7 +105,9 @@ class Decoder:
         """Whose product the logits are: normed stream ``(K, N, D)``, head and bias."""
         for x_KND in self._stream(w, tokens_KBT):  # noqa: B007
             pass
-        head = w["embed.weight" if self.spec.tied else "head.weight"] * self.multipliers.output
+        head = w["embed.weight" if self.spec.tied else "head.weight"]
+        if self.multipliers.output != 1:
+            head = head * self.multipliers.output
         return self._folded(w, "norm", x_KND, head, None)
 
     def stream(self, weights: Weights, tokens_BT: Tensor) -> list[Tensor]:
@@ -213,6 +216,12 @@ class Decoder:
         self, w: Weights, norm: str, x_KND: Tensor, weight_KED: Tensor, bias_KE: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         shape, eps = x_KND.shape[-1:], self.spec.norm_eps
+        if len(x_KND) == 1 and self.norm_mask is None and self.precision != "bf16":
+            gain_D = w[norm + ".gain"][0]
+            if self.spec.norm == "rmsnorm":
+                return F.rms_norm(x_KND, shape, gain_D, eps), weight_KED, bias_KE
+            n_1ND = F.layer_norm(x_KND, shape, gain_D, w[norm + ".bias"][0], eps)
+            return n_1ND, weight_KED, bias_KE
         if self.norm_mask is not None:
             centre = self.spec.norm == "layernorm"
             n_KND = _masked_norm(x_KND, self.norm_mask, eps, centre=centre)
@@ -256,6 +265,8 @@ def _linear(x_KNI: Tensor, weight_KOI: Tensor, bias_KO: Tensor | None) -> Tensor
 def _embed(table_KVD: Tensor, tokens_KBT: Tensor) -> Tensor:
     """Row lookup in K tables as one lookup in their concatenation; ``(K*B*T, D)``."""
     K, V, D = table_KVD.shape
+    if K == 1:
+        return F.embedding(tokens_KBT.reshape(-1), table_KVD[0])
     offset_K = torch.arange(K, device=tokens_KBT.device) * V
     return F.embedding((tokens_KBT + offset_K[:, None, None]).view(-1), table_KVD.reshape(-1, D))
 
@@ -373,5 +384,26 @@ def count(spec: ModelSpec) -> tuple[int, int]:
 def cross_entropy(logits_KBTV: Tensor, targets_KBT: Tensor) -> Tensor:
     """Mean loss of each member in nats per token, ``(K,)``."""
     K, _, _, V = logits_KBTV.shape
-    loss = F.cross_entropy(logits_KBTV.reshape(-1, V), targets_KBT.reshape(-1), reduction="none")
-    return loss.view(K, -1).mean(1)
+    loss_N: Tensor = _Losses.apply(logits_KBTV.reshape(-1, V), targets_KBT.reshape(-1, 1))  # type: ignore[no-untyped-call]
+    return loss_N.view(K, -1).mean(1)
+
+
+class _Losses(torch.autograd.Function):
+    """Of each token. The gradient, probabilities less one at the target, takes the place of the
+    logarithms of the probabilities, where torch's own allocates, fills and reads two more tensors
+    as large as the logits."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, logits_NV: Tensor, targets_N1: Tensor) -> Tensor:
+        log_NV = F.log_softmax(logits_NV, dim=-1)
+        ctx.kept = log_NV, targets_N1  # type: ignore[attr-defined]
+        return -log_NV.gather(1, targets_N1).squeeze(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, by_loss_N: Tensor) -> tuple[Tensor, None]:
+        """Once: it writes on what was kept."""
+        log_NV, targets_N1 = ctx.kept  # type: ignore[attr-defined]
+        ctx.kept = None  # type: ignore[attr-defined]
+        gradient_NV = log_NV.exp_().mul_(by_loss_N[:, None])
+        return gradient_NV.scatter_add_(1, targets_N1, -by_loss_N[:, None]), None

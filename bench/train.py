@@ -47,6 +47,7 @@ from mugrow.bench.switches import one_thread
 Result = TypeVar("Result")
 
 GROUP_BYTES = 4 << 20  # of the largest activation of the members that a CPU takes together, at most
+ALONE_WIDTH = 128  # from here on one member at a time: a batch of large products is slower
 CACHED_BYTES, CACHED_MEMBERS = 2 << 20, 8  # a larger group is taken in parts of so much, or so many
 LISTED_BYTES = 16 << 20  # of a gradient that a backward pass may hold beside the one that is kept
 
@@ -136,7 +137,7 @@ class _Program:
             loss_K = backward(rows)
             kept = state.optimizer.keep(rows)  # views: what is updated is the stack's own storage
             optimizer, gradient_KP = self.optimizer.keep(rows), self.gradient_KP[rows]
-            norm_K = optimizer.update(kept, gradient_KP, factors_KP[rows], fused=state.compiled)
+            norm_K = optimizer.update(kept, gradient_KP, factors_KP[rows], fused=True)
             return loss_K, norm_K
 
         if self.ranks.count == 1:
@@ -230,6 +231,8 @@ class _Program:
     @property
     def group_size(self) -> int:
         spec = self.stack.specs[0]
+        if spec.model.width >= ALONE_WIDTH:
+            return 1
         return max(1, GROUP_BYTES // (4 * spec.batch_tokens * spec.model.mlp_width))
 
     def rate_factors(self) -> Tensor:
