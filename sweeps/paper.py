@@ -369,7 +369,14 @@ def report(paper: Paper, folder: Path, figures: Mapping[str, PaperFigure]) -> Re
 
     store = load(folder)
     drawn = [
-        Drawn(name, figure.title, figure.caption, figure.draw) for name, figure in figures.items()
+        Drawn(
+            name,
+            figure.title,
+            figure.caption,
+            figure.draw,
+            tuple(one.name for one in figure.claims),
+        )
+        for name, figure in figures.items()
     ]
     rows = ledger_of(paper, store, figures)
     page = build(
