@@ -102,7 +102,7 @@ def test_targets_of_one_size_are_named_by_what_tells_them_apart(quick):
         for spec, tokens in zip(both.runs["spec"], both.runs["tokens"], strict=True)
     ]
     found = compare(both, both, names=["a", "b"])
-    assert found.targets == ("w64-d2 460800 tokens", "w64-d2 921600 tokens")
+    assert found.targets == ("w64-d2 368640 tokens", "w64-d2 737280 tokens")
     assert [arm.target for arm in found.arms if arm.is_reference] == list(found.targets)
 
 
