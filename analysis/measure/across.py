@@ -85,12 +85,17 @@ class AcrossArm:
 @dataclass(frozen=True)
 class Across:
     """``arms`` by target, the lowest loss first; ``reference`` is what they are compared with, and
-    ``left_out`` why a target is not compared, or has no differences."""
+    ``left_out`` why a target is not compared, or has no differences. ``of_runs`` are the targets of
+    the runs that are compared, by id, and are no part of the JSON."""
 
     studies: tuple[str, ...]
     reference: str
     arms: tuple[AcrossArm, ...]
     left_out: tuple[str, ...]
+    of_runs: Mapping[str, str]
+
+    def to_json(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "of_runs"}
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -144,7 +149,12 @@ def compare(
         for setting, part in shared.items()
         for arm in _of_target(part, called[setting], reference)
     ]
-    return Across(tuple(named), reference, tuple(arms), tuple(lines))
+    of_runs = {
+        str(run_id): called[setting]
+        for setting, part in shared.items()
+        for run_id in part["run_id"]
+    }
+    return Across(tuple(named), reference, tuple(arms), tuple(lines), of_runs)
 
 
 def _no_reference(target: str, reference: str, labels: Sequence[str]) -> str:

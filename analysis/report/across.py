@@ -1,6 +1,6 @@
 """Studies beside each other, as a page: who ends lowest, at what charge, and all curves in one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -39,23 +39,33 @@ def build_across(found: Across, stores: Mapping[str, Store], folder: Path) -> Pa
             [name for store in stores.values() for name in store.runs["parametrization"]],
         ),
         table=listed,
-        charts={"curves": curves(stores)},
+        charts={"curves": curves(stores, found.of_runs)},
     )
     written = folder / "index.html"
     build.write_text(written, text)
     return written
 
 
-def curves(stores: Mapping[str, Store]) -> charts.Chart:
+def curves(stores: Mapping[str, Store], of_runs: Mapping[str, str]) -> charts.Chart:
     """The loss curves of all studies in one chart; a line is named with its study, whose dash it
-    has."""
-    whole = [(name, charts.curves(store)) for name, store in stores.items()]
+    has. Only runs that are compared share a panel: ``of_runs`` are their targets by id."""
+
+    def panels(study: str) -> Callable[[str, str], str]:
+        return lambda run_id, panel: (
+            f"target {of_runs[run_id]}" if run_id in of_runs else f"{panel} · {study}"
+        )
+
+    whole = [(name, charts.curves(store, panels(name))) for name, store in stores.items()]
     series = [
         replace(one, name=f"{one.name} · {name}", group=f"{one.group} · {name}", dash=dash)
         for (name, chart), dash in zip(whole, cycle(charts.DASHES), strict=False)
         for one in chart.series
     ]
-    first = {panel: place for place, panel in enumerate(dict.fromkeys(s.panel for s in series))}
+    compared = [f"target {target}" for target in dict.fromkeys(of_runs.values())]
+    first = {
+        panel: place
+        for place, panel in enumerate(dict.fromkeys([*compared, *(s.panel for s in series)]))
+    }
     series.sort(key=lambda one: first[one.panel])
     return replace(whole[0][1], series=tuple(series))
 

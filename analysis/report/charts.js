@@ -160,6 +160,11 @@
       this.near = null;
       this.tip.hidden = true;
       this.lines = this.visible().map((series) => ({ series, x: xs(this.chart, series, this.scale.key), y: series.y }));
+      // of what has nothing above 0, as log₂ rates, there is no logarithm
+      [[this.boxX, "x", "logX"], [this.boxY, "y", "logY"]].forEach(([box, key, log]) => {
+        box.disabled = !this.lines.some((line) => line[key].some((value) => value > 0));
+        this[log] = box.checked && !box.disabled;
+      });
       const allX = this.lines.flatMap((line) => line.x.filter((x) => x !== null && (!this.logX || x > 0)));
       const allY = this.lines.flatMap((line) => [...line.y, ...(line.series.low || []), ...(line.series.high || [])])
         .filter((y) => y !== null && (!this.logY || y > 0));

@@ -10,7 +10,7 @@ are the same.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -131,8 +131,9 @@ def of_study(
     }
 
 
-def curves(store: Store) -> Chart:
-    """Every run's validation loss as it trained, against what the reader counts in."""
+def curves(store: Store, panels: Callable[[str, str], str] = lambda run_id, panel: panel) -> Chart:
+    """Every run's validation loss as it trained, against what the reader counts in; ``panels`` of a
+    run's id and panel gives it another."""
     logged = store.curves[store.curves["val_loss"].notna() & (store.curves["step"] > 0)]
     by_run = dict(iter(logged.groupby("run_id")))
     named = _named(store)
@@ -149,15 +150,15 @@ def curves(store: Store) -> Chart:
         seconds = _or_zero(run["wall_s"]) / steps[-1]
         look = style.line_style(group)
         found.append(Series(
-            f"{group}, seed {seed}", group, panel, look.colour, steps,
+            f"{group}, seed {seed}", group, panels(run["run_id"], panel), look.colour, steps,
             rows["val_loss"].to_numpy(dtype=float), look.line,
             {"tokens": _line(steps, rows["tokens"].to_numpy(dtype=float)), "flops": flops,
              "charged": (flops[0] + source, flops[1]), "seconds": (0.0, seconds)},
         ))  # fmt: skip
-    panels = list(dict.fromkeys(one.panel for one in found))
+    ordered = list(dict.fromkeys(one.panel for one in found))
     found.sort(
         key=lambda one: (
-            ROLES.index(one.panel.split()[0]), -panels.index(one.panel), one.group != BASELINE
+            ROLES.index(one.panel.split()[0]), -ordered.index(one.panel), one.group != BASELINE
         )
     )  # fmt: skip
     return Chart(

@@ -11,6 +11,7 @@ from scipy.stats import ttest_rel
 
 from mugrow.analysis.measure.across import compare
 from mugrow.analysis.read.store import load
+from mugrow.analysis.report import across
 from mugrow.analysis.report.across import build_across
 from mugrow.bench.spec import UserError
 
@@ -24,16 +25,17 @@ def quick():
 
 def changed(store, method, *, by=0.0, spec=None, ids=True):
     """The store with all runs under other ids, and losses of a method's targets ``by`` higher."""
-    runs = store.runs.copy()
+    runs, curves = store.runs.copy(), store.curves
     mine = (runs["role"] == "target") & (runs["method"] == method)
     runs.loc[mine, "final_val_loss"] += by
     if ids:
         for column in ("run_id", "source_run_id"):
             named = runs[column].notna()
             runs.loc[named, column] = [f"x{one[1:]}" for one in runs.loc[named, column]]
+        curves = curves.assign(run_id=[f"x{one[1:]}" for one in curves["run_id"]])
     if spec:
         runs["spec"] = [json.dumps(_deep(json.loads(one), spec)) for one in runs["spec"]]
-    return replace(store, runs=runs)
+    return replace(store, runs=runs, curves=curves)
 
 
 def _deep(whole, given):
@@ -139,6 +141,22 @@ def test_the_page_has_every_arm_and_all_curves(quick, tmp_path):
     assert "b<i>" not in page
     assert json.loads((tmp_path / "compare.json").read_text())["studies"] == list(stores)
     assert (tmp_path / "tables" / "across.tex").read_text().startswith("%")
+
+
+def test_only_runs_that_are_compared_share_a_panel(quick, tmp_path):
+    """Targets of one size on another corpus have a panel of their own, behind what is compared."""
+    other = changed(quick, "szp", spec={"data": {"corpus": "novels"}})
+    stores = {"a": quick, "b": quick, "c": other}
+    found = compare(*stores.values(), names=list(stores))
+    assert "of_runs" not in found.to_json()
+    series = across.curves(stores, found.of_runs).series
+    assert series[0].panel == "target w64-d2"
+    studies = {}
+    for one in series:
+        studies.setdefault(one.panel, set()).add(one.group.split(" · ")[1])
+    assert studies["target w64-d2"] == {"a", "b"}
+    assert all(len(of) == 1 for panel, of in studies.items() if panel != "target w64-d2")
+    assert studies["target w64-d2 · c"] == {"c"}
 
 
 def test_the_command(mugrow, tmp_path):

@@ -397,6 +397,21 @@ def test_keys_pass_over_what_the_axes_do_not_show(browser, tmp_path):
     assert not said
 
 
+def test_what_has_no_logarithm_offers_none(browser, tmp_path):
+    """log₂ rates are below 0: a logarithmic axis of them would be an empty frame."""
+    bowl = Series("w64", "w64", "t", "#000000", np.array([-9.0, -8.0]), np.array([2.5, 2.4]))
+    chart = Chart("c", "t", "sweep", (Scale("x", "log₂ rate"),), Scale("l", "loss"), (bowl,))
+    path = tmp_path / "index.html"
+    host = f'<div><div class="chart">{chart.to_script()}</div></div>'
+    path.write_text(f"<!doctype html><meta charset=utf-8>{host}{scripts(True)}", encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    assert page.get_by_label("log x").is_disabled()
+    page.get_by_label("log y").check()
+    assert page.locator(".chart canvas").first.is_visible()
+    page.close()
+
+
 def test_a_chart_looks_as_it_did(browser, tmp_path):
     """Three lines, one dashed, one with a band and points: within two levels of grey, on average,
     of the stored picture, which `MUGROW_PICTURES=write` draws anew."""
