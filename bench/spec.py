@@ -293,6 +293,24 @@ class HyperSpec(FixedHyper):
 DECAYS = ("scaled", "independent")
 
 
+def faster(name: str, beta: float, times: float) -> float:
+    """The beta called ``name`` of an average that forgets so many ``times`` as fast: 1 - beta is
+    multiplied. Raises ``UserError`` where nothing of the average would be left.
+
+    >>> faster("beta1", 0.75, 2)
+    0.5
+    """
+    if times == 1:
+        return beta
+    forgotten = (1 - beta) * times
+    if forgotten > 1 - 1e-9:  # up to rounding
+        raise UserError(
+            f"1 - {name} must be below 1, not {1 - beta:g} times {times:g}; the nearest factor is "
+            f"below {1 / (1 - beta):g}"
+        )
+    return 1 - forgotten
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSpec:
     """A learning-rate schedule as fractions of the horizon; see ``mugrow.bench.schedule``."""
@@ -411,6 +429,10 @@ class RunSpec:
     stood or re-positioned), with its rate rising over ``rewarm_steps`` from there. Its first batch
     is number ``first_batch`` of its data seed. Of ``average`` its training knows nothing. An
     imported model may stop at step 0: it is evaluated, and nothing else.
+
+    ``step_ratio`` is how many steps of the runs in which ``hyper`` was tuned one step stands for:
+    the ratio of batches over that of tokens, and so of their number of steps to this run's. It is
+    1 unless the parametrization has a rule for it.
     """
 
     model: ModelSpec
@@ -433,6 +455,7 @@ class RunSpec:
     average: AverageSpec = AverageSpec()
     optimizer: str = "adamw"
     precision: Precision = "float32"
+    step_ratio: float = 1.0
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -456,6 +479,9 @@ class RunSpec:
             raise UserError(
                 f"first_step {self.first_step} must be below the last, {self.last_step}"
             )
+        if not 0 < self.step_ratio < math.inf:
+            raise UserError(f"step_ratio must be a finite number above 0, not {self.step_ratio}")
+        object.__setattr__(self, "step_ratio", float(self.step_ratio))
         if self.average.kind == "swa" and self.average.window % self.log_every:
             raise UserError(
                 f"average window {self.average.window} is not a multiple of log_every "

@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from mugrow.bench import optim
-from mugrow.bench.parametrization import canonical
+from mugrow.bench.parametrization import canonical, parse
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec
 from mugrow.sweeps import ranges
 from mugrow.sweeps.override import override
@@ -109,6 +109,7 @@ class Search:
         fixed = ranges.hyper(study, self.parametrization)
         hyper = fixed.at(lr=math.exp2(log2_lr), init_std=init_std)
         optimizer = optim.canonical(study.optimizer)
+        steps = round(study.proxy_steps * proxy.tokens / proxy.batch)
         return tuple(
             RunSpec(
                 model=model,
@@ -120,13 +121,21 @@ class Search:
                 schedule=study.schedule,
                 data=self.data,
                 batch_sequences=study.batch_sequences * proxy.batch,
-                steps=round(study.proxy_steps * proxy.tokens / proxy.batch),
+                steps=steps,
+                step_ratio=step_ratio(study, self.parametrization, steps),
                 log_every=study.log_every,
                 seed=seed,
                 data_seed=seed,
             )
             for seed in study.seeds
         )
+
+
+def step_ratio(study: Study, parametrization: str, steps: int) -> float:
+    """How many steps of the smallest proxy, where hyperparameters are meant, one step of a run of
+    so many stands for; 1 under a parametrization without a rule for batch and duration."""
+    entry, _ = parse(parametrization)
+    return 1.0 if entry.at_step_ratio is None else study.proxy_steps / steps
 
 
 @lru_cache(maxsize=16)

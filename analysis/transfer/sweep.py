@@ -35,6 +35,7 @@ OF_MODEL: Setting = {
 }
 SINCE_ADDED: Setting = {  # what a spec says that was written without them
     "optimizer": "adamw",
+    "step_ratio": 1.0,
     **{f"{model}.{name}": value for model in ("model", "base") for name, value in OF_MODEL.items()},
     "data.final_val_tokens": 0,
 }

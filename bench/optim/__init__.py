@@ -32,7 +32,7 @@ from torch import Tensor
 from mugrow.bench import entries, parametrization
 from mugrow.bench.entries import Registry, keyword_params
 from mugrow.bench.model import parameters
-from mugrow.bench.parametrization import StepSize, rules_of
+from mugrow.bench.parametrization import StepSize, hyper_of, rules_of
 from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, Scalar, UserError, unknown
 
 BufferKind = Literal["gradient", "square"]
@@ -184,7 +184,9 @@ def buffers_of(spec: RunSpec) -> dict[str, BufferKind]:
 
 
 def check_optimizer(spec: RunSpec) -> None:
-    """Raise the ``UserError`` of a run whose optimizer has no rule or does not read what is set."""
+    """Raise the ``UserError`` of a run whose optimizer has no rule or does not read what is set,
+    and of one whose batch and duration have none."""
+    hyper_of(spec)
     read = {name for trainer in _trainers(spec).values() for name in trainer.optimizer.reads}
     for one in fields(HyperSpec):
         value = getattr(spec.hyper, one.name)
@@ -193,6 +195,12 @@ def check_optimizer(spec: RunSpec) -> None:
                 f"optimizer {spec.optimizer!r} does not read hyper.{one.name}, so {value} would "
                 f"change nothing; it must be left at {one.default}"
             )
+    if spec.step_ratio != 1 and not read.issuperset(ADAM_ONLY):
+        raise UserError(
+            f"optimizer {spec.optimizer!r} has no rule for batch and duration in parametrization "
+            f"{spec.parametrization!r}, whose rule is Adam's: take adamw, or as many steps as the "
+            "proxy's"
+        )
 
 
 def _trainers(spec: RunSpec) -> Mapping[str, Trainer]:

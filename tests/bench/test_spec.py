@@ -74,6 +74,7 @@ OTHER = {  # another valid value of every field
     "parametrization": "sp",
     "optimizer": "lion",
     "precision": "bf16",
+    "step_ratio": 2.0,
     "hyper.lr": 2**-7,
     "hyper.init_std": 0.2,
     "hyper.weight_decay": 0.2,
