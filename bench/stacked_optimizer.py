@@ -226,10 +226,9 @@ class StackedOptimizer:
             norm_K1 = torch.linalg.vector_norm(gradient_KP, dim=1, keepdim=True)
         scale_K1 = (self.clip_K1 / norm_K1).clamp(max=1)
         state.updates_K1 += 1
-        betas = self.beta1_KS, self.beta2_KS
-        biases = ((1 - beta.double() ** state.updates_K1).to(gradient_KP.dtype) for beta in betas)
-        averages = (*betas, *biases)
-        members = Members(*averages, state.updates_K1)
+        bias1_KS = (1 - self.beta1_KS.double() ** state.updates_K1).to(gradient_KP.dtype)
+        bias2_KS = (1 - self.beta2_KS.double() ** state.updates_K1).to(gradient_KP.dtype)
+        of_members = Members(self.beta1_KS, self.beta2_KS, bias1_KS, bias2_KS, state.updates_K1)
         by_coordinate = factor_KP.shape[1] > 1
         count = len(gradient_KP)
         columns = max(1, (CACHED if on_cpu else LAUNCHED) // count)
@@ -238,8 +237,8 @@ class StackedOptimizer:
             optimizer, params = part.trainer
             for piece in part.in_pieces(columns, alone):
                 buffers = {name: piece.take(state.buffers[name]) for name in optimizer.buffers}
-                if self.beta1_KS.shape[1] > 1:
-                    members = Members(*map(piece.of_segments, averages), state.updates_K1)
+                of_segments = self.beta1_KS.shape[1] > 1
+                members = _of_piece(of_members, piece) if of_segments else of_members
                 given = Update(
                     piece.take(gradient_KP) * piece.of_members(scale_K1),
                     buffers,
@@ -296,6 +295,16 @@ class StackedOptimizer:
                     grad_scale=scales_K[k],
                 )
         return norm_K1.squeeze(1)
+
+
+def _of_piece(members: Members, piece: Columns | MatrixBatch) -> Members:
+    """Betas and biases, a number a segment, as what is multiplied with the piece."""
+    return members._replace(
+        beta1_K1=piece.of_segments(members.beta1_K1),
+        beta2_K1=piece.of_segments(members.beta2_K1),
+        bias1_K1=piece.of_segments(members.bias1_K1),
+        bias2_K1=piece.of_segments(members.bias2_K1),
+    )
 
 
 def stacked_optimizer(
