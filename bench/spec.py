@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 Scalar = int | float | str | bool
 Decay = Literal["scaled", "independent"]
@@ -243,6 +243,13 @@ def llama(**fields: Any) -> ModelSpec:
     return ModelSpec(**(flavour | fields))
 
 
+class Multiplier(NamedTuple):
+    """What a hyperparameter is multiplied by in a module: ``lr.embedding`` 2."""
+
+    name: str
+    times: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class FixedHyper:
     """The hyperparameters that a study sets, and does not search, at the *base* shape. ``beta1``,
@@ -251,8 +258,9 @@ class FixedHyper:
     ``decay`` says what a weight shrinks by in a step, with f the schedule's factor: ``scaled``,
     torch's, by ``f * lr * weight_decay`` with learning rate and decay as parametrized;
     ``independent`` by ``f * weight_decay``, whatever rate and width (arXiv 2309.14322).
-    ``clip`` is the largest gradient norm of a run, 0 for no clipping. Raises ``UserError`` for a
-    number that is negative or not finite, and a beta of 1 or more.
+    ``clip`` is the largest gradient norm of a run, 0 for no clipping. ``modules`` multiply them in
+    some modules (``mugrow.bench.modules``); those of 1 are left out. Raises ``UserError`` for a
+    number that is negative or not finite, a beta of 1 or more, and a multiplier of 0.
     """
 
     weight_decay: float = 0.1
@@ -261,11 +269,14 @@ class FixedHyper:
     eps: float = 1e-8
     clip: float = 1.0
     decay: Decay = "scaled"
+    modules: tuple[Multiplier, ...] = ()
 
     def __post_init__(self) -> None:
         if self.decay not in DECAYS:
             raise unknown("decay", self.decay, DECAYS)
-        for name in (field.name for field in dataclasses.fields(self) if field.name != "decay"):
+        object.__setattr__(self, "modules", _multipliers(self.modules))
+        words = ("decay", "modules")
+        for name in (field.name for field in dataclasses.fields(self) if field.name not in words):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
                 raise UserError(f"{name} must be a finite number, at least 0, not {value}")
@@ -291,6 +302,18 @@ class HyperSpec(FixedHyper):
 
 
 DECAYS = ("scaled", "independent")
+
+
+def _multipliers(given: Iterable[tuple[str, float]]) -> tuple[Multiplier, ...]:
+    """In one order, and without those that change nothing: one identity."""
+    found: dict[str, float] = {}
+    for name, times in given:
+        if name in found:
+            raise UserError(f"modules holds {name!r} twice")
+        if not _is_real(times) or times <= 0:
+            raise UserError(f"{name} must be a finite number above 0, not {shortened(times)}")
+        found[name] = float(times)
+    return tuple(Multiplier(*one) for one in sorted(found.items()) if one[1] != 1)
 
 
 def faster(name: str, beta: float, times: float) -> float:

@@ -23,12 +23,15 @@ WORDS = {
     "start.optimizer": "optimizer",
 }
 PARAMS = "start.params."
+MODULES = "hyper.modules."  # multipliers, by their names
 
 
 def named(key: str) -> str:
     """A field in words: ``model.head_size`` is ``head size``."""
     if key in WORDS:
         return WORDS[key]
+    if key.startswith(MODULES):
+        return key.removeprefix(MODULES)
     if key.startswith("source."):
         return f"source's {named(key.removeprefix('source.'))}"
     return key.rpartition(".")[2].replace("_", " ")

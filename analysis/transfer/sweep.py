@@ -202,11 +202,11 @@ def source_of(run: SweptRun, sources: Sources) -> SweptRun | None:
 
 
 def flat(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar | None]]:
-    """The JSON of a spec as ``model.width`` and so on; a start's parameters, which are pairs, by
-    their names."""
+    """The JSON of a spec as ``model.width`` and so on; pairs, a start's parameters and multipliers
+    of modules, by their names."""
     for key, value in spec.items():
         name = f"{prefix}{key}"
-        if name.endswith("start.params"):
+        if name.endswith(("start.params", "hyper.modules")):
             yield from ((f"{name}.{parameter}", given) for parameter, given in value)
         elif isinstance(value, dict):
             yield from flat(value, f"{name}.")

@@ -173,9 +173,14 @@ def generator(*parts: object) -> torch.Generator:
 
 
 def initial_weights(
-    model: ModelSpec, rules: Rules, init_std: float, seed: int, dtype: torch.dtype
+    model: ModelSpec,
+    rules: Rules,
+    init_std: float | Mapping[str, float],
+    seed: int,
+    dtype: torch.dtype,
 ) -> dict[str, Tensor]:
-    """Gains one, biases zero, all else normal with ``init_std`` times its rule's multiplier.
+    """Gains one, biases zero, all else normal with ``init_std``, one or by name, times its rule's
+    multiplier.
 
     Each tensor has a stream of its own, so the same tensor of two models of one shape is the same
     draw, up to its scale, whatever the hyperparameters.
@@ -186,5 +191,6 @@ def initial_weights(
             weights[name] = torch.full(shape, float(kind == "gain"), dtype=dtype)
         else:
             unit = torch.randn(shape, generator=generator("init", seed, name), dtype=torch.float64)
-            weights[name] = (unit * init_std * rules.tensors[name].init_std).to(dtype)
+            std = init_std if isinstance(init_std, float | int) else init_std[name]
+            weights[name] = (unit * std * rules.tensors[name].init_std).to(dtype)
     return weights

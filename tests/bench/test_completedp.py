@@ -151,7 +151,7 @@ def sorted_losses(hyper: HyperSpec, r: float, noise_TN: Tensor) -> Tensor:
         {"w": (RUNS,)},
         Rules({"w": Rule()}, Multipliers()),
         {"w": Trainer(optimizer("adamw"), {})},
-        [hyper],
+        [{"w": hyper}],
         start_1N,
     )
     state, whole = fresh_state(start_1N, ("m", "v")), torch.ones(1, 1, dtype=torch.float64)
