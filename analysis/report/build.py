@@ -6,13 +6,12 @@ mailed, printed and opened without a network. Everything that came from a file i
 
 import base64
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from mugrow.analysis import figures
 from mugrow.analysis.figures import style
@@ -33,6 +32,7 @@ from mugrow.analysis.report import (
     transfer,
     words,
 )
+from mugrow.analysis.report.inline_svg import inline
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.transfer.results import TransferResults
@@ -40,8 +40,6 @@ from mugrow.analysis.words import ACCOUNTINGS
 from mugrow.bench.record import write_atomically, write_json
 from mugrow.bench.spec import UserError
 
-DECIMALS = re.compile(r"(\.\d)\d+")  # of a point, 1/72 inch, beyond tenths
-BETWEEN = re.compile(r"\n\s*|<!--.*?-->")
 CSV_MOST = 40_000  # bytes of a figure's numbers that a page brings along
 QUESTION = (
     "How much compute does growing a trained small model into a larger one save over training the "
@@ -142,20 +140,6 @@ def data_of(folder: Path, name: str) -> str:
     if content.count(b"\n") < 2 or len(content) > CSV_MOST:
         return ""
     return f"data:text/csv;base64,{base64.b64encode(content).decode()}"
-
-
-def inline(svg: bytes, name: str, says: str) -> Markup:
-    """An SVG to put inside HTML, whose alternative text is what it ``says``: no XML prolog, no
-    fixed size, ids prefixed by the figure's name.
-
-    matplotlib gives every figure an ``axes_1``, and ids must be unique on a page.
-    """
-    text = svg.decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
-    text = re.sub(r' d="[^"]*"', lambda path: DECIMALS.sub(r"\1", path[0]), BETWEEN.sub(" ", text))
-    text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(says)}"', 1))
 
 
 @dataclass(frozen=True)

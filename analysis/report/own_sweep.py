@@ -14,6 +14,7 @@ from mugrow.analysis.figures import lr_sweeps, style
 from mugrow.analysis.figures import transfer as drawings
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.report import build, findings, page, transfer
+from mugrow.analysis.report.inline_svg import inline
 from mugrow.analysis.transfer.own_sweep import OwnTransfer, SweepColumns
 from mugrow.analysis.transfer.results import TransferResults
 from mugrow.bench.record import write_json
@@ -77,4 +78,4 @@ def _figure(
     except UserError as reason:
         return replace(shown, reason=str(reason))
     says = findings.of_transfer(name, found) or title
-    return replace(shown, svg=build.inline(svg, name, says), says=says)
+    return replace(shown, svg=inline(svg, name, says), says=says)

@@ -19,6 +19,7 @@ from mugrow.analysis.read.store import Store
 from mugrow.analysis.report import build as page_of
 from mugrow.analysis.report import claims, findings, page
 from mugrow.analysis.report.chip import Chip
+from mugrow.analysis.report.inline_svg import inline
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.words import MISSING
 from mugrow.bench.record import write_json
@@ -139,7 +140,7 @@ def _show(
         return replace(shown, reason=str(reason))
     data = page_of.data_of(folder, figure.name)
     says = findings.of_claims([row for row in rows if row.claim in figure.claims]) or title
-    return replace(shown, svg=page_of.inline(svg, figure.name, says), says=says, data=data)
+    return replace(shown, svg=inline(svg, figure.name, says), says=says, data=data)
 
 
 def counts(verdicts: Sequence[str]) -> dict[str, int]:
