@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mugrow.bench.device import is_gpu
 from mugrow.bench.growth import During
 from mugrow.bench.model import Decoder, count, fused
 from mugrow.bench.spec import RunSpec, UserError
@@ -59,7 +60,7 @@ def break_even_tokens(spec: RunSpec) -> float:
 
 def check_compiler(device: str = "cpu") -> None:
     """Raise the ``UserError`` of a machine on which nothing can be compiled."""
-    if device.startswith("cuda"):
+    if is_gpu(device):
         if importlib.util.find_spec("triton") is None:
             raise UserError("--compile on a GPU needs triton, which is not installed")
         return
@@ -106,6 +107,14 @@ def loss_and_gradient(
         return loss_K * share
 
 
+def how(device: str, threads: int) -> dict[str, Any]:
+    """What ``torch.compile`` is told on a device: for so many threads of a CPU, or for a graph of
+    all of a GPU's kernels, whose arguments and results lie where they lay in the step before."""
+    if is_gpu(device):
+        return {"mode": "reduce-overhead"}
+    return {"options": {"cpp.threads": threads, "compile_threads": 1}}
+
+
 @lru_cache(maxsize=32)
 def _made(
     decoder: Decoder,
@@ -134,10 +143,7 @@ def _made(
 
     program(*example)  # what is remembered between calls is not part of what is traced
     traced = make_fx(program)(*example)
-    options: dict[str, Any] = {"cpp.threads": threads, "compile_threads": 1}
-    if device.startswith("cuda"):
-        options = {"triton.cudagraphs": True}
-    ready = torch.compile(traced, fullgraph=True, dynamic=False, options=options)
+    ready = torch.compile(traced, fullgraph=True, dynamic=False, **how(device, threads))
     with torch.no_grad():
         ready(*example)
     return ready

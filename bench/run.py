@@ -49,6 +49,7 @@ from mugrow.bench.checksums import (
 from mugrow.bench.compiled import check_compiler, why_not
 from mugrow.bench.data.batches import TokenData, load_again, val_windows
 from mugrow.bench.data_parallel import ALONE, Ranks, Shards, sharded, shards_of, whole
+from mugrow.bench.device import device_name, memory_budget
 from mugrow.bench.entries import in_one_line
 from mugrow.bench.files import remove, write_bytes
 from mugrow.bench.final_evaluation import final_windows
@@ -60,7 +61,7 @@ from mugrow.bench.optim import buffers_of
 from mugrow.bench.record import CURVE, json_bytes, read_run, set_aside, write_json, write_run
 from mugrow.bench.saving import Saver
 from mugrow.bench.spec import IMPORT, RunSpec, UserError, canonical_json
-from mugrow.bench.split import Split, planned
+from mugrow.bench.split import Split, peak_bytes, planned
 from mugrow.bench.stack import (
     Carried,
     PruningStep,
@@ -74,7 +75,6 @@ from mugrow.bench.stacked_optimizer import OptimizerState
 from mugrow.bench.start import Beginning, beginning, identify
 from mugrow.bench.train import advance, final_losses
 
-SHARE_OF_DEVICE = 0.9  # of a GPU's memory: the rest is the driver's and libraries'
 SAVE_EVERY_S = 20.0
 LONGEST_SHARE = 0.02  # of the time may go into saving: a large model's state takes seconds
 SHOW_EVERY_S = 1.0
@@ -218,6 +218,7 @@ def _train(
         source_widths=[starts[i].source_width for i in members],
         split=split,
         compiled=job.compile and reason is None,
+        token_room_bytes=_token_room(job, len(members), split),
     )
     state_path, _, rows_path = stack_files(folder, job.key)
     shards = shards_of(stack, ranks) if ranks.count > 1 else ()
@@ -309,15 +310,25 @@ def _follow(stack: Stack, state: StackState, data: TokenData, ranks: Ranks, shar
 
 def _split(job: Job, members: int) -> Split | None:
     """What a step of a stack that begins takes at once. Raises ``UserError`` where nothing fits."""
-    spec, memory_bytes = job.runs[0], job.memory_bytes
-    if memory_bytes is None and job.device.startswith("cuda"):
-        total = torch.cuda.get_device_properties(job.device).total_memory
-        memory_bytes = SHARE_OF_DEVICE * total
+    spec, memory_bytes = job.runs[0], _budget(job)
     if not spec.train_steps or (memory_bytes is None and not job.recompute):
         return None
     if memory_bytes is None:
         return Split(members, spec.batch_sequences, job.recompute)
     return planned(spec, members, memory_bytes, job.recompute, job.ranks)
+
+
+def _budget(job: Job) -> float | None:
+    """The bytes that a stack may take; ``None`` is no limit."""
+    return memory_budget(job.device) if job.memory_bytes is None else job.memory_bytes
+
+
+def _token_room(job: Job, members: int, split: Split | None) -> float:
+    """The bytes that are left for the ids of what is trained on, beside the stack."""
+    budget = _budget(job)
+    if budget is None:
+        return math.inf
+    return budget - peak_bytes(job.runs[0], members, split, job.ranks) if split else 0.0
 
 
 def stack_files(folder: Path, key: str) -> tuple[Path, Path, Path]:
@@ -589,10 +600,3 @@ def versions() -> dict[str, str]:
 
 
 _installed = cache(version)  # read from files, and asked for every run
-
-
-def device_name(device: str) -> str:
-    """What a device is, in words: the GPU's model, or the CPU's architecture."""
-    if device.startswith("cuda"):
-        return str(torch.cuda.get_device_name(device))
-    return f"cpu ({platform.machine()})"

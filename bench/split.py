@@ -29,6 +29,7 @@ the tests' shapes. What a growth method does during training is not in it.
 """
 
 import math
+from bisect import bisect_right
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -93,6 +94,20 @@ def planned(
         if step_bytes(spec, split) <= room:
             return split
     raise UserError(_refusal(spec, members, budget_bytes, recompute, ranks))
+
+
+def most_members(
+    spec: RunSpec, budget_bytes: float, recompute: bool = False, ranks: int = 1
+) -> int:
+    """The most members of a stack that a step takes at once, all of their sequences, within the
+    budget of each of so many ranks; one, where not even one fits whole."""
+
+    def peak(members: int) -> int:
+        split = Split(members, share_of(spec, ranks), recompute)
+        return peak_bytes(spec, members, split, ranks)
+
+    more_than_fit = int(budget_bytes / kept_bytes(spec, ranks)) + 1
+    return max(1, bisect_right(range(1, more_than_fit + 1), budget_bytes, key=peak))
 
 
 def _refusal(spec: RunSpec, members: int, budget_bytes: float, recompute: bool, ranks: int) -> str:

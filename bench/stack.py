@@ -76,7 +76,8 @@ class Stack:
     growth method of all members; ``learning_steps`` is what each member's method trained before.
     ``source_widths`` are of the members grown by whole copies, 0 for others. Without a
     ``split`` a step takes all sequences of as many members as suits the device; ``compiled`` is
-    what ``mugrow.bench.compiled`` does."""
+    what ``mugrow.bench.compiled`` does. On a device of its own the ids of what is trained on take
+    ``token_room_bytes`` at most (``mugrow.bench.data.placed``)."""
 
     specs: Sequence[RunSpec]
     rungs: Sequence[PruningStep] = ()
@@ -87,6 +88,7 @@ class Stack:
     device: str = "cpu"
     split: Split | None = None
     compiled: bool = False
+    token_room_bytes: float = math.inf
 
     def __post_init__(self) -> None:
         assert len({stack_key(spec) for spec in self.specs}) == 1, "members differ in shape"

@@ -23,7 +23,6 @@ from functools import cached_property, partial
 from itertools import pairwise
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,8 +30,10 @@ from mugrow.bench import data_parallel, flops, schedule
 from mugrow.bench.asymmetry import asymmetry
 from mugrow.bench.averaging import is_whole, update
 from mugrow.bench.compiled import loss_and_gradient
-from mugrow.bench.data.batches import TokenData, train_batch, val_windows
+from mugrow.bench.data.batches import TokenData, val_windows
+from mugrow.bench.data.placed import DeviceTokens, HostTokens, placed
 from mugrow.bench.data_parallel import ALONE, Ranks, Shards, shards_of
+from mugrow.bench.feed import Feed, next_steps
 from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.model import Decoder, Shapes, Weights, flatten, fused
 from mugrow.bench.modules import by_tensor
@@ -67,6 +68,7 @@ class _Program:
     shards: Shards = field(init=False)
     gradient_KP: Tensor = field(init=False)
     val_WT: Tensor = field(init=False)
+    ahead: Feed | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         spec = self.stack.specs[0]
@@ -96,24 +98,25 @@ class _Program:
         """The specs of the members still in the stack."""
         return [self.stack.specs[i] for i in self.state.alive]
 
-    def batch(self) -> Tensor:
-        """This rank's tokens of this step, of one process ``(K, B, T + 1)``; members of one data
-        seed share a batch."""
-        spec = self.stack.specs[0]
-        wanted = [(s.data_seed, s.first_batch + self.state.step) for s in self.specs]
-        batches = {
-            (seed, step): train_batch(
-                self.data.train, seed, step, spec.batch_sequences, spec.model.context
+    @cached_property
+    def tokens(self) -> HostTokens | DeviceTokens:
+        """What is trained on."""
+        return placed(self.data.train, self.stack.device, self.stack.token_room_bytes)
+
+    @property
+    def feed(self) -> Feed:
+        """What this step and the next ones of these members are fed."""
+        if self.ahead is None or not self.ahead.has(self.state.step):
+            weights_KP = self.state.optimizer.weights_KP
+            self.ahead = next_steps(
+                self.specs, self.state.step, self.tokens, weights_KP, self.ranks
             )
-            for seed, step in set(wanted)
-        }
-        ours = self.ranks.share(spec.batch_sequences)
-        tokens = np.stack([batches[which][ours] for which in wanted])
-        return torch.from_numpy(tokens).to(self.stack.device)
+        return self.ahead
 
     def train_step(self) -> Tensor:
         """One update of every member; returns gradient norms ``(K,)``."""
-        state, factors_KP, tokens = self.state, self.rate_factors(), self.batch()
+        state, factors_KP = self.state, self.rate_factors()
+        tokens = self.feed.batch(state.step)
         decoder, batch_sequences = self.decoder_now(), self.stack.specs[0].batch_sequences
 
         def backward(rows: slice) -> Tensor:
@@ -239,19 +242,18 @@ class _Program:
     def rate_factors(self) -> Tensor:
         """What each member's learning rates are multiplied by at this step, ``(K, 1)`` or, where
         a growth method has rates of its own, ``(K, P)``."""
-        step, weights = self.state.step, self.state.optimizer.weights_KP
-        factors = [schedule.run_factor(spec, step) for spec in self.specs]
-        factors_K1 = torch.tensor(factors, dtype=torch.float64)[:, None]
-        during = self.stack.during
+        step, during = self.state.step, self.stack.during
         if during is None or during.rates is None:
-            return factors_K1.to(weights)
+            return self.feed.factors_K1(step)
         rates = during.rates(step)
         assert rates.keys() <= self.trained.keys(), rates.keys() - self.trained.keys()
         whole = {
             name: torch.as_tensor(rates.get(name, 1.0), dtype=torch.float64).expand(shape)
             for name, shape in self.trained.items()
         }
-        return (factors_K1 * pack(whole)).to(weights)
+        factors = [schedule.run_factor(spec, step) for spec in self.specs]
+        factors_K1 = torch.tensor(factors, dtype=torch.float64)[:, None]
+        return (factors_K1 * pack(whole)).to(self.state.optimizer.weights_KP)
 
     def decoder_now(self) -> Decoder:
         during, state = self.stack.during, self.state
@@ -354,7 +356,7 @@ class _Program:
         if len(rows) == len(state.alive):
             return
         index = torch.tensor(rows, dtype=torch.long, device=state.loss_sum_K.device)
-        state.alive = [state.alive[row] for row in rows]
+        state.alive, self.ahead = [state.alive[row] for row in rows], None
         state.optimizer = state.optimizer.keep(index)
         state.loss_sum_K = state.loss_sum_K[index]
         if state.average_KP is not None:

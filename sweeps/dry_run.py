@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
@@ -29,7 +30,9 @@ def print_bill(found: Bill, *, as_json: bool) -> None:
             "device_s": found.device_s,
             "price": found.price,
             "sources": found.sources,
+            "memory_bytes": found.memory_bytes,
             "largest_stack_bytes": found.largest_bytes,
+            "largest_stack": None if found.largest is None else asdict(found.largest),
             "least_flops": found.flops,
             "most_flops": found.most_flops,
         }
@@ -42,6 +45,8 @@ def print_bill(found: Bill, *, as_json: bool) -> None:
     console.print(table, markup=False)
     for (step, why), methods in _alike(found.skipped).items():
         console.print(f"skipped at {step}: {', '.join(methods)}: {why}", markup=False)
+    if found.largest is not None and found.memory_bytes is not None:
+        console.print(found.largest.in_words(found.memory_bytes), markup=False)
     console.print(f"{len(rows)} runs, {found.flops:.3g} FLOPs; {_time(found)}", markup=False)
     if found.most_flops > found.flops:
         console.print(
@@ -61,11 +66,6 @@ def _time(found: Bill) -> str:
     hours = f"{found.device_s / 3600:.3g} hours of {found.price}"
     lines = [f"{about} on {found.price}, {hours} in all, by a table, not measured:"]
     lines += [f"  {source}" for source in found.sources]
-    if found.device_bytes is not None and found.largest_bytes > found.device_bytes:
-        lines.append(
-            f"the largest stack takes {found.largest_bytes / 1e9:.3g} GB as a whole, of "
-            f"{found.device_bytes / 1e9:.3g} GB: it would have to be split"
-        )
     return "\n".join(lines)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from mugrow.bench.checkpoint import metadata
 from mugrow.bench.checksums import Damaged
 from mugrow.bench.data.corpora import NAMES, split_options
+from mugrow.bench.device import is_gpu
 from mugrow.bench.files import remove
 from mugrow.bench.flops import per_token
 from mugrow.bench.method_file import files_of
@@ -44,6 +45,7 @@ from mugrow.sweeps.machine import (
     check_under_torchrun,
     device_list,
     devices_of_ranks,
+    least_budget,
     of_this_machine,
     shared_out,
     worker_count,
@@ -52,6 +54,7 @@ from mugrow.sweeps.needs import check_fits, needs_of
 from mugrow.sweeps.plan import Plan, PlannedStack, depends
 from mugrow.sweeps.preserved import claims_measured
 from mugrow.sweeps.progress import ProgressFile, progress_file
+from mugrow.sweeps.stack_size import Gpus
 from mugrow.sweeps.study_folder import alone, claim, keep_methods, opened
 from mugrow.sweeps.torchrun import world
 from mugrow.sweeps.trackers import tracker
@@ -73,10 +76,11 @@ class Where:
     of a sha256 lies, if it is a file, ``source_path`` the import that a study begins with; ``on``
     is an engine with its options, ``log`` an experiment tracker. Of several ``devices`` each stack
     trains on the one that has the least to do; without any all do on ``device``. ``memory_bytes``
-    is what each stack may take, ``recompute`` whether it computes activations again
-    (``mugrow.bench.split``); ``compile`` says which are compiled (``mugrow.sweeps.compiling``). So
-    many ``ranks`` train each stack together (``mugrow.bench.data_parallel``), with threads, a
-    device and memory each; ``torchrun`` where that has started them."""
+    is what each stack may take, always known of a GPU here, ``recompute`` whether it computes
+    activations again (``mugrow.bench.split``); ``compile`` says which are compiled
+    (``mugrow.sweeps.compiling``). So many ``ranks`` train each stack together
+    (``mugrow.bench.data_parallel``), with threads, a device and memory each; ``torchrun`` where
+    that has started them."""
 
     workers: int
     threads: int
@@ -91,6 +95,13 @@ class Where:
     compile: Compile = "off"
     ranks: int = 1
     torchrun: bool = False
+
+    @property
+    def gpus(self) -> Gpus | None:
+        """The GPUs whose memory is known, if it trains on such."""
+        if self.memory_bytes is None or not is_gpu((self.devices or (self.device,))[0]):
+            return None
+        return Gpus(self.memory_bytes, self.workers, self.recompute, self.ranks)
 
 
 def where_of(
@@ -123,6 +134,8 @@ def where_of(
     elif devices is not None:
         raise of_this_machine(kind.name)
     listed = shared_out(device_list(devices), count)
+    if memory_bytes is None and not kind.elsewhere:
+        memory_bytes = least_budget(listed or devices_of_ranks(device, count))
     if workers is None:
         workers = len(listed) or (1 if started else worker_count(None, device, count))
     return Where(worker_count(workers, device), threads, device, on=on, devices=listed, log=log,
@@ -138,7 +151,8 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
     holds something else, and a worker that was killed; a run that fails is a row with its reason.
     """
     first = experiment.plan({})  # a mistake in the study ends here, with nothing written
-    check_fits(first.stacks, where.memory_bytes, where.recompute, where.ranks)
+    all_stacks = (*first.stacks, *first.provisional)
+    check_fits(all_stacks, where.memory_bytes, where.recompute, where.ranks)
     pool = pool or folder
     kind, options = engine(where.on)
     with opened(pool), display(pool) as shown:

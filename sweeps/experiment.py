@@ -9,7 +9,8 @@ from mugrow.bench.spec import DataSpec
 from mugrow.sweeps.imported import plan_imported
 from mugrow.sweeps.plan import Plan, plan
 from mugrow.sweeps.search import Finished
-from mugrow.sweeps.study import Study
+from mugrow.sweeps.stack_size import Gpus
+from mugrow.sweeps.study import STACK_WIDTH, Study
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -29,34 +30,42 @@ class Experiment:
     most: Callable[[Finished], Plan] | None = None
 
 
-def of_study(study: Study, data: DataSpec) -> Experiment:
-    """The experiment of a study on a corpus that is pinned by ``data``. Without a ladder nothing is
-    compared, so it has neither budgets nor final evaluations."""
+def of_study(study: Study, data: DataSpec, gpus: Gpus | None = None) -> Experiment:
+    """The experiment of a study on a corpus that is pinned by ``data``, on these GPUs if it is.
+    Without a ladder nothing is compared, so it has neither budgets nor final evaluations."""
     if study.source:
         return Experiment(
             name=study.name,
-            configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
-            plan=partial(plan_imported, study, data),
+            configuration=_configuration(study, data),
+            plan=partial(plan_imported, study, data, gpus=gpus),
             defaults=_defaults(study),
         )
     if not study.ladder:
         study = replace(study, budgets=(), front=(), final_val_tokens=0)
     return Experiment(
         name=study.name,
-        configuration=asdict(study) | {"corpus_sha256": data.corpus_sha256},
-        plan=partial(plan, study, data),
+        configuration=_configuration(study, data),
+        plan=partial(plan, study, data, gpus=gpus),
         defaults=_defaults(study),
-        most=partial(plan, study, data, most=True),
+        most=partial(plan, study, data, most=True, gpus=gpus),
     )
+
+
+def _configuration(study: Study, data: DataSpec) -> dict[str, Any]:
+    """What ``study.json`` holds: the same whatever the study trains on."""
+    stated = replace(study, stack_width=study.stack_width or STACK_WIDTH)
+    return asdict(stated) | {"corpus_sha256": data.corpus_sha256}
 
 
 def _defaults(config: "DataclassInstance") -> dict[str, Any]:
     """The settings that have a default, at it; of what is nested likewise."""
-    found = {}
+    found: dict[str, Any] = {}
     for setting in fields(config):
         value = getattr(config, setting.name)
         if is_dataclass(value) and not isinstance(value, type):
             found[setting.name] = _defaults(value)
         elif setting.default is not MISSING:
             found[setting.name] = setting.default
+    if isinstance(config, Study):
+        found["stack_width"] = STACK_WIDTH
     return found

@@ -22,6 +22,7 @@ from mugrow.bench.growth import check_growth, check_start, method
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, Start, UserError
 from mugrow.sweeps import budgets
 from mugrow.sweeps.plan import Plan, PlannedRun, all_params, stacks_of
+from mugrow.sweeps.stack_size import Gpus, StackSize
 
 NOT_READ = "not read"  # in place of the sha256 of a corpus, where runs are only priced
 FRESH = Start(optimizer="fresh")
@@ -140,9 +141,16 @@ def _apart(text: Mapping[str, Scalar], other: Mapping[str, Scalar]) -> dict[str,
     return {key: other[key] for key in text if other[key] != text[key]}
 
 
-def plan_graph(nodes: Iterable[Node], stack_width: int) -> Plan:
+STACK_WIDTH = 768  # on a CPU, where none is stated
+
+
+def plan_graph(
+    nodes: Iterable[Node], stack_width: int | None = None, gpus: Gpus | None = None
+) -> Plan:
     """The plan of all runs: sources first, and runs of one shape in stacks of
-    ``stack_width // width``. A run that several arms name is in the first of them."""
+    ``stack_width // width``; where none is stated that is 768 on a CPU, and what fits on ``gpus``.
+    A run that several arms name is in the first of them."""
+    size = StackSize(stack_width, gpus, STACK_WIDTH)
     levels: list[dict[str, PlannedRun]] = []
     everything: dict[str, PlannedRun] = {}
     nodes = list(nodes)
@@ -154,9 +162,7 @@ def plan_graph(nodes: Iterable[Node], stack_width: int) -> Plan:
             role = "source" if run_id in sources else node.role
             everything[run_id] = PlannedRun(node.spec, role, sweep="", arm=node.arm)
             levels[level] = levels[level] | {run_id: everything[run_id]}
-    stacks = (
-        stack for level in levels for stack in stacks_of(level.values(), everything, stack_width)
-    )
+    stacks = (stack for level in levels for stack in stacks_of(level.values(), everything, size))
     return Plan(stacks=tuple(stacks), provisional=(), trials=(), optima={}, skipped=())
 
 

@@ -54,6 +54,7 @@ from mugrow.sweeps.plan import (
     at_budgets,
     shapes_of,
     source_run,
+    stack_size,
     stacks_of,
     start_from,
     supported,
@@ -61,6 +62,7 @@ from mugrow.sweeps.plan import (
     target_run,
 )
 from mugrow.sweeps.search import Finished, Search, Trial, trial_of, trial_rows
+from mugrow.sweeps.stack_size import Gpus
 from mugrow.sweeps.study import BASELINE, Method, Proxy, Step, Study
 from mugrow.sweeps.transferred import Transferred, transferred
 
@@ -188,8 +190,9 @@ class _Tuning:
 class _Planning:
     """What is known of the runs so far, stack by stack, and what is still provisional."""
 
-    def __init__(self, study: Study, data: DataSpec, finished: Finished) -> None:
+    def __init__(self, study: Study, data: DataSpec, finished: Finished, gpus: Gpus | None) -> None:
         self.study, self.data, self.finished = study, data, finished
+        self.size = stack_size(study, gpus)
         self.runs: dict[str, PlannedRun] = {}
         self.known: list[PlannedStack] = []
         self.provisional: list[PlannedStack] = []
@@ -200,7 +203,7 @@ class _Planning:
         """Stacks of these runs, which depend on none but earlier ones."""
         new = {run_id: run for run_id, run in level.items() if run_id not in self.runs}
         self.runs |= new
-        stacks = stacks_of(new.values(), self.runs, self.study.stack_width)
+        stacks = stacks_of(new.values(), self.runs, self.size)
         (self.known if known else self.provisional).extend(stacks)
 
     def at(self, model: ModelSpec, log2_lr: float, started: Started) -> list[RunSpec]:
@@ -255,10 +258,12 @@ def _search(study: Study, data: DataSpec, model: ModelSpec) -> Search:
     return Search(study, data, canonical(study.parametrizations[0]), proxy)
 
 
-def plan_imported(study: Study, data: DataSpec, finished: Finished) -> Plan:
+def plan_imported(
+    study: Study, data: DataSpec, finished: Finished, *, gpus: Gpus | None = None
+) -> Plan:
     """``mugrow.sweeps.plan.plan`` of a study whose source is imported. Raises ``UserError`` for
     names and growths that no run can have."""
-    planning = _Planning(study, data, finished)
+    planning = _Planning(study, data, finished, gpus)
     arms = list(_arms(study, planning))
     imported = imported_run(study, data)
     cost = 0.0 if study.source_sunk else study.source_flops

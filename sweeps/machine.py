@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 
+from mugrow.bench.device import memory_budget
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.engines import EngineKind
 from mugrow.sweeps.torchrun import World
@@ -55,6 +56,13 @@ def shared_out(devices: Sequence[str], ranks: int) -> tuple[str, ...]:
             f"{most or ranks}"
         )
     return tuple(",".join(devices[at : at + ranks]) for at in range(0, len(devices), ranks))
+
+
+def least_budget(devices: Sequence[str]) -> float | None:
+    """The bytes that a stack may take of any of these devices of this machine, or groups of them
+    with commas between; ``None`` is no limit."""
+    budgets = [memory_budget(one) for group in devices for one in group.split(",")]
+    return min((one for one in budgets if one is not None), default=None)
 
 
 def check_under_torchrun(

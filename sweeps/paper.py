@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mugrow.sweeps.execute import Experiment
     from mugrow.sweeps.graph import Node
     from mugrow.sweeps.plan import Plan
+    from mugrow.sweeps.stack_size import Gpus
 
 Scale = Literal["cpu", "gpu", "paper"]
 Base = Callable[[DataSpec, int], RunSpec]  # from a corpus and its vocabulary
@@ -139,7 +140,8 @@ class FigureOf:
 class Paper:
     """``bases`` are the runs that a setting is made from, of each scale; ``corpora`` the texts by
     the recipe's own name for them, the first of them the one trained on first, and by scale.
-    ``untestable`` are claims that no figure here could decide.
+    ``untestable`` are claims that no figure here could decide. ``stack_width`` is as a study's; on
+    a CPU it is 768 where none is given.
 
     >>> import mugrow
     >>> from mugrow.sweeps.paper import Text
@@ -162,7 +164,7 @@ class Paper:
     corpora: Mapping[str, Mapping[Scale, Text]]
     figures: Mapping[str, PaperFigure]
     untestable: tuple["Claim[Store]", ...] = ()
-    stack_width: int = 768
+    stack_width: int | None = None
 
     def __post_init__(self) -> None:
         check_folder_name(self.name)
@@ -257,9 +259,11 @@ def experiment(
     figures: Mapping[str, PaperFigure],
     seeds: SeedsOf = MappingProxyType({}),
     looks: "Looks | None" = None,
+    gpus: "Gpus | None" = None,
 ) -> "Experiment":
-    """What is run for these figures. Raises ``UserError`` where a grown run cannot be compared with
-    scratch (``mugrow.sweeps.graph.check_comparable``); some figures alone may have no scratch."""
+    """What is run for these figures, on these GPUs if it is. Raises ``UserError`` where a grown run
+    cannot be compared with scratch (``mugrow.sweeps.graph.check_comparable``); some figures alone
+    may have no scratch."""
     from mugrow.sweeps.execute import Experiment
     from mugrow.sweeps.graph import check_comparable, plan_graph
 
@@ -282,7 +286,7 @@ def experiment(
     @cache
     def planned() -> "Plan":
         """Whatever has ended: all runs are known."""
-        return plan_graph(nodes, paper.stack_width)
+        return plan_graph(nodes, paper.stack_width, gpus)
 
     return Experiment(
         name=paper.name,
@@ -369,7 +373,14 @@ def report(paper: Paper, folder: Path, figures: Mapping[str, PaperFigure]) -> Re
 
     store = load(folder)
     drawn = [
-        Drawn(name, figure.title, figure.caption, figure.draw) for name, figure in figures.items()
+        Drawn(
+            name,
+            figure.title,
+            figure.caption,
+            figure.draw,
+            tuple(one.name for one in figure.claims),
+        )
+        for name, figure in figures.items()
     ]
     rows = ledger_of(paper, store, figures)
     page = build(

@@ -20,6 +20,7 @@ import math
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal
 
 from mugrow.analysis.measure.sequential import Looks, decide
@@ -32,6 +33,7 @@ from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, Start, UserE
 from mugrow.bench.stack import stack_key
 from mugrow.sweeps.baselines import Baselines, baselines
 from mugrow.sweeps.budgets import Budget
+from mugrow.sweeps.sampling import OUTCOME_BLIND
 from mugrow.sweeps.search import (
     Finished,
     Search,
@@ -43,7 +45,8 @@ from mugrow.sweeps.search import (
     trial_of,
     trial_rows,
 )
-from mugrow.sweeps.study import BASELINE, Method, Step, Study
+from mugrow.sweeps.stack_size import Gpus, StackSize
+from mugrow.sweeps.study import BASELINE, STACK_WIDTH, Method, Step, Study
 from mugrow.sweeps.transferred import Transferred, transferred
 
 Arm = tuple[Step, Method]
@@ -126,10 +129,19 @@ def depends(stack: PlannedStack) -> frozenset[str]:
     return frozenset(source for source in sources if source is not None)
 
 
-def plan(study: Study, data: DataSpec, finished: Finished, *, most: bool = False) -> Plan:
+def plan(
+    study: Study,
+    data: DataSpec,
+    finished: Finished,
+    *,
+    most: bool = False,
+    gpus: Gpus | None = None,
+) -> Plan:
     """All that is known of a study's runs. ``finished`` maps the run ids of ended runs to rows of
     ``runs.parquet``. ``most``: what it comes to if no look decides an arm, and every budget is
-    needed. Raises ``UserError`` for names and growths that no run can have."""
+    needed. ``gpus`` are what it trains on, if it does. Raises ``UserError`` for names and growths
+    that no run can have."""
+    size = stack_size(study, gpus)
     ladder, skipped = supported(study)
     all_searches = searches(study, data)
     states = {search.name: replay(search, finished) for search in all_searches}
@@ -137,8 +149,8 @@ def plan(study: Study, data: DataSpec, finished: Finished, *, most: bool = False
     known: list[PlannedStack] = []
     provisional: list[PlannedStack] = []
     for search in all_searches:
-        known += _generations(search, states[search.name].trials)
-        provisional += _generations(search, states[search.name].stand_ins)
+        known += _of_sweep(search, states[search.name].trials, size)
+        provisional += _of_sweep(search, states[search.name].stand_ins, size)
 
     main = all_searches[0]
     best = optima.get(main.name, _stand_in(main))
@@ -147,9 +159,10 @@ def plan(study: Study, data: DataSpec, finished: Finished, *, most: bool = False
         skipped += [SkippedGrowth(step, method, reason) for step, method in ladder]
     else:
         if most:
-            grown = _all_looks(main, best, ladder)
+            grown = _all_looks(main, best, ladder, size)
         else:
-            grown = _until_decided(main, best, ladder, finished if main.name in optima else {})
+            ended = finished if main.name in optima else {}
+            grown = _until_decided(main, best, ladder, ended, size)
         (known if main.name in optima else provisional).extend(grown)
     billed = {search.name: (search, states[search.name].trials) for search in all_searches}
     if (found := optima.get(main.name)) is not None:
@@ -169,6 +182,11 @@ def plan(study: Study, data: DataSpec, finished: Finished, *, most: bool = False
         optima={name: optimum for name, optimum in optima.items() if optimum is not None},
         skipped=tuple(skipped),
     )
+
+
+def stack_size(study: Study, gpus: Gpus | None) -> StackSize:
+    """How a study's runs are put into stacks."""
+    return StackSize(study.stack_width, gpus, STACK_WIDTH)
 
 
 def supported(study: Study) -> tuple[list[tuple[Step, Method]], list[SkippedGrowth]]:
@@ -211,12 +229,16 @@ def shapes_of(study: Study, step: Step) -> tuple[ModelSpec, ModelSpec]:
     return source, study.shape(step.target_width, step.target_depth)
 
 
-def _generations(search: Search, trials: Iterable[Trial]) -> list[PlannedStack]:
-    """A stack for each generation, of the runs that no earlier trial has asked for."""
+def _of_sweep(search: Search, trials: Iterable[Trial], size: StackSize) -> list[PlannedStack]:
+    """A stack for each generation, of the runs that no earlier trial has asked for; or as many
+    trials as fit, where memory decides and no outcome does."""
     generations: dict[int, list[PlannedRun]] = {}
     for trial, specs in first_asked(trials):
         planned = [PlannedRun(spec, "proxy", search.name, trial.number) for spec in specs]
         generations.setdefault(trial.generation, []).extend(planned)
+    blind = search.study.sampler in OUTCOME_BLIND and not search.study.rungs
+    if size.by_memory is not None and blind:
+        return stacks_of(chain.from_iterable(generations.values()), {}, size)
     return [
         PlannedStack(tuple(runs), _rungs(search.study, len({run.trial for run in runs})))
         for runs in generations.values()
@@ -239,7 +261,11 @@ def _stand_in(search: Search) -> Transferred:
 
 
 def _until_decided(
-    search: Search, best: Transferred, ladder: list[tuple[Step, Method]], finished: Finished
+    search: Search,
+    best: Transferred,
+    ladder: list[tuple[Step, Method]],
+    finished: Finished,
+    size: StackSize,
 ) -> list[PlannedStack]:
     """The stacks of ``_grown``; with ``looks``, of more seeds too, look by look, for the arms that
     are not decided yet and what they are compared with."""
@@ -249,7 +275,7 @@ def _until_decided(
     differences: dict[Arm, dict[int, float]] = {}
     for seeds in study.seeds_by_look:
         part = replace(search, study=replace(study, seeds=seeds, looks=()))
-        new, arms, compared = _grown(part, best, ladder, finished)
+        new, arms, compared = _grown(part, best, ladder, finished, size)
         stacks += new
         if looks is None:
             break
@@ -273,13 +299,13 @@ def _until_decided(
 
 
 def _all_looks(
-    search: Search, best: Transferred, ladder: list[tuple[Step, Method]]
+    search: Search, best: Transferred, ladder: list[tuple[Step, Method]], size: StackSize
 ) -> list[PlannedStack]:
     """The stacks of all arms at all looks, with scratch at all budgets."""
     stacks: list[PlannedStack] = []
     for seeds in search.study.seeds_by_look:
         part = replace(search, study=replace(search.study, seeds=seeds, looks=()))
-        stacks += _grown(part, best, ladder, None)[0]
+        stacks += _grown(part, best, ladder, None, size)[0]
     return stacks
 
 
@@ -288,6 +314,7 @@ def _grown(
     best: Transferred,
     ladder: list[tuple[Step, Method]],
     finished: Finished | None,
+    size: StackSize,
 ) -> tuple[list[PlannedStack], dict[Arm, list[list[RunSpec]]], Baselines]:
     """Stacks of all sources, of what is grown between them and the targets, and of all targets,
     with the hyperparameters of ``best``; then of the budget lines that they are compared with. Runs
@@ -319,7 +346,7 @@ def _grown(
     stacks = [
         stack
         for level in (*levels, targets, others, *ends)
-        for stack in stacks_of(level.values(), runs, search.study.stack_width)
+        for stack in stacks_of(level.values(), runs, size)
     ]
     return stacks, arms, compared
 
@@ -467,10 +494,10 @@ def _as(default: Scalar, value: Scalar) -> Scalar:
 
 
 def stacks_of(
-    runs: Iterable[PlannedRun], all_runs: Mapping[str, PlannedRun], stack_width: int
+    runs: Iterable[PlannedRun], all_runs: Mapping[str, PlannedRun], size: StackSize
 ) -> list[PlannedStack]:
-    """Runs grouped by shape, and each group cut into stacks of ``stack_width // width``. What acts
-    while its target trains acts on a whole stack, so its runs are in stacks of their own."""
+    """Runs grouped by shape, and each group cut into stacks of that ``size``. What acts while its
+    target trains acts on a whole stack, so its runs are in stacks of their own."""
     groups: dict[Hashable, list[PlannedRun]] = {}
     for run in runs:
         start, key = run.spec.start, stack_key(run.spec)
@@ -480,7 +507,7 @@ def stacks_of(
         groups.setdefault(key, []).append(run)
     stacks = []
     for members in groups.values():
-        size = max(1, stack_width // members[0].spec.model.width)
-        cuts = range(0, len(members), size)
-        stacks += [PlannedStack(tuple(members[cut : cut + size])) for cut in cuts]
+        most = size.of(members[0].spec, len(members))
+        cuts = range(0, len(members), most)
+        stacks += [PlannedStack(tuple(members[cut : cut + most])) for cut in cuts]
     return stacks

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from mugrow.bench.device import SHARE, is_gpu
 from mugrow.bench.flops import per_token
 from mugrow.bench.model import count
 from mugrow.bench.spec import ModelSpec, UserError
@@ -27,10 +28,11 @@ from mugrow.sweeps.machine import (
     shared_out,
     worker_count,
 )
-from mugrow.sweeps.needs import stack_bytes
+from mugrow.sweeps.needs import LargestStack, check_fits, largest_stack
 from mugrow.sweeps.plan import Plan, PlannedStack, SkippedGrowth
 from mugrow.sweeps.preserved import claims_measured
 from mugrow.sweeps.rates import DEVICES, MEASURED, device_of, word_of
+from mugrow.sweeps.stack_size import Gpus
 from mugrow.sweeps.torchrun import world
 
 
@@ -55,8 +57,8 @@ class Bill:
     of them together. ``runs`` are those that it needs whatever their losses; ``most_flops``
     are of all that it may need, at every budget, and at every look if none decides an arm.
     ``claims`` is what methods of others say that they preserve, and what was measured. ``price``
-    is the device of the time, ``sources`` where its rates are from, and ``largest_bytes`` what the
-    largest stack takes as a whole, of ``device_bytes`` where that is known."""
+    is the device of the time, and ``sources`` where its rates are from. ``largest`` is the stack
+    that takes the most, of a budget of ``memory_bytes`` where there is one."""
 
     runs: tuple[PricedRun, ...]
     skipped: tuple[SkippedGrowth, ...]
@@ -67,8 +69,13 @@ class Bill:
     price: str | None = MEASURED
     device_s: float | None = None
     sources: tuple[str, ...] = ()
-    largest_bytes: int = 0
-    device_bytes: float | None = None
+    largest: LargestStack | None = None
+    memory_bytes: float | None = None
+
+    @property
+    def largest_bytes(self) -> int:
+        """What the largest stack takes as a whole."""
+        return self.largest.whole_bytes if self.largest else 0
 
     @property
     def flops(self) -> float:
@@ -80,11 +87,30 @@ class Bill:
 class Machine:
     """What is priced: so many ``workers``, on a device of ``mugrow.sweeps.rates`` or, where it is
     ``measured``, on this machine's cores; None is a device of which nothing is known. So many
-    ``ranks`` train a stack together, each on a device; what they send each other takes no time."""
+    ``ranks`` train a stack together, each on a device; what they send each other takes no time. A
+    stack may take ``stated_bytes``; by default the share of a GPU that ``mugrow.bench.device`` has,
+    and no limit on a CPU."""
 
     workers: int
     price: str | None = MEASURED
     ranks: int = 1
+    stated_bytes: float | None = None
+    recompute: bool = False
+
+    @property
+    def memory_bytes(self) -> float | None:
+        """The bytes that a stack may take, of each rank; None is no limit, or not known."""
+        if self.stated_bytes is not None or self.price is None:
+            return self.stated_bytes
+        device = device_of(self.price)
+        return SHARE * device.memory_gb * 1e9 if device else None
+
+    @property
+    def gpus(self) -> Gpus | None:
+        """The GPUs whose memory is known, if it is of such."""
+        if self.memory_bytes is None or self.price == MEASURED:
+            return None
+        return Gpus(self.memory_bytes, self.workers, self.recompute, self.ranks)
 
 
 def machine(
@@ -94,6 +120,8 @@ def machine(
     on: str,
     price: str | None,
     ranks: int | None = None,
+    memory_bytes: float | None = None,
+    recompute: bool = False,
 ) -> Machine:
     """The machine that the command line and the API describe. None of it need be here, but what is
     said must be possible. Raises ``UserError``."""
@@ -107,8 +135,8 @@ def machine(
     check_device_name(device)
     if price is not None:
         device_of(price)
-    is_gpu = any(one.startswith("cuda") for one in (listed or (device,)))
-    if is_gpu and price == MEASURED:
+    on_gpu = is_gpu((listed or (device,))[0])
+    if on_gpu and price == MEASURED:
         raise UserError(
             f"--price {MEASURED} times the cores of this machine; for a GPU it is one of "
             f"{', '.join(DEVICES)}"
@@ -117,9 +145,10 @@ def machine(
         workers = len(listed)
     elif workers is None and kind.elsewhere:
         workers = max(1, int(options.get("jobs") or options.get("tasks") or AT_ONCE))
-    given = price or (gpu_here() if is_gpu else MEASURED)
+    given = price or (gpu_here() if on_gpu else MEASURED)
     on_what = device if given == MEASURED else "cuda"
-    return Machine(worker_count(workers, on_what, count), given, count)
+    workers = worker_count(workers, on_what, count)
+    return Machine(workers, given, count, memory_bytes, recompute)
 
 
 def gpu_here() -> str | None:
@@ -137,6 +166,8 @@ def bill(experiment: Experiment, pool: Path, machine: Machine) -> Bill:
     plan = experiment.plan(finished)
     known = {stack.key for stack in plan.stacks}
     stacks = (*plan.stacks, *plan.provisional)
+    check_fits(stacks, machine.stated_bytes, machine.recompute, machine.ranks)
+    memory_bytes = machine.memory_bytes
     runs = [run for stack in stacks for run in _runs(stack, stack.key not in known, finished)]
     flops = sum(run.flops for run in runs)
     device = device_of(machine.price) if machine.price else None
@@ -154,8 +185,8 @@ def bill(experiment: Experiment, pool: Path, machine: Machine) -> Bill:
         price=machine.price,
         device_s=None if left_s is None else machine.ranks * sum(left_s),
         sources=device.sources if device else (),
-        largest_bytes=max((stack_bytes(stack, machine.ranks) for stack in stacks), default=0),
-        device_bytes=device.memory_gb * 1e9 if device else None,
+        largest=largest_stack(stacks, memory_bytes, machine.recompute, machine.ranks),
+        memory_bytes=memory_bytes,
     )
 
 

@@ -45,6 +45,8 @@ def reproduce(
     devices: str | None = None,
     on: str = "local",
     log: str | None = None,
+    memory_bytes: float | None = None,
+    recompute: bool = False,
     ranks: int | None = None,
 ) -> ReproducedPaper:
     """Train a paper's runs, or go on where they were stopped, draw its figures, judge its claims.
@@ -63,7 +65,7 @@ def reproduce(
     """
     entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)
-    where = where_of(workers, threads, device, devices, on, log, ranks=ranks)
+    where = where_of(workers, threads, device, devices, on, log, memory_bytes, recompute, ranks)
     given, paths = setting(entry, scale, corpora or {})
     pool = Path(out) if out is not None else OUT / scale
     folder = pool / entry.name
@@ -75,7 +77,7 @@ def reproduce(
         if not undecided:
             break
         seeds |= dict.fromkeys(undecided, more)
-        wanted = experiment(entry, given, figures, seeds, planned)
+        wanted = experiment(entry, given, figures, seeds, planned, where.gpus)
         _trained(wanted, judged(given, figures, seeds), folder, where, pool)
     return report(entry, folder, figures)
 
@@ -129,12 +131,15 @@ def bill_of(
     on: str = "local",
     price: str | None = None,
     ranks: int | None = None,
+    memory_bytes: float | None = None,
+    recompute: bool = False,
 ) -> Bill:
     """What ``reproduce`` would train and cost; reads no corpus whose vocabulary is known. The
     machine is as in ``mugrow.bill``."""
-    machine = pricing.machine(workers, device, devices, on, price, ranks)
+    machine = pricing.machine(workers, device, devices, on, price, ranks, memory_bytes, recompute)
     entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)
     given, _ = setting(entry, scale, corpora or {}, priced=True)
     pool = Path(out) if out is not None else OUT / scale
-    return pricing.bill(experiment(entry, given, figures), pool, machine)
+    wanted = experiment(entry, given, figures, gpus=machine.gpus)
+    return pricing.bill(wanted, pool, machine)

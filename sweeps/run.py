@@ -128,7 +128,7 @@ def run(
     folder = Path(out) if out is not None else OUT / study.name
     paths = {data.corpus_sha256: study.corpus}
     where = replace(where, corpus_paths=paths, source_path=study.source or None)
-    plan = execute(of_study(fixed, data), folder, where)
+    plan = execute(of_study(fixed, data, where.gpus), folder, where)
     return FinishedStudy(folder, build(folder), plan)
 
 
@@ -142,10 +142,13 @@ def bill(
     on: str = "local",
     price: str | None = None,
     ranks: int | None = None,
+    memory_bytes: float | None = None,
+    recompute: bool = False,
 ) -> Bill:
     """What ``run`` would train and cost, given what is in its folder; trains and writes nothing.
     Engine and devices need not be here: ``price`` is a device by whose rates the time is told, as
-    ``"h100"``, or ``"measured"``, this machine's own. Raises ``UserError`` as ``run`` does.
+    ``"h100"``, or ``"measured"``, this machine's own. ``largest`` of the answer says how many
+    members and sequences a step takes at a time. Raises ``UserError`` as ``run`` does.
 
     >>> import mugrow, tempfile
     >>> from pathlib import Path
@@ -158,8 +161,8 @@ def bill(
     >>> len(bill.runs), bill.runs[-1].role, f"{bill.flops:.1e} FLOPs"
     (8, 'target', '4.2e+11 FLOPs')
     """
-    machine = pricing.machine(workers, device, devices, on, price, ranks)
+    machine = pricing.machine(workers, device, devices, on, price, ranks, memory_bytes, recompute)
     study = study if isinstance(study, Study) else recipe(study)
     fixed, data = pinned(study)
     folder = Path(out) if out is not None else OUT / study.name
-    return pricing.bill(of_study(fixed, data), folder, machine)
+    return pricing.bill(of_study(fixed, data, machine.gpus), folder, machine)

@@ -53,6 +53,7 @@ LARGEST_LOG2_LR = 1000  # of which the power is a number
 LARGEST_BUDGET = 1000  # scratch at more than so many times its own compute is no comparison
 LARGEST_SEED = 2**62
 PINNED_SOURCE = re.compile(r".*@([0-9a-f]{64})")  # an imported source that has been read
+STACK_WIDTH = 256  # on a CPU, where none is stated
 LEAST_STEPS = 3  # of a whole schedule: some before its cool-down, and the cool-down
 
 
@@ -222,7 +223,8 @@ class Study:
     range, ``trials`` times in each sweep, or as often as ``search_flops`` pay for. The sweep that
     is transferred from also searches multipliers of ``modules``. ``generation`` trials are asked
     for at once and train as one stack. Sources and targets of one shape train in stacks of
-    ``stack_width // width``.
+    ``stack_width // width``; without one that is 256 on a CPU, and on a GPU what fits
+    (``mugrow.sweeps.stack_size``).
     Steps are optimizer steps, ``val_tokens`` the tokens of one validation. ``optimizer`` is named
     as in ``mugrow.bench.optim``, its own parameters behind it, ``precision`` as in
     ``mugrow.bench.precision``.
@@ -304,7 +306,7 @@ class Study:
     looks: tuple[int, ...] = ()
     against: str = "scratch"
     error_rate: float = 0.05
-    stack_width: int = 256
+    stack_width: int | None = None
 
     source: str = ""
     source_flops: float | None = None
@@ -406,8 +408,8 @@ class Study:
             *("val_tokens", "batch_sequences", "log_every", "trials", "generation"),
             *("proxy_steps", "source_steps", "target_steps", "stack_width"),
         ):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, not {value}")
         check_precision(self.precision)
         if self.model.context > self.val_tokens:
             raise UserError(

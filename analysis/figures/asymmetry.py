@@ -22,8 +22,7 @@ ENTRY = 0.2  # inches of an entry of the legend
 
 def asymmetry(summary: Summary, store: Store) -> Figure:
     """Asymmetry against tokens since growth, log-log, a panel for each target."""
-    points = grown_curves(store)
-    points = points[points["asymmetry"].notna() & (points["step"] > 0)]
+    points = logged(store)
     targets = list(points["target"].unique())
     if not targets:
         raise UserError(
@@ -41,9 +40,24 @@ def asymmetry(summary: Summary, store: Store) -> Figure:
     return figure
 
 
+def last_values(store: Store) -> dict[str, dict[str, float]]:
+    """Where the lines end: mean asymmetry over seeds by target and label."""
+    points = logged(store)
+    return {
+        str(target): {label: float(mean.iloc[-1]) for label, mean in mean_curves(rows).items()}
+        for target, rows in points.groupby("target", sort=False)
+    }
+
+
+def logged(store: Store) -> pd.DataFrame:
+    """The points of ``recovery.grown_curves`` after growth that have an asymmetry."""
+    points = grown_curves(store)
+    return points[points["asymmetry"].notna() & (points["step"] > 0)]
+
+
 def draw_panel(axis: Axes, rows: pd.DataFrame) -> None:
     """A line for each method; beside them their names in the order in which the lines end."""
-    means = {str(label): mean_curve(rows_of) for label, rows_of in rows.groupby("label")}
+    means = mean_curves(rows)
     ends = {label: float(mean.iloc[-1]) for label, mean in means.items()}
     handles = []
     for label in sorted(means, key=lambda label: (-ends[label], label)):
@@ -62,6 +76,11 @@ def draw_panel(axis: Axes, rows: pd.DataFrame) -> None:
         handles=handles, title="at the end", title_fontsize=8, loc="center left",
         bbox_to_anchor=(1.0, 0.5), fontsize=7,
     )  # fmt: skip
+
+
+def mean_curves(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """``mean_curve`` of each label of one target."""
+    return {str(label): mean_curve(of_label) for label, of_label in rows.groupby("label")}
 
 
 def mean_curve(rows: pd.DataFrame) -> pd.Series:

@@ -4,7 +4,8 @@ Two final losses compare if they were measured on the same held-out tokens of mo
 parametrization, architecture, context and vocabulary, trained on as many tokens in batches as
 large: then a seed drew the same batches in both studies, and differences are taken within a seed.
 What differs in any of that is another target, and where studies share none, that is said in one
-line with the reason.
+line with what the nearest two differ in. Arms of one method at a target are called by what tells
+them apart there, whatever setting that is.
 
 The charge is not the same: an arm pays for its source. It is shown beside each loss, and what an
 arm is worth at equal charged compute stays its own study's to say.
@@ -12,24 +13,26 @@ arm is worth at equal charged compute stays its own study's to say.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.measure.arms import BASELINE, label_arms
 from mugrow.analysis.measure.comparison import Verdict
-from mugrow.analysis.measure.recovery import labelled_targets
 from mugrow.analysis.read.store import Store, opened
 from mugrow.analysis.stats import Interval, holm, p_value, student_interval
-from mugrow.bench.spec import UserError, unknown
+from mugrow.bench.spec import ModelSpec, UserError, unknown
 
 LEVEL = 0.05  # of the verdicts of a target together
 MUST_AGREE = (
-    "corpus", "held-out tokens", "vocabulary", "context", "batch", "tokens", "architecture",
+    "shape", "corpus", "held-out tokens", "vocabulary", "context", "batch", "tokens",
+    "architecture",
 )  # fmt: skip
+DEFAULTS = {one.name: one.default for one in fields(ModelSpec) if one.default is not MISSING}
+NAMED = 3  # arms that could be the reference, where it is not there
 SIZES = ("width", "depth", "vocab_size", "context")  # of a model; the rest is its architecture
 
 
@@ -47,7 +50,7 @@ class Setting:
     architecture: tuple[str, ...]
 
     def differences(self, other: "Setting") -> list[str]:
-        """In words, of two of one shape."""
+        """In words."""
         pairs = zip(MUST_AGREE, _compared(self, other), _compared(other, self), strict=True)
         return [f"{name} {one} and {two}" for name, one, two in pairs if one != two]
 
@@ -56,7 +59,7 @@ def _compared(setting: Setting, other: Setting) -> tuple[object, ...]:
     """In the order of ``MUST_AGREE``; of an architecture only what the other has not."""
     its_own = [one for one in setting.architecture if one not in other.architecture]
     return (
-        setting.corpus, setting.held_out, setting.vocabulary, setting.context,
+        setting.shape, setting.corpus, setting.held_out, setting.vocabulary, setting.context,
         setting.batch_tokens, setting.tokens, " ".join(its_own),
     )  # fmt: skip
 
@@ -82,7 +85,7 @@ class AcrossArm:
 @dataclass(frozen=True)
 class Across:
     """``arms`` by target, the lowest loss first; ``reference`` is what they are compared with, and
-    ``left_out`` why a target is not compared."""
+    ``left_out`` why a target is not compared, or has no differences."""
 
     studies: tuple[str, ...]
     reference: str
@@ -113,26 +116,45 @@ def compare(
     if len(named) < 2:
         raise UserError("name two studies or more to compare")
     rows = pd.concat([_targets(store, name) for name, store in named.items()], ignore_index=True)
-    if rows.empty:
-        raise UserError(f"no target has finished in {' or '.join(named)}")
+    with_targets = set(rows["study"])
+    if len(with_targets) < 2:
+        without = [name for name in named if name not in with_targets]
+        raise UserError(f"no target has finished in {' or '.join(without)}")
     shared: dict[Setting, pd.DataFrame] = {}
     for setting in dict.fromkeys(rows["setting"]):
         part = rows[[one == setting for one in rows["setting"]]]
         if len(set(part["study"])) > 1:
             shared[setting] = part
-    left_out = tuple(_left_out(rows, set(shared)))
+    left_out = sorted(_left_out(rows, set(shared)))
     if not shared:
-        raise UserError(f"{' and '.join(named)} share no target to compare: {left_out[0]}")
+        raise UserError(f"{' and '.join(named)} share no target to compare: {left_out[0].says}")
     labels = list(dict.fromkeys(rows["label"]))
-    if reference is not None and reference not in labels:
+    reference = reference or BASELINE
+    if reference not in (BASELINE, *labels):
         raise unknown("arm", reference, labels)
     called = _target_names(list(shared))
+    lines = [one.says for one in sorted(left_out, key=lambda one: one.place)]
+    lines += [
+        _no_reference(called[setting], reference, list(dict.fromkeys(part["label"])))
+        for setting, part in shared.items()
+        if reference not in set(part["label"])
+    ]
     arms = [
         arm
         for setting, part in shared.items()
-        for arm in _of_target(part, called[setting], reference or BASELINE)
+        for arm in _of_target(part, called[setting], reference)
     ]
-    return Across(tuple(named), reference or BASELINE, tuple(arms), left_out)
+    return Across(tuple(named), reference, tuple(arms), tuple(lines))
+
+
+def _no_reference(target: str, reference: str, labels: Sequence[str]) -> str:
+    """Why nothing is compared at a target whose losses stand beside each other all the same."""
+    near = [label for label in labels if label.startswith(f"{reference}(")] or labels
+    more = f" and {len(near) - NAMED} more" if len(near) > NAMED else ""
+    return (
+        f"differences at {target}: no arm there is called {reference!r}; "
+        f"a reference can be {', '.join(map(repr, near[:NAMED]))}{more}"
+    )
 
 
 def _named(stores: Sequence[Store | str | Path], names: Sequence[str]) -> dict[str, Store]:
@@ -149,28 +171,35 @@ def _named(stores: Sequence[Store | str | Path], names: Sequence[str]) -> dict[s
 
 
 def _targets(store: Store, study: str) -> pd.DataFrame:
-    """The finished targets of a study: study, setting, label, seed, loss, charge, run_id."""
-    runs = labelled_targets(store)
-    runs = runs[(runs["status"] == "finished") & runs["final_val_loss"].notna()]
+    """The finished targets of a study: study, setting and its place, label, whether it is grown,
+    seed, loss, charge, run_id."""
+    runs = store.runs[(store.runs["role"] == "target") & (store.runs["status"] == "finished")]
+    runs = runs[runs["final_val_loss"].notna()].sort_values(["width", "depth", "tokens", "seed"])
     rows = zip(runs["width"], runs["depth"], runs["parametrization"], runs["tokens"], runs["spec"],
                strict=True)  # fmt: skip
     settings = [
         _setting(f"w{width}-d{depth} {parametrization}", int(tokens), json.loads(spec))
         for width, depth, parametrization, tokens, spec in rows
     ]
+    places = {setting: place for place, setting in enumerate(dict.fromkeys(settings))}
+    named = runs.assign(
+        target=[f"{setting.shape} ({places[setting]})" for setting in settings], study=study
+    )
     return pd.DataFrame({
         "study": study,
         "setting": settings,
-        "label": list(runs["label"]),
+        "label": label_arms(named, store.runs),
+        "place": [places[setting] for setting in settings],
+        "grown": list(runs["method"] != BASELINE),
         "seed": list(runs["seed"]),
         "loss": list(runs["final_val_loss"]),
         "charge": list(runs["flops"] + runs["flops_source"].fillna(0)),
         "run_id": list(runs["run_id"]),
-    })  # fmt: skip
+    }).sort_values(["place", "grown", "label"], kind="stable")  # fmt: skip
 
 
 def _setting(shape: str, tokens: int, spec: Mapping[str, Any]) -> Setting:
-    data, model = spec["data"], spec["model"]
+    data, model = spec["data"], DEFAULTS | spec["model"]
     return Setting(
         shape=shape,
         corpus=f"{data['corpus']} {data['corpus_sha256'][:8]}",
@@ -204,37 +233,47 @@ def _target_names(settings: Sequence[Setting]) -> dict[Setting, str]:
     return names
 
 
-def _left_out(rows: pd.DataFrame, shared: set[Setting]) -> list[str]:
-    """Why a target of a study is not compared: another shape, or what differs of the nearest."""
-    lines = []
-    settings = rows[["study", "setting"]].drop_duplicates()
-    for study, setting in zip(settings["study"], settings["setting"], strict=True):
+@dataclass(frozen=True, order=True)
+class _LeftOut:
+    """Why a target is not compared, in the order of how near the nearest other study's is; and its
+    ``place`` among the targets."""
+
+    other_shape: bool
+    differences: int
+    place: int
+    says: str
+
+
+def _left_out(rows: pd.DataFrame, shared: set[Setting]) -> Iterator[_LeftOut]:
+    """What differs of the nearest target of another study, one of its shape if there is any."""
+    settings = list(dict.fromkeys(zip(rows["study"], rows["setting"], strict=True)))
+    for place, (study, setting) in enumerate(settings):
         if setting in shared:
             continue
-        alike = [
-            (setting.differences(other), name)
-            for name, other in zip(settings["study"], settings["setting"], strict=True)
-            if name != study and other.shape == setting.shape and other != setting
+        others = [
+            (other.shape != setting.shape, setting.differences(other), name)
+            for name, other in settings
+            if name != study
         ]
-        why = "no other study has that shape"
-        if alike:
-            differences, name = min(alike, key=lambda one: len(one[0]))
-            why = f"{name} differs in {', '.join(differences)}"
-        lines.append(f"{setting.shape} of {study}: {why}")
-    return lines
+        if others:
+            far, differences, name = min(others, key=lambda one: (one[0], len(one[1])))
+            says = f"{setting.shape} of {study}: {name} differs in {', '.join(differences)}"
+            yield _LeftOut(far, len(differences), place, says)
 
 
 def _of_target(part: pd.DataFrame, target: str, reference: str) -> list[AcrossArm]:
     arms: list[AcrossArm] = []
     runs: list[Mapping[int, tuple[str, float]]] = []  # id and loss by seed
     known: dict[frozenset[str], int] = {}
+    base: int | None = None
     for (study, label), rows in part.groupby(["study", "label"], sort=False):
         ids = frozenset(rows["run_id"])
-        if ids in known:
-            place = known[ids]
+        place = known.setdefault(ids, len(arms))
+        if label == reference and base is None:
+            base = place
+        if place < len(arms):
             arms[place] = replace(arms[place], also=(*arms[place].also, str(study)))
             continue
-        known[ids] = len(arms)
         losses = rows["loss"].tolist()
         of_seeds = zip(rows["run_id"].tolist(), losses, strict=True)
         runs.append(dict(zip(rows["seed"].tolist(), of_seeds, strict=True)))
@@ -244,7 +283,6 @@ def _of_target(part: pd.DataFrame, target: str, reference: str) -> list[AcrossAr
                 float(rows["charge"].mean()), NOT_COMPARED, math.nan, "not measured",
             )
         )  # fmt: skip
-    base = next((n for n, arm in enumerate(arms) if arm.label == reference), None)
     if base is not None:
         arms = _judged(arms, runs, base)
     return sorted(arms, key=lambda arm: arm.loss.value)
@@ -257,7 +295,8 @@ def _judged(
     arms: Sequence[AcrossArm], runs: Sequence[Mapping[int, tuple[str, float]]], reference: int
 ) -> list[AcrossArm]:
     """Each arm against one of them, in the seeds that both have; a run that both have is no
-    difference."""
+    difference. An arm that is some seeds of another, in a study of fewer, is that arm again: it is
+    not tested, and does not count in the correction."""
     base = runs[reference]
     differences = [
         [
@@ -267,7 +306,12 @@ def _judged(
         ]
         for own in runs
     ]
-    tested = [n for n, one in enumerate(differences) if n != reference and len(one) > 1]
+    ids = [{run_id for run_id, _ in own.values()} for own in runs]
+    tested = [
+        n
+        for n, one in enumerate(differences)
+        if n != reference and len(one) > 1 and not any(ids[n] < other for other in ids)
+    ]
     corrected = dict(zip(tested, holm([p_value(differences[n]) for n in tested]), strict=True))
     found = []
     for n, arm in enumerate(arms):

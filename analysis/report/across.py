@@ -9,7 +9,7 @@ from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.across import Across, AcrossArm
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.report import build, charts, page
+from mugrow.analysis.report import build, charts, glossary, page
 from mugrow.analysis.report.table import Table
 from mugrow.bench.record import write_json
 
@@ -33,6 +33,11 @@ def build_across(found: Across, stores: Mapping[str, Store], folder: Path) -> Pa
             for target in found.targets
         },
         left_out=found.left_out,
+        explained=glossary.explained(
+            [f"{arm.label} {arm.target}" for arm in found.arms],
+            [method for store in stores.values() for method in store.runs["method"]],
+            [name for store in stores.values() for name in store.runs["parametrization"]],
+        ),
         table=listed,
         charts={"curves": curves(stores)},
     )
@@ -61,7 +66,8 @@ def table(found: Across) -> Table:
         "across",
         "Final losses of all studies",
         "Mean over seeds with 95 % intervals. The difference from the reference is paired by seed; "
-        "below and above are by a paired test at 5 %, corrected over the arms of a target (Holm). "
+        "below and above are by a paired test at 5 %, corrected over the arms of a target (Holm); "
+        "an arm that is some seeds of another arm is not compared, and does not count. "
         "Charged are FLOPs with the source's, which differ between arms: what an arm is worth at "
         "equal compute is in its study's report.",
         ("target", "study", "method", "final loss (nats)", "charged", "minus the reference (nats)",

@@ -6,13 +6,12 @@ mailed, printed and opened without a network. Everything that came from a file i
 
 import base64
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from mugrow.analysis import figures
 from mugrow.analysis.figures import style
@@ -23,6 +22,8 @@ from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report import (
     charts,
     equal_compute,
+    findings,
+    glossary,
     imported,
     latex,
     laws,
@@ -31,6 +32,7 @@ from mugrow.analysis.report import (
     transfer,
     words,
 )
+from mugrow.analysis.report.inline_svg import inline
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.transfer.results import TransferResults
@@ -38,8 +40,6 @@ from mugrow.analysis.words import ACCOUNTINGS
 from mugrow.bench.record import write_atomically, write_json
 from mugrow.bench.spec import UserError
 
-DECIMALS = re.compile(r"(\.\d)\d+")  # of a point, 1/72 inch, beyond tenths
-BETWEEN = re.compile(r"\n\s*|<!--.*?-->")
 CSV_MOST = 40_000  # bytes of a figure's numbers that a page brings along
 QUESTION = (
     "How much compute does growing a trained small model into a larger one save over training the "
@@ -96,8 +96,9 @@ def write_text(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure as the page shows it: ``svg`` inline, or the ``reason`` why there is none; ``how``
-    it is drawn in Python, and its ``data`` as the address of a file that the page holds."""
+    """A figure as the page shows it: ``svg`` inline, or the ``reason`` why there is none; what it
+    ``says`` to who cannot see it, ``how`` it is drawn in Python, and its ``data`` as the address of
+    a file that the page holds."""
 
     name: str
     title: str
@@ -105,6 +106,7 @@ class DrawnFigure:
     section: str
     svg: Markup | None = None
     reason: str | None = None
+    says: str = ""
     how: str = ""
     data: str = ""
 
@@ -120,7 +122,10 @@ def draw_figures(
         shown = DrawnFigure(name, title, caption, entry.section, how=how)
         try:
             svg = style.save(figures.draw(name, summary, store), folder, name)
-            drawn.append(replace(shown, svg=inline(svg, name, title), data=data_of(folder, name)))
+            says = findings.finding(name, summary, store) or title
+            drawn.append(
+                replace(shown, svg=inline(svg, name, says), says=says, data=data_of(folder, name))
+            )
         except UserError as reason:
             for kind in ("svg", "png", "csv"):
                 (folder / f"{name}.{kind}").unlink(missing_ok=True)
@@ -135,19 +140,6 @@ def data_of(folder: Path, name: str) -> str:
     if content.count(b"\n") < 2 or len(content) > CSV_MOST:
         return ""
     return f"data:text/csv;base64,{base64.b64encode(content).decode()}"
-
-
-def inline(svg: bytes, name: str, title: str) -> Markup:
-    """An SVG to put inside HTML: no XML prolog, no fixed size, ids prefixed by the figure's name.
-
-    matplotlib gives every figure an ``axes_1``, and ids must be unique on a page.
-    """
-    text = svg.decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
-    text = re.sub(r' d="[^"]*"', lambda path: DECIMALS.sub(r"\1", path[0]), BETWEEN.sub(" ", text))
-    text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1))
 
 
 @dataclass(frozen=True)
@@ -209,12 +201,14 @@ def render(
     on_laws: ScalingSection,
     listed: list[Table],
 ) -> str:
+    answers = list(equal_compute.answers(summary.equal_compute, imported.compared_with(store)))
+    growth, transferred = words.growth(summary), list(words.transferred(summary))
     return page.rendered(
         "template.html.j2",
         title=store.study.get("title", summary.study),
         study=summary.study,
         question=imported.QUESTION if imported.is_imported(store) else QUESTION,
-        answers=list(equal_compute.answers(summary.equal_compute, imported.compared_with(store))),
+        answers=answers,
         no_budgets="" if has_budgets(store.runs) else equal_compute.NO_BUDGETS,
         comparisons=" ".join(
             (equal_compute.intervals(summary.equal_compute), imported.one_source(store))
@@ -223,14 +217,17 @@ def render(
         tuning=imported.tuning(summary)
         if imported.is_imported(store)
         else equal_compute.tuning(summary.equal_compute, summary.finals),
-        growth=words.growth(summary),
+        growth=growth,
         ceilings=words.ceilings(summary, store.runs),
-        transferred=list(words.transferred(summary)),
+        transferred=transferred,
+        explained=glossary.explained(
+            said(answers, growth, transferred), store.runs["method"], store.runs["parametrization"]
+        ),
         intervals=words.intervals(summary),
         missing=words.missing(summary, store),
         warnings=words.warnings(summary, store.runs),
         figures=[figure for figure in drawn if figure.section == "study"],
-        charts=charts.of_study(summary, store),
+        charts=charts.of_study(summary, store, {figure.name: figure.says for figure in drawn}),
         transfer=on_transfer,
         laws=on_laws,
         tables=listed,
@@ -240,6 +237,21 @@ def render(
         configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),
         accountings=ACCOUNTINGS,
     )
+
+
+def said(
+    answers: Iterable[equal_compute.Answer],
+    growth: Mapping[str, Iterable[words.Outcome]],
+    transferred: Iterable[words.Transferred],
+) -> Iterator[str]:
+    """The texts of the answer."""
+    for answer in answers:
+        yield answer.title
+        yield from (f"{row.difference} {row.speedup}" for row in answer.rows)
+    for rows in growth.values():
+        yield from (row.first for row in rows)
+    for one in transferred:
+        yield from one.ladders
 
 
 def circumstances(runs: pd.DataFrame) -> dict[str, str]:

@@ -6,6 +6,7 @@
   const PREFIXES = [[1e18, "E"], [1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
   const NEAR = 40; // px within which the pointer finds a point
   const HEIGHT = 380;
+  const REST = 120; // ms after which what is pointed at is told
 
   const si = (value) => {
     const [by, prefix] = PREFIXES.find(([one]) => Math.abs(value) >= one) || [1, ""];
@@ -38,9 +39,12 @@
       this.hidden = new Set();
       this.near = null;
       this.controls = host.appendChild(element("div", { class: "chart-controls" }));
-      this.canvas = host.appendChild(element("div", { class: "chart-canvas", tabindex: "0", role: "img" }));
-      this.over = element("canvas", { class: "chart-over" });
-      this.tip = this.canvas.appendChild(element("div", { class: "chart-tip", "aria-live": "polite", hidden: "" }));
+      // An application, so that a screen reader leaves the arrow keys to it; what it tells is beside
+      // it, for what is inside a graphic is not read.
+      this.canvas = host.appendChild(element("div", { class: "chart-canvas", tabindex: "0", role: "application", "aria-roledescription": "chart" }));
+      this.over = element("canvas", { class: "chart-over", "aria-hidden": "true" });
+      this.tip = this.canvas.appendChild(element("div", { class: "chart-tip", "aria-hidden": "true", hidden: "" }));
+      this.told = host.appendChild(element("div", { class: "unseen", role: "status" }));
       this.legend = host.appendChild(element("div", { class: "chart-legend", role: "group", "aria-label": "Lines" }));
       this.addControls();
       this.canvas.addEventListener("keydown", (event) => this.onKey(event));
@@ -159,8 +163,9 @@
       const allX = this.lines.flatMap((line) => line.x.filter((x) => x !== null && (!this.logX || x > 0)));
       const allY = this.lines.flatMap((line) => [...line.y, ...(line.series.low || []), ...(line.series.high || [])])
         .filter((y) => y !== null && (!this.logY || y > 0));
-      this.canvas.setAttribute("aria-label", `${this.chart.title}: ${this.lines.length} lines, ${this.panel}. ` +
-        "Arrow keys go from point to point and from line to line.");
+      const many = `${this.lines.length} ${this.lines.length === 1 ? "line" : "lines"}`;
+      this.canvas.setAttribute("aria-label", `${this.chart.title}, ${this.panel}: ${many}. ${this.chart.says} ` +
+        "Arrow keys go from point to point and from line to line, Home and End to a line’s ends; plus and minus zoom.");
       if (!allX.length || !allY.length) { this.plot = null; return; }
       const ends = (values, log) => {
         let low = Infinity, high = -Infinity;
@@ -217,6 +222,7 @@
       this.over.width = ctx.canvas.width;
       this.over.height = ctx.canvas.height;
       this.paintOver(plot);
+      this.placeTip();
     }
 
     clip(ctx, plot) {
@@ -314,8 +320,11 @@
       if (same || !this.plot) return;
       this.near = near;
       this.paintOver();
-      this.tip.hidden = !near;
-      if (!near) return;
+      if (!near) {
+        this.tip.hidden = true;
+        this.tell("");
+        return;
+      }
       const { series, x, y } = near.line;
       const value = y[near.place];
       const lines = [series.name, `${this.chart.y.label}: ${shown(value)}`];
@@ -331,7 +340,17 @@
         lines.push(`${this.scale.label}: ${shown(x[near.place])}`);
       }
       this.tip.replaceChildren(...lines.map((text) => element("div", {}, text)));
-      const p = near.line.points[near.place];
+      this.tell(lines.join("; "));
+      this.placeTip();
+    }
+
+    // Beside its point; nowhere while a zoom leaves that out.
+    placeTip() {
+      const p = this.near && this.near.line.points[this.near.place];
+      const { left: from, top: above, width, height } = this.plot.bbox;
+      const inside = p && p[0] >= from && p[0] <= from + width && p[1] >= above && p[1] <= above + height;
+      this.tip.hidden = !inside;
+      if (!inside) return;
       const ratio = devicePixelRatio;
       const [left, top] = [p[0] / ratio, p[1] / ratio];
       const right = left > this.canvas.clientWidth / 2;
@@ -340,8 +359,31 @@
       this.tip.style.top = `${Math.max(0, top - 20)}px`;
     }
 
+    // To a screen reader: what the pointer or the keys have come to rest on.
+    tell(text) {
+      clearTimeout(this.telling);
+      this.telling = setTimeout(() => { this.told.textContent = text; }, REST);
+    }
+
+    // A third closer, or as much further, around the point that is told of or the middle.
+    zoom(closer) {
+      [["x", this.logX], ["y", this.logY]].forEach(([key, log]) => {
+        const { min, max } = this.plot.scales[key];
+        const [to, from] = log ? [Math.log, Math.exp] : [(one) => one, (one) => one];
+        const told = this.near && this.near.line[key][this.near.place];
+        const at = told === null || told < min || told > max ? (to(min) + to(max)) / 2 : to(told);
+        const by = closer ? 2 / 3 : 3 / 2;
+        this.plot.setScale(key, { min: from(at + (to(min) - at) * by), max: from(at + (to(max) - at) * by) });
+      });
+    }
+
     onKey(event) {
-      const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+      if ("+=-".includes(event.key) && this.plot && !event.ctrlKey && !event.metaKey) {
+        event.preventDefault();
+        this.zoom(event.key !== "-");
+        return;
+      }
+      const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0], Home: [0, -Infinity], End: [0, Infinity] }[event.key];
       if (event.key === "Escape") this.point(null);
       if (!step || !this.plot || !this.lines.length) return;
       event.preventDefault();
@@ -353,7 +395,7 @@
       const next = this.lines[(line + step[0] + this.lines.length) % this.lines.length];
       place = Math.min(Math.max(place + step[1], 0), next.x.length - 1);
       // to the nearest point that the axes show, and back where there is none that way
-      const ahead = step[1] || 1;
+      const ahead = Number.isFinite(step[1]) ? step[1] || 1 : -Math.sign(step[1]);
       for (const by of [ahead, -ahead]) {
         for (let at = place; at >= 0 && at < next.points.length; at += by) {
           if (next.points[at]) { this.point({ line: next, place: at }); return; }

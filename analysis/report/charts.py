@@ -11,7 +11,8 @@ are the same.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from mugrow.analysis import words
 from mugrow.analysis.figures import style
 from mugrow.analysis.figures.curves import DRAWN
 from mugrow.analysis.figures.equal_compute import kind_of, lines_of
-from mugrow.analysis.measure.arms import BASELINE
+from mugrow.analysis.measure.arms import BASELINE, label_arms
 from mugrow.analysis.measure.baselines import comparisons
 from mugrow.analysis.measure.recovery import labelled_targets
 from mugrow.analysis.read.plain import JsonValue
@@ -74,7 +75,8 @@ class Series:
 @dataclass(frozen=True, eq=False)
 class Chart:
     """A chart of a page: the figure ``name`` is the picture of the same. ``compared`` is what the
-    difference to a series' ``lowest`` is called; ``note`` says what is left out."""
+    difference to a series' ``lowest`` is called; ``note`` says what is left out, ``says`` what the
+    chart shows to who cannot see it."""
 
     name: str
     title: str
@@ -84,6 +86,7 @@ class Chart:
     series: tuple[Series, ...]
     compared: str = ""
     note: str = ""
+    says: str = ""
 
     def to_script(self) -> Markup:
         """The data as a script element, which no text of a file can end."""
@@ -111,16 +114,21 @@ class Chart:
             series.append(plain)
         return {
             "name": self.name, "title": self.title, "panel": self.panel, "compared": self.compared,
-            "note": self.note,
+            "note": self.note, "says": self.says,
             "x": [vars(scale) for scale in self.x], "y": vars(self.y),
             "shared": [list(x) for x in shared], "series": series,
         }  # fmt: skip
 
 
-def of_study(summary: Summary, store: Store) -> dict[str, Chart]:
-    """The charts that a study has the rows for, by the figure that each stands beside."""
+def of_study(
+    summary: Summary, store: Store, says: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Chart]:
+    """The charts that a study has the rows for, by the figure that each stands beside, whose
+    alternative text each has of ``says``."""
     made = (curves(store), bowls(summary), savings(summary), front(summary, store))
-    return {chart.name: chart for chart in made if chart.series}
+    return {
+        chart.name: replace(chart, says=says.get(chart.name, "")) for chart in made if chart.series
+    }
 
 
 def curves(store: Store) -> Chart:
@@ -251,15 +259,28 @@ def _named(store: Store) -> dict[str, tuple[str, str, int]]:
         rate = f"lr 2^{math.log2(run['lr']):g}" if run["lr"] > 0 else "lr 0"
         group = rate if run["role"] == "proxy" else run["method"]
         found[run["run_id"]] = (panel, group, int(run["seed"]))
+    targets = _targets(store, {run_id: panel for run_id, (panel, _, _) in found.items()})
+    for run_id, panel, label, seed in zip(
+        targets["run_id"], targets["panel"], targets["label"], targets["seed"], strict=True
+    ):
+        found[run_id] = (str(panel), str(label), int(seed))
+    return found
+
+
+def _targets(store: Store, panels: Mapping[str, str]) -> pd.DataFrame:
+    """The targets with ``label`` and ``panel``: of a study by their targets, of runs that no target
+    and label tells apart by the ``panels`` given, under whatever label does."""
     try:
         targets = labelled_targets(store)
+        return targets.assign(panel=[f"target {name}" for name in targets["target"]])
     except UserError:
-        return found
-    for run_id, target, label, seed in zip(
-        targets["run_id"], targets["target"], targets["label"], targets["seed"], strict=True
-    ):
-        found[run_id] = (f"target {target}", str(label), int(seed))
-    return found
+        targets = store.runs[store.runs["role"] == "target"]
+        shown = [panels[run_id] for run_id in targets["run_id"]]
+        targets = targets.assign(target=shown, panel=shown)
+    try:
+        return targets.assign(label=label_arms(targets, store.runs))
+    except UserError:
+        return targets.assign(label=targets["method"])
 
 
 def _searched(sweep: SweepResult) -> str:

@@ -10,28 +10,17 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from mugrow.analysis.measure.claims import INCONCLUSIVE, JudgedClaim, Verdict, range_of
+from mugrow.analysis.measure.claims import INCONCLUSIVE, JudgedClaim, range_of
+from mugrow.analysis.report.chip import Chip
 from mugrow.analysis.report.interval_plot import interval_plot
 from mugrow.analysis.words import MISSING, signed
 
 HERE = "; here "  # in ``where``: behind it stands which case of several this is
-FIRST: tuple[Verdict, ...] = ("contradicted", "reproduced", INCONCLUSIVE, "not testable here")
-CHIPS: dict[Verdict, str] = {
+FIRST: tuple[str, ...] = ("contradicted", "reproduced", INCONCLUSIVE, "not testable here")
+CHIPS: dict[str, str] = {
     "reproduced": "good", "contradicted": "bad", INCONCLUSIVE: "open", "not testable here": "none"
 }  # fmt: skip
 MOST_LINES = 7  # of an answer
-
-
-@dataclass(frozen=True)
-class Chip:
-    """A verdict as a coloured word; ``count`` of several alike."""
-
-    word: Verdict
-    kind: str
-    count: int = 1
-
-    def __str__(self) -> str:
-        return self.word if self.count == 1 else f"{self.count} {self.word}"
 
 
 @dataclass(frozen=True)
@@ -72,11 +61,11 @@ def groups(rows: Iterable[JudgedClaim]) -> tuple[ClaimGroup, ...]:
 
 def answer(found: Sequence[ClaimGroup]) -> tuple[list[ClaimGroup], list[ClaimGroup]]:
     """The groups that a first screen shows, by their first verdict, and those left to unfold."""
-    ordered = sorted(found, key=lambda group: [*FIRST].index(group.chips[0].word))
+    ordered = sorted(found, key=lambda group: FIRST.index(group.chips[0].word))
     return ordered[:MOST_LINES], ordered[MOST_LINES:]
 
 
-def chips(verdicts: Sequence[Verdict]) -> tuple[Chip, ...]:
+def chips(verdicts: Sequence[str]) -> tuple[Chip, ...]:
     """A chip for each verdict that occurs, with its count."""
     return tuple(
         Chip(verdict, CHIPS[verdict], verdicts.count(verdict))

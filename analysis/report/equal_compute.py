@@ -67,18 +67,46 @@ def answers(
 ) -> Iterator[Answer]:
     """For each target the arm with the lowest final loss, which comes first, against each of the
     ``baselines``; the last target, the largest, before the others."""
-    best: dict[str, EqualCompute] = {}
-    for row in found:
-        best.setdefault(row.target, row)
-    for target, row in reversed(best.items()):
-        of_target = sum(other.target == target for other in found)
+    for row in best_arms(found):
+        of_target = sum(other.target == row.target for other in found)
         paid = fmt.flops(row.charge)
         if BASELINE in baselines:
             paid += f", {fmt.times(row.times_scratch)} scratch’s"
         arm = _named(row)
         which = f"{arm}, the best of {of_target} arms" if of_target > 1 else arm
         lines = tuple(_line(row, row.against(baseline)) for baseline in baselines)
-        yield Answer(f"Growing to {target}: {which}, at {paid} with its source", lines)
+        yield Answer(f"Growing to {row.target}: {which}, at {paid} with its source", lines)
+
+
+def best_arms(found: Iterable[EqualCompute]) -> list[EqualCompute]:
+    """The arm of each target with the lowest final loss, the last target first."""
+    best: dict[str, EqualCompute] = {}
+    for row in found:
+        best.setdefault(row.target, row)
+    return list(reversed(best.values()))
+
+
+def sentence(row: EqualCompute, baselines: Sequence[Baseline] = BASELINES) -> str:
+    """``Growing to w64-d2 for 310 GFLOP with its source, szp ends 0.0300 nats [0.0100, 0.0500]
+    below scratch.``"""
+    against = "; ".join(_against(row.against(baseline)) for baseline in baselines)
+    paid = f"for {fmt.flops(row.charge)} with its source"
+    return f"Growing to {row.target} {paid}, {_named(row)} {against}."
+
+
+def _against(versus: Versus) -> str:
+    """``ends 0.0300 nats [0.0100, 0.0500] below scratch``; signs are kept where it is undecided."""
+    name = NAMES[versus.baseline] + size(versus)
+    if versus.verdict == "not measured":
+        return f"is {SAID[versus.verdict]} {name} ({BEYOND[versus.state]})"
+    found = versus.difference
+    if versus.verdict == "undecided":
+        return f"is {SAID[versus.verdict]} {name} ({fmt.interval(found, fmt.loss)} nats)"
+    side = "above"
+    if versus.verdict == "better":
+        side, found = "below", replace(found, value=-found.value, lo=-found.hi, hi=-found.lo)
+    value, ends = fmt.loss(found.value), fmt.brackets(found.lo, found.hi, fmt.loss)
+    return f"ends {value} nats{ends} {side} {name}"
 
 
 def _line(row: EqualCompute, versus: Versus) -> AnswerRow:

@@ -11,16 +11,9 @@ from pathlib import Path
 
 from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report import build, claims, equal_compute, imported, page, paper, words
+from mugrow.analysis.report.chip import Chip
 from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.words import ACCOUNTINGS
-
-
-@dataclass(frozen=True)
-class IndexChip:
-    """A verdict in colour with what it is of."""
-
-    kind: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -32,7 +25,7 @@ class IndexLine:
     name: str
     title: str
     page: str
-    chips: tuple[IndexChip, ...]
+    chips: tuple[Chip, ...]
 
 
 def build_index(folders: Sequence[Path], out: Path) -> Path:
@@ -58,8 +51,7 @@ def _line(folder: Path, out: Path) -> IndexLine:
 def of_paper(folder: Path, address: str) -> IndexLine:
     """By its ledger: how many of the paper's claims have which verdict."""
     ledger = paper.read_ledger(folder)
-    found = claims.chips([line["verdict"] for line in paper.lines_of("paper", ledger)])
-    chips = tuple(IndexChip(chip.kind, f"{chip.count} {chip.word}") for chip in found)
+    chips = claims.chips([line["verdict"] for line in paper.lines_of("paper", ledger)])
     return IndexLine("paper", folder.name, ledger["title"], address, chips)
 
 
@@ -67,19 +59,19 @@ def of_study(name: str, store: Store, summary: Summary, address: str) -> IndexLi
     """By its largest target's best arm against each baseline, and its verdicts on transfer."""
     found = equal_compute.answers(summary.equal_compute, imported.compared_with(store))
     chips = [
-        IndexChip(row.verdict.replace(" ", "-"), f"{row.said} {row.baseline}")
+        Chip(row.said, row.verdict.replace(" ", "-"), of=row.baseline)
         for answer in list(found)[:1]
         for row in answer.rows
     ]
     if not chips:
         chips = [
-            IndexChip(row.kind, f"{row.count} {row.verdict}, at a fixed loss")
+            Chip(row.verdict, row.kind, row.count, "at a fixed loss")
             for rows in list(words.growth(summary).values())[:1]
             for row in rows
             if row.accounting == ACCOUNTINGS["source"]
         ]
     chips += [
-        IndexChip(row.kind, f"rate {row.verdict} ({len(row.ladders)})")
+        Chip(f"rate {row.verdict}", row.kind, of=f"({len(row.ladders)})")
         for row in words.transferred(summary)
     ]
     title = str(store.study.get("title", name))

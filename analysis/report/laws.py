@@ -20,6 +20,7 @@ Macro = tuple[tuple[str, ...], str]
 """The parts of a macro's name, and its text."""
 
 FEW_GROUPS = 10
+NAMED = 6  # laws of one reason
 INTERVALS = (
     "Intervals are central 95 % of a bootstrap that resamples runs (those grown from one source "
     "together), each resample fitted to convergence; with few runs they are too narrow."
@@ -92,7 +93,8 @@ def _unidentified(laws: Sequence[Law]) -> Iterator[str]:
             key = words(law.status), f"{runs} of {shape}: {law.reason}"
             groups.setdefault(key, []).append(name(law))
     for (state, reason), names in groups.items():
-        yield f"{', '.join(names)}: {state}. {reason}."
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        yield f"{', '.join(names[:NAMED])}{more}: {state}. {reason}."
 
 
 def counted(count: int, what: str) -> str:

@@ -13,7 +13,8 @@ from mugrow.analysis import figures
 from mugrow.analysis.figures import lr_sweeps, style
 from mugrow.analysis.figures import transfer as drawings
 from mugrow.analysis.read.plain import to_json
-from mugrow.analysis.report import build, page, transfer
+from mugrow.analysis.report import build, findings, page, transfer
+from mugrow.analysis.report.inline_svg import inline
 from mugrow.analysis.transfer.own_sweep import OwnTransfer, SweepColumns
 from mugrow.analysis.transfer.results import TransferResults
 from mugrow.bench.record import write_json
@@ -76,4 +77,5 @@ def _figure(
         svg = style.save(style.drawn(lambda: draw(found)), folder, name)
     except UserError as reason:
         return replace(shown, reason=str(reason))
-    return replace(shown, svg=build.inline(svg, name, title))
+    says = findings.of_transfer(name, found) or title
+    return replace(shown, svg=inline(svg, name, says), says=says)

@@ -17,7 +17,9 @@ from mugrow.analysis.measure.claims import VERDICTS, JudgedClaim, Verdict, Whose
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.report import build as page_of
-from mugrow.analysis.report import claims, page
+from mugrow.analysis.report import claims, findings, page
+from mugrow.analysis.report.chip import Chip
+from mugrow.analysis.report.inline_svg import inline
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.words import MISSING
 from mugrow.bench.record import write_json
@@ -55,12 +57,14 @@ class LedgerJson(TypedDict):
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure that the page shows; ``draw`` raises ``UserError`` where its runs are missing."""
+    """A figure that the page shows; ``draw`` raises ``UserError`` where its runs are missing.
+    ``claims`` are the names of those that it decides."""
 
     name: str
     title: str
     caption: str
     draw: Callable[[Store], Figure]
+    claims: tuple[str, ...] = ()
 
 
 def build(
@@ -76,7 +80,7 @@ def build(
     report = folder / "report"
     write_json(folder / LEDGER, {"title": title, "arxiv": arxiv, "claims": to_json(rows)})
     name = command.split()[-1]
-    shown = [_show(name, figure, store, report / "figures") for figure in figures]
+    shown = [_show(name, figure, store, rows, report / "figures") for figure in figures]
     tables = claims_tables(rows)
     page_of.write_tables(list(tables.values()), report / "tables")
     text = page.rendered(
@@ -102,7 +106,7 @@ class Section:
     name: str
     title: str
     note: str
-    chips: tuple[claims.Chip, ...]
+    chips: tuple[Chip, ...]
     first: list[claims.ClaimGroup]
     others: list[claims.ClaimGroup]
     groups: tuple[claims.ClaimGroup, ...]
@@ -124,7 +128,9 @@ def section(whose: Whose, rows: Sequence[JudgedClaim]) -> Section:
     )
 
 
-def _show(paper: str, figure: Drawn, store: Store, folder: Path) -> page_of.DrawnFigure:
+def _show(
+    paper: str, figure: Drawn, store: Store, rows: Sequence[JudgedClaim], folder: Path
+) -> page_of.DrawnFigure:
     title = f"{figure.name}. {figure.title}"
     how = f'mugrow.draw("{paper}/{figure.name}", "{paper}")'
     shown = page_of.DrawnFigure(figure.name, title, figure.caption, section="paper", how=how)
@@ -133,7 +139,8 @@ def _show(paper: str, figure: Drawn, store: Store, folder: Path) -> page_of.Draw
     except UserError as reason:
         return replace(shown, reason=str(reason))
     data = page_of.data_of(folder, figure.name)
-    return replace(shown, svg=page_of.inline(svg, figure.name, figure.title), data=data)
+    says = findings.of_claims([row for row in rows if row.claim in figure.claims]) or title
+    return replace(shown, svg=inline(svg, figure.name, says), says=says, data=data)
 
 
 def counts(verdicts: Sequence[str]) -> dict[str, int]:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from markupsafe import Markup
 
 from mugrow.analysis.measure.claims import JudgedClaim, range_of
-from mugrow.analysis.read.store import load
 from mugrow.analysis.report import build, claims, page, paper
+from mugrow.analysis.report.chip import Chip
 from mugrow.analysis.report.interval_plot import interval_plot
 
 TITLE = "Every claim and its verdict"
@@ -20,7 +21,7 @@ class VerdictLine:
     """A claim with its paper, the ``operators`` that the paper's runs grow by, and the address of
     the claim on the paper's page."""
 
-    chip: claims.Chip
+    chip: Chip
     paper: str
     whose: str
     says: str
@@ -50,11 +51,12 @@ def build_verdicts(folders: Sequence[Path], written: Path) -> Path:
 
 def lines_of(folder: Path, base: Path) -> list[VerdictLine]:
     """The claims of one paper's ledger, in its order."""
-    operators = tuple(sorted(set(load(folder).runs["method"])))
+    methods = pd.read_parquet(folder / "runs.parquet", columns=["method"])["method"]
+    operators = tuple(sorted(set(methods)))
     address = (folder / "report" / "index.html").relative_to(base).as_posix()
     return [
         VerdictLine(
-            claims.Chip(row.verdict, claims.CHIPS[row.verdict]),
+            Chip(row.verdict, claims.CHIPS[row.verdict]),
             folder.name,
             "the paper’s" if row.whose == "paper" else "ours",
             row.says,

@@ -128,25 +128,32 @@ def train_batch(
 
     Windows are drawn with replacement and may cross from one document into the next.
     """
-    if len(train) <= context:
-        raise UserError(f"context {context} is too long for {len(train)} tokens to train on")
+    return windows(train, begins(len(train), seed, step, sequences, context), context)
+
+
+def begins(
+    tokens: int, seed: int, step: int, sequences: int, context: int
+) -> npt.NDArray[np.int64]:
+    """Where each of a batch's sequences begins in a stream of so many tokens, (sequences,)."""
+    if tokens <= context:
+        raise UserError(f"context {context} is too long for {tokens} tokens to train on")
     words = np.random.Philox(key=seed, counter=np.array([0, 0, 0, step])).random_raw(sequences)
-    offsets = (words % np.uint64(len(train) - context)).astype(np.int64)
-    return _windows(train, offsets, context)
+    return (words % np.uint64(tokens - context)).astype(np.int64)
 
 
 def val_windows(val: Tokens, context: int, tokens: int) -> npt.NDArray[np.int64]:
     """Shape (tokens // context, context + 1): evenly spaced windows; no target is in two."""
-    windows = tokens // context
-    if not windows:
+    count = tokens // context
+    if not count:
         raise UserError(f"context {context} is longer than the {tokens} tokens of validation")
-    assert windows * context < len(val)
-    starts = np.arange(windows) * (len(val) - 1 - context) // max(windows - 1, 1)
-    return _windows(val, starts, context)
+    assert count * context < len(val)
+    starts = np.arange(count) * (len(val) - 1 - context) // max(count - 1, 1)
+    return windows(val, starts, context)
 
 
-def _windows(tokens: Tokens, starts: npt.NDArray[np.int64], context: int) -> npt.NDArray[np.int64]:
-    return tokens[starts[:, None] + np.arange(context + 1)].astype(np.int64)
+def windows(tokens: Tokens, starts: npt.NDArray[np.int64], context: int) -> npt.NDArray[np.int64]:
+    """What begins at these places of a stream, (..., context + 1)."""
+    return tokens[starts[..., None] + np.arange(context + 1)].astype(np.int64)
 
 
 @functools.lru_cache(maxsize=4)

@@ -54,15 +54,22 @@ class ReproduceCommand:
     ranks: int | None = None
     """Processes that train each stack together, data-parallel, with so many threads and a device
     each; 1 by default, and all of them under torchrun."""
+    memory: Annotated[str | None, arg(metavar="SIZE")] = None
+    """What a stack may take, as 40GB: members and batches are split to fit. By default nine tenths
+    of a GPU, and no limit on a CPU."""
+    recompute: bool = False
+    """Compute activations again in the backward pass: a third more compute, and less memory."""
     json: bool = False
     """Print the ledger (or the dry run) as JSON."""
 
     def __call__(self) -> None:
         from mugrow.analysis.report.paper import LEDGER, claims_tables, counts
         from mugrow.bench.entries import assigned
+        from mugrow.bench.split import bytes_of
         from mugrow.sweeps.dry_run import print_bill
         from mugrow.sweeps.reproduce import bill_of, reproduce
 
+        memory_bytes = None if self.memory is None else bytes_of(self.memory)
         corpora = assigned(chain(*self.corpus), "--corpus takes NAME=PATH")
         if self.dry_run:
             bill = bill_of(
@@ -77,6 +84,8 @@ class ReproduceCommand:
                 on=self.on,
                 price=self.price,
                 ranks=self.ranks,
+                memory_bytes=memory_bytes,
+                recompute=self.recompute,
             )
             return print_bill(bill, as_json=self.json)
         check_priced(self.price)
@@ -93,6 +102,8 @@ class ReproduceCommand:
             devices=self.devices,
             on=self.on,
             log=self.log,
+            memory_bytes=memory_bytes,
+            recompute=self.recompute,
             ranks=self.ranks,
         )
         if self.json:

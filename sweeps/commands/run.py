@@ -93,6 +93,8 @@ class RunCommand:
                 on=self.on,
                 price=self.price,
                 ranks=self.ranks,
+                memory_bytes=memory_bytes,
+                recompute=self.recompute,
             )
             return print_bill(found, as_json=self.json)
         check_priced(self.price)

@@ -2,7 +2,7 @@
 
     mugrow run quick
 
-Cost: COST runs, five minutes on two cores.
+Cost: COST runs, five to six minutes on two cores.
 
 The whole chain at the smallest scale at which its parts can be told apart. μP and SP proxies of
 two widths show whether the optimum moves with width; the μP optimum then trains a source of width
@@ -38,9 +38,9 @@ def study() -> Study:
         seeds=(0, 1, 2),
         sampler="grid",
         generation=7,
-        proxy_steps=300,
-        source_steps=600,
-        target_steps=900,
+        proxy_steps=240,
+        source_steps=480,
+        target_steps=720,
         ladder=(Step(32, 2, 64, 2),),
         methods=(Method("scratch"), Method("szp"), Method("hypercloning")),
         stack_width=384,

@@ -102,7 +102,7 @@ def test_targets_of_one_size_are_named_by_what_tells_them_apart(quick):
         for spec, tokens in zip(both.runs["spec"], both.runs["tokens"], strict=True)
     ]
     found = compare(both, both, names=["a", "b"])
-    assert found.targets == ("w64-d2 460800 tokens", "w64-d2 921600 tokens")
+    assert found.targets == ("w64-d2 368640 tokens", "w64-d2 737280 tokens")
     assert [arm.target for arm in found.arms if arm.is_reference] == list(found.targets)
 
 
@@ -147,3 +147,80 @@ def test_the_command(mugrow, tmp_path):
     assert ended.code in (0, 2)
     assert mugrow("compare", str(QUICK), str(QUICK)).err == f"mugrow: {QUICK} is named twice\n"
     assert mugrow("compare", str(QUICK)).err == "mugrow: name two studies or more to compare\n"
+
+
+def rates_apart(store, *, runs_of="scratch"):
+    """The store with all targets of a method twice, under another learning rate the second time."""
+    mine = (store.runs["role"] == "target") & (store.runs["method"] == runs_of)
+    again = changed(store, runs_of, by=0.25, spec={"hyper": {"lr": 0.5}}).runs[mine]
+    return replace(store, runs=pd.concat([store.runs, again], ignore_index=True))
+
+
+def test_arms_of_one_method_are_called_by_the_setting_that_tells_them_apart(quick):
+    found = compare(quick, rates_apart(quick), names=["a", "b"])
+    labels = {arm.label for arm in found.arms if "b" in (arm.study, *arm.also)}
+    (fast,) = [label for label in labels if label == "scratch(hyper.lr=0.5)"]
+    (slow,) = [label for label in labels if label.startswith("scratch") and label != fast]
+    by_label = {arm.label: arm for arm in found.arms}
+    # the runs that both have are the reference, under the name that it has in the first
+    assert slow == "scratch"
+    assert [arm.label for arm in found.arms if arm.is_reference] == [slow]
+    assert by_label[fast].minus_reference.value == pytest.approx(0.25)
+
+
+def test_a_reference_that_is_not_there_is_said_with_those_that_could_be(quick):
+    both = rates_apart(quick)
+    found = compare(both, both.first_seeds(2), names=["a", "b"])
+    assert not any(arm.is_reference for arm in found.arms)
+    (line,) = found.left_out
+    assert line.startswith("differences at w64-d2: no arm there is called 'scratch'; a reference")
+    assert "'scratch(hyper.lr=0.5)'" in line
+    named = compare(both, both, names=["a", "b"], reference="scratch(hyper.lr=0.5)")
+    assert [arm.label for arm in named.arms if arm.is_reference] == ["scratch(hyper.lr=0.5)"]
+
+
+def test_runs_that_no_setting_tells_apart_are_refused_with_their_study(quick):
+    again = changed(quick, "scratch").runs
+    twice = replace(quick, runs=pd.concat([quick.runs, again], ignore_index=True))
+    said = r"target w64-d2 mup .* of b has two '\w+' runs of seed 0, \w+ and \w+: they differ in no"
+    with pytest.raises(UserError, match=said):
+        compare(quick, twice, names=["a", "b"])
+
+
+def test_some_seeds_of_an_arm_do_not_count_as_another_arm(quick):
+    """Beside a study of the first seeds a study's own p-values and verdicts are as without it."""
+    other = changed(quick, "szp", by=-0.5)
+    alone = compare(quick, other, names=["a", "c"])
+    beside = compare(quick, other, quick.first_seeds(2), names=["a", "c", "b"])
+    shown = {(arm.study, arm.label): (arm.p, arm.verdict) for arm in beside.arms}
+    for arm in alone.arms:
+        assert shown[arm.study, arm.label] == pytest.approx((arm.p, arm.verdict), nan_ok=True)
+    assert {verdict for (study, _), (_, verdict) in shown.items() if study == "b"} == {
+        "not measured"
+    }
+
+
+def test_the_refusal_names_the_nearest_target_not_the_first(quick):
+    """Of two targets the first has no rival of its shape; the second differs in tokens alone."""
+    longer, other = changed(quick, "szp"), changed(quick, "szp")
+    longer.runs["tokens"] *= 2
+    other.runs.loc[other.runs["role"] == "target", "width"] = 16
+    other.runs["batch_tokens"] = 1
+    both = replace(quick, runs=pd.concat([other.runs, quick.runs], ignore_index=True))
+    with pytest.raises(UserError, match=r": w64-d2 mup of a: b differs in tokens (\d+) and \d+$"):
+        compare(both, longer, names=["a", "b"])
+
+
+def test_a_spec_from_before_a_setting_has_its_default(quick):
+    older = changed(quick, "szp", by=-0.5)
+    older.runs["spec"] = [
+        json.dumps(spec | {"model": {k: v for k, v in spec["model"].items() if k != "norm_eps"}})
+        for spec in map(json.loads, older.runs["spec"])
+    ]
+    assert compare(quick, older, names=["a", "b"]).targets == ("w64-d2",)
+
+
+def test_studies_without_a_target_are_named(quick):
+    nothing = replace(quick, runs=quick.runs[quick.runs["role"] == "proxy"])
+    with pytest.raises(UserError, match=r"no target has finished in b$"):
+        compare(quick, nothing, names=["a", "b"])

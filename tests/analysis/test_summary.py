@@ -266,7 +266,7 @@ def test_parametrizations_are_different_targets(store: Store) -> None:
 def test_two_runs_that_cannot_be_told_apart(store: Store) -> None:
     runs = store.runs
     again = runs[runs["role"] == "target"].assign(run_id="0" * 16)
-    with pytest.raises(UserError, match=r"target w128-d2 has two 'scratch' runs of seed 0"):
+    with pytest.raises(UserError, match=r"target w128-d2 of .* has two 'scratch' runs of seed 0"):
         label_targets(pd.concat([runs, again]))
 
 

@@ -11,7 +11,7 @@ import torch
 from small_runs import RUN, skewed_tokens, start_of, vary
 
 from mugrow.bench import compiled
-from mugrow.bench.compiled import break_even_tokens, check_compiler, loss_and_gradient, why_not
+from mugrow.bench.compiled import break_even_tokens, check_compiler, how, loss_and_gradient, why_not
 from mugrow.bench.growth import During
 from mugrow.bench.model import Decoder, Multipliers, count, fused
 from mugrow.bench.run import _resume, _save_state
@@ -119,6 +119,21 @@ def test_a_rate_for_every_coordinate_is_heeded(as_traced):
     assert_same_but_for_rounding(state, trained([RUN], during=rates))
     head = start_of(RUN)["head.weight"]
     assert torch.equal(state.optimizer.weights_KP[0, -head.numel() :], head.reshape(-1))
+
+
+def test_a_gpu_replays_a_graph_of_all_kernels(monkeypatch):
+    import torch._inductor
+
+    assert how("cuda:1", 4) == {"mode": "reduce-overhead"}
+    assert torch._inductor.list_mode_options("reduce-overhead")["triton.cudagraphs"]
+    assert how("cpu", 4) == {"options": {"cpp.threads": 4, "compile_threads": 1}}
+    told = []
+    monkeypatch.setattr(torch, "compile", lambda program, **how: told.append(how) or program)
+    compiled._made.__wrapped__(
+        Decoder(RUN.model, Multipliers()), (1, 4, 9), torch.float32, "cpu", 2
+    )
+    (made,) = told
+    assert made == {"fullgraph": True, "dynamic": False, **how("cpu", 2)}
 
 
 def test_without_a_compiler_it_is_refused_in_one_line(monkeypatch):

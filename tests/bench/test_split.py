@@ -8,14 +8,23 @@ import torch
 from small_runs import RUN, job_of, skewed_tokens, start_of, vary
 from torch.nn import functional as F
 
+from mugrow.bench import run
 from mugrow.bench.chunked_loss import chunked_cross_entropy
 from mugrow.bench.endless import endless_run, endless_steps
 from mugrow.bench.growth import During
 from mugrow.bench.memory import allocated, measured_bytes
 from mugrow.bench.model import Decoder, count, cross_entropy, flatten, fused
-from mugrow.bench.run import _resume, _save_state, _split
+from mugrow.bench.run import _resume, _save_state, _split, _token_room
 from mugrow.bench.spec import ModelSpec, UserError, llama
-from mugrow.bench.split import Split, bytes_of, chunk_tokens, kept_bytes, peak_bytes, planned
+from mugrow.bench.split import (
+    Split,
+    bytes_of,
+    chunk_tokens,
+    kept_bytes,
+    most_members,
+    peak_bytes,
+    planned,
+)
 from mugrow.bench.stack import Stack, StackState, begin
 from mugrow.bench.train import advance, train
 
@@ -85,6 +94,17 @@ def test_the_split_is_the_largest_that_fits_the_budget():
             more = replace(split, members=split.members + 1)
         assert more.members == 5 or peak_bytes(spec, 4, more) > budget
     assert planned(spec, 4, 1e12) == Split(4, 8)
+
+
+@pytest.mark.parametrize("vocabulary", [256, 33000])
+def test_the_most_members_are_those_that_still_fit_whole(vocabulary):
+    spec = large_run(replace(GPT2, vocab_size=vocabulary), 8)
+    for members in (1, 2, 7):
+        enough = peak_bytes(spec, members, Split(members, 8))
+        assert most_members(spec, enough) == members
+        assert most_members(spec, enough - 1) == max(1, members - 1)
+    assert most_members(spec, 4 * enough, recompute=True) > most_members(spec, 4 * enough)
+    assert most_members(spec, enough, ranks=2) > 7
 
 
 def test_what_does_not_fit_is_refused_with_what_would():
@@ -237,3 +257,13 @@ def test_a_job_plans_by_the_budget_that_it_states(tmp_path):
     assert _split(replace(job, recompute=True), 3) == Split(3, 4, recompute=True)
     budget = peak_bytes(RUN, 3, Split(1, 2))
     assert _split(replace(job, memory_bytes=budget), 3) == Split(1, 2)
+
+
+def test_a_gpus_whole_memory_is_the_budget_where_none_is_stated(tmp_path, monkeypatch):
+    budget = peak_bytes(RUN, 3, Split(1, 2))
+    monkeypatch.setattr(run, "memory_budget", {"cuda:1": budget, "cpu": None}.__getitem__)
+    job = job_of(tmp_path, "skewed", tuple(MEMBERS), device="cuda:1")
+    assert _split(job, 3) == Split(1, 2)
+    assert _token_room(job, 3, Split(1, 2)) == 0
+    assert _token_room(replace(job, memory_bytes=budget + 100), 3, Split(1, 2)) == 100
+    assert _token_room(replace(job, device="cpu"), 3, None) == float("inf")

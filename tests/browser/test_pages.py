@@ -169,6 +169,56 @@ def test_the_mouse_finds_the_point_below_it(charted, opened):
     assert float(tip[1].rpartition(": ")[2]) == found["loss"]
 
 
+def test_what_is_pointed_at_is_read_aloud(charted, opened):
+    """By keys and by the pointer: a status beside the chart, not inside what is read as one."""
+    page = opened(charted)
+    chart = page.locator(".chart").filter(has_text="FLOPs with").first
+    canvas, told = chart.locator(".chart-canvas"), chart.get_by_role("status")
+    name = canvas.get_attribute("aria-label")
+    assert re.search(r"At w64-d2 \w+ ends lowest, at [\d.]+ \[[\d.]+, [\d.]+\] nats", name)
+    assert told.inner_text() == ""
+    assert (
+        told.evaluate("(one) => one.parentElement.closest('[role=img], [role=application]')")
+        is None
+    )
+    canvas.focus()
+    for key, place in (("End", -1), ("Home", 0)):
+        page.keyboard.press(key)
+        loss = chart.evaluate(f"(one) => one.made.lines[0].y.at({place})")
+        page.wait_for_function("(loss) => document.querySelector('[role=status]:not(:empty)')"
+                               "?.textContent.includes(`: ${loss};`)", arg=loss)  # fmt: skip
+    assert "FLOPs with the source’s: " in told.inner_text()
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.querySelectorAll('[role=status]:not(:empty)').length === 0")
+    canvas.scroll_into_view_if_needed()
+    point = chart.evaluate("""(one) => {
+        const p = one.made.lines[1].points[5], box = one.made.canvas.getBoundingClientRect();
+        return [box.left + p[0] / devicePixelRatio, box.top + p[1] / devicePixelRatio];
+    }""")
+    page.mouse.move(*point)
+    page.wait_for_function("document.querySelectorAll('[role=status]:not(:empty)').length === 1")
+    page.wait_for_timeout(300)
+    assert told.inner_text().startswith(chart.locator(".chart-tip > div").first.inner_text())
+
+
+def test_plus_and_minus_zoom_around_the_point(charted, opened):
+    page = opened(charted)
+    chart = page.locator(".chart").filter(has_text="FLOPs with").first
+    scale = "(one) => [one.made.plot.scales.x.min, one.made.plot.scales.x.max]"
+    whole = chart.evaluate(scale)
+    chart.locator(".chart-canvas").focus()
+    page.keyboard.press("End")
+    at = chart.evaluate("(one) => one.made.lines[0].x.at(-1)")
+    page.keyboard.press("+")
+    page.wait_for_timeout(100)
+    low, high = chart.evaluate(scale)
+    assert whole[0] < low < at < high <= whole[1]
+    assert chart.locator(".chart-tip").is_visible()
+    page.keyboard.press("-")
+    page.wait_for_timeout(100)
+    assert chart.evaluate(scale) == pytest.approx(whole)
+
+
 def test_lines_are_toggled_and_isolated(charted, opened):
     page = opened(charted)
     chart = page.locator(".chart").filter(has_text="FLOPs with").first

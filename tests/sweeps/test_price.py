@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from fake_runs import ALONE, DATA, STUDY, run_all
 
 from mugrow.bench.flops import per_token
 from mugrow.bench.spec import ModelSpec, UserError
+from mugrow.bench.split import Split
 from mugrow.sweeps import estimate, price
 from mugrow.sweeps.estimate import Estimate, on
 from mugrow.sweeps.execute import of_study
@@ -169,7 +171,9 @@ def test_a_bill_by_the_table(nothing_is_timed, tmp_path):
     ))  # fmt: skip
     assert found.device_s / 4 <= found.estimated_s <= found.device_s
     assert found.sources == DEVICES["a100"].sources
-    assert 0 < found.largest_bytes < found.device_bytes == 80e9
+    largest = found.largest
+    assert 0 < largest.whole_bytes < found.memory_bytes == 0.9 * 80e9
+    assert largest.split == Split(largest.members, largest.sequences)
     assert not [*tmp_path.iterdir()]
 
 
@@ -245,6 +249,34 @@ def test_what_is_trained_has_no_price(tiny, mugrow, tmp_path):
 
 
 def test_a_stack_that_would_not_fit_is_told(tiny, mugrow, tmp_path, monkeypatch):
+    dry_run = (*tiny, "--price", "h100", "--dry-run", "--out", tmp_path / "study")
     monkeypatch.setitem(DEVICES, "h100", replace(DEVICES["h100"], memory_gb=1e-6))
-    ended = mugrow(*tiny, "--price", "h100", "--dry-run", "--out", tmp_path / "study")
-    assert "it would have to be split" in ended.out.splitlines()[-1]
+    assert "0.0009 MB it has not enough even in parts" in one_line(mugrow(*dry_run).out)
+    monkeypatch.setitem(DEVICES, "h100", replace(DEVICES["h100"], memory_gb=4e-3))
+    said = re.search(
+        r"the largest stack, (\d+) members of width (\d+) and depth 1 on (\d+) sequences, takes .*"
+        r"; of 3\.6 MB a step takes (\d+) of its members and (\d+) of their sequences at a time",
+        one_line(mugrow(*dry_run).out),
+    )
+    found = json.loads(mugrow(*dry_run, "--json").out)
+    largest = found["largest_stack"]
+    shown = ("members", "width", "sequences")
+    assert [*map(int, said.groups())] == [
+        *(largest[name] for name in shown),
+        *(largest["split"][name] for name in ("members", "sequences")),
+    ]
+    assert largest["split"]["members"] < largest["members"]
+    assert found["largest_stack_bytes"] == largest["whole_bytes"] > found["memory_bytes"] == 3.6e6
+
+
+def test_a_stated_memory_is_checked_and_told(tiny, mugrow, tmp_path):
+    dry_run = (*tiny, "--dry-run", "--price", "a100", "--out", tmp_path / "study")
+    refused = mugrow(*dry_run, "--memory", "100KB")
+    assert (refused.code, refused.out) == (2, "")
+    assert re.fullmatch(r"mugrow: a member of width \d+ .* more than 0\.1 MB\n", refused.err)
+    told = mugrow(*dry_run, "--memory", "1GB")
+    assert "of 1 GB a step takes" in one_line(told.out)
+
+
+def one_line(text):
+    return " ".join(text.split())

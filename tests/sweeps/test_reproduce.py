@@ -89,6 +89,19 @@ def tiny_paper(monkeypatch, corpus):
     return found
 
 
+def test_a_memory_too_small_for_one_member_is_one_line_before_anything_is_trained(
+    mugrow, tiny_paper, tmp_path
+):
+    words = ("reproduce", "tiny", "--out", tmp_path / "pool", "--memory", "50KB")
+    trained, priced = mugrow(*words), mugrow(*words, "--dry-run")
+    assert (trained.code, trained.out) == (priced.code, priced.out) == (2, "")
+    assert trained.err == priced.err
+    assert re.fullmatch(r"mugrow: a member of width \d+ .* more than 0\.05 MB\n", trained.err)
+    assert not (tmp_path / "pool").exists()
+    told = mugrow("reproduce", "tiny", "--memory", "40MB", "--price", "a100", "--dry-run")
+    assert "40 MB a step takes" in " ".join(told.out.split())
+
+
 def test_a_paper_is_run_drawn_and_judged(mugrow, tiny_paper, in_threads, tmp_path):
     ended = mugrow("reproduce", "tiny", "--out", tmp_path, "--json")
     assert ended.code == 0, ended.err
