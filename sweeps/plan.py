@@ -355,7 +355,7 @@ def _compared(search: Search, best: Transferred) -> list[RunSpec]:
     """A run of each seed at the transferred optimum, with a final evaluation."""
     return [
         replace(run, data=replace(run.data, final_val_tokens=search.study.final_val_tokens))
-        for run in search.specs(best.log2_lr, best.init_std)
+        for run in search.specs(best.log2_lr, best.init_std, best.log2_modules)
     ]
 
 

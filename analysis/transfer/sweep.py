@@ -168,10 +168,20 @@ def by_setting(runs: pd.DataFrame) -> list[Sweep]:
         key = json.dumps(setting, sort_keys=True)
         settings.setdefault(key, setting)
         groups.setdefault(key, []).append(run)
-    found = [_sweep(settings[key], group, sources) for key, group in groups.items()]
+    found = [
+        _sweep(settings[key], group, sources)
+        for key, group in groups.items()
+        if not _is_point(settings[key], group)
+    ]
     return sorted(
         found, key=lambda one: (one.parametrization, one.method, one.depth, one.width, one.init_std)
     )
+
+
+def _is_point(setting: Setting, runs: Sequence[SweptRun]) -> bool:
+    """Whether the runs are one point of a search over multipliers of modules, which is no sweep."""
+    by_module = any(key.startswith("hyper.modules.") for key in setting)
+    return by_module and len({run.lr for run in runs}) == 1 and runs[0].role == "proxy"
 
 
 def _swept(runs: pd.DataFrame) -> list[SweptRun]:

@@ -11,7 +11,7 @@ from mugrow.sweeps.sampling import Space, Told, ask
 from mugrow.sweeps.search import Search, replay, searches
 from mugrow.sweeps.study import Proxy, Variant
 
-SAMPLERS = ("grid", "qmc", "tpe", "gp")
+SAMPLERS = ("grid", "qmc", "tpe", "gp", "trust")
 
 
 def alone(sampler, **changes):
