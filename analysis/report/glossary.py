@@ -22,8 +22,8 @@ OPEN = "an end that the runs leave open, for they stop before it"
 def first_line(kind: str, name: str) -> str:
     """Of the chapter of a ``growth`` method or a ``parametrization``; empty for one that is not
     ours."""
-    path = FOLDER / kind / f"{name}.py"
-    if not name.isidentifier() or not path.is_file():
+    path = next((one for one in (FOLDER / kind).glob("*.py") if one.stem == name), None)
+    if path is None:
         return ""
     chapter = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     line, _, _ = chapter.partition("\n")

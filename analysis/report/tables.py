@@ -52,7 +52,11 @@ def methods(summary: Summary) -> Table:
         for row in summary.savings
         if row.at == AT_FINAL
     }
-    grown = [row for row in summary.finals if row.method != BASELINE]
+    grown = [
+        row
+        for row in summary.finals
+        if row.method != BASELINE and (math.isfinite(row.loss.value) or summary.savings)
+    ]
     targets = list(dict.fromkeys(row.target for row in grown))
     grown.sort(key=lambda row: (targets.index(row.target), math.isnan(row.loss.value),
                                 row.loss.value))  # fmt: skip
@@ -142,17 +146,17 @@ def optima(summary: Summary) -> Table:
 def costs(summary: Summary) -> Table:
     cost = summary.costs
     counts = ", ".join(f"{count} {status}" for status, count in cost.runs.items())
+    row = (
+        fmt.flops(cost.proxy_flops), fmt.flops(cost.source_flops), fmt.flops(cost.target_flops),
+        fmt.flops(cost.baseline_flops), fmt.seconds(cost.wall_s), counts,
+    )  # fmt: skip
     return Table(
         "costs",
         "What the study cost",
         "All runs together, pruned and diverged ones too; wall time is the sum over runs.",
         ("proxies", "sources", "targets", "compared with", "wall time", "runs"),
-        (
-            (fmt.flops(cost.proxy_flops), fmt.flops(cost.source_flops),
-             fmt.flops(cost.target_flops), fmt.flops(cost.baseline_flops),
-             fmt.seconds(cost.wall_s), counts),
-        ),
-    )  # fmt: skip
+        (row,) if any(cost.runs.values()) else (),
+    )
 
 
 def runs(rows: pd.DataFrame) -> Table:

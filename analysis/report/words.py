@@ -190,11 +190,16 @@ def intervals(summary: Summary) -> str:
 def missing(summary: Summary, store: Store) -> list[str]:
     """What an unfinished study does not have yet, and what cannot be said without it; of one that
     grows an imported source, why it has no scratch."""
+    if store.runs.empty:
+        return ["There are no runs: nothing has been trained yet, or nothing was kept."]
     absent = []
+    if not (store.runs["status"] == "finished").any():
+        counts = ", ".join(f"{n} {status}" for status, n in summary.costs.runs.items() if n)
+        absent.append(f"No run has finished: {counts}.")
     roles = set(store.runs.loc[store.runs["status"] == "finished", "role"])
     if imported.is_imported(store):
         unfinished = [] if "target" in roles else ["No target has finished: no final losses."]
-        return [imported.no_scratch(store), *unfinished]
+        return [imported.no_scratch(store), *absent, *unfinished]
     if "proxy" not in roles:
         absent.append("No proxy has finished: there is no optimum and nothing on transfer.")
     elif not summary.transfer.ladders:

@@ -353,13 +353,31 @@ def test_a_study_with_nothing_says_so(study_dir: Path) -> None:
     for table in ("runs", "curves", "trials"):
         keep(study_dir, table, lambda row: False)
     html = build(study_dir).read_text(encoding="utf-8")
-    assert "No proxy has finished" in html
-    assert "No target has finished" in html
+    assert "<li>There are no runs: nothing has been trained yet, or nothing was kept.</li>" in html
     plain = [one for one in figures.FIGURES.values() if one.section == "study"]
     assert f"Not drawn: {len(plain)} figures" in html
-    assert 'id="transfer"' not in html
-    assert "No run has finished, so there is no law" in html
+    chapters = re.findall(r'<h2 id="([^"]+)"', html)
+    assert chapters == ["made"]
+    assert "One seed gives no interval" not in html
+    assert "<dt>corpus</dt>" not in html  # of which there is none
     assert macros_of((study_dir / "report" / "macros.tex").read_text()) == {"mugrowQuickSeeds": "0"}
+
+
+def test_a_study_of_which_nothing_finished_says_what_became_of_it(
+    study_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "FIGURES", {})
+    rows = load(study_dir).runs
+    lost = {"status": "diverged", "final_val_loss": None, "final_bpb": None, "reason": "inf"}
+    path = study_dir / "runs.parquet"
+    table = pq.read_table(path)
+    changed = [row | lost for row in table.to_pylist()]
+    pq.write_table(table.from_pylist(changed, schema=table.schema), path)
+    html = build(study_dir).read_text(encoding="utf-8")
+    assert f"<li>No run has finished: {len(rows)} diverged.</li>" in html
+    for chapter in ("Figures", "Scaling laws", "What each method saves"):
+        assert f">{chapter}</h" not in html
+    assert ">Final losses</h3>" in html  # which says how many of each diverged
 
 
 @pytest.mark.usefixtures("one_figure")

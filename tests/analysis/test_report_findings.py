@@ -146,6 +146,7 @@ def test_names_are_explained_where_they_stand():
 
 def test_a_method_that_is_not_ours_is_not_explained():
     assert glossary.first_line("growth", "../growth/szp") == ""
+    assert glossary.first_line("growth", "m" * 300) == ""  # no name of a file
     assert glossary.explained(["mine@0123"], ["mine@0123"], []) == []
     # a name inside another is not that one
     assert glossary.explained(["gradual_stack"], ["stack"], []) == []
