@@ -10,7 +10,7 @@ differ among the settings that have them, whatever their value.
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from mugrow.analysis.transfer.sweep import Setting
+from mugrow.analysis.transfer.sweep import MODULES, Setting
 from mugrow.bench.spec import Scalar
 
 WORDS = {
@@ -23,7 +23,6 @@ WORDS = {
     "start.optimizer": "optimizer",
 }
 PARAMS = "start.params."
-MODULES = "hyper.modules."  # multipliers, by their names
 
 
 def named(key: str) -> str:

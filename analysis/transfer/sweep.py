@@ -39,6 +39,7 @@ SINCE_ADDED: Setting = {  # what a spec says that was written without them
     **{f"{model}.{name}": value for model in ("model", "base") for name, value in OF_MODEL.items()},
     "data.final_val_tokens": 0,
 }
+MODULES = "hyper.modules."  # multipliers, by their names
 WORST_FIRST = ("incomplete", "diverged", "failed", "missing", "pruned", "finished")
 
 
@@ -168,20 +169,27 @@ def by_setting(runs: pd.DataFrame) -> list[Sweep]:
         key = json.dumps(setting, sort_keys=True)
         settings.setdefault(key, setting)
         groups.setdefault(key, []).append(run)
+    points = _points_of_modules(settings, groups)
     found = [
-        _sweep(settings[key], group, sources)
-        for key, group in groups.items()
-        if not _is_point(settings[key], group)
+        _sweep(settings[key], group, sources) for key, group in groups.items() if key not in points
     ]
     return sorted(
         found, key=lambda one: (one.parametrization, one.method, one.depth, one.width, one.init_std)
     )
 
 
-def _is_point(setting: Setting, runs: Sequence[SweptRun]) -> bool:
-    """Whether the runs are one point of a search over multipliers of modules, which is no sweep."""
-    by_module = any(key.startswith("hyper.modules.") for key in setting)
-    return by_module and len({run.lr for run in runs}) == 1 and runs[0].role == "proxy"
+def _points_of_modules(
+    settings: Mapping[str, Setting], groups: Mapping[str, Sequence[SweptRun]]
+) -> set[str]:
+    """Those, by their keys, that are one point of a search over multipliers of modules, and so no
+    sweep: proxies at one rate that differ from others in their multipliers alone."""
+    alike: dict[str, list[str]] = {}
+    for key, group in groups.items():
+        if len({run.lr for run in group}) == 1 and group[0].role == "proxy":
+            setting = settings[key].items()
+            rest = {name: value for name, value in setting if not name.startswith(MODULES)}
+            alike.setdefault(json.dumps(rest, sort_keys=True), []).append(key)
+    return {key for keys in alike.values() if len(keys) > 1 for key in keys}
 
 
 def _swept(runs: pd.DataFrame) -> list[SweptRun]:

@@ -197,6 +197,16 @@ def check_optimizer(spec: RunSpec) -> None:
                 f"optimizer {spec.optimizer!r} does not read hyper.{one.name}, so {value} would "
                 f"change nothing; it must be left at {one.default}"
             )
+    _check_modules(spec)
+    if spec.step_ratio != 1 and not read.issuperset(ADAM_ONLY):
+        raise UserError(
+            f"optimizer {spec.optimizer!r} has no rule for batch and duration in parametrization "
+            f"{spec.parametrization!r}, whose rule is Adam's: take adamw, or as many steps as the "
+            "proxy's"
+        )
+
+
+def _check_modules(spec: RunSpec) -> None:
     trainers = _trainers(spec)
     for multiplier, _ in spec.hyper.modules:
         name = multiplier.partition(".")[0]
@@ -211,12 +221,6 @@ def check_optimizer(spec: RunSpec) -> None:
                 f"{multiplier!r} is for optimizers that do not see a gradient's scale, unlike "
                 f"{trained[0].name!r}; leave it out"
             )
-    if spec.step_ratio != 1 and not read.issuperset(ADAM_ONLY):
-        raise UserError(
-            f"optimizer {spec.optimizer!r} has no rule for batch and duration in parametrization "
-            f"{spec.parametrization!r}, whose rule is Adam's: take adamw, or as many steps as the "
-            "proxy's"
-        )
 
 
 def _trainers(spec: RunSpec) -> Mapping[str, Trainer]:

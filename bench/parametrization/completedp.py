@@ -1,19 +1,20 @@
 """Complete(d)P: CompleteP with rules for batch and duration, and a readout without a multiplier.
 
+arXiv 2512.22382, of which the abstract and Table 1 could be read; what is of ours is marked so.
 With m the ratio of the width to the base model's, L that of the number of blocks, and alpha between
-1/2 and 1 (arXiv 2512.22382):
+1/2 and 1:
 
-    ===================  =========  ===============  ===========  =====  =======================
-    parameter            init std   lr               eps          decay  where it stands
-    ===================  =========  ===============  ===========  =====  =======================
-    embedding            1          1                1/m          1      Table 1; positions ours
-    block: matrix        1/sqrt(m)  L^(alpha-1)/m    L^-alpha/m   m      Table 1
-    block: gain, bias    --         L^(alpha-1)      L^-alpha/m   0      Table 1; decay ours
-    gain of q/k norm     --         L^(alpha-1)      L^-alpha     0      eps Table 1, rest ours
-    final norm           --         1                1/m          0      lr Table 1, rest ours
-    readout              1/m        1/m              1            m      Table 1
-    all of them, also    1          sqrt(r)          1/sqrt(r)    sqrt(r)  Table 1
-    ===================  =========  ===============  ===========  =====  =======================
+    ===================  =========  =============  ==========  =======  =======================
+    parameter            init std   lr             eps         decay    where it stands
+    ===================  =========  =============  ==========  =======  =======================
+    embedding            1          1              1/m         1        Table 1; positions ours
+    block: matrix        1/sqrt(m)  L^(alpha-1)/m  L^-alpha/m  m        Table 1
+    block: gain, bias    --         L^(alpha-1)    L^-alpha/m  0        Table 1; decay ours
+    gain of q/k norm     --         L^(alpha-1)    L^-alpha    0        eps Table 1, rest ours
+    final norm           --         1              1/m         0        lr Table 1, rest ours
+    readout              1/m        1/m            1           m        Table 1
+    all of them, times   1          sqrt(r)        1/sqrt(r)   sqrt(r)  Table 1
+    ===================  =========  =============  ==========  =======  =======================
 
 In the forward pass both branches of a block are multiplied by L^-alpha, and logits by nothing. What
 Table 1 does not say is as in ``completep``: attention's scale, k and v of fewer heads, and a tied
@@ -37,9 +38,9 @@ are multiplied by r, and the number of steps by 1/r (both Table 1), so that aver
 drift of the weights cover as large a part of the run as before. The reason is the SDE of which Adam
 with small steps and much noise is a discretisation (Malladi et al., arXiv 2205.10287, for the
 batch). So the rule holds in the limit of small rates, and not at all from r = 1 / (1 - beta) on.
-With ``decay="independent"``, where the rate is not in it, decay is multiplied by r (ours). The
-paper says nothing of the norm at which gradients are clipped, which stays; warm-up and cool-down
-are fractions of the run, as they must be.
+With ``decay="independent"``, where the rate is not in it, decay is multiplied by r (ours). The norm
+at which gradients are clipped stays, for want of a rule; warm-up and cool-down are fractions of the
+run, as they must be.
 """
 
 import math

@@ -10,6 +10,7 @@ import torch
 from small_runs import RUN, skewed_tokens, vary
 from torch import Tensor, nn
 
+import mugrow.bench.optim.lion as lion
 import mugrow.bench.parametrization.sp as sp
 from mugrow.bench.model import flatten, parameters, shapes, unflatten
 from mugrow.bench.modules import NAMES, by_tensor, touched
@@ -130,6 +131,16 @@ def test_an_optimizer_without_what_is_multiplied_is_refused(run, name):
     check_optimizer(replace(changed, hyper=replace(changed.hyper, modules=right)))
     ends = vary(optimizer="muon", parametrization="sp", modules=(Multiplier("beta1.head", 2.0),))
     check_optimizer(ends)  # AdamW's
+
+
+def test_a_residual_multiplier_needs_steps_that_do_not_see_the_gradients_scale(monkeypatch):
+    seeing = replace(lion.OPTIMIZER, step_size="gradient")
+    monkeypatch.setattr(lion, "OPTIMIZER", seeing)
+    trainers_of.cache_clear()
+    times = {"modules": (Multiplier("residual.mlp", 2.0),)}
+    with pytest.raises(UserError, match="do not see a gradient's scale, unlike 'lion'"):
+        check_optimizer(vary(optimizer="lion", parametrization="sp", **times))
+    trainers_of.cache_clear()
 
 
 # --- what is trained ----------------------------------------------------------------------------
