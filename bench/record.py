@@ -101,7 +101,7 @@ CURVE_SCHEMA = pa.schema(
 # columns that an older table, or a smaller one, lacks: null there
 LATER = {
     *("asymmetry", "arm", "factors", "grad_norm", "val_loss_averaged"),
-    *("final_val_tokens", "final_block_losses", "compile", "ranks"),
+    *("final_val_tokens", "final_block_losses", "compile", "ranks", "modules"),
 }
 TRIAL_SCHEMA = pa.schema(
     [
@@ -116,6 +116,7 @@ TRIAL_SCHEMA = pa.schema(
         ("state", pa.string()),
         ("lr", pa.float64()),
         ("init_std", pa.float64()),
+        ("modules", pa.string()),  # JSON: by name, multipliers, where they are searched
         ("value", pa.float64()),
         ("flops", pa.float64()),
         ("run_ids", pa.list_(pa.string())),

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 Scalar = int | float | str | bool
 Decay = Literal["scaled", "independent"]
@@ -243,6 +243,13 @@ def llama(**fields: Any) -> ModelSpec:
     return ModelSpec(**(flavour | fields))
 
 
+class Multiplier(NamedTuple):
+    """What a hyperparameter is multiplied by in a module: ``lr.embedding`` 2."""
+
+    name: str
+    times: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class FixedHyper:
     """The hyperparameters that a study sets, and does not search, at the *base* shape. ``beta1``,
@@ -251,8 +258,9 @@ class FixedHyper:
     ``decay`` says what a weight shrinks by in a step, with f the schedule's factor: ``scaled``,
     torch's, by ``f * lr * weight_decay`` with learning rate and decay as parametrized;
     ``independent`` by ``f * weight_decay``, whatever rate and width (arXiv 2309.14322).
-    ``clip`` is the largest gradient norm of a run, 0 for no clipping. Raises ``UserError`` for a
-    number that is negative or not finite, and a beta of 1 or more.
+    ``clip`` is the largest gradient norm of a run, 0 for no clipping. ``modules`` multiply them in
+    some modules (``mugrow.bench.modules``); those of 1 are left out. Raises ``UserError`` for a
+    number that is negative or not finite, a beta of 1 or more, and a multiplier of 0.
     """
 
     weight_decay: float = 0.1
@@ -261,11 +269,14 @@ class FixedHyper:
     eps: float = 1e-8
     clip: float = 1.0
     decay: Decay = "scaled"
+    modules: tuple[Multiplier, ...] = ()
 
     def __post_init__(self) -> None:
         if self.decay not in DECAYS:
             raise unknown("decay", self.decay, DECAYS)
-        for name in (field.name for field in dataclasses.fields(self) if field.name != "decay"):
+        object.__setattr__(self, "modules", _multipliers(self.modules))
+        words = ("decay", "modules")
+        for name in (field.name for field in dataclasses.fields(self) if field.name not in words):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
                 raise UserError(f"{name} must be a finite number, at least 0, not {value}")
@@ -291,6 +302,36 @@ class HyperSpec(FixedHyper):
 
 
 DECAYS = ("scaled", "independent")
+
+
+def _multipliers(given: Iterable[tuple[str, float]]) -> tuple[Multiplier, ...]:
+    """In one order, and without those that change nothing: one identity."""
+    found: dict[str, float] = {}
+    for name, times in given:
+        if name in found:
+            raise UserError(f"modules holds {name!r} twice")
+        if not _is_real(times) or times <= 0:
+            raise UserError(f"{name} must be a finite number above 0, not {shortened(times)}")
+        found[name] = float(times)
+    return tuple(Multiplier(*one) for one in sorted(found.items()) if one[1] != 1)
+
+
+def faster(name: str, beta: float, times: float) -> float:
+    """The beta called ``name`` of an average that forgets so many ``times`` as fast: 1 - beta is
+    multiplied. Raises ``UserError`` where nothing of the average would be left.
+
+    >>> faster("beta1", 0.75, 2)
+    0.5
+    """
+    if times == 1:
+        return beta
+    forgotten = (1 - beta) * times
+    if forgotten > 1 - 1e-9:  # up to rounding
+        raise UserError(
+            f"1 - {name} must be below 1, not {1 - beta:g} times {times:g}; the nearest factor is "
+            f"below {1 / (1 - beta):g}"
+        )
+    return 1 - forgotten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -411,6 +452,10 @@ class RunSpec:
     stood or re-positioned), with its rate rising over ``rewarm_steps`` from there. Its first batch
     is number ``first_batch`` of its data seed. Of ``average`` its training knows nothing. An
     imported model may stop at step 0: it is evaluated, and nothing else.
+
+    ``step_ratio`` is how many steps of the runs in which ``hyper`` was tuned one step stands for:
+    the ratio of batches over that of tokens, and so of their number of steps to this run's. It is
+    1 unless the parametrization has a rule for it.
     """
 
     model: ModelSpec
@@ -433,6 +478,7 @@ class RunSpec:
     average: AverageSpec = AverageSpec()
     optimizer: str = "adamw"
     precision: Precision = "float32"
+    step_ratio: float = 1.0
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -456,6 +502,9 @@ class RunSpec:
             raise UserError(
                 f"first_step {self.first_step} must be below the last, {self.last_step}"
             )
+        if not 0 < self.step_ratio < math.inf:
+            raise UserError(f"step_ratio must be a finite number above 0, not {self.step_ratio}")
+        object.__setattr__(self, "step_ratio", float(self.step_ratio))
         if self.average.kind == "swa" and self.average.window % self.log_every:
             raise UserError(
                 f"average window {self.average.window} is not a multiple of log_every "

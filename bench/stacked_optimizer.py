@@ -1,7 +1,8 @@
 """One update of a stack: K members, each with its own learning rate, decay, betas and eps.
 
-``lr``, ``decay`` and ``eps`` are a member's hyperparameter times its tensor's rule. Neighbouring
-tensors of one rule and one optimizer are a *segment*, and the numbers are kept as ``(K, S)``, one a
+``lr``, ``decay`` and ``eps`` are a member's hyperparameter for a tensor times the tensor's rule.
+Neighbouring tensors of one rule, of one optimizer, and in each member of the same hyperparameters
+(``mugrow.bench.modules``) are a *segment*, and the numbers are kept as ``(K, S)``, one a
 member and segment: as ``(K, P)``, one a coordinate, they took as much memory as the weights and
 moments themselves. One update of AdamW is a dozen passes over its storage, in columns that fit a
 cache, however many tensors the model has; a loop over tensors pays its overhead for each of them.
@@ -21,7 +22,7 @@ trials: one that diverges would silence the others.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from itertools import groupby
@@ -175,8 +176,8 @@ def _cut(run: tuple[Segment, ...], columns: int, alone: int) -> tuple[Columns, .
 
 
 class Alike(NamedTuple):
-    """Segments of one rule that AdamW trains, wherever they lie: their places among ``sizes``, how
-    many coordinates each segment has in storage order, and the column of their numbers."""
+    """Segments of the same numbers that AdamW trains, wherever they lie: their places among
+    ``sizes``, how many coordinates each segment has in storage order, and their numbers' column."""
 
     places: tuple[int, ...]
     column: int
@@ -190,8 +191,8 @@ class StackedOptimizer:
     lr_KS: Tensor
     decay_KS: Tensor  # what a weight shrinks by in a step at the peak rate
     eps_KS: Tensor
-    beta1_K1: Tensor
-    beta2_K1: Tensor
+    beta1_KS: Tensor  # (K, 1) where all segments have the same
+    beta2_KS: Tensor
     clip_K1: Tensor
     parts: tuple[Part, ...]
     sizes: tuple[int, ...] = ()
@@ -225,9 +226,9 @@ class StackedOptimizer:
             norm_K1 = torch.linalg.vector_norm(gradient_KP, dim=1, keepdim=True)
         scale_K1 = (self.clip_K1 / norm_K1).clamp(max=1)
         state.updates_K1 += 1
-        bias1_K1 = (1 - self.beta1_K1.double() ** state.updates_K1).to(gradient_KP.dtype)
-        bias2_K1 = (1 - self.beta2_K1.double() ** state.updates_K1).to(gradient_KP.dtype)
-        members = Members(self.beta1_K1, self.beta2_K1, bias1_K1, bias2_K1, state.updates_K1)
+        bias1_KS = (1 - self.beta1_KS.double() ** state.updates_K1).to(gradient_KP.dtype)
+        bias2_KS = (1 - self.beta2_KS.double() ** state.updates_K1).to(gradient_KP.dtype)
+        of_members = Members(self.beta1_KS, self.beta2_KS, bias1_KS, bias2_KS, state.updates_K1)
         by_coordinate = factor_KP.shape[1] > 1
         count = len(gradient_KP)
         columns = max(1, (CACHED if on_cpu else LAUNCHED) // count)
@@ -236,6 +237,8 @@ class StackedOptimizer:
             optimizer, params = part.trainer
             for piece in part.in_pieces(columns, alone):
                 buffers = {name: piece.take(state.buffers[name]) for name in optimizer.buffers}
+                of_segments = self.beta1_KS.shape[1] > 1
+                members = _of_piece(of_members, piece) if of_segments else of_members
                 given = Update(
                     piece.take(gradient_KP) * piece.of_members(scale_K1),
                     buffers,
@@ -261,14 +264,13 @@ class StackedOptimizer:
         scales_K = (norm_K1 / self.clip_K1).clamp(min=1).squeeze(1)  # what the kernel divides by
         state.updates_K1 += 1
         moments = state.buffers["m"], state.buffers["v"]
+        of_segments = self.lr_KS, self.decay_KS, self.eps_KS, self.beta1_KS, self.beta2_KS
         numbers = zip(
-            *(each.tolist() for each in (self.lr_KS, self.decay_KS, self.eps_KS)),
-            self.beta1_K1.squeeze(1).tolist(),
-            self.beta2_K1.squeeze(1).tolist(),
+            *(each.expand_as(self.lr_KS).tolist() for each in of_segments),
             factor_K1.squeeze(1).tolist(),
             strict=True,
         )
-        for k, (lr_S, decay_S, eps_S, beta1, beta2, factor) in enumerate(numbers):
+        for k, (lr_S, decay_S, eps_S, beta1_S, beta2_S, factor) in enumerate(numbers):
             stored = (state.weights_KP, gradient_KP, *moments)
             tensors = [torch.split(each[k], list(self.sizes)) for each in stored]
             for places, column in self.alike:
@@ -284,8 +286,8 @@ class StackedOptimizer:
                     [],
                     [state.updates_K1[k]] * len(places),
                     lr=factor * lr,
-                    beta1=beta1,
-                    beta2=beta2,
+                    beta1=beta1_S[column],
+                    beta2=beta2_S[column],
                     weight_decay=decay / lr if lr else 0.0,
                     eps=eps_S[column],
                     amsgrad=False,
@@ -295,51 +297,67 @@ class StackedOptimizer:
         return norm_K1.squeeze(1)
 
 
+def _of_piece(members: Members, piece: Columns | MatrixBatch) -> Members:
+    """Betas and biases, a number a segment, as what is multiplied with the piece."""
+    return members._replace(
+        beta1_K1=piece.of_segments(members.beta1_K1),
+        beta2_K1=piece.of_segments(members.beta2_K1),
+        bias1_K1=piece.of_segments(members.bias1_K1),
+        bias2_K1=piece.of_segments(members.bias2_K1),
+    )
+
+
 def stacked_optimizer(
     shapes: Mapping[str, tuple[int, ...]],
     rules: Rules,
     trainers: Mapping[str, Trainer],
-    hypers: list[HyperSpec],
+    hypers: Sequence[Mapping[str, HyperSpec]],
     like: Tensor,
 ) -> StackedOptimizer:
-    """The optimizer of members with these hyperparameters, on ``like``'s device and dtype, for
-    tensors of these shapes in storage order, each with what trains it."""
-
-    segments, parts = _segments(shapes, rules, trainers)
+    """The optimizer of members with these hyperparameters, each by tensor, on ``like``'s device and
+    dtype, for tensors of these shapes in storage order, each with what trains it."""
+    numbers = {
+        name: (_numbers(rules.tensors[name]), *(each[name] for each in hypers)) for name in shapes
+    }
+    segments, parts = _segments(shapes, numbers, trainers)
 
     def rule_S(name: str) -> Tensor:
         of_tensors = [getattr(rules.tensors[tensor], name) for tensor in segments]
         return torch.tensor(of_tensors, dtype=torch.float64).to(like)
 
-    def hyper_K1(name: str) -> Tensor:
-        return torch.tensor([[getattr(h, name)] for h in hypers], dtype=torch.float64).to(like)
+    def hyper_KS(name: str) -> Tensor:
+        of_members = [[getattr(each[tensor], name) for tensor in segments] for each in hypers]
+        return torch.tensor(of_members, dtype=torch.float64).to(like)
 
-    lr_KS = hyper_K1("lr") * rule_S("lr")
-    decay_K1, decay_S = hyper_K1("weight_decay"), rule_S("weight_decay")
-    independent_K1 = torch.tensor([[h.decay == "independent"] for h in hypers], device=like.device)
-    clip_K1 = hyper_K1("clip")
+    lr_KS, clip_K1 = hyper_KS("lr") * rule_S("lr"), hyper_KS("clip")[:, :1]
+    decay_KS, decay_S = hyper_KS("weight_decay"), rule_S("weight_decay")
+    independent_K1 = torch.tensor(
+        [[each[segments[0]].decay == "independent"] for each in hypers], device=like.device
+    )
+    beta1_KS, beta2_KS = hyper_KS("beta1"), hyper_KS("beta2")
+    alike = all(bool((beta == beta[:, :1]).all()) for beta in (beta1_KS, beta2_KS))
     return StackedOptimizer(
         lr_KS=lr_KS,
         decay_KS=torch.where(
-            independent_K1, decay_K1 * (decay_S > 0), lr_KS * (decay_K1 * decay_S)
+            independent_K1, decay_KS * (decay_S > 0), lr_KS * (decay_KS * decay_S)
         ),
-        eps_KS=hyper_K1("eps") * rule_S("eps"),
-        beta1_K1=hyper_K1("beta1"),
-        beta2_K1=hyper_K1("beta2"),
+        eps_KS=hyper_KS("eps") * rule_S("eps"),
+        beta1_KS=beta1_KS[:, :1] if alike else beta1_KS,
+        beta2_KS=beta2_KS[:, :1] if alike else beta2_KS,
         clip_K1=clip_K1.masked_fill(clip_K1 == 0, math.inf),
         parts=parts,
-        **_alike([rules.tensors[tensor] for tensor in segments], parts),
+        **_alike([numbers[tensor] for tensor in segments], parts),
     )
 
 
-def _alike(rules: list[Rule], parts: tuple[Part, ...]) -> dict[str, Any]:
-    """Segments of one rule, where AdamW trains everything."""
+def _alike(numbers: Sequence[Hashable], parts: tuple[Part, ...]) -> dict[str, Any]:
+    """Segments of the same numbers, where AdamW trains everything."""
     if [part.trainer.optimizer.name for part in parts] != ["adamw"]:
         return {}
     segments = [segment for run in parts[0].runs for segment in run]
-    places: dict[tuple[float, float, float], list[int]] = {}
+    places: dict[Hashable, list[int]] = {}
     for place, segment in enumerate(segments):
-        places.setdefault(_numbers(rules[segment.column]), []).append(place)
+        places.setdefault(numbers[segment.column], []).append(place)
     return {
         "sizes": tuple(segment.stop - segment.start for segment in segments),
         "alike": tuple(Alike(tuple(each), segments[each[0]].column) for each in places.values()),
@@ -347,9 +365,11 @@ def _alike(rules: list[Rule], parts: tuple[Part, ...]) -> dict[str, Any]:
 
 
 def _segments(
-    shapes: Mapping[str, tuple[int, ...]], rules: Rules, trainers: Mapping[str, Trainer]
+    shapes: Mapping[str, tuple[int, ...]],
+    numbers: Mapping[str, Hashable],
+    trainers: Mapping[str, Trainer],
 ) -> tuple[list[str], tuple[Part, ...]]:
-    """A tensor of each segment, whose rule is all of the segment's; and who trains what."""
+    """A tensor of each segment, whose numbers are all of the segment's; and who trains what."""
     firsts: list[str] = []
     runs: dict[str, list[list[Segment]]] = {}  # by optimizer: segments that touch
     matrices: dict[str, list[tuple[tuple[int, ...], slice, int]]] = {}
@@ -358,7 +378,7 @@ def _segments(
     for name, shape in shapes.items():
         trainer, stop = trainers[name], start + math.prod(shape)
         touches = bool(before) and trainers[before] == trainer
-        alike = touches and _numbers(rules.tensors[before]) == _numbers(rules.tensors[name])
+        alike = touches and numbers[before] == numbers[name]
         if not alike:
             firsts.append(name)
         column = len(firsts) - 1

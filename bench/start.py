@@ -22,6 +22,7 @@ from mugrow.bench.data.batches import TokenData, train_batch
 from mugrow.bench.growth import During, zero_pad
 from mugrow.bench.guarded_hooks import guarded_hooks
 from mugrow.bench.model import Decoder, Shapes, Weights, parameters, shapes
+from mugrow.bench.modules import by_tensor
 from mugrow.bench.optim import buffers_of
 from mugrow.bench.parametrization import generator, initial_weights, rules_of
 from mugrow.bench.record import CURVE, read_run
@@ -85,7 +86,8 @@ def beginning_from(
     """``beginning`` from a source at hand; ``batches`` are the tokens ``(B, T + 1)`` of a step."""
     rules = rules_of(spec.parametrization, spec.model, spec.base)
     dtype = getattr(torch, spec.dtype)
-    init = initial_weights(spec.model, rules, spec.hyper.init_std, spec.seed, dtype)
+    init_std = {name: of.init_std for name, of in by_tensor(spec.model, spec.hyper).items()}
+    init = initial_weights(spec.model, rules, init_std, spec.seed, dtype)
     if spec.start == Start():
         return Beginning(init)
     entry = growth.method(spec.start.method)

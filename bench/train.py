@@ -36,8 +36,9 @@ from mugrow.bench.data_parallel import ALONE, Ranks, Shards, shards_of
 from mugrow.bench.feed import Feed, next_steps
 from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.model import Decoder, Shapes, Weights, flatten, fused
+from mugrow.bench.modules import by_tensor
 from mugrow.bench.optim import trainers_of
-from mugrow.bench.parametrization import generator, rules_of
+from mugrow.bench.parametrization import generator, hyper_of, rules_of
 from mugrow.bench.precision import float32_products
 from mugrow.bench.spec import RunSpec
 from mugrow.bench.split import chunk_tokens
@@ -80,7 +81,7 @@ class _Program:
         )
         self.trained = trained_shapes(self.stack)
         if spec.train_steps:  # an imported model is large, and only evaluated
-            hypers = [self.stack.specs[i].hyper for i in self.state.alive]
+            hypers = [by_tensor(each.model, hyper_of(each)) for each in self.specs]
             trainers = trainers_of(spec.optimizer, spec.parametrization, spec.model, spec.base)
             weights_KP = self.state.optimizer.weights_KP
             self.optimizer = stacked_optimizer(self.trained, rules, trainers, hypers, weights_KP)

@@ -5,7 +5,7 @@ A key is a field of ``Study``, dotted into what is nested: ``seeds``, ``model.de
 fields of a tuple's element are colon-separated:
 
     --set log2_lr=-9,-8,-7   --set rungs=0.5:0.5   --set ladder=64:2:128:2
-    --set source=FOLDER ladder=imported:1152:30
+    --set source=FOLDER ladder=imported:1152:30     --set hyper.modules=lr.qk:2,eps.head:0.5
     --set methods=scratch,hypercloning,szp:shrink=0.2:schedule=continue,./my_method.py:scale=2
 
 All assignments are applied together, so two that are wrong one by one may be right as a pair.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mugrow.bench.entries import assigned, scalar, split
-from mugrow.bench.spec import Scalar, UserError, shortened, unknown
+from mugrow.bench.spec import Multiplier, Scalar, UserError, shortened, unknown
 from mugrow.sweeps.study import CHOICES, Method, Step, Study
 
 IMPORTED = "imported"  # of the ladder: the source that is given, as it is
@@ -74,8 +74,7 @@ def parse(key: str, text: str, kind: Any) -> Any:
         return _method(key, text)
     if kind is Step and text.partition(":")[0] == IMPORTED:
         return _imported_step(key, text)
-    if dataclasses.is_dataclass(kind):
-        assert isinstance(kind, type)
+    if is_record(kind):
         types = get_type_hints(kind)
         parts = text.split(":", len(types) - 1)
         if len(parts) != len(types):
@@ -89,6 +88,11 @@ def parse(key: str, text: str, kind: Any) -> Any:
         return PARSERS[kind](text)
     except (ValueError, KeyError):
         raise UserError(f"{key} must be {EXPECTED[kind]}, not {shortened(text)}") from None
+
+
+def is_record(kind: Any) -> bool:
+    """Whether a value is written as its fields, with colons between."""
+    return dataclasses.is_dataclass(kind) or kind is Multiplier
 
 
 def _with_commas(parts: list[str]) -> list[str]:

@@ -27,6 +27,7 @@ from mugrow.analysis.measure.sequential import Looks, decide
 from mugrow.bench.arm import factors_of
 from mugrow.bench.growth import check_growth, check_start, stages
 from mugrow.bench.growth import method as growth_method
+from mugrow.bench.parametrization import hyper_of
 from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, Start, UserError
 from mugrow.bench.stack import stack_key
@@ -40,6 +41,7 @@ from mugrow.sweeps.search import (
     first_asked,
     replay,
     searches,
+    step_ratio,
     trial_of,
     trial_rows,
 )
@@ -353,7 +355,7 @@ def _compared(search: Search, best: Transferred) -> list[RunSpec]:
     """A run of each seed at the transferred optimum, with a final evaluation."""
     return [
         replace(run, data=replace(run.data, final_val_tokens=search.study.final_val_tokens))
-        for run in search.specs(best.log2_lr, best.init_std)
+        for run in search.specs(best.log2_lr, best.init_std, best.log2_modules)
     ]
 
 
@@ -408,7 +410,7 @@ def _chain(study: Study, proxy: RunSpec, step: Step, method: Method) -> list[Run
     entry = growth_method(method.name)
     small, big = shapes_of(study, step)
     params = all_params(method.name, dict(method.params))
-    target = replace(proxy, model=big, steps=study.target_steps)
+    target = in_steps(study, replace(proxy, model=big), study.target_steps)
     if method.name == BASELINE:
         return [target]
     if not entry.needs_source:
@@ -463,12 +465,19 @@ def source_run(study: Study, proxy: RunSpec, model: ModelSpec) -> RunSpec:
     steps = study.source_steps
     wsd = study.schedule.kind == "wsd"
     return replace(
-        proxy,
-        model=model,
-        steps=steps,
+        in_steps(study, replace(proxy, model=model), steps),
         stop_step=cooldown_start(study.schedule, steps) if wsd else None,
         data_seed=proxy.seed + SOURCE_DATA_SEEDS,
     )
+
+
+def in_steps(study: Study, run: RunSpec, steps: int) -> RunSpec:
+    """The run with a horizon of so many steps. What is trained on beyond it, and other budgets of
+    it, keep its rates: they share a trunk. Raises ``UserError`` where its parametrization cannot
+    take hyperparameters so far."""
+    run = replace(run, steps=steps, step_ratio=step_ratio(study, run.parametrization, steps))
+    hyper_of(run)
+    return run
 
 
 def all_params(name: str, given: Mapping[str, Scalar]) -> tuple[tuple[str, Scalar], ...]:

@@ -1,9 +1,11 @@
 """The search of one sweep, in generations of trials, replayed from the runs that have ended.
 
 A sweep is one proxy under one parametrization, searched over the base learning rate and the
-initial scale. A generation of trials is asked for at once and trains as one stack, a run for each
-trial and seed; when all have ended their outcomes are told, in the order of their numbers, and the
-next generation is asked for. A trial's value is the mean over seeds of the final validation loss.
+initial scale; the one that is transferred from also over multipliers of modules, where a study has
+any (``mugrow.bench.modules``). A generation of trials is asked for at once and trains as one stack,
+a run for each trial and seed; when all have ended their outcomes are told, in the order of their
+numbers, and the next generation is asked for. A trial's value is the mean over seeds of the final
+validation loss.
 
 No state of the search is stored. The finished runs decide the outcomes, the outcomes decide the
 next trials (``mugrow.sweeps.sampling``), so a search that was killed is replayed from the runs it
@@ -12,6 +14,7 @@ left. The learning rate's axis has steps of 1/8 in log2, so rounding cannot make
 A sampler may ask for the same point twice. It is then the same runs, trained and billed once.
 """
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +22,13 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 from mugrow.bench import optim
-from mugrow.bench.parametrization import canonical
-from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec
+from mugrow.bench.flops import per_token
+from mugrow.bench.parametrization import canonical, parse
+from mugrow.bench.spec import DataSpec, ModelSpec, Multiplier, RunSpec, UserError
 from mugrow.sweeps import ranges
 from mugrow.sweeps.override import override
-from mugrow.sweeps.sampling import OUTCOME_BLIND, Space, Told, ask
-from mugrow.sweeps.study import Proxy, Study
+from mugrow.sweeps.sampling import OUTCOME_BLIND, Point, Space, Told, ask
+from mugrow.sweeps.study import ModuleRange, Proxy, Study
 
 STEPS_PER_LOG2 = 8
 
@@ -85,30 +89,63 @@ class Search:
         """How many trials it has."""
         if self.study.sampler == "grid":
             return len(self.log2_lr) * len(self.init_std)
-        return self.study.trials
+        flops = self.study.search_flops
+        if flops is None:
+            return self.study.trials
+        runs = self.specs(self.log2_lr[0], self.base_init_std)
+        trial_flops = sum(run.tokens * per_token(run.model) for run in runs)
+        if flops < trial_flops:
+            raise UserError(
+                f"search_flops {flops:g} pay for no trial of {self.name}; the nearest that do: "
+                f"{trial_flops:g}"
+            )
+        return int(flops // trial_flops)
 
     @property
     def space(self) -> Space:
         """What a sampler sees of the sweep."""
-        sizes = len(self.log2_lr), len(self.init_std)
-        return Space(f"{self.study.name}/{self.name}", self.study.sampler, sizes)
+        study, names = self.study, tuple(one.name for one in self.modules)
+        sizes = tuple(map(len, self.axes))
+        return Space(f"{study.name}/{self.name}", study.sampler, sizes, names, study.generation)
 
-    def specs(self, log2_lr: float, init_std: float) -> tuple[RunSpec, ...]:
-        """The runs of one trial, one for each seed: the same objects whenever they are asked for,
-        for a study is planned again whenever a stack has ended."""
-        if (log2_lr, init_std) not in self._made:
-            self._made[log2_lr, init_std] = self._specs(log2_lr, init_std)
-        return self._made[log2_lr, init_std]
+    @property
+    def modules(self) -> tuple[ModuleRange, ...]:
+        """The multipliers searched; none, in all sweeps but the main one."""
+        return self.study.modules if self.is_main else ()
+
+    @property
+    def axes(self) -> tuple[tuple[float, ...], ...]:
+        """The places of what is searched: log2 rates, initial scales, log2 of each multiplier."""
+        return self.log2_lr, self.init_std, *(one.log2_times for one in self.modules)
+
+    def specs(
+        self, log2_lr: float, init_std: float, log2_modules: tuple[float, ...] = ()
+    ) -> tuple[RunSpec, ...]:
+        """The runs of one trial, one for each seed, with multipliers of 1 where none are given: the
+        same objects whenever they are asked for, for a study is planned again whenever a stack has
+        ended."""
+        point = (log2_lr, init_std, *log2_modules)
+        if point not in self._made:
+            self._made[point] = self._specs(log2_lr, init_std, log2_modules)
+        return self._made[point]
 
     @cached_property
-    def _made(self) -> dict[tuple[float, float], tuple[RunSpec, ...]]:
+    def _made(self) -> dict[tuple[float, ...], tuple[RunSpec, ...]]:
         return {}
 
-    def _specs(self, log2_lr: float, init_std: float) -> tuple[RunSpec, ...]:
+    def _specs(
+        self, log2_lr: float, init_std: float, log2_modules: tuple[float, ...]
+    ) -> tuple[RunSpec, ...]:
         study, proxy, model = self.study, self.proxy, self.model
         fixed = ranges.hyper(study, self.parametrization)
+        searched = (
+            Multiplier(one.name, math.exp2(log2))
+            for one, log2 in zip(self.modules, log2_modules, strict=False)
+        )
+        fixed = replace(fixed, modules=(*fixed.modules, *searched))
         hyper = fixed.at(lr=math.exp2(log2_lr), init_std=init_std)
         optimizer = optim.canonical(study.optimizer)
+        steps = round(study.proxy_steps * proxy.tokens / proxy.batch)
         return tuple(
             RunSpec(
                 model=model,
@@ -120,13 +157,21 @@ class Search:
                 schedule=study.schedule,
                 data=self.data,
                 batch_sequences=study.batch_sequences * proxy.batch,
-                steps=round(study.proxy_steps * proxy.tokens / proxy.batch),
+                steps=steps,
+                step_ratio=step_ratio(study, self.parametrization, steps),
                 log_every=study.log_every,
                 seed=seed,
                 data_seed=seed,
             )
             for seed in study.seeds
         )
+
+
+def step_ratio(study: Study, parametrization: str, steps: int) -> float:
+    """How many steps of the smallest proxy, where hyperparameters are meant, one step of a run of
+    so many stands for; 1 under a parametrization without a rule for batch and duration."""
+    entry, _ = parse(parametrization)
+    return 1.0 if entry.at_step_ratio is None else study.proxy_steps / steps
 
 
 @lru_cache(maxsize=16)
@@ -147,7 +192,10 @@ def searches(study: Study, data: DataSpec) -> tuple[Search, ...]:
         ]
     for sweep in found:
         ranges.check(sweep.study, sweep.parametrization)
-        optim.check_optimizer(sweep.specs(sweep.log2_lr[0], sweep.init_std[0])[0])
+        ends = tuple(zip(*((one.low, one.high) for one in sweep.modules), strict=True))
+        for log2_modules in ends or ((),):
+            run = sweep.specs(sweep.log2_lr[0], sweep.init_std[0], log2_modules)[0]
+            optim.check_optimizer(run)
     return tuple(found)
 
 
@@ -163,6 +211,7 @@ class Trial:
     specs: tuple[RunSpec, ...]
     state: State = "waiting"
     value: float | None = None
+    log2_modules: tuple[float, ...] = ()  # of the multipliers searched
 
     @property
     def lr(self) -> float:
@@ -193,17 +242,21 @@ def replay(search: Search, finished: Finished) -> SearchState:
         history = tuple(_told(search, trial) for trial in trials)
         points = ask(search.space, history, min(size, search.budget - len(trials)))
         trials += [
-            _asked(search, number, search.log2_lr[lr], search.init_std[init], finished)
-            for number, (lr, init) in enumerate(points, len(trials))
+            _asked(search, number, point, finished)
+            for number, point in enumerate(points, len(trials))
         ]
     return SearchState(tuple(trials), tuple(_stand_ins(search, len(trials))))
 
 
-def _asked(
-    search: Search, number: int, log2_lr: float, init_std: float, finished: Finished
-) -> Trial:
-    found = trial_of(number, log2_lr, init_std, search.specs(log2_lr, init_std), finished)
-    return replace(found, generation=number // search.study.generation)
+def _asked(search: Search, number: int, point: Point, finished: Finished) -> Trial:
+    log2_lr, init_std, *modules = (
+        axis[place] for axis, place in zip(search.axes, point, strict=True)
+    )
+    log2_modules = tuple(modules)
+    specs = search.specs(log2_lr, init_std, log2_modules)
+    found = trial_of(number, log2_lr, init_std, specs, finished)
+    generation = number // search.study.generation
+    return replace(found, generation=generation, log2_modules=log2_modules)
 
 
 def trial_of(
@@ -239,7 +292,8 @@ def _told(search: Search, trial: Trial) -> Told:
     """A diverged trial is told as complete, with twice the loss of a uniform guess: worse than
     all that trained, so a sampler learns to stay away, and no further, since a huge value would
     flatten the differences that a Gaussian process has to see."""
-    point = search.log2_lr.index(trial.log2_lr), search.init_std.index(trial.init_std)
+    values = (trial.log2_lr, trial.init_std, *trial.log2_modules)
+    point = tuple(axis.index(value) for axis, value in zip(search.axes, values, strict=True))
     if trial.state == "diverged":
         return Told(point, "complete", 2 * math.log(search.study.model.vocab_size))
     assert trial.state != "waiting"
@@ -271,6 +325,7 @@ def trial_rows(
             "state": trial.state,
             "lr": trial.lr,
             "init_std": trial.init_std,
+            "modules": json.dumps(dict(trial.specs[0].hyper.modules)) if search.modules else None,
             "value": trial.value,
             "flops": sum(finished[s.run_id]["flops"] for s in specs if s.run_id in finished),
             "run_ids": [spec.run_id for spec in trial.specs],

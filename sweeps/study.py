@@ -10,11 +10,11 @@ A study is a graph of runs written down as data:
     targets     one for each (target shape, method, seed), beside a from-scratch baseline;
                 for methods with ``sweep``, at rates around the transferred one too
 
-All initial scales are searched in the sweep that is transferred from. The other sweeps show how
-the best learning rate moves, so they vary it alone, at ``base_init_std``: along width, and where a
-study asks for it along depth, tokens and batch, and with one setting changed (``variants``). Rates
-and scales are meant for the first parametrization; one that is searched elsewhere has its own
-(``mugrow.sweeps.ranges``).
+All initial scales, and multipliers of modules, are searched in the sweep that is transferred from.
+The other sweeps show how the best learning rate moves, so they vary it alone, at ``base_init_std``:
+along width, and where a study asks for it along depth, tokens and batch, and with one setting
+changed (``variants``). Rates and scales are meant for the first parametrization; one that is
+searched elsewhere has its own (``mugrow.sweeps.ranges``).
 
 A study is checked when it is made: a mistake is a ``UserError``, one line, before anything trains.
 Whether a method can grow a step of the ladder is checked by ``mugrow.sweeps.plan``, which knows the
@@ -44,6 +44,8 @@ SAMPLERS = {
     "qmc": "a Sobol sequence, which fills the space evenly whatever it finds",
     "tpe": "tree-structured Parzen estimator, multivariate",
     "gp": "a Gaussian process with expected improvement, after ten random trials",
+    "trust": "random, around the best so far, nearer the less often that improves; for many axes",
+    "cmaes": "covariance matrix adaptation, where the package cmaes is installed; for many axes",
 }
 BASELINE = "scratch"
 AGAINST = ("scratch", "own source")
@@ -96,6 +98,29 @@ class Proxy:
     depth: int
     tokens: float = 1.0
     batch: int = 1
+
+
+@dataclass(frozen=True)
+class ModuleRange:
+    """Where a multiplier of a module is searched (``mugrow.bench.modules``): its log2 from ``low``
+    to ``high``, in steps of a quarter."""
+
+    name: str
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not -math.inf < self.low < self.high < math.inf or (self.high - self.low) * 4 % 1:
+            raise UserError(
+                f"the range of {self.name} is two log2 some quarters apart, the lower first, not "
+                f"{self.low:g} and {self.high:g}; to fix it, set hyper.modules={self.name}:"
+                f"{2**self.low if abs(self.low) < LARGEST_LOG2_LR else 1:g}"
+            )
+
+    @property
+    def log2_times(self) -> tuple[float, ...]:
+        """The places of its axis."""
+        return tuple(self.low + place / 4 for place in range(round(4 * (self.high - self.low)) + 1))
 
 
 @dataclass(frozen=True)
@@ -195,9 +220,11 @@ class Study:
 
     ``model`` is the base: the smallest proxy, and the shape at which hyperparameters are meant.
     ``log2_lr`` is the grid of base learning rates; the samplers other than ``grid`` search its
-    range, ``trials`` times in each sweep. ``generation`` trials are asked for at once and train as
-    one stack. Sources and targets of one shape train in stacks of ``stack_width // width``;
-    without one that is 256 on a CPU, and on a GPU what fits (``mugrow.sweeps.stack_size``).
+    range, ``trials`` times in each sweep, or as often as ``search_flops`` pay for. The sweep that
+    is transferred from also searches multipliers of ``modules``. ``generation`` trials are asked
+    for at once and train as one stack. Sources and targets of one shape train in stacks of
+    ``stack_width // width``; without one that is 256 on a CPU, and on a GPU what fits
+    (``mugrow.sweeps.stack_size``).
     Steps are optimizer steps, ``val_tokens`` the tokens of one validation. ``optimizer`` is named
     as in ``mugrow.bench.optim``, its own parameters behind it, ``precision`` as in
     ``mugrow.bench.precision``.
@@ -262,6 +289,8 @@ class Study:
 
     sampler: str = "grid"
     trials: int = 24
+    search_flops: float | None = None
+    modules: tuple[ModuleRange, ...] = ()
     generation: int = 8
     rungs: tuple[Rung, ...] = ()
     proxy_steps: int
@@ -424,12 +453,32 @@ class Study:
         for init_std in self.init_std:
             if not 0 < init_std < math.inf:
                 raise UserError(f"init_std must be a finite number above 0, not {init_std}")
+        self._check_axes()
         for rung in self.rungs:
             if not (0 < rung.at < 1 and 0 < rung.keep <= 1):
                 raise UserError(
                     f"a rung is two fractions, of the steps and of the trials kept, "
                     f"not {rung.at}:{rung.keep}"
                 )
+
+    def _check_axes(self) -> None:
+        _check_distinct("modules", [one.name for one in self.modules])
+        for one in self.modules:
+            if one.name in dict(self.hyper.modules):
+                raise UserError(f"{one.name} is searched, and set in hyper.modules; leave one out")
+        if self.search_flops is not None and not self.search_flops > 0:
+            raise UserError(f"search_flops must be above 0, not {self.search_flops:g}")
+        if self.sampler == "grid":
+            if self.modules or self.search_flops is not None:
+                raise UserError(
+                    "modules and search_flops are for samplers that do not try every pair; set "
+                    "sampler=trust"
+                )
+        elif self.log2_lr[0] == self.log2_lr[-1] and len(self.init_std) == 1 and not self.modules:
+            raise UserError(
+                f"log2_lr={self.log2_lr[0]:g} and one init_std are a search space of one point for "
+                f"sampler {self.sampler!r}; give log2_lr a range, or set sampler=grid"
+            )
 
     def _check_budget(self, proxy: Proxy) -> None:
         if not 0 < proxy.tokens < math.inf or proxy.batch < 1:

@@ -4,9 +4,10 @@
     ladder = ["64:2:128:2"]                                   [model]
     methods = ["scratch", "szp:shrink=0.2", "./mine.py"]      width = 32
 
-A list of numbers or words is a list; steps of the ladder, methods, rungs, shapes and variants are
-written as in ``--set``; ``model``, ``hyper`` and ``schedule`` are tables. What is left out is at
-its default. Paths, of a corpus or of a method, are relative to the file.
+A list of numbers or words is a list; steps of the ladder, methods, rungs, shapes, variants and
+multipliers of modules are written as in ``--set``; ``model``, ``hyper`` and ``schedule`` are
+tables. What is left out is at its default. Paths, of a corpus or of a method, are relative to the
+file.
 
 The other form is Python (``mugrow.sweeps.recipes``), for what is computed.
 """
@@ -19,7 +20,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from mugrow.bench.data.corpora import below
 from mugrow.bench.spec import UserError, unknown
-from mugrow.sweeps.override import METHOD_FILE, parse, settings
+from mugrow.sweeps.override import METHOD_FILE, is_record, parse, settings
 from mugrow.sweeps.study import Method, Study
 from mugrow.sweeps.typed import fits, hints
 
@@ -114,7 +115,7 @@ def _present(kind: Any) -> Any:
 
 
 def _element(name: str, value: object, kind: Any, folder: Path) -> Any:
-    if not dataclasses.is_dataclass(kind):
+    if not is_record(kind):
         if not fits(value, kind):
             of = WORDS[kind].removeprefix("a ") + "s"
             raise UserError(f"{name} is a list of {of}, and {value!r} is none")

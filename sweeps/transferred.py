@@ -6,6 +6,9 @@ where there is none, the best learning rate tested. A vertex is rounded to 1/64 
 below what a sweep can tell, and the last bits of a fit would change the identity of every run after
 it.
 
+Where multipliers of modules are searched too, no two trials share all but the rate: the best trial
+is transferred as it is.
+
 An optimum at the edge of the grid is transferred as it stands. It is flagged, because whether a
 wider grid would have been better is for the reader to ask.
 """
@@ -23,13 +26,15 @@ STEPS_PER_LOG2 = 64
 
 @dataclass(frozen=True)
 class Transferred:
-    """Base learning rate and initial scale; ``loss`` is the best trial's, in nats per token."""
+    """Base learning rate and initial scale, and the log2 of the multipliers searched, in their
+    order; ``loss`` is the best trial's, in nats per token."""
 
     log2_lr: float
     init_std: float
     loss: float
     edge: Edge
     used: Literal["vertex", "argmin"]
+    log2_modules: tuple[float, ...] = ()
 
     @property
     def lr(self) -> float:
@@ -42,6 +47,8 @@ def transferred(trials: Sequence[Trial]) -> Transferred | None:
     complete = [(trial.value, trial.init_std) for trial in trials if trial.value is not None]
     if not complete:
         return None
+    if trials[0].log2_modules:
+        return _as_it_is(trials)
     _, init_std = min(complete)
     losses = {
         trial.log2_lr: math.inf if trial.value is None else trial.value  # tested, no candidate
@@ -53,3 +60,14 @@ def transferred(trials: Sequence[Trial]) -> Transferred | None:
         return Transferred(best.argmin_log2_lr, init_std, best.argmin_loss, best.edge, "argmin")
     log2_lr = round(best.vertex_log2_lr * STEPS_PER_LOG2) / STEPS_PER_LOG2
     return Transferred(log2_lr, init_std, best.argmin_loss, best.edge, "vertex")
+
+
+def _as_it_is(trials: Sequence[Trial]) -> Transferred:
+    """The best trial."""
+    loss, number = min(
+        (trial.value, i) for i, trial in enumerate(trials) if trial.value is not None
+    )
+    best, rates = trials[number], [trial.log2_lr for trial in trials]
+    ends: dict[float, Edge] = {max(rates): "high", min(rates): "low"}
+    edge = ends.get(best.log2_lr) if len(ends) > 1 else None
+    return Transferred(best.log2_lr, best.init_std, loss, edge, "argmin", best.log2_modules)

@@ -16,6 +16,7 @@ compute (``lengths``), and savings at a fixed loss are those of the longest.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Real
 from typing import Literal
 
@@ -37,6 +38,7 @@ from mugrow.analysis.measure.savings import (
     savings_curve,
 )
 from mugrow.analysis.measure.smoothing import smoothed
+from mugrow.analysis.read.columns import Reading
 from mugrow.analysis.read.expression import names_in
 from mugrow.analysis.read.guess import NO_RUNS
 from mugrow.analysis.read.runs import Log, Note, Run, read_runs, run_labels
@@ -116,11 +118,43 @@ def read_arms(
         near = max(1, smooth + 1)
         raise UserError(f"smooth must be an odd number of points, not {smooth}; nearest: {near}")
     methods = (methods,) if isinstance(methods, str) else methods
-    table = table_in(tables)
+    arms_in = partial(
+        _arms_in, run=run, x=x, loss=loss, baseline=baseline, methods=methods,
+        source_cost=source_cost, tuning_cost=tuning_cost, seeds=seeds, smooth=smooth,
+        length=length, by_x=by_x,
+    )  # fmt: skip
+    keys = [one for one in (run, seeds, length) if one is not None]
+    table = table_in(tables, Reading(keys, (x, loss)))
+    try:
+        return arms_in(table)
+    except UserError:
+        if not table.is_part:
+            raise
+    del table
+    return arms_in(table_in(tables))  # what is wrong is said with all columns in view
+
+
+def _arms_in(
+    table: Table,
+    *,
+    run: str,
+    x: str,
+    loss: str,
+    baseline: str,
+    methods: Sequence[str],
+    source_cost: Cost,
+    tuning_cost: Cost,
+    seeds: str | None,
+    smooth: int,
+    length: str | None,
+    by_x: bool,
+) -> Arms:
+    """``read_arms`` of a table, or of the part of it that is needed."""
     if seeds is None and length is None:
         asked = (baseline, *methods)
         table = column_a_run(table, run=run, x=x, loss=loss, known=NO_RUNS, names=asked) or table
-    names = list(run_labels(table, run).categories)
+    labels = run_labels(table, run)
+    names = list(labels.categories)
     costs = {"source cost": source_cost, "tuning cost": tuning_cost}
     for name in (baseline, *methods, *_named(costs)):
         if name not in names:
@@ -133,8 +167,9 @@ def read_arms(
     source[baseline] = _cost("source cost", source_cost, baseline) if named else 0.0
     tuning = {name: _cost("tuning cost", tuning_cost, name) for name in source}
     log = read_runs(
-        table, run=run, x=x, loss=loss, seeds=seeds, length=length, by_x=by_x, only=list(source)
-    )
+        table, run=run, x=x, loss=loss, seeds=seeds, length=length, by_x=by_x,
+        only=list(source), labels=labels,
+    )  # fmt: skip
     if length is None:
         _check_curves(log)
     else:

@@ -111,11 +111,26 @@ class Cells:
     suffixed: bool
 
 
-def by_value(column: pd.Series) -> tuple[npt.NDArray[np.intp], pd.Series] | None:
+LOOKED_AT = 1000  # rows
+FEW = 6  # values of a column that may say what a row's loss is of
+
+
+def has_few(column: pd.Series) -> bool:
+    """Whether a column has a few values, as far as its first rows say."""
+    return column.iloc[:LOOKED_AT].astype(str).nunique() <= FEW
+
+
+def by_value(column: pd.Series) -> tuple[npt.NDArray[np.integer], pd.Series] | None:
     """The number of each row's value, and the values; a long column has few texts, so what is done
     to a text is done once. None for a column of objects, where 1, 1.0 and True would be one."""
     if column.dtype == object:
         return None
+    if isinstance(column.dtype, pd.CategoricalDtype) and not column.hasnans:
+        own = column.cat.codes.to_numpy()
+        present = pd.unique(own)  # in the order of the rows
+        place = np.zeros(len(column.cat.categories), dtype=own.dtype)
+        place[present] = np.arange(len(present))
+        return place[own], pd.Series(column.cat.categories[present])
     codes, values = pd.factorize(column, use_na_sentinel=False)
     return codes, pd.Series(values)
 

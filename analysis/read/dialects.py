@@ -13,7 +13,7 @@ What is none of these is taken as it stands.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from mugrow.analysis.read.formats import Json, Raw, records, stem
 from mugrow.bench.spec import UserError
 
 OF_TENSORBOARD = re.compile(r"run-(?P<run>.+)-tag-(?P<tag>.+)")
+SCALARS = {"wall time", "step", "value"}
 PANEL = "W&B panel export"
 RANGE = ("__MIN", "__MAX")
 OF_PANELS = ("step", "runtime", "timestamp", "wall time", "relative time (process)",
@@ -32,6 +33,14 @@ OBJECTS = ("metrics", "config", "summary")  # columns that hold JSON objects as 
 METRIC = ("key", "metric", "metric_name", "metricname", "tag")
 VALUE = ("value", "metric_value", "metricvalue")
 LM_EVAL = ("config", "configs", "versions", "n-shot", "task_hashes", "model_name")
+
+
+def has_dialect(names: Sequence[str]) -> bool:
+    """Whether the names of a file's columns are those of a dialect, or may be."""
+    lower = {name.lower() for name in names}
+    long = not lower.isdisjoint(METRIC) and not lower.isdisjoint(VALUE)
+    scalars = {name.strip().lower().replace("_", " ") for name in names} == SCALARS
+    return long or scalars or any(" - " in name for name in names) or bool({*OBJECTS} & {*names})
 
 
 def understood(raw: Raw, path: Path) -> Raw:
@@ -101,7 +110,7 @@ def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _tensorboard(raw: Raw, path: Path) -> Raw | None:
     names = {str(name).strip().lower().replace("_", " "): str(name) for name in raw.frame.columns}
-    if set(names) != {"wall time", "step", "value"}:
+    if set(names) != SCALARS:
         return None
     found = OF_TENSORBOARD.fullmatch(stem(path))
     frame = raw.frame

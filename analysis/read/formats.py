@@ -39,6 +39,7 @@ NO_TABLES = (".xlsx", ".xls", ".ods", ".db", ".sqlite", ".pkl", ".pickle", ".npy
              ".png", ".svg", ".zip", ".tar")  # fmt: skip
 SEPARATORS = {",": "CSV", "\t": "TSV", ";": "CSV with semicolons", "|": "text with bars"}
 OF_EXCEL = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # a first line that names the separator
+PARQUET = "Parquet"
 LOOKED_AT = 200  # lines in which the separator is looked for
 TRUNCATED = "the last line is cut off: it was left out"
 
@@ -122,22 +123,25 @@ def _decoded(content: bytes) -> str:
 
 def _parquet(source: Path | pa.BufferReader) -> Raw:
     table = pq.ParquetFile(source).read()
-    columns: dict[str, pd.Series] = {}
     names = [str(name) for name in table.column_names]
     _check_names(names)
-    for name, column in zip(names, table.columns, strict=True):
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_decimal(column.type):
-            column = column.cast(pa.float64())
-        series = pd.Series(column.to_pandas())
-        if pa.types.is_floating(column.type):
-            said = pc.is_nan(column).fill_null(False).to_numpy(zero_copy_only=False)
-            if said.any():
-                series = series.astype(object)
-                series[said] = "NaN"
-        columns[name] = series
-    return Raw(pd.DataFrame(columns, copy=False), "Parquet")
+    columns = {name: of_arrow(column) for name, column in zip(names, table.columns, strict=True)}
+    return Raw(pd.DataFrame(columns, copy=False), PARQUET)
+
+
+def of_arrow(column: "pa.ChunkedArray[pa.Scalar]") -> pd.Series:
+    """The cells of a column of Parquet."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.float64())
+    series = pd.Series(column.to_pandas())
+    if pa.types.is_floating(column.type):
+        said = pc.is_nan(column).fill_null(False).to_numpy(zero_copy_only=False)
+        if said.any():
+            series = series.astype(object)
+            series[said] = "NaN"
+    return series
 
 
 # --- JSON --------------------------------------------------------------------------------------

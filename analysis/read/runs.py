@@ -6,20 +6,25 @@ smoothed over it, and it is named. So is the end of a run behind which its rows 
 loss: programs write NaN as nothing.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from mugrow.analysis.read.cells import Truths, by_value
+from mugrow.analysis.read.cells import FEW, Truths, by_value, has_few
 from mugrow.analysis.read.expression import column, column_name, names_in, numbers
 from mugrow.analysis.read.order import Disorder, Order, Rows, in_order
 from mugrow.analysis.read.table import Table, run_names
 from mugrow.analysis.stats import Array
 from mugrow.bench.spec import UserError
+
+Number = TypeVar("Number", bound=np.generic)
 
 SEEDS = ("seed", "seeds", "random_seed", "rng_seed", "run_id", "id", "replicate", "repeat", "trial",
          "version", "file", "run")  # fmt: skip
@@ -119,11 +124,12 @@ def read_runs(
     length: str | None = None,
     by_x: bool = False,
     only: Sequence[str] = (),
+    labels: "pd.Categorical[str] | None" = None,
 ) -> Log:
     """The runs of a table. ``x`` and ``loss`` are columns or expressions on them; ``run``,
     ``seeds`` and ``length`` columns that tell runs apart, by default no column does. ``by_x`` takes
     x for the order of a run's rows, whatever the file's is. Runs of other names than ``only``, if
-    any are given, are left out.
+    any are given, are left out. ``labels`` are its ``run_labels``, where they are known.
 
     Raises ``UserError`` for a column or expression that does not fit, and for rows that are no run
     (see ``mugrow.analysis.read.order``). Runs without a point are left out, with a note.
@@ -131,27 +137,50 @@ def read_runs(
     frame = table.frame
     run = run if run is None else column_name(frame, run)
     keys = {name: column_name(frame, name) for name in (seeds, length) if name is not None}
-    names = run_labels(table, run)
+    names = run_labels(table, run) if labels is None else labels
     xs, losses = numbers(frame, x), numbers(frame, loss)
     said = table.said_nan(loss) | np.isinf(losses)
-    grouped = pd.DataFrame({"name": names})
-    for name in keys.values():
-        grouped[name] = _labels(frame[name])
+    columns = [names, *(_labels(frame[name]) for name in keys.values())]
     used = {run, *keys.values(), *names_in(frame, x), *names_in(frame, loss)}
     reader = _Reader(table, x, loss, xs, losses, said, by_x, used)
     runs: list[Run] = []
     notes: list[Note] = []
-    columns = list(grouped.columns)
-    for values, rows in grouped.groupby(columns, sort=False, observed=True).indices.items():
-        name, *others = map(str, values if isinstance(values, tuple) else (values,))
+    for (name, *others), rows in _alike(columns):
         if only and name not in only:
             continue
         given = dict(zip(keys, others, strict=True))
-        found = reader.run(name, given.get(seeds or ""), given.get(length or ""), np.asarray(rows))
+        found = reader.run(name, given.get(seeds or ""), given.get(length or ""), rows)
         notes += found.notes
         if found.run is not None:
             runs.append(found.run)
     return Log(table, tuple(runs), tuple(notes), x, loss, run, seeds, length)
+
+
+def _alike(columns: Sequence["pd.Categorical[str]"]) -> Iterator[tuple[tuple[str, ...], Rows]]:
+    """Each combination of labels that there is, in the order of its first row, and its rows."""
+    most = math.prod(len(labels.categories) for labels in columns)
+    few = most <= np.iinfo(np.int16).max  # then they are sorted in one pass
+    kinds: npt.NDArray[np.integer] = np.zeros(len(columns[0]), np.int16 if few else np.int64)
+    known = 1
+    for labels in columns:
+        if (known := known * len(labels.categories)) > LARGEST:
+            kinds, present = pd.factorize(kinds)
+            known = len(present) * len(labels.categories)
+        np.multiply(kinds, len(labels.categories), out=kinds)
+        np.add(kinds, labels.codes, out=kinds)
+    order = np.argsort(kinds, kind="stable")
+    starts = np.append(0, np.flatnonzero(np.diff(kinds[order])) + 1)
+    del kinds
+    parts = sorted(np.split(order, starts[1:]), key=lambda rows: int(rows[0]))
+    for rows in parts:
+        yield tuple(str(labels[rows[0]]) for labels in columns), rows
+
+
+def _at(values: npt.NDArray[Number], rows: Rows) -> npt.NDArray[Number]:
+    """The values at these rows; where each is behind the one before they are not copied."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return values[rows[0] : rows[-1] + 1]
+    return values[rows]
 
 
 def run_labels(table: Table, run: str | None) -> "pd.Categorical[str]":
@@ -205,7 +234,7 @@ class _Reader:
     used: set[str | None]
 
     def run(self, name: str, seed: str | None, length: str | None, rows: Rows) -> _Found:
-        xs, losses, said = self.xs[rows], self.losses[rows], self.said[rows]
+        xs, losses, said = _at(self.xs, rows), _at(self.losses, rows), _at(self.said, rows)
         label = Run(name, seed, length, xs, losses, rows, xs, len(rows)).label
         notes: list[Note] = []
 
@@ -222,12 +251,15 @@ class _Reader:
             note(f"{_rows(int(negative.sum()))} with {self.x} below 0", int(negative.sum()))
         logged &= ~negative
         places = np.flatnonzero(logged)
-        order = in_order(xs[places], np.where(said[places], np.nan, losses[places]), self.by_x)
+        places_x, places_loss = _at(xs, places), _at(losses, places)
+        if said.any():
+            places_loss = np.where(said[places], np.nan, places_loss)
+        order = in_order(places_x, places_loss, self.by_x)
         if isinstance(order, Disorder):
             raise UserError(self._refusal(label, order, rows[places]))
         for text, dropped in _said(order, self.x):
             note(text, dropped)
-        kept = places[order.rows]
+        kept = _at(places, order.rows)
         finite = np.isfinite(losses[kept])
         broken = xs[kept[~finite]]
         points = kept[finite]
@@ -239,12 +271,11 @@ class _Reader:
         silent = self._silent(xs, losses, said, places, points, order)
         if silent is not None:
             note(*silent)
-        for text in self._doubtful(xs[points], losses[points], rows[points]):
+        run_xs, run_losses, run_rows = _at(xs, points), _at(losses, points), _at(rows, points)
+        for text in self._doubtful(run_xs, run_losses, run_rows):
             note(text)
-        return _Found(
-            Run(name, seed, length, xs[points], losses[points], rows[points], broken, len(rows)),
-            notes,
-        )
+        run = Run(name, seed, length, run_xs, run_losses, run_rows, broken, len(rows))
+        return _Found(run, notes)
 
     def _doubtful(self, xs: Array, losses: Array, rows: Rows) -> Iterator[str]:
         """Losses that are read as they stand, and may be something else than this run's."""
@@ -276,10 +307,10 @@ class _Reader:
         found = {}
         for name in self.table.frame.columns.difference([*self.used], sort=False):
             cells = self.table.frame[name]
-            if cells.iloc[:1000].astype(str).nunique() > KINDS_MOST:
+            if not has_few(cells):
                 continue
             labels = _labels(cells)
-            if 1 < len(labels.categories) <= KINDS_MOST:
+            if 1 < len(labels.categories) <= FEW:
                 found[str(name)] = labels.codes, list(labels.categories)
         return found
 
@@ -347,7 +378,7 @@ def _said(order: Order, x: str) -> Iterator[tuple[str, int]]:
         yield f"two losses at {x} {order.twice[0]:g}{more}: the later counts", len(order.twice)
 
 
-KINDS_MOST = 6  # values of a column that may say what a row's loss is of
+LARGEST = 2**62  # number of a kind of rows
 FAR = 5.0  # times what losses beside change from one to the next
 NEAR = 10  # points on each side
 

@@ -9,7 +9,8 @@ import csv
 import lzma
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from mugrow.analysis.read import cells
 from mugrow.analysis.read.cells import Truths
+from mugrow.analysis.read.columns import Reading, read_columns
 from mugrow.analysis.read.dialects import understood
 from mugrow.analysis.read.events import is_event_file, read_events
 from mugrow.analysis.read.expression import names_in
@@ -41,7 +43,8 @@ class Table:
     """Rows and columns, ``name`` for messages, the ``kind`` of file, and what was done to read it.
 
     Columns of ``frame`` are named by text, its rows numbered from 0. An empty cell is null in it;
-    so is one that says NaN, but ``nan`` marks those, by column.
+    so is one that says NaN, but ``nan`` marks those, by column. Of a table that ``is_part`` not all
+    columns were read.
     """
 
     frame: pd.DataFrame
@@ -49,6 +52,7 @@ class Table:
     kind: str = "data frame"
     notes: tuple[str, ...] = ()
     nan: Mapping[str, Truths] = field(default_factory=dict)
+    is_part: bool = False
 
     def said_nan(self, expression: str) -> Truths:
         """The rows in which a cell that the expression reads says that it is not finite."""
@@ -110,11 +114,19 @@ Tables = str | Path | Sequence[str | Path] | pd.DataFrame
 """A file or several, or a data frame."""
 
 
-def table_in(tables: Tables) -> Table:
-    """The table in one file or several, as ``read_table`` reads them, or of a data frame."""
+def table_in(tables: Tables, reading: Reading | None = None) -> Table:
+    """The table in one file or several, as ``read_table`` reads them, or of a data frame. Where
+    nothing else is asked of it than ``reading`` says, it may be a part of the table."""
     if isinstance(tables, pd.DataFrame):
         return table_of(tables)
-    return read_table(*([tables] if isinstance(tables, str | Path) else tables))
+    files = [tables] if isinstance(tables, str | Path) else list(tables)
+    if reading is not None and len(files) == 1 and Path(files[0]).is_file():
+        path = Path(files[0])
+        with suppress(*UNREADABLE):  # what is wrong with it is said where it is read whole
+            raw = read_columns(path, reading)
+            if raw is not None and not raw.frame.empty:
+                return replace(_typed(raw.frame, str(path), raw.kind, []), is_part=True)
+    return read_table(*files)
 
 
 def table_of(frame: pd.DataFrame, name: str = "the data frame") -> Table:

@@ -10,7 +10,7 @@ differ among the settings that have them, whatever their value.
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from mugrow.analysis.transfer.sweep import Setting
+from mugrow.analysis.transfer.sweep import MODULES, Setting
 from mugrow.bench.spec import Scalar
 
 WORDS = {
@@ -29,6 +29,8 @@ def named(key: str) -> str:
     """A field in words: ``model.head_size`` is ``head size``."""
     if key in WORDS:
         return WORDS[key]
+    if key.startswith(MODULES):
+        return key.removeprefix(MODULES)
     if key.startswith("source."):
         return f"source's {named(key.removeprefix('source.'))}"
     return key.rpartition(".")[2].replace("_", " ")

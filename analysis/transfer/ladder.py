@@ -2,8 +2,8 @@
 
     width    model.width, at one head size, or at one number of heads where heads grow
     depth    model.depth
-    tokens   steps, at one batch
-    batch    sequences a batch, at equal tokens
+    tokens   steps, at one batch, and the step ratio where there is a rule for it
+    batch    sequences a batch, at equal tokens, and the step ratio likewise
 
 Everything else is equal on a ladder: corpus, token budget, schedule, initial scale, rules. What
 could only be compared by averaging over a difference is refused, with the reason: two settings
@@ -71,8 +71,8 @@ AXES = (
     Axis("width", ("model.width",), width),
     Axis("width", ("model.width", "model.head_size"), width, heads, "heads grow"),
     Axis("depth", ("model.depth",), depth),
-    Axis("tokens", ("steps",), tokens),
-    Axis("batch", ("batch_sequences", "steps"), batch_tokens),
+    Axis("tokens", ("steps", "step_ratio"), tokens),
+    Axis("batch", ("batch_sequences", "steps", "step_ratio"), batch_tokens),
 )
 WIDTH, DEPTH = AXES[0], AXES[2]
 

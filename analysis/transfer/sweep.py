@@ -35,9 +35,11 @@ OF_MODEL: Setting = {
 }
 SINCE_ADDED: Setting = {  # what a spec says that was written without them
     "optimizer": "adamw",
+    "step_ratio": 1.0,
     **{f"{model}.{name}": value for model in ("model", "base") for name, value in OF_MODEL.items()},
     "data.final_val_tokens": 0,
 }
+MODULES = "hyper.modules."  # multipliers, by their names
 WORST_FIRST = ("incomplete", "diverged", "failed", "missing", "pruned", "finished")
 
 
@@ -167,10 +169,27 @@ def by_setting(runs: pd.DataFrame) -> list[Sweep]:
         key = json.dumps(setting, sort_keys=True)
         settings.setdefault(key, setting)
         groups.setdefault(key, []).append(run)
-    found = [_sweep(settings[key], group, sources) for key, group in groups.items()]
+    points = _points_of_modules(settings, groups)
+    found = [
+        _sweep(settings[key], group, sources) for key, group in groups.items() if key not in points
+    ]
     return sorted(
         found, key=lambda one: (one.parametrization, one.method, one.depth, one.width, one.init_std)
     )
+
+
+def _points_of_modules(
+    settings: Mapping[str, Setting], groups: Mapping[str, Sequence[SweptRun]]
+) -> set[str]:
+    """Those, by their keys, that are one point of a search over multipliers of modules, and so no
+    sweep: proxies at one rate that differ from others in their multipliers alone."""
+    alike: dict[str, list[str]] = {}
+    for key, group in groups.items():
+        if len({run.lr for run in group}) == 1 and group[0].role == "proxy":
+            setting = settings[key].items()
+            rest = {name: value for name, value in setting if not name.startswith(MODULES)}
+            alike.setdefault(json.dumps(rest, sort_keys=True), []).append(key)
+    return {key for keys in alike.values() if len(keys) > 1 for key in keys}
 
 
 def _swept(runs: pd.DataFrame) -> list[SweptRun]:
@@ -201,11 +220,11 @@ def source_of(run: SweptRun, sources: Sources) -> SweptRun | None:
 
 
 def flat(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar | None]]:
-    """The JSON of a spec as ``model.width`` and so on; a start's parameters, which are pairs, by
-    their names."""
+    """The JSON of a spec as ``model.width`` and so on; pairs, a start's parameters and multipliers
+    of modules, by their names."""
     for key, value in spec.items():
         name = f"{prefix}{key}"
-        if name.endswith("start.params"):
+        if name.endswith(("start.params", "hyper.modules")):
             yield from ((f"{name}.{parameter}", given) for parameter, given in value)
         elif isinstance(value, dict):
             yield from flat(value, f"{name}.")

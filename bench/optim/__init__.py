@@ -32,7 +32,8 @@ from torch import Tensor
 from mugrow.bench import entries, parametrization
 from mugrow.bench.entries import Registry, keyword_params
 from mugrow.bench.model import parameters
-from mugrow.bench.parametrization import StepSize, rules_of
+from mugrow.bench.modules import by_tensor, touched
+from mugrow.bench.parametrization import StepSize, hyper_of, rules_of
 from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, Scalar, UserError, unknown
 
 BufferKind = Literal["gradient", "square"]
@@ -45,6 +46,7 @@ RESERVED = ("weights", "updates", "loss_sum", "average")  # names in the file of
 class Members(NamedTuple):
     """What an update knows of each member, ``(K, 1)``. ``updates`` counts from 1, in float64;
     ``bias`` is 1 - beta^updates, the share of a mean's weights that are on gradients seen so far.
+    Where modules have betas of their own, betas and biases are as eps is: they broadcast.
     """
 
     beta1_K1: Tensor
@@ -184,7 +186,9 @@ def buffers_of(spec: RunSpec) -> dict[str, BufferKind]:
 
 
 def check_optimizer(spec: RunSpec) -> None:
-    """Raise the ``UserError`` of a run whose optimizer has no rule or does not read what is set."""
+    """Raise the ``UserError`` of a run whose optimizer has no rule or does not read what is set,
+    and of one whose batch and duration, or some module, have none."""
+    by_tensor(spec.model, hyper_of(spec))
     read = {name for trainer in _trainers(spec).values() for name in trainer.optimizer.reads}
     for one in fields(HyperSpec):
         value = getattr(spec.hyper, one.name)
@@ -192,6 +196,30 @@ def check_optimizer(spec: RunSpec) -> None:
             raise UserError(
                 f"optimizer {spec.optimizer!r} does not read hyper.{one.name}, so {value} would "
                 f"change nothing; it must be left at {one.default}"
+            )
+    _check_modules(spec)
+    if spec.step_ratio != 1 and not read.issuperset(ADAM_ONLY):
+        raise UserError(
+            f"optimizer {spec.optimizer!r} has no rule for batch and duration in parametrization "
+            f"{spec.parametrization!r}, whose rule is Adam's: take adamw, or as many steps as the "
+            "proxy's"
+        )
+
+
+def _check_modules(spec: RunSpec) -> None:
+    trainers = _trainers(spec)
+    for multiplier, _ in spec.hyper.modules:
+        name = multiplier.partition(".")[0]
+        trained = [trainers[tensor].optimizer for tensor in touched(spec.model, multiplier)]
+        if name in ADAM_ONLY and not any(name in one.reads for one in trained):
+            raise UserError(
+                f"optimizer {trained[0].name!r} does not read {name}, so {multiplier!r} would "
+                "change nothing; leave it out"
+            )
+        if name == "residual" and any(one.step_size == "gradient" for one in trained):
+            raise UserError(
+                f"{multiplier!r} is for optimizers that do not see a gradient's scale, unlike "
+                f"{trained[0].name!r}; leave it out"
             )
 
 

@@ -9,6 +9,9 @@ folder, or a plug-in: an entry point of the group ``mugrow.parametrizations`` wh
 A run names its parametrization in one string, its own parameters colon-separated behind it:
 ``mup``, ``completep:alpha=0.5``, ``mup:attention=sqrt:gains=frozen``.
 
+The number of steps is no shape. A parametrization that says how hyperparameters follow batch and
+duration has a second pure function, ``(hyperparameters, step ratio) -> hyperparameters``.
+
 A learning rate means something else in each family: muP's is near 2^-7, unit-scaled muP's near 1.
 So an entry says where its own are looked for (``SearchRange``) and how its weights decay.
 """
@@ -27,7 +30,7 @@ from torch import Tensor
 from mugrow.bench import entries
 from mugrow.bench.entries import Registry, keyword_params
 from mugrow.bench.model import Multipliers, parameters
-from mugrow.bench.spec import Decay, ModelSpec, Scalar
+from mugrow.bench.spec import Decay, HyperSpec, ModelSpec, RunSpec, Scalar, UserError
 
 StepSize = Literal["entrywise", "spectral", "gradient"]
 """What decides how far an optimizer moves a weight at a learning rate of one.
@@ -92,7 +95,9 @@ class Parametrization:
     """One entry. The keyword-only arguments of ``rules(model, base, **params)``, each with a
     default, are its parameters: numbers, or words that are one of ``choices``. ``step_sizes`` says
     for which optimizers the rules hold. ``search`` is where its hyperparameters are looked for,
-    ``None`` where that is not known, and ``decay`` the weight decay that it is meant with."""
+    ``None`` where that is not known, and ``decay`` the weight decay that it is meant with.
+    ``at_step_ratio`` gives hyperparameters for another batch and duration (``RunSpec.step_ratio``),
+    ``None`` where they stay as they are."""
 
     name: str
     summary: str
@@ -102,6 +107,7 @@ class Parametrization:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     search: SearchRange | None = None
     decay: Decay = "scaled"
+    at_step_ratio: Callable[[HyperSpec, float], HyperSpec] | None = None
 
     @property
     def params(self) -> dict[str, Scalar]:
@@ -139,6 +145,21 @@ def rules_of(text: str, model: ModelSpec, base: ModelSpec) -> Rules:
     return entry.rules(model, base, **params)
 
 
+def hyper_of(run: RunSpec) -> HyperSpec:
+    """A run's hyperparameters at its batch and duration, to which ``rules_of`` its shape apply.
+    Raises ``UserError`` where its parametrization has no rule for its step ratio."""
+    if run.step_ratio == 1:
+        return run.hyper
+    entry, _ = parse(run.parametrization)
+    if entry.at_step_ratio is None:
+        able = [name for name in REGISTRY.builtin if parametrization(name).at_step_ratio]
+        raise UserError(
+            f"parametrization {entry.name!r} has no rule for batch and duration, so step_ratio "
+            f"must be 1, not {run.step_ratio:g}; those that have one: {', '.join(able)}"
+        )
+    return entry.at_step_ratio(run.hyper, run.step_ratio)
+
+
 def decays(kind: str) -> bool:
     """Weight decay is on matrices and embeddings; decayed gains are a known breaker of transfer
     (Lingle, arXiv 2404.05728)."""
@@ -152,9 +173,14 @@ def generator(*parts: object) -> torch.Generator:
 
 
 def initial_weights(
-    model: ModelSpec, rules: Rules, init_std: float, seed: int, dtype: torch.dtype
+    model: ModelSpec,
+    rules: Rules,
+    init_std: float | Mapping[str, float],
+    seed: int,
+    dtype: torch.dtype,
 ) -> dict[str, Tensor]:
-    """Gains one, biases zero, all else normal with ``init_std`` times its rule's multiplier.
+    """Gains one, biases zero, all else normal with ``init_std``, one or by name, times its rule's
+    multiplier.
 
     Each tensor has a stream of its own, so the same tensor of two models of one shape is the same
     draw, up to its scale, whatever the hyperparameters.
@@ -165,5 +191,6 @@ def initial_weights(
             weights[name] = torch.full(shape, float(kind == "gain"), dtype=dtype)
         else:
             unit = torch.randn(shape, generator=generator("init", seed, name), dtype=torch.float64)
-            weights[name] = (unit * init_std * rules.tensors[name].init_std).to(dtype)
+            std = init_std if isinstance(init_std, float | int) else init_std[name]
+            weights[name] = (unit * std * rules.tensors[name].init_std).to(dtype)
     return weights

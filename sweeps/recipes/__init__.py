@@ -19,6 +19,7 @@ RECIPES = {
     "small": "growth in two steps up to width 256, in width and in depth, on real prose",
     "transfer-width": "does the best learning rate stay as width grows, by parametrization",
     "transfer-depth": "and as depth grows, under muP, depth-muP and CompleteP",
+    "transfer-batch": "and with more tokens and larger batches, under muP and Complete(d)P",
     "transfer-growth": "and after growth by four operators, at three growth factors",
     "grow-smollm2": "a published model, cut to 42M parameters and grown by five operators",
     "breakers": "eight choices that may break its transfer, each switched alone",

@@ -48,6 +48,32 @@ def test_the_committed_studies_are_there() -> None:
     assert {"transfer-width", "transfer-depth", "transfer-growth"} <= set(STUDIES)
 
 
+def test_tokens_and_batches_have_verdicts_with_and_without_a_rule_for_them() -> None:
+    """Rates at the base, so that a rule that holds is an optimum that stays."""
+
+    def rows(name: str, drift: float, ratio: bool) -> list[dict[str, Any]]:
+        found = sweep_rows(bowl(-7.0), parametrization=name, steps=120)
+        for k in (2, 4):
+            longer = {"steps": 120 * k} | ({"step_ratio": 1 / k} if ratio else {})
+            larger = {"steps": 120 // k, "batch_sequences": 8 * k} | (
+                {"step_ratio": float(k)} if ratio else {}
+            )
+            for fields, sign in ((longer, -1), (larger, 1)):
+                best = -7.0 + sign * drift * np.log2(k)
+                found += sweep_rows(bowl(best), parametrization=name, **fields)
+        return found
+
+    found = results(rows("mup", 0.5, ratio=False), rows("completedp", 0.0, ratio=True))
+    verdicts = {(one.parametrization, one.axis): one.verdict.word for one in found.ladders}
+    assert verdicts == {
+        ("mup", "tokens"): "drifts",
+        ("mup", "batch"): "drifts",
+        ("completedp", "tokens"): "transfers",
+        ("completedp", "batch"): "transfers",
+    }
+    assert found.skipped == ()
+
+
 def test_a_rung_names_its_sweep() -> None:
     widths = [row for width in (32, 64) for row in sweep_rows(bowl(-7.0), model_width=width)]
     found = results(sweep_rows(bowl(-7.0), model_width=32, parametrization="sp"), widths)

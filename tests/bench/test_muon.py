@@ -12,6 +12,7 @@ from small_runs import BASE, skewed_tokens, start_of, vary
 from torch import Tensor
 
 from mugrow.bench.model import offsets, parameters, shapes, unflatten
+from mugrow.bench.modules import by_tensor
 from mugrow.bench.optim import Trainer, muon, optimizer, trainers_of
 from mugrow.bench.parametrization import rules_of
 from mugrow.bench.spec import HyperSpec
@@ -71,7 +72,8 @@ def stepped(
 ) -> Tensor:
     """Weights ``(K, P)`` after all steps, each at half the peak rate."""
     state = fresh_state(normal_KP(0)[: len(hypers)].clone(), "mv")
-    stacked = stacked_optimizer(shapes(MODEL), RULES, trainers, hypers, like=state.weights_KP)
+    everywhere = [by_tensor(MODEL, hyper) for hyper in hypers]
+    stacked = stacked_optimizer(shapes(MODEL), RULES, trainers, everywhere, like=state.weights_KP)
     for gradient_KP in gradients:
         factor_K1 = torch.full((len(hypers), 1), 0.5, dtype=torch.float64)
         stacked.update(state, gradient_KP[: len(hypers)].clone(), factor_K1)

@@ -12,6 +12,7 @@ from mugrow.bench.spec import (
     DataSpec,
     HyperSpec,
     ModelSpec,
+    Multiplier,
     RunSpec,
     ScheduleSpec,
     Start,
@@ -74,12 +75,14 @@ OTHER = {  # another valid value of every field
     "parametrization": "sp",
     "optimizer": "lion",
     "precision": "bf16",
+    "step_ratio": 2.0,
     "hyper.lr": 2**-7,
     "hyper.init_std": 0.2,
     "hyper.weight_decay": 0.2,
     "hyper.beta1": 0.8,
     "hyper.beta2": 0.99,
     "hyper.eps": 1e-9,
+    "hyper.modules": (Multiplier("lr.qk", 2.0),),
     "hyper.clip": 2,
     "hyper.decay": "independent",
     "schedule.kind": "cosine",
@@ -115,11 +118,19 @@ OTHER = {  # another valid value of every field
 }
 STEADY = settings(deadline=None, derandomize=True)
 POSITIVE = st.floats(min_value=0, max_value=1e6)
+ABOVE_ZERO = st.floats(min_value=1e-6, max_value=1e6)
 FRACTION = st.floats(min_value=0, max_value=0.5)
 RUNS = st.builds(
     replace,
     st.just(RUN),
-    hyper=st.builds(HyperSpec, lr=POSITIVE, init_std=POSITIVE, beta1=FRACTION, eps=POSITIVE),
+    hyper=st.builds(
+        HyperSpec,
+        lr=POSITIVE,
+        init_std=POSITIVE,
+        beta1=FRACTION,
+        eps=POSITIVE,
+        modules=st.dictionaries(st.text(), ABOVE_ZERO).map(lambda each: tuple(each.items())),
+    ),
     schedule=st.builds(ScheduleSpec, warmup=FRACTION, cooldown=FRACTION, final=FRACTION),
     seed=st.integers(0, 2**63),
     stop_step=st.none() | st.integers(1, RUN.steps),

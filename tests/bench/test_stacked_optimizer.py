@@ -1,6 +1,7 @@
 """Stacked AdamW against torch's own, tensor by tensor, in float64."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from mugrow.bench.memory import allocated
 from mugrow.bench.model import Multipliers, flatten, offsets, parameters, shapes, unflatten
+from mugrow.bench.modules import by_tensor
 from mugrow.bench.optim import Trainer, optimizer
 from mugrow.bench.parametrization import Rule, Rules
 from mugrow.bench.spec import HyperSpec, ModelSpec, UserError
@@ -42,9 +44,14 @@ def uneven_rules() -> Rules:
     )
 
 
+def everywhere(hypers: list[HyperSpec], model: ModelSpec = MODEL) -> list[Mapping[str, HyperSpec]]:
+    """Each member's, the same in every tensor."""
+    return [by_tensor(model, hyper) for hyper in hypers]
+
+
 def stacked_adamw(hypers: list[HyperSpec], like: Tensor) -> StackedOptimizer:
     trainers = dict.fromkeys(parameters(MODEL), Trainer(optimizer("adamw"), {}))
-    return stacked_optimizer(shapes(MODEL), uneven_rules(), trainers, hypers, like)
+    return stacked_optimizer(shapes(MODEL), uneven_rules(), trainers, everywhere(hypers), like)
 
 
 def normal_KP(seed: int, members: int = 3) -> Tensor:
@@ -145,7 +152,7 @@ def test_neighbours_of_one_rule_share_their_numbers():
     trainers = dict.fromkeys(parameters(MODEL), Trainer(optimizer("adamw"), {}))
     rule = Rule(lr=0.5, weight_decay=1.0, eps=2.0)
     alike = Rules(dict.fromkeys(parameters(MODEL), rule), Multipliers())
-    one = stacked_optimizer(shapes(MODEL), alike, trainers, HYPERS, like)
+    one = stacked_optimizer(shapes(MODEL), alike, trainers, everywhere(HYPERS), like)
     assert one.lr_KS.shape == one.decay_KS.shape == one.eps_KS.shape == (3, 1)
     assert one.lr_KS[:, 0].tolist() == [hyper.lr * 0.5 for hyper in HYPERS]
     assert stacked_adamw(HYPERS, like).lr_KS.shape == (3, len(parameters(MODEL)))
@@ -279,7 +286,9 @@ def test_segments_of_one_rule_are_updated_together():
         Multipliers(),
     )
     trainers = dict.fromkeys(parameters(model), Trainer(optimizer("adamw"), {}))
-    adamw = stacked_optimizer(shapes(model), rules, trainers, HYPERS, normal_KP(0))
+    adamw = stacked_optimizer(
+        shapes(model), rules, trainers, everywhere(HYPERS, model), normal_KP(0)
+    )
     assert len(adamw.alike) == 2
     assert sorted(place for places, _ in adamw.alike for place in places) == [
         *range(len(adamw.sizes))
@@ -293,4 +302,5 @@ def test_other_optimizers_have_no_fused_kernel():
         for name, (_, kind) in parameters(MODEL).items()
     }
     like = normal_KP(0)
-    assert not stacked_optimizer(shapes(MODEL), uneven_rules(), trainers, HYPERS, like).alike
+    hypers = everywhere(HYPERS)
+    assert not stacked_optimizer(shapes(MODEL), uneven_rules(), trainers, hypers, like).alike

@@ -148,6 +148,7 @@ def difference(run: RunSpec, copied: str, m: float = TIMES, v: float = TIMES**2)
 
 COPIED = ("head count", "head size")
 UMUP = "umup:embedding=constant"
+EXACT_ONES = ("mup", "completep:alpha=0.5", "completedp", "spectral", UMUP)
 
 
 def scaled_run(parametrization: str, **hyper: object) -> RunSpec:
@@ -157,7 +158,7 @@ def scaled_run(parametrization: str, **hyper: object) -> RunSpec:
 
 
 @pytest.mark.parametrize("copied", COPIED)
-@pytest.mark.parametrize("parametrization", ["mup", "completep:alpha=0.5", "spectral", UMUP])
+@pytest.mark.parametrize("parametrization", EXACT_ONES)
 def test_a_widened_model_trains_as_its_source_does(parametrization: str, copied: str) -> None:
     run = scaled_run(parametrization)
     assert difference(run, copied) < EXACT
@@ -166,7 +167,7 @@ def test_a_widened_model_trains_as_its_source_does(parametrization: str, copied:
 
 @pytest.mark.integration
 @pytest.mark.parametrize("copied", COPIED)
-@pytest.mark.parametrize("parametrization", ["mup", "completep:alpha=0.5", "spectral", UMUP])
+@pytest.mark.parametrize("parametrization", EXACT_ONES)
 def test_so_it_does_under_lion(parametrization: str, copied: str) -> None:
     lr = 0.05 if parametrization.startswith("umup") else 0.003
     run = replace(scaled_run(parametrization, lr=lr), optimizer="lion")
@@ -206,6 +207,12 @@ def test_the_package_is_wrong_by_the_eps_it_forgets() -> None:
     assert difference(run_of("mup_package", eps=1e-4), "head count") > 1e-3
     assert difference(run_of("mup", eps=1e-4), "head count") < EXACT
     assert difference(run_of("mup_package", eps=1e-40), "head count") < EXACT
+
+
+def test_the_papers_eps_of_the_final_norm_is_wrong_in_width() -> None:
+    assert difference(run_of("completedp:final_norm_eps=constant", eps=1e-4), "head count") > 1e-4
+    assert difference(run_of("completedp", eps=1e-4), "head count") < EXACT
+    assert difference(run_of("completedp", LLAMA), "head count") < EXACT
 
 
 @pytest.mark.parametrize("parametrization", ["sp", "sp_embedding"])

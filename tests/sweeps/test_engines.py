@@ -488,6 +488,7 @@ def test_an_engine_that_cannot_be_reached_is_one_line(small, tmp_path, monkeypat
 
 def test_lists_of_devices(monkeypatch):
     monkeypatch.setattr("mugrow.sweeps.machine.check_device", lambda device: None)
+    monkeypatch.setattr("mugrow.bench.device.total_bytes", lambda device: 80e9)
     assert device_list(None) == ()
     assert device_list("cuda:0..2") == ("cuda:0", "cuda:1", "cuda:2")
     assert device_list("cuda:0,cuda:5..6") == ("cuda:0", "cuda:5", "cuda:6")

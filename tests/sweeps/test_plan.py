@@ -119,6 +119,24 @@ def test_a_source_stops_where_its_cooldown_begins_on_batches_of_its_own():
             assert (source.seed, target.start.source_step) == (target.seed, 160)
 
 
+def test_sources_and_targets_have_the_ratio_of_their_steps_to_the_proxys():
+    """And what goes on from them, or ends another budget of theirs, keeps it."""
+    study = replace(ALONE, parametrizations=("completedp",), target_steps=400, budgets=(0.5, 1, 2))
+    done, _ = run_all(study)
+    ratios = {
+        role: {run.spec.step_ratio for run in done.runs if run.role == role}
+        for role in ("proxy", "source", "target")
+    }
+    assert ratios == {"proxy": {1.0}, "source": {1 / 2}, "target": {1 / 4}}
+    ends = {run.spec.step_ratio for run in done.runs if run.role in ("trunk", "branch")}
+    assert ends == {1 / 2, 1 / 4}
+    assert {run.spec.hyper for run in done.runs if run.role == "target"} == {
+        replace(study.hyper.at(lr=best.lr, init_std=best.init_std)) for best in done.optima.values()
+    }
+    with pytest.raises(UserError, match=r"1 - beta1 must be below 1, not 0\.1 times 20"):
+        plan(replace(study, source_steps=5), DATA, {})
+
+
 def test_without_a_cooldown_a_source_trains_to_its_end():
     done, _ = run_all(override(ALONE, ["schedule.kind=cosine"]))
     assert {spec.last_step for spec in of_role(done, "source")} == {200}

@@ -266,7 +266,7 @@ def test_a_stack_that_would_not_fit_is_told(tiny, mugrow, tmp_path, monkeypatch)
         *(largest["split"][name] for name in ("members", "sequences")),
     ]
     assert largest["split"]["members"] < largest["members"]
-    assert found["largest_stack_bytes"] == largest["whole_bytes"] > found["memory_bytes"] == 3.6e6
+    assert found["largest_stack_bytes"] == largest["whole_bytes"] > found["memory_bytes"]
 
 
 def test_a_stated_memory_is_checked_and_told(tiny, mugrow, tmp_path):

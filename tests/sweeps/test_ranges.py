@@ -24,7 +24,7 @@ UMUP = replace(
 
 
 def test_a_family_of_one_range_is_searched_as_the_study_says():
-    family = ("mup", "sp", "sp_embedding", "completep:alpha=0.5", "mup_package")
+    family = ("mup", "sp", "sp_embedding", "completep:alpha=0.5", "completedp", "mup_package")
     study = replace(STUDY, parametrizations=family, hyper=FixedHyper(weight_decay=0.3))
     for search in searches(study, DATA):
         assert search.log2_lr == study.log2_lr

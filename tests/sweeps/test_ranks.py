@@ -307,6 +307,7 @@ def test_each_rank_has_a_device(monkeypatch):
     missing = []
     monkeypatch.setattr("mugrow.sweeps.machine.check_device", lambda device: None)
     monkeypatch.setattr("mugrow.sweeps.execute.check_device", missing.append)
+    monkeypatch.setattr("mugrow.bench.device.total_bytes", lambda device: 80e9)
     assert where_of(None, 1, "cuda", None, "local", ranks=2).workers == 1
     assert missing == ["cuda:0", "cuda:1"]
     where = where_of(None, 1, "cpu", "cuda:0..3", "local", ranks=2)

@@ -11,7 +11,7 @@ from mugrow.sweeps.sampling import Space, Told, ask
 from mugrow.sweeps.search import Search, replay, searches
 from mugrow.sweeps.study import Proxy, Variant
 
-SAMPLERS = ("grid", "qmc", "tpe", "gp")
+SAMPLERS = ("grid", "qmc", "tpe", "gp", "trust")
 
 
 def alone(sampler, **changes):
@@ -32,6 +32,18 @@ def test_proxies_along_depth_tokens_and_batch_differ_from_the_base_in_that_alone
     assert larger == replace(base, steps=50, batch_sequences=2 * base.batch_sequences)
     names = [search.name for search in searches(study, DATA)]
     assert names == ["mup-w32-d2", "mup-w32-d4", "mup-w32-d2-tokens2", "mup-w32-d2-batch2"]
+
+
+def test_a_rule_for_batch_and_duration_is_given_the_ratio_to_the_smallest_proxy():
+    """Under a parametrization that has one; the hyperparameters stay those at the base."""
+    study = replace(ALONE, token_factors=(2,), batch_factors=(2,), parametrizations=("completedp",))
+    base, longer, larger = [search.specs(-7.0, 0.04)[0] for search in searches(study, DATA)]
+    assert [run.step_ratio for run in (base, longer, larger)] == [1, 1 / 2, 2]
+    assert base.hyper == longer.hyper == larger.hyper
+    with pytest.raises(UserError, match=r"1 - beta1 must be below 1, not 0.1 times 10"):
+        searches(replace(study, batch_factors=(10,)), DATA)
+    with pytest.raises(UserError, match="optimizer 'lion' has no rule for batch and duration"):
+        searches(replace(study, optimizer="lion"), DATA)
 
 
 def test_a_variant_is_every_width_with_its_changes():

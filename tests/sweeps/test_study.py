@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from fake_runs import STUDY
 
-from mugrow.bench.spec import FixedHyper, UserError, canonical_json
+from mugrow.bench.spec import FixedHyper, Multiplier, UserError, canonical_json
 from mugrow.sweeps.override import override
 from mugrow.sweeps.study import Method, Rung, Step, Variant
 
@@ -126,6 +126,11 @@ def test_so_is_a_methods(given, message):
             ),
         ),
         ("hyper.weight_decay=0", "hyper", FixedHyper(weight_decay=0.0)),
+        (
+            "hyper.modules=lr.qk:2,eps.head:1",
+            "hyper",
+            FixedHyper(modules=(Multiplier("lr.qk", 2.0),)),
+        ),
         ("model.depth=4", "model", replace(STUDY.model, depth=4)),
         ("model.tied=true", "model", replace(STUDY.model, tied=True)),
         ("model.kv_heads=1", "model", replace(STUDY.model, kv_heads=1)),
@@ -163,6 +168,9 @@ def test_overrides_that_are_right_only_together():
         ("trials=2.5", "trials must be a whole number, not '2.5'"),
         ("hyper.weight_decay=lots", "hyper.weight_decay must be a finite number, not 'lots'"),
         ("hyper.weight_decay=nan", "hyper.weight_decay must be a finite number, not 'nan'"),
+        ("hyper.modules=lr.qk", "hyper.modules is made of name:times, not 'lr.qk'"),
+        ("hyper.modules=lr.qk:0", "lr.qk must be a finite number above 0, not 0.0"),
+        ("hyper.modules=lr.qk:2,lr.qk:3", "modules holds 'lr.qk' twice"),
         ("hyper.beta1=1", "beta1 must be below 1, not 1.0"),
         ("model.tied=maybe", "model.tied must be true or false, not 'maybe'"),
         ("model.norm=batchnorm", "unknown norm 'batchnorm'"),

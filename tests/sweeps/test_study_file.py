@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 import mugrow as api
+from mugrow.bench.spec import Multiplier
 from mugrow.sweeps.new_study import new_study
 from mugrow.sweeps.recipes import recipe
 from mugrow.sweeps.study import Method, Rung, Step, Variant
@@ -43,12 +44,13 @@ rungs = ["0.5:0.25"]
 ladder = ["16:1:32:1"]
 methods = ["scratch", "szp:shrink=0.2:optimizer=carry"]
 variants = ["tied:model.tied=true,seeds=3"]
-hyper = { weight_decay = 0 }
+hyper = { weight_decay = 0, modules = ["lr.head:2"] }
 schedule.kind = "cosine"
 """
     study = recipe(written(LEAST + text))
     assert study.log2_lr == (-9.0, -7.5)
     assert type(study.log2_lr[0]) is type(study.hyper.weight_decay) is float
+    assert study.hyper.modules == (Multiplier("lr.head", 2.0),)
     assert study.corpus == str(tmp_path / "novels.txt")
     assert study.rungs == (Rung(0.5, 0.25),)
     assert study.ladder == (Step(16, 1, 32, 1),)

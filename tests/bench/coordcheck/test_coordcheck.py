@@ -91,11 +91,11 @@ def test_updates_that_vanish_show_in_the_movement(with_hidden_rates):
 
 
 @pytest.mark.integration
-def test_depth_is_carried_by_completep_and_not_by_mup():
+def test_depth_is_carried_by_completep_and_completedp_and_not_by_mup():
     models = tuple(llama(width=32, **SHAPE | {"depth": depth}) for depth in (2, 4, 8))
     changes = {"models": models, "axis": "depth", "steps": 6}
     found = {}
-    for name in ("mup", "completep"):
+    for name in ("mup", "completep", "completedp"):
         rows = check_series(replace(ladder(name), **changes))
         judged = {row.module: row for row in rows if row.verdict != "exempt"}
         assert {row.step for row in judged.values()} == {6}
@@ -103,6 +103,18 @@ def test_depth_is_carried_by_completep_and_not_by_mup():
     assert found["mup"].slope > 0.5
     assert found["mup"].verdict == "fail"
     assert found["completep"].verdict != "fail"
+    assert found["completedp"].verdict != "fail"
+
+
+def test_completedp_is_mup_in_width_its_readout_included():
+    """At rates that differ by m and gradients that differ by m, the same movement of every module
+    but for rounding."""
+    rows, same = (
+        check_series(ladder(name, (32, 64), seeds=(0, 1), steps=2))
+        for name in ("mup", "completedp")
+    )
+    for one, other in zip(rows, same, strict=True):
+        assert one.slope == pytest.approx(other.slope, abs=1e-3), one.module
 
 
 def test_growth_is_measured_from_where_the_source_left():

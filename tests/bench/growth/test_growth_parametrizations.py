@@ -12,7 +12,7 @@ from mugrow.bench.growth import Moments, method
 from mugrow.bench.growth.stack import from_blocks, moments_from_blocks
 from mugrow.bench.model import Decoder, Multipliers
 
-RULES = ("completep", "completep:alpha=0.5", "umup", "spectral")
+RULES = ("completep", "completep:alpha=0.5", "completedp", "umup", "spectral")
 WIDER = {"width": 32}
 DEEPER = {"depth": 4}
 

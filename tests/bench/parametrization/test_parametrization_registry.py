@@ -81,7 +81,7 @@ def test_no_number_is_lost_in_its_spelling(alpha):
     [
         ("muP", "unknown parametrization 'muP'; did you mean 'mup'?"),
         ("complete", "unknown parametrization 'complete'; did you mean 'completep'?"),
-        ("", "unknown parametrization ''; there are: completep, mup, "),
+        ("", "unknown parametrization ''; there are: completedp, completep, mup, "),
         ("completep:alhpa=1", "unknown parameter of parametrization 'completep': 'alhpa'; "
          "did you mean 'alpha'?"),
         ("sp:alpha=1", "parametrization 'sp' has no parameters, so no 'alpha'"),

@@ -1,0 +1,109 @@
+"""What each multiplier of a module is worth: a quadratic model of a search around its best trial.
+
+With x the log2 of learning rate, initial scale and multipliers, less those of the best trial,
+
+    loss(x) = a + sum over i of (b_i x_i + c_i x_i^2)
+
+is fitted by least squares to the half of the complete trials that is nearest to the best, since
+further out there are cliffs. (Trials are chosen by where they are and never by their loss, which
+would bend the model.) A multiplier's *worth* is what setting it to 1 costs, all others left as they
+are, against the lowest loss along its axis as far as it was tried. Its interval is of 2,000 draws
+of (b_i, c_i) from Student's distribution of the fit, so noise between seeds and what the model
+leaves out are both in it. A multiplier is *flat* where the whole interval is below ``MARGIN``: it
+need not be searched. Products of multipliers are not in the model; what only pays jointly is not
+seen.
+"""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mugrow.bench.spec import UserError
+
+MARGIN = 0.005  # nats per token
+LEAST_PER_NUMBER = 2  # trials for each number that is fitted
+DRAWS, LEVEL = 2000, 0.95
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Of one multiplier: its ``worth`` with the ends of its interval, in nats per token, and the
+    log2 of where it is best."""
+
+    name: str
+    worth: float
+    low: float
+    high: float
+    best_log2: float
+
+    @property
+    def flat(self) -> bool:
+        """Whether searching it is worth less than the margin."""
+        return self.high < MARGIN
+
+
+def importance(trials: pd.DataFrame) -> tuple[Importance, ...]:
+    """Of the multipliers of a search, the most important first. ``trials`` are rows of
+    ``trials.parquet``; those of sweeps without multipliers are left out. Raises ``UserError`` where
+    there are too few."""
+    of_modules = trials[trials["modules"].notna()]
+    complete = of_modules[of_modules["value"].notna()]
+    found = [json.loads(text) for text in complete["modules"]]
+    names = sorted({name for text in of_modules["modules"] for name in json.loads(text)})
+    if not names:
+        raise UserError("no trial has multipliers of modules; `modules` of a study searches them")
+    log2 = np.array([[one.get(name, 1.0) for name in names] for one in found], dtype=float)
+    ends = complete[["lr", "init_std"]].to_numpy(dtype=float)
+    every = np.log2(np.hstack([log2.reshape(len(found), len(names)), ends]))
+    every = every[:, [True] * len(names) + [len(set(column)) > 1 for column in ends.T]]
+    numbers = 1 + 2 * every.shape[1]
+    if len(every) < LEAST_PER_NUMBER * numbers:
+        raise UserError(
+            f"importance of {len(names)} multipliers takes {LEAST_PER_NUMBER * numbers} complete "
+            f"trials, not {len(every)}"
+        )
+    loss = complete["value"].to_numpy(dtype=float)
+    best = every[loss.argmin()]
+    near = np.argsort(((every - best) ** 2).sum(1), kind="stable")
+    near = near[: max(len(near) // 2, LEAST_PER_NUMBER * numbers)]
+    draws = _draws(every[near] - best, loss[near])
+    reach = every[near, : len(names)]
+    rows = [
+        _of_axis(name, draws[:, :, place], -best[place], reach[:, place] - best[place])
+        for place, name in enumerate(names)
+    ]
+    return tuple(sorted(rows, key=lambda one: -one.worth))
+
+
+def _draws(x: Array, loss: Array) -> Array:
+    """(b, c) of every axis, the fitted first: ``(1 + DRAWS, 2, axes)``."""
+    design = np.hstack([np.ones((len(x), 1)), x, x**2])
+    fitted, *_ = np.linalg.lstsq(design, loss, rcond=None)
+    freedom = len(x) - design.shape[1]
+    variance = ((loss - design @ fitted) ** 2).sum() / freedom
+    values, vectors = np.linalg.eigh(variance * np.linalg.pinv(design.T @ design))
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    rng = np.random.Generator(np.random.Philox(0))
+    scale = np.sqrt(freedom / rng.chisquare(freedom, (DRAWS, 1)))
+    drawn = fitted + scale * (rng.standard_normal((DRAWS, len(fitted))) @ root.T)
+    return np.vstack([fitted, drawn])[:, 1:].reshape(1 + DRAWS, 2, x.shape[1])
+
+
+def _of_axis(name: str, draws_N2: Array, one: float, reach: Array) -> Importance:
+    """``one`` is the multiplier of 1, and ``reach`` what was tried, less the best trial's."""
+    slope, bend = draws_N2.T
+    low, high = min(reach.min(), one), max(reach.max(), one)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        vertex = np.where(bend > 0, np.clip(-slope / (2 * bend), low, high), low)
+    at = np.stack([vertex, np.full_like(vertex, low), np.full_like(vertex, high)])
+    losses = slope * at + bend * at**2
+    places = losses.argmin(0)
+    worth = slope * one + bend * one**2 - losses.min(0)
+    tails = (1 - LEVEL) / 2
+    below, above = np.quantile(worth[1:], [tails, 1 - tails])
+    best_log2 = float(at[places[0], 0] - one)
+    return Importance(name, float(worth[0]), float(below), float(above), best_log2)

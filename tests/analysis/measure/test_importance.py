@@ -1,0 +1,76 @@
+"""Importance of multipliers against losses that are known quadratics."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mugrow.analysis.measure.importance import MARGIN, importance
+from mugrow.bench.spec import UserError
+
+NAMES = ("beta2.qk", "eps.head", "lr.head", "lr.qk")
+BEST = np.array([0.0, 0.0, 1.5, -1.0])  # log2
+BENDS = np.array([0.0, 0.0, 0.04, 0.01])
+WORTH = BENDS * BEST**2
+
+
+def trials(count: int, noise: float, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    log2 = rng.integers(-8, 9, (count, len(NAMES))) / 4
+    lr = rng.integers(-9, -5, count)
+    loss = 2.0 + ((log2 - BEST) ** 2 * BENDS).sum(1) + 0.02 * (lr + 7) ** 2
+    rows = [
+        {
+            "modules": json.dumps({k: 2.0**x for k, x in zip(NAMES, row, strict=True) if x}),
+            "lr": 2.0**rate,
+            "init_std": 0.1,
+            "value": value + noise * rng.standard_normal(),
+        }
+        for row, rate, value in zip(log2, lr, loss, strict=True)
+    ]
+    rows.append({"modules": json.dumps({}), "lr": 1.0, "init_std": 0.1, "value": None})
+    rows.append({"modules": None, "lr": 1.0, "init_std": 0.1, "value": 1.0})  # another sweep's
+    return pd.DataFrame(rows)
+
+
+def test_without_noise_the_worth_is_exact_and_the_rest_is_flat():
+    found = importance(trials(60, noise=0.0))
+    assert [one.name for one in found[:2]] == ["lr.head", "lr.qk"]
+    by_name = {one.name: one for one in found}
+    for name, worth, best in zip(NAMES, WORTH, BEST, strict=True):
+        one = by_name[name]
+        assert one.worth == pytest.approx(worth, abs=1e-9), name
+        assert one.flat == (worth < MARGIN), name
+        if not one.flat:
+            assert one.best_log2 == pytest.approx(best)
+
+
+def test_intervals_hold_the_worth_as_often_as_they_say():
+    """Of what is worth something: of the flat, whose worth is 0, no interval begins below."""
+    hits = []
+    for seed in range(60):
+        found = {one.name: one for one in importance(trials(120, noise=0.03, seed=seed))}
+        hits += [
+            found[name].low <= worth <= found[name].high
+            for name, worth in zip(NAMES, WORTH, strict=True)
+            if worth
+        ]
+    assert 0.88 < np.mean(hits) <= 1
+
+
+def test_noise_is_not_taken_for_worth_or_flatness():
+    found = importance(trials(60, noise=0.3))
+    assert not any(one.flat for one in found)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (trials(20, 0.0), "importance of 4 multipliers takes 22 complete trials, not 20"),
+        (trials(20, 0.0).iloc[-1:], "no trial has multipliers of modules"),
+    ],
+)
+def test_too_few_trials_are_refused(table, message):
+    with pytest.raises(UserError, match=message):
+        importance(table)
