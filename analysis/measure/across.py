@@ -86,16 +86,13 @@ class AcrossArm:
 class Across:
     """``arms`` by target, the lowest loss first; ``reference`` is what they are compared with, and
     ``left_out`` why a target is not compared, or has no differences. ``of_runs`` are the targets of
-    the runs that are compared, by id, and are no part of the JSON."""
+    the runs that are compared, by id."""
 
     studies: tuple[str, ...]
     reference: str
     arms: tuple[AcrossArm, ...]
     left_out: tuple[str, ...]
     of_runs: Mapping[str, str]
-
-    def to_json(self) -> dict[str, object]:
-        return {name: value for name, value in vars(self).items() if name != "of_runs"}
 
     @property
     def targets(self) -> tuple[str, ...]:

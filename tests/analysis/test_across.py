@@ -148,7 +148,6 @@ def test_only_runs_that_are_compared_share_a_panel(quick, tmp_path):
     other = changed(quick, "szp", spec={"data": {"corpus": "novels"}})
     stores = {"a": quick, "b": quick, "c": other}
     found = compare(*stores.values(), names=list(stores))
-    assert "of_runs" not in found.to_json()
     series = across.curves(stores, found.of_runs).series
     assert series[0].panel == "target w64-d2"
     studies = {}
