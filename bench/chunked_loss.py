@@ -14,6 +14,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from mugrow.bench.precision import widened
 
+WALKED = "the gradient of a loss is taken once: its first backward pass wrote on what was kept"
+
 
 def chunked_cross_entropy(
     n_KND: Tensor, weight_KVD: Tensor, bias_KV: Tensor | None, targets_KN: Tensor, chunk: int
@@ -71,6 +73,8 @@ class _ChunkedLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, by_loss_K: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients that the forward pass has made, scaled in place."""
+        if ctx.gradients is None:  # type: ignore[attr-defined]
+            raise RuntimeError(WALKED)
         by_n, by_weight, by_bias = ctx.gradients  # type: ignore[attr-defined]
         ctx.gradients = None  # type: ignore[attr-defined]
         by_n.mul_(by_loss_K.to(by_n.dtype)[:, None, None])

@@ -28,7 +28,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mugrow.bench.chunked_loss import chunked_cross_entropy
+from mugrow.bench.chunked_loss import WALKED, chunked_cross_entropy
 from mugrow.bench.precision import rounded, widened
 from mugrow.bench.rotary import rotate
 from mugrow.bench.spec import ModelSpec, Precision
@@ -403,6 +403,8 @@ class _Losses(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, by_loss_N: Tensor) -> tuple[Tensor, None]:
         """Once: it writes on what was kept."""
+        if ctx.kept is None:  # type: ignore[attr-defined]
+            raise RuntimeError(WALKED)
         log_NV, targets_N1 = ctx.kept  # type: ignore[attr-defined]
         ctx.kept = None  # type: ignore[attr-defined]
         gradient_NV = log_NV.exp_().mul_(by_loss_N[:, None])

@@ -16,6 +16,7 @@ from mugrow.bench.model import (
     count,
     cross_entropy,
     flatten,
+    fused,
     offsets,
     parameters,
     unflatten,
@@ -307,6 +308,15 @@ def test_cross_entropy_is_each_members_mean_in_nats():
     losses = cross_entropy(logits, torch.tensor([[[0, 1, 2]], [[2, 2, 0]]]))
     expected = [math.log(4), -(2 * math.log(5 / 8) + math.log(1 / 8)) / 3]
     assert losses.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_a_second_backward_pass_is_refused_in_words(chunk):
+    weights = fused(GPT2, random_rows(GPT2).requires_grad_())
+    loss_K = Decoder(GPT2).losses_of(weights, random_tokens(GPT2, 9)[None, None], chunk)
+    loss_K.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="taken once"):
+        loss_K.sum().backward()
 
 
 def test_initial_loss_of_a_small_init_is_that_of_guessing():
