@@ -20,8 +20,8 @@ EXPECTED_BYTES_PER_S = 0.2e9  # copied, hashed and written, before a save has be
 class Saver:
     """Saves at most ``share`` of the time, at least ``every_s`` seconds apart; with a share of 1 or
     more training waits for a write that takes longer. ``size_bytes`` is of what is saved, for a
-    first guess at its cost. What a write raises is raised at the next call, or at the end of the
-    ``with`` that this is used in, which waits for the last write."""
+    first guess at its cost. What a write raises is raised when the next is asked for, or at the end
+    of the ``with`` that this is used in, which waits for the last write."""
 
     def __init__(self, every_s: float, share: float, size_bytes: int) -> None:
         self.every_s, self.share = every_s, share
@@ -43,13 +43,8 @@ class Saver:
         self.wait()
         return time.monotonic() - self.began_s > self.interval_s
 
-    def __call__(self, copy: Callable[[], Callable[[], object]]) -> None:
-        """Save, if it is time: ``copy()`` copies, and returns what writes the copy."""
-        if self.is_due():
-            self.begin(copy)
-
     def begin(self, copy: Callable[[], Callable[[], object]]) -> None:
-        """Save, as it is time."""
+        """Save, as it is time: ``copy()`` copies, and returns what writes the copy."""
         self.began_s = time.monotonic()
         write = copy()
         copied_s = time.monotonic() - self.began_s

@@ -1,13 +1,13 @@
 """Final loss against charged compute: every arm beside what else its compute would have bought.
 
 A point is an arm, at the FLOPs that it is charged with its source; hollow, since arms of one charge
-lie over one another. The lines join final losses of whole schedules: scratch, the arms' sources
-trained on, and other sizes. An arm below a line beats it at equal compute; how far it is to the
-left of scratch's line is its speed-up.
+lie over one another, and side by side where a panel has no other charge. The lines join final
+losses of whole schedules: scratch, the arms' sources trained on, and other sizes. An arm below a
+line beats it at equal compute; how far it is to the left of scratch's line is its speed-up.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from mugrow.analysis.summary import Summary
 from mugrow.bench.spec import UserError
 
 SCRATCH, SOURCE, OTHER = "-", "--", ":"
+LEAST_SPAN = 1.5  # of the largest over the smallest FLOPs of a panel; with less all are one charge
 
 
 def equal_compute(summary: Summary, store: Store) -> Figure:
@@ -47,13 +48,18 @@ def equal_compute(summary: Summary, store: Store) -> Figure:
         lines = lines_of(runs, arms[arms["target"] == target])
         draw_lines(axis, lines)
         drawn |= {kind_of(name) for name in lines}
-        for row in mine:
-            draw_arm(axis, row, row.label in shown)
+        charges = [row.charge for row in mine]
+        apart = spans([*charges, *(flops for line in lines.values() for flops in line.flops)])
+        places = charges if apart else side_by_side(charges)
+        for row, flops in zip(mine, places, strict=True):
+            draw_arm(axis, row, flops, row.label in shown)
         labels += [row.label for row in mine]
         coloured |= shown
         axis.set(title=f"growing to {target}", xlabel="charged FLOPs")
         axis.set_xscale("log")
         style.flops_axis(axis.xaxis)
+        if not apart:
+            axis.set_xticks([charges[0]])
     axes[0, 0].set_ylabel("final loss (nats per token)")
     handles = emphasis.handles(list(dict.fromkeys(labels)), coloured, {})
     style.legend_below(figure, [*line_handles(drawn), *handles])
@@ -88,20 +94,35 @@ def draw_lines(axis: Axes, lines: Mapping[str, BudgetLine]) -> None:
         kind = kind_of(name)
         colour = "black" if name == BASELINE else style.GREY
         axis.plot(line.flops, mean, kind, marker=".", color=colour, lw=1.3, label=f"_{name}")
+        if len(line.flops) == 1:
+            axis.vlines(line.flops, line.losses.min(), line.losses.max(), colour, alpha=0.4, lw=3)
         axis.fill_between(
             line.flops, line.losses.min(axis=0), line.losses.max(axis=0), color=colour, alpha=0.12,
             lw=0,
         )  # fmt: skip
 
 
-def draw_arm(axis: Axes, row: EqualCompute, coloured: bool) -> None:
+def spans(flops: Sequence[float]) -> bool:
+    """Whether these are several charges."""
+    return max(flops) > LEAST_SPAN * min(flops)
+
+
+def side_by_side(charges: Sequence[float]) -> list[float]:
+    """Where arms of one charge are drawn around it, so that none hides another."""
+    count = len(charges)
+    return [
+        charge * LEAST_SPAN ** ((place + 0.5) / count - 0.5) for place, charge in enumerate(charges)
+    ]
+
+
+def draw_arm(axis: Axes, row: EqualCompute, flops: float, coloured: bool) -> None:
     look = style.line_style(row.label)
     colour = look.colour if coloured else style.FAINT
     loss = row.loss
     if math.isfinite(loss.lo):
-        axis.plot([row.charge] * 2, [loss.lo, loss.hi], color=colour, lw=1, label="_interval")
+        axis.plot([flops] * 2, [loss.lo, loss.hi], color=colour, lw=1, label="_interval")
     axis.plot(
-        [row.charge], [loss.value], look.marker, color=colour, ms=7, mfc="none", mew=1.5, ls="",
+        [flops], [loss.value], look.marker, color=colour, ms=7, mfc="none", mew=1.5, ls="",
         label=f"_{row.label}",
     )  # fmt: skip
 
