@@ -16,7 +16,7 @@ width of A in queries and G in keys and values, and V rows of the vocabulary:
     backward    3 b (largest tensor)          gradients of a folded weight and its two factors
     a block     T (b 2D + p (2D + A + 2G + A + 2F) + b (4 + H))          saved for its backward pass
     the ends    T (b 2D + p D)
-    logits      3 b T V                       log-probabilities, their gradient, the logits'
+    logits      2 b T V                       they, and log-probabilities whose place gradients take
 
 Rotary positions add p (A + G) to a block, since turned queries and keys are new tensors; SwiGLU has
 4F in the place of 2F. With *recomputation* (Chen et al., arXiv 1604.06174) a block keeps its input
@@ -119,11 +119,12 @@ def _refusal(spec: RunSpec, members: int, budget_bytes: float, recompute: bool, 
         most = members - 1
         while most > 1 and peak_bytes(spec, most, Split(1, 1, recompute), ranks) > budget_bytes:
             most -= 1
+        least_of_all = peak_bytes(spec, members, Split(1, 1, recompute), ranks)
         return (
-            f"a stack of {members} members of width {model.width} and depth {model.depth} keeps "
-            f"{gigabytes(members * kept_bytes(spec, ranks))}, and a memory of "
-            f"{gigabytes(budget_bytes)} holds {most}: lower stack_width or generation, or raise "
-            "the memory"
+            f"a stack of {members} members of width {model.width} and depth {model.depth} takes "
+            f"{gigabytes(least_of_all)} at least, and a "
+            f"memory of {gigabytes(budget_bytes)} holds {most}: lower stack_width or generation, "
+            "or raise the memory"
         )
     line = (
         f"{member} takes {gigabytes(least[recompute])} of memory with one sequence of "
@@ -149,7 +150,9 @@ def bytes_of(text: str) -> float:
                 size = float(text[: -len(name)]) * unit
                 if 0 < size < math.inf:
                     return size
-    raise UserError(f"memory {text!r} is not a size with its unit, as 40GB: {', '.join(UNITS)}")
+    raise UserError(
+        f"memory {text!r} is not a size above 0 with its unit, as 40GB: {', '.join(UNITS)}"
+    )
 
 
 def gigabytes(size: float) -> str:
@@ -199,7 +202,7 @@ def _of_tokens(spec: RunSpec, split: Split) -> int:
     if split.recompute:
         backward += tokens * block
     if chunk is None:
-        return saved + max(3 * b * tokens * V, backward)
+        return saved + max(2 * b * tokens * V, backward)
     in_chunk = (3 * b + (p if p < b else 0)) * min(chunk, tokens) * V
     head = b * V * D  # its gradient, which the loss computes as it goes
     return saved + p * tokens * D + head + max(in_chunk + head, backward)

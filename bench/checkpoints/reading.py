@@ -35,7 +35,10 @@ def spec_of(published: Published) -> tuple[Family, ModelSpec]:
     config.only("is_causal", True)
     config.only("per_layer_config", None, {})
     config.only("transformers_weights", None)
-    one = family(str(config.get("model_type")))
+    kind = config.get("model_type")
+    if kind is None:
+        raise UserError(f"{config.where} does not say its model_type")
+    one = family(str(kind))
     try:
         return one, one.spec(config)
     except UserError as error:

@@ -412,8 +412,10 @@ def test_bench_throughput(mugrow):
 
 def test_a_memory_in_which_nothing_fits_is_refused_before_anything_starts(mugrow, tmp_path):
     words = ("run", "quick", "--out", str(tmp_path / "new"))
-    refused(mugrow(*words, "--memory", "1MB"), "members of width 16 and depth 2 keeps")
-    refused(mugrow(*words, "--memory", "1"), "memory '1' is not a size with its unit, as 40GB")
+    refused(mugrow(*words, "--memory", "1MB"), "members of width 16 and depth 2 takes")
+    refused(
+        mugrow(*words, "--memory", "1"), "memory '1' is not a size above 0 with its unit, as 40GB"
+    )
     assert not (tmp_path / "new").exists()
 
 
