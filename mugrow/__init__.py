@@ -6,7 +6,7 @@ frames. A name is imported when it is first used, so ``import mugrow`` is quick 
 >>> import mugrow
 >>> store = mugrow.load("results/reference/quick")
 >>> mugrow.transfer(store).ladders[0].verdict.word
-'inconclusive'
+'drifts'
 >>> figure = mugrow.draw("costs", store)
 >>> type(figure)
 <class 'matplotlib.figure.Figure'>

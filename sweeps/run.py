@@ -159,7 +159,7 @@ def bill(
     ...     study = mugrow.recipe("quick", [*settings, "val_tokens=64"], corpus=str(text))
     ...     bill = mugrow.bill(study, folder, workers=1)
     >>> len(bill.runs), bill.runs[-1].role, f"{bill.flops:.1e} FLOPs"
-    (8, 'target', '4.2e+11 FLOPs')
+    (8, 'target', '3.4e+11 FLOPs')
     """
     machine = pricing.machine(workers, device, devices, on, price, ranks, memory_bytes, recompute)
     study = study if isinstance(study, Study) else recipe(study)

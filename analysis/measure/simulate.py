@@ -70,7 +70,7 @@ class Text:
 
 
 TEXTS = (Text(16, 0.01, 0.005), Text(16, 0.04, 0.01), Text(4, 0.01, 0.005), Text(16, 0.0, 0.03))
-TODAY = Noise(within=0.0094, between=0.0059)  # by ``noise_of``, of studies before budgets
+TODAY = Noise(within=0.0094, between=0.0063)  # by ``noise_of``, of studies before budgets
 
 
 def noise_of(stores: Sequence[Store]) -> Noise:

@@ -220,6 +220,8 @@ def refusal(ladder: Ladder) -> str | None:
     names = [f"{ladder.axis.name} {size:.4g}" for size in ladder.sizes]
     if len(set(ladder.sizes)) < len(ladder.sizes):
         return f"two sweeps have {_twice(names)}"
+    if ladder.reference is not None and set(ladder.sizes) == {1.0}:
+        return "it is as large as its source, whose training it goes on with"
     for name, sweep in zip(names, ladder.rungs, strict=True):
         if len(sweep.log2_lr) < FEWEST_RATES:
             return f"{name} has {len(sweep.log2_lr)} learning rates; an optimum takes 3"

@@ -14,7 +14,11 @@ from mugrow.analysis.transfer.results import TransferResults, transfer_results
 from mugrow.analysis.transfer.sweep import by_setting
 
 COMMITTED = Path(__file__).parents[2] / "results" / "reference"
-STUDIES = sorted(path.parent.name for path in COMMITTED.glob("*/summary.json"))
+STUDIES = sorted(
+    path.parent.name
+    for path in COMMITTED.glob("*/summary.json")
+    if not json.loads((path.parent / "study.json").read_text()).get("source")
+)  # an imported source has sweeps of its arms, and nothing is transferred between sizes
 
 
 def results(*rows: list[dict[str, Any]]) -> TransferResults:

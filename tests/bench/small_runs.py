@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from mugrow.bench.data.batches import TokenData
@@ -71,3 +72,21 @@ def curve(job: Job, member: int) -> list[dict]:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+def assert_same_curves(a: list[dict], b: list[dict], tolerance: float) -> None:
+    """Losses within the tolerance, gradient norms too but relative to their size."""
+    assert column(a, "step") == column(b, "step")
+    for name in ("train_loss", "val_loss"):
+        assert_close(column(a, name), column(b, name), abs=tolerance, rel=0)
+    assert_close(column(a, "grad_norm"), column(b, "grad_norm"), rel=10 * tolerance)
+
+
+def column(curve: list[dict], name: str) -> list[float | None]:
+    return [row[name] for row in curve]
+
+
+def assert_close(a: list[float | None], b: list[float | None], **tolerance: float) -> None:
+    assert [value is None for value in a] == [value is None for value in b]
+    expected = [value for value in b if value is not None]
+    assert [value for value in a if value is not None] == pytest.approx(expected, **tolerance)

@@ -10,6 +10,7 @@ from two_ranks import trained, two_ranks
 
 from mugrow.bench.data_parallel import ALONE, Ranks, cut, shards_of, within
 from mugrow.bench.model import shapes
+from mugrow.bench.modules import by_tensor
 from mugrow.bench.optim import buffers_of, trainers_of
 from mugrow.bench.parametrization import rules_of
 from mugrow.bench.spec import AverageSpec, UserError, llama
@@ -225,7 +226,8 @@ def test_shards_stepped_one_by_one_are_a_step_of_all(optimizer, count):
     weights_KP = torch.stack([pack(start_of(vary(run, seed=seed))) for seed in range(2)])
     hypers = [run.hyper, replace(run.hyper, lr=2**-3, weight_decay=0.3, clip=0.1)]
     table = rules_of(rules, run.model, run.base)
-    whole = stacked_optimizer(shapes(run.model), table, trainers, hypers, weights_KP)
+    everywhere = [by_tensor(run.model, hyper) for hyper in hypers]
+    whole = stacked_optimizer(shapes(run.model), table, trainers, everywhere, weights_KP)
     state = fresh_state(weights_KP.clone(), buffers_of(run))
     parts = [fresh_state(weights_KP.clone()[:, shard], buffers_of(run)) for shard in found]
     for seed in range(3):

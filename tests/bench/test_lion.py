@@ -8,6 +8,7 @@ from small_runs import BASE, skewed_tokens, start_of, vary
 from torch import Tensor
 
 from mugrow.bench.model import offsets, parameters, shapes, unflatten
+from mugrow.bench.modules import by_tensor
 from mugrow.bench.optim import parse, trainers_of
 from mugrow.bench.parametrization import Rules, rules_of
 from mugrow.bench.spec import HyperSpec
@@ -66,7 +67,8 @@ def by_definition(member: int, beta1: float, beta2: float) -> dict[str, Tensor]:
 def test_fifty_steps_are_those_of_the_definition(text, beta1, beta2):
     state = fresh_state(normal_KP(0), parse(text)[0].buffers)
     trainers = trainers_of(text, "mup", MODEL, BASE)
-    lion = stacked_optimizer(shapes(MODEL), uneven_rules(), trainers, HYPERS, state.weights_KP)
+    everywhere = [by_tensor(MODEL, hyper) for hyper in HYPERS]
+    lion = stacked_optimizer(shapes(MODEL), uneven_rules(), trainers, everywhere, state.weights_KP)
     for step in range(STEPS):
         factor_K1 = torch.full((len(HYPERS), 1), (step + 1) / STEPS, dtype=torch.float64)
         lion.update(state, normal_KP(1 + step), factor_K1)

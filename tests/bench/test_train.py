@@ -7,7 +7,15 @@ from itertools import islice
 
 import pytest
 import torch
-from small_runs import BASE, RUN, skewed_tokens, start_of, vary
+from small_runs import (
+    BASE,
+    RUN,
+    assert_same_curves,
+    column,
+    skewed_tokens,
+    start_of,
+    vary,
+)
 
 from mugrow.bench import flops
 from mugrow.bench.data.batches import TokenData, train_batch, val_windows
@@ -31,24 +39,6 @@ HUGE = vary(lr=1e30)  # its weights overflow float32 within a few steps
 
 def trained(specs: list[RunSpec], data: TokenData = DATA, **stack: object) -> StackState:
     return train(Stack(specs, **stack), [start_of(spec) for spec in specs], data)
-
-
-def column(curve: list[dict], name: str) -> list[float | None]:
-    return [row[name] for row in curve]
-
-
-def assert_same_curves(a: list[dict], b: list[dict], tolerance: float) -> None:
-    """Losses within the tolerance, gradient norms too but relative to their size."""
-    assert column(a, "step") == column(b, "step")
-    for name in ("train_loss", "val_loss"):
-        assert_close(column(a, name), column(b, name), abs=tolerance, rel=0)
-    assert_close(column(a, "grad_norm"), column(b, "grad_norm"), rel=10 * tolerance)
-
-
-def assert_close(a: list[float | None], b: list[float | None], **tolerance: float) -> None:
-    assert [value is None for value in a] == [value is None for value in b]
-    expected = [value for value in b if value is not None]
-    assert [value for value in a if value is not None] == pytest.approx(expected, **tolerance)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
