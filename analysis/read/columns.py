@@ -63,15 +63,14 @@ def read_columns(path: Path, reading: Reading) -> Raw | None:
         others = [name for name in names if name not in computed | keys | texts]
         few = {name for name in others if cells.has_few(_first(stored, name))}
         columns: dict[str, pd.Series] = {}
-        for name in sorted(names, key=computed.__contains__):  # what takes most at last
+        for name in names:
             if name in computed | keys | texts | few:
                 found = (_numbers if name in computed else _each_once)(stored, name)
                 if found is None:  # as it stands
                     found = of_arrow(stored.read(columns=[name]).column(0))
                 columns[name] = found
                 pa.default_memory_pool().release_unused()
-    in_order = {name: columns[name] for name in names if name in columns}
-    return Raw(pd.DataFrame(in_order, copy=False), PARQUET)
+    return Raw(pd.DataFrame(columns, copy=False), PARQUET)
 
 
 def _is_text(kind: pa.DataType) -> bool:
