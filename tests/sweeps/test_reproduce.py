@@ -202,7 +202,7 @@ def test_a_dry_run_trains_nothing(mugrow, tiny_paper, tmp_path):
         (("figure", "tiny/T9"), "unknown figure of tiny: 'T9'"),
         (("figure", "savings"), "figure 'savings' is drawn from a study"),
         (("figure", "saving"), "unknown figure 'saving'; did you mean 'savings'"),
-        (("figure", "savings", "-o", "a.pdf"), "--out draws .svg or .png, not a.pdf"),
+        (("figure", "savings", "-o", "a.gif"), "--out draws .svg, .png or .pdf, not a.gif"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(
