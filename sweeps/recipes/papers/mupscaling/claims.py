@@ -15,6 +15,7 @@ from mugrow.analysis.measure import quantity
 from mugrow.analysis.measure.claims import Condition, no_rule, rule
 from mugrow.analysis.measure.measured import arm, factor_table
 from mugrow.analysis.measure.quantity import Quantity, chosen, final, function, lowest
+from mugrow.analysis.measure.selection import AboveLowest
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
 from mugrow.analysis.transfer.ladder import FEWEST_RATES, SCRATCH, WIDTH, Ladder
@@ -104,7 +105,11 @@ def regret_percent(store: Store) -> Quantity:
         return float(large[small.argmin()])
 
     both = (final(cross[point]) for cross in (narrow, wide) for point in shared)
-    return quantity.percent(quantity.combined(at_best, *both), lowest(*wide.values()))
+    there = [final(name) for name in wide.values()]
+    whole = quantity.percent(quantity.combined(at_best, *both), lowest(*there))
+    tuned = min(shared, key=lambda point: final(narrow[point])(store).value)
+    over = tuple(quantity.percent(final(wide[tuned]), one) for one in there)
+    return AboveLowest(whole, (over,))
 
 
 def without_noise(store: Store) -> Quantity:
