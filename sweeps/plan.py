@@ -230,8 +230,9 @@ def shapes_of(study: Study, step: Step) -> tuple[ModelSpec, ModelSpec]:
 
 
 def _of_sweep(search: Search, trials: Iterable[Trial], size: StackSize) -> list[PlannedStack]:
-    """A stack for each generation, of the runs that no earlier trial has asked for; or as many
-    trials as fit, where memory decides and no outcome does."""
+    """A stack for each generation, of the runs that no earlier trial has asked for, or several of
+    the study's ``stack_width`` where none is pruned; or as many trials as fit, where memory decides
+    and no outcome does."""
     generations: dict[int, list[PlannedRun]] = {}
     for trial, specs in first_asked(trials):
         planned = [PlannedRun(spec, "proxy", search.name, trial.number) for spec in specs]
@@ -239,6 +240,8 @@ def _of_sweep(search: Search, trials: Iterable[Trial], size: StackSize) -> list[
     blind = search.study.sampler in OUTCOME_BLIND and not search.study.rungs
     if size.by_memory is not None and blind:
         return stacks_of(chain.from_iterable(generations.values()), {}, size)
+    if search.study.stack_width is not None and not search.study.rungs:
+        return [part for runs in generations.values() for part in stacks_of(runs, {}, size)]
     return [
         PlannedStack(tuple(runs), _rungs(search.study, len({run.trial for run in runs})))
         for runs in generations.values()
