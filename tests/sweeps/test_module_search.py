@@ -245,7 +245,7 @@ def test_a_variant_without_multipliers_is_a_search_of_its_own_over_both_numbers(
         f"{main.name}-shared", 0, (0.04, 0.08),
     )  # fmt: skip
     assert other.budget == main.budget == study.trials
-    done, rows = run_all(study, row)
+    done, _ = run_all(study, row=row)
     trials = [one for one in done.trials if one["sweep"] == other.name]
     assert {one["modules"] for one in trials} == {None}
     assert {one["init_std"] for one in trials} == {0.04, 0.08}

@@ -46,11 +46,13 @@ from mugrow.sweeps.recipes.papers.completed_hp.runs import (
     BOTH,
     DEEP,
     DEEPEST,
+    FIVE,
     GROWTHS,
     HALF_DEEP,
     KINDS,
     LARGEST_BATCH,
     LONG,
+    MULTIPLIERS,
     PARAMETRIZATION,
     PROXY,
     SCALED,
@@ -65,12 +67,14 @@ from mugrow.sweeps.recipes.papers.completed_hp.runs import (
     by_batch,
     by_shape,
     grown_runs,
+    left_out,
     longer,
     of_beta,
     of_kind,
     parts,
     transferred,
     tuned,
+    without,
 )
 from mugrow.sweeps.recipes.papers.completed_hp.tuned import FOUND
 
@@ -206,6 +210,13 @@ def carried(kind: str, target: Target) -> Quantity:
     return final(of_kind(kind, target)) - final(tuned("modules", target))
 
 
+def kept(target: Target) -> Quantity:
+    """The share of the gain that the five keep."""
+    shared = final(tuned("shared", target))
+    gained = shared - final(of_kind("the five", target))
+    return gained / (shared - final(tuned("modules", target)))
+
+
 ONE_BETA = final(tuned("modules", PROXY)) - lowest(*(of_beta(one, PROXY) for one in BETA1))
 C3 = (
     *(
@@ -215,8 +226,15 @@ C3 = (
             f"final loss at {target.name}, {kind} alone minus all, nats",
         )
         for target, name in ((PROXY, "the-proxy"), (WIDE, "twice-the-width"))
-        for kind in KINDS
-        if KINDS[kind]
+        for kind in ("rates", "initial scales", "betas")
+    ),
+    *(
+        rule(f"five-carry-{name}", "our question: are five of twenty enough?",
+             kept(target) > 0.75, whose="ours").decides(
+            "the five multipliers of most worth in the search keep three quarters of the gain",
+            f"gain of {', '.join(FIVE)} alone over that of all, at {target.name}",
+        )
+        for target, name in ((PROXY, "the-proxy"), (WIDE, "twice-the-width"))
     ),
     rule("not-one-beta", "our question: or would one beta for all do?", ONE_BETA < 0,
          whose="ours").decides(
@@ -285,12 +303,23 @@ PARTS: Mapping[str, Quantity] = (
     }
     | {f"all, {target.name}": gain(target) for target in (PROXY, WIDE)}
 )
+WORTHS: Mapping[str, Quantity] = {
+    name: final(without(name, PROXY)) - final(tuned("modules", PROXY)) for name in MULTIPLIERS
+}
 LOOK = style.LineStyle(style.OKABE_ITO[0], "o", "-")
 
 
-def differences(quantities: Mapping[str, Quantity]) -> arms.Panel:
-    looks = dict.fromkeys(quantities, LOOK)
-    return arms.DotPanel(quantities, "minus the shared tuning (nats per token)", looks, zero=True)
+def differences(
+    quantities: Mapping[str, Quantity], xlabel: str = "minus the shared tuning (nats per token)"
+) -> arms.Panel:
+    return arms.DotPanel(quantities, xlabel, dict.fromkeys(quantities, LOOK), zero=True)
+
+
+draw_worths = arms.row(
+    differences(dict(tuple(WORTHS.items())[:10]), "loss without it minus with all (nats)"),
+    differences(dict(tuple(WORTHS.items())[10:]), "loss without it minus with all (nats)"),
+    share_x=True,
+)
 
 
 def bowls(title: str, shown: Iterable[tuple[Target, str]]) -> Callable[[Axes, Store], None]:
@@ -376,6 +405,11 @@ PAPER = Paper(
         "C5": FigureOf(each_seed(BOWL_SEEDS, by_shape), draw_shape, C5).shows(
             "Loss against learning rate at twice the width and four times the depth",
             "Rates are meant at the proxy.",
+        ),
+        "C6": FigureOf(each_seed(SEEDS, left_out), draw_worths).shows(
+            "What each multiplier is worth at the proxy",
+            "Final losses with one multiplier set to 1 and all others as found, minus those with "
+            "all. Paired by seed, with 95 % intervals; right of 0 the multiplier helps.",
         ),
     },
     untestable=UNTESTABLE,

@@ -134,16 +134,32 @@ def grown_runs(setting: Setting, seed: int) -> Iterator[Node]:
             yield growth.node(setting, seed, tuning)
 
 
-KINDS: dict[str, tuple[str, ...]] = {
+MULTIPLIERS = FOUND["modules"].names
+FIVE = ("lr.embedding", "init_std.o", "beta1.embedding", "init_std.down", "beta1.head")
+KINDS: dict[str, tuple[str, ...]] = {  # which multipliers are kept
     "no multipliers": (),
-    "rates": ("lr",),
-    "initial scales": ("init_std",),
-    "betas": ("beta1", "beta2"),
+    "rates": tuple(name for name in MULTIPLIERS if name.startswith("lr.")),
+    "initial scales": tuple(name for name in MULTIPLIERS if name.startswith("init_std.")),
+    "betas": tuple(name for name in MULTIPLIERS if name.startswith("beta")),
+    "the five": FIVE,  # of most worth, as the search itself says
 }
 
 
 def of_kind(kind: str, target: Target) -> ArmName:
     return ArmName(f"{kind} alone: {target.name}", kind=kind, **target.factors)
+
+
+def without(name: str, target: Target) -> ArmName:
+    return ArmName(f"without {name}: {target.name}", without=name, **target.factors)
+
+
+def left_out(setting: Setting, seed: int) -> Iterator[Node]:
+    """At the proxy every multiplier set to 1, all others as they were found."""
+    yield scratch(setting, seed, "modules", PROXY)
+    for name in MULTIPLIERS:
+        kept = set(MULTIPLIERS) - {name}
+        spec = PROXY.spec(setting, seed, FOUND["modules"].hyper(kept))
+        yield Node(spec, without(name, PROXY))
 
 
 BETA1 = (0.8, 0.6)  # of all modules, where the usual is 0.9

@@ -5,6 +5,7 @@ found together with the multipliers; each the best of its own search. They are h
 recipe's hyperparameters are given and not searched.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,13 +25,17 @@ class Found:
     flops: float
     log2_modules: tuple[tuple[str, float], ...] = ()
 
-    def hyper(self, kept: tuple[str, ...] | None = None) -> HyperSpec:
-        """The hyperparameters of a run; with only those multipliers whose hyperparameters, as
-        ``lr``, are ``kept``."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its multipliers."""
+        return tuple(name for name, _ in self.log2_modules)
+
+    def hyper(self, kept: Container[str] | None = None) -> HyperSpec:
+        """The hyperparameters of a run, with all multipliers or those ``kept``."""
         multipliers = tuple(
             Multiplier(name, 2.0**log2)
             for name, log2 in self.log2_modules
-            if kept is None or name.partition(".")[0] in kept
+            if kept is None or name in kept
         )
         return HyperSpec(lr=2.0**self.log2_lr, init_std=self.init_std, modules=multipliers)
 
