@@ -283,6 +283,7 @@ def test_figures_whose_claims_are_undecided_get_the_seeds_of_the_next_look(
     found = reproduce(paper_of, tmp_path, looks=(2, 3), workers=1)
     store = load(found.folder)
     assert store.study["looks"] == [2, 3]
+    assert "mugrow reproduce tiny --looks 2 3\n" in found.page.read_text().replace("</pre>", "\n")
     assert sorted(finals(store.runs, "grown")) == [0, 1, 2]
     by_name = {row.claim: (row.verdict, row.seeds) for row in found.ledger}
     assert by_name["sure"] == ("contradicted", 2)
