@@ -38,16 +38,17 @@ Finished = Mapping[str, Mapping[str, Any]]  # run id -> row of runs.parquet, of 
 
 @dataclass(frozen=True)
 class Search:
-    """One proxy under one parametrization. ``data`` pins the corpus of its runs; ``is_main`` says
-    that its optimum is the one that sources and targets use. The ``study`` of a variant is the
-    study with its changes."""
+    """One proxy under one parametrization. ``data`` pins the corpus of its runs; a ``whole`` search
+    is over initial scales and multipliers too: that of the sweep that is transferred from, and of a
+    variant that changes which multipliers are searched. The ``study`` of a variant is the study
+    with its changes."""
 
     study: Study
     data: DataSpec
     parametrization: str
     proxy: Proxy
     variant: str = ""
-    is_main: bool = False
+    whole: bool = False
 
     @cached_property
     def name(self) -> str:
@@ -64,8 +65,8 @@ class Search:
 
     @property
     def init_std(self) -> tuple[float, ...]:
-        """The initial scales searched; one, in all sweeps but the main one."""
-        return self.study.init_std if self.is_main else (self.base_init_std,)
+        """The initial scales searched; one, where the search is not ``whole``."""
+        return self.study.init_std if self.whole else (self.base_init_std,)
 
     @property
     def base_init_std(self) -> float:
@@ -110,8 +111,8 @@ class Search:
 
     @property
     def modules(self) -> tuple[ModuleRange, ...]:
-        """The multipliers searched; none, in all sweeps but the main one."""
-        return self.study.modules if self.is_main else ()
+        """The multipliers searched; none, where the search is not ``whole``."""
+        return self.study.modules if self.whole else ()
 
     @property
     def axes(self) -> tuple[tuple[float, ...], ...]:
@@ -180,14 +181,21 @@ def searches(study: Study, data: DataSpec) -> tuple[Search, ...]:
     parametrizations, optimizers and settings that do not exist or do not go together, and for a
     search far from where a parametrization trains."""
     found = [
-        Search(study, data, canonical(text), proxy, is_main=(place, proxy) == (0, study.proxies[0]))
+        Search(study, data, canonical(text), proxy, whole=(place, proxy) == (0, study.proxies[0]))
         for place, text in enumerate(study.parametrizations)
         for proxy in study.proxies
     ]
     for variant in study.variants:
         varied = override(study, variant.changes)
         found += [
-            Search(varied, data, canonical(varied.parametrizations[0]), proxy, variant.name)
+            Search(
+                varied,
+                data,
+                canonical(varied.parametrizations[0]),
+                proxy,
+                variant.name,
+                whole=varied.modules != study.modules and proxy == varied.proxies[0],
+            )
             for proxy in varied.proxies
         ]
     for sweep in found:

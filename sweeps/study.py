@@ -137,7 +137,8 @@ class Method:
     """A growth method by name, those of its parameters that differ from their defaults, and what
     happens to optimizer and schedule when it has grown its source.
 
-    ``optimizer``, ``noise`` and ``reset`` are as in ``mugrow.bench.spec.Start``. With t the
+    ``optimizer``, ``noise``, ``reset`` and ``new_rate``, of what the source had not, are as in
+    ``mugrow.bench.spec.Start``. With t the
     source's step, the target begins its schedule at
 
         restart      0
@@ -159,6 +160,7 @@ class Method:
     schedule: str = "restart"
     noise: float = 0.0
     reset: bool = False
+    new_rate: float = 1.0
     rho: float = 1.0
     rewarm: float = 0.0
     sweep: bool = False
@@ -185,6 +187,7 @@ class Method:
             optimizer=self.optimizer,  # type: ignore[arg-type]  # checked there
             noise=self.noise,
             reset=self.reset,
+            new_rate=self.new_rate,
         )
 
     def first_step(self, source_step: int) -> int:
@@ -203,7 +206,7 @@ class Method:
 
 
 POLICIES = ("restart", "continue", "reposition", "rewarm")
-CHOICES = ("optimizer", "schedule", "noise", "reset", "rho", "rewarm", "sweep")
+CHOICES = ("optimizer", "schedule", "noise", "reset", "new_rate", "rho", "rewarm", "sweep")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from mugrow.analysis.report import (
     imported,
     latex,
     laws,
+    modules,
     page,
     tables,
     transfer,
@@ -207,7 +208,8 @@ def render(
         "template.html.j2",
         title=store.study.get("title", summary.study),
         study=summary.study,
-        question=imported.QUESTION if imported.is_imported(store) else QUESTION,
+        question=question(summary, store),
+        searched=list(modules.sentences(summary.modules)),
         answers=answers,
         no_budgets="" if has_budgets(store.runs) else equal_compute.NO_BUDGETS,
         comparisons=" ".join(
@@ -237,6 +239,13 @@ def render(
         configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),
         accountings=ACCOUNTINGS,
     )
+
+
+def question(summary: Summary, store: Store) -> str:
+    """What the page is asked; a search over modules has a question of its own."""
+    if summary.modules is not None:
+        return str(store.study.get("question", QUESTION))
+    return imported.QUESTION if imported.is_imported(store) else QUESTION
 
 
 def said(

@@ -17,7 +17,7 @@ from mugrow.sweeps.override import override
 from mugrow.sweeps.plan import plan
 from mugrow.sweeps.sampling import Space, Told, ask
 from mugrow.sweeps.search import replay, searches
-from mugrow.sweeps.study import ModuleRange, Study
+from mugrow.sweeps.study import ModuleRange, Study, Variant
 
 MODULES = (
     ModuleRange("lr.qk", -2.0, 2.0),
@@ -234,3 +234,20 @@ budgets = []
         assert dict(json.loads(spec)["hyper"]["modules"]) == json.loads(best["modules"])
     with pytest.raises(UserError, match="importance of 2 multipliers takes 14 complete trials"):
         importance(store.trials)
+
+
+def test_a_variant_without_multipliers_is_a_search_of_its_own_over_both_numbers():
+    """As many trials over rate and initial scale; the study's own optimum is transferred."""
+    shared = Variant("shared", ("modules=",))
+    study = replace(STUDY_OF_MODULES, init_std=(0.04, 0.08), variants=(shared,))
+    main, other = searches(study, DATA)
+    assert (other.name, len(other.modules), other.init_std) == (
+        f"{main.name}-shared", 0, (0.04, 0.08),
+    )  # fmt: skip
+    assert other.budget == main.budget == study.trials
+    done, _ = run_all(study, row=row)
+    trials = [one for one in done.trials if one["sweep"] == other.name]
+    assert {one["modules"] for one in trials} == {None}
+    assert {one["init_std"] for one in trials} == {0.04, 0.08}
+    tied = replace(study, variants=(Variant("tied", ("schedule.warmup=0",)),))
+    assert not searches(tied, DATA)[-1].whole
