@@ -161,6 +161,12 @@ def test_tuning_on_the_narrowest_is_judged_at_the_widest():
     few = store.runs[(store.runs["arm"] != SWEPT) | (store.runs["lr"] > 2**-8.2)]
     with pytest.raises(UserError, match="scratch has 6 trials, upscaled 9: no equal budgets"):
         at_tuned(replace(store, runs=few))
+    assert regret_percent(store)(store).value == pytest.approx(0.0, abs=0.01)
+    # its best moves from -7 to -6.2, of which -6 is the next tried
+    moved = planted(rate=0.4)
+    lost = regret_percent(moved)(moved).value
+    lowest = 3 + 0.02 - 0.2 + 0.1 * (0.2**2 + (np.log2(1.5) - 0.5) ** 2) - 0.3
+    assert lost == pytest.approx(100 * 0.1 * (0.8**2 - 0.2**2) / lowest, rel=0.01)
 
 
 def test_curves_are_of_the_widest_pair_as_tuned():

@@ -130,7 +130,7 @@ def at_tuned(store: Store) -> tuple[ArmName, ArmName, ArmName]:
     tuned = min(tuned_among(store), key=lambda point: final(narrow[point])(store).value)
     width = float(wide[tuned].factors["width"])
     by_rate = scratch_trials(store).groupby("log2_lr")["final_val_loss"].mean()
-    log2_lr = float(by_rate.index[by_rate.argmin()])
+    log2_lr = by_rate.index.to_numpy(float)[int(by_rate.argmin())]
     return (
         ArmName(BASE, width=width / 2),
         ArmName(WIDE, parametrization="mup", width=width, log2_lr=log2_lr),
