@@ -13,7 +13,7 @@ import pytest
 from mugrow.analysis.figures import style
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.measure.measured import over_seeds
-from mugrow.analysis.measure.quantity import final, mean
+from mugrow.analysis.measure.quantity import final, mean, of_rows
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import factors_json
 from mugrow.bench.model import count
@@ -282,9 +282,28 @@ def test_exponents_are_of_the_front():
     store = good()
     loss = 30 * (store.runs["flops_6nd"]) ** -0.067
     sloped = replace(store, runs=store.runs.assign(final_val_loss=loss))
-    assert exponent(SCRATCH, "loss")(sloped).value == pytest.approx(-0.067)
-    n, d = (exponent(SCRATCH, quantity)(sloped).value for quantity in "nd")
-    assert n + d == pytest.approx(1)
+    assert exponent(SCRATCH)(sloped).value == pytest.approx(-0.067)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.34, 0.28), (0.5, 0.37)])
+def test_exponents_of_the_best_size_cover(alpha, beta):
+    """Five sizes at each budget, as the plan has them, and losses whose exponent is known."""
+    rows = tables.isoflops(good(), SCRATCH)
+    assert rows.groupby("budget")["n"].nunique().eq(5).all()
+    spread = rows.groupby("budget")["c"].agg(np.ptp) / rows.groupby("budget")["c"].mean()
+    assert spread.max() < 0.03  # steps are whole
+    rng, truth = np.random.default_rng(0), beta / (alpha + beta)
+    middle = float(rows["n"].median())
+    tokens = alpha / beta * 0.6 * (rows["d"] / (12 * middle)) ** -beta
+    loss = 1.2 + 0.6 * (rows["n"] / middle) ** -alpha + tokens
+    exact = tables.allocation_law(rows.assign(loss=loss)).params
+    assert exact["N_exponent"] == pytest.approx(truth, abs=0.03)
+    found = []
+    for _ in range(30):
+        noisy = rows.assign(loss=loss + 0.01 * rng.standard_normal(len(rows)))
+        found.append(of_rows(lambda store, rows=noisy: rows, claims.size_exponent)(good()))
+    assert np.mean([one.lo <= truth <= one.hi for one in found]) >= 0.9
+    assert min(one.hi - one.lo for one in found) > 0.005
 
 
 def simulated_front(sizes, horizons, seeds, rng, alpha=0.34, beta=0.28, noise=0.005):
@@ -317,8 +336,6 @@ def test_no_seed_shows_what_the_corners_of_a_plan_make_of_an_exponent(alpha, bet
     assert all(0.29 < one.value < 0.42 for one in found)
     assert np.mean([one.lo <= beta / (alpha + beta) <= one.hi for one in found]) < 0.5
     assert min(one.hi - one.lo for one in found) < 1e-12
-    for column in "nd":
-        assert math.isnan(exponent(SCRATCH, column)(good()).lo)
 
 
 def test_the_exponent_of_loss_has_the_scatter_of_its_line():
