@@ -7,9 +7,9 @@ times the training speed there over the best that all modules share. Here twenty
 rates, initial scales and betas are searched with learning rate and initial scale themselves, by the
 paper's kind of sampler, a random search in a trust region, in 200 trials. Beside it, in 100 trials
 by the same sampler, are searched the four numbers of these that all modules can share (variant
-``shared``), and the two that are usually tuned, rate and scale (variant ``two``). What was found is carried to
-larger models, longer runs and grown ones by the recipe `mugrow reproduce completed-hp`, on seeds
-that no search has seen.
+``shared``), and the two that are usually tuned, rate and scale (variant ``two``). What was found is
+carried to larger models, longer runs and grown ones by the recipe `mugrow reproduce completed-hp`,
+on seeds that no search has seen.
 
 Choices. A trial is two seeds of 300 steps of 512 tokens. None is stopped early, since what a
 multiplier is worth is fitted to finished trials. Decay and eps are left at 1: a run so short hardly

@@ -5,9 +5,9 @@
 The paper (arXiv 2512.22382) tunes rates, initial scales, betas and more for every kind of module on
 a proxy of 50M parameters and trains 7B with what it found, 2.3 and 1.3 times as fast as with
 hyperparameters that all modules share. Here both were searched on a proxy of 42 thousand by the
-study ``modules``, the same kinds of hyperparameters until no trial was better, and are compared at up to
-eight times its width, twice its depth and batch, four times its tokens, and after growth, which the
-paper does not ask.
+study ``modules``, the same kinds of hyperparameters, and are compared at up to eight times its
+width, twice its depth and batch, four times its tokens, and after growth, which the paper does not
+ask.
 
 Of the paper the abstract and Table 1 could be read; its other claims are as two reviews of it tell
 them, and ``where`` says so.
