@@ -42,8 +42,8 @@ class Found:
 
 
 FOUND: dict[Tuning, Found] = {
-    "two": Found(-7.0, 0.14, 2518430515200.0),
-    "shared": Found(-7.0, 0.14, 2518430515200.0, (("beta1.all", 1.0), ("beta2.all", 0.0))),
+    "two": Found(-7.0, 0.14, 2450364825600.0),
+    "shared": Found(-6.75, 0.14, 4900729651200.0, (("beta1.all", 2.0), ("beta2.all", 1.5))),
     "modules": Found(
         -7.375,
         0.2,
