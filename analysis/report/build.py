@@ -24,6 +24,7 @@ from mugrow.analysis.report import (
     latex,
     laws,
     modules,
+    origins,
     page,
     tables,
     transfer,
@@ -165,7 +166,7 @@ def render(
         title=store.study.get("title", summary.study),
         study=summary.study,
         question=question(summary, store),
-        searched=list(modules.sentences(summary.modules)),
+        tuned=[*modules.sentences(summary.modules), *origins.sentences(summary.origins)],
         answers=answers,
         no_budgets="" if has_budgets(store.runs) else equal_compute.NO_BUDGETS,
         comparisons=" ".join(
@@ -198,8 +199,8 @@ def render(
 
 
 def question(summary: Summary, store: Store) -> str:
-    """What the page is asked; a search over modules has a question of its own."""
-    if summary.modules is not None:
+    """What the page is asked; searches over modules and origins have questions of their own."""
+    if summary.modules is not None or summary.origins:
         return str(store.study.get("question", QUESTION))
     return imported.QUESTION if imported.is_imported(store) else QUESTION
 
