@@ -11,8 +11,8 @@ modules are ours):
 
 A bias belongs to its matrix. ``all`` is every module: ``beta1.all`` is one number, for a search
 beside learning rate and initial scale, which need no such name. Along depth there is a curve of low
-order instead of a number a block, so that it is there at another depth. With x from -1 at the first block to 1 at the last, what is in
-a block is multiplied by
+order instead of a number a block, so that it is there at another depth. With x from -1 at the first
+block to 1 at the last, what is in a block is multiplied by
 
     depth_slope^x * depth_bend^((3 x^2 - 1) / 2)
 

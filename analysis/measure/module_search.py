@@ -45,7 +45,9 @@ class ModuleSearch:
 
 def module_search(trials: pd.DataFrame) -> ModuleSearch | None:
     """Of rows of ``trials.parquet``; None where no trial has multipliers, or none is complete."""
-    complete = trials[trials["value"].notna()] if "modules" in trials else trials[:0]
+    if "modules" not in trials:
+        return None
+    complete = trials[trials["value"].notna()]
     of_modules = complete[complete["modules"].notna()]
     if of_modules.empty:
         return None

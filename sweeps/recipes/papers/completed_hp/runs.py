@@ -1,4 +1,4 @@
-"""The runs of ``completed-hp``: two tunings of one proxy, at larger sizes and after growth.
+"""The runs of ``completed-hp``: three tunings of one proxy, at larger sizes and after growth.
 
 A target is the proxy at multiples of its width, depth, tokens and batch. The rules of
 ``completedp`` take hyperparameters there, those of batch and duration by ``step_ratio``; a run with
@@ -90,7 +90,7 @@ def longer(target: Target) -> list[Target]:
 
 
 def transferred(setting: Setting, seed: int) -> Iterator[Node]:
-    """Both tunings at all targets, and the shared one at other lengths of two of them."""
+    """All tunings at all targets, and the shared one at other lengths of two of them."""
     for target in TARGETS:
         if target is not WIDEST or seed < FEW:
             yield from (scratch(setting, seed, tuning, target) for tuning in TUNINGS)
@@ -122,12 +122,13 @@ class Growth:
         return grown(source, whole, self.arm(tuning), self.method, Start(noise=self.noise))
 
 
+COMPARED: tuple[Tuning, ...] = ("shared", "modules")
 GROWTHS = (Growth("szp", WIDE), Growth("hypercloning", WIDE, 0.1), Growth("stack", DEEP))
 
 
 def grown_runs(setting: Setting, seed: int) -> Iterator[Node]:
-    """Both tunings grown by every method, beside scratch."""
-    for tuning in TUNINGS:
+    """Two tunings grown by every method, beside scratch."""
+    for tuning in COMPARED:
         for target in (WIDE, DEEP):
             yield scratch(setting, seed, tuning, target)
         for growth in GROWTHS:
@@ -162,24 +163,13 @@ def left_out(setting: Setting, seed: int) -> Iterator[Node]:
         yield Node(spec, without(name, PROXY))
 
 
-BETA1 = (0.8, 0.6)  # of all modules, where the usual is 0.9
-
-
-def of_beta(beta1: float, target: Target) -> ArmName:
-    return ArmName(f"shared, beta1 = {beta1:g}: {target.name}", beta1=beta1, **target.factors)
-
-
 def parts(setting: Setting, seed: int) -> Iterator[Node]:
-    """The multipliers of one hyperparameter at a time, at the proxy and at twice its width; and the
-    shared tuning with other betas that all modules have in common."""
+    """The multipliers of one hyperparameter at a time, at the proxy and at twice its width."""
     for target in (PROXY, WIDE):
         yield from (scratch(setting, seed, tuning, target) for tuning in TUNINGS)
         for kind, kept in KINDS.items():
             spec = target.spec(setting, seed, FOUND["modules"].hyper(kept))
             yield Node(spec, of_kind(kind, target))
-        for beta1 in BETA1:
-            spec = target.spec(setting, seed, replace(FOUND["shared"].hyper(), beta1=beta1))
-            yield Node(spec, of_beta(beta1, target))
 
 
 SCALED, UNSCALED, HALF_DEEP = "the rule", "no rule", "alpha = 1/2"
@@ -189,7 +179,7 @@ AWAY = (-1.5, -0.75, 0.0, 0.75, 1.5)  # log2, of rates around the one tuned
 def at(target: Target, away: float, rule: str) -> ArmName:
     """The arm of one rate; at the one tuned it is that of the tuning."""
     if (away, rule) == (0, SCALED):
-        return tuned("shared", target)
+        return tuned("two", target)
     return ArmName(
         f"{rule}: {target.name}, rate × 2^{away:g}", rule=rule, log2_lr=away, **target.factors
     )
@@ -198,8 +188,8 @@ def at(target: Target, away: float, rule: str) -> ArmName:
 def bowl(
     setting: Setting, seed: int, target: Target, rule: str, **fields: object
 ) -> Iterator[Node]:
-    """The shared tuning at rates around its own."""
-    spec = target.spec(setting, seed, FOUND["shared"].hyper(), **fields)
+    """The usual tuning at rates around its own."""
+    spec = target.spec(setting, seed, FOUND["two"].hyper(), **fields)
     for away in AWAY:
         role: Literal["proxy", "target"] = "target" if (away, rule) == (0, SCALED) else "proxy"
         yield Node(bases.at_rate(spec, 2.0**away), at(target, away, rule), role=role)
