@@ -30,6 +30,7 @@ STUDIES = (
     "transfer-depth",
     "transfer-growth",
     "breakers",
+    "modules",
     "grow-smollm2",
 )
 

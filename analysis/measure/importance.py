@@ -25,6 +25,7 @@ from mugrow.bench.spec import UserError
 MARGIN = 0.005  # nats per token
 LEAST_PER_NUMBER = 2  # trials for each number that is fitted
 DRAWS, LEVEL = 2000, 0.95
+SMALLEST = 1e-9  # of the largest singular value
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -82,11 +83,15 @@ def importance(trials: pd.DataFrame) -> tuple[Importance, ...]:
 def _draws(x: Array, loss: Array) -> Array:
     """(b, c) of every axis, the fitted first: ``(1 + DRAWS, 2, axes)``."""
     design = np.hstack([np.ones((len(x), 1)), x, x**2])
-    fitted, *_ = np.linalg.lstsq(design, loss, rcond=None)
+    norms = np.linalg.norm(design, axis=0)
+    norms[norms == 0] = 1.0  # an axis that does not vary there
+    left, singular, right = np.linalg.svd(design / norms, full_matrices=False)
+    inverse = np.where(singular > SMALLEST * singular[0], 1 / np.maximum(singular, SMALLEST), 0.0)
+    fitted = right.T @ (inverse * (left.T @ loss)) / norms
     freedom = len(x) - design.shape[1]
     variance = ((loss - design @ fitted) ** 2).sum() / freedom
-    values, vectors = np.linalg.eigh(variance * np.linalg.pinv(design.T @ design))
-    root = vectors * np.sqrt(np.maximum(values, 0))
+    # the symmetric root of the covariance, which no sign of a singular vector changes
+    root = (right.T * inverse) @ right / norms[:, None] * np.sqrt(variance)
     rng = np.random.Generator(np.random.Philox(0))
     scale = np.sqrt(freedom / rng.chisquare(freedom, (DRAWS, 1)))
     drawn = fitted + scale * (rng.standard_normal((DRAWS, len(fitted))) @ root.T)
