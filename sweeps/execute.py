@@ -143,9 +143,16 @@ def where_of(
                  torchrun=started is not None)  # fmt: skip
 
 
-def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | None = None) -> Plan:
+def execute(
+    experiment: Experiment,
+    folder: Path,
+    where: Where,
+    pool: Path | None = None,
+    at_last: Callable[[], object] | None = None,
+) -> Plan:
     """Run an experiment to its end, or go on where it was stopped; collects its tables in
-    ``folder``. Runs are kept in ``pool``, by default the same. Returns the last plan.
+    ``folder``. Runs are kept in ``pool``, by default the same. Returns the last plan. It calls
+    ``at_last`` once, when all that is left is in training.
 
     Raises ``UserError`` for what no run can have, an engine that cannot be used, a folder that
     holds something else, and a worker that was killed; a run that fails is a row with its reason.
@@ -155,6 +162,7 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
     check_fits(all_stacks, where.memory_bytes, where.recompute, where.ranks)
     pool = pool or folder
     kind, options = engine(where.on)
+    kind.check_installed()
     with opened(pool), display(pool) as shown:
         with alone(folder):
             claim(experiment, folder, shown.say)
@@ -182,6 +190,7 @@ def execute(experiment: Experiment, folder: Path, where: Where, pool: Path | Non
                 shown,
                 progress,
                 track,
+                at_last,
             ).run()
         _tidy(pool, outcome, finished.rows)
         shown.say(f"all runs have ended, after {duration(time.monotonic() - began)}")
@@ -219,11 +228,12 @@ class _Scheduler:
         shown: Display,
         progress: ProgressFile,
         track: Hand,
+        at_last: Callable[[], object] | None,
     ) -> None:
         self.experiment, self.folder, self.pool, self.where = experiment, folder, pool, where
         self.compiled = compiled
         self.finished, self.engine, self.again, self.shown = finished, started, again, shown
-        self.progress, self.track = progress, track
+        self.progress, self.track, self.at_last = progress, track, at_last
         self.journal = Journal(folder, shown.say)
         self.collected_s, self.collect_every_s = time.monotonic(), COLLECT_EVERY_S
         self.estimate = Estimate(min(where.workers, started.slots), ranks=where.ranks)
@@ -257,6 +267,9 @@ class _Scheduler:
                 if not _ready(current, self.finished.rows, ()):
                     return current
                 continue
+            if self.at_last and self._all_in_training(current):
+                self.at_last()
+                self.at_last = None
             ended_now = self._wait(current, held)
             for process in ended_now:
                 self._end(process)
@@ -272,6 +285,12 @@ class _Scheduler:
         self.collected_s = time.monotonic()
         self.collect_every_s = max(COLLECT_EVERY_S, (self.collected_s - began_s) / LONGEST_SHARE)
         return found
+
+    def _all_in_training(self, current: Plan) -> bool:
+        """Whether every run of the plan has ended or is in training here."""
+        stacks = (flight.stack for flight in self.in_flight.values())
+        training = {run.spec.run_id for stack in stacks for run in stack.runs}
+        return {run.spec.run_id for run in current.runs} <= self.finished.rows.keys() | training
 
     def _submit(self, current: Plan) -> tuple[bool, bool]:
         """Submit what can start. Whether another program trains something of it, and whether one

@@ -8,11 +8,13 @@ goes on from what is there.
 """
 
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report.build import build
+from mugrow.analysis.report.helper import Helper, started
 from mugrow.bench.data import batches
 from mugrow.bench.final_evaluation import BLOCKS
 from mugrow.bench.method_file import is_file, read_method
@@ -128,8 +130,14 @@ def run(
     folder = Path(out) if out is not None else OUT / study.name
     paths = {data.corpus_sha256: study.corpus}
     where = replace(where, corpus_paths=paths, source_path=study.source or None)
-    plan = execute(of_study(fixed, data, where.gpus), folder, where)
-    return FinishedStudy(folder, build(folder), plan)
+    with ExitStack() as stack:
+        helpers: list[Helper | None] = []  # one, if it is worth it: its start is while runs train
+
+        def prepare_report() -> None:
+            helpers.append(stack.enter_context(started(folder)))
+
+        plan = execute(of_study(fixed, data, where.gpus), folder, where, at_last=prepare_report)
+        return FinishedStudy(folder, build(folder, *helpers), plan)
 
 
 def bill(

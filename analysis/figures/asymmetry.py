@@ -8,6 +8,7 @@ the target's width is a multiple of its source's.
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from mugrow.analysis.figures import curves, style
 from mugrow.analysis.measure.recovery import grown_curves
@@ -68,6 +69,7 @@ def draw_panel(axis: Axes, rows: pd.DataFrame) -> None:
         )  # fmt: skip
         handles.append(style.handle(label, f"{style.wrapped(label, 36)}: {ending(ends[label])}"))
     axis.set(xscale="log", yscale="log")
+    axis.yaxis.set_minor_locator(NullLocator())  # of a dozen decades nobody reads the ninths
     axis.axhline(LOCKED, color=style.GREY, ls=":", lw=1, label="_locked")
     axis.text(0.01, LOCKED, "locked below", transform=axis.get_yaxis_transform(), fontsize=7,
               va="top")  # fmt: skip

@@ -6,6 +6,10 @@ curve and scratch is the compute saved at that loss. Of many methods those that 
 apart; the figure ``methods`` has a panel for each.
 """
 
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -29,7 +33,7 @@ DRAWN = 200  # points of a curve: more are not seen, and the page would weigh te
 
 def curves(summary: Summary, store: Store) -> Figure:
     """A row of panels for each target shape: target FLOPs, and target + source FLOPs."""
-    rows = target_curves(store)
+    rows, means = target_curves(store), means_of_targets(store)
     targets = list(rows["target"].unique())
     figure, axes = style.panels(len(targets), 2, sharex="row", sharey="row")
     figure.set_figheight(style.PANEL * len(targets) + 0.4)
@@ -39,7 +43,7 @@ def curves(summary: Summary, store: Store) -> Figure:
         shown = emphasis.told_apart(summary, target)
         coloured |= shown
         for axis, accounting in zip(row, CHARGED, strict=True):
-            draw_panel(axis, mine, shown, charge_source=accounting == "source")
+            draw_panel(axis, mine, means[target], shown, charge_source=accounting == "source")
             axis.set_title(f"{target}: {ACCOUNTINGS[accounting]}")
             axis.set_xlabel(COMPUTE)
         row[0].set_ylabel("validation loss (nats per token)")
@@ -69,10 +73,29 @@ def target_curves(store: Store, figure: str = "curves") -> pd.DataFrame:
     return points
 
 
-def draw_panel(axis: Axes, rows: pd.DataFrame, coloured: set[str], *, charge_source: bool) -> None:
+@lru_cache(maxsize=1)
+def means_of_targets(store: Store) -> dict[str, dict[str, pd.DataFrame]]:
+    """``seed_means`` of each target's methods by label, in the order of labels; kept, as three
+    figures draw them."""
+    found: dict[str, dict[str, pd.DataFrame]] = {}
+    means = _means(target_curves(store), ["target", "label", "step"])
+    for (target, label), rows in means.groupby(level=["target", "label"]):
+        mine = found.setdefault(str(target), {})
+        mine[str(label)] = _thinned(rows.droplevel(["target", "label"]))
+    return found
+
+
+def draw_panel(
+    axis: Axes,
+    rows: pd.DataFrame,
+    means: Mapping[str, pd.DataFrame],
+    coloured: set[str],
+    *,
+    charge_source: bool,
+) -> None:
     """Each method's curve, those ``coloured`` with their band over seeds, and scratch's end."""
-    for label, mine in rows.groupby("label"):
-        draw_method(axis, str(label), seed_means(mine), str(label) in coloured, charge_source)
+    for label, mine in means.items():
+        draw_method(axis, label, mine, label in coloured, charge_source)
     scratch = rows[rows["label"] == BASELINE]
     if not scratch.empty:
         axis.axhline(final_mean(scratch), color=style.GREY, ls="--", lw=1, label="_final")
@@ -104,13 +127,22 @@ def draw_method(
 
 def seed_means(rows: pd.DataFrame) -> pd.DataFrame:
     """One method's points by step: FLOPs, its source's, and loss as mean, lowest and highest."""
-    return rows[rows["step"].isin(drawn_steps(rows["step"]))].groupby("step").agg(
+    return _thinned(_means(rows, ["step"]))
+
+
+def _means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    return rows.groupby(keys).agg(
         flops=("flops", "mean"), source=("flops_source", "mean"), mean=("val_loss", "mean"),
         low=("val_loss", "min"), high=("val_loss", "max"),
     )  # fmt: skip
 
 
-def drawn_steps(steps: pd.Series) -> npt.NDArray[np.int64]:
+def _thinned(means: pd.DataFrame) -> pd.DataFrame:
+    """The rows by step that are drawn."""
+    return means.loc[drawn_steps(means.index)]
+
+
+def drawn_steps(steps: "pd.Series[Any] | pd.Index[Any]") -> npt.NDArray[np.int64]:
     """The steps to draw: all, or of a longer curve ``DRAWN`` evenly spaced in their logarithm."""
     logged = np.unique(steps.to_numpy(dtype=np.int64))
     count = len(logged)

@@ -5,7 +5,7 @@ compute, source included, with the difference from scratch at equal charged comp
 without budgets, the saving at scratch's final loss.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -34,7 +34,8 @@ def main(summary: Summary, store: Store) -> Figure:
     figure = Figure(figsize=(11.0, 4.0 + 0.18 * max(0, lines - 3)), layout="constrained")
     parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1))
     draw_transfer(parts[0], panels)
-    draw_growth(parts[1], rows, target, emphasis.told_apart(summary, target))
+    means = curves.means_of_targets(store)[target]
+    draw_growth(parts[1], rows, means, target, emphasis.told_apart(summary, target))
     add_legend(parts[1], handles, columns, equal_compute=bool(summary.equal_compute))
     return figure
 
@@ -46,9 +47,15 @@ def draw_transfer(part: SubFigure, panels: Sequence[lr_sweeps.BowlPanel]) -> Non
     part.legend(handles=lr_sweeps.bowl_legend(panels), loc="outside lower center", ncols=3)
 
 
-def draw_growth(part: SubFigure, rows: pd.DataFrame, target: str, coloured: set[str]) -> None:
+def draw_growth(
+    part: SubFigure,
+    rows: pd.DataFrame,
+    means: Mapping[str, pd.DataFrame],
+    target: str,
+    coloured: set[str],
+) -> None:
     axis = part.subplots()
-    curves.draw_panel(axis, rows, coloured, charge_source=True)
+    curves.draw_panel(axis, rows, means, coloured, charge_source=True)
     axis.set(
         xlabel=f"{curves.COMPUTE}: {ACCOUNTINGS[ACCOUNTING]}",
         ylabel="validation loss (nats per token)",

@@ -5,6 +5,8 @@ scratch. The horizontal distance at scratch's final loss, where its line ends, i
 the speed-up there is written out for both.
 """
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,27 +33,26 @@ def methods(summary: Summary, store: Store) -> Figure:
     if not pairs:
         raise UserError("figure 'methods' needs a finished grown target, and the study has none")
     figure, panels = multiples.grid(pairs, curves.COMPUTE, "validation loss (nats per token)")
+    means = curves.means_of_targets(store)
     for panel in panels:
-        scratch = multiples.of(points, panel.target, BASELINE)
-        draw_panel(
-            panel.axis, panel.label, multiples.of(points, panel.target, panel.label), scratch
-        )
-        set_range(panel.axis, points[points["target"] == panel.target])
+        if panel.first:
+            set_range(panel.axis, points[points["target"] == panel.target])
+            multiples.make_taller(panel.axis)
+        draw_panel(panel.axis, panel.label, means[panel.target])
         multiples.note(panel.axis, speedups(summary, panel.target, panel.label))
     multiples.legend_above(figure, legend(scratch=BASELINE in {label for _, label in labels}))
     return figure
 
 
-def draw_panel(axis: Axes, label: str, mine: pd.DataFrame, scratch: pd.DataFrame) -> None:
-    if not scratch.empty:
-        means = curves.seed_means(scratch)
-        axis.plot(means["flops"], means["mean"], color="black", lw=1, label="_scratch")
-        axis.axhline(means["mean"].iloc[-1], color=style.GREY, ls=":", lw=0.8, label="_final")
-    means, colour = curves.seed_means(mine), style.line_style(label).colour
+def draw_panel(axis: Axes, label: str, means: Mapping[str, pd.DataFrame]) -> None:
+    if (scratch := means.get(BASELINE)) is not None:
+        axis.plot(scratch["flops"], scratch["mean"], color="black", lw=1, label="_scratch")
+        axis.axhline(scratch["mean"].iloc[-1], color=style.GREY, ls=":", lw=0.8, label="_final")
+    mine, colour = means[label], style.line_style(label).colour
     for accounting, line in LINES.items():
-        x = means["flops"] + (means["source"] if accounting == "source" else 0.0)
-        axis.fill_between(x, means["low"], means["high"], color=colour, alpha=0.2, lw=0)
-        axis.plot(x, means["mean"], line, color=colour, lw=1.2, label=f"_{accounting}")
+        x = mine["flops"] + (mine["source"] if accounting == "source" else 0.0)
+        axis.fill_between(x, mine["low"], mine["high"], color=colour, alpha=0.2, lw=0)
+        axis.plot(x, mine["mean"], line, color=colour, lw=1.2, label=f"_{accounting}")
 
 
 def speedups(summary: Summary, target: str, label: str) -> str:

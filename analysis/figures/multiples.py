@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -29,6 +28,7 @@ class Panel:
     axis: Axes
     target: str
     label: str
+    first: bool
 
 
 def by_final_loss(summary: Summary, labels: set[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -43,7 +43,8 @@ def by_final_loss(summary: Summary, labels: set[tuple[str, str]]) -> list[tuple[
 
 
 def grid(pairs: list[tuple[str, str]], x: str, y: str) -> tuple[Figure, list[Panel]]:
-    """A page-wide figure with a panel for each (target, label), and what its axes are called."""
+    """A page-wide figure with a panel for each (target, label), and what its axes are called. The
+    panels of a target come together, and a range set for its ``first`` is that of all."""
     targets = list(dict.fromkeys(target for target, _ in pairs))
     labels = {target: [label for of, label in pairs if of == target] for target in targets}
     columns = min(COLUMNS, max(map(len, labels.values())))
@@ -75,13 +76,17 @@ def _rows_of(target: str, labels: list[str], axes: Any, prefix: str) -> Iterator
             labelleft=place % columns == 0, labelbottom=place + columns >= len(labels), labelsize=7
         )
         axis.set_title(style.wrapped(prefix + label), fontsize=7)
-        yield Panel(axis, target, label)
+        yield Panel(axis, target, label, first=place == 0)
+
+
+def make_taller(axis: Axes) -> None:
+    """Have room for notes below the curves."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(high - (high - low) * TALLER, high)
 
 
 def note(axis: Axes, text: str) -> None:
-    """The panel's numbers, in the corner below falling curves, for which it is made taller."""
-    low, high = axis.get_ylim()
-    axis.set_ylim(high - (high - low) * TALLER, high)
+    """The panel's numbers, in the corner below falling curves."""
     axis.text(
         0.03, 0.04, text, transform=axis.transAxes, ha="left", va="bottom", fontsize=6.5,
         linespacing=1.25, bbox={"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 1},
@@ -90,7 +95,3 @@ def note(axis: Axes, text: str) -> None:
 
 def legend_above(figure: Figure, handles: Sequence[Line2D]) -> None:
     figure.legend(handles=list(handles), loc="outside upper center", ncols=4)
-
-
-def of(points: pd.DataFrame, target: str, label: str) -> pd.DataFrame:
-    return points[(points["target"] == target) & (points["label"] == label)]

@@ -30,28 +30,32 @@ def recovery(summary: Summary, store: Store) -> Figure:
         pairs, "tokens since growth", "validation loss (nats per token)"
     )
     rows = {(row.target, row.label): row for row in summary.recovery}
+    steps = points.groupby(["target", "label", "step"]).agg(
+        tokens=("tokens", "mean"), mean=("val_loss", "mean"),
+        low=("val_loss", "min"), high=("val_loss", "max"),
+    )  # fmt: skip
+    sources = points.groupby(["target", "label"])["source_loss"].mean()
+    by_arm = dict(iter(steps.groupby(level=["target", "label"])))
     for panel in panels:
-        mine = multiples.of(points, panel.target, panel.label)
-        set_range(panel.axis, points[points["target"] == panel.target])
-        draw_panel(panel.axis, panel.label, mine)
-        multiples.note(panel.axis, in_words(rows[panel.target, panel.label]))
+        arm = panel.target, panel.label
+        if panel.first:
+            set_range(panel.axis, points[points["target"] == panel.target])
+            multiples.make_taller(panel.axis)
+        draw_panel(panel.axis, panel.label, by_arm[arm].droplevel([0, 1]), float(sources[arm]))
+        multiples.note(panel.axis, in_words(rows[arm]))
     multiples.legend_above(figure, legend())
     return figure
 
 
-def draw_panel(axis: Axes, label: str, rows: pd.DataFrame) -> None:
+def draw_panel(axis: Axes, label: str, steps: pd.DataFrame, source_loss: float) -> None:
     """Mean and band over seeds; the loss right after growth on the left edge, or above it."""
-    steps = rows.groupby("step").agg(
-        tokens=("tokens", "mean"), mean=("val_loss", "mean"),
-        low=("val_loss", "min"), high=("val_loss", "max"),
-    )  # fmt: skip
     line_style, top = style.line_style(label), axis.get_ylim()[1]
     after = steps[steps.index > 0]
     axis.fill_between(
         after["tokens"], after["low"], after["high"], color=line_style.colour, alpha=0.2, lw=0
     )
     axis.plot(after["tokens"], after["mean"], color=line_style.colour, lw=1.2, label="_mean")
-    axis.axhline(rows["source_loss"].mean(), color=style.GREY, ls=":", lw=1, label="_source")
+    axis.axhline(source_loss, color=style.GREY, ls=":", lw=1, label="_source")
     if 0 in steps.index:
         tokens, loss = float(steps["tokens"][0]), float(steps["mean"][0])
         x = max(tokens, axis.get_xlim()[0])

@@ -159,7 +159,7 @@ def accepted(difference: MeanDifference, level: float = LEVEL) -> Accepted:
     """The places at which the mean difference may be 0. A variance below 0, of
     ``crossed``, accepts nothing else."""
     mean, variance = difference.mean, difference.variance
-    critical = stdtrit(difference.freedom, (1 + level) / 2)
+    critical = _critical(difference.freedom, level)
     reach = critical * np.sqrt(np.maximum(variance, 0.0))
     places = np.arange(mean.shape[-1], dtype=np.float64)
     inside = [np.where(np.abs(mean) <= reach, places, np.nan)]
@@ -175,6 +175,13 @@ def accepted(difference: MeanDifference, level: float = LEVEL) -> Accepted:
         after=mean[..., -1] > -reach[..., -1],
         points=len(places),
     )
+
+
+def _critical(freedom: Array, level: float) -> Array:
+    """The t quantiles of an interval; of degrees of freedom that are all alike it is found once."""
+    alike = freedom.size and (freedom == freedom.flat[0]).all()
+    found: Array = stdtrit(freedom.flat[0] if alike else freedom, (1 + level) / 2)
+    return np.broadcast_to(found, freedom.shape)
 
 
 def _borders(difference: MeanDifference, critical: Array) -> list[Array]:

@@ -278,10 +278,11 @@ def _measure(
     ends = float(baseline.flops[-1]), float(method.flops[-1])
     shares = costs / np.array(ends)[:, None]
     held = np.where(np.isnan(costs[0]) | (shares[1] > shares[0]), 1, 0)
-    later = [
-        _accepted(baseline, method, losses, costs[0], paired, level),
-        _accepted(method, baseline, losses, costs[1], paired, level),
-    ]
+    arms = (baseline, method), (method, baseline)
+    later = {
+        side: _accepted(*arms[side], losses, costs[side], paired, level)
+        for side in set(held.tolist())
+    }
     found = []
     for place, loss in enumerate(losses.tolist()):
         lo, hi, reached = (float(column[place]) for column in later[held[place]])

@@ -128,6 +128,8 @@ def by_value(column: pd.Series) -> tuple[npt.NDArray[np.integer], pd.Series] | N
     if isinstance(column.dtype, pd.CategoricalDtype) and not column.hasnans:
         own = column.cat.codes.to_numpy()
         present = pd.unique(own)  # in the order of the rows
+        if (present == np.arange(len(present))).all():
+            return own, pd.Series(column.cat.categories[: len(present)])
         place = np.zeros(len(column.cat.categories), dtype=own.dtype)
         place[present] = np.arange(len(present))
         return place[own], pd.Series(column.cat.categories[present])

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +26,9 @@ from mugrow.analysis.read.expression import names_in
 from mugrow.analysis.read.formats import PARQUET, Raw, of_arrow
 from mugrow.bench.spec import UserError
 
-ROWS = 1 << 20  # at a time
+ROWS = 1 << 17  # at a time
+KEY_ROWS = 1 << 20  # the same of keys, whose values are held for each
+Rows = npt.NDArray[np.signedinteger]
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def read_columns(path: Path, reading: Reading) -> Raw | None:
     except UserError:
         return None
     texts = {name for name in names if _is_text(schema.field(name).type)}
-    with pq.ParquetFile(path, read_dictionary=list(texts)) as stored:
+    with pq.ParquetFile(path, read_dictionary=list(texts), buffer_size=1 << 20) as stored:
         others = [name for name in names if name not in computed | keys | texts]
         few = {name for name in others if cells.has_few(_first(stored, name))}
         columns: dict[str, pd.Series] = {}
@@ -85,13 +88,14 @@ def _first(stored: pq.ParquetFile, name: str) -> pd.Series:
 def _numbers(stored: pq.ParquetFile, name: str) -> pd.Series | None:
     """A column to be computed with as floats, a part at a time; None where not all are numbers, or
     some say NaN, which is not the same as nothing."""
-    if not _is_number(stored.schema_arrow.field(name).type):
+    kind = stored.schema_arrow.field(name).type
+    if not _is_number(kind):
         return None
     values = np.empty(stored.metadata.num_rows)
     filled = 0
     for batch in stored.iter_batches(ROWS, columns=[name]):
-        part = batch.column(0).cast(pa.float64(), safe=False)
-        if pc.any(pc.is_nan(part)).as_py():
+        part = batch.column(0)
+        if pa.types.is_floating(kind) and pc.any(pc.is_nan(part)).as_py():
             return None
         values[filled : filled + len(part)] = part.to_numpy(zero_copy_only=False)
         filled += len(part)
@@ -109,18 +113,32 @@ def _each_once(stored: pq.ParquetFile, name: str) -> pd.Series | None:
     is_text = pa.types.is_dictionary(kind)
     if not (is_text or _is_number(kind)):
         return None
-    parts = []
-    for batch in stored.iter_batches(ROWS, columns=[name]):
+    parts: list[Rows] = []
+    dictionaries: list[pa.Array] = []
+    for batch in stored.iter_batches(KEY_ROWS, columns=[name]):
         part = batch.column(0)
         if not is_text:
             if part.null_count or not pc.all(pc.is_finite(part)).as_py():
                 return None
             part = part.dictionary_encode()
-        parts.append(part)
+        dictionaries.append(part.dictionary)
+        parts.append(_numbers_of(part.indices, len(part.dictionary)))
     if not parts:
         return None
-    found = pa.chunked_array(parts).unify_dictionaries()
-    values = found.chunk(0).dictionary
+    found = pa.concat_arrays(dictionaries).dictionary_encode()
+    values = found.dictionary
     if is_text and cells.parse(str(one) for one in values).wrong is None:
         return None
-    return pd.Series(found.to_pandas())
+    ours = np.split(_numbers_of(found.indices, len(values)), np.cumsum([*map(len, dictionaries)]))
+    none = ours[0].dtype.type(-1)
+    numbers = np.concatenate([
+        np.append(numbers, none)[part] for numbers, part in zip(ours[:-1], parts, strict=True)
+    ])  # fmt: skip
+    return pd.Series(pd.Categorical.from_codes(numbers, pd.Index(values.to_pandas())), copy=False)
+
+
+def _numbers_of(indices: pa.Array, values: int) -> Rows:
+    """The numbers of so many values, in the type that takes the fewest bytes; -1 for none."""
+    kind = np.min_scalar_type(-max(values, 1))
+    found: Rows = indices.fill_null(-1).to_numpy().astype(kind)
+    return found

@@ -168,10 +168,16 @@ def _alike(columns: Sequence["pd.Categorical[str]"]) -> Iterator[tuple[tuple[str
             known = len(present) * len(labels.categories)
         np.multiply(kinds, len(labels.categories), out=kinds)
         np.add(kinds, labels.codes, out=kinds)
-    order = np.argsort(kinds, kind="stable")
-    starts = np.append(0, np.flatnonzero(np.diff(kinds[order])) + 1)
+    starts = np.append(0, np.flatnonzero(kinds[1:] != kinds[:-1]) + 1)
+    if len(np.unique(kinds[starts])) == len(starts):  # the rows of each stand together
+        number = np.int32 if len(kinds) <= np.iinfo(np.int32).max else np.int64
+        ends = np.append(starts[1:], len(kinds))
+        parts = [np.arange(*ends, dtype=number) for ends in zip(starts, ends, strict=True)]
+    else:
+        order = np.argsort(kinds, kind="stable")
+        cuts = np.flatnonzero(np.diff(kinds[order])) + 1
+        parts = sorted(np.split(order, cuts), key=lambda rows: int(rows[0]))
     del kinds
-    parts = sorted(np.split(order, starts[1:]), key=lambda rows: int(rows[0]))
     for rows in parts:
         yield tuple(str(labels[rows[0]]) for labels in columns), rows
 
@@ -204,7 +210,9 @@ def _labels(column: pd.Series) -> "pd.Categorical[str]":
         return pd.Categorical.from_codes(codes, pd.Index(labels))
     numbers, values = apart
     codes, labels = pd.factorize(pd.Series([label_of(one) for one in values], dtype=object))
-    return pd.Categorical.from_codes(codes[numbers], pd.Index(labels))
+    if len(labels) < len(values):  # as 1 and 1.0 in a column with gaps
+        numbers = codes.astype(numbers.dtype)[numbers]
+    return pd.Categorical.from_codes(numbers, pd.Index(labels))
 
 
 def label_of(value: object) -> str:

@@ -4,17 +4,14 @@
 mailed, printed and opened without a network. Everything that came from a file is escaped.
 """
 
-import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from markupsafe import Markup
 
 from mugrow.analysis import figures
-from mugrow.analysis.figures import style
 from mugrow.analysis.laws.law import ScalingLaws
 from mugrow.analysis.measure.comparison import has_budgets
 from mugrow.analysis.read.plain import to_json
@@ -22,7 +19,6 @@ from mugrow.analysis.read.store import Store, load
 from mugrow.analysis.report import (
     charts,
     equal_compute,
-    findings,
     glossary,
     imported,
     latex,
@@ -34,23 +30,23 @@ from mugrow.analysis.report import (
     transfer,
     words,
 )
-from mugrow.analysis.report.inline_svg import inline
+from mugrow.analysis.report.drawn import Draw, DrawnFigure, Shared, draw_figures, told
+from mugrow.analysis.report.helper import Helper, state_of
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.summary import Summary, summarize
 from mugrow.analysis.transfer.results import TransferResults
 from mugrow.analysis.words import ACCOUNTINGS
 from mugrow.bench.record import write_atomically, write_json
-from mugrow.bench.spec import UserError
 
-CSV_MOST = 40_000  # bytes of a figure's numbers that a page brings along
 QUESTION = (
     "How much compute does growing a trained small model into a larger one save over training the "
     "larger one from scratch, when both use hyperparameters tuned on small proxies?"
 )
 
 
-def build(directory: str | Path) -> Path:
-    """Write the report of the study in ``directory``; returns the path of its HTML page.
+def build(directory: str | Path, other: Helper | None = None) -> Path:
+    """Write the report of the study in ``directory``; returns the path of its HTML page. Another
+    process that draws the figures with this one may have been started.
 
     Raises ``UserError`` when the directory's tables are missing or unreadable. A study that has
     not finished gives a report that says what it does not have yet.
@@ -59,15 +55,23 @@ def build(directory: str | Path) -> Path:
     >>> mugrow.report("results/quick")  # doctest: +SKIP
     PosixPath('results/quick/report/index.html')
     """
+    directory = Path(directory)
+    state = state_of(directory)
     store = load(directory)
-    return write_report(Path(directory), store, summarize(store))
+
+    def shared(names: Sequence[str], draw: Draw) -> list[DrawnFigure]:
+        return other.share(names, state, draw, told) if other else list(map(draw, names))
+
+    return write_report(directory, store, summarize(store), shared)
 
 
-def write_report(directory: Path, store: Store, summary: Summary) -> Path:
+def write_report(
+    directory: Path, store: Store, summary: Summary, shared: Shared | None = None
+) -> Path:
     """``build`` of what has been read from ``directory`` and summarized."""
     report = directory / "report"
     write_json(directory / "summary.json", to_json(summary))
-    drawn = draw_figures(figures.FIGURES, summary, store, report / "figures")
+    drawn = draw_figures(figures.FIGURES, summary, store, report / "figures", shared)
     listed = tables.of_summary(summary, has_scratch(store))
     on_transfer = transfer.tables(summary.transfer)
     on_laws = laws.tables(summary.laws)
@@ -94,54 +98,6 @@ def write_tables(listed: Iterable[Table], folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-@dataclass(frozen=True)
-class DrawnFigure:
-    """A figure as the page shows it: ``svg`` inline, or the ``reason`` why there is none; what it
-    ``says`` to who cannot see it, ``how`` it is drawn in Python, and its ``data`` as the address of
-    a file that the page holds."""
-
-    name: str
-    title: str
-    caption: str
-    section: str
-    svg: Markup | None = None
-    reason: str | None = None
-    says: str = ""
-    how: str = ""
-    data: str = ""
-
-
-def draw_figures(
-    entries: Mapping[str, figures.Entry], summary: Summary, store: Store, folder: Path
-) -> list[DrawnFigure]:
-    """Save every figure that the study has the rows for; the others give the reason instead."""
-    drawn, scratch = [], has_scratch(store)
-    for name, entry in entries.items():
-        title, caption = entry.words(scratch)
-        how = f'mugrow.draw("{name}", "results/{summary.study}")' if store.study else ""
-        shown = DrawnFigure(name, title, caption, entry.section, how=how)
-        try:
-            svg = style.save(figures.draw(name, summary, store), folder, name)
-            says = findings.finding(name, summary, store) or title
-            drawn.append(
-                replace(shown, svg=inline(svg, name, says), says=says, data=data_of(folder, name))
-            )
-        except UserError as reason:
-            for kind in ("svg", "png", "csv"):
-                (folder / f"{name}.{kind}").unlink(missing_ok=True)
-            drawn.append(replace(shown, reason=str(reason)))
-    return drawn
-
-
-def data_of(folder: Path, name: str) -> str:
-    """The numbers of a saved figure as a link's address; nothing where it has none, as a map or
-    bars, or more than a page should weigh."""
-    content = (folder / f"{name}.csv").read_bytes()
-    if content.count(b"\n") < 2 or len(content) > CSV_MOST:
-        return ""
-    return f"data:text/csv;base64,{base64.b64encode(content).decode()}"
 
 
 @dataclass(frozen=True)

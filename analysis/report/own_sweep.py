@@ -14,6 +14,7 @@ from mugrow.analysis.figures import lr_sweeps, style
 from mugrow.analysis.figures import transfer as drawings
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.report import build, findings, page, transfer
+from mugrow.analysis.report.drawn import DrawnFigure
 from mugrow.analysis.report.inline_svg import inline
 from mugrow.analysis.transfer.own_sweep import OwnTransfer, SweepColumns
 from mugrow.analysis.transfer.results import TransferResults
@@ -65,14 +66,14 @@ def build_sweep(found: OwnTransfer, table: str, columns: SweepColumns, folder: P
 
 def _figure(
     name: str, draw: Callable[[TransferResults], Figure], found: OwnTransfer, folder: Path
-) -> build.DrawnFigure:
+) -> DrawnFigure:
     entry = figures.FIGURES[name]
     title = (
         f"Loss against learning rate along {found.ladders[0].axis}"
         if (name == "transfer" and found.ladders)
         else entry.title
     )
-    shown = build.DrawnFigure(name, title, entry.caption, figures.TRANSFER)
+    shown = DrawnFigure(name, title, entry.caption, figures.TRANSFER)
     try:
         svg = style.save(style.drawn(lambda: draw(found)), folder, name)
     except UserError as reason:

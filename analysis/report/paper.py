@@ -19,6 +19,7 @@ from mugrow.analysis.read.store import Store
 from mugrow.analysis.report import build as page_of
 from mugrow.analysis.report import claims, findings, page
 from mugrow.analysis.report.chip import Chip
+from mugrow.analysis.report.drawn import DrawnFigure, data_of
 from mugrow.analysis.report.inline_svg import inline
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.words import MISSING
@@ -79,7 +80,7 @@ def build(
     """Write ``ledger.json`` and everything under ``report/``; returns the path of the page."""
     report = folder / "report"
     write_json(folder / LEDGER, {"title": title, "arxiv": arxiv, "claims": to_json(rows)})
-    name = command.split()[-1]
+    name = store.study["name"]
     shown = [_show(name, figure, store, rows, report / "figures") for figure in figures]
     tables = claims_tables(rows)
     page_of.write_tables(list(tables.values()), report / "tables")
@@ -130,15 +131,15 @@ def section(whose: Whose, rows: Sequence[JudgedClaim]) -> Section:
 
 def _show(
     paper: str, figure: Drawn, store: Store, rows: Sequence[JudgedClaim], folder: Path
-) -> page_of.DrawnFigure:
+) -> DrawnFigure:
     title = f"{figure.name}. {figure.title}"
     how = f'mugrow.draw("{paper}/{figure.name}", "{paper}")'
-    shown = page_of.DrawnFigure(figure.name, title, figure.caption, section="paper", how=how)
+    shown = DrawnFigure(figure.name, title, figure.caption, section="paper", how=how)
     try:
         svg = style.save(style.drawn(lambda: figure.draw(store)), folder, figure.name)
     except UserError as reason:
         return replace(shown, reason=str(reason))
-    data = page_of.data_of(folder, figure.name)
+    data = data_of(folder, figure.name)
     says = findings.of_claims([row for row in rows if row.claim in figure.claims]) or title
     return replace(shown, svg=inline(svg, figure.name, says), says=says, data=data)
 

@@ -16,6 +16,8 @@ from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.read.table import read_table
 from mugrow.analysis.report import build, latex, laws, page
+from mugrow.analysis.report.claims import MOST_LINES
+from mugrow.analysis.report.drawn import draw_figures
 from mugrow.analysis.summary import of_laws
 from mugrow.bench.record import write_json
 
@@ -41,7 +43,7 @@ def build_table(
     found = scaling_laws(rows, forms, resamples)
     write_json(folder / "laws.json", to_json(found))
     entries = {key: one for key, one in figures.FIGURES.items() if one.section == figures.LAWS}
-    drawn = build.draw_figures(entries, of_laws(found), NO_STORE, folder / "figures")
+    drawn = draw_figures(entries, of_laws(found), NO_STORE, folder / "figures")
     listed = laws.tables(found)
     build.write_tables(listed, folder / "tables")
     macros = latex.commands(table.stem, list(laws.numbers(table.stem, found)))
@@ -50,6 +52,8 @@ def build_table(
         "table.html.j2",
         title=f"Scaling laws of {table.name}",
         question=QUESTION,
+        answers=laws.answers(found),
+        most=MOST_LINES,
         notes=[*(f"{note}." for note in read.notes), *notes(selection, columns)],
         laws=build.scaling(found, drawn, listed),
         circumstances=circumstances(table, columns, forms),

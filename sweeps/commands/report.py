@@ -73,9 +73,13 @@ class ReportCommand:
         if others:
             self._of_several()
             return
-        from mugrow.analysis.report.build import build
+        from mugrow.analysis.report.helper import started
 
-        print_summary(first, build(first), self.json)
+        with started(first) as other:  # before this process imports what it needs
+            from mugrow.analysis.report.build import build
+
+            written = build(first, other)
+        print_summary(first, written, self.json)
 
     def _of_several(self) -> None:
         from mugrow.analysis.report.index import build_index

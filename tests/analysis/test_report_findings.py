@@ -11,7 +11,6 @@ from mugrow.analysis.measure.claims import JudgedClaim
 from mugrow.analysis.measure.comparison import EqualCompute, Versus
 from mugrow.analysis.read.store import load
 from mugrow.analysis.report import (
-    build,
     charts,
     equal_compute,
     findings,
@@ -19,6 +18,7 @@ from mugrow.analysis.report import (
     tables,
     transfer,
 )
+from mugrow.analysis.report.drawn import draw_figures
 from mugrow.analysis.stats import NOTHING, Interval
 from mugrow.analysis.summary import summarize
 
@@ -109,7 +109,7 @@ def test_the_best_and_the_verdicts_are_counted(quick):
 def test_a_figure_and_its_chart_say_the_finding(quick, tmp_path):
     summary, store = quick
     one = {"curves": figures.FIGURES["curves"]}
-    (drawn,) = build.draw_figures(one, summary, store, tmp_path)
+    (drawn,) = draw_figures(one, summary, store, tmp_path)
     lowest = min(summary.finals, key=lambda row: row.loss.value)
     ends = (
         f"At w64-d2 {lowest.label} ends lowest, at {words.interval(lowest.loss, words.loss)} nats"

@@ -30,7 +30,7 @@ RESUMED = "the same command goes on from here"
 WITHOUT_REPORT = """
 from mugrow.analysis.report import build
 from mugrow.sweeps.cli import main
-build.build = lambda folder: folder
+build.build = lambda folder, *_: folder
 """
 # The same for every line of words it reads, in a process forked when all is imported, as its
 # workers are: imports would take most of the time. It tells that process, and how it ended.
@@ -60,12 +60,12 @@ for line in sys.stdin:
 def run(tiny, amended, corpus, in_threads):
     """Run the tiny study into a folder, in this process: ``run(folder, "log2_lr=-8,20")``."""
 
-    def call(folder, *settings, workers=1):
+    def call(folder, *settings, workers=1, at_last=None):
         study = override(recipe("quick"), amended(*settings)[tiny.index("--set") + 1 :])
         data = resolve(str(corpus), val_tokens=study.val_tokens)
         study = override(study, [f"corpus={data.corpus}"])
         where = Where(workers, 1, corpus_paths={data.corpus_sha256: str(corpus)})
-        return execute(of_study(study, data), folder, where)
+        return execute(of_study(study, data), folder, where, at_last=at_last)
 
     return call
 
@@ -90,6 +90,21 @@ def test_a_finished_study_holds_every_run_once(finished):
     assert set(runs["status"]) == {"finished"}
     assert not any((finished.folder / "stacks").iterdir())
     assert not list(finished.folder.glob("**/*.tmp"))
+
+
+def test_it_is_told_once_that_all_that_is_left_is_in_training(run, tmp_path):
+    ended = []
+
+    def count():
+        folders = (tmp_path / "runs").iterdir()
+        ended.append(sum(mugrow.bench.run.is_committed(tmp_path, one.name) for one in folders))
+
+    plan = run(tmp_path, at_last=count)
+    (before,) = ended
+    left = len(plan.runs) - before
+    assert left in {len(stack.runs) for stack in plan.stacks}, "the one worker has the last stack"
+    run(tmp_path, at_last=count)
+    assert len(ended) == 1, "nothing was left to train"
 
 
 def test_threads_and_processes_give_the_same_study(run, finished, tmp_path, assert_same_study):

@@ -86,12 +86,24 @@ def test_only_what_is_needed_is_read(tmp_path, frame):
 @pytest.mark.parametrize("use_dictionary", [True, False])
 def test_answers_are_those_of_the_whole_table(tmp_path, frame, monkeypatch, rows, use_dictionary):
     monkeypatch.setattr(module, "ROWS", rows)
+    monkeypatch.setattr(module, "KEY_ROWS", rows)
     path = written(tmp_path, frame, row_group_size=100, use_dictionary=use_dictionary)
     assert both(monkeypatch, path)
     assert both(monkeypatch, path, seeds=None, length="seed")
     assert both(monkeypatch, path, methods=["grown"], by_x=True, smooth=3)
     shuffled = frame.sort_values(["step", "seed", "arm"])
     assert both(monkeypatch, written(tmp_path, shuffled, row_group_size=50))
+
+
+def test_values_are_numbered_in_as_few_bytes_as_hold_them(tmp_path, frame, monkeypatch):
+    monkeypatch.setattr(module, "KEY_ROWS", 50)
+    several = [f"at {row % 200}" if row % 9 else None for row in range(len(frame))]
+    path = written(tmp_path, frame.assign(when=several))
+    part = table_in(path, Reading(("arm", "seed"), ("loss",))).frame
+    assert part["seed"].cat.codes.dtype == np.int8
+    assert part["when"].cat.codes.dtype == np.int16
+    assert [one if isinstance(one, str) else None for one in part["when"]] == several
+    assert both(monkeypatch, path)
 
 
 def test_what_is_odd_about_a_table_is_said_of_a_part_too(tmp_path, frame, monkeypatch):
@@ -155,6 +167,12 @@ def test_rows_of_a_kind_are_in_the_order_of_their_first():
     other = pd.Categorical(["x", "x", "y", "x", "x"], ["x", "y"])
     found = [(labels, rows.tolist()) for labels, rows in _alike([one, other])]
     assert found == [(("b", "x"), [0, 4]), (("a", "x"), [1, 3]), (("b", "y"), [2])]
+
+
+def test_rows_of_a_kind_that_stand_together_are_their_numbers():
+    labels = pd.Categorical(["b", "b", "a", "c", "c", "c"], ["a", "b", "c"])
+    found = [(name, rows.tolist()) for (name,), rows in _alike([labels])]
+    assert found == [("b", [0, 1]), ("a", [2]), ("c", [3, 4, 5])]
 
 
 def test_very_many_kinds_are_told_apart():

@@ -28,6 +28,7 @@ other shrink factors, and of the grid.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 from mugrow.analysis.figures import arms
 from mugrow.analysis.measure.maps import map_of
@@ -96,6 +97,21 @@ def warmstarted(
     target = sized(setting, width, horizon, seed)
     arm = named(method, width, small, horizon, shrink)
     return grown(start, target, arm, method, FRESH, **params.get(method, {}))
+
+
+def isoflop_runs(setting: Setting, seed: int) -> Iterator[Node]:
+    """Five sizes at each budget, from scratch and grown."""
+    sizes = tables.SIZES[setting.scale].isoflop()
+    counted = {width: count(sized(setting, width, USUAL, seed).model)[0] for width in sizes}
+    middle = sorted(counted.values())[len(counted) // 2]
+    for budget, (width, small) in product(tables.BUDGETS, sizes.items()):
+        run = sized(setting, width, USUAL, seed)
+        steps = round(budget * middle**2 / counted[width] / run.batch_tokens)
+        run = replace(run, steps=max(1, steps), log_every=max(1, round(steps / LOGGED)))
+        yield Node(run, tables.at_budget(tables.SCRATCH, width, 0, budget))
+        start = source_of(sized(setting, small, USUAL, seed), uncooled=True)
+        arm = tables.at_budget(SZP, width, small, budget)
+        yield grown(start, run, arm, SZP, FRESH, shrink=tables.SHRINK)
 
 
 def ladder_runs(setting: Setting) -> Iterator[Node]:
@@ -176,9 +192,15 @@ PAPER = Paper(
             "A panel for each source. Validation loss at 20 tokens per parameter, bands span the "
             "seeds; the clone preserves the source’s function, and is at twice the width alone.",
         ),
-        "F5": FigureOf(ladder_runs, figures.allocation, claims.F5).shows(
-            "Size and tokens of the best runs against compute",
-            "Of the runs on the front of F1, with power laws; dashed, what the laws of F6 allot.",
+        "F5": FigureOf(
+            each_seed(SEEDS, isoflop_runs),
+            arms.row(*figures.ISOFLOPS, figures.best_sizes),
+            claims.F5,
+        ).shows(
+            "The best size at each budget",
+            "Final loss of five sizes at each budget, means over seeds, and parabolas through "
+            "them; right, their minima with the power laws through them. The front of F1 cannot "
+            "tell, for its sizes share no budget.",
         ),
         "F6": FigureOf(ladder_runs, figures.coefficients, claims.F6).shows(
             "Coefficients of L = A / N^α + B / D^β + E",
