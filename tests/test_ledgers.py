@@ -63,6 +63,14 @@ def test_an_inconclusive_claim_is_priced_by_the_runs_of_its_figure():
         assert 0 < line["flops_needed"] <= all_runs * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("name", COMMITTED)
+def test_what_is_inconclusive_has_a_price_or_a_reason(name):
+    for line in read_ledger(PAPERS_FOLDER / name)["claims"]:
+        if line["verdict"] == "inconclusive at this scale":
+            priced = line["seeds_needed"] is not None and line["flops_needed"] is not None
+            assert priced != bool(line["why"]), line["claim"]
+
+
 def test_an_arm_of_the_same_factors_has_one_name():
     for name in COMMITTED:
         runs = load(PAPERS_FOLDER / name).runs.dropna(subset="factors")

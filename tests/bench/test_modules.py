@@ -142,6 +142,13 @@ def test_an_optimizer_without_what_is_multiplied_is_refused(run, name):
     check_optimizer(ends)  # AdamW's
 
 
+def test_a_multiplier_of_no_decay_is_refused():
+    times = {"modules": (Multiplier("weight_decay.qk", 2.0),)}
+    with pytest.raises(UserError, match="'weight_decay.qk' would change nothing where hyper"):
+        check_optimizer(vary(weight_decay=0.0, **times))
+    check_optimizer(vary(weight_decay=0.1, **times))
+
+
 def test_a_residual_multiplier_needs_steps_that_do_not_see_the_gradients_scale(monkeypatch):
     seeing = replace(lion.OPTIMIZER, step_size="gradient")
     monkeypatch.setattr(lion, "OPTIMIZER", seeing)
