@@ -122,7 +122,7 @@ def _of_axis(name: str, draws_N2: Array, one: float, reach: Array) -> Importance
     return Importance(name, float(worth[0]), float(inside.min()), float(inside.max()), best_log2)
 
 
-def _joint_region(draws_N2: Array) -> Array:
+def _joint_region(draws_N2: Array) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     """Which of the draws, the fitted first, are in the smallest ellipse that has ``LEVEL`` of
     them."""
     away = draws_N2 - draws_N2[0]
