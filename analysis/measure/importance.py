@@ -21,6 +21,7 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mugrow.bench.spec import UserError
@@ -122,7 +123,7 @@ def _of_axis(name: str, draws_N2: Array, one: float, reach: Array) -> Importance
     return Importance(name, float(worth[0]), float(inside.min()), float(inside.max()), best_log2)
 
 
-def _joint_region(draws_N2: Array) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _joint_region(draws_N2: Array) -> npt.NDArray[np.intp]:
     """Which of the draws, the fitted first, are in the smallest ellipse that has ``LEVEL`` of
     them."""
     away = draws_N2 - draws_N2[0]
