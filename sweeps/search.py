@@ -26,9 +26,10 @@ from mugrow.bench.flops import per_token
 from mugrow.bench.parametrization import canonical, parse
 from mugrow.bench.spec import DataSpec, ModelSpec, Multiplier, RunSpec, UserError
 from mugrow.sweeps import ranges
+from mugrow.sweeps.module_range import ModuleRange
 from mugrow.sweeps.override import override
 from mugrow.sweeps.sampling import OUTCOME_BLIND, Point, Space, Told, ask
-from mugrow.sweeps.study import ModuleRange, Proxy, Study
+from mugrow.sweeps.study import MOST_TRIALS, Proxy, Study
 
 STEPS_PER_LOG2 = 8
 
@@ -99,6 +100,11 @@ class Search:
             raise UserError(
                 f"search_flops {flops:g} pay for no trial of {self.name}; the nearest that do: "
                 f"{trial_flops:g}"
+            )
+        if flops // trial_flops > MOST_TRIALS:
+            raise UserError(
+                f"search_flops {flops:g} pay for more than {MOST_TRIALS} trials of {self.name}; at "
+                f"most {MOST_TRIALS * trial_flops:g}"
             )
         return int(flops // trial_flops)
 

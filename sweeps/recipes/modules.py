@@ -18,7 +18,8 @@ points, so they ask for many of them twice and are billed for less.
 """
 
 from mugrow.bench.spec import ModelSpec
-from mugrow.sweeps.study import ModuleRange, Study, Variant
+from mugrow.sweeps.module_range import ModuleRange
+from mugrow.sweeps.study import Study, Variant
 
 DRAWN = ("embedding", "qk", "v", "o", "up", "down", "head")
 SEARCHED = (

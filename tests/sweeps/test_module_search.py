@@ -13,11 +13,12 @@ from mugrow.analysis.measure.importance import importance
 from mugrow.analysis.read.store import load
 from mugrow.bench.flops import per_token
 from mugrow.bench.spec import Multiplier, UserError
+from mugrow.sweeps.module_range import ModuleRange
 from mugrow.sweeps.override import override
 from mugrow.sweeps.plan import plan
 from mugrow.sweeps.sampling import Space, Told, ask
 from mugrow.sweeps.search import replay, searches
-from mugrow.sweeps.study import ModuleRange, Study, Variant
+from mugrow.sweeps.study import Study, Variant
 
 MODULES = (
     ModuleRange("lr.qk", -2.0, 2.0),
@@ -166,9 +167,15 @@ def test_settings_from_the_command_line():
 @pytest.mark.parametrize(
     ("assignments", "message"),
     [
-        ("modules=lr.qk:1:1 sampler=trust", "the range of lr.qk is two log2 some quarters apart, "
-         "the lower first, not 1 and 1; to fix it, set hyper.modules=lr.qk:2"),
-        ("modules=lr.qk:0:0.1 sampler=trust", "some quarters apart"),
+        ("modules=lr.qk:1:1 sampler=trust", "the range of lr.qk is one point, 2^1; to fix it, set "
+         "hyper.modules=lr.qk:2"),
+        ("modules=lr.qk:2:-2 sampler=trust", "two log2 some quarters apart, the lower first, not 2 "
+         "and -2; the nearest: lr.qk:-2:2"),
+        ("modules=lr.qk:0:0.1 sampler=trust", "the nearest: lr.qk:0:0.25"),
+        ("modules=lr.qk:-2000:2000 sampler=trust", "log2 between -32 and 32, not -2000 to 2000"),
+        ("search_flops=1e300 sampler=trust", "search_flops 1e+300 pay for more than 100000 trials"),
+        ("trials=1000000000 sampler=trust", "trials must be at most 100000, not 1000000000"),
+        ("generation=1 sampler=cmaes", "generation must be at least 2 for sampler 'cmaes'"),
         ("modules=lr.qk:-1:1,lr.qk:0:1 sampler=trust", "modules holds lr.qk twice"),
         ("modules=lr.qk:-1:1", "for samplers that do not try every pair; set sampler=trust"),
         ("search_flops=1e12", "for samplers that do not try every pair; set sampler=trust"),
@@ -232,7 +239,7 @@ budgets = []
     best = store.trials.loc[store.trials["value"].idxmin()]
     for spec in tuned:
         assert dict(json.loads(spec)["hyper"]["modules"]) == json.loads(best["modules"])
-    with pytest.raises(UserError, match="importance of 2 multipliers takes 14 complete trials"):
+    with pytest.raises(UserError, match="importance of 2 multipliers takes complete trials at 14"):
         importance(store.trials)
 
 
