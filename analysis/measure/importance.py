@@ -117,9 +117,10 @@ def _of_axis(name: str, draws_N2: Array, one: float, reach: Array) -> Importance
     return Importance(name, float(worth[0]), float(inside.min()), float(inside.max()), best_log2)
 
 
-def _joint_region(draws_N2: Array) -> Array:
-    """Which of the draws, the fitted first, are in the smallest ellipse that has ``LEVEL`` of
-    them."""
+def _joint_region(draws_N2: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Which of the draws, the fitted first, are in the smallest ellipse around the fitted that has
+    ``LEVEL`` of them."""
     away = draws_N2 - draws_N2[0]
     far = ((away @ np.linalg.pinv(away.T @ away)) * away).sum(1)
-    return np.flatnonzero(far <= np.quantile(far, LEVEL))
+    inside: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = far <= np.quantile(far, LEVEL)
+    return inside

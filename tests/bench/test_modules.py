@@ -135,7 +135,7 @@ def test_an_optimizer_without_what_is_multiplied_is_refused(run, name):
 
 def test_a_multiplier_of_no_decay_is_refused():
     times = {"modules": (Multiplier("weight_decay.qk", 2.0),)}
-    with pytest.raises(UserError, match="'weight_decay.qk' would change nothing where hyper"):
+    with pytest.raises(UserError, match=r"'weight_decay\.qk' would change nothing where hyper"):
         check_optimizer(vary(weight_decay=0.0, **times))
     check_optimizer(vary(weight_decay=0.1, **times))
 
