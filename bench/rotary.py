@@ -23,7 +23,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mugrow.bench.spec import ModelSpec, rope_scaling
+from mugrow.bench.model_spec import ModelSpec, rope_scaling
 
 
 def frequencies(spec: ModelSpec) -> Tensor:

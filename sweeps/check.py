@@ -24,10 +24,10 @@ def check(methods: str | Iterable[str], *, full: bool = True) -> list[CheckResul
     >>> import mugrow
     >>> {result.status for result in mugrow.check(["stack"])}  # doctest: +SKIP
     {'pass', 'skip'}
-    >>> mugrow.check("szp:shrnk=0.5")
+    >>> mugrow.check("szp:shrk=0.5")
     Traceback (most recent call last):
         ...
-    mugrow.bench.spec.UserError: unknown parameter of method 'szp': 'shrnk'; did you mean 'shrink'?
+    mugrow.bench.errors.UserError: unknown parameter of method 'szp': 'shrk'; did you mean 'shrink'?
     """
     words = [methods] if isinstance(methods, str) else methods
     kits = [results_of(word, full=full) for word in words]

@@ -12,7 +12,7 @@ further ends the study.
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,6 @@ from mugrow.bench.checksums import Damaged
 from mugrow.bench.data.corpora import NAMES, split_options
 from mugrow.bench.device import is_gpu
 from mugrow.bench.files import remove
-from mugrow.bench.flops import per_token
 from mugrow.bench.method_file import files_of
 from mugrow.bench.run import TRACEBACK, Job, stack_files
 from mugrow.bench.spec import UserError
@@ -51,7 +50,8 @@ from mugrow.sweeps.machine import (
     worker_count,
 )
 from mugrow.sweeps.needs import check_fits, needs_of
-from mugrow.sweeps.plan import Plan, PlannedStack, depends
+from mugrow.sweeps.order import ready
+from mugrow.sweeps.plan import Plan, PlannedStack
 from mugrow.sweeps.preserved import claims_measured
 from mugrow.sweeps.progress import ProgressFile, progress_file
 from mugrow.sweeps.stack_size import Gpus
@@ -264,7 +264,7 @@ class _Scheduler:
                 continue
             if not self.in_flight and not held:
                 current = self._collect(whole=True)
-                if not _ready(current, self.finished.rows, ()):
+                if not ready(current, self.finished.rows, ()):
                     return current
                 continue
             if self.at_last and self._all_in_training(current):
@@ -297,8 +297,8 @@ class _Scheduler:
         has ended something."""
         held = news = False
         flights: list[tuple[_Flight, Order]] = []
-        running = [flight.stack for flight in self.in_flight.values()]
-        for stack in _ready(current, self.finished.rows, running):
+        running = {flight.stack.key for flight in self.in_flight.values()}
+        for stack in ready(current, self.finished.rows, running):
             if len(self.in_flight) + len(flights) >= self.engine.slots:
                 break
             if self.elsewhere.has_ended(stack):
@@ -473,31 +473,6 @@ def _collected(
         journal.write(current.trials, *([None] if whole else []))
         finished.write_index(whole=whole)
     return current
-
-
-def _ready(
-    current: Plan, rows: dict[str, Any], in_flight: Iterable[PlannedStack]
-) -> list[PlannedStack]:
-    """The stacks that can start, the most urgent first: targets before sources before proxies, of
-    which those of the sweep that is transferred from hold up all the rest. Among equals the longest
-    go first, so that a study does not end with one worker on a long stack and the others idle."""
-    busy = {stack.key for stack in in_flight}
-    ready = [
-        stack
-        for stack in current.stacks
-        if stack.key not in busy
-        and any(run.spec.run_id not in rows for run in stack.runs)
-        and depends(stack) <= rows.keys()
-    ]
-    main_sweep = current.stacks[0].runs[0].sweep
-    order = ("target", "branch", "trunk", "source", "proxy")
-
-    def urgency(stack: PlannedStack) -> tuple[int, bool, float]:
-        first = stack.runs[0]
-        work = len(stack.runs) * first.spec.tokens * per_token(first.spec.model)
-        return order.index(first.role), first.sweep != main_sweep, -work
-
-    return sorted(ready, key=urgency)
 
 
 def _job(study: str, stack: PlannedStack, pool: Path, where: Where, device: str) -> Job:

@@ -21,6 +21,7 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mugrow.bench.spec import UserError
@@ -28,6 +29,7 @@ from mugrow.bench.spec import UserError
 MARGIN = 0.005  # nats per token
 LEAST_PER_NUMBER = 2  # points for each number that is fitted
 DRAWS, LEVEL = 2000, 0.95
+SMALLEST = 1e-9  # of the largest singular value
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
@@ -91,11 +93,15 @@ def importance(trials: pd.DataFrame) -> tuple[Importance, ...]:
 def _draws(x: Array, loss: Array) -> Array:
     """(b, c) of every axis, the fitted first: ``(1 + DRAWS, 2, axes)``."""
     design = np.hstack([np.ones((len(x), 1)), x, x**2])
-    fitted, *_ = np.linalg.lstsq(design, loss, rcond=None)
+    norms = np.linalg.norm(design, axis=0)
+    norms[norms == 0] = 1.0  # an axis that does not vary there
+    left, singular, right = np.linalg.svd(design / norms, full_matrices=False)
+    inverse = np.where(singular > SMALLEST * singular[0], 1 / np.maximum(singular, SMALLEST), 0.0)
+    fitted = right.T @ (inverse * (left.T @ loss)) / norms
     freedom = len(x) - design.shape[1]
     variance = ((loss - design @ fitted) ** 2).sum() / freedom
-    values, vectors = np.linalg.eigh(variance * np.linalg.pinv(design.T @ design))
-    root = vectors * np.sqrt(np.maximum(values, 0))
+    # the symmetric root of the covariance, which no sign of a singular vector changes
+    root = (right.T * inverse) @ right / norms[:, None] * np.sqrt(variance)
     rng = np.random.Generator(np.random.Philox(0))
     scale = np.sqrt(freedom / rng.chisquare(freedom, (DRAWS, 1)))
     drawn = fitted + scale * (rng.standard_normal((DRAWS, len(fitted))) @ root.T)
@@ -117,9 +123,15 @@ def _of_axis(name: str, draws_N2: Array, one: float, reach: Array) -> Importance
     return Importance(name, float(worth[0]), float(inside.min()), float(inside.max()), best_log2)
 
 
+<<<<<<< HEAD
 def _joint_region(draws_N2: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """Which of the draws, the fitted first, are in the smallest ellipse around the fitted that has
     ``LEVEL`` of them."""
+=======
+def _joint_region(draws_N2: Array) -> npt.NDArray[np.intp]:
+    """Which of the draws, the fitted first, are in the smallest ellipse that has ``LEVEL`` of
+    them."""
+>>>>>>> main
     away = draws_N2 - draws_N2[0]
     far = ((away @ np.linalg.pinv(away.T @ away)) * away).sum(1)
     inside: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = far <= np.quantile(far, LEVEL)

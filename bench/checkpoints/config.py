@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from mugrow.bench.spec import LARGEST_SIZE, ModelSpec, UserError
+from mugrow.bench.errors import UserError
+from mugrow.bench.model_spec import LARGEST_SIZE, ModelSpec
 
 ACTIVATIONS = {  # their names of ours
     "gelu": "gelu",

@@ -25,11 +25,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mugrow.bench.errors import UserError
 from mugrow.bench.growth import During, GrowthMethod, MethodError, check_growth, stages
 from mugrow.bench.guarded_hooks import guarded_hooks
 from mugrow.bench.model import Decoder, Weights, parameters
+from mugrow.bench.model_spec import CHOICES, ModelSpec, llama
 from mugrow.bench.parametrization import Rules, generator, initial_weights, rules_of
-from mugrow.bench.spec import CHOICES, ModelSpec, Scalar, UserError, llama
+from mugrow.bench.spec import Scalar
 
 VOCABULARY, CONTEXT, SEQUENCES = 32, 8, 4
 SMALL: dict[str, Any] = {

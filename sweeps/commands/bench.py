@@ -17,14 +17,15 @@ from mugrow.sweeps.machine import check_device
 class BenchCommand:
     """Time stacks of models (throughput), fits of laws (fit) or what a pool of ten thousand runs
     costs the program that schedules it (pool) on this machine, beside the usual way; time one model
-    trained by several ranks beside one process (ranks); or count the bytes that stacks take
-    (memory).
+    trained by several ranks beside one process (ranks), and a study beside a process a run (study);
+    or count the bytes that stacks take (memory).
 
-    Of the options fit and pool have --json alone; memory has no --positions, --compile, --seconds,
-    --rounds or --threads, and ranks none of --positions, --compile and --stacks.
+    Of the options fit and pool have --json alone, and study --fractions; memory has no --positions,
+    --compile, --seconds, --rounds or --threads, and ranks none of --positions, --compile and
+    --stacks.
     """
 
-    what: Positional[Literal["throughput", "memory", "fit", "pool", "ranks"]]
+    what: Positional[Literal["throughput", "memory", "fit", "pool", "ranks", "study"]]
     widths: tuple[int, ...] = (32, 64, 128, 256)
     stacks: tuple[int, ...] | None = None
     """Members of a stack; by default 1 and, of a width of at most 64, 14, of others 3."""
@@ -42,6 +43,8 @@ class BenchCommand:
     """CPU threads; all cores by default, and of each rank 1."""
     ranks: int = 2
     """Processes that train one model together."""
+    fractions: tuple[float, ...] = (0.15, 0.3)
+    """Of the steps of the study quick; what its whole costs is arithmetic on two."""
     device: str = "cpu"
     json: bool = False
     """Print as JSON."""
@@ -58,6 +61,13 @@ class BenchCommand:
             speed = dataclasses.asdict(pool_speed())
             result = speed | {"rows": [speed]}
             title = "CPU seconds, before and now"
+        elif self.what == "study":
+            from mugrow.sweeps.study_benchmark import study_cost
+
+            result = {
+                "rows": [dataclasses.asdict(one) for one in study_cost("quick", self.fractions)]
+            }
+            title = "seconds of the study quick, and of its runs as a process each"
         elif self.what == "memory":
             result = self._memory()
             title = f"bytes of tensors on {result['device']}"

@@ -23,10 +23,10 @@ def drawn(model: ModelSpec, seed: int):
     return Decoder(model, rules.multipliers), {name: init[name] + noise[name] for name in init}
 
 
-def found(name: str, **changes: int) -> dict[int, int]:
+def found(name: str, params: dict[str, str] | None = None, **changes: int) -> dict[int, int]:
     big = ModelSpec(**(vars(SMALL) | changes))
     (small, weights), (target, init) = drawn(SMALL, 0), drawn(big, 1)
-    grow = partial(method(name).grow, small=small, big=target, init=init)
+    grow = partial(method(name).grow, small=small, big=target, init=init, **(params or {}))
     return origins.blocks_of(lambda w: grow(w, rng=generator("growth", 2)), weights, SMALL)
 
 
@@ -46,6 +46,11 @@ def test_a_block_goes_on_where_the_method_puts_it_first(name, blocks):
 @pytest.mark.parametrize("name", ["szp", "hypercloning", "net2net"])
 def test_every_block_goes_on_where_depth_stays(name):
     assert found(name, width=16) == {0: 0, 1: 1}
+
+
+def test_a_block_that_others_have_a_part_in_is_its_own():
+    """With ``mode=aki`` a block's new units are of the block above."""
+    assert found("bert2bert", {"mode": "aki"}, width=16) == {0: 0, 1: 1}
 
 
 def test_a_coordinate_is_old_where_all_of_its_axes_and_its_block_are():

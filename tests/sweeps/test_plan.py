@@ -182,6 +182,15 @@ def test_a_generation_whose_outcomes_are_waited_for_is_cut_for_all_processes():
     assert sizes == [[12], [3, 3, 3, 3], [12]]
 
 
+def test_runs_whose_new_units_have_other_rates_are_no_stack():
+    """The rates of a stack's hooks are of all its members."""
+    methods = (*ALONE.methods[:2], replace(ALONE.methods[1], new_rate=2.0))
+    done, _ = run_all(replace(ALONE, methods=methods, stack_width=4096))
+    targets = [stack.runs for stack in done.stacks if stack.runs[0].role == "target"]
+    rates = [{run.spec.start.new_rate for run in runs} for runs in targets]
+    assert sorted(map(sorted, rates)) == [[1.0], [2.0]]
+
+
 def test_a_model_wider_than_a_stack_trains_alone():
     done, _ = run_all(replace(ALONE, stack_width=1))
     assert {len(s.runs) for s in done.stacks if s.runs[0].role != "proxy"} == {1}
