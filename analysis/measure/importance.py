@@ -123,16 +123,9 @@ def _of_axis(name: str, draws_N2: Array, one: float, reach: Array) -> Importance
     return Importance(name, float(worth[0]), float(inside.min()), float(inside.max()), best_log2)
 
 
-<<<<<<< HEAD
-def _joint_region(draws_N2: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Which of the draws, the fitted first, are in the smallest ellipse around the fitted that has
-    ``LEVEL`` of them."""
-=======
 def _joint_region(draws_N2: Array) -> npt.NDArray[np.intp]:
     """Which of the draws, the fitted first, are in the smallest ellipse that has ``LEVEL`` of
     them."""
->>>>>>> main
     away = draws_N2 - draws_N2[0]
     far = ((away @ np.linalg.pinv(away.T @ away)) * away).sum(1)
-    inside: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] = far <= np.quantile(far, LEVEL)
-    return inside
+    return np.flatnonzero(far <= np.quantile(far, LEVEL))
