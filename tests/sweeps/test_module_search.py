@@ -185,6 +185,13 @@ def test_settings_from_the_command_line():
          "hyper.modules; leave one out"),
         ("modules=lr.haed:-1:1 sampler=trust", "unknown module for 'lr': 'haed'; did you mean"),
         ("modules=beta1.qk:0:4 sampler=trust", "1 - beta1 must be below 1, not 0.1 times 16"),
+        ("methods=scratch,szp:new_rte=2", "unknown parameter of method 'szp': 'new_rte'; did you "
+         "mean 'new_rate'?"),
+        ("methods=scratch,ligo:new_rate=2", "method 'ligo' mixes what it learns; leave new_rate"),
+        ("methods=scratch,szp:new_rate=2 ladder=32:2:32:2", "adds nothing to a source; leave "
+         "new_rate of 'szp' at 1"),
+        ("modules=beta1.qk:-2:2 target_steps=30 sampler=trust parametrizations=completedp", "1 - "
+         "beta1 must be below 1, not 0.333333 times 4; the nearest factor is below 3"),
         ("modules=lr.head:-1:1 model.tied=true sampler=trust", "the model has no 'head' for "
          "'lr.head'; the nearest: 'lr.embedding'"),
         ("modules=beta1.qk:-1:1 optimizer=lion sampler=trust", "optimizer 'lion' does not read "),
