@@ -28,7 +28,6 @@ other shrink factors, and of the grid.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
 
 from mugrow.analysis.figures import arms
 from mugrow.analysis.measure.maps import map_of
@@ -100,18 +99,26 @@ def warmstarted(
 
 
 def isoflop_runs(setting: Setting, seed: int) -> Iterator[Node]:
-    """Five sizes at each budget, from scratch and grown."""
+    """Five sizes at each budget, from scratch and grown, and where the smallest of them is best
+    one smaller from scratch."""
     sizes = tables.SIZES[setting.scale].isoflop()
-    counted = {width: count(sized(setting, width, USUAL, seed).model)[0] for width in sizes}
-    middle = sorted(counted.values())[len(counted) // 2]
-    for budget, (width, small) in product(tables.BUDGETS, sizes.items()):
+    middle = count(sized(setting, sorted(sizes)[len(sizes) // 2], USUAL, seed).model)[0]
+    least = min(sizes.values())
+
+    def spending(budget: int, width: int) -> RunSpec:
         run = sized(setting, width, USUAL, seed)
-        steps = round(budget * middle**2 / counted[width] / run.batch_tokens)
-        run = replace(run, steps=max(1, steps), log_every=max(1, round(steps / LOGGED)))
-        yield Node(run, tables.at_budget(tables.SCRATCH, width, 0, budget))
-        start = source_of(sized(setting, small, USUAL, seed), uncooled=True)
-        arm = tables.at_budget(SZP, width, small, budget)
-        yield grown(start, run, arm, SZP, FRESH, shrink=tables.SHRINK)
+        tokens = budget * middle**2 / count(run.model)[0]
+        steps = max(1, round(tokens / run.batch_tokens))
+        return replace(run, steps=steps, log_every=max(1, round(steps / LOGGED)))
+
+    for budget in tables.BUDGETS:
+        for width in [least, *sizes] if budget in tables.FEWER_TOKENS else sizes:
+            yield Node(spending(budget, width), tables.at_budget(tables.SCRATCH, width, 0, budget))
+        for width, small in sizes.items():
+            start = source_of(sized(setting, small, USUAL, seed), uncooled=True)
+            arm = tables.at_budget(SZP, width, small, budget)
+            run = spending(budget, width)
+            yield grown(start, run, arm, SZP, FRESH, shrink=tables.SHRINK)
 
 
 def ladder_runs(setting: Setting) -> Iterator[Node]:
