@@ -14,7 +14,7 @@ three and 82-85 % at five.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,11 @@ def widened(interval: Interval, level: float) -> Interval:
     return Interval(
         interval.value, float(interval.value - below), float(interval.value - above), interval.n
     )
+
+
+def widened_by(interval: Interval, by: float) -> Interval:
+    """An interval with an error on either side that no seed shows, such as half a grid step."""
+    return replace(interval, lo=interval.lo - by, hi=interval.hi + by)
 
 
 def p_value(values: Sequence[float]) -> float:

@@ -22,6 +22,8 @@ from mugrow.analysis.laws.scaling import scaling_laws
 from mugrow.analysis.measure.arms import BASELINE, arm, curves_by_run
 from mugrow.analysis.measure.comparison import ERROR_RATE, EqualCompute, compared
 from mugrow.analysis.measure.looks import LooksTaken, looks_taken
+from mugrow.analysis.measure.module_search import ModuleSearch, module_search
+from mugrow.analysis.measure.origin_rates import OriginRate, origin_rates
 from mugrow.analysis.measure.recovery import Recovery, labelled_targets, recoveries
 from mugrow.analysis.measure.savings import (
     ACCOUNTINGS,
@@ -146,8 +148,8 @@ class Costs:
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """What a study says. What has not been run yet is empty. ``looks`` is None, and no key of
-    ``summary.json``, for a study that has none."""
+    """What a study says. What has not been run yet is empty. ``looks``, ``modules`` and
+    ``origins`` are no keys of ``summary.json`` for a study that has none."""
 
     study: str
     n_seeds: int
@@ -162,6 +164,8 @@ class Summary:
     laws: ScalingLaws
     costs: Costs
     looks: LooksTaken | None = None
+    modules: ModuleSearch | None = None
+    origins: tuple[OriginRate, ...] = ()
 
     @property
     def sweeps(self) -> tuple[SweepResult, ...]:
@@ -181,7 +185,7 @@ class Summary:
         transfer = {key: value for key, value in vars(self.transfer).items() if key != "sweeps"}
         first = {"study": self.study, "n_seeds": self.n_seeds, "interval": self.interval}
         searched = {"sweeps": self.sweeps, "optima": self.optima, "transfer": transfer}
-        absent = {"looks"} if self.looks is None else set()
+        absent = {name for name in ("looks", "modules", "origins") if not getattr(self, name)}
         rest = {k: v for k, v in vars(self).items() if k not in searched.keys() | absent}
         return first | searched | rest
 
@@ -221,6 +225,8 @@ def summarize(store: Store | str | Path) -> Summary:
         laws=scaling_laws(finals(runs, with_origins(runs, targets))),
         costs=_costs(runs),
         looks=looks,
+        modules=module_search(store.trials),
+        origins=origin_rates(every),
     )
 
 

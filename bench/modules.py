@@ -9,9 +9,10 @@ modules are ours):
     v           values                       head   the readout, unless it is the embedding
     o           what leaves attention        gains  all norms, those of queries and keys too
 
-A bias belongs to its matrix. Along depth there is a curve of low order instead of a number a block,
-so that it is there at another depth. With x from -1 at the first block to 1 at the last, what is in
-a block is multiplied by
+A bias belongs to its matrix. ``all`` is every module: ``beta1.all`` is one number, for a search
+beside learning rate and initial scale, which need no such name. Along depth there is a curve of low
+order instead of a number a block, so that it is there at another depth. With x from -1 at the first
+block to 1 at the last, what is in a block is multiplied by
 
     depth_slope^x * depth_bend^((3 x^2 - 1) / 2)
 
@@ -52,14 +53,15 @@ MODULES = {  # by the layer's name; all others are norms
 }
 BRANCHES = {"o": "attention", "down": "mlp"}
 CURVE = ("depth_slope", "depth_bend")
+ALL = "all"
 DRAWN = tuple(dict.fromkeys(MODULES.values()))  # and decayed: gains are neither
 NAMES: Mapping[str, tuple[str, ...]] = {
     "lr": (*DRAWN, "gains", *CURVE),
-    "weight_decay": (*DRAWN, *CURVE),
+    "weight_decay": (*DRAWN, *CURVE, ALL),
     "init_std": (*DRAWN, *CURVE),
-    "beta1": (*DRAWN, "gains", *CURVE),
-    "beta2": (*DRAWN, "gains", *CURVE),
-    "eps": (*DRAWN, "gains", *CURVE),
+    "beta1": (*DRAWN, "gains", *CURVE, ALL),
+    "beta2": (*DRAWN, "gains", *CURVE, ALL),
+    "eps": (*DRAWN, "gains", *CURVE, ALL),
     "residual": (*BRANCHES.values(), *CURVE),
 }
 
@@ -120,7 +122,7 @@ def _times(model: ModelSpec, multipliers: Mapping[str, float], key: str, tensor:
     module = BRANCHES.get(layer) if key == "residual" else MODULES.get(layer, "gains")
     if module is None:
         return 1.0
-    found = multipliers.get(f"{key}.{module}", 1.0)
+    found = multipliers.get(f"{key}.{module}", 1.0) * multipliers.get(f"{key}.{ALL}", 1.0)
     if not path or model.depth == 1:
         return found
     x = 2 * int(path[1]) / (model.depth - 1) - 1

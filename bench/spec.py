@@ -186,7 +186,8 @@ class Start:
     ``optimizer`` says whether Adam's moments begin at zero or are grown from the source's.
     ``noise`` and ``reset`` break the symmetry of copied units: ``noise`` times a fresh draw of the
     target's initial weights is added, and ``reset`` clears the carried moments of all coordinates
-    that the source did not have.
+    that the source did not have. ``new_rate`` multiplies the learning rate of what the source did
+    not have (``mugrow.bench.origins``).
     """
 
     method: str = "scratch"
@@ -196,15 +197,19 @@ class Start:
     optimizer: Literal["fresh", "carry"] = "fresh"
     noise: float = 0.0
     reset: bool = False
+    new_rate: float = 1.0
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZER_STATES:
             raise unknown("optimizer state", self.optimizer, OPTIMIZER_STATES)
         if not 0 <= self.noise < float("inf"):
             raise UserError(f"noise must be a finite number, at least 0, not {self.noise}")
+        if not 0 <= self.new_rate < float("inf"):
+            raise UserError(f"new_rate must be a finite number, at least 0, not {self.new_rate}")
         if self.reset and self.optimizer == "fresh":
             raise UserError("reset clears carried moments; with optimizer=fresh there are none")
         object.__setattr__(self, "noise", float(self.noise))
+        object.__setattr__(self, "new_rate", float(self.new_rate))
 
 
 OPTIMIZER_STATES = ("fresh", "carry")

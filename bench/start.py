@@ -1,9 +1,10 @@
 """Where a run begins: its own random draw, or a source's checkpoint passed through a growth method.
 
 The operator itself is ``mugrow.bench.growth``'s. What is chosen beside it, and applied here in this
-order: noise on the grown weights, the optimizer's state grown or fresh, and its reset outside what
-the source had. Nothing a method returns is trusted (``mugrow.bench.guarded``): what is no model of
-the target's ends this run, with the reason, and no other.
+order: noise on the grown weights, the optimizer's state grown or fresh, its reset outside what the
+source had, and the rate of what is there. Nothing a method returns is trusted
+(``mugrow.bench.guarded``): what is no model of the target's ends this run, with the reason, and no
+other.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mugrow.bench import checkpoint, growth, guarded
+from mugrow.bench import checkpoint, growth, guarded, origins
 from mugrow.bench.checkpoints.imported import imported_weights
 from mugrow.bench.checksums import Damaged
 from mugrow.bench.data.batches import TokenData, train_batch
@@ -122,6 +123,14 @@ def beginning_from(
         with growth.blamed(entry.name), guarded.own_generators(rng()):
             during = acts(small.spec, spec.model, spec.train_steps, **params)
         during = guarded_hooks(entry, during, spec.model)
+    if spec.start.new_rate != 1:
+        blocks = origins.blocks_of(
+            lambda weights: guarded.grown(entry, weights, small, big, init, rng, given),
+            source.weights,
+            small.spec,
+        )
+        is_old = origins.old(blocks, small.spec, spec.model)
+        during = origins.with_new_rate(during, entry, is_old, spec.start.new_rate)
     width = small.spec.width
     return Beginning(
         weights={name: grown[name] for name in init},  # in storage order

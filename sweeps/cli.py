@@ -32,8 +32,8 @@ COMMANDS = (
         "grow",
         "import",
     ),
-    *("export", "new", "read", "tokenize", "fit", "ladder", "savings", "transfer", "verify"),
-    *("watch", "advise", "bench", "docs"),
+    *("export", "new", "read", "tokenize", "fit", "ladder", "savings", "transfer", "importance"),
+    *("verify", "watch", "advise", "bench", "docs"),
 )
 MODULES = {"list": "listing", "import": "import_"}  # of those that could not have their own name
 PACKAGE = "mugrow.sweeps.commands"

@@ -60,7 +60,8 @@ def _time(found: Bill) -> str:
     """How long it takes, and on what; of a device of the table, from where that is known."""
     if found.estimated_s is None or found.device_s is None:
         return f"for a time say on what: --price {' or '.join(DEVICES)}"
-    about = f"about {duration(found.estimated_s)} with {found.workers} workers"
+    workers = "1 worker" if found.workers == 1 else f"{found.workers} workers"
+    about = f"about {duration(found.estimated_s)} with {workers}"
     if not found.sources:
         return about
     hours = f"{found.device_s / 3600:.3g} hours of {found.price}"

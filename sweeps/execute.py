@@ -162,6 +162,7 @@ def execute(
     check_fits(all_stacks, where.memory_bytes, where.recompute, where.ranks)
     pool = pool or folder
     kind, options = engine(where.on)
+    kind.check_installed()
     with opened(pool), display(pool) as shown:
         with alone(folder):
             claim(experiment, folder, shown.say)

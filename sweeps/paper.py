@@ -359,6 +359,13 @@ def setting_of(paper: Paper, store: "Store") -> Setting:
     return Setting(scale, paper.bases[scale](next(iter(data.values())), vocabulary), data)
 
 
+def command_of(study: Mapping[str, Any]) -> str:
+    """What reproduces a paper as its configuration says; corpora of one's own are not in it."""
+    scale = "" if study["scale"] == "cpu" else f" --scale {study['scale']}"
+    looks = " ".join(map(str, study.get("looks", ())))
+    return f"mugrow reproduce {study['name']}{scale}" + (f" --looks {looks}" if looks else "")
+
+
 def looks_of(study: Mapping[str, Any]) -> "Looks | None":
     """The looks that a paper's configuration plans, if it does."""
     from mugrow.analysis.measure.sequential import Looks
@@ -383,7 +390,5 @@ def report(paper: Paper, folder: Path, figures: Mapping[str, PaperFigure]) -> Re
         for name, figure in figures.items()
     ]
     rows = ledger_of(paper, store, figures)
-    page = build(
-        paper.title, paper.arxiv, f"mugrow reproduce {paper.name}", store, drawn, rows, folder
-    )
+    page = build(paper.title, paper.arxiv, command_of(store.study), store, drawn, rows, folder)
     return ReproducedPaper(folder, page, rows)

@@ -219,6 +219,10 @@ def _refusal(study: Study, step: Step, method: Method) -> str | None:
     try:
         check_growth(entry, source, target, dict(method.params))
         check_start(entry, method.start())
+        if method.new_rate != 1 and source == target:
+            raise UserError(
+                f"{step} adds nothing to a source; leave new_rate of {method.name!r} at 1"
+            )
     except UserError as error:
         return str(error)
     return None
@@ -231,14 +235,18 @@ def shapes_of(study: Study, step: Step) -> tuple[ModelSpec, ModelSpec]:
 
 def _of_sweep(search: Search, trials: Iterable[Trial], size: StackSize) -> list[PlannedStack]:
     """A stack for each generation, of the runs that no earlier trial has asked for; or as many
-    trials as fit, where memory decides and no outcome does."""
+    trials as fit, where memory decides and no outcome does. One generation at a time would leave
+    all processes but one idle, so a search that waits for outcomes is cut by a ``stack_width`` that
+    the study states, where none of a generation is pruned."""
     generations: dict[int, list[PlannedRun]] = {}
     for trial, specs in first_asked(trials):
         planned = [PlannedRun(spec, "proxy", search.name, trial.number) for spec in specs]
         generations.setdefault(trial.generation, []).extend(planned)
-    blind = search.study.sampler in OUTCOME_BLIND and not search.study.rungs
-    if size.by_memory is not None and blind:
+    blind = search.study.sampler in OUTCOME_BLIND
+    if size.by_memory is not None and blind and not search.study.rungs:
         return stacks_of(chain.from_iterable(generations.values()), {}, size)
+    if search.study.stack_width is not None and not blind and not search.study.rungs:
+        return [part for runs in generations.values() for part in stacks_of(runs, {}, size)]
     return [
         PlannedStack(tuple(runs), _rungs(search.study, len({run.trial for run in runs})))
         for runs in generations.values()
@@ -501,9 +509,9 @@ def stacks_of(
     groups: dict[Hashable, list[PlannedRun]] = {}
     for run in runs:
         start, key = run.spec.start, stack_key(run.spec)
-        if growth_method(start.method).during is not None:
+        if growth_method(start.method).during is not None or start.new_rate != 1:
             source = all_runs.get(start.source_run_id or "")
-            key = (*key, start.method, start.params, source and source.spec.model)
+            key = (*key, start.method, start.params, start.new_rate, source and source.spec.model)
         groups.setdefault(key, []).append(run)
     stacks = []
     for members in groups.values():

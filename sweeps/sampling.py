@@ -170,6 +170,8 @@ def _in_trust_region(space: Space, history: tuple[Told, ...], count: int) -> tup
 
 
 def _by_cma(space: Space, history: tuple[Told, ...], count: int) -> tuple[Point, ...]:
+    if space.generation < 2:
+        raise UserError("generation must be at least 2 for sampler 'cmaes', not 1")
     try:
         from cmaes import CMA
     except ImportError:

@@ -21,14 +21,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
-from mugrow.bench import optim
+from mugrow.bench import growth, optim
 from mugrow.bench.flops import per_token
 from mugrow.bench.parametrization import canonical, parse
 from mugrow.bench.spec import DataSpec, ModelSpec, Multiplier, RunSpec, UserError
 from mugrow.sweeps import ranges
+from mugrow.sweeps.module_range import ModuleRange
 from mugrow.sweeps.override import override
 from mugrow.sweeps.sampling import OUTCOME_BLIND, Point, Space, Told, ask
-from mugrow.sweeps.study import ModuleRange, Proxy, Study
+from mugrow.sweeps.study import MOST_TRIALS, Proxy, Study
 
 STEPS_PER_LOG2 = 8
 
@@ -38,16 +39,17 @@ Finished = Mapping[str, Mapping[str, Any]]  # run id -> row of runs.parquet, of 
 
 @dataclass(frozen=True)
 class Search:
-    """One proxy under one parametrization. ``data`` pins the corpus of its runs; ``is_main`` says
-    that its optimum is the one that sources and targets use. The ``study`` of a variant is the
-    study with its changes."""
+    """One proxy under one parametrization. ``data`` pins the corpus of its runs; a ``whole`` search
+    is over initial scales and multipliers too: that of the sweep that is transferred from, and of a
+    variant that changes which multipliers are searched. The ``study`` of a variant is the study
+    with its changes."""
 
     study: Study
     data: DataSpec
     parametrization: str
     proxy: Proxy
     variant: str = ""
-    is_main: bool = False
+    whole: bool = False
 
     @cached_property
     def name(self) -> str:
@@ -64,8 +66,8 @@ class Search:
 
     @property
     def init_std(self) -> tuple[float, ...]:
-        """The initial scales searched; one, in all sweeps but the main one."""
-        return self.study.init_std if self.is_main else (self.base_init_std,)
+        """The initial scales searched; one, where the search is not ``whole``."""
+        return self.study.init_std if self.whole else (self.base_init_std,)
 
     @property
     def base_init_std(self) -> float:
@@ -99,6 +101,11 @@ class Search:
                 f"search_flops {flops:g} pay for no trial of {self.name}; the nearest that do: "
                 f"{trial_flops:g}"
             )
+        if flops // trial_flops > MOST_TRIALS:
+            raise UserError(
+                f"search_flops {flops:g} pay for more than {MOST_TRIALS} trials of {self.name}; at "
+                f"most {MOST_TRIALS * trial_flops:g}"
+            )
         return int(flops // trial_flops)
 
     @property
@@ -110,8 +117,8 @@ class Search:
 
     @property
     def modules(self) -> tuple[ModuleRange, ...]:
-        """The multipliers searched; none, in all sweeps but the main one."""
-        return self.study.modules if self.is_main else ()
+        """The multipliers searched; none, where the search is not ``whole``."""
+        return self.study.modules if self.whole else ()
 
     @property
     def axes(self) -> tuple[tuple[float, ...], ...]:
@@ -180,14 +187,21 @@ def searches(study: Study, data: DataSpec) -> tuple[Search, ...]:
     parametrizations, optimizers and settings that do not exist or do not go together, and for a
     search far from where a parametrization trains."""
     found = [
-        Search(study, data, canonical(text), proxy, is_main=(place, proxy) == (0, study.proxies[0]))
+        Search(study, data, canonical(text), proxy, whole=(place, proxy) == (0, study.proxies[0]))
         for place, text in enumerate(study.parametrizations)
         for proxy in study.proxies
     ]
     for variant in study.variants:
         varied = override(study, variant.changes)
         found += [
-            Search(varied, data, canonical(varied.parametrizations[0]), proxy, variant.name)
+            Search(
+                varied,
+                data,
+                canonical(varied.parametrizations[0]),
+                proxy,
+                variant.name,
+                whole=varied.modules != study.modules and proxy == varied.proxies[0],
+            )
             for proxy in varied.proxies
         ]
     for sweep in found:
@@ -196,7 +210,18 @@ def searches(study: Study, data: DataSpec) -> tuple[Search, ...]:
         for log2_modules in ends or ((),):
             run = sweep.specs(sweep.log2_lr[0], sweep.init_std[0], log2_modules)[0]
             optim.check_optimizer(run)
+            for steps in _transferred_steps(study) if sweep is found[0] else ():
+                ratio = step_ratio(study, run.parametrization, steps)
+                optim.check_optimizer(replace(run, step_ratio=ratio))
     return tuple(found)
+
+
+def _transferred_steps(study: Study) -> Iterator[int]:
+    """Of what takes the hyperparameters found: all places that may be found must train there."""
+    if study.ladder:
+        yield study.target_steps
+        if any(growth.method(method.name).needs_source for method in study.methods):
+            yield study.source_steps
 
 
 @dataclass(frozen=True)

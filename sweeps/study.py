@@ -37,6 +37,7 @@ from mugrow.bench.spec import (
     check_precision,
     unknown,
 )
+from mugrow.sweeps.module_range import ModuleRange
 from mugrow.sweeps.typed import check_types
 
 SAMPLERS = {
@@ -52,6 +53,7 @@ AGAINST = ("scratch", "own source")
 LARGEST_LOG2_LR = 1000  # of which the power is a number
 LARGEST_BUDGET = 1000  # scratch at more than so many times its own compute is no comparison
 LARGEST_SEED = 2**62
+MOST_TRIALS = 100_000  # of a sweep, all of which are planned
 PINNED_SOURCE = re.compile(r".*@([0-9a-f]{64})")  # an imported source that has been read
 STACK_WIDTH = 256  # on a CPU, where none is stated
 LEAST_STEPS = 3  # of a whole schedule: some before its cool-down, and the cool-down
@@ -101,29 +103,6 @@ class Proxy:
 
 
 @dataclass(frozen=True)
-class ModuleRange:
-    """Where a multiplier of a module is searched (``mugrow.bench.modules``): its log2 from ``low``
-    to ``high``, in steps of a quarter."""
-
-    name: str
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not -math.inf < self.low < self.high < math.inf or (self.high - self.low) * 4 % 1:
-            raise UserError(
-                f"the range of {self.name} is two log2 some quarters apart, the lower first, not "
-                f"{self.low:g} and {self.high:g}; to fix it, set hyper.modules={self.name}:"
-                f"{2**self.low if abs(self.low) < LARGEST_LOG2_LR else 1:g}"
-            )
-
-    @property
-    def log2_times(self) -> tuple[float, ...]:
-        """The places of its axis."""
-        return tuple(self.low + place / 4 for place in range(round(4 * (self.high - self.low)) + 1))
-
-
-@dataclass(frozen=True)
 class Variant:
     """The proxies of all widths once more, with settings changed: ``changes`` are ``key=value``
     as in ``--set``."""
@@ -137,7 +116,8 @@ class Method:
     """A growth method by name, those of its parameters that differ from their defaults, and what
     happens to optimizer and schedule when it has grown its source.
 
-    ``optimizer``, ``noise`` and ``reset`` are as in ``mugrow.bench.spec.Start``. With t the
+    ``optimizer``, ``noise``, ``reset`` and ``new_rate``, of what the source had not, are as in
+    ``mugrow.bench.spec.Start``. With t the
     source's step, the target begins its schedule at
 
         restart      0
@@ -159,6 +139,7 @@ class Method:
     schedule: str = "restart"
     noise: float = 0.0
     reset: bool = False
+    new_rate: float = 1.0
     rho: float = 1.0
     rewarm: float = 0.0
     sweep: bool = False
@@ -185,6 +166,7 @@ class Method:
             optimizer=self.optimizer,  # type: ignore[arg-type]  # checked there
             noise=self.noise,
             reset=self.reset,
+            new_rate=self.new_rate,
         )
 
     def first_step(self, source_step: int) -> int:
@@ -203,7 +185,7 @@ class Method:
 
 
 POLICIES = ("restart", "continue", "reposition", "rewarm")
-CHOICES = ("optimizer", "schedule", "noise", "reset", "rho", "rewarm", "sweep")
+CHOICES = ("optimizer", "schedule", "noise", "reset", "new_rate", "rho", "rewarm", "sweep")
 
 
 @dataclass(frozen=True)
@@ -410,6 +392,8 @@ class Study:
         ):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
+        if self.trials > MOST_TRIALS:
+            raise UserError(f"trials must be at most {MOST_TRIALS}, not {self.trials}")
         check_precision(self.precision)
         if self.model.context > self.val_tokens:
             raise UserError(

@@ -155,11 +155,15 @@ def _as_set(value: object) -> str:
 
 
 def _completed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with the settings that it lacks at their defaults."""
+    """A configuration with the settings that it lacks at their defaults; records of a list, as
+    methods, with the fields that the default's first has."""
     completed = dict(defaults)
     for key, value in found.items():
         nested = defaults.get(key)
         if isinstance(value, dict) and isinstance(nested, dict):
             value = _completed(value, nested)
+        elif isinstance(value, list) and isinstance(nested, list) and nested:
+            records = isinstance(nested[0], dict)
+            value = [nested[0] | one if records else one for one in value]
         completed[key] = value
     return completed

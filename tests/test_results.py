@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import pytest
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.comparison import EqualCompute
+from mugrow.analysis.measure.quantity import Quantity
 from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import load
 from mugrow.analysis.report import equal_compute
@@ -30,6 +32,8 @@ STUDIES = (
     "transfer-depth",
     "transfer-growth",
     "breakers",
+    "modules",
+    "origins",
     "grow-smollm2",
 )
 
@@ -159,3 +163,34 @@ def test_every_picture_is_shown() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in pages)
     for path in PICTURES.iterdir():
         assert f"pictures/{path.name}" in text
+
+
+def by_module_rows() -> list[str]:
+    """The lines of the README's table of what tuning by module gains."""
+    from mugrow.sweeps.recipes.papers.completed_hp.paper import GAINS, GROWN, USUAL
+
+    store = load(RESULTS / "papers" / "completed-hp")
+
+    def shown(quantities: Mapping[str, Quantity], name: str) -> str:
+        return fmt.interval(quantities[name](store), fmt.loss) if name in quantities else ""
+
+    grown = [name for name in GROWN if not name.startswith("scratch")]
+    return [
+        f"| {name} | {shown({**GAINS, **GROWN}, name)} | {shown(USUAL, name)} |"
+        for name in (*GAINS, *grown)
+    ]
+
+
+def test_the_readme_quotes_what_tuning_by_module_gains() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    part = readme[readme.index("### Does tuning every kind") : readme.index("## Papers")]
+    table = [line for line in part.splitlines() if line.startswith("| ")]
+    assert table[1:] == by_module_rows()  # but its head
+
+
+def test_the_readme_quotes_the_rates_of_new_units() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for one in summarize(load(RESULTS / "origins")).origins:
+        if one.new_rate in (0.25, 4.0):
+            found = fmt.interval(one.minus_one, fmt.loss)
+            assert found in readme, (one.method, one.new_rate, found)

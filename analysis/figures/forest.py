@@ -92,7 +92,10 @@ def draw_speedups(axis: Axes, rows: Sequence[Final], savings: Sequence[ArmSaving
                 WORDS[state] for state in sorted(states, key=str) if state != "reached"
             )
             across = axis.get_yaxis_transform()
-            axis.text(0.99, place, words, transform=across, ha="right", va="center", fontsize=7)
+            axis.text(
+                0.99, place, words, transform=across, ha="right", va="center", fontsize=7,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+            )  # fmt: skip
     low, high = axis.get_xlim()
     if high < 4 * low:  # too few powers of two to read a value from
         axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -129,6 +132,7 @@ def draw_whisker(axis: Axes, y: float, item: Interval, colour: str) -> None:
 def draw_differences(axis: Axes, rows: Sequence[Final]) -> None:
     axis.axvline(0, color="black", lw=0.8, label="_zero")
     axis.tick_params(axis="y", length=0)
+    axis.xaxis.set_major_locator(MaxNLocator(4))  # small losses have long numbers
     for place, row in enumerate(rows):
         difference = row.minus_scratch
         if difference is not None:

@@ -12,6 +12,7 @@ line is easy, and what the points were measured with decides it.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from mugrow.analysis.stats import Array
 
@@ -20,12 +21,17 @@ from mugrow.analysis.stats import Array
 class PowerLine:
     """y = coefficient * x^exponent, with the standard error of the exponent.
 
-    The error is that of the residuals around the line, nan for fewer than three points.
+    The error is that of the residuals around the line of ``points``, nan for fewer than three.
     """
 
     exponent: float
     coefficient: float
     exponent_se: float
+    points: int = 0
+
+    def reach(self, level: float) -> float:
+        """Half the width of Student's interval of the exponent by that error."""
+        return float(stdtrit(max(1, self.points - 2), (1 + level) / 2)) * self.exponent_se
 
     def __call__(self, x: float) -> float:
         return float(np.exp(np.log(self.coefficient) + self.exponent * np.log(x)))
@@ -57,4 +63,4 @@ def power_line(x: Array, y: Array, weights: Array | None = None) -> PowerLine:
     if len(x) > 2:
         variance = (w * residual**2).sum() / (len(x) - 2)
         se = np.sqrt(variance / (w * (log_x - np.average(log_x, weights=w)) ** 2).sum())
-    return PowerLine(float(slope[0]), float(np.exp(intercept[0])), float(se))
+    return PowerLine(float(slope[0]), float(np.exp(intercept[0])), float(se), len(x))

@@ -181,7 +181,7 @@ def _details(run: dict[Any, Any], shapes: dict[str, str] | None) -> dict[str, Sc
     what became of optimizer and schedule."""
     spec = json.loads(run["spec"])
     start = spec["start"]
-    kept = (name for name in ("optimizer", "noise", "reset") if name in start)
+    kept = (name for name in ("optimizer", "noise", "reset", "new_rate") if name in start)
     details: dict[str, Scalar] = {name: start[name] for name in kept}
     details |= dict(start["params"])  # which may have a noise of its own
     details["schedule"] = _schedule(spec)

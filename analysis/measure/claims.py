@@ -206,23 +206,46 @@ def verdict(claim: Claim[Any], found: Interval) -> Verdict:
     return INCONCLUSIVE
 
 
-def needed(claim: Claim[Any], found: Interval, level: float = LEVEL) -> float:
+def needed(claim: Claim[Any], found: Interval, level: float = LEVEL, grid: float = 0.0) -> float:
     """About how many seeds would decide an inconclusive claim, if the value stayed where it is:
     with so many a verdict is as likely as not, with twice as many likely. nan where that cannot be
-    told. ``level`` is that of the interval ``found``."""
-    reach = (found.hi - found.lo) / 2
-    distance = min(abs(found.value - end) for end in (claim.low, claim.high))
+    told, or no number of seeds would. ``level`` is that of the interval ``found``, of which
+    ``grid`` on either side is not the seeds' (``mugrow.analysis.measure.selection``)."""
+    distance, reach = min(
+        (
+            abs(found.value - end),
+            found.hi - found.value if end > found.value else found.value - found.lo,
+        )
+        for end in (claim.low, claim.high)
+    )
+    distance, reach = distance - grid, reach - grid
     if not (math.isfinite(reach) and 0 < distance < math.inf) or found.n < 2:
         return math.nan
     sd = reach * math.sqrt(found.n) / float(stdtrit(found.n - 1, (1 + level) / 2))
-    return seeds_needed(distance, sd, alpha=1 - level, power=0.5)
+    return max(found.n + 1, seeds_needed(distance, sd, alpha=1 - level, power=0.5))
+
+
+def why_open(found: Interval, grid: float = 0.0) -> str:
+    """Why no number of seeds can be named that would decide an inconclusive claim."""
+    if found.n < 2:
+        return "one seed has no interval"
+    if math.isinf(grid):
+        return "what is best is at the edge of what was tried: not seeds but wider plans would tell"
+    if math.isnan(found.lo) or math.isnan(found.hi):
+        return "of some seeds there is no such number: what is sought lies beyond what was tried"
+    if math.isinf(found.hi - found.lo):
+        return "the interval is open: at some seeds it is not reached within what was trained"
+    if grid:
+        return "what was tried is too far apart to tell, with however many seeds"
+    return "the value is on the border of the range"
 
 
 @dataclass(frozen=True)
 class JudgedClaim:
     """A line of a ledger: the claim, our ``value`` with the interval ``low`` to ``high`` over
     ``seeds``, the range it ``holds_if`` in, and the verdict. nan where there is no number;
-    ``seeds_needed`` is of inconclusive claims, ``why`` of untestable ones, ``whose`` "ours" of
+    ``seeds_needed`` is of inconclusive claims, ``why`` of untestable ones and of those that no
+    number of seeds is known to decide, ``whose`` "ours" of
     those that the cited paper does not make; ``flops_needed`` is what its figure's runs take with
     as many seeds, nan where that is not known."""
 
@@ -256,6 +279,13 @@ class OfLevel(Protocol):
     """A measurement whose interval can be at another level than 95 %."""
 
     def interval(self, tables: Any, level: float, /) -> Interval: ...
+
+
+@runtime_checkable
+class OfGrid(Protocol):
+    """A measurement whose interval has, on either side, what no number of seeds shows."""
+
+    def grid(self, tables: Any, level: float, /) -> float: ...
 
 
 def ledger(claims: Iterable[Claim[Tables]], tables: Tables) -> list[JudgedClaim]:
@@ -295,7 +325,11 @@ def measured(claim: Claim[Tables], tables: Tables, level: float) -> Interval:
 def _judged(claim: Claim[Tables], tables: Tables, level: float) -> JudgedClaim:
     found = measured(claim, tables, level)
     says = verdict(claim, found)
-    inconclusive = says == INCONCLUSIVE
+    seeds, why = math.nan, claim.untestable
+    if says == INCONCLUSIVE:
+        grid = claim.measure.grid(tables, level) if isinstance(claim.measure, OfGrid) else 0.0
+        seeds = float(needed(claim, found, level, grid))
+        why = None if math.isfinite(seeds) else why_open(found, grid)
     return JudgedClaim(
         claim=claim.name,
         says=claim.says,
@@ -307,7 +341,7 @@ def _judged(claim: Claim[Tables], tables: Tables, level: float) -> JudgedClaim:
         seeds=found.n,
         holds_if=claim.rule,
         verdict=says,
-        seeds_needed=float(needed(claim, found, level)) if inconclusive else math.nan,
-        why=claim.untestable,
+        seeds_needed=seeds,
+        why=why,
         whose=claim.whose,
     )

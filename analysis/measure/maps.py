@@ -6,13 +6,14 @@ neighbours (``mugrow.analysis.transfer.optimum``). What is at the edge of those 
 it, so then a shift is unknown: nan.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mugrow.analysis.measure.measured import arm
-from mugrow.analysis.measure.quantity import Quantity, Sample
+from mugrow.analysis.measure.quantity import Quantity, Sample, by_seed, percent
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array
 from mugrow.analysis.transfer.optimum import optimum
@@ -40,10 +41,28 @@ class Plane:
     def above(self) -> Array:
         return np.asarray(self.loss - np.nanmin(self.loss), dtype=np.float64)
 
+    @property
+    def best_batch(self) -> float:
+        """Log2 of the best batch, each at its lowest loss; nan at the edge of those tried."""
+        return _between(np.log2(self.batches), np.nanmin(self.loss, axis=1))
+
     def best_rate(self, row: int) -> float:
         """Log2 of the best rate at a batch; nan at the edge of those tried."""
         found = optimum(self.log2_lr, self.loss[row])
-        return float("nan") if found.edge else found.best_log2_lr
+        if found.edge or found.vertex_log2_lr is None:
+            return _between(self.log2_lr, self.loss[row])
+        return found.vertex_log2_lr
+
+
+def _between(at: Array, loss: Array) -> float:
+    """Where the parabola through the lowest loss and its two neighbours is lowest; nan where it has
+    not both. The place tried itself would be the same for every seed left out."""
+    best = int(np.nanargmin(loss))
+    if not 0 < best < len(at) - 1:
+        return math.nan
+    near = slice(best - 1, best + 2)
+    square, slope, _ = np.polyfit(at[near] - at[best], loss[near], 2)
+    return float(at[best] - slope / (2 * square))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +121,23 @@ def rate_shift(small: Plane, large: Plane) -> float:
 
 def batch_shift(small: Plane, large: Plane) -> float:
     """Of the best batch, in log2."""
-    rows = [plane.best[0] for plane in (small, large)]
-    if not all(0 < row < len(small.batches) - 1 for row in rows):
-        return float("nan")
-    return float(np.log2(large.batches[rows[1]] / small.batches[rows[0]]))
+    return large.best_batch - small.best_batch
 
 
 def given_up(small: Plane, large: Plane) -> float:
     """The large one's loss at the small one's best cell over its own lowest, minus 1, percent."""
     return float(100 * (large.loss[small.best] / np.nanmin(large.loss) - 1))
+
+
+def over_each_cell(store: Store, small: ArmName, large: ArmName) -> tuple[Quantity, ...]:
+    """The large one's loss at the small one's best cell over that of each cell, in percent: the
+    regret is the largest."""
+    at, there = read(store, small).mean().best, read(store, large)
+    cells = there.loss.reshape(len(there.seeds), -1)
+    losses = [
+        by_seed(dict(zip(there.seeds, cell, strict=True)))
+        for cell in cells.T
+        if not np.isnan(cell).any()
+    ]
+    chosen = by_seed(dict(zip(there.seeds, there.loss[:, *at], strict=True)))
+    return tuple(percent(chosen, one) for one in losses)

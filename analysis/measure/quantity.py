@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,8 @@ BySeed = Mapping[int, float]
 OfSeeds = Callable[[Sequence[int]], float]
 Fold = Literal["first", "last", "highest", "lowest", "mean"]
 WHOLE = (
-    "speedup(...) and function(...) have intervals of their own: compare them with numbers alone"
+    "speedup(...), function(...) and what is chosen from places tried have intervals of their own: "
+    "compare them with numbers alone"
 )
 
 
@@ -48,7 +49,10 @@ class Sample:
 
 
 class Quantity(ABC):
-    """A number of a study's tables, by seeds; called on them, the number with its interval."""
+    """A number of a study's tables, by seeds; called on them, the number with its interval.
+    ``alone``: it is no part of another, in which its interval would be lost."""
+
+    alone: ClassVar[bool] = False
 
     @abstractmethod
     def of(self, store: Store) -> Sample:
@@ -238,6 +242,7 @@ class Function(Quantity):
     """What the language does not say: a function of the tables and a level that gives its own
     interval."""
 
+    alone: ClassVar[bool] = True
     function: Callable[[Store, float], Interval]
 
     def of(self, store: Store) -> Sample:
@@ -249,7 +254,7 @@ class Function(Quantity):
 
 def _check_parts(parts: Sequence[Quantity]) -> None:
     """Raise the ``UserError`` of a part whose interval would be lost."""
-    if any(isinstance(part, Function) for part in parts):
+    if any(part.alone for part in parts):
         raise UserError(WHOLE)
 
 

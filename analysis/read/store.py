@@ -60,12 +60,13 @@ class Store:
     evaluations: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def first_seeds(self, seeds: int) -> "Store":
-        """What it would hold if only seeds below this one had been run."""
-        runs = self.runs[self.runs["seed"] < seeds]
+        """What it would hold if only the lowest ``seeds`` of its seeds had been run."""
+        first = sorted(self.runs["seed"].unique())[:seeds]
+        runs = self.runs[self.runs["seed"].isin(first)]
         of_these = self.curves["run_id"].isin(runs["run_id"])
         evaluations = self.evaluations
         if "seed" in evaluations:
-            evaluations = evaluations[evaluations["seed"] < seeds]
+            evaluations = evaluations[evaluations["seed"].isin(first)]
         return replace(self, runs=runs, curves=self.curves[of_these], evaluations=evaluations)
 
 

@@ -23,6 +23,8 @@ from mugrow.analysis.report import (
     imported,
     latex,
     laws,
+    modules,
+    origins,
     page,
     tables,
     transfer,
@@ -166,7 +168,8 @@ def render(
         "template.html.j2",
         title=store.study.get("title", summary.study),
         study=summary.study,
-        question=imported.QUESTION if imported.is_imported(store) else QUESTION,
+        question=question(summary, store),
+        tuned=[*modules.sentences(summary.modules), *origins.sentences(summary.origins)],
         answers=answers,
         no_budgets="" if has_budgets(store.runs) else equal_compute.NO_BUDGETS,
         comparisons=" ".join(
@@ -196,6 +199,13 @@ def render(
         configuration=json.dumps(store.study, indent=2, sort_keys=True, ensure_ascii=False),
         accountings=ACCOUNTINGS,
     )
+
+
+def question(summary: Summary, store: Store) -> str:
+    """What the page is asked; searches over modules and origins have questions of their own."""
+    if summary.modules is not None or summary.origins:
+        return str(store.study.get("question", QUESTION))
+    return imported.QUESTION if imported.is_imported(store) else QUESTION
 
 
 def said(

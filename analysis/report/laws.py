@@ -7,12 +7,14 @@ to say.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.laws.growth_factor import GrowthLevel
 from mugrow.analysis.laws.law import GrowthPanel, Law, ScalingLaws
 from mugrow.analysis.laws.result import Ends, FitResult
 from mugrow.analysis.laws.selection import FormComparison
+from mugrow.analysis.report.chip import Chip
 from mugrow.analysis.report.table import Table
 
 Text = Callable[[float | None], str]
@@ -21,10 +23,58 @@ Macro = tuple[tuple[str, ...], str]
 
 FEW_GROUPS = 10
 NAMED = 6  # laws of one reason
+KINDS = {"converged": "good", "bound_hit": "open"}  # colours of statuses; others have no numbers
 INTERVALS = (
     "Intervals are central 95 % of a bootstrap that resamples runs (those grown from one source "
     "together), each resample fitted to convergence; with few runs they are too narrow."
 )
+
+
+@dataclass(frozen=True)
+class LawAnswer:
+    """One line of an answer: the status of a law, its error on the largest runs, which it had not
+    seen, beside that of predicting the best small model's loss, and what it decides: the best N
+    and D for the compute of the largest run."""
+
+    chip: Chip
+    law: str
+    error: str
+    best: str
+
+
+def answers(laws: ScalingLaws) -> list[LawAnswer]:
+    """A line for each law, those with numbers first."""
+    with_numbers = [
+        LawAnswer(
+            Chip(words(law.status), KINDS[law.status]),
+            f"{name(law)}: {fit.form}",
+            _against_small(fit, law.selection),
+            _best(law),
+        )
+        for law, fit in identified(laws)
+    ]
+    return with_numbers + [
+        LawAnswer(Chip(words(law.status), "none"), name(law), fmt.MISSING, law.reason)
+        for law in laws.laws
+        if not law.params
+    ]
+
+
+def _against_small(fit: FitResult, chosen: FormComparison | None) -> str:
+    if chosen is None:
+        return fmt.MISSING
+    are = next(one.are for one in chosen.scores if one.form == fit.form)
+    return f"{error(are)}; best small model {error(chosen.baseline_are)}"
+
+
+def _best(law: Law) -> str:
+    """For the compute of the largest run, the last budget but one."""
+    if not law.drawn or len(law.drawn.optimal) < 2:
+        return fmt.MISSING
+    one = law.drawn.optimal[-2]
+    n, d = counts(one.n, one.interval["n"]), counts(one.d, one.interval["d"])
+    outside = f", {' and '.join(one.outside)} outside the runs" if one.outside else ""
+    return f"N = {n}, D = {d} for {fmt.flops(one.c)}{outside}"
 
 
 def sentences(laws: ScalingLaws) -> list[str]:

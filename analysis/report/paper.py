@@ -80,7 +80,7 @@ def build(
     """Write ``ledger.json`` and everything under ``report/``; returns the path of the page."""
     report = folder / "report"
     write_json(folder / LEDGER, {"title": title, "arxiv": arxiv, "claims": to_json(rows)})
-    name = command.split()[-1]
+    name = store.study["name"]
     shown = [_show(name, figure, store, rows, report / "figures") for figure in figures]
     tables = claims_tables(rows)
     page_of.write_tables(list(tables.values()), report / "tables")

@@ -16,6 +16,7 @@ from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.read.table import read_table
 from mugrow.analysis.report import build, latex, laws, page
+from mugrow.analysis.report.claims import MOST_LINES
 from mugrow.analysis.report.drawn import draw_figures
 from mugrow.analysis.summary import of_laws
 from mugrow.bench.record import write_json
@@ -51,6 +52,8 @@ def build_table(
         "table.html.j2",
         title=f"Scaling laws of {table.name}",
         question=QUESTION,
+        answers=laws.answers(found),
+        most=MOST_LINES,
         notes=[*(f"{note}." for note in read.notes), *notes(selection, columns)],
         laws=build.scaling(found, drawn, listed),
         circumstances=circumstances(table, columns, forms),

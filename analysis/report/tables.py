@@ -15,7 +15,7 @@ import pandas as pd
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.arms import BASELINE
-from mugrow.analysis.report import equal_compute
+from mugrow.analysis.report import equal_compute, modules, origins
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.summary import AT_FINAL, Summary
 
@@ -25,6 +25,8 @@ def of_summary(summary: Summary, scratch: bool = True) -> list[Table]:
     every = [
         equal_compute.table(summary.equal_compute),
         equal_compute.looks_table(summary.looks),
+        modules.table(summary.modules),
+        origins.table(summary.origins),
         *(make(summary) for make in TABLES),
     ]
     if scratch:

@@ -36,7 +36,7 @@ from typing import Literal
 
 import numpy as np
 
-from mugrow.analysis.stats import Interval, jackknife_interval
+from mugrow.analysis.stats import Interval, jackknife_interval, widened_by
 from mugrow.analysis.transfer import shape
 from mugrow.analysis.transfer.cost import cost
 from mugrow.analysis.transfer.ladder import Ladder
@@ -182,7 +182,7 @@ def rung(found: JackknifedLadder, place: int) -> SizeOptimum:
     curvature = found.interval(lambda draw: draw.rungs[place].curvature)
     return SizeOptimum(
         size=found.ladder.sizes[place],
-        best_log2_lr=best if of == "vertex" else _widened(best, _resolution(found, place)),
+        best_log2_lr=best if of == "vertex" else widened_by(best, _resolution(found, place)),
         of=of,
         lowest_loss=found.interval(lambda draw: draw.rungs[place].lowest),
         curvature=None if math.isnan(curvature.value) else curvature,
@@ -205,10 +205,6 @@ def _resolution(found: JackknifedLadder, place: int) -> float:
     bowl = found.whole.rungs[place]
     at = int(np.flatnonzero(bowl.log2_lr == bowl.argmin)[0])
     return float(np.diff(bowl.log2_lr[max(0, at - 1) : at + 2]).max()) / 2
-
-
-def _widened(interval: Interval, by: float) -> Interval:
-    return replace(interval, lo=interval.lo - by, hi=interval.hi + by)
 
 
 @dataclass(frozen=True)
@@ -244,7 +240,7 @@ def drift(found: JackknifedLadder) -> Drift:
         return Drift("bowl", found.interval(lambda draw: slope(draw.own)), alike)
     argmins = found.interval(lambda draw: slope([bowl.argmin for bowl in draw.rungs]))
     grid = float(np.abs(weights) @ [_resolution(found, place) for place in places])
-    return Drift("argmin", _widened(argmins, grid), alike)
+    return Drift("argmin", widened_by(argmins, grid), alike)
 
 
 def slope_weights(ladder: Ladder) -> Array:

@@ -38,6 +38,7 @@ SINCE_ADDED: Setting = {  # what a spec says that was written without them
     "step_ratio": 1.0,
     **{f"{model}.{name}": value for model in ("model", "base") for name, value in OF_MODEL.items()},
     "data.final_val_tokens": 0,
+    "start.new_rate": 1.0,
 }
 MODULES = "hyper.modules."  # multipliers, by their names
 WORST_FIRST = ("incomplete", "diverged", "failed", "missing", "pruned", "finished")

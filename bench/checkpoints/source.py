@@ -109,6 +109,8 @@ def _files(folder: Path, where: str) -> list[Path]:
         if not isinstance(weight_map, dict) or not weight_map:
             raise UserError(f"{where}: {INDEX} has no weight_map")
         names = sorted(set(map(str, weight_map.values())))
+        if outside := [name for name in names if Path(name).name != name]:
+            raise UserError(f"{where}: {INDEX} names {outside[0]!r}, which is no file beside it")
         if missing := [name for name in names if not (folder / name).is_file()]:
             raise UserError(
                 f"{where}: {missing[0]} is missing, {len(missing)} of {len(names)} files"

@@ -216,6 +216,10 @@ def _check_modules(spec: RunSpec) -> None:
                 f"optimizer {trained[0].name!r} does not read {name}, so {multiplier!r} would "
                 "change nothing; leave it out"
             )
+        if name == "weight_decay" and spec.hyper.weight_decay == 0:
+            raise UserError(
+                f"{multiplier!r} would change nothing where hyper.weight_decay is 0; leave it out"
+            )
         if name == "residual" and any(one.step_size == "gradient" for one in trained):
             raise UserError(
                 f"{multiplier!r} is for optimizers that do not see a gradient's scale, unlike "

@@ -102,8 +102,12 @@ class BenchCommand:
 
         self._check_sizes()
         self._check_rounds(1)
+        if self.batch < 2:
+            raise UserError(f"--batch must be at least 2, a sequence a rank, not {self.batch}")
         if not 2 <= self.ranks <= self.batch:
-            raise UserError(f"--ranks must be 2 to {self.batch}, the sequences of --batch")
+            raise UserError(
+                f"--ranks must be 2 to {self.batch}, the sequences of --batch, not {self.ranks}"
+            )
         asked = Asked(
             self.widths,
             self.depth,

@@ -57,7 +57,7 @@ class CoordcheckCommand:
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     """What products are of."""
     figure: Path | None = None
-    """Draw sizes over the axis, for every module and step, to this .svg or .png file."""
+    """Draw sizes over the axis, for every module and step, to this .svg, .png or .pdf file."""
     json: bool = False
     """Print as JSON: a row a module and step."""
 

@@ -23,7 +23,7 @@ class FigureCommand:
     """A folder of `mugrow run`, or a paper's of `mugrow reproduce`; of a paper, its folder in
     results/papers/cpu by default."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
-    """The file, .svg or .png; the figure's name in .svg by default."""
+    """The file, .svg, .png or .pdf; the figure's name in .svg by default."""
 
     def __call__(self) -> None:
         from mugrow.analysis.figures import FIGURES

@@ -36,7 +36,7 @@ class LadderCommand:
     sorted: bool = False
     """Take --d for the order of a run's rows, whatever the file's is."""
     figure: Path | None = None
-    """Draw the errors to this .svg or .png file."""
+    """Draw the errors to this .svg, .png or .pdf file."""
     json: bool = False
     """Print as JSON."""
 

@@ -12,7 +12,7 @@ from mugrow.sweeps.program import printable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES = (".svg", ".png")
+FIGURES = (".svg", ".png", ".pdf")
 
 
 def check_positive(option: str, *values: int) -> None:
@@ -37,7 +37,7 @@ def check_once(folders: tuple[Path, ...]) -> None:
 def check_figure(path: Path | None, option: str = "--figure") -> None:
     """Raise the ``UserError`` of a file that is none that figures are written to."""
     if path is not None and path.suffix not in FIGURES:
-        raise UserError(f"{option} draws {' or '.join(FIGURES)}, not {path}")
+        raise UserError(f"{option} draws {', '.join(FIGURES[:-1])} or {FIGURES[-1]}, not {path}")
 
 
 def check_priced(price: str | None) -> None:
@@ -47,12 +47,16 @@ def check_priced(price: str | None) -> None:
 
 
 def write_figure(path: Path, draw: Callable[[], "Figure"]) -> None:
-    """Draw in the house style and write the file, SVG or PNG, whole or not at all."""
+    """Draw in the house style and write the file, by its suffix, whole or not at all."""
     from mugrow.analysis.figures import style
     from mugrow.bench.record import write_atomically
 
     figure = style.drawn(draw)
-    drawn = style.png_bytes(figure) if path.suffix == ".png" else style.svg_bytes(figure, path.stem)
+    drawn = {
+        ".svg": lambda: style.svg_bytes(figure, path.stem),
+        ".png": lambda: style.png_bytes(figure),
+        ".pdf": lambda: style.pdf_bytes(figure),
+    }[path.suffix]()
     write_atomically(path, lambda temporary: temporary.write_bytes(drawn))
 
 

@@ -50,7 +50,7 @@ class SavingsCommand:
     smooth: int = 1
     """Points of a centred running median, for noisy logs: an odd number."""
     figure: Path | None = None
-    """Draw the speed-up at every loss to this .svg or .png file."""
+    """Draw the speed-up at every loss to this .svg, .png or .pdf file."""
     json: bool = False
     """Print as JSON."""
 

@@ -109,6 +109,14 @@ class EngineKind:
         """Whether its package can be imported here."""
         return not self.package or find_spec(self.package) is not None
 
+    def check_installed(self) -> None:
+        """Raise the ``UserError`` of an engine whose package is not there."""
+        if not self.is_installed:
+            raise UserError(
+                f"engine {self.name!r} needs {self.package}, which is not installed: "
+                f"pip install 'mugrow[{self.name}]'"
+            )
+
 
 REGISTRY: Registry[EngineKind] = Registry(
     noun="engine",
@@ -162,13 +170,6 @@ def whole_number(kind: str, options: Mapping[str, str], name: str, default: int)
     if not text.isdecimal():
         raise UserError(f"{name} of engine {kind!r} must be a whole number, not {text!r}")
     return int(text)
-
-
-def not_installed(kind: str, package: str) -> UserError:
-    """The error of an engine whose package is not there."""
-    return UserError(
-        f"engine {kind!r} needs {package}, which is not installed: pip install 'mugrow[{kind}]'"
-    )
 
 
 def first_line(error: BaseException, otherwise: str | None = None) -> str:

@@ -19,7 +19,6 @@ from mugrow.sweeps.engines import (
     Order,
     WorkerLost,
     first_line,
-    not_installed,
     whole_number,
 )
 from mugrow.sweeps.worker import obey
@@ -67,10 +66,8 @@ class DaskEngine:
 def start(asked: Asked) -> Iterator[Engine]:
     for name in ("gpus", "tasks"):
         whole_number("dask", asked.options, name, 0)
-    try:
-        from distributed import Client
-    except ImportError:
-        raise not_installed("dask", "distributed") from None
+    from distributed import Client
+
     address = asked.options.get("address") or os.environ.get("DASK_SCHEDULER_ADDRESS")
     if address is None:
         raise UserError(

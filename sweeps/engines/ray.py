@@ -22,7 +22,6 @@ from mugrow.sweeps.engines import (
     Order,
     WorkerLost,
     first_line,
-    not_installed,
     whole_number,
 )
 from mugrow.sweeps.worker import obey
@@ -77,10 +76,8 @@ def start(asked: Asked) -> Iterator[Engine]:
     address = asked.options.get("address") or os.environ.get("RAY_ADDRESS") or "auto"
     for name in ("gpus", "cpus", "tasks"):
         whole_number("ray", asked.options, name, 0)
-    try:
-        import ray
-    except ImportError:
-        raise not_installed("ray", "ray") from None
+    import ray
+
     _check_reachable(address)
     here = os.pathsep.join(
         [str(Path(mugrow.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -27,7 +27,6 @@ from mugrow.sweeps.engines import (
     Needs,
     Order,
     WorkerLost,
-    not_installed,
     whole_number,
 )
 from mugrow.sweeps.worker import obey
@@ -152,10 +151,8 @@ def limit_minutes(text: str) -> int:
 
 @contextmanager
 def start(asked: Asked) -> Iterator[Engine]:
-    try:
-        import submitit
-    except ImportError:
-        raise not_installed("slurm", "submitit") from None
+    import submitit
+
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise UserError("engine 'slurm': there is no sbatch here; log in to a machine of a cluster")
     check_partition(asked.options.get("partition"), said("sinfo", "--format=%R|%G"))

@@ -21,6 +21,8 @@ RECIPES = {
     "transfer-depth": "and as depth grows, under muP, depth-muP and CompleteP",
     "transfer-batch": "and with more tokens and larger batches, under muP and Complete(d)P",
     "transfer-growth": "and after growth by four operators, at three growth factors",
+    "origins": "and whether new units of a grown model want another rate than old ones",
+    "modules": "tuning every kind of module by itself, against all of them together",
     "grow-smollm2": "a published model, cut to 42M parameters and grown by five operators",
     "breakers": "eight choices that may break its transfer, each switched alone",
 }

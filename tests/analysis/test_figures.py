@@ -241,6 +241,10 @@ def test_the_same_figure_gives_the_same_bytes(summary: Summary, store: Store) ->
     assert svg != style.svg_bytes(second, "savings")  # ids are salted by the name
     assert b"<dc:date>" not in svg
     assert style.png_bytes(first) == style.png_bytes(second)
+    pdf = style.pdf_bytes(first)
+    assert pdf == style.pdf_bytes(second)
+    assert pdf.startswith(b"%PDF-")
+    assert b"/Type3" not in pdf  # journals refuse such fonts
 
 
 def test_the_layout_keeps_the_legend_clear_of_the_panel(summary: Summary, store: Store) -> None:

@@ -109,7 +109,7 @@ def test_building_twice_gives_the_same_bytes(study_dir: Path) -> None:
     build(study_dir)
     assert [path.read_bytes() for path in files] == first
     assert (
-        len(files) == 3 + 1 + 1 + (2 + len(tables.TABLES)) + 7 + 4
+        len(files) == 3 + 1 + 1 + (4 + len(tables.TABLES)) + 7 + 4
     )  # SVG, PNG, CSV, page, macros, tables
 
 

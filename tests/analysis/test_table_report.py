@@ -11,6 +11,7 @@ import pytest
 from law_studies import run_rows
 from test_report import macros_of
 
+from mugrow.analysis import words as fmt
 from mugrow.analysis.laws.law import ScalingLaws
 from mugrow.analysis.laws.rows import RowPolicy
 from mugrow.analysis.laws.scaling import scaling_laws
@@ -89,6 +90,28 @@ def test_the_whole_report_of_a_table(report: Path, found: ScalingLaws) -> None:
     assert html.index("What the runs identify") < html.index("<figure>")
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids))
+
+
+def test_the_answer_comes_first_and_has_the_numbers(report: Path, found: ScalingLaws) -> None:
+    html = unescape((report / "index.html").read_text(encoding="utf-8"))
+    answer = html[html.index('id="answer"') : html.index("<strong>Mind</strong>")]
+    assert len(laws.answers(found)) == answer.count('class="chip good"') == 2
+    for law in found.laws:
+        assert law.drawn is not None
+        assert law.selection is not None
+        budget = law.drawn.optimal[-2]  # the largest run's
+        assert budget.c == pytest.approx(6 * (law.drawn.points.n * law.drawn.points.d).max())
+        assert f"N = {fmt.tokens(budget.n)} [" in answer
+        assert f"best small model {100 * law.selection.baseline_are:.2f} %" in answer
+
+
+def test_an_answer_without_numbers_gives_the_reason(tmp_path: Path) -> None:
+    table = table_of(tmp_path / "runs.csv")
+    columns = Columns(n="size", d="seen", loss="nats", policy=RowPolicy(where="size < 50000"))
+    html = build_table(table, tmp_path / "out", columns).read_text()
+    answer = html[html.index('id="answer"') : html.index("<strong>Mind</strong>")]
+    assert '<span class="chip none">unidentified</span>' in answer
+    assert "the simplest law needs 5</td>" in answer
 
 
 def test_macros_equal_the_numbers(report: Path, found: ScalingLaws) -> None:

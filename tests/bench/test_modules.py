@@ -72,6 +72,15 @@ def test_every_hyperparameter_is_multiplied_where_it_says():
     assert other == PLAIN
 
 
+def test_all_is_every_module_and_multiplies_what_one_has():
+    hyper = with_modules("beta1.all:2 beta1.head:1.5")
+    found = {name: of.beta1 for name, of in by_tensor(MODEL, hyper).items()}
+    forgotten = 1 - PLAIN.beta1
+    assert found.pop("head.weight") == pytest.approx(1 - forgotten * 2 * 1.5)
+    assert list(found.values()) == pytest.approx([1 - forgotten * 2] * len(found))
+    assert set(touched(MODEL, "eps.all")) == set(by_tensor(MODEL, hyper))
+
+
 def test_a_curve_along_depth_is_there_at_any_depth():
     rates = by_tensor(MODEL, with_modules("lr.depth_slope:2 lr.depth_bend:4"))
     of_blocks = [rates[f"blocks.{i}.norm1.gain"].lr / PLAIN.lr for i in range(3)]
@@ -131,6 +140,21 @@ def test_an_optimizer_without_what_is_multiplied_is_refused(run, name):
     check_optimizer(replace(changed, hyper=replace(changed.hyper, modules=right)))
     ends = vary(optimizer="muon", parametrization="sp", modules=(Multiplier("beta1.head", 2.0),))
     check_optimizer(ends)  # AdamW's
+
+
+def test_one_number_for_all_modules_multiplies_what_each_has():
+    times = Multiplier("beta1.all", 2.0), Multiplier("beta1.qk", 0.5), Multiplier("eps.all", 3.0)
+    found = by_tensor(MODEL, replace(PLAIN, modules=times))
+    assert found["norm.gain"].beta1 == pytest.approx(1 - 2 * (1 - PLAIN.beta1))
+    assert found["blocks.0.attention.q.weight"].beta1 == pytest.approx(PLAIN.beta1)
+    assert {one.eps for one in found.values()} == {3 * PLAIN.eps}
+
+
+def test_a_multiplier_of_no_decay_is_refused():
+    times = {"modules": (Multiplier("weight_decay.qk", 2.0),)}
+    with pytest.raises(UserError, match=r"'weight_decay.qk' would change nothing where hyper"):
+        check_optimizer(vary(weight_decay=0.0, **times))
+    check_optimizer(vary(weight_decay=0.1, **times))
 
 
 def test_a_residual_multiplier_needs_steps_that_do_not_see_the_gradients_scale(monkeypatch):

@@ -107,6 +107,7 @@ OTHER = {  # another valid value of every field
     "start.optimizer": "carry",
     "start.noise": 0.5,
     "start.reset": True,
+    "start.new_rate": 2.0,
     "first_step": 5,
     "rewarm_steps": 5,
     "first_batch": 5,

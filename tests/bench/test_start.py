@@ -12,6 +12,7 @@ import mugrow.bench.start
 from mugrow.bench import checkpoint
 from mugrow.bench.data.batches import load, resolve, train_batch
 from mugrow.bench.growth import GrowthMethod, Moments, method
+from mugrow.bench.model import shapes
 from mugrow.bench.parametrization import initial_weights, parametrization
 from mugrow.bench.run import run_stack
 from mugrow.bench.spec import RunSpec, Start, canonical_json
@@ -106,6 +107,35 @@ def test_noise_would_fill_the_zeros_of_what_was_pruned(source, corpus):
     run = grown(source[1], "prune", width=8, noise=0.1, params=(("sparsity", 0.5),))
     with pytest.raises(ValueError, match="'prune' makes no copies that noise could part"):
         begins(source, run, corpus)
+
+
+def test_what_the_source_had_keeps_its_rate_beside_what_is_new(source, corpus):
+    """A coordinate is new in a tensor where any of its axes is, and with a rate of 0 stays."""
+    run = grown(source[1], "szp", new_rate=0.25)
+    rates = begins(source, run, corpus).during.rates(3)
+    assert rates.keys() == shapes(run.model).keys()
+    torch.testing.assert_close(rates["norm.gain"], torch.where(NEW, 0.25, 1.0))
+    new = NEW[:, None] | NEW
+    torch.testing.assert_close(rates["blocks.0.attention.o.weight"], torch.where(new, 0.25, 1.0))
+
+    frozen = replace(grown(source[1], "szp", new_rate=0.0), steps=4)
+    run_stack(job_of(source[0], corpus, (frozen,), role="target"))
+    ended = checkpoint.load(source[0] / "runs" / frozen.run_id / "checkpoint.safetensors")[0]
+    began = begins(source, frozen, corpus).weights
+    moved = ended["blocks.0.attention.o.weight"] != began["blocks.0.attention.o.weight"]
+    assert (moved == ~new).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "reason"),
+    [
+        ("continue", 8, "'continue' added nothing"),
+        ("prune", 8, "'prune' adds nothing to a source"),
+    ],
+)
+def test_a_rate_of_nothing_new_is_refused(source, corpus, name, width, reason):
+    with pytest.raises(ValueError, match=reason):
+        begins(source, grown(source[1], name, width=width, new_rate=2.0), corpus)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_a_growing_head_exempts_attention_logits(mugrow):
         (("mup", "--method", "szp:shrink"), "parameters as PARAMETER=VALUE, not 'shrink'"),
         (("mup", "--method", "stack"), "grows depth only"),
         (("mup", "--corpus", "synthetics"), "did you mean 'synthetic'?"),
-        (("mup", "--figure", "grid.pdf"), "--figure draws .svg or .png, not grid.pdf"),
+        (("mup", "--figure", "grid.gif"), "--figure draws .svg, .png or .pdf, not grid.gif"),
     ],
 )
 def test_mistakes_are_one_line(mugrow, words, message):

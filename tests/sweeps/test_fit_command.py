@@ -288,7 +288,7 @@ def test_the_whole_curve_is_drawn(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--figure", "curve.pdf"), "--figure draws .svg or .png"),
+        (("--figure", "curve.gif"), "--figure draws .svg, .png or .pdf"),
         (("--source-cost", "much"), "--source-cost takes one number"),
         (("--source-cost", "1", "2"), "--source-cost takes one number"),
         (("--source-cost", "y=1"), "unknown run 'y'"),

@@ -13,11 +13,12 @@ from mugrow.analysis.measure.importance import importance
 from mugrow.analysis.read.store import load
 from mugrow.bench.flops import per_token
 from mugrow.bench.spec import Multiplier, UserError
+from mugrow.sweeps.module_range import ModuleRange
 from mugrow.sweeps.override import override
 from mugrow.sweeps.plan import plan
 from mugrow.sweeps.sampling import Space, Told, ask
 from mugrow.sweeps.search import replay, searches
-from mugrow.sweeps.study import ModuleRange, Study
+from mugrow.sweeps.study import Study, Variant
 
 MODULES = (
     ModuleRange("lr.qk", -2.0, 2.0),
@@ -166,9 +167,15 @@ def test_settings_from_the_command_line():
 @pytest.mark.parametrize(
     ("assignments", "message"),
     [
-        ("modules=lr.qk:1:1 sampler=trust", "the range of lr.qk is two log2 some quarters apart, "
-         "the lower first, not 1 and 1; to fix it, set hyper.modules=lr.qk:2"),
-        ("modules=lr.qk:0:0.1 sampler=trust", "some quarters apart"),
+        ("modules=lr.qk:1:1 sampler=trust", "the range of lr.qk is one point, 2^1; to fix it, set "
+         "hyper.modules=lr.qk:2"),
+        ("modules=lr.qk:2:-2 sampler=trust", "two log2 some quarters apart, the lower first, not 2 "
+         "and -2; the nearest: lr.qk:-2:2"),
+        ("modules=lr.qk:0:0.1 sampler=trust", "the nearest: lr.qk:0:0.25"),
+        ("modules=lr.qk:-2000:2000 sampler=trust", "log2 between -32 and 32, not -2000 to 2000"),
+        ("search_flops=1e300 sampler=trust", "search_flops 1e+300 pay for more than 100000 trials"),
+        ("trials=1000000000 sampler=trust", "trials must be at most 100000, not 1000000000"),
+        ("generation=1 sampler=cmaes", "generation must be at least 2 for sampler 'cmaes'"),
         ("modules=lr.qk:-1:1,lr.qk:0:1 sampler=trust", "modules holds lr.qk twice"),
         ("modules=lr.qk:-1:1", "for samplers that do not try every pair; set sampler=trust"),
         ("search_flops=1e12", "for samplers that do not try every pair; set sampler=trust"),
@@ -178,6 +185,13 @@ def test_settings_from_the_command_line():
          "hyper.modules; leave one out"),
         ("modules=lr.haed:-1:1 sampler=trust", "unknown module for 'lr': 'haed'; did you mean"),
         ("modules=beta1.qk:0:4 sampler=trust", "1 - beta1 must be below 1, not 0.1 times 16"),
+        ("methods=scratch,szp:new_rte=2", "unknown parameter of method 'szp': 'new_rte'; did you "
+         "mean 'new_rate'?"),
+        ("methods=scratch,ligo:new_rate=2", "method 'ligo' mixes what it learns; leave new_rate"),
+        ("methods=scratch,szp:new_rate=2 ladder=32:2:32:2", "adds nothing to a source; leave "
+         "new_rate of 'szp' at 1"),
+        ("modules=beta1.qk:-2:2 target_steps=30 sampler=trust parametrizations=completedp", "1 - "
+         "beta1 must be below 1, not 0.333333 times 4; the nearest factor is below 3"),
         ("modules=lr.head:-1:1 model.tied=true sampler=trust", "the model has no 'head' for "
          "'lr.head'; the nearest: 'lr.embedding'"),
         ("modules=beta1.qk:-1:1 optimizer=lion sampler=trust", "optimizer 'lion' does not read "),
@@ -232,5 +246,22 @@ budgets = []
     best = store.trials.loc[store.trials["value"].idxmin()]
     for spec in tuned:
         assert dict(json.loads(spec)["hyper"]["modules"]) == json.loads(best["modules"])
-    with pytest.raises(UserError, match="importance of 2 multipliers takes 14 complete trials"):
+    with pytest.raises(UserError, match="importance of 2 multipliers takes complete trials at 14"):
         importance(store.trials)
+
+
+def test_a_variant_without_multipliers_is_a_search_of_its_own_over_both_numbers():
+    """As many trials over rate and initial scale; the study's own optimum is transferred."""
+    shared = Variant("shared", ("modules=",))
+    study = replace(STUDY_OF_MODULES, init_std=(0.04, 0.08), variants=(shared,))
+    main, other = searches(study, DATA)
+    assert (other.name, len(other.modules), other.init_std) == (
+        f"{main.name}-shared", 0, (0.04, 0.08),
+    )  # fmt: skip
+    assert other.budget == main.budget == study.trials
+    done, _ = run_all(study, row=row)
+    trials = [one for one in done.trials if one["sweep"] == other.name]
+    assert {one["modules"] for one in trials} == {None}
+    assert {one["init_std"] for one in trials} == {0.04, 0.08}
+    tied = replace(study, variants=(Variant("tied", ("schedule.warmup=0",)),))
+    assert not searches(tied, DATA)[-1].whole

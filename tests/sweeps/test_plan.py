@@ -168,6 +168,29 @@ def test_a_generation_is_one_stack_and_others_are_cut_by_width():
     assert [run.spec.seed for runs in targets for run in runs] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
+def test_a_generation_whose_outcomes_are_waited_for_is_cut_for_all_processes():
+    """By a width that is stated, and not where trials are pruned against each other."""
+    searched = replace(ALONE, sampler="trust", trials=6, generation=6)
+    sizes = [
+        [len(stack.runs) for stack in plan(study, DATA, {}).stacks]
+        for study in (
+            searched,
+            replace(searched, stack_width=3 * ALONE.model.width),
+            replace(searched, stack_width=3 * ALONE.model.width, rungs=(Rung(0.5, 0.5),)),
+        )
+    ]
+    assert sizes == [[12], [3, 3, 3, 3], [12]]
+
+
+def test_runs_whose_new_units_have_other_rates_are_no_stack():
+    """The rates of a stack's hooks are of all its members."""
+    methods = (*ALONE.methods[:2], replace(ALONE.methods[1], new_rate=2.0))
+    done, _ = run_all(replace(ALONE, methods=methods, stack_width=4096))
+    targets = [stack.runs for stack in done.stacks if stack.runs[0].role == "target"]
+    rates = [{run.spec.start.new_rate for run in runs} for runs in targets]
+    assert sorted(map(sorted, rates)) == [[1.0], [2.0]]
+
+
 def test_a_model_wider_than_a_stack_trains_alone():
     done, _ = run_all(replace(ALONE, stack_width=1))
     assert {len(s.runs) for s in done.stacks if s.runs[0].role != "proxy"} == {1}

@@ -202,7 +202,7 @@ def test_a_dry_run_trains_nothing(mugrow, tiny_paper, tmp_path):
         (("figure", "tiny/T9"), "unknown figure of tiny: 'T9'"),
         (("figure", "savings"), "figure 'savings' is drawn from a study"),
         (("figure", "saving"), "unknown figure 'saving'; did you mean 'savings'"),
-        (("figure", "savings", "-o", "a.pdf"), "--out draws .svg or .png, not a.pdf"),
+        (("figure", "savings", "-o", "a.gif"), "--out draws .svg, .png or .pdf, not a.gif"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(
@@ -283,6 +283,7 @@ def test_figures_whose_claims_are_undecided_get_the_seeds_of_the_next_look(
     found = reproduce(paper_of, tmp_path, looks=(2, 3), workers=1)
     store = load(found.folder)
     assert store.study["looks"] == [2, 3]
+    assert "mugrow reproduce tiny --looks 2 3\n" in found.page.read_text().replace("</pre>", "\n")
     assert sorted(finals(store.runs, "grown")) == [0, 1, 2]
     by_name = {row.claim: (row.verdict, row.seeds) for row in found.ledger}
     assert by_name["sure"] == ("contradicted", 2)

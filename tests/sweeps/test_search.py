@@ -59,7 +59,7 @@ def test_a_variant_is_every_width_with_its_changes():
             base=replace(one.base, tied=True),
             schedule=replace(one.schedule, warmup=0),
         )
-        assert not after.is_main
+        assert not after.whole
 
 
 def test_an_optimizer_and_its_parameters_are_searched_as_variants():

@@ -12,6 +12,7 @@ from mugrow.sweeps.paper import Paper
 
 PAPERS = {  # name: arXiv id
     "beyond-fixed-durations": "2405.18392",
+    "completed-hp": "2512.22382",
     "emulator": "2310.12962",
     "gstack": "2405.15319",
     "hitchhiker": "2410.11840",

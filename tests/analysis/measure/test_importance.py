@@ -22,6 +22,7 @@ def trials(count: int, noise: float, seed: int = 0) -> pd.DataFrame:
     loss = 2.0 + ((log2 - BEST) ** 2 * BENDS).sum(1) + 0.02 * (lr + 7) ** 2
     rows = [
         {
+            "sweep": "by-module",
             "modules": json.dumps({k: 2.0**x for k, x in zip(NAMES, row, strict=True) if x}),
             "lr": 2.0**rate,
             "init_std": 0.1,
@@ -29,9 +30,9 @@ def trials(count: int, noise: float, seed: int = 0) -> pd.DataFrame:
         }
         for row, rate, value in zip(log2, lr, loss, strict=True)
     ]
-    rows.append({"modules": json.dumps({}), "lr": 1.0, "init_std": 0.1, "value": None})
-    rows.append({"modules": None, "lr": 1.0, "init_std": 0.1, "value": 1.0})  # another sweep's
-    return pd.DataFrame(rows)
+    failed = {"sweep": "by-module", "modules": json.dumps({}), "value": None}
+    other = {"sweep": "two", "modules": None, "value": 1.0}
+    return pd.DataFrame([*rows, failed, other]).fillna({"lr": 1.0, "init_std": 0.1})
 
 
 def test_without_noise_the_worth_is_exact_and_the_rest_is_flat():
@@ -56,7 +57,19 @@ def test_intervals_hold_the_worth_as_often_as_they_say():
             for name, worth in zip(NAMES, WORTH, strict=True)
             if worth
         ]
-    assert 0.88 < np.mean(hits) <= 1
+    assert 0.94 < np.mean(hits) <= 1
+
+
+def test_a_point_asked_for_again_tells_nothing_more():
+    table = trials(60, noise=0.03)
+    assert importance(pd.concat([table, table], ignore_index=True)) == importance(table)
+
+
+def test_of_several_searches_it_is_the_one_with_the_lowest_loss():
+    table = trials(60, noise=0.03)
+    worse = trials(60, noise=0.03, seed=1).assign(sweep="shared")
+    worse["value"] += 0.5
+    assert importance(pd.concat([worse, table], ignore_index=True)) == importance(table)
 
 
 def test_noise_is_not_taken_for_worth_or_flatness():
@@ -67,7 +80,7 @@ def test_noise_is_not_taken_for_worth_or_flatness():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (trials(20, 0.0), "importance of 4 multipliers takes 22 complete trials, not 20"),
+        (trials(20, 0.0), "importance of 4 multipliers takes complete trials at 22 points, not 20"),
         (trials(20, 0.0).iloc[-1:], "no trial has multipliers of modules"),
     ],
 )

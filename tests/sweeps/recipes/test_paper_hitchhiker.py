@@ -12,7 +12,14 @@ from mugrow.analysis.read.store import Store
 from mugrow.bench.flops import per_token_6n
 from mugrow.sweeps.recipes.papers import paper
 from mugrow.sweeps.recipes.papers.hitchhiker import paper as hitchhiker
-from mugrow.sweeps.recipes.papers.hitchhiker.paper import ARM, PAPER, error, errors, seed_spread
+from mugrow.sweeps.recipes.papers.hitchhiker.paper import (
+    ARM,
+    PAPER,
+    error,
+    errors,
+    seed_spread,
+    spread,
+)
 
 
 @pytest.mark.parametrize(("scale", "models"), [("cpu", 6), ("gpu", 6), ("paper", 7)])
@@ -103,6 +110,18 @@ def test_the_spread_over_seeds():
     store = planted(seed_scale=0.01)
     lowest = finals(checkpoints(store, ARM))["loss"].min()
     assert seed_spread(store).value == pytest.approx(100 * 0.01 / (lowest + 0.005), rel=1e-3)
+
+
+def test_the_spread_does_not_grow_with_the_number_of_seeds():
+    """Of ten seeds it is what it is of three, but for luck; their range is 1.8 times as large."""
+    rng = np.random.default_rng(0)
+    found = {3: [], 10: []}
+    for seeds in found:
+        for _ in range(200):
+            losses = 3 + 0.02 * rng.standard_normal(seeds)
+            ends = pd.DataFrame({"n": 1, "horizon": 1.0, "seed": range(seeds), "loss": losses})
+            found[seeds].append(spread(ends))
+    assert np.mean(found[10]) == pytest.approx(np.mean(found[3]), rel=0.1)
 
 
 @pytest.mark.integration

@@ -1,6 +1,7 @@
 """muP upscaling end to end on tiny models, and its measures on bowls that are known."""
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,7 +14,7 @@ from mugrow.analysis.measure.measured import arm
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.transfer.ladder import SCRATCH
 from mugrow.bench.arm import factors_json
-from mugrow.bench.spec import ModelSpec, canonical_json
+from mugrow.bench.spec import ModelSpec, UserError, canonical_json
 from mugrow.sweeps.recipes.papers import bases
 from mugrow.sweeps.recipes.papers.mupscaling import paper as mupscaling
 from mugrow.sweeps.recipes.papers.mupscaling.claims import (
@@ -33,6 +34,9 @@ from mugrow.sweeps.recipes.papers.mupscaling.claims import (
     gaps,
     noise_bowls,
     regret_percent,
+    scratch_trials,
+    tuned_among,
+    tuning_flops,
     without_noise,
 )
 from mugrow.sweeps.recipes.papers.mupscaling.paper import PAPER
@@ -149,6 +153,14 @@ def test_tuning_on_the_narrowest_is_judged_at_the_widest():
     store = planted()
     tuned = at_tuned(store)[-1].factors
     assert (tuned["log2_lr"], tuned["noise"]) == (0.5, 1.5)  # over the run's, 2^-7.5
+    trials = scratch_trials(store)
+    assert trials["log2_lr"].nunique() == len(tuned_among(store)) == 9
+    assert (trials["log2_lr"].min(), trials["log2_lr"].max()) == (-2, 2)
+    flops = tuning_flops(store)
+    assert flops[TUNED] / flops[WIDE] == pytest.approx((9 + 0.1) / 9)  # as long, and one base
+    few = store.runs[(store.runs["arm"] != SWEPT) | (store.runs["lr"] > 2**-8.2)]
+    with pytest.raises(UserError, match="scratch has 6 trials, upscaled 9: no equal budgets"):
+        at_tuned(replace(store, runs=few))
     assert regret_percent(store)(store).value == pytest.approx(0.0, abs=0.01)
     # its best moves from -7 to -6.2, of which -6 is the next tried
     moved = planted(rate=0.4)

@@ -134,9 +134,10 @@ def test_jump_and_step_ratio_of_planted_curves():
     assert trace(store, "scratch").constant == 800
 
 
-def test_a_spike_is_above_the_loss_at_growth_and_0_where_there_is_none():
+def test_a_spike_is_above_the_loss_at_growth_and_below_0_where_there_is_none():
     store = planted(rho=2.0)
-    assert spike("grown")(store).value == 0
+    assert spike("grown")(store).value == pytest.approx(loss(310) - loss(300), abs=0.01)
+    assert spike("grown")(store).value < 0
     rise = 0.5 * (store.curves["step"] == 40)
     risen = replace(store, curves=store.curves.assign(val_loss=store.curves["val_loss"] + rise))
     assert spike("grown")(risen).value == pytest.approx(loss(340) + 0.5 - loss(300))
@@ -241,9 +242,10 @@ def test_every_figure_is_drawn_and_every_claim_measured():
         drawn = style.drawn(lambda figure=figure: figure.draw(store))
         assert style.svg_bytes(drawn, "x")
     rows = {row.claim: row for row in ledger(PAPER.claims(PAPER.figures), store)}
-    measured = [row for row in rows.values() if row.why is None]
+    measured = [row for row in rows.values() if row.verdict != "not testable here"]
     assert len(measured) == 30
-    assert all(math.isfinite(row.low) for row in measured)
+    assert all(math.isfinite(row.low) or "at the edge" in row.why for row in measured)
+    assert {row.claim for row in measured if row.why} <= {f"grow-when-{way.name}" for way in WAYS}
     for way in WAYS:
         assert rows[f"rho-{way.name}"].verdict == "reproduced"
     assert rows["no-moments-width"].verdict == "reproduced"

@@ -12,7 +12,8 @@ import pytest
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.measure.claims import ledger
-from mugrow.analysis.measure.quantity import final, mean
+from mugrow.analysis.measure.measured import over_seeds
+from mugrow.analysis.measure.quantity import final, mean, of_rows
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import factors_json
 from mugrow.bench.model import count
@@ -281,9 +282,85 @@ def test_exponents_are_of_the_front():
     store = good()
     loss = 30 * (store.runs["flops_6nd"]) ** -0.067
     sloped = replace(store, runs=store.runs.assign(final_val_loss=loss))
-    assert exponent(SCRATCH, "loss")(sloped).value == pytest.approx(-0.067)
-    n, d = (exponent(SCRATCH, quantity)(sloped).value for quantity in "nd")
-    assert n + d == pytest.approx(1)
+    assert exponent(SCRATCH)(sloped).value == pytest.approx(-0.067)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.34, 0.28), (0.5, 0.37)])
+def test_exponents_of_the_best_size_cover(alpha, beta):
+    """Five sizes at each budget, as the plan has them, and losses whose exponent is known."""
+    rows = tables.isoflops(good(), SCRATCH)
+    assert rows.groupby("budget")["n"].nunique().to_dict() == {4: 6, 8: 6, 16: 5, 32: 5}
+    spread = rows.groupby("budget")["c"].agg(np.ptp) / rows.groupby("budget")["c"].mean()
+    assert spread.max() < 0.03  # steps are whole
+    rng, truth = np.random.default_rng(0), beta / (alpha + beta)
+    middle = 14_784
+    tokens = alpha / beta * 0.6 * (rows["d"] / (25 * middle)) ** -beta
+    loss = 1.2 + 0.6 * (rows["n"] / middle) ** -alpha + tokens
+    exact = tables.allocation_law(rows.assign(loss=loss)).params
+    assert exact["N_exponent"] == pytest.approx(truth, abs=0.03)
+    found = []
+    for _ in range(30):
+        noisy = rows.assign(loss=loss + 0.01 * rng.standard_normal(len(rows)))
+        found.append(of_rows(lambda store, rows=noisy: rows, claims.size_exponent)(good()))
+    assert np.mean([one.lo <= truth <= one.hi for one in found]) >= 0.9
+    assert min(one.hi - one.lo for one in found) > 0.005
+
+
+def simulated_front(sizes, horizons, seeds, rng, alpha=0.34, beta=0.28, noise=0.005):
+    """Losses of a plan by seed, a compute-optimal model at 12 tokens per parameter at its middle;
+    the exponent of the best size is beta / (alpha + beta)."""
+    n, horizon = (axis.ravel() for axis in np.meshgrid(sizes, horizons))
+    d, middle = n * horizon, np.exp(np.log(sizes).mean())
+    tokens = alpha / beta * 0.6 * (d / (12 * middle)) ** -beta
+    loss = 1.2 + 0.6 * (n / middle) ** -alpha + tokens
+    plan = pd.DataFrame({"n": n, "d": d, "horizon": horizon, "c": 6 * n * d})
+    noisy = loss + noise * rng.standard_normal((seeds, len(n)))
+    return pd.concat([plan.assign(loss=one, seed=seed) for seed, one in enumerate(noisy)])
+
+
+def exponent_of(rows, seeds):
+    return over_seeds(
+        range(seeds),
+        lambda drawn: tables.line(means(rows[rows["seed"].isin(drawn)]), "n").exponent,
+    )
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.34, 0.28), (0.25, 0.5)])
+def test_no_seed_shows_what_the_corners_of_a_plan_make_of_an_exponent(alpha, beta):
+    """With the ladder's sizes and horizons the exponent of the best size is between 0.3 and 0.4
+    whatever the truth is, 0.45 or 0.67, and three seeds agree on it to the last digit."""
+    rng, sizes = np.random.default_rng(0), np.array([5856.0, 9936, 14784, 26784])
+    found = [
+        exponent_of(simulated_front(sizes, HORIZONS, 3, rng, alpha, beta), 3) for _ in range(30)
+    ]
+    assert all(0.29 < one.value < 0.42 for one in found)
+    assert np.mean([one.lo <= beta / (alpha + beta) <= one.hi for one in found]) < 0.5
+    assert min(one.hi - one.lo for one in found) < 1e-12
+
+
+def test_the_exponent_of_loss_has_the_scatter_of_its_line():
+    """What the front of few sizes is off from that of all, seeds do not show."""
+    rng, sizes = np.random.default_rng(0), np.array([5856.0, 9936, 14784, 26784])
+    plain, ours = [], []
+    for _ in range(100):
+        rows = simulated_front(sizes, HORIZONS, 3, rng)
+        middle = np.exp(np.log(sizes).mean())
+        best = front(means(rows))["c"].to_numpy(float)
+        n = np.geomspace(100, 1e6, 2000)[:, None]
+        tokens = 0.34 / 0.28 * 0.6 * (best / 6 / n / (12 * middle)) ** -0.28
+        lowest_of_any = (1.2 + 0.6 * (n / middle) ** -0.34 + tokens).min(axis=0)
+        truth = np.polyfit(np.log(best), np.log(lowest_of_any), 1)[0]
+        found = over_seeds(
+            range(3),
+            lambda drawn, rows=rows: (
+                tables.line(means(rows[rows["seed"].isin(drawn)]), "loss").exponent
+            ),
+        )
+        reach = tables.line(means(rows), "loss").reach(0.95)
+        plain.append(found.lo <= truth <= found.hi)
+        ours.append(found.lo - reach <= truth <= found.hi + reach)
+    assert np.mean(ours) >= 0.93
+    assert np.mean(plain) < np.mean(ours)
 
 
 def test_rank_correlations():

@@ -35,7 +35,8 @@ from matplotlib.figure import Figure
 
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.measure.claims import no_rule, rule
-from mugrow.analysis.measure.quantity import Quantity, at_scale, evaluated, lowest, percent
+from mugrow.analysis.measure.quantity import Quantity, at_scale, evaluated
+from mugrow.analysis.measure.selection import above_lowest
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ScheduleSpec, llama
@@ -127,7 +128,7 @@ def closed(width: int) -> Quantity:
 
 def over_best(width: int) -> Quantity:
     """How far the loss at strength 1 lies above that at the best strength, in percent."""
-    return percent(loss("emulated", width), lowest(*emulated(width).values()))
+    return above_lowest(loss("emulated", width), list(emulated(width).values()))
 
 
 def of_largest(measure: Callable[[int], Quantity]) -> Quantity:

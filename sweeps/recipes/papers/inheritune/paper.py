@@ -31,7 +31,8 @@ from matplotlib.figure import Figure
 from mugrow.analysis.figures import arms, style
 from mugrow.analysis.measure import quantity
 from mugrow.analysis.measure.claims import no_rule, rule
-from mugrow.analysis.measure.quantity import Quantity, combined, final, recorded, rows, speedup
+from mugrow.analysis.measure.quantity import Quantity, final, recorded, rows, speedup
+from mugrow.analysis.measure.selection import FirstBelow
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ModelSpec, ScheduleSpec
@@ -71,13 +72,6 @@ MAIN_FIGURE = "the paper's main figure, read as compute"
 REVIEWERS = "reviewers' question to the paper's main figure"
 COLLAPSE = "the paper's motivation: attention collapses in the late layers of GPT-2"
 RANK_ONE = "the paper's motivation: rank-one attention looks at one position"
-
-
-def smallest_matching(losses: Sequence[float]) -> float:
-    """The first share whose loss is not above the first loss, the full model's; 1 where none is."""
-    full, *inherited = losses
-    matching = (share for share, loss in zip(SHARES, inherited, strict=True) if loss <= full)
-    return next(matching, 1.0)
 
 
 def by_block(store: Store, observed: str) -> pd.DataFrame:
@@ -223,7 +217,9 @@ draw_others = differences(FULL, (OLD, NEW, STACKED, HYBRID, NARROW))
 draw_parts = differences(OLD, (NEW, *PARTS.values()))
 draw_attention = arms.for_each(attention, ATTENTION)
 
-MATCHING_SHARE = combined(smallest_matching, final(FULL), *map(final, INHERITED.values()))
+MATCHING_SHARE = FirstBelow(
+    {share: final(name) for share, name in INHERITED.items()}, final(FULL), otherwise=1.0
+)
 I1 = (
     rule("beats-half", LOGS, final(NEW) - final(OLD) < 0).decides(
         "the inherited half ends below the same half from scratch: 2.6420 against 2.6977 (24 of 48 "

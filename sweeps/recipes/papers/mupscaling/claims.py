@@ -2,7 +2,9 @@
 
 At every pair of widths (n, 2n) the upscaled model is trained at many rates with one noise, and with
 many noises at one rate: a cross in the plane of both. What is *tuned* is the best point of the
-narrowest pair's cross among those that the widest pair has too.
+narrowest pair's cross among those that the widest pair has too. Scratch is tuned on the narrowest
+width with as many trials: its rates, but for the lowest where it has more. A trial of either is a
+run of the same shape and steps; the upscaled ones share a base, which is charged.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +17,7 @@ from mugrow.analysis.measure import quantity
 from mugrow.analysis.measure.claims import Condition, no_rule, rule
 from mugrow.analysis.measure.measured import arm, factor_table
 from mugrow.analysis.measure.quantity import Quantity, chosen, final, function, lowest
+from mugrow.analysis.measure.selection import AboveLowest
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Interval
 from mugrow.analysis.transfer.ladder import FEWEST_RATES, SCRATCH, WIDTH, Ladder
@@ -97,14 +100,18 @@ def crosses(store: Store) -> list[dict[Point, ArmName]]:
 def regret_percent(store: Store) -> Quantity:
     """At the widest pair, the loss at what was tuned on the narrowest above the lowest there."""
     narrow, *_, wide = crosses(store)
-    shared = [point for point in wide if point in narrow]
+    shared = tuned_among(store)
 
     def at_best(losses: Sequence[float]) -> float:
         small, large = np.split(np.array(losses), 2)
         return float(large[small.argmin()])
 
     both = (final(cross[point]) for cross in (narrow, wide) for point in shared)
-    return quantity.percent(quantity.combined(at_best, *both), lowest(*wide.values()))
+    there = [final(name) for name in wide.values()]
+    whole = quantity.percent(quantity.combined(at_best, *both), lowest(*there))
+    tuned = min(shared, key=lambda point: final(narrow[point])(store).value)
+    over = tuple(quantity.percent(final(wide[tuned]), one) for one in there)
+    return AboveLowest(whole, (over,))
 
 
 def without_noise(store: Store) -> Quantity:
@@ -120,16 +127,46 @@ def at_tuned(store: Store) -> tuple[ArmName, ArmName, ArmName]:
     """The widest pair at what was tuned on the narrowest: the base, the wide model from scratch at
     the rate best from scratch at the narrowest width, and the wide model upscaled."""
     narrow, *_, wide = crosses(store)
-    tuned = min(narrow.keys() & wide.keys(), key=lambda point: final(narrow[point])(store).value)
+    tuned = min(tuned_among(store), key=lambda point: final(narrow[point])(store).value)
     width = float(wide[tuned].factors["width"])
-    scratch = arm(store.runs, SWEPT)
-    smallest = scratch[scratch["width"] == scratch["width"].min()]
-    by_rate = smallest.groupby(factor_table(smallest)["log2_lr"])["final_val_loss"].mean()
+    by_rate = scratch_trials(store).groupby("log2_lr")["final_val_loss"].mean()
+    log2_lr = by_rate.index.to_numpy(float)[int(by_rate.argmin())]
     return (
         ArmName(BASE, width=width / 2),
-        ArmName(WIDE, parametrization="mup", width=width, log2_lr=by_rate.index[by_rate.argmin()]),
+        ArmName(WIDE, parametrization="mup", width=width, log2_lr=log2_lr),
         upscaled(width, tuned, TUNED),
     )
+
+
+def tuned_among(store: Store) -> list[Point]:
+    """The trials that upscaled training is tuned by on the narrowest pair."""
+    narrow, *_, wide = crosses(store)
+    return [point for point in wide if point in narrow]
+
+
+def scratch_trials(store: Store) -> pd.DataFrame:
+    """Runs of the rates that scratch is tuned by at the narrowest width, as many as the upscaled
+    has trials, the highest; with ``log2_lr``. Raises ``UserError`` where it has fewer."""
+    scratch = arm(store.runs, SWEPT)
+    smallest = scratch[scratch["width"] == scratch["width"].min()]
+    smallest = smallest.assign(log2_lr=factor_table(smallest)["log2_lr"])
+    rates, trials = sorted(set(smallest["log2_lr"])), len(tuned_among(store))
+    if len(rates) < trials:
+        raise UserError(f"scratch has {len(rates)} trials, upscaled {trials}: no equal budgets")
+    chosen_from: pd.DataFrame = smallest[smallest["log2_lr"].isin(rates[-trials:])]
+    return chosen_from
+
+
+def tuning_flops(store: Store) -> dict[str, float]:
+    """What a seed of each arm's tuning takes, FLOPs: its trials, and the base that they share."""
+    narrow, *_ = crosses(store)
+    trials = [arm(store.runs, narrow[point]) for point in tuned_among(store)]
+    grown = sum(float(runs["flops"].mean()) for runs in trials)
+    scratch = scratch_trials(store)
+    return {
+        WIDE: float(scratch["flops"].sum() / scratch["seed"].nunique()),
+        TUNED: grown + float(trials[0]["flops_source"].mean()),
+    }
 
 
 def gaps(store: Store, clip: float = 0) -> pd.DataFrame:

@@ -87,11 +87,13 @@ def above_chord(way: Direction, where: str, fold: Callable[[Array], float]) -> Q
 
 
 def regained(way: Direction) -> Quantity:
-    """The largest share of what was forgotten that a mixture has back which costs little at home;
-    0 where none but the adapted model costs so little."""
+    """The largest share of what was forgotten that a mixture has back which costs little at home:
+    losses between the shares tried are drawn straight, so that the last mixture that costs so
+    little is not one of ten."""
+    fine = np.linspace(0, 1, 1001)
 
     def most(values: Sequence[float]) -> float:
-        home, shift = np.array(values).reshape(2, -1)
+        home, shift = (np.interp(fine, SHARES, losses) for losses in np.split(np.array(values), 2))
         cheap = home <= (1 + LITTLE) * home[-1]
         return float((shift[-1] - shift[cheap].min()) / (shift[-1] - shift[0]))
 

@@ -5,15 +5,14 @@ steps at a constant rate. The paper's own are at the loss where a model is train
 a small scale, that is far beyond the end of training.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-
-import numpy as np
 
 from mugrow.analysis.measure import dynamics
 from mugrow.analysis.measure.claims import Claim, Whose, no_rule, rule
 from mugrow.analysis.measure.dynamics import Trace, of_curves
-from mugrow.analysis.measure.quantity import Quantity, combined, each, final, highest, logged
+from mugrow.analysis.measure.quantity import Quantity, final, logged
+from mugrow.analysis.measure.selection import AtBest
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 
@@ -73,9 +72,8 @@ def jump(way: Way) -> Quantity:
 
 
 def spike(arm: str) -> Quantity:
-    """The highest loss after growth minus the loss at growth, in nats; 0 where it only falls."""
-    first = logged(arm, "val_loss", "first")
-    return each(highest(logged(arm, "val_loss", "highest"), first)) - first
+    """The highest loss after growth minus the loss at growth, in nats; below 0 where it falls."""
+    return logged(arm, "val_loss", "highest") - logged(arm, "val_loss", "first")
 
 
 def slope_kept(arm: str) -> Quantity:
@@ -100,12 +98,8 @@ def slope(way: Way, at: float) -> Quantity:
 def slope_of_best(way: Way) -> Quantity:
     """tau of the small model at the growth point that saves most."""
 
-    def of_best(values: Sequence[float]) -> float:
-        savings, slopes = np.split(np.array(values), 2)
-        return float(slopes[np.argmax(savings)])
-
-    savings = (saving(way.grown(at)) for at in GROW_AT)
-    return combined(of_best, *savings, *(slope(way, at) for at in GROW_AT))
+    losses = tuple(-1 * saving(way.grown(at)) for at in GROW_AT)
+    return AtBest(losses, tuple(slope(way, at) for at in GROW_AT))
 
 
 ABSTRACT = "abstract"

@@ -21,6 +21,7 @@ from mugrow.analysis.measure import maps, quantity
 from mugrow.analysis.measure.claims import Claim, no_rule, rule
 from mugrow.analysis.measure.measured import arm
 from mugrow.analysis.measure.quantity import Quantity, final, speedup
+from mugrow.analysis.measure.selection import AboveLowest
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 
@@ -109,7 +110,12 @@ def rate_retained(kind: str, target: Callable[[Pair], ArmName]) -> Claim[Store]:
 
 
 def cell_serves(kind: str, target: Callable[[Pair], ArmName]) -> Claim[Store]:
-    serves = over_doublings(target, maps.given_up) < 1.0
+    def regret(store: Store) -> Quantity:
+        pairs = pairwise(SERIES[store.study["scale"]])
+        over = (maps.over_each_cell(store, scratch(pair[0]), target(pair)) for pair in pairs)
+        return AboveLowest(over_doublings(target, maps.given_up), tuple(over))
+
+    serves = quantity.chosen(regret) < 1.0
     return rule(f"best-cell-{kind}", f"{ABSTRACT}; here {kind}", serves).decides(
         "the small model's optimal learning rate and batch serve the large one",
         "loss at the small model’s best rate and batch over the lowest of the map, minus 1, %, "

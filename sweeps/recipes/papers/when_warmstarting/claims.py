@@ -21,6 +21,7 @@ from mugrow.analysis.measure.maps import Compared, map_of
 from mugrow.analysis.measure.measured import arm
 from mugrow.analysis.measure.quantity import PerSeed, Quantity, final, lowest, mean, of_rows
 from mugrow.analysis.measure.savings import Accounting
+from mugrow.analysis.measure.selection import OnGrid
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array
 from mugrow.bench.arm import ArmName
@@ -97,12 +98,50 @@ def unshrunk(sizes: tables.Sizes) -> Quantity:
     return whole - quantity.highest(*others)
 
 
-def exponent(method: str, column: str) -> Quantity:
-    """Of ``loss``, ``n`` or ``d`` against compute along the front, without the largest size."""
+def exponent_of_best(method: str, side: str) -> Quantity:
+    """Of the best ``n`` or ``d`` against compute, by parabolas through five sizes at each budget;
+    nan where too few have a minimum. (Along the front, that of n and d is of the corners of the
+    plan: ``mugrow.analysis.measure.selection``.)"""
+    return of_rows(
+        lambda store: tables.isoflops(store, method),
+        lambda rows: size_exponent(rows, side),
+    )
+
+
+def size_exponent(rows: pd.DataFrame, side: str = "n") -> float:
+    """Of rows of ``tables.isoflops``."""
+    return (tables.allocation_law(rows).params or {}).get(f"{side.upper()}_exponent", math.nan)
+
+
+def exponent(method: str) -> Quantity:
+    """Of loss against compute along the front, without the largest size. To its interval belongs
+    the scatter about the line."""
+    return OnGrid(
+        plain_exponent(method),
+        lambda store, level: tables.line(fitted(store, method), "loss").reach(level),
+    )
+
+
+def fitted(store: Store, method: str) -> pd.DataFrame:
+    return tables.means(tables.ladder(store, method, held_out=False))
+
+
+def plain_exponent(method: str) -> Quantity:
     return of_rows(
         lambda store: tables.ladder(store, method, held_out=False),
-        lambda rows: tables.line(tables.means(rows), column).exponent,
+        lambda rows: tables.line(tables.means(rows), "loss").exponent,
     )
+
+
+def steeper() -> Quantity:
+    """The exponent of loss of SZP minus that of scratch, with the errors of both lines."""
+
+    def reach(store: Store, level: float) -> float:
+        return math.hypot(
+            *(tables.line(fitted(store, one), "loss").reach(level) for one in (SZP, SCRATCH))
+        )
+
+    return OnGrid(plain_exponent(SZP) - plain_exponent(SCRATCH), reach)
 
 
 def error_percent(method: str) -> Quantity:
@@ -156,15 +195,15 @@ F1 = (
         "final loss of scratch minus that of SZP from g nearest 2 at 20 tokens per parameter, mean "
         "of the sizes fitted, nats",
     ),
-    rule("slope-scratch", FITS, exponent(SCRATCH, "loss").within(-0.08, -0.055)).decides(
+    rule("slope-scratch", FITS, exponent(SCRATCH).within(-0.08, -0.055)).decides(
         "from scratch L falls as C^-0.067",
         "exponent of loss against 6 N D along the front of scratch",
     ),
-    rule("slope-szp", FITS, exponent(SZP, "loss").within(-0.083, -0.058)).decides(
+    rule("slope-szp", FITS, exponent(SZP).within(-0.083, -0.058)).decides(
         "grown by about two it falls as C^-0.070",
         "exponent of loss against 6 N D along the front of SZP",
     ),
-    rule("steeper", FITS, exponent(SZP, "loss") - exponent(SCRATCH, "loss") < 0.0).decides(
+    rule("steeper", FITS, steeper() < 0.0).decides(
         "warmstarting has the steeper line: -0.070 for -0.067",
         "exponent of SZP minus that of scratch",
     ),
@@ -240,10 +279,11 @@ F4 = (
 
 
 def grows_as(value: float, method: str, column: str, what: str) -> Claim[Store]:
-    near = exponent(method, column).within(value - 0.1, value + 0.1)
+    near = exponent_of_best(method, column).within(value - 0.1, value + 0.1)
     return rule(f"{column}-exponent-{method}", f"{FITS}; {method}", near).decides(
         f"{what} of the best runs grow as C^{value}",
-        f"exponent of {what} against 6 N D along the front of {method}",
+        f"exponent of the best {what} against 6 N D, parabolas through five sizes at each of "
+        f"{len(tables.BUDGETS)} budgets, {method}",
     )
 
 

@@ -16,6 +16,7 @@ from mugrow.analysis.figures.laws import loss_axis, size_ticks
 from mugrow.analysis.laws import get_form
 from mugrow.analysis.laws.growing import difference
 from mugrow.analysis.laws.growing import growth_factors as parabolas
+from mugrow.analysis.laws.isoflop import IsoflopExtras
 from mugrow.analysis.laws.law import GrowthPanel
 from mugrow.analysis.laws.result import FitResult
 from mugrow.analysis.laws.scaling import law as chosen_law
@@ -34,7 +35,6 @@ LABELS = {SCRATCH: "scratch", SZP: "SZP", NET2NET: "Net2Net", tables.CLONE: "clo
 BOTH = {method: style.line_style(method) for method in (SCRATCH, SZP)}
 SHARES = np.linspace(0.1, 1.0, 10)
 COEFFICIENTS = {"A": "log₁₀ A", "alpha": "α", "R²": "R²", "B": "log₁₀ B", "beta": "β", "E": "E"}
-QUANTITIES = {"n": "parameters N*", "d": "tokens D*", "m": "tokens per parameter D* / N*"}
 
 
 def frontier(axis: Axes, store: Store) -> None:
@@ -145,32 +145,46 @@ def shrinks(store: Store) -> Figure:
     return arms.row(*panels, share_y=True)(store)
 
 
-def allocation(store: Store) -> Figure:
-    figure, (axes,) = style.panels(1, 3)
-    for method, line_style in BOTH.items():
-        rows, colour = tables.ladder(store, method, held_out=False), line_style.colour
-        mean = tables.means(rows)
-        best = tables.front(mean)
-        ends = np.geomspace(best["c"].min(), best["c"].max(), 20)
-        allotted = tables.law(rows, optimal=ends.tolist()).optimal
-        best, lowest = (
-            of.assign(m=of["d"] / of["n"])
-            for of in (best, pd.DataFrame(allotted, columns=["c", "n", "d"]))
+def isoflop(axis: Axes, store: Store, method: str) -> None:
+    """Losses against size, a shade a budget, with their parabolas in ln N."""
+    rows = tables.isoflops(store, method)
+    means = rows.groupby(["budget", "n"])["loss"].mean()
+    for (budget, _), colour in style.shades((one, 0) for one in tables.BUDGETS).items():
+        loss = means[budget]
+        n = loss.index.to_numpy(float)
+        axis.plot(
+            n, loss, "o", color=colour, label=si(6 * float(np.median(n)) ** 2 * budget, "FLOP")
         )
-        for axis, (quantity, words) in zip(axes, QUANTITIES.items(), strict=True):
-            label = LABELS[method]
-            if quantity != "m":
-                power = tables.line(mean, quantity)
-                label += f", exponent {power.exponent:.2f}"
-                axis.plot(ends, [power(c) for c in ends], color=colour, lw=1)
-            axis.plot(best["c"], best[quantity], line_style.marker, color=colour, label=label)
-            axis.plot(lowest["c"], lowest[quantity], "--", color=colour, lw=1)
-            axis.set(ylabel=words, yscale="log")
-            axis.legend(fontsize=7)
-    for axis in axes:
-        compute_axis(axis)
-        size_ticks(axis.yaxis)
-    return figure
+        square = np.polynomial.Polynomial.fit(np.log(n), loss.to_numpy(float), 2)
+        fine = np.geomspace(n.min(), n.max(), 40)
+        axis.plot(fine, square(np.log(fine)), color=colour, lw=1)
+    axis.set(xscale="log", xlabel="parameters N", ylabel=arms.FINAL, title=LABELS[method])
+    size_ticks(axis.xaxis)
+    axis.legend(fontsize=7)
+
+
+def best_sizes(axis: Axes, store: Store) -> None:
+    """The minima of the parabolas, and the power laws through them."""
+    for method, line_style in BOTH.items():
+        law = tables.allocation_law(tables.isoflops(store, method))
+        assert isinstance(law.extras, IsoflopExtras)
+        best = pd.DataFrame(
+            [(one.c, one.n) for one in law.extras.budgets if one.status == "converged"],
+            columns=["c", "n"],
+        )
+        label, colour = LABELS[method], line_style.colour
+        if law.params:
+            exponent, at = law.params["N_exponent"], law.params["N_coefficient"]
+            label += f", exponent {exponent:.2f}"
+            axis.plot(best["c"], at * best["c"] ** exponent, color=colour, lw=1)
+        axis.plot(best["c"], best["n"], line_style.marker, color=colour, label=label)
+    axis.set(ylabel="best parameters N*", yscale="log")
+    compute_axis(axis)
+    size_ticks(axis.yaxis)
+    axis.legend(fontsize=7)
+
+
+ISOFLOPS = tuple(partial(isoflop, method=method) for method in BOTH)
 
 
 def coefficients(store: Store) -> Figure:

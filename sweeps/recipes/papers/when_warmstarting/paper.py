@@ -98,6 +98,29 @@ def warmstarted(
     return grown(start, target, arm, method, FRESH, **params.get(method, {}))
 
 
+def isoflop_runs(setting: Setting, seed: int) -> Iterator[Node]:
+    """Five sizes at each budget, from scratch and grown, and where the smallest of them is best
+    one smaller from scratch."""
+    sizes = tables.SIZES[setting.scale].isoflop()
+    middle = count(sized(setting, sorted(sizes)[len(sizes) // 2], USUAL, seed).model)[0]
+    least = min(sizes.values())
+
+    def spending(budget: int, width: int) -> RunSpec:
+        run = sized(setting, width, USUAL, seed)
+        tokens = budget * middle**2 / count(run.model)[0]
+        steps = max(1, round(tokens / run.batch_tokens))
+        return replace(run, steps=steps, log_every=max(1, round(steps / LOGGED)))
+
+    for budget in tables.BUDGETS:
+        for width in [least, *sizes] if budget in tables.FEWER_TOKENS else sizes:
+            yield Node(spending(budget, width), tables.at_budget(tables.SCRATCH, width, 0, budget))
+        for width, small in sizes.items():
+            start = source_of(sized(setting, small, USUAL, seed), uncooled=True)
+            arm = tables.at_budget(SZP, width, small, budget)
+            run = spending(budget, width)
+            yield grown(start, run, arm, SZP, FRESH, shrink=tables.SHRINK)
+
+
 def ladder_runs(setting: Setting) -> Iterator[Node]:
     for width, small, horizon in tables.SIZES[setting.scale].rungs():
         for seed in setting.of(SEEDS):
@@ -176,9 +199,15 @@ PAPER = Paper(
             "A panel for each source. Validation loss at 20 tokens per parameter, bands span the "
             "seeds; the clone preserves the source’s function, and is at twice the width alone.",
         ),
-        "F5": FigureOf(ladder_runs, figures.allocation, claims.F5).shows(
-            "Size and tokens of the best runs against compute",
-            "Of the runs on the front of F1, with power laws; dashed, what the laws of F6 allot.",
+        "F5": FigureOf(
+            each_seed(SEEDS, isoflop_runs),
+            arms.row(*figures.ISOFLOPS, figures.best_sizes),
+            claims.F5,
+        ).shows(
+            "The best size at each budget",
+            "Final loss of five sizes at each budget, means over seeds, and parabolas through "
+            "them; right, their minima with the power laws through them. The front of F1 cannot "
+            "tell, for its sizes share no budget.",
         ),
         "F6": FigureOf(ladder_runs, figures.coefficients, claims.F6).shows(
             "Coefficients of L = A / N^α + B / D^β + E",

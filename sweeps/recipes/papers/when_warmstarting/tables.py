@@ -8,7 +8,8 @@ count like this.) At equal tokens per parameter a source costs 1 / g^2 of its ta
 g = 2, but more than half at g = 1.3, which this way of counting leaves out as well.
 
 The *ladder* is every size beside the one grown by about two; its largest size is held out of all
-laws.
+laws. Its sizes overlap too little in compute to tell which is best at a budget: for that a few
+budgets are spent on five sizes each, the *isoFLOP* runs, whose tokens follow.
 """
 
 import math
@@ -32,6 +33,10 @@ SCRATCH, SZP, NET2NET, CLONE = "scratch", "szp", "net2net", "hypercloning"
 HORIZONS = (5, 10, 20, 30)  # tokens per parameter
 USUAL = 20  # the horizon of every source, and of what is compared unless another is named
 HELD_OUT_AT = 10
+BUDGETS = (4, 8, 16, 32)  # tokens per parameter of the middle one of five sizes
+FEWER_TOKENS = BUDGETS[
+    :2
+]  # where the smallest of the five is best: from scratch, a smaller one too
 SHRINK, SHRINKS = 0.4, (0.2, 0.4, 0.6, 0.8, 1.0)
 LEVELS = np.linspace(1 / 6, 1, 8)  # of a run's compute
 
@@ -46,6 +51,14 @@ def named(
     if method == SZP:
         factors["shrink"] = shrink
     return ArmName(f"{method}, {horizon} tokens per parameter", **factors)
+
+
+def at_budget(method: str, width: int, source: int, budget: int) -> ArmName:
+    """The arm of a size on one of ``BUDGETS``; its source is named where it is grown."""
+    factors: dict[str, Scalar] = {"method": method, "width": width, "budget": budget}
+    if method != SCRATCH:
+        factors |= {"source": source, "shrink": SHRINK}
+    return ArmName(f"{method}, isoFLOP", **factors)
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,12 @@ class Sizes:
         for width, (source, horizons) in self.ladder.items():
             yield from ((width, source, horizon) for horizon in horizons)
         yield (*self.held_out, HELD_OUT_AT)
+
+    def isoflop(self) -> dict[int, int]:
+        """The five sizes that share a budget, each with its source: the largest rungs, with the
+        one held out."""
+        every = {width: source for width, (source, _) in self.ladder.items()}
+        return dict(sorted((every | dict([self.held_out])).items())[-5:])
 
     def varied(self, method: str, width: int, horizon: int = USUAL) -> list[ArmName]:
         """Scratch and the target grown by every factor."""
@@ -127,6 +146,30 @@ def finals(store: Store) -> pd.DataFrame:
         g=(runs["params"] / small.to_numpy(float)).fillna(1.0),
         loss=runs["final_val_loss"].astype(float),
     )
+
+
+def isoflops(store: Store, method: str) -> pd.DataFrame:
+    """A method's runs of ``isoflop`` sizes, with the budget in tokens per parameter of the middle
+    one: n, d, c, loss, seed. Raises ``UserError`` where there is none."""
+    runs = store.runs[store.runs["status"] == "finished"]
+    said = factor_table(runs).reindex(columns=["budget", "method"])
+    rows = runs[said["budget"].notna() & (said["method"] == method)]
+    if rows.empty:
+        raise UserError(f"no run of {method} has shared a budget")
+    return pd.DataFrame({
+        "seed": rows["seed"], "n": rows["params"], "d": rows["tokens"],
+        "c": 6.0 * rows["params"] * rows["tokens"], "loss": rows["final_val_loss"].astype(float),
+        "budget": said["budget"][rows.index].astype(int),
+    })  # fmt: skip
+
+
+def allocation_law(rows: pd.DataFrame, **options: object) -> FitResult:
+    """Of rows of ``isoflops``, means over seeds: parabolas at each budget and the lines through
+    their minima, without parameters where fewer than three have one."""
+    mean = rows.groupby(["budget", "n", "d", "c"])["loss"].mean().reset_index()
+    mean["c"] = mean.groupby("budget")["c"].transform("mean")  # steps are whole
+    points = {name: mean[name].to_numpy(float) for name in ("n", "d", "c", "loss")}
+    return fit(get_form("isoflop"), points, **options)  # type: ignore[arg-type]
 
 
 def of_arms(store: Store, arms: Iterable[ArmName]) -> pd.DataFrame:
