@@ -300,9 +300,9 @@ def test_exponents_of_the_best_size_cover(alpha, beta):
     assert exact["N_exponent"] == pytest.approx(truth, abs=0.03)
     found = []
     for _ in range(30):
-        noisy = rows.assign(loss=loss + 0.01 * rng.standard_normal(len(rows)))
+        noisy = rows.assign(loss=loss + 0.02 * rng.standard_normal(len(rows)))
         found.append(of_rows(lambda store, rows=noisy: rows, claims.size_exponent)(good()))
-    assert np.mean([one.lo <= truth <= one.hi for one in found]) >= 0.9
+    assert np.mean([one.lo <= truth <= one.hi for one in found]) >= 0.85  # of 30 studies
     assert min(one.hi - one.lo for one in found) > 0.005
 
 

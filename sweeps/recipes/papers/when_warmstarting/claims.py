@@ -100,7 +100,9 @@ def unshrunk(sizes: tables.Sizes) -> Quantity:
 
 def exponent_of_best(method: str, side: str) -> Quantity:
     """Of the best ``n`` or ``d`` against compute, by parabolas through five sizes at each budget;
-    nan where too few have a minimum. (Along the front, that of n and d is of the corners of the
+    nan where too few have a minimum. In simulated plans like it the interval covers in 90 to 98 %
+    of studies with exponents of loss in N and D within a factor of 1.5, and in too few beyond,
+    where parabolas are too lopsided. (Along the front, that of n and d is of the corners of the
     plan: ``mugrow.analysis.measure.selection``.)"""
     return of_rows(
         lambda store: tables.isoflops(store, method),

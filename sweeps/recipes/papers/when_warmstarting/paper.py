@@ -14,16 +14,16 @@ Net2Net ahead of SZP at g = 1.5 and far behind beyond 2.5. (A trial with two see
 thousand parameters, was so.)
 
 Choices. N counts embeddings, as theirs does (their 14,562,560 is eight layers of width 128 with a
-vocabulary padded to 50,688), and C is 6 N D of the target; the source is free, as by default
-there, and one pair of claims charges it. A source has 20 tokens per parameter of its own and stops
-before its cool-down; its target sees none of its batches. What each run is trained on is a whole
-schedule of its own; levels of less compute are read off its curve, at a constant rate until the
-cool-down. Heads are small so that widths are many. Targets at ``cpu`` have 6 to 42 thousand
-parameters, more than a third of them embeddings of bytes, and a front is of few sizes and horizons:
-exponents need not be theirs. The shrink factor is 0.4 unless it is varied; of SZP the paper takes
-the best over it. A law of Net2Net, which only two sizes have, is left out. Rates and batches are
-searched by a grid at 10 tokens per parameter, not by Hyperband. Four seeds; three of Net2Net, of
-other shrink factors, and of the grid.
+vocabulary padded to 50,688), and C is 6 N D of the target; the source is free, as by default there,
+and one pair of claims charges it. A source has 20 tokens per parameter of its own and stops before
+its cool-down; its target sees none of its batches. What each run is trained on is a whole schedule
+of its own; levels of less compute are read off its curve, at a constant rate until the cool-down.
+Heads are small so that widths are many. Targets at ``cpu`` have 6 to 42 thousand parameters, more
+than a third of them embeddings of bytes: exponents need not be theirs. The best size is found at
+four budgets, since on a front of few sizes and horizons the plan decides it. The shrink factor is
+0.4 unless it is varied; of SZP the paper takes the best over it. A law of Net2Net, which only two
+sizes have, is left out. Rates and batches are searched by a grid at 10 tokens per parameter, not by
+Hyperband. Four seeds; three of Net2Net, of other shrink factors, and of the grid.
 """
 
 from collections.abc import Iterator

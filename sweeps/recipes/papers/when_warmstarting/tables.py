@@ -34,9 +34,7 @@ HORIZONS = (5, 10, 20, 30)  # tokens per parameter
 USUAL = 20  # the horizon of every source, and of what is compared unless another is named
 HELD_OUT_AT = 10
 BUDGETS = (4, 8, 16, 32)  # tokens per parameter of the middle one of five sizes
-FEWER_TOKENS = BUDGETS[
-    :2
-]  # where the smallest of the five is best: from scratch, a smaller one too
+FEWER_TOKENS = BUDGETS[:2]  # where the smallest of the five is best, and one smaller is tried
 SHRINK, SHRINKS = 0.4, (0.2, 0.4, 0.6, 0.8, 1.0)
 LEVELS = np.linspace(1 / 6, 1, 8)  # of a run's compute
 
