@@ -7,7 +7,7 @@ comparison on other seeds whether it is there.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -33,12 +33,14 @@ class Searched:
 @dataclass(frozen=True)
 class ModuleSearch:
     """``by_module`` is the sweep that has multipliers, its best ``log2_times`` by name; ``beside``
-    are the other sweeps of its shape. ``worths`` are empty where there are too few trials, and
-    ``why_not`` says so."""
+    are the other sweeps of its shape. ``at_the_end`` names the multipliers that matter
+    and are best where none was tried further, in the best trial or by the fit. ``worths`` are
+    empty where there are too few trials, and ``why_not`` says so."""
 
     by_module: Searched
     log2_times: Mapping[str, float]
     beside: tuple[Searched, ...]
+    at_the_end: tuple[str, ...]
     worths: tuple[Importance, ...]
     why_not: str | None
 
@@ -60,16 +62,35 @@ def module_search(trials: pd.DataFrame) -> ModuleSearch | None:
         worths = importance(trials[trials["sweep"] == best["sweep"]])
     except UserError as error:
         why_not = str(error)
-    times: dict[str, float] = json.loads(best["modules"])
+    log2_times = _log2_times(best["modules"])
+    tried = [_log2_times(text) for text in of_modules[of_modules["sweep"] == best["sweep"]].modules]
     return ModuleSearch(
         by_module=_searched(trials[trials["sweep"] == best["sweep"]]),
-        log2_times={name: math.log2(factor) for name, factor in sorted(times.items())},
+        log2_times=log2_times,
         beside=tuple(
             _searched(trials[trials["sweep"] == name]) for name in dict.fromkeys(others["sweep"])
         ),
+        at_the_end=tuple(_at_the_end(log2_times, worths, tried)),
         worths=worths,
         why_not=why_not,
     )
+
+
+def _log2_times(text: str) -> dict[str, float]:
+    return {name: math.log2(factor) for name, factor in sorted(json.loads(text).items())}
+
+
+def _at_the_end(
+    best: Mapping[str, float], worths: Sequence[Importance], tried: Sequence[Mapping[str, float]]
+) -> Iterator[str]:
+    fitted = {one.name: one.best_log2 for one in worths}
+    flat = {one.name for one in worths if one.flat}
+    for name in sorted((best.keys() | fitted.keys()) - flat):
+        places = [one.get(name, 0.0) for one in tried]
+        for place in {best.get(name, 0.0), fitted.get(name, 0.0)} - {0.0}:
+            if place <= min(places) or place >= max(places):
+                yield name
+                break
 
 
 def _searched(trials: pd.DataFrame) -> Searched:

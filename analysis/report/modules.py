@@ -1,6 +1,6 @@
 """What a report says of a search over multipliers of modules: the answer, and a table of worths."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mugrow.analysis import words as fmt
 from mugrow.analysis.measure.importance import MARGIN
@@ -22,8 +22,16 @@ def sentences(found: ModuleSearch | None) -> Iterator[str]:
         side = "above" if away > 0 else "below"
         yield (
             f"{other.sweep} ends at {fmt.loss(other.loss)}, {fmt.loss(abs(away))} {side} it, after "
-            f"{other.trials} trials at {other.points} points, for {fmt.flops(other.flops)}. Both "
-            "are the lowest of their trials on the seeds that chose them: compare them on others."
+            f"{other.trials} trials at {other.points} points, for {fmt.flops(other.flops)}."
+        )
+    if found.beside:
+        yield (
+            "Each is the lowest of its trials on the seeds that chose it: compare them on others."
+        )
+    if found.at_the_end:
+        yield (
+            f"{_listed(found.at_the_end)} best at the end of what was tried: with wider ranges a "
+            "next search may find better."
         )
     if found.why_not:
         yield f"What each multiplier is worth is not told: {found.why_not}."
@@ -32,11 +40,12 @@ def sentences(found: ModuleSearch | None) -> Iterator[str]:
     flat = [one.name for one in found.worths if one.flat]
     yield (
         f"Of {len(found.worths)} multipliers {_listed(sure)} worth more than {MARGIN:g} nats, and "
-        f"{_listed(flat)} flat, worth less; of the others these trials cannot tell."
+        f"{_listed(flat)} flat, worth less: a next search can leave such out. Of the others these "
+        "trials cannot tell; runs without one of them, on other seeds, can."
     )
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     if not names:
         return "none is"
     return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"

@@ -59,13 +59,24 @@ def test_a_study_without_multipliers_has_no_such_search():
 
 def test_the_report_names_what_matters_and_what_is_flat():
     found = module_search(trials())
-    first, other, told = modules.sentences(found)
+    first, other, on_others, told = modules.sentences(found)
+    assert "compare them on others" in on_others
     assert "best of 80 trials" in first
     assert "p-w32-d2-two ends at 2.06" in other
     assert "above it, after 4 trials at 2 points" in other
     assert f"lr.qk is worth more than {MARGIN:g} nats, and lr.v is flat" in told
     name, worth, *_, flat = modules.table(found).rows[0]
     assert (name, worth[:6], flat) == ("lr.qk", "0.0500", "no")
+
+
+def test_what_is_best_at_the_end_of_what_was_tried_is_named():
+    assert module_search(trials()).at_the_end == ()
+    rows = trials()
+    ends = [None if text is None else json.loads(text) for text in rows["modules"]]
+    rows = rows[[one is None or one["lr.qk"] <= 2.0 for one in ends]]  # it is best at 2
+    found = module_search(rows)
+    assert found.at_the_end == ("lr.qk",)
+    assert "lr.qk is best at the end of what was tried" in "\n".join(modules.sentences(found))
 
 
 def test_too_few_trials_for_worths_are_said():
