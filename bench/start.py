@@ -124,8 +124,6 @@ def beginning_from(
             during = acts(small.spec, spec.model, spec.train_steps, **params)
         during = guarded_hooks(entry, during, spec.model)
     if spec.start.new_rate != 1:
-        if entry.learning_steps:
-            raise UserError(f"method {entry.name!r} mixes what it learns; leave new_rate at 1")
         blocks = origins.blocks_of(
             lambda weights: guarded.grown(entry, weights, small, big, init, rng, given),
             source.weights,

@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from mugrow.analysis.summary import Summary, summarize
     from mugrow.analysis.transfer.results import transfer
     from mugrow.bench.coordcheck import coordcheck
+    from mugrow.bench.errors import UserError
     from mugrow.bench.growth import GrowthMethod
     from mugrow.bench.optim import Optimizer
     from mugrow.bench.parametrization import Parametrization
-    from mugrow.bench.spec import RunSpec, UserError
+    from mugrow.bench.spec import RunSpec
     from mugrow.sweeps.check import check
     from mugrow.sweeps.draw import draw
     from mugrow.sweeps.grow import grow
@@ -69,7 +70,7 @@ _HOMES = {  # of every public name: its module, and what it is called there, if 
     "Study": "sweeps.study",
     "Summary": "analysis.summary",
     "Table": "analysis.read.table",
-    "UserError": "bench.spec",
+    "UserError": "bench.errors",
     "advise": "analysis.advice.advise",
     "bill": "sweeps.run",
     "check": "sweeps.check",

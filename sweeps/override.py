@@ -12,6 +12,7 @@ All assignments are applied together, so two that are wrong one by one may be ri
 """
 
 import dataclasses
+import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -152,7 +153,10 @@ def _method(key: str, text: str) -> Method:
     types = get_type_hints(Method)
     params, policy = [], {}
     for param, value in given.items():
-        if param in CHOICES and param not in _method_params(name):
+        near = difflib.get_close_matches(param, CHOICES)
+        if near and param not in (own := _method_params(name)):
+            if param not in CHOICES:
+                raise unknown(f"parameter of method {name!r}:", param, {*own, *CHOICES})
             policy[param] = parse(param, value, types[param])
         else:
             params.append((param, scalar(value)))

@@ -219,6 +219,10 @@ def _refusal(study: Study, step: Step, method: Method) -> str | None:
     try:
         check_growth(entry, source, target, dict(method.params))
         check_start(entry, method.start())
+        if method.new_rate != 1 and source == target:
+            raise UserError(
+                f"{step} adds nothing to a source; leave new_rate of {method.name!r} at 1"
+            )
     except UserError as error:
         return str(error)
     return None

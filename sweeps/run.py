@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mugrow.analysis.read.store import Store, load
-from mugrow.analysis.report.build import build
+from mugrow.analysis.report.build import build, build_with
 from mugrow.analysis.report.helper import Helper, started
 from mugrow.bench.data import batches
 from mugrow.bench.final_evaluation import BLOCKS
@@ -131,13 +131,15 @@ def run(
     paths = {data.corpus_sha256: study.corpus}
     where = replace(where, corpus_paths=paths, source_path=study.source or None)
     with ExitStack() as stack:
-        helpers: list[Helper | None] = []  # one, if it is worth it: its start is while runs train
+        other: Helper | None = None
 
         def prepare_report() -> None:
-            helpers.append(stack.enter_context(started(folder)))
+            nonlocal other
+            other = stack.enter_context(started(folder))
 
         plan = execute(of_study(fixed, data, where.gpus), folder, where, at_last=prepare_report)
-        return FinishedStudy(folder, build(folder, *helpers), plan)
+        page = build(folder) if other is None else build_with(folder, other)
+        return FinishedStudy(folder, page, plan)
 
 
 def bill(

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
-from mugrow.bench import optim
+from mugrow.bench import growth, optim
 from mugrow.bench.flops import per_token
 from mugrow.bench.parametrization import canonical, parse
 from mugrow.bench.spec import DataSpec, ModelSpec, Multiplier, RunSpec, UserError
@@ -210,7 +210,18 @@ def searches(study: Study, data: DataSpec) -> tuple[Search, ...]:
         for log2_modules in ends or ((),):
             run = sweep.specs(sweep.log2_lr[0], sweep.init_std[0], log2_modules)[0]
             optim.check_optimizer(run)
+            for steps in _transferred_steps(study) if sweep is found[0] else ():
+                ratio = step_ratio(study, run.parametrization, steps)
+                optim.check_optimizer(replace(run, step_ratio=ratio))
     return tuple(found)
+
+
+def _transferred_steps(study: Study) -> Iterator[int]:
+    """Of what takes the hyperparameters found: all places that may be found must train there."""
+    if study.ladder:
+        yield study.target_steps
+        if any(growth.method(method.name).needs_source for method in study.methods):
+            yield study.source_steps
 
 
 @dataclass(frozen=True)

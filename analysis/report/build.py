@@ -44,9 +44,8 @@ QUESTION = (
 )
 
 
-def build(directory: str | Path, other: Helper | None = None) -> Path:
-    """Write the report of the study in ``directory``; returns the path of its HTML page. Another
-    process that draws the figures with this one may have been started.
+def build(directory: str | Path) -> Path:
+    """Write the report of the study in ``directory``; returns the path of its HTML page.
 
     Raises ``UserError`` when the directory's tables are missing or unreadable. A study that has
     not finished gives a report that says what it does not have yet.
@@ -55,7 +54,11 @@ def build(directory: str | Path, other: Helper | None = None) -> Path:
     >>> mugrow.report("results/quick")  # doctest: +SKIP
     PosixPath('results/quick/report/index.html')
     """
-    directory = Path(directory)
+    return build_with(Path(directory), None)
+
+
+def build_with(directory: Path, other: Helper | None) -> Path:
+    """``build``, with a process that draws figures too, if one has been started."""
     state = state_of(directory)
     store = load(directory)
 

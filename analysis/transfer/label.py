@@ -78,4 +78,6 @@ def _said(key: str, value: Scalar | None) -> str:
         return word if value else f"not {word}"
     if key.endswith("sha256"):
         return f"{word} {str(value)[:8]}"
+    if key.startswith(MODULES) and isinstance(value, float):
+        return f"{word} {value:.3g}"  # powers of 2 to a quarter are told apart
     return f"{word} {value}"

@@ -231,6 +231,8 @@ def check_start(entry: GrowthMethod, start: Start) -> None:
         raise UserError(f"method {entry.name!r} makes no copies that noise could part")
     if start.new_rate != 1 and (entry.shrinks or not entry.needs_source):
         raise UserError(f"method {entry.name!r} adds nothing to a source; leave new_rate at 1")
+    if start.new_rate != 1 and entry.learning_steps:
+        raise UserError(f"method {entry.name!r} mixes what it learns; leave new_rate at 1")
 
 
 def check_growth(

@@ -76,9 +76,9 @@ class ReportCommand:
         from mugrow.analysis.report.helper import started
 
         with started(first) as other:  # before this process imports what it needs
-            from mugrow.analysis.report.build import build
+            from mugrow.analysis.report.build import build_with
 
-            written = build(first, other)
+            written = build_with(first, other)
         print_summary(first, written, self.json)
 
     def _of_several(self) -> None:

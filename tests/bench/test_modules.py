@@ -142,6 +142,14 @@ def test_an_optimizer_without_what_is_multiplied_is_refused(run, name):
     check_optimizer(ends)  # AdamW's
 
 
+def test_one_number_for_all_modules_multiplies_what_each_has():
+    times = Multiplier("beta1.all", 2.0), Multiplier("beta1.qk", 0.5), Multiplier("eps.all", 3.0)
+    found = by_tensor(MODEL, replace(PLAIN, modules=times))
+    assert found["norm.gain"].beta1 == pytest.approx(1 - 2 * (1 - PLAIN.beta1))
+    assert found["blocks.0.attention.q.weight"].beta1 == pytest.approx(PLAIN.beta1)
+    assert {one.eps for one in found.values()} == {3 * PLAIN.eps}
+
+
 def test_a_multiplier_of_no_decay_is_refused():
     times = {"modules": (Multiplier("weight_decay.qk", 2.0),)}
     with pytest.raises(UserError, match=r"'weight_decay.qk' would change nothing where hyper"):

@@ -68,6 +68,16 @@ def test_the_first_trial_in_a_trust_region_is_the_middle_of_all_axes():
     assert ask(space, (), 3)[0] == tuple((size - 1) // 2 for size in SIZES)
 
 
+def test_the_region_stays_where_one_in_five_succeeds_and_is_never_more_than_the_box():
+    """Its share of an axis after successes and failures, read off the farthest of many points."""
+    space = Space("study/sweep", "trust", (2001, 2001))
+    better = [Told((1000, 1000), "complete", 5.0 - number) for number in range(4)]
+    worse = [Told((0, 0), "complete", 9.0), Told((0, 0), "failed", None)] * 4
+    for history, share in ((better, 1.0), (better + worse, 1.5**-2)):
+        places = np.array(ask(space, tuple(history), 200))
+        assert np.abs(places - 1000).max() == pytest.approx(1000 * share, rel=0.05)
+
+
 def by_chance(trials: int) -> float:
     """The lowest loss of points that are uniform in the box."""
     rng = np.random.default_rng(0)
@@ -134,6 +144,21 @@ def test_a_search_by_module_is_replayed_and_its_best_trial_transferred():
     assert told == [dict(trial.specs[0].hyper.modules) for trial in full.trials]
 
 
+def test_a_trial_that_diverged_is_told_as_worse_than_a_uniform_guess(monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        "mugrow.sweeps.search.ask",
+        lambda space, past, count: told.append(past) or ask(space, past, count),
+    )
+    search = searches(replace(STUDY_OF_MODULES, trials=20), DATA)[0]
+    first = replay(search, {})
+    replay(
+        search, {one.run_id: {"status": "diverged"} for each in first.trials for one in each.specs}
+    )
+    values = {one.value for one in told[-1]}
+    assert values == {2 * math.log(search.model.vocab_size)}
+
+
 def test_only_the_sweep_that_is_transferred_from_searches_modules():
     study = replace(STUDY_OF_MODULES, proxy_widths=(32, 64))
     main, other = searches(study, DATA)
@@ -185,6 +210,13 @@ def test_settings_from_the_command_line():
          "hyper.modules; leave one out"),
         ("modules=lr.haed:-1:1 sampler=trust", "unknown module for 'lr': 'haed'; did you mean"),
         ("modules=beta1.qk:0:4 sampler=trust", "1 - beta1 must be below 1, not 0.1 times 16"),
+        ("methods=scratch,szp:new_rte=2", "unknown parameter of method 'szp': 'new_rte'; did you "
+         "mean 'new_rate'?"),
+        ("methods=scratch,ligo:new_rate=2", "method 'ligo' mixes what it learns; leave new_rate"),
+        ("methods=scratch,szp:new_rate=2 ladder=32:2:32:2", "adds nothing to a source; leave "
+         "new_rate of 'szp' at 1"),
+        ("modules=beta1.qk:-2:2 target_steps=30 sampler=trust parametrizations=completedp", "1 - "
+         "beta1 must be below 1, not 0.333333 times 4; the nearest factor is below 3"),
         ("modules=lr.head:-1:1 model.tied=true sampler=trust", "the model has no 'head' for "
          "'lr.head'; the nearest: 'lr.embedding'"),
         ("modules=beta1.qk:-1:1 optimizer=lion sampler=trust", "optimizer 'lion' does not read "),

@@ -42,6 +42,12 @@ def test_both_searches_are_told_with_their_points_and_costs():
     assert found.worths[0].worth == pytest.approx(0.05)
 
 
+def test_a_sweep_of_another_shape_is_not_beside_it():
+    wider = trials().query("sweep == 'p-w32-d2-two'").assign(width=64, sweep="p-w64-d2")
+    found = module_search(pd.concat([trials(), wider], ignore_index=True))
+    assert [one.sweep for one in found.beside] == ["p-w32-d2-two"]
+
+
 def test_a_study_without_multipliers_has_no_such_search():
     rows = trials()
     assert module_search(rows[rows["modules"].isna()]) is None

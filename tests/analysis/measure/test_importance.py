@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mugrow.analysis.measure.importance import MARGIN, importance
+from mugrow.analysis.measure.importance import MARGIN, Importance, importance
 from mugrow.bench.spec import UserError
 
 NAMES = ("beta2.qk", "eps.head", "lr.head", "lr.qk")
@@ -87,3 +87,28 @@ def test_noise_is_not_taken_for_worth_or_flatness():
 def test_too_few_trials_are_refused(table, message):
     with pytest.raises(UserError, match=message):
         importance(table)
+
+
+def test_a_cliff_far_from_the_best_trial_bends_nothing():
+    table = trials(200, noise=0.0)[:200]
+    times = [json.loads(text) for text in table["modules"]]
+    x = np.array([[np.log2(one.get(name, 1.0)) for name in NAMES] for one in times])
+    x = np.hstack([x, np.log2(table[["lr"]].to_numpy())])
+    far = ((x - x[table["value"].argmin()]) ** 2).sum(1)
+    table.loc[far > np.quantile(far, 0.6), "value"] += 5.0
+    found = {one.name: one for one in importance(table)}
+    for name, worth in zip(NAMES, WORTH, strict=True):
+        assert found[name].worth == pytest.approx(worth, abs=1e-9)
+
+
+def test_where_1_is_nearer_to_the_optimum_than_all_that_was_tried_nothing_is_lost_by_it():
+    table = trials(400, noise=0.0)[:400]
+    log2 = [np.log2(json.loads(text).get("lr.head", 1.0)) for text in table["modules"]]
+    found = {one.name: one for one in importance(table[np.array(log2) < 0])}
+    assert found["lr.head"].worth == pytest.approx(0.0, abs=1e-9)
+    assert found["lr.head"].best_log2 == pytest.approx(0.0)
+
+
+def test_flat_is_what_is_flat_up_to_the_end_of_its_interval():
+    assert Importance("lr.qk", 0.001, 0.0, MARGIN * 0.9, 0.0).flat
+    assert not Importance("lr.qk", 0.001, 0.0, MARGIN * 1.1, 0.0).flat
