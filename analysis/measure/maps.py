@@ -6,7 +6,6 @@ neighbours (``mugrow.analysis.transfer.optimum``). What is at the edge of those 
 it, so then a shift is unknown: nan.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from mugrow.analysis.measure.measured import arm
 from mugrow.analysis.measure.quantity import Quantity, Sample, by_seed, percent
+from mugrow.analysis.measure.selection import between
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array
 from mugrow.analysis.transfer.optimum import optimum
@@ -44,25 +44,14 @@ class Plane:
     @property
     def best_batch(self) -> float:
         """Log2 of the best batch, each at its lowest loss; nan at the edge of those tried."""
-        return _between(np.log2(self.batches), np.nanmin(self.loss, axis=1))
+        return between(np.log2(self.batches), np.nanmin(self.loss, axis=1))
 
     def best_rate(self, row: int) -> float:
         """Log2 of the best rate at a batch; nan at the edge of those tried."""
         found = optimum(self.log2_lr, self.loss[row])
         if found.edge or found.vertex_log2_lr is None:
-            return _between(self.log2_lr, self.loss[row])
+            return between(self.log2_lr, self.loss[row])
         return found.vertex_log2_lr
-
-
-def _between(at: Array, loss: Array) -> float:
-    """Where the parabola through the lowest loss and its two neighbours is lowest; nan where it has
-    not both. The place tried itself would be the same for every seed left out."""
-    best = int(np.nanargmin(loss))
-    if not 0 < best < len(at) - 1:
-        return math.nan
-    near = slice(best - 1, best + 2)
-    square, slope, _ = np.polyfit(at[near] - at[best], loss[near], 2)
-    return float(at[best] - slope / (2 * square))
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,19 @@ import numpy as np
 
 from mugrow.analysis.measure.quantity import Quantity, Sample, combined, lowest, percent
 from mugrow.analysis.read.store import Store
-from mugrow.analysis.stats import Interval, widened_by
+from mugrow.analysis.stats import Array, Interval, widened_by
+
+
+def between(at: Array, loss: Array) -> float:
+    """Where the parabola through the lowest loss and its two neighbours is lowest, both (places,),
+    ascending; nan where it has not both. The place tried itself would be the same for every seed
+    left out; a parabola through more places is off where the bowl is lopsided."""
+    best = int(np.nanargmin(loss))
+    if not 0 < best < len(at) - 1:
+        return math.nan
+    near = slice(best - 1, best + 2)
+    square, slope, _ = np.polyfit(at[near] - at[best], loss[near], 2)
+    return float(at[best] - slope / (2 * square))
 
 
 class Selected(Quantity):

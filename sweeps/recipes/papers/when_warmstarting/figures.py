@@ -16,7 +16,6 @@ from mugrow.analysis.figures.laws import loss_axis, size_ticks
 from mugrow.analysis.laws import get_form
 from mugrow.analysis.laws.growing import difference
 from mugrow.analysis.laws.growing import growth_factors as parabolas
-from mugrow.analysis.laws.isoflop import IsoflopExtras
 from mugrow.analysis.laws.law import GrowthPanel
 from mugrow.analysis.laws.result import FitResult
 from mugrow.analysis.laws.scaling import law as chosen_law
@@ -146,38 +145,27 @@ def shrinks(store: Store) -> Figure:
 
 
 def isoflop(axis: Axes, store: Store, method: str) -> None:
-    """Losses against size, a shade a budget, with their parabolas in ln N."""
+    """Losses against size, a shade a budget."""
     rows = tables.isoflops(store, method)
     means = rows.groupby(["budget", "n"])["loss"].mean()
+    flops = rows.groupby("budget")["c"].mean()
     for (budget, _), colour in style.shades((one, 0) for one in tables.BUDGETS).items():
         loss = means[budget]
-        n = loss.index.to_numpy(float)
-        axis.plot(
-            n, loss, "o", color=colour, label=si(6 * float(np.median(n)) ** 2 * budget, "FLOP")
-        )
-        square = np.polynomial.Polynomial.fit(np.log(n), loss.to_numpy(float), 2)
-        fine = np.geomspace(n.min(), n.max(), 40)
-        axis.plot(fine, square(np.log(fine)), color=colour, lw=1)
+        axis.plot(loss.index.to_numpy(float), loss, "o-", color=colour, lw=1, ms=4,
+                  label=si(float(flops[budget]), "FLOP"))  # fmt: skip
     axis.set(xscale="log", xlabel="parameters N", ylabel=arms.FINAL, title=LABELS[method])
     size_ticks(axis.xaxis)
     axis.legend(fontsize=7)
 
 
 def best_sizes(axis: Axes, store: Store) -> None:
-    """The minima of the parabolas, and the power laws through them."""
+    """The best size between those tried, and the power laws through them."""
     for method, line_style in BOTH.items():
-        law = tables.allocation_law(tables.isoflops(store, method))
-        assert isinstance(law.extras, IsoflopExtras)
-        best = pd.DataFrame(
-            [(one.c, one.n) for one in law.extras.budgets if one.status == "converged"],
-            columns=["c", "n"],
-        )
-        label, colour = LABELS[method], line_style.colour
-        if law.params:
-            exponent, at = law.params["N_exponent"], law.params["N_coefficient"]
-            label += f", exponent {exponent:.2f}"
-            axis.plot(best["c"], at * best["c"] ** exponent, color=colour, lw=1)
+        best = tables.best_sizes(tables.isoflops(store, method))
+        power, colour = tables.best_line(best, "n"), line_style.colour
+        label = f"{LABELS[method]}, exponent {power.exponent:.2f}"
         axis.plot(best["c"], best["n"], line_style.marker, color=colour, label=label)
+        axis.plot(best["c"], [power(c) for c in best["c"]], color=colour, lw=1)
     axis.set(ylabel="best parameters N*", yscale="log")
     compute_axis(axis)
     size_ticks(axis.yaxis)

@@ -205,9 +205,9 @@ PAPER = Paper(
             claims.F5,
         ).shows(
             "The best size at each budget",
-            "Final loss of five sizes at each budget, means over seeds, and parabolas through "
-            "them; right, their minima with the power laws through them. The front of F1 cannot "
-            "tell, for its sizes share no budget.",
+            "Final loss of five or six sizes at each budget, means over seeds; right, the best "
+            "size between those tried, with power laws. The front of F1 cannot tell it, for its "
+            "sizes share no budget.",
         ),
         "F6": FigureOf(ladder_runs, figures.coefficients, claims.F6).shows(
             "Coefficients of L = A / N^α + B / D^β + E",

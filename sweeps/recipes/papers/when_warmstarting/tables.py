@@ -24,6 +24,7 @@ from mugrow.analysis.laws import get_form
 from mugrow.analysis.laws.fit import FitResult, fit
 from mugrow.analysis.laws.power_line import PowerLine, power_line
 from mugrow.analysis.measure.measured import factor_table
+from mugrow.analysis.measure.selection import between
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.stats import Array
 from mugrow.bench.arm import ArmName, factors_json
@@ -161,13 +162,24 @@ def isoflops(store: Store, method: str) -> pd.DataFrame:
     })  # fmt: skip
 
 
-def allocation_law(rows: pd.DataFrame, **options: object) -> FitResult:
-    """Of rows of ``isoflops``, means over seeds: parabolas at each budget and the lines through
-    their minima, without parameters where fewer than three have one."""
-    mean = rows.groupby(["budget", "n", "d", "c"])["loss"].mean().reset_index()
-    mean["c"] = mean.groupby("budget")["c"].transform("mean")  # steps are whole
-    points = {name: mean[name].to_numpy(float) for name in ("n", "d", "c", "loss")}
-    return fit(get_form("isoflop"), points, **options)  # type: ignore[arg-type]
+def best_sizes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of rows of ``isoflops``, means over seeds: c, n and d of the best size at each budget, where
+    the parabola in ln n through the best one tried and its neighbours is lowest; without budgets at
+    which the best is at the edge."""
+    found = []
+    for _, tried in rows.groupby("budget"):
+        mean = tried.groupby("n")["loss"].mean()
+        best = math.exp(between(np.log(mean.index.to_numpy(float)), mean.to_numpy(float)))
+        c = float(tried["c"].mean())  # steps are whole
+        found.append((c, best, c / (6 * best)))
+    return pd.DataFrame(found, columns=["c", "n", "d"]).dropna()
+
+
+def best_line(best: pd.DataFrame, quantity: str) -> PowerLine:
+    """The power law of ``best_sizes`` against compute; of nan for fewer than three."""
+    if len(best) < 3:
+        return PowerLine(math.nan, math.nan, math.nan)
+    return power_line(best["c"].to_numpy(float), best[quantity].to_numpy(float))
 
 
 def of_arms(store: Store, arms: Iterable[ArmName]) -> pd.DataFrame:
