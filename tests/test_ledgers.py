@@ -33,7 +33,9 @@ def test_verdicts_follow_from_the_tables(name):
         for key in ("value", "low", "high", "seeds_needed", "flops_needed"):
             ours, committed_one = row.pop(key), theirs.pop(key)
             close = ours is committed_one or ours == pytest.approx(
-                committed_one, rel=1e-9, abs=1e-12
+                committed_one,
+                rel=1e-7,
+                abs=1e-12,  # a fit ends within 1e-8
             )
             assert close, (row["claim"], key, ours, committed_one)
         assert row == theirs
