@@ -90,9 +90,10 @@ def spread(ends: pd.DataFrame) -> float:
     horizon, mean over all threes of seeds. A range grows with the number of seeds, so that of all
     would be another number at every look."""
     table = ends.pivot_table(index=["n", "horizon"], columns="seed", values="loss")
-    threes = combinations(table.columns, min(3, table.shape[1]))
-    ranges = (table[list(three)].agg(["max", "min", "mean"], axis=1) for three in threes)
-    return float(np.mean([100 * ((r["max"] - r["min"]) / r["mean"]).max() for r in ranges]))
+    threes = list(combinations(range(table.shape[1]), min(3, table.shape[1])))
+    losses = np.ma.masked_invalid(table.to_numpy())[:, threes]  # (models, threes, 3)
+    ranges = (losses.max(2) - losses.min(2)) / losses.mean(2)
+    return 100 * float(ranges.max(0).mean())
 
 
 seed_spread = of_rows(lambda store: law.finals(law.checkpoints(store, ARM)), spread)
