@@ -16,8 +16,9 @@ the first steps of a linear schedule over 250,000. Savings are at the loss that 
 AIMED_AT of those steps. The ratios rho are the authors' measured ones. They train with dropout,
 which alone parts the copies of a widened model; there is none here, so noise does that, and the
 exact operator is one of the ablations. Under WSD the position in the schedule decides when the
-cool-down comes and nothing before it, so that ablation is judged by its final loss. The earlier
-operators are given fresh moments, as in their papers, and the same place in the schedule.
+cool-down comes and nothing before it, so that ablation is judged by its final loss. What else the
+compute would have bought is asked of growth in width alone. The earlier operators are given fresh
+moments, as in their papers, and the same place in the schedule.
 
 Each way to grow has a panel, with the small model, the large one from scratch, and the large one
 grown. Against compute a grown curve begins where its small one's was left; against steps, where in
@@ -38,6 +39,7 @@ from mugrow.analysis.measure.dynamics import Trace, constant_steps, slopes, trac
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import HyperSpec, ModelSpec, RunSpec, ScheduleSpec, Start, UserError
+from mugrow.sweeps import beside
 from mugrow.sweeps.graph import FRESH, Node, grown, segments
 from mugrow.sweeps.paper import FigureOf, Paper, Runs, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
@@ -94,6 +96,12 @@ def main(setting: Setting, seed: int) -> Iterator[Node]:
     for way in WAYS:
         yield sources(setting, way, seed)[GROW_AT[-1]]  # the small model's own curve
         yield staged(setting, way, seed)
+
+
+def in_width(setting: Setting, seed: int) -> Iterator[Node]:
+    """What is compared at equal charged compute."""
+    yield Node(large(setting, seed), SCRATCH)
+    yield staged(setting, claims.WIDTH, seed)
 
 
 def timing(setting: Setting, seed: int) -> Iterator[Node]:
@@ -228,7 +236,7 @@ draw_earlier = savings_of(*(way.grown() for way in WAYS), *claims.EARLIER.values
 main_runs = each_seed(SEEDS, main)
 
 
-def beside(nodes: Callable[[Setting, int], Iterable[Node]]) -> Runs:
+def with_main(nodes: Callable[[Setting, int], Iterable[Node]]) -> Runs:
     """The main runs and, for fewer seeds, others."""
     others = each_seed(FEW_SEEDS, nodes)
     return lambda setting: [*main_runs(setting), *others(setting)]
@@ -261,22 +269,23 @@ PAPER = Paper(
             "Slopes of the mean curves by the paper's procedure: spikes left out, running means "
             "of five. The grown run is moved to where scratch has its loss.",
         ),
-        "S4": FigureOf(beside(timing), draw_timing, claims.S4).shows(
+        "S4": FigureOf(with_main(timing), draw_timing, claims.S4).shows(
             "Compute saved against the time of growth",
             "Left against the small model's steps, right against its slope then; stars are the "
             "best. Dotted: the most that Kaplan's law allows at a fixed batch; dashed: the "
             "paper's thresholds.",
         ),
-        "S5": FigureOf(beside(ablations), draw_ablations, claims.S5).shows(
+        "S5": FigureOf(with_main(ablations), draw_ablations, claims.S5).shows(
             "Ablations: moments, place in the schedule, symmetry",
             "Compute saved at the same loss. What never reached it is where its whole run, paid "
             "for, leaves it.",
         ),
-        "S6": FigureOf(beside(earlier), draw_earlier, claims.S6).shows(
+        "S6": FigureOf(with_main(earlier), draw_earlier, claims.S6).shows(
             "Against earlier operators and schedules",
             "Compute saved at the same loss. Gong: stacked twice, after 50,000 and 70,000 of "
             "400,000 steps, scaled to this horizon.",
         ),
+        "S7": beside.figure(each_seed(FEW_SEEDS, in_width), [claims.WIDTH.grown()]),
     },
     untestable=claims.UNTESTABLE,
 )
