@@ -89,10 +89,10 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setattr(mupscaling, "FEW_LOG2_LR", (0.0, 0.5, 1.0))
     monkeypatch.setattr(mupscaling, "NOISES", (0.5, 1.5, 3.0))
     monkeypatch.setitem(mupscaling.BASIN_SEEDS, "cpu", range(1))
-    monkeypatch.setattr(bases, "BASIN_LOG2_LR", (-0.5, 0.0, 0.5))
+    monkeypatch.setattr(bases, "BASIN_LOG2_LR", (-1.0, -0.5, 0.0, 0.5, 1.0))
     model = ModelSpec(width=32, depth=1, head_size=16, context=16)
     store = reproduced(PAPER, model=model, base=model)
-    scratch, sources, rates, noises = 2 * 3, 2, 2 * 3, 3 + 2
+    scratch, sources, rates, noises = 2 * 5, 2, 2 * 3, 3 + 2
     assert len(store.runs) == scratch + sources + rates + noises + 1 + 4
     assert gaps(store).shape == (2, 1)
     assert gaps(store).max().max() < 1e-12

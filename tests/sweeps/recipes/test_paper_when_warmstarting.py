@@ -101,6 +101,8 @@ def test_the_recipe_runs_end_to_end(monkeypatch, reproduced):
     monkeypatch.setattr(figures, "RESAMPLES", 30)
     monkeypatch.setattr(recipe, "LOG2_LR", (0, 1))
     monkeypatch.setattr(recipe, "BATCHES", (1,))
+    monkeypatch.setattr(tables, "BUDGETS", (1, 2))
+    monkeypatch.setattr(tables, "FEWER_TOKENS", (1,))
     assert paper("when-warmstarting") is PAPER
     model = replace(PAPER.bases["cpu"](DATA, 256).model, context=16)
     ran = reproduced(PAPER, model=model, base=model, steps=30)
