@@ -75,6 +75,7 @@ def test_the_commands_cover_the_program():
         "advise",
         "check",
         "transfer",
+        "importance",
         "reproduce",
         "figure",
         "coordcheck",
@@ -109,6 +110,10 @@ def test_every_mugrow_command_works(
     shutil.copytree(finished.folder, tmp_path / "results" / "quick")
     if words[0] == "compare":
         shutil.copytree(finished.folder, tmp_path / "results" / "mine")
+    if words[0] == "importance":
+        shutil.copytree(
+            ROOT / "results" / "reference" / "modules", tmp_path / "results" / "modules"
+        )
     header = "method,params,tokens,val_loss\n"
     rows = [
         f"{arm},1000,{k * n},{4 - k / 10}\n"

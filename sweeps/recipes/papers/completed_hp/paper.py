@@ -301,8 +301,8 @@ def differences(
 
 
 draw_gains = arms.row(
-    differences(GAINS, "by module minus shared (nats per token)"),
-    differences(USUAL, "rate and scale alone minus shared (nats)"),
+    differences(GAINS, "by module minus shared (nats)"),
+    differences(USUAL, "the usual two minus shared (nats)"),
 )
 draw_worths = arms.row(
     differences(dict(tuple(WORTHS.items())[:10]), "loss without it minus with all (nats)"),
