@@ -63,8 +63,12 @@ def answers(laws: ScalingLaws) -> list[LawAnswer]:
 def _against_small(fit: FitResult, chosen: FormComparison | None) -> str:
     if chosen is None:
         return fmt.MISSING
-    are = next(one.are for one in chosen.scores if one.form == fit.form)
-    return f"{error(are)}; best small model {error(chosen.baseline_are)}"
+    return f"{error(_unseen(fit, chosen))}; best small model {error(chosen.baseline_are)}"
+
+
+def _unseen(fit: FitResult, chosen: FormComparison) -> float | None:
+    """The mean relative error of the fitted form on the largest runs, which it had not seen."""
+    return known(next(one.are for one in chosen.scores if one.form == fit.form))
 
 
 def _best(law: Law) -> str:
@@ -123,7 +127,7 @@ def _identified(law: Law, fit: FitResult, chosen: FormComparison) -> str:
 
 
 def _held_out(fit: FitResult, chosen: FormComparison) -> str:
-    are = known(next(one.are for one in chosen.scores if one.form == fit.form))
+    are = _unseen(fit, chosen)
     baseline = error(chosen.baseline_are)
     if are is None:
         return f"Fitted without the largest {chosen.held_out}, it predicts nothing."
