@@ -12,6 +12,7 @@ from mugrow.bench.checksums import Damaged
 from mugrow.bench.record import set_aside
 from mugrow.bench.spec import UserError
 from mugrow.sweeps import price as pricing
+from mugrow.sweeps.compiling import Compile
 from mugrow.sweeps.evaluate import Judged, evaluate_all
 from mugrow.sweeps.execute import Experiment, Where, execute, where_of
 from mugrow.sweeps.paper import (
@@ -48,6 +49,7 @@ def reproduce(
     memory_bytes: float | None = None,
     recompute: bool = False,
     ranks: int | None = None,
+    compile: Compile = "off",
 ) -> ReproducedPaper:
     """Train a paper's runs, or go on where they were stopped, draw its figures, judge its claims.
 
@@ -65,7 +67,9 @@ def reproduce(
     """
     entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)
-    where = where_of(workers, threads, device, devices, on, log, memory_bytes, recompute, ranks)
+    where = where_of(
+        workers, threads, device, devices, on, log, memory_bytes, recompute, ranks, compile
+    )
     given, paths = setting(entry, scale, corpora or {})
     pool = Path(out) if out is not None else OUT / scale
     folder = pool / entry.name

@@ -102,6 +102,22 @@ def test_a_memory_too_small_for_one_member_is_one_line_before_anything_is_traine
     assert "40 MB a step takes" in " ".join(told.out.split())
 
 
+@pytest.mark.parametrize("words", [("reproduce", "tiny"), ("run", "quick")])
+def test_every_command_that_trains_says_where_alike(mugrow, tiny_paper, monkeypatch, words):
+    told = []
+
+    def where_of(workers, threads, device, devices, on, log, memory, recompute, ranks, compiled):
+        told.append((workers, threads, device, on, memory, recompute, ranks, compiled))
+        raise UserError("enough")
+
+    for name in ("reproduce", "run"):
+        monkeypatch.setattr(f"mugrow.sweeps.{name}.where_of", where_of)
+    where = ("--workers", "3", "--threads", "2", "--memory", "2GB", "--recompute")
+    ended = mugrow(*words, *where, "--ranks", "4", "--compile", "auto")
+    assert ended.err == "mugrow: enough\n"
+    assert told == [(3, 2, "cpu", "local", 2e9, True, 4, "auto")]
+
+
 def test_a_paper_is_run_drawn_and_judged(mugrow, tiny_paper, in_threads, tmp_path):
     ended = mugrow("reproduce", "tiny", "--out", tmp_path, "--json")
     assert ended.code == 0, ended.err
