@@ -20,6 +20,7 @@ from mugrow.sweeps.paper import (
     PaperFigure,
     ReproducedPaper,
     Scale,
+    Setting,
     experiment,
     judged,
     report,
@@ -75,6 +76,7 @@ def reproduce(
     folder = pool / entry.name
     where = replace(where, corpus_paths=paths)
     planned = planned_looks(looks)
+    check_seeds(entry, given, figures, max(looks, default=0))
     seeds: dict[str, int] = {}
     for more in (0, *looks):
         undecided = undecided_figures(entry, load(folder), figures) if more else [*figures]
@@ -111,6 +113,20 @@ def planned_looks(looks: Sequence[int]) -> Looks | None:
         said = ", ".join(map(str, looks))
         raise UserError(f"looks are numbers of seeds that ascend from at least 2, unlike {said}")
     return Looks(tuple(looks))
+
+
+def check_seeds(
+    paper: Paper, given: Setting, figures: Mapping[str, PaperFigure], most: int
+) -> None:
+    """Raise the ``UserError`` of a figure that is judged and would not get so many seeds: more
+    looks at the same runs would widen its intervals and add nothing."""
+    for name, figure in figures.items():
+        planned = {node.spec.seed for node in figure.runs(replace(given, seeds=most))}
+        if most > len(planned) and any(claim.measure for claim in figure.claims):
+            raise UserError(
+                f"figure {name} of {paper.name} plans {len(planned)} seeds and looks ask for "
+                f"{most}: its runs must take their seeds from setting.of"
+            )
 
 
 def undecided_figures(paper: Paper, store: Store, figures: Mapping[str, PaperFigure]) -> list[str]:
