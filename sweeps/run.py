@@ -135,9 +135,10 @@ def run(
 
         def prepare_report() -> None:
             nonlocal other
-            other = stack.enter_context(started(folder))
+            other = stack.enter_context(started(folder, ahead=True))
 
         plan = execute(of_study(fixed, data, where.gpus), folder, where, at_last=prepare_report)
+        other = other or stack.enter_context(started(folder))
         page = build(folder) if other is None else build_with(folder, other)
         return FinishedStudy(folder, page, plan)
 

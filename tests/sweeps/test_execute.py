@@ -92,12 +92,14 @@ def test_a_finished_study_holds_every_run_once(finished):
     assert not list(finished.folder.glob("**/*.tmp"))
 
 
-def test_it_is_told_once_that_all_that_is_left_is_in_training(run, tmp_path):
+def test_it_is_told_once_that_all_that_is_left_is_in_training(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     ended = []
 
     def count():
         folders = (tmp_path / "runs").iterdir()
         ended.append(sum(mugrow.bench.run.is_committed(tmp_path, one.name) for one in folders))
+        assert len(runs_of(tmp_path)) == ended[-1], "the tables are of all of them"
 
     plan = run(tmp_path, at_last=count)
     (before,) = ended
@@ -105,6 +107,11 @@ def test_it_is_told_once_that_all_that_is_left_is_in_training(run, tmp_path):
     assert left in {len(stack.runs) for stack in plan.stacks}, "the one worker has the last stack"
     run(tmp_path, at_last=count)
     assert len(ended) == 1, "nothing was left to train"
+
+
+def test_it_is_told_so_only_where_a_core_is_free(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    run(tmp_path, at_last=lambda: pytest.fail("the one core trains"))
 
 
 def test_threads_and_processes_give_the_same_study(run, finished, tmp_path, assert_same_study):
