@@ -173,10 +173,6 @@ def drawn(make: Callable[[], Figure]) -> Figure:
     no engine left a file takes one rendering; with the placeholder ``"none"`` it would take two."""
     with applied():
         figure = make()
-        for axes in figure.axes:
-            for axis in (axes.xaxis, axes.yaxis):
-                if not axis.get_label_text():
-                    axis.set_label_coords(0, 0)  # else its place is looked for at every rendering
         if figure.axes and (engine := figure.get_layout_engine()):
             engine.execute(figure)
         figure.set_layout_engine(None)
@@ -248,8 +244,10 @@ def png_bytes(figure: Figure) -> bytes:
     pixels, buffer = io.BytesIO(), io.BytesIO()
     with mpl.rc_context(RC):
         figure.savefig(pixels, format="rgba", dpi=DPI)
-    size = tuple(int(DPI * inches) for inches in figure.get_size_inches().tolist())
-    image = Image.frombytes("RGBA", size, pixels.getvalue()).convert("RGB")
+    width = round(DPI * figure.get_figwidth())
+    height, rest = divmod(pixels.tell(), 4 * width)
+    assert not rest, (width, pixels.tell())
+    image = Image.frombytes("RGBA", (width, height), pixels.getvalue()).convert("RGB")
     image.save(buffer, format="png", dpi=(DPI, DPI), compress_level=3)
     return buffer.getvalue()
 
@@ -264,7 +262,12 @@ def pdf_bytes(figure: Figure) -> bytes:
 
 
 def files(figure: Figure, name: str) -> dict[str, bytes]:
-    """The files of a figure by suffix: ``svg``, ``png`` and the numbers drawn, ``csv``."""
+    """The files of a figure by suffix: ``svg``, ``png`` and the numbers drawn, ``csv``. An axis
+    without a label has no place for one from then on: it is looked for at every rendering."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if not axis.get_label_text():
+                axis.set_label_coords(0, 0)
     svg, png, csv = svg_bytes(figure, name), png_bytes(figure), csv_of(figure).encode()
     return {"svg": svg, "png": png, "csv": csv}
 
