@@ -147,10 +147,9 @@ def run(
 
         plan = execute(of_study(fixed, data, where.gpus), folder, where, at_last=prepare_report)
         other = other or stack.enter_context(started(folder))
-        from mugrow.analysis.report.build import build, build_with
+        from mugrow.analysis.report.build import build_with
 
-        page = build(folder) if other is None else build_with(folder, other)
-        return FinishedStudy(folder, page, plan)
+        return FinishedStudy(folder, build_with(folder, other), plan)
 
 
 def bill(

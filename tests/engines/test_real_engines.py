@@ -38,7 +38,7 @@ LOCAL = ("--node-ip-address=127.0.0.2", "--disable-usage-stats")
 PROGRAM = """
 from mugrow.analysis.report import build
 from mugrow.sweeps.cli import main
-build.build = lambda folder: folder
+build.build_with = lambda folder, other: folder
 main()
 """
 

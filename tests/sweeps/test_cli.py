@@ -129,7 +129,7 @@ def test_a_finished_study_trains_nothing(copy, finished, mugrow, few_figures):
 
 def test_what_the_command_does_is_a_functions_result(tiny, finished, monkeypatch):
     page = finished.folder / "report" / "index.html"
-    monkeypatch.setattr("mugrow.analysis.report.build.build", lambda folder: page)
+    monkeypatch.setattr("mugrow.analysis.report.build.build_with", lambda *_: page)
     corpus, settings = tiny[tiny.index("--corpus") + 1], tiny[tiny.index("--set") + 1 :]
     study = configured("quick", settings, corpus)
     done = run.run(study, finished.folder)

@@ -30,7 +30,7 @@ RESUMED = "the same command goes on from here"
 WITHOUT_REPORT = """
 from mugrow.analysis.report import build
 from mugrow.sweeps.cli import main
-build.build = lambda folder: folder
+build.build_with = lambda folder, other: folder
 """
 # The same for every line of words it reads, in a process forked when all is imported, as its
 # workers are: imports would take most of the time. It tells that process, and how it ended.
