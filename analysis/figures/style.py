@@ -240,7 +240,7 @@ def svg_bytes(figure: Figure, name: str) -> bytes:
 
 def png_bytes(figure: Figure) -> bytes:
     """The figure as PNG; the same bytes each time. Its ground is white, so that it needs no fourth
-    channel: without one it is smaller at less compression, and takes two thirds of the time."""
+    channel: without one it is smaller at less compression, in two thirds of the time."""
     pixels, buffer = io.BytesIO(), io.BytesIO()
     with mpl.rc_context(RC):
         figure.savefig(pixels, format="rgba", dpi=DPI)
