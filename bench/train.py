@@ -185,7 +185,8 @@ class _Program:
 
         On a CPU a large stack is taken in groups whose activations stay in the cache, and groups
         are what its threads share: one thread a group has nothing to wait for, where several
-        threads on one small product wait for each other at the end of each.
+        threads on one small product wait for each other at the end of each. Large products are
+        another matter: what would leave half of the threads idle is taken by all of them.
         """
         with float32_products(self.stack.specs[0].precision, self.stack.device):
             return self._in_groups(work, most)
@@ -204,9 +205,13 @@ class _Program:
             groups = [part for group in groups for part in self._cached(group, members)]
         if split is not None or threads == 1 or len(groups) == 1:  # a split is of one at a time
             return [work(rows) for rows in groups]
+        left = len(groups) % threads
+        large = self.stack.specs[0].model.width >= ALONE_WIDTH
+        shared = len(groups) - (left if large and 2 * left <= threads else 0)
         pool = self.pool
         with one_thread():
-            return list(pool.map(work, groups))
+            done = list(pool.map(work, groups[:shared]))
+        return [*done, *(work(rows) for rows in groups[shared:])]
 
     def _cached(self, group: slice, members: int) -> list[slice]:
         """A group in parts that stay in the cache; none of one member, whose product rounds

@@ -6,9 +6,10 @@ a suffix there, ``--params 1.3B``. A key that is given twice is refused, for one
 be lost; so are two values of an option that takes one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from types import UnionType
-from typing import Annotated, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -46,7 +47,7 @@ Amount = Annotated[
 def options_of_several(command: type) -> set[str]:
     """The options of a command, ``--method``, that take several values at once."""
     found = set()
-    for name, kind in get_type_hints(command, include_extras=True).items():
+    for name, kind in _options(command):
         plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
         several = get_origin(plain) is tuple and get_args(plain)[-1:] == (...,)
         if several and get_origin(get_args(plain)[0]) is not tuple:
@@ -54,10 +55,20 @@ def options_of_several(command: type) -> set[str]:
     return found
 
 
+def _options(command: type) -> Iterator[tuple[str, Any]]:
+    """Name and type of each, those of options that commands share among them."""
+    for name, kind in get_type_hints(command, include_extras=True).items():
+        plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        if isinstance(plain, type) and is_dataclass(plain):
+            yield from _options(plain)
+        else:
+            yield name, kind
+
+
 def options_of_one(command: type) -> dict[str, str]:
     """The options of a command that take one value, ``--out``, by each of their spellings."""
     found: dict[str, str] = {}
-    for name, kind in get_type_hints(command, include_extras=True).items():
+    for name, kind in _options(command):
         plain, *about = get_args(kind) if get_origin(kind) is Annotated else (kind,)
         kinds = get_args(plain) if get_origin(plain) is UnionType else (plain,)
         if not any(one is bool or get_origin(one) is tuple for one in kinds):

@@ -12,6 +12,7 @@ from mugrow.bench.checksums import Damaged
 from mugrow.bench.record import set_aside
 from mugrow.bench.spec import UserError
 from mugrow.sweeps import price as pricing
+from mugrow.sweeps.compiling import Compile
 from mugrow.sweeps.evaluate import Judged, evaluate_all
 from mugrow.sweeps.execute import Experiment, Where, execute, where_of
 from mugrow.sweeps.paper import (
@@ -19,6 +20,7 @@ from mugrow.sweeps.paper import (
     PaperFigure,
     ReproducedPaper,
     Scale,
+    Setting,
     experiment,
     judged,
     report,
@@ -48,6 +50,7 @@ def reproduce(
     memory_bytes: float | None = None,
     recompute: bool = False,
     ranks: int | None = None,
+    compile: Compile = "off",
 ) -> ReproducedPaper:
     """Train a paper's runs, or go on where they were stopped, draw its figures, judge its claims.
 
@@ -65,12 +68,15 @@ def reproduce(
     """
     entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)
-    where = where_of(workers, threads, device, devices, on, log, memory_bytes, recompute, ranks)
+    where = where_of(
+        workers, threads, device, devices, on, log, memory_bytes, recompute, ranks, compile
+    )
     given, paths = setting(entry, scale, corpora or {})
     pool = Path(out) if out is not None else OUT / scale
     folder = pool / entry.name
     where = replace(where, corpus_paths=paths)
     planned = planned_looks(looks)
+    check_seeds(entry, given, figures, max(looks, default=0))
     seeds: dict[str, int] = {}
     for more in (0, *looks):
         undecided = undecided_figures(entry, load(folder), figures) if more else [*figures]
@@ -107,6 +113,20 @@ def planned_looks(looks: Sequence[int]) -> Looks | None:
         said = ", ".join(map(str, looks))
         raise UserError(f"looks are numbers of seeds that ascend from at least 2, unlike {said}")
     return Looks(tuple(looks))
+
+
+def check_seeds(
+    paper: Paper, given: Setting, figures: Mapping[str, PaperFigure], most: int
+) -> None:
+    """Raise the ``UserError`` of a figure that is judged and would not get so many seeds: more
+    looks at the same runs would widen its intervals and add nothing."""
+    for name, figure in figures.items():
+        planned = {node.spec.seed for node in figure.runs(replace(given, seeds=most))}
+        if most > len(planned) and any(claim.measure for claim in figure.claims):
+            raise UserError(
+                f"figure {name} of {paper.name} plans {len(planned)} seeds and looks ask for "
+                f"{most}: its runs must take their seeds from setting.of"
+            )
 
 
 def undecided_figures(paper: Paper, store: Store, figures: Mapping[str, PaperFigure]) -> list[str]:

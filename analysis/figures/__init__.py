@@ -12,6 +12,7 @@ from mugrow.analysis.figures import (
     asymmetry,
     costs,
     curves,
+    differences,
     emphasis,
     equal_compute,
     forest,
@@ -88,6 +89,13 @@ FIGURES = {
             "trained on; the band spans the seeds. An arm below it beats that at equal compute."
             + emphasis.CAPTION,
         ),
+    ),
+    "differences": Entry(
+        differences.differences,
+        "Final loss of every arm minus what else its compute would have bought",
+        "A row is an arm, the lowest final loss on top, a column what the same compute buys "
+        "otherwise; left of the line growing was worth it. Whiskers are 95 % intervals of each "
+        "alone. Filled is what a test decides that is corrected over the arms of a target.",
     ),
     "transfer": Entry(
         of_transfer("transfer"),

@@ -15,6 +15,7 @@ from mugrow.analysis.figures import lr_sweeps
 from mugrow.analysis.figures import transfer_words as named
 from mugrow.analysis.measure.arms import BASELINE
 from mugrow.analysis.measure.claims import JudgedClaim
+from mugrow.analysis.measure.comparison import Baseline
 from mugrow.analysis.measure.recovery import TOLERANCE, Recovery
 from mugrow.analysis.read.store import Store
 from mugrow.analysis.report import claims, equal_compute, imported, laws, transfer, words
@@ -79,15 +80,22 @@ def _equal_compute(summary: Summary, store: Store) -> Sentences:
     best = equal_compute.best_arms(summary.equal_compute)
     yield from _few((equal_compute.sentence(row, baselines) for row in best), "targets")
     for row in best:
-        verdicts = [
-            one.against(baselines[0]).verdict
-            for one in summary.equal_compute
-            if one.target == row.target
-        ]
-        if len(verdicts) > 1:
-            counts = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
-            against = equal_compute.NAMES[baselines[0]]
-            yield f"Of {len(verdicts)} arms at {row.target}, against {against}: {counts}."
+        yield from _verdicts(summary, row.target, baselines[0])
+
+
+def _differences(summary: Summary, store: Store) -> Sentences:
+    """How many arms of each target have which verdict, against every baseline."""
+    for target in dict.fromkeys(row.target for row in summary.equal_compute):
+        for baseline in imported.compared_with(store):
+            yield from _verdicts(summary, target, baseline)
+
+
+def _verdicts(summary: Summary, target: str, baseline: Baseline) -> Sentences:
+    found = [row.against(baseline).verdict for row in summary.equal_compute if row.target == target]
+    if len(found) > 1:
+        counts = ", ".join(f"{found.count(one)} {one}" for one in dict.fromkeys(found))
+        against = equal_compute.NAMES[baseline]
+        yield f"Of {len(found)} arms at {target}, against {against}: {counts}."
 
 
 def _finals(summary: Summary, store: Store) -> Sentences:
@@ -287,6 +295,7 @@ def _contour(summary: Summary, store: Store) -> Sentences:
 OF_STUDY: dict[str, Callable[[Summary, Store], Sentences]] = {
     "main": _main,
     "equal_compute": _equal_compute,
+    "differences": _differences,
     "curves": _finals,
     "savings": _savings,
     "methods": _methods,

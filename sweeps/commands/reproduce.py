@@ -5,8 +5,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
+from mugrow.sweeps.commands.machine_options import HERE, MachineOptions
 from mugrow.sweeps.commands.output import check_priced, print_table
 
 OUT = Path("results/papers")
@@ -39,37 +40,16 @@ class ReproduceCommand:
     price: Annotated[str | None, arg(metavar="DEVICE")] = None
     """With --dry-run: the time on a device that need not be here, a100, a100-40gb, h100, h200, or
     measured, on this machine's own cores."""
-    workers: int | None = None
-    """Processes that train at the same time; one a CPU core, or one on a GPU, by default."""
-    threads: int = 1
-    """CPU threads of each process."""
-    device: str = "cpu"
-    """Where to train: cpu, cuda, cuda:1, ..."""
-    devices: str | None = None
-    """Several devices of this machine, as cuda:0..7: a process on each, by default."""
-    on: Annotated[str, arg(metavar="ENGINE[:OPTION=VALUE,...]")] = "local"
-    """What starts the processes: local, slurm, ray, dask, or MODULE:FACTORY."""
-    log: Annotated[str | None, arg(metavar="TRACKER")] = None
-    """Show the curves live in an experiment tracker: tensorboard, trackio, wandb."""
-    ranks: int | None = None
-    """Processes that train each stack together, data-parallel, with so many threads and a device
-    each; 1 by default, and all of them under torchrun."""
-    memory: Annotated[str | None, arg(metavar="SIZE")] = None
-    """What a stack may take, as 40GB: members and batches are split to fit. By default nine tenths
-    of a GPU, and no limit on a CPU."""
-    recompute: bool = False
-    """Compute activations again in the backward pass: a third more compute, and less memory."""
+    machine: OmitArgPrefixes[MachineOptions] = HERE
     json: bool = False
     """Print the ledger (or the dry run) as JSON."""
 
     def __call__(self) -> None:
         from mugrow.analysis.report.paper import LEDGER, claims_tables, counts
         from mugrow.bench.entries import assigned
-        from mugrow.bench.split import bytes_of
         from mugrow.sweeps.dry_run import print_bill
         from mugrow.sweeps.reproduce import bill_of, reproduce
 
-        memory_bytes = None if self.memory is None else bytes_of(self.memory)
         corpora = assigned(chain(*self.corpus), "--corpus takes NAME=PATH")
         if self.dry_run:
             bill = bill_of(
@@ -78,14 +58,8 @@ class ReproduceCommand:
                 scale=self.scale,
                 only=self.only,
                 corpora=corpora,
-                workers=self.workers,
-                device=self.device,
-                devices=self.devices,
-                on=self.on,
                 price=self.price,
-                ranks=self.ranks,
-                memory_bytes=memory_bytes,
-                recompute=self.recompute,
+                **self.machine.priced(),
             )
             return print_bill(bill, as_json=self.json)
         check_priced(self.price)
@@ -96,15 +70,7 @@ class ReproduceCommand:
             only=self.only,
             corpora=corpora,
             looks=self.looks,
-            workers=self.workers,
-            threads=self.threads,
-            device=self.device,
-            devices=self.devices,
-            on=self.on,
-            log=self.log,
-            memory_bytes=memory_bytes,
-            recompute=self.recompute,
-            ranks=self.ranks,
+            **self.machine.trained(),
         )
         if self.json:
             print((done.folder / LEDGER).read_text(encoding="utf-8"), end="")

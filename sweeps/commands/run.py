@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from tyro.conf import Positional, UseAppendAction, arg
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from mugrow.sweeps.arguments import Amount
+from mugrow.sweeps.commands.machine_options import HERE, MachineOptions
 from mugrow.sweeps.commands.output import check_priced, print_summary
 
 
@@ -42,29 +43,7 @@ class RunCommand:
     price: Annotated[str | None, arg(metavar="DEVICE")] = None
     """With --dry-run: the time on a device that need not be here, a100, a100-40gb, h100, h200, or
     measured, on this machine's own cores."""
-    workers: int | None = None
-    """Processes that train at the same time; one a CPU core, or one on a GPU, by default."""
-    threads: int = 1
-    """CPU threads of each process."""
-    device: str = "cpu"
-    """Where to train: cpu, cuda, cuda:1, ..."""
-    devices: str | None = None
-    """Several devices of this machine, as cuda:0..7: a process on each, by default."""
-    on: Annotated[str, arg(metavar="ENGINE[:OPTION=VALUE,...]")] = "local"
-    """What starts the processes: local, slurm, ray, dask, or MODULE:FACTORY."""
-    log: Annotated[str | None, arg(metavar="TRACKER")] = None
-    """Show the curves live in an experiment tracker: tensorboard, trackio, wandb."""
-    ranks: int | None = None
-    """Processes that train each stack together, data-parallel, with so many threads and a device
-    each; 1 by default, and all of them under torchrun."""
-    memory: Annotated[str | None, arg(metavar="SIZE")] = None
-    """What a stack may take, as 40GB: members and batches are split to fit. By default nine tenths
-    of a GPU, and no limit on a CPU."""
-    recompute: bool = False
-    """Compute activations again in the backward pass: a third more compute, and less memory."""
-    compile: Literal["off", "on", "auto"] = "off"
-    """Have torch compile the training step of every shape, or with auto of those whose runs win it
-    back; needs a C++ compiler."""
+    machine: OmitArgPrefixes[MachineOptions] = HERE
     json: bool = False
     """Print the result (or the dry run) as JSON."""
 
@@ -77,40 +56,23 @@ class RunCommand:
             from mugrow.bench.data.corpora import with_options
 
             study = replace(study, corpus=with_options(study.corpus, asked))
-        from mugrow.bench.split import bytes_of
         from mugrow.sweeps import run
 
-        memory_bytes = None if self.memory is None else bytes_of(self.memory)
         if self.dry_run:
             from mugrow.sweeps.dry_run import print_bill
 
             found = run.bill(
                 study,
                 self.out,
-                workers=self.workers,
-                device=self.device,
-                devices=self.devices,
-                on=self.on,
                 price=self.price,
-                ranks=self.ranks,
-                memory_bytes=memory_bytes,
-                recompute=self.recompute,
+                **self.machine.priced(),
             )
             return print_bill(found, as_json=self.json)
         check_priced(self.price)
         done = run.run(
             study,
             self.out,
-            workers=self.workers,
-            threads=self.threads,
-            device=self.device,
-            devices=self.devices,
-            on=self.on,
-            log=self.log,
-            memory_bytes=memory_bytes,
-            recompute=self.recompute,
-            ranks=self.ranks,
-            compile=self.compile,
+            **self.machine.trained(),
         )
         print_summary(done.folder, done.page, self.json)
 

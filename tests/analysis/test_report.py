@@ -30,7 +30,7 @@ from mugrow.bench.record import write_json
 
 NOT_SWEPT = (  # and no budgets
     "transfer_depth", "transfer_tokens", "transfer_batch", "transfer_growth", "operator_settings",
-    "equal_compute",
+    "equal_compute", "differences",
 )  # fmt: skip
 MACRO = re.compile(r"^\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}$")
 

@@ -61,6 +61,29 @@ def test_members_taken_in_groups_equal_members_taken_at_once(monkeypatch, thread
     assert torch.equal(groups.optimizer.weights_KP, again.optimizer.weights_KP)
 
 
+def test_what_would_leave_half_of_the_threads_idle_is_taken_by_all_of_them(monkeypatch):
+    """Of three members of large products on two threads the third."""
+    monkeypatch.setattr("mugrow.bench.train.ALONE_WIDTH", RUN.model.width)
+    losses, threads = Decoder.losses_of, []
+
+    def watched(*given):
+        if torch.is_grad_enabled():
+            threads.append(torch.get_num_threads())
+        return losses(*given)
+
+    monkeypatch.setattr(Decoder, "losses_of", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        three = trained([replace(spec, steps=1) for spec in MEMBERS[:3]])
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1, 1, 2]
+    assert_same_curves(
+        three.curves[2], trained([replace(MEMBERS[2], steps=1)]).curves[0], tolerance=1e-5
+    )
+
+
 def test_members_of_a_stack_equal_their_own_runs():
     together = trained([replace(spec, log_every=1) for spec in MEMBERS])
     for member, spec in enumerate(MEMBERS):

@@ -36,6 +36,7 @@ def test_the_options_of_a_command() -> None:
         (("savings", "--loss", "a", "--loss", "b"), "--loss is given twice: 'a' and 'b'"),
         (("fit", "--seed=1", "--json", "--seed", "2"), "--seed is given twice: '1' and '2'"),
         (("transfer", "--where", "x", "--where", "y"), "--where is given twice: 'x' and 'y'"),
+        (("reproduce", "p", "--workers", "2", "--workers", "3"), "--workers is given twice: '2'"),
         (("grow", "r", "-o", "a", "--out", "b"), "--out is given twice: 'a' and 'b'"),
         (
             ("run", "quick", "--token_dtype", "u", "--token-dtype", "v"),

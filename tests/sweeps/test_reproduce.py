@@ -17,9 +17,9 @@ from mugrow.bench import entries
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.evaluate import Judged, evaluate_all
 from mugrow.sweeps.graph import Node, grown
-from mugrow.sweeps.paper import Paper, PaperFigure, Text
+from mugrow.sweeps.paper import Paper, PaperFigure, Text, setting
 from mugrow.sweeps.recipes.papers import PAPERS, bases, paper
-from mugrow.sweeps.reproduce import reproduce
+from mugrow.sweeps.reproduce import check_seeds, reproduce
 
 SEEDS = (0, 1)
 
@@ -100,6 +100,22 @@ def test_a_memory_too_small_for_one_member_is_one_line_before_anything_is_traine
     assert not (tmp_path / "pool").exists()
     told = mugrow("reproduce", "tiny", "--memory", "40MB", "--price", "a100", "--dry-run")
     assert "40 MB a step takes" in " ".join(told.out.split())
+
+
+@pytest.mark.parametrize("words", [("reproduce", "tiny"), ("run", "quick")])
+def test_every_command_that_trains_says_where_alike(mugrow, tiny_paper, monkeypatch, words):
+    told = []
+
+    def where_of(workers, threads, device, devices, on, log, memory, recompute, ranks, compiled):
+        told.append((workers, threads, device, on, memory, recompute, ranks, compiled))
+        raise UserError("enough")
+
+    for name in ("reproduce", "run"):
+        monkeypatch.setattr(f"mugrow.sweeps.{name}.where_of", where_of)
+    where = ("--workers", "3", "--threads", "2", "--memory", "2GB", "--recompute")
+    ended = mugrow(*words, *where, "--ranks", "4", "--compile", "auto")
+    assert ended.err == "mugrow: enough\n"
+    assert told == [(3, 2, "cpu", "local", 2e9, True, 4, "auto")]
 
 
 def test_a_paper_is_run_drawn_and_judged(mugrow, tiny_paper, in_threads, tmp_path):
@@ -294,6 +310,22 @@ def test_figures_whose_claims_are_undecided_get_the_seeds_of_the_next_look(
 def test_looks_that_are_none_are_refused_before_anything_trains(tiny_paper, tmp_path, looks):
     with pytest.raises(UserError, match="looks are numbers of seeds that ascend from at least 2"):
         reproduce(tiny_paper, tmp_path / "out", looks=looks)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_every_figure_that_is_judged_gets_the_seeds_of_a_look(name):
+    entry = paper(name)
+    given, _ = setting(entry, "cpu", {}, priced=True)
+    check_seeds(entry, given, entry.figures, 12)
+
+
+def test_looks_at_a_figure_whose_seeds_are_its_own_are_refused(tiny_paper, tmp_path):
+    figure = tiny_paper.figures["T2"]
+    of_its_own = replace(figure, runs=lambda setting: figure.runs(replace(setting, seeds=0)))
+    deaf = replace(tiny_paper, figures={"T2": of_its_own})
+    with pytest.raises(UserError, match=r"figure T2 of tiny plans 2 seeds and looks ask for 4"):
+        reproduce(deaf, tmp_path / "out", looks=(2, 4))
     assert not (tmp_path / "out").exists()
 
 

@@ -14,7 +14,7 @@ from mugrow.sweeps.evaluate import read_numbers, write_numbers
 from mugrow.sweeps.grow import grow
 from mugrow.sweeps.verify import OF_THE_STUDY, _differing, verify
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+BEFORE = Path(__file__).parents[1] / "stores" / "before_budgets"
 
 
 @pytest.fixture
@@ -34,13 +34,13 @@ def test_a_whole_store_and_one_from_before_checksums(finished, copy):
     for path in (copy / "runs").iterdir():
         (path / SUMS).unlink()
     assert verify(copy).unchecked == 30
-    old = verify(REFERENCE / "zoo")  # its ids are of the time before they were stable
+    old = verify(BEFORE)  # its ids are of the time before they were stable
     assert (old.runs, old.tables, old.damage) == (0, 1, ())
 
 
 @pytest.mark.parametrize("sums", ["", "no checksum\n"])
 def test_tables_with_checksums_that_say_nothing_are_damaged(tmp_path, sums):
-    copy = Path(shutil.copytree(REFERENCE / "zoo", tmp_path / "copy"))
+    copy = Path(shutil.copytree(BEFORE, tmp_path / "copy"))
     (copy / SUMS).write_text(sums)
     found = reasons(copy)
     assert found.keys() >= {"runs.parquet", "curves.parquet", "trials.parquet", "study.json"}

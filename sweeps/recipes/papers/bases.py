@@ -110,7 +110,7 @@ def basins(
     """The same at several widths, under muP and SP; of the usual seeds where none are said."""
     for parametrization in ("mup", "sp"):
         for width in widths:
-            for seed in BASIN_SEEDS if seeds is None else seeds:
+            for seed in setting.of(BASIN_SEEDS if seeds is None else seeds):
                 yield from basin(setting, width, parametrization, seed)
 
 

@@ -21,7 +21,7 @@ from mugrow.bench.spec import UserError
 
 # the source costs a quarter of the target
 PLAN = GrowthPlan(target_params=2e8, target_tokens=4e9, source_params=1e8, source_tokens=2e9)
-REFERENCE = Path(__file__).parents[3] / "results" / "reference"
+BEFORE = Path(__file__).parents[2] / "stores" / "before_budgets"
 VERDICTS = {"grow", "scratch", "too close to call", "cannot say"}
 
 
@@ -164,7 +164,7 @@ def test_the_error_of_the_published_laws_is_said():
 
 
 def test_a_store_of_fixed_losses_does_not_say_that_growing_is_not_worth_it():
-    advice = advise(Question(params=9e5, tokens=3e5), REFERENCE / "zoo")
+    advice = advise(Question(params=9e5, tokens=3e5), BEFORE)
     assert advice.verdict == "cannot say"
     assert advice.rule.startswith("study zoo has not measured equal compute")
     measured = [one for one in advice.evidence if " measured at " in one.name]

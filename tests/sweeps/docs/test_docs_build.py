@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 import mugrow
+from mugrow.analysis.read.plain import to_json
+from mugrow.analysis.read.store import load
 from mugrow.analysis.report.paper import questions_line, read_ledger, summary_line
 from mugrow.analysis.report.verdicts import build_verdicts, lines_of
+from mugrow.analysis.summary import summarize
+from mugrow.bench.record import write_json
 from mugrow.bench.spec import UserError
 from mugrow.sweeps.docs import gallery, reference
 from mugrow.sweeps.docs.build import build, configuration
@@ -18,6 +22,7 @@ from mugrow.sweeps.docs.render import committed, render
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "results" / "reference"
+BEFORE = ROOT / "tests" / "stores" / "before_budgets"
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -117,8 +122,10 @@ def test_of_grown_arms_it_is_counted_which_beat_what():
     )
 
 
-def test_without_budgets_a_card_says_what_cannot_be_measured():
-    (line,) = gallery.of_study(REFERENCE / "zoo", "page", None).lines
+def test_without_budgets_a_card_says_what_cannot_be_measured(tmp_path):
+    folder = Path(shutil.copytree(BEFORE, tmp_path / "zoo"))
+    write_json(folder / "summary.json", to_json(summarize(load(folder))))
+    (line,) = gallery.of_study(folder, "page", None).lines
     assert line.startswith("20 of 32 grown arms end below scratch for certain")  # of two seeds
     assert line.endswith("Equal charged compute is not measurable in its rows.")
 
