@@ -11,6 +11,7 @@ further ends the study.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -152,7 +153,8 @@ def execute(
 ) -> Plan:
     """Run an experiment to its end, or go on where it was stopped; collects its tables in
     ``folder``. Runs are kept in ``pool``, by default the same. Returns the last plan. It calls
-    ``at_last`` once, when all that is left is in training.
+    ``at_last`` once, when all that is left is in training and a core is free; the tables are then
+    of all that has ended.
 
     Raises ``UserError`` for what no run can have, an engine that cannot be used, a folder that
     holds something else, and a worker that was killed; a run that fails is a row with its reason.
@@ -267,7 +269,8 @@ class _Scheduler:
                 if not ready(current, self.finished.rows, ()):
                     return current
                 continue
-            if self.at_last and self._all_in_training(current):
+            if self.at_last and self._all_in_training(current) and self._has_free_core():
+                current = self._collect()
                 self.at_last()
                 self.at_last = None
             ended_now = self._wait(current, held)
@@ -291,6 +294,12 @@ class _Scheduler:
         stacks = (flight.stack for flight in self.in_flight.values())
         training = {run.spec.run_id for stack in stacks for run in stack.runs}
         return {run.spec.run_id for run in current.runs} <= self.finished.rows.keys() | training
+
+    def _has_free_core(self) -> bool:
+        """Whether this machine has a core on which nothing is trained."""
+        kind, _ = engine(self.where.on)
+        busy = len(self.in_flight) * self.where.threads * self.where.ranks
+        return kind.elsewhere or busy < (os.cpu_count() or 1)
 
     def _submit(self, current: Plan) -> tuple[bool, bool]:
         """Submit what can start. Whether another program trains something of it, and whether one

@@ -5,15 +5,17 @@
 A study names its corpus; what its runs are made of is the corpus's content, by its sha256, and a
 model with as many tokens as the text has. Everything lies in the study's folder, and the same call
 goes on from what is there.
+
+What reports are made with is imported when one is due, or a core is free: no run waits for it.
 """
 
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mugrow.analysis.read.store import Store, load
-from mugrow.analysis.report.build import build, build_with
 from mugrow.analysis.report.helper import Helper, started
 from mugrow.bench.data import batches
 from mugrow.bench.final_evaluation import BLOCKS
@@ -27,6 +29,9 @@ from mugrow.sweeps.plan import Plan
 from mugrow.sweeps.price import Bill
 from mugrow.sweeps.recipes import recipe
 from mugrow.sweeps.study import Method, Study
+
+if TYPE_CHECKING:
+    from mugrow.analysis.read.store import Store
 
 OUT = Path("results")
 
@@ -45,8 +50,10 @@ class FinishedStudy:
         """The file with all numbers of the report, as JSON."""
         return self.folder / "summary.json"
 
-    def store(self) -> Store:
+    def store(self) -> "Store":
         """The tables of its runs, curves and trials."""
+        from mugrow.analysis.read.store import load
+
         return load(self.folder)
 
 
@@ -135,11 +142,14 @@ def run(
 
         def prepare_report() -> None:
             nonlocal other
-            other = stack.enter_context(started(folder))
+            other = stack.enter_context(started(folder, ahead=True))
+            import_module("mugrow.analysis.report.build")
 
         plan = execute(of_study(fixed, data, where.gpus), folder, where, at_last=prepare_report)
-        page = build(folder) if other is None else build_with(folder, other)
-        return FinishedStudy(folder, page, plan)
+        other = other or stack.enter_context(started(folder))
+        from mugrow.analysis.report.build import build_with
+
+        return FinishedStudy(folder, build_with(folder, other), plan)
 
 
 def bill(

@@ -5,7 +5,7 @@ mailed, printed and opened without a network. Everything that came from a file i
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from mugrow.analysis.report import (
     transfer,
     words,
 )
-from mugrow.analysis.report.drawn import Draw, DrawnFigure, Shared, draw_figures, told
+from mugrow.analysis.report.drawn import DrawnFigure, Shared, draw_figures, told
 from mugrow.analysis.report.helper import Helper, state_of
 from mugrow.analysis.report.table import Table
 from mugrow.analysis.summary import Summary, summarize
@@ -59,12 +59,10 @@ def build(directory: str | Path) -> Path:
 
 def build_with(directory: Path, other: Helper | None) -> Path:
     """``build``, with a process that draws figures too, if one has been started."""
-    state = state_of(directory)
+    shared = None
+    if other is not None:
+        shared = other.begin(list(figures.FIGURES), state_of(directory), told)
     store = load(directory)
-
-    def shared(names: Sequence[str], draw: Draw) -> list[DrawnFigure]:
-        return other.share(names, state, draw, told) if other else list(map(draw, names))
-
     return write_report(directory, store, summarize(store), shared)
 
 
@@ -74,12 +72,12 @@ def write_report(
     """``build`` of what has been read from ``directory`` and summarized."""
     report = directory / "report"
     write_json(directory / "summary.json", to_json(summary))
-    drawn = draw_figures(figures.FIGURES, summary, store, report / "figures", shared)
     listed = tables.of_summary(summary, has_scratch(store))
     on_transfer = transfer.tables(summary.transfer)
     on_laws = laws.tables(summary.laws)
     write_tables([*listed, *on_transfer, *on_laws], report / "tables")
     write_text(report / "macros.tex", latex.macros(summary))
+    drawn = draw_figures(figures.FIGURES, summary, store, report / "figures", shared)
     written = report / "index.html"
     sections = (
         moving(summary.transfer, drawn, on_transfer),

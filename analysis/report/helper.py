@@ -1,20 +1,23 @@
 """A second process that draws: figures take most of a report's time, and drawing keeps one core.
 
 The helper is another Python, which imports what it needs while the study is read here, or while the
-last runs train. It reads and summarizes the study for itself, so that little crosses over: names of
-figures one way, what the page shows of them the other. Both take the next figure as soon as they
-have drawn one, and their files are the same whoever drew them.
+last runs train; then it also draws ahead (``mugrow.analysis.report.ahead``). It reads and
+summarizes the study for itself, so that little crosses over: names of figures one way, what the
+page shows of them the other. Both take the next figure as soon as they have drawn one, and their
+files are the same whoever drew them.
 
 Nothing depends on it. Where there is one core, few runs or no way to start it there is none; what
 it has not drawn when it ends, whatever ended it, is drawn here, and an error with it.
 """
 
+import gc
 import json
 import os
+import select
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -31,42 +34,48 @@ PROGRAM = "from mugrow.analysis.report.helper import serve; serve()"
 
 
 class Helper:
-    """One that draws figures of the study in ``folder``. Raises ``OSError`` where no process can
-    be started."""
+    """One that draws figures of the study in ``folder``, ``ahead`` if it is to begin before it is
+    asked. Raises ``OSError`` where no process can be started."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, ahead: bool = False) -> None:
         self.folder, self.ready = folder, False
+        self._waiting: deque[str] = deque()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True, encoding="utf-8",
+            [sys.executable, "-c", PROGRAM, *([str(folder.absolute())] if ahead else [])],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            encoding="utf-8",
         )  # fmt: skip
 
-    def share(
-        self,
-        names: Sequence[str],
-        state: State,
-        draw: Callable[[str], Drawn],
-        told: Callable[[Any], Drawn],
-    ) -> list[Drawn]:
-        """Each of the figures as ``draw`` makes it, or as ``told`` has it of the helper's answer.
-        It takes part if the study's files are in the ``state`` that they were in when they were
-        read here."""
-        waiting, found = deque(names), dict[str, Drawn]()
+    def begin(
+        self, names: Sequence[str], state: State, told: Callable[[Any], Drawn]
+    ) -> Callable[[Callable[[str], Drawn]], list[Drawn]]:
+        """Have it draw these figures, first those that it has drawn ahead, as long as some are
+        waiting. It takes part if the study's files are in this ``state`` when it reads them.
+
+        What is returned shares them: given how one is drawn here, it gives each of them, as it was
+        drawn or as ``told`` has it of the helper's answer.
+        """
+        self._waiting.extend(names)
+        waiting, found = self._waiting, dict[str, Drawn]()
 
         def helped() -> None:
             with suppress(OSError, ValueError, EOFError):  # it has ended
-                self._ask({"folder": str(self.folder.absolute()), "state": state})
+                ahead = self._ask({"folder": str(self.folder.absolute()), "state": state})
                 self.ready = True
-                for name in _taken(waiting):
+                for name in _taken(waiting, ahead):
                     found[name] = told(self._ask(name))
 
         helping = Thread(target=helped, daemon=True)
         helping.start()
-        for name in _taken(waiting):
-            found[name] = draw(name)
-        while self.ready and helping.is_alive() and len(found) < len(names):
-            helping.join(ASK_EVERY_S)
-        return [found[name] if name in found else draw(name) for name in names]
+
+        def share(draw: Callable[[str], Drawn]) -> list[Drawn]:
+            for name in _taken(waiting):
+                found[name] = draw(name)
+            while self.ready and helping.is_alive() and len(found) < len(names):
+                helping.join(ASK_EVERY_S)
+            return [found[name] if name in found else draw(name) for name in names]
+
+        return share
 
     def _ask(self, question: object) -> Any:
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -79,6 +88,7 @@ class Helper:
 
     def end(self) -> None:
         """One that is drawing, for nobody any more, ends with that figure; else at once."""
+        self._waiting.clear()
         if not self.ready:
             self._process.kill()
         with suppress(OSError), self._process:  # closes its pipes, at which it ends
@@ -89,25 +99,31 @@ class Helper:
             self._process.kill()
 
 
-def _taken(waiting: deque[str]) -> Iterator[str]:
-    """What is waiting, each for whoever of several takes it first."""
+def _taken(waiting: deque[str], first: Iterable[str] = ()) -> Iterator[str]:
+    """What is waiting, each for whoever of several takes it first; ``first`` these."""
+    for name in first:
+        try:
+            waiting.remove(name)
+        except ValueError:  # it was taken
+            continue
+        yield name
     with suppress(IndexError):
         while True:
             yield waiting.popleft()
 
 
-def helper(folder: Path) -> Helper | None:
+def helper(folder: Path, *, ahead: bool = False) -> Helper | None:
     """A helper for the study in ``folder``, where one is worth its start."""
     with suppress(OSError):
         if (os.cpu_count() or 1) > 1 and os.path.getsize(folder / "runs.parquet") >= LEAST_BYTES:
-            return Helper(folder)
+            return Helper(folder, ahead=ahead)
     return None
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Helper | None]:
+def started(folder: Path, *, ahead: bool = False) -> Iterator[Helper | None]:
     """``helper``, for as long as it may be needed."""
-    found = helper(folder)
+    found = helper(folder, ahead=ahead)
     try:
         yield found
     finally:
@@ -128,13 +144,17 @@ def state_of(folder: Path) -> State:
 
 
 def serve() -> None:
-    """What the helper does: read the study that it is told, then draw the figures that it is told,
-    until nobody tells it any. It ends where the study's files are others than it was told."""
+    """What the helper does: draw ahead in the folder that it is given, if any; read the study that
+    it is told, and say what of that holds; then draw the figures that it is told, until nobody
+    tells it any. It ends where the study's files are others than it was told."""
     from mugrow.analysis.figures import FIGURES
     from mugrow.analysis.read.store import load
-    from mugrow.analysis.report.drawn import draw_figure
+    from mugrow.analysis.report.ahead import Ahead, draw_ahead
+    from mugrow.analysis.report.drawn import drawing, save
     from mugrow.analysis.summary import summarize
 
+    gc.disable()  # as ``mugrow.analysis.report.drawn.uncollected`` says
+    early = draw_ahead(Path(sys.argv[1]), _is_asked) if sys.argv[1:] else Ahead()
     if not (line := sys.stdin.readline()):
         return
     asked = json.loads(line)
@@ -143,11 +163,16 @@ def serve() -> None:
     if state_of(folder) != asked["state"]:
         return
     summary = summarize(store)
-    _answer({})
+    kept = early.still(summary, store)
+    _answer([*kept])
     for line in sys.stdin:
         name = json.loads(line)
-        drawn = draw_figure(name, FIGURES[name], summary, store, folder / "report" / "figures")
-        _answer(asdict(drawn))
+        drawn = kept.get(name) or drawing(name, FIGURES[name], summary, store)
+        _answer(asdict(save(drawn, folder / "report" / "figures")))
+
+
+def _is_asked() -> bool:
+    return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
 def _answer(said: object) -> None:

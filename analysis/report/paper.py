@@ -136,12 +136,13 @@ def _show(
     how = f'mugrow.draw("{paper}/{figure.name}", "{paper}")'
     shown = DrawnFigure(figure.name, title, figure.caption, section="paper", how=how)
     try:
-        svg = style.save(style.drawn(lambda: figure.draw(store)), folder, figure.name)
+        files = style.files(style.drawn(lambda: figure.draw(store)), figure.name)
     except UserError as reason:
         return replace(shown, reason=str(reason))
-    data = data_of(folder, figure.name)
+    style.write(files, folder, figure.name)
+    data = data_of(files["csv"])
     says = findings.of_claims([row for row in rows if row.claim in figure.claims]) or title
-    return replace(shown, svg=inline(svg, figure.name, says), says=says, data=data)
+    return replace(shown, svg=inline(files["svg"], figure.name, says), says=says, data=data)
 
 
 def counts(verdicts: Sequence[str]) -> dict[str, int]:

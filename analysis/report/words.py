@@ -75,7 +75,8 @@ def ceilings(summary: Summary, runs: pd.DataFrame) -> str:
     at best, c being the share that is cool-down, and has paid for its source."""
     targets = runs[runs["role"] == "target"]
     shares = {_cooldown(json.loads(spec)) for spec in targets["spec"]}
-    sources = [final.flops_source / final.flops for final in summary.finals if final.flops_source]
+    trained = [final for final in summary.finals if final.flops]
+    sources = [final.flops_source / final.flops for final in trained if final.flops_source]
     if len(shares) != 1 or not sources:
         return ""
     (share,) = shares

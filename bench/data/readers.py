@@ -6,6 +6,7 @@ breaks. Records with a text in them are ``mugrow.bench.data.records``, token ids
 ``mugrow.bench.data.token_files``.
 """
 
+import os
 import re
 import sysconfig
 from collections import Counter
@@ -28,11 +29,15 @@ def stdlib_documents() -> list[bytes]:
     the machine that built Python, and would make the corpus differ where the sources do not.
     """
     root = Path(sysconfig.get_path("stdlib"))
-    paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*.py")}
+    paths: dict[str, Path] = {}
+    for folder, below, names in os.walk(root):
+        below[:] = set(below) - NOT_STDLIB  # which are not walked: packages have more than the rest
+        files = (Path(folder, name) for name in names if name.endswith(".py"))
+        paths |= {file.relative_to(root).as_posix(): file for file in files}
     sources = (
         path.read_bytes()
         for name, path in sorted(paths.items())
-        if not NOT_STDLIB.intersection(name.split("/")) and not name.startswith("_sysconfigdata")
+        if not name.startswith("_sysconfigdata")
     )
     return [source for source in sources if bad_byte(source) is None]
 

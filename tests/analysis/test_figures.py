@@ -1,6 +1,7 @@
 """Figures show the summary's numbers: positions, bars, bands and labels; drawing is not enough."""
 
 import copy
+import io
 import json
 import math
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from mugrow.analysis.figures import FIGURES, arms, curves, draw, maps, style
 from mugrow.analysis.measure.quantity import quantity as constant
@@ -245,6 +247,29 @@ def test_the_same_figure_gives_the_same_bytes(summary: Summary, store: Store) ->
     assert pdf == style.pdf_bytes(second)
     assert pdf.startswith(b"%PDF-")
     assert b"/Type3" not in pdf  # journals refuse such fonts
+
+
+@pytest.mark.parametrize("height", [2.0, np.nextafter(3.6, 0), 3.333])
+def test_a_png_has_the_pixels_of_matplotlibs_own(height: float) -> None:
+    figure = Figure(figsize=(style.WIDE, height))
+    figure.subplots().plot([1, 3, 2])
+    theirs = io.BytesIO()
+    with style.applied():
+        figure.savefig(theirs, format="png", dpi=style.DPI)
+    ours = Image.open(io.BytesIO(style.png_bytes(figure)))
+    assert ours.mode == "RGB"
+    assert ours.info["dpi"] == pytest.approx((style.DPI, style.DPI), abs=0.1)
+    assert (np.asarray(ours) == np.asarray(Image.open(theirs).convert("RGB"))).all()
+
+
+def test_files_are_those_of_the_figure_as_it_was(summary: Summary, store: Store) -> None:
+    """An axis without a label is not laid out anew, and that is not seen."""
+    figure = draw("methods", summary, store)
+    assert not all(axes.get_xlabel() for axes in figure.axes)
+    svg, png = style.svg_bytes(figure, "methods"), style.png_bytes(figure)
+    files = style.files(figure, "methods")
+    assert (files["svg"], files["png"]) == (svg, png)
+    assert files["csv"].startswith(b"panel,line,x,y\n")
 
 
 def test_the_layout_keeps_the_legend_clear_of_the_panel(summary: Summary, store: Store) -> None:

@@ -315,6 +315,15 @@ def test_warnings(study_dir: Path, summary: Summary) -> None:
     assert "target runs" not in text
 
 
+def test_arms_that_failed_before_their_first_step_have_no_ceiling(
+    study_dir: Path, summary: Summary
+) -> None:
+    runs = load(study_dir).runs
+    assert "a ceiling" in words.ceilings(summary, runs)
+    untrained = [replace(final, flops=0.0) for final in summary.finals]
+    assert words.ceilings(replace(summary, finals=tuple(untrained)), runs) == ""
+
+
 def test_one_seed_has_no_intervals(study_dir: Path) -> None:
     keep(study_dir, "runs", lambda row: row["seed"] == 0)
     summary = summarize(load(study_dir))

@@ -11,12 +11,12 @@ import pytest
 from mugrow.analysis.figures import FIGURES
 from mugrow.analysis.read.store import load
 from mugrow.analysis.report import helper
-from mugrow.analysis.report.drawn import draw_figure, told
+from mugrow.analysis.report.drawn import drawing, save, told
 from mugrow.analysis.summary import summarize
 
 QUICK = Path("results/reference/quick")
 NAMES = ["first", "second", "third", "fourth"]
-READY = "input(); print('{}', flush=True)"
+READY = "input(); print('[]', flush=True)"
 ANSWERS = f"{READY}\nwhile True: print('{{\"by\": ' + input() + '}}', flush=True)"
 
 
@@ -28,7 +28,7 @@ def with_program(monkeypatch, tmp_path):
         monkeypatch.setattr(helper, "PROGRAM", program)
         other = helper.Helper(tmp_path)
         try:
-            return other.share(NAMES, {}, draw, lambda answer: f"{answer['by']} there")
+            return other.begin(NAMES, {}, lambda answer: f"{answer['by']} there")(draw)
         finally:
             other.end()
 
@@ -41,6 +41,20 @@ def test_figures_are_drawn_by_who_is_free_and_come_in_order(with_program):
     assert found.count("here") < 4
     for name, drawn in zip(NAMES, found, strict=True):
         assert drawn in ("here", f"{name} there")
+
+
+def test_what_a_helper_has_drawn_ahead_it_gives_first(with_program):
+    ahead = ANSWERS.replace("[]", '["fourth", "none", "third"]')
+    drawn = []
+
+    def draw(name):
+        time.sleep(0.3)
+        drawn.append(name)
+        return "here"
+
+    found = with_program(ahead, draw)
+    assert found[2:] == ["third there", "fourth there"]
+    assert drawn == NAMES[: len(drawn)]
 
 
 @pytest.mark.parametrize(
@@ -97,13 +111,13 @@ def test_files_that_were_replaced_are_of_another_state(tmp_path):
     assert helper.state_of(tmp_path / "quick") != before
 
 
-@pytest.fixture
-def both(tmp_path):
-    """Two copies of a study, and a helper of the second."""
+@pytest.fixture(params=[False, True], ids=["asked", "ahead"])
+def both(tmp_path, request):
+    """Two copies of a study, and a helper of the second, which may draw ahead."""
     alone, shared = tmp_path / "alone" / "quick", tmp_path / "shared" / "quick"
     for folder in (alone, shared):
         shutil.copytree(QUICK, folder)
-    other = helper.Helper(shared)
+    other = helper.Helper(shared, ahead=request.param)
     yield alone, shared, other
     other.end()
 
@@ -117,7 +131,7 @@ def test_the_files_are_the_same_whoever_drew_them(both):
     answered = threading.Event()
 
     def draw(folder, name):
-        return draw_figure(name, FIGURES[name], summary, store, folder / "report" / "figures")
+        return save(drawing(name, FIGURES[name], summary, store), folder / "report" / "figures")
 
     def draw_here(name):
         assert answered.wait(60), "the helper draws nothing"
@@ -128,7 +142,7 @@ def test_the_files_are_the_same_whoever_drew_them(both):
             answered.set()
         return told(answer)
 
-    by_both = other.share(names, helper.state_of(shared), draw_here, heard)
+    by_both = other.begin(names, helper.state_of(shared), heard)(draw_here)
     assert by_both == [draw(alone, name) for name in names]
     assert by_both[-1].reason
     assert files(alone) == files(shared)
@@ -140,7 +154,7 @@ def test_a_helper_that_finds_other_files_takes_no_part(both):
     _, shared, other = both
     state = helper.state_of(shared) | {"runs.parquet": [1, 1]}
     heard = []
-    other.share(["main"], state, lambda name: other._process.wait(60), heard.append)
+    other.begin(["main"], state, heard.append)(lambda name: other._process.wait(60))
     assert not heard
     assert not other.ready
 

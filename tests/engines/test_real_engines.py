@@ -37,9 +37,8 @@ LOCAL = ("--node-ip-address=127.0.0.2", "--disable-usage-stats")
 # The program without its last step, a report, in a process of its own.
 PROGRAM = """
 from mugrow.analysis.report import build
-from mugrow.sweeps import run
 from mugrow.sweeps.cli import main
-run.build = lambda folder: folder
+build.build_with = lambda folder, other: folder
 main()
 """
 

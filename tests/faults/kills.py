@@ -40,9 +40,9 @@ SETTINGS = (
 PROGRAM = """
 import json, multiprocessing, os, sys
 import optuna
-import mugrow.bench.run, mugrow.sweeps.run
+import mugrow.analysis.report.build, mugrow.bench.run, mugrow.sweeps.run
 from mugrow.sweeps.program import main
-mugrow.sweeps.run.build = lambda folder: folder
+mugrow.analysis.report.build.build_with = lambda folder, other: folder
 mugrow.bench.run.SAVE_EVERY_S = mugrow.bench.run.SHOW_EVERY_S = 0.02
 mugrow.bench.run.LONGEST_SHARE = 1.0
 forked = multiprocessing.get_context("fork")

@@ -51,7 +51,8 @@ IMPORTED = (
         "mugrow.sweeps.draw",
         "mugrow.analysis.figures",
     ),
-    *("mugrow.analysis.measure.logs", "mugrow.analysis.laws.table_fit", "mugrow.analysis.report"),
+    *("mugrow.analysis.measure.logs", "mugrow.analysis.laws.table_fit"),
+    "mugrow.analysis.report.build",
 )
 CODES = {"pipe": (0, 1, 2, 141), "closed": (0, 1, 2), "full": (2,), "ascii": (0, 1, 2)}
 SILENT = ("a mistake", "read")  # what may print nothing there, and so never meets the disk

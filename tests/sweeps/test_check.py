@@ -158,7 +158,7 @@ METHOD = replace(METHOD, during=during)
 def test_a_plug_in_that_raises_while_it_trains_fails_its_own_runs(
     mugrow, amended, install, in_threads, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr("mugrow.sweeps.run.build", lambda folder, *_: folder)
+    monkeypatch.setattr("mugrow.analysis.report.build.build_with", lambda folder, _: folder)
     install("crash", code("crash") + HOOKED)
     out = tmp_path / "study"
     ended = mugrow(*amended("methods=scratch,crash", "ladder=16:1:16:2"), "--out", out)

@@ -65,6 +65,16 @@ def test_help_and_lists_are_light(words):
     assert done.returncode == 0
 
 
+@pytest.mark.integration
+def test_a_study_begins_without_what_its_report_needs():
+    """Its first runs would wait for it, a second."""
+    code = (
+        "import sys, mugrow.sweeps.run; print({'matplotlib', 'pandas', 'jinja2'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n"
+
+
 def test_help_has_a_line_on_every_command(mugrow, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     shown = mugrow("--help").out
@@ -119,7 +129,7 @@ def test_a_finished_study_trains_nothing(copy, finished, mugrow, few_figures):
 
 def test_what_the_command_does_is_a_functions_result(tiny, finished, monkeypatch):
     page = finished.folder / "report" / "index.html"
-    monkeypatch.setattr("mugrow.sweeps.run.build", lambda folder: page)
+    monkeypatch.setattr("mugrow.analysis.report.build.build_with", lambda *_: page)
     corpus, settings = tiny[tiny.index("--corpus") + 1], tiny[tiny.index("--set") + 1 :]
     study = configured("quick", settings, corpus)
     done = run.run(study, finished.folder)

@@ -30,7 +30,7 @@ RESUMED = "the same command goes on from here"
 WITHOUT_REPORT = """
 from mugrow.analysis.report import build
 from mugrow.sweeps.cli import main
-build.build = lambda folder: folder
+build.build_with = lambda folder, other: folder
 """
 # The same for every line of words it reads, in a process forked when all is imported, as its
 # workers are: imports would take most of the time. It tells that process, and how it ended.
@@ -92,12 +92,12 @@ def test_a_finished_study_holds_every_run_once(finished):
     assert not list(finished.folder.glob("**/*.tmp"))
 
 
-def test_it_is_told_once_that_all_that_is_left_is_in_training(run, tmp_path):
+def test_it_is_told_once_that_all_that_is_left_is_in_training(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     ended = []
 
     def count():
-        folders = (tmp_path / "runs").iterdir()
-        ended.append(sum(mugrow.bench.run.is_committed(tmp_path, one.name) for one in folders))
+        ended.append(len(runs_of(tmp_path)))
 
     plan = run(tmp_path, at_last=count)
     (before,) = ended
@@ -105,6 +105,11 @@ def test_it_is_told_once_that_all_that_is_left_is_in_training(run, tmp_path):
     assert left in {len(stack.runs) for stack in plan.stacks}, "the one worker has the last stack"
     run(tmp_path, at_last=count)
     assert len(ended) == 1, "nothing was left to train"
+
+
+def test_it_is_told_so_only_where_a_core_is_free(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    run(tmp_path, at_last=lambda: pytest.fail("the one core trains"))
 
 
 def test_threads_and_processes_give_the_same_study(run, finished, tmp_path, assert_same_study):

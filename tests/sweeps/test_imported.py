@@ -160,7 +160,7 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_bits(
     few = ("seeds=0", "target_steps=20", "ladder=16:1:16:2", "methods=stack")
     settings = (*kept, *few, f"source={tiny_import}")
     study = configured("quick", (*settings, f"source_flops={COST}"), str(corpus))
-    monkeypatch.setattr("mugrow.sweeps.run.build", lambda folder: folder / "index.html")
+    monkeypatch.setattr("mugrow.analysis.report.build.build_with", lambda folder, _: folder)
     run_study(study, tmp_path / "whole", workers=1)
     whole, steps, looks = worker.run_stack, [], []
 
