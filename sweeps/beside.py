@@ -146,7 +146,7 @@ class _Panel:
     def __call__(self, axis: Axes, store: Store) -> None:
         arms = self.arms(store.study["scale"])
         dots = {str(arm): gained(arm, self.baseline) for arm in arms}
-        pictures.DotPanel(dots, f"final loss − {self.baseline}’s (nats)", zero=True)(axis, store)
+        pictures.DotPanel(dots, f"minus {self.baseline} (nats)", zero=True)(axis, store)
         if self.baseline == "front":
             across = axis.get_yaxis_transform()
             for row, arm in enumerate(arms):

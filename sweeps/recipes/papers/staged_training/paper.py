@@ -8,7 +8,7 @@ and the schedule taken up at the step where a large model from scratch has that 
 model is twice as wide and twice as deep as the smallest, and is grown in width, in depth, or both.
 
 Cost: at ``cpu`` about 15 minutes on two cores; at ``gpu`` about 15 minutes on one large GPU; the
-paper's GPT-2 LARGE from BASE, all arms and seeds, about 1e21 FLOPs.
+paper's GPT-2 LARGE from BASE, all arms and seeds, about 1.5e21 FLOPs.
 Expected: losses preserved to rounding in depth; savings of 10 to 25 % with the source counted.
 
 Choices. As there, curves are compared where the rate is constant: before the WSD cool-down, or on
