@@ -22,6 +22,7 @@ from mugrow.analysis.measure.equal_compute import BudgetLine, ChargedArm, differ
 from mugrow.analysis.measure.equal_compute import budget_line as line_of
 from mugrow.bench.flops import per_token
 from mugrow.bench.growth import method as growth_method
+from mugrow.bench.schedule import cooldown_start
 from mugrow.bench.spec import ModelSpec, RunSpec
 from mugrow.sweeps.budgets import Budget, bracketing, budget_line
 from mugrow.sweeps.search import Finished
@@ -108,8 +109,10 @@ def horizon_at(chain: Chain, charged: float) -> int:
 def trained_on(
     source: RunSpec, horizons: Iterable[int], final_val_tokens: int
 ) -> tuple[Budget, ...]:
-    """A source's own line: what it has trained is the first of the trunk, where there is one."""
-    trunk = (source,) if source.schedule.kind == "wsd" else ()
+    """A source's own line: what it has trained is the first of the trunk, where there is one. Of
+    one that has cooled down the line is begun anew."""
+    uncooled = source.last_step <= cooldown_start(source.schedule, source.steps)
+    trunk = (source,) if source.schedule.kind == "wsd" and uncooled else ()
     return budget_line(source, horizons, final_val_tokens, trunk)
 
 

@@ -77,7 +77,7 @@ def test_no_run_has_a_seed_that_was_searched():
 @pytest.mark.parametrize("scale", ["cpu", "gpu", "paper"])
 def test_every_scale_can_be_planned(scale):
     runs = planned(PAPER, scale).runs
-    assert {run.role for run in runs} <= {"source", "target", "proxy"}
+    assert {run.role for run in runs} <= {"source", "target", "proxy", "branch"}
     assert all(run.spec.parametrization.startswith("completedp") for run in runs)
 
 

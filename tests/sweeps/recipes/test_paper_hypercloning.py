@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from planned_papers import planned, setting
+from planned_papers import own_figures, planned, setting
 
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.measure.measured import speedup
@@ -27,11 +27,11 @@ from mugrow.sweeps.recipes.papers.hypercloning.paper import (
 from mugrow.sweeps.recipes.papers.nanolm import paper as nanolm
 
 
-@pytest.mark.parametrize(("scale", "runs"), [("cpu", 80), ("gpu", 80), ("paper", 18)])
+@pytest.mark.parametrize(("scale", "runs"), [("cpu", 92), ("gpu", 92), ("paper", 20)])
 def test_every_scale_can_be_planned_sources_first(scale, runs):
     plan = planned(PAPER, scale)
     assert len(plan.runs) == runs
-    assert {run.role for run in plan.runs} == {"source", "target"}
+    assert {run.role for run in plan.runs} == {"source", "target", "branch"}
 
 
 def test_random_models_are_trained_once_for_all_papers():
@@ -59,10 +59,11 @@ def parted(store, mode):
 
 @pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
-    monkeypatch.setitem(hypercloning.SEEDS, "cpu", range(1))
+    for name in ("SEEDS", "FEWER_SEEDS"):
+        monkeypatch.setitem(getattr(hypercloning, name), "cpu", range(1))
     ran = reproduced(paper("hypercloning"))
     rows = ledger(PAPER.claims(PAPER.figures), ran)
-    assert len(rows) == 5 + 3 + 1 + 1 + 6 + 1
+    assert len(rows) == 5 + 3 + 1 + 1 + 6 + 3 + 1
     assert parted(ran, CLONE) < 1e-5  # nothing parts its copies
     assert parted(ran, NOISY) > 1e-3
 
@@ -138,6 +139,6 @@ OPPOSITE = {
     ],
 )
 def test_verdicts_come_out_both_ways(store, verdict):
-    rows = {row.claim: row for row in ledger(PAPER.claims(PAPER.figures), store)}
+    rows = {row.claim: row for row in ledger(PAPER.claims(own_figures(PAPER)), store)}
     found = {name: row.verdict for name, row in rows.items() if not row.why}
     assert set(found.values()) == {verdict}, found

@@ -25,6 +25,7 @@ from mugrow.analysis.read.plain import to_json
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import factors_json
 from mugrow.bench.flops import per_token
+from mugrow.bench.model import count
 from mugrow.bench.spec import Start, UserError, canonical_json
 from mugrow.sweeps.recipes.papers import paper
 from mugrow.sweeps.recipes.papers.staged_training import paper as staged_training
@@ -32,7 +33,7 @@ from mugrow.sweeps.recipes.papers.staged_training.claims import WAYS, spike
 from mugrow.sweeps.recipes.papers.staged_training.paper import PAPER
 
 
-@pytest.mark.parametrize(("scale", "runs"), [("cpu", 155), ("gpu", 155), ("paper", 149)])
+@pytest.mark.parametrize(("scale", "runs"), [("cpu", 191), ("gpu", 191), ("paper", 167)])
 def test_every_scale_can_be_planned_sources_first(scale, runs):
     plan = planned(PAPER, scale)
     assert len(plan.runs) == runs
@@ -232,6 +233,7 @@ def everything(kept=1.0, noise=0.003):
             "factors": factors_json(run.arm), "flops": flops[spec.run_id],
             "tokens": spec.train_steps * spec.batch_tokens, "batch_tokens": spec.batch_tokens,
             "width": spec.model.width, "depth": spec.model.depth,
+            "params": count(spec.model)[0],
             "flops_source": before(spec.run_id), "method": spec.start.method,
             "source_run_id": spec.start.source_run_id, "final_val_loss": values[-1],
             "spec": canonical_json(spec),
@@ -247,7 +249,7 @@ def test_every_figure_is_drawn_and_every_claim_measured():
         assert style.svg_bytes(drawn, "x")
     rows = {row.claim: row for row in ledger(PAPER.claims(PAPER.figures), store)}
     measured = [row for row in rows.values() if row.verdict != "not testable here"]
-    assert len(measured) == 32
+    assert len(measured) == 33
     assert all(math.isfinite(row.low) or "at the edge" in row.why for row in measured)
     assert {row.claim for row in measured if row.why} <= {f"grow-when-{way.name}" for way in WAYS}
     for way in WAYS:

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from planned_papers import own_figures
 
 from mugrow.analysis.figures import style
 from mugrow.analysis.measure.claims import ledger
@@ -68,10 +69,13 @@ def test_every_scale_can_be_planned_sources_first(scale):
     runs = {run.spec.run_id: run for run in planned(scale).runs}
     for run in runs.values():
         spec = run.spec
-        if run.role == "source":
+        if run.arm == "source":
             assert spec.stop_step == spec.steps - round(0.2 * spec.steps)
         if spec.start.source_run_id:
             source = runs[spec.start.source_run_id].spec
+            if spec.start.method == "continue":  # a baseline, on what it goes on from
+                assert source.data_seed == spec.data_seed
+                continue
             assert source.data_seed == spec.data_seed + 1_000_000
             per_parameter = source.steps * source.batch_tokens / count(source.model)[0]
             assert per_parameter == pytest.approx(20, rel=0.05)
@@ -398,7 +402,7 @@ def test_verdicts_come_out_both_ways():
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", PAPER.figures)
+@pytest.mark.parametrize("name", own_figures(PAPER))
 def test_figures_draw_what_was_planted(name, monkeypatch):
     monkeypatch.setattr(figures, "RESAMPLES", 30)
     figure = style.drawn(lambda: PAPER.figures[name].draw(good()))

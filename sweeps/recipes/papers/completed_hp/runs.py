@@ -135,6 +135,19 @@ def grown_runs(setting: Setting, seed: int) -> Iterator[Node]:
             yield growth.node(setting, seed, tuning)
 
 
+def growths_by_module(setting: Setting, seed: int) -> Iterator[Node]:
+    """Tuned by module, grown by every method, beside scratch."""
+    yield from shapes(setting, seed)
+    for growth in GROWTHS:
+        yield growth.node(setting, seed, "modules")
+
+
+def shapes(setting: Setting, seed: int) -> Iterator[Node]:
+    """The targets that are grown, from scratch."""
+    for target in (WIDE, DEEP):
+        yield scratch(setting, seed, "modules", target)
+
+
 MULTIPLIERS = FOUND["modules"].names
 FIVE = ("lr.embedding", "init_std.o", "beta1.embedding", "init_std.down", "beta1.head")
 KINDS: dict[str, tuple[str, ...]] = {  # which multipliers are kept

@@ -6,8 +6,8 @@ The late blocks of a trained decoder hardly attend to anything, so they are left
 half the depth begins as the first half of a reference's blocks, trains for as many steps, and is
 said to end at the reference's own loss, where from random weights it would not.
 
-Cost: at ``cpu`` about 5 minutes on two cores; at ``gpu`` 3e15 FLOPs, an estimated 3 minutes on one
-large GPU; at ``paper``, GPT-2 large of 36 layers on OpenWebText, 8e19 FLOPs.
+Cost: at ``cpu`` about 5 minutes on two cores; at ``gpu`` 5e15 FLOPs, an estimated 4 minutes on one
+large GPU; at ``paper``, GPT-2 large of 36 layers on OpenWebText, 1e20 FLOPs.
 Expected: far below the half from scratch, much of it the head start of the reference's training;
 with that paid for, no saving.
 
@@ -36,6 +36,7 @@ from mugrow.analysis.measure.selection import FirstBelow
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ModelSpec, ScheduleSpec
+from mugrow.sweeps import beside
 from mugrow.sweeps.evaluate import Judged
 from mugrow.sweeps.graph import Node, grown
 from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text, each_seed, source_of
@@ -155,6 +156,11 @@ def baseline_runs(setting: Setting, seed: int) -> Iterator[Node]:
     yield from (from_scratch(setting, seed, FULL), *halves(setting, seed))
     yield from (stacked(setting, seed, STACKED), stacked(setting, seed, HYBRID))
     yield Node(setting.spec(seed, 0.5, DEEPER), NARROW)
+
+
+def quarters(setting: Setting, seed: int) -> list[Node]:
+    """On the front, half as deep as the heir."""
+    return [from_scratch(setting, seed, FROM_SCRATCH[QUARTER])]
 
 
 def depth_runs(setting: Setting, seed: int) -> Iterator[Node]:
@@ -346,6 +352,13 @@ PAPER = Paper(
             "Which part of a block is worth inheriting",
             "Final loss minus that of the half from scratch, paired by seed; whiskers are "
             "intervals over seeds. Left of the line is better.",
+        ),
+        "I6": beside.figure(
+            each_seed(FEWER, halves),
+            arms=[NEW],
+            front=each_seed(FEWER, quarters),
+            note="The source is the reference, twice as deep: the charge is three of the half’s "
+            "own runs, two of them the reference’s. All have one rate.",
         ),
     },
     untestable=UNTESTABLE,

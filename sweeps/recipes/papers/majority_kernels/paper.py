@@ -18,7 +18,8 @@ for performance across tasks. K is 2 and 3. A mean of kernels moves at less than
 so every arm, also scratch, has four rates, factors of two apart; claims take the best of each, and
 have no verdict where that is the lowest or highest. A wider model at equal compute has fewer steps,
 under a whole schedule of its own. The paper's configurations are not in the abstract; at ``paper``
-a decoder of BERT-base's shape is ours.
+a decoder of BERT-base's shape is ours. Nothing is grown from a source that was paid for: what the
+compute would else have bought is scratch at equal steps and the wider models.
 """
 
 import math

@@ -232,7 +232,7 @@ PAPER = Paper(
             "the largest attention logit and the largest singular value of a hidden matrix, times "
             "sqrt(in / out). Bands span the seeds.",
         ),
-        "W5": beside.figure(each_seed(SEEDS, pair_runs), [*map(warm, PAIRS)]),
+        "W5": beside.figure(each_seed(SEEDS, pair_runs), arms=[*map(warm, PAIRS)]),
     },
     untestable=claims.UNTESTABLE,
 )

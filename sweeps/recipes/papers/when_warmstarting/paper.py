@@ -7,7 +7,7 @@ copies of its units (Net2Net). Of one size and one budget, the final loss is a p
 minimum is said to be near 2, its crossing of scratch, g = 1, at 4 to 5, and gains to be largest
 below 20 tokens per parameter.
 
-Cost: at ``cpu`` 20 minutes on two shared cores; at ``gpu`` 5e15 FLOPs, an estimated 10 to 20
+Cost: at ``cpu`` 20 minutes on two shared cores; at ``gpu`` 7e15 FLOPs, an estimated 10 to 20
 minutes on one large GPU; at ``paper``, up to 1.2 billion parameters, 2e21 FLOPs.
 Expected: gains that shrink with tokens per parameter, largest at a g below 2 and gone by about 5;
 Net2Net ahead of SZP at g = 1.5 and far behind beyond 2.5. (A trial with two seeds, up to 15
@@ -31,8 +31,10 @@ from dataclasses import replace
 
 from mugrow.analysis.figures import arms
 from mugrow.analysis.measure.maps import map_of
+from mugrow.bench.arm import ArmName
 from mugrow.bench.model import count
 from mugrow.bench.spec import DataSpec, ModelSpec, RunSpec, Scalar, ScheduleSpec
+from mugrow.sweeps import beside
 from mugrow.sweeps.graph import FRESH, Node, grown
 from mugrow.sweeps.paper import Base, FigureOf, Paper, Setting, Text, each_seed, source_of
 from mugrow.sweeps.recipes.papers import bases
@@ -45,6 +47,7 @@ LOG2_LR = (-2, -1, 0, 1, 2)  # around the run's
 BATCHES = (0.5, 1, 2)  # over the run's
 SEEDS = {"cpu": range(4), "gpu": range(4), "paper": range(4)}
 FEWER_SEEDS = dict.fromkeys(SEEDS, range(3))  # of Net2Net, shrink factors, rates and batches
+BY_ABOUT_TWO = (SZP, NET2NET)
 LOGGED = 16  # rows of a curve; half as many in the grid
 SLIMPAJAMA = Text("hf:cerebras/SlimPajama-627B", "hf:gpt2", 25 * 2**14, 50_257)
 
@@ -164,6 +167,28 @@ def grid_runs(setting: Setting, seed: int) -> Iterator[Node]:
             yield replace(started, role="proxy")
 
 
+def of_larger(setting: Setting, seed: int) -> Iterator[Node]:
+    """The larger target grown by about two by either method."""
+    sizes = tables.SIZES[setting.scale]
+    small, _ = sizes.ladder[sizes.larger]
+    yield scratch(setting, seed, sizes.larger)
+    for method in BY_ABOUT_TWO:
+        yield warmstarted(setting, seed, method, sizes.larger, small)
+
+
+def by_about_two(scale: str) -> list[ArmName]:
+    sizes = tables.SIZES[scale]
+    small, _ = sizes.ladder[sizes.larger]
+    return [named(method, sizes.larger, small) for method in BY_ABOUT_TWO]
+
+
+def smaller(setting: Setting, seed: int) -> list[Node]:
+    """On the front, the size from which that source would be grown."""
+    sizes = tables.SIZES[setting.scale]
+    small, _ = sizes.ladder[sizes.larger]
+    return [scratch(setting, seed, sizes.ladder[small][0])]
+
+
 FREE = "Compute is 6 N D of the target."
 PAPER = Paper(
     name="when-warmstarting",
@@ -228,6 +253,12 @@ PAPER = Paper(
             "Tokens against compute of all runs, and training curves",
             "Left, a point for each size and horizon. Right, validation loss of the largest target "
             "with several sources, at 20 tokens per parameter; bands span the seeds.",
+        ),
+        "F10": beside.figure(
+            each_seed(FEWER_SEEDS, of_larger),
+            arms=by_about_two,
+            front=each_seed(FEWER_SEEDS, smaller),
+            note="The charge is in FLOPs, not 6 N D, and all have one rate.",
         ),
     },
     untestable=claims.UNTESTABLE,
