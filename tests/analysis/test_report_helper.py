@@ -16,6 +16,7 @@ from mugrow.analysis.summary import summarize
 
 QUICK = Path("results/reference/quick")
 NAMES = ["first", "second", "third", "fourth"]
+LONG_S = 300.0  # on a busy machine: none waits so long where all is well
 READY = "input(); print('[]', flush=True)"
 ANSWERS = f"{READY}\nwhile True: print('{{\"by\": ' + input() + '}}', flush=True)"
 
@@ -43,18 +44,26 @@ def test_figures_are_drawn_by_who_is_free_and_come_in_order(with_program):
         assert drawn in ("here", f"{name} there")
 
 
-def test_what_a_helper_has_drawn_ahead_it_gives_first(with_program):
-    ahead = ANSWERS.replace("[]", '["fourth", "none", "third"]')
-    drawn = []
+def test_what_a_helper_has_drawn_ahead_it_gives_first(monkeypatch, tmp_path):
+    monkeypatch.setattr(helper, "PROGRAM", ANSWERS.replace("[]", '["fourth", "none", "third"]'))
+    heard, both = [], threading.Event()
+
+    def told(answer):
+        heard.append(answer["by"])
+        if len(heard) == 2:
+            both.set()
+        return answer["by"]
 
     def draw(name):
-        time.sleep(0.3)
-        drawn.append(name)
-        return "here"
+        assert both.wait(LONG_S)
+        return name
 
-    found = with_program(ahead, draw)
-    assert found[2:] == ["third there", "fourth there"]
-    assert drawn == NAMES[: len(drawn)]
+    other = helper.Helper(tmp_path)
+    try:
+        assert other.begin(NAMES, {}, told)(draw) == NAMES
+    finally:
+        other.end()
+    assert heard[:2] == ["fourth", "third"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +143,7 @@ def test_the_files_are_the_same_whoever_drew_them(both):
         return save(drawing(name, FIGURES[name], summary, store), folder / "report" / "figures")
 
     def draw_here(name):
-        assert answered.wait(60), "the helper draws nothing"
+        assert answered.wait(LONG_S), "the helper draws nothing"
         return draw(shared, name)
 
     def heard(answer):
