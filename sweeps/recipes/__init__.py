@@ -16,7 +16,8 @@ from mugrow.sweeps.study import Study
 RECIPES = {
     "quick": "tune, transfer and grow at toy scale, end to end in minutes",
     "zoo": "every growth method on one target, from half its width, half its depth or twice it",
-    "small": "growth in two steps up to width 256, in width and in depth, on real prose",
+    "zoo-depth": "three operators in depth on the same target, with five seeds",
+    "small": "growth up to width 64 and depth 4, in width and in depth, on real prose",
     "transfer-width": "does the best learning rate stay as width grows, by parametrization",
     "transfer-depth": "and as depth grows, under muP, depth-muP and CompleteP",
     "transfer-batch": "and with more tokens and larger batches, under muP and Complete(d)P",
