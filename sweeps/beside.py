@@ -108,19 +108,17 @@ def _line(budgets: Iterable[Budget], baseline: Baseline, source: Node | None) ->
         yield Node(budget.final, arm, before, "branch")
 
 
-def figure(*runs: Runs, arms: Arms, front: Runs | None = None, note: str = "") -> PaperFigure:
+def figure(runs: Runs, *, arms: Arms, front: Runs | None = None, note: str = "") -> PaperFigure:
     """The figure of a paper's grown ``arms`` at equal charged compute.
 
-    ``runs`` are theirs and scratch's; what is given apart has lines of its own. ``front`` are runs
-    of further shapes on the front, ``note`` what the caption has to say of this paper. Three claims
-    are about the first of the arms."""
+    ``runs`` are theirs and scratch's, ``front`` are of further shapes on the front, ``note`` is
+    what the caption has to say of this paper. Three claims are about the first of the arms."""
 
     def at(scale: str) -> Sequence[ArmName]:
         return arms(scale) if callable(arms) else arms
 
     def planned(setting: Setting) -> Iterator[Node]:
-        for each in runs:
-            yield from with_baselines(each(setting), front(setting) if front else ())
+        yield from with_baselines(runs(setting), front(setting) if front else ())
 
     panels = (_Panel(at, baseline) for baseline in BASELINES)
     words = (f"{name.capitalize()}: {words}." for name, words in WORDS.items())

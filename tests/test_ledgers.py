@@ -107,11 +107,12 @@ def test_what_is_ours_is_counted_apart():
     worth = [line for line in lines if line["where"].startswith(WORTH)]
     assert counts["paper", "contradicted"] == 22 + 2
     assert Counter(line["verdict"] for line in worth) == {
-        "contradicted": 13,
+        "reproduced": 1,
+        "contradicted": 15,
         "inconclusive at this scale": 5,
     }
     # no claim of the paper, mis-mapped, of completed-hp, and at equal charged compute
-    assert counts["ours", "contradicted"] == 12 + 4 + 9 + 13
+    assert counts["ours", "contradicted"] == 12 + 4 + 9 + 15
 
 
 def test_no_ledger_has_a_name_twice():

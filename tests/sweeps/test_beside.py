@@ -100,18 +100,6 @@ def test_a_front_is_at_the_charges_of_others_too():
     assert by_shape == {SCRATCH.spec.model: 2, deep.spec.model: 2}
 
 
-def test_runs_given_apart_have_lines_of_their_own():
-    longer = grown(SOURCE, replace(WIDE, steps=150), ArmName("longer"), "szp")
-    apart = beside.figure(
-        lambda setting: [SCRATCH, GROWN], lambda setting: [SCRATCH, longer], arms=[GROWN.arm]
-    )
-    assert {node.spec.run_id for node in apart.runs(None)} == {
-        node.spec.run_id
-        for grown_one in (GROWN, longer)
-        for node in beside.with_baselines([SCRATCH, grown_one])
-    }
-
-
 def test_the_figure_asks_three_questions_of_ours():
     figure = beside.figure(lambda setting: [SCRATCH, GROWN], arms=[GROWN.arm], note="Not tuned.")
     assert {claim.name: claim.whose for claim in figure.claims} == {

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from planned_papers import planned, setting
+from planned_papers import own_figures, planned, setting
 
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.measure.measured import arm
@@ -91,7 +91,8 @@ def test_it_runs_draws_and_judges(monkeypatch, reproduced):
     monkeypatch.setitem(mupscaling.BASIN_SEEDS, "cpu", range(1))
     monkeypatch.setattr(bases, "BASIN_LOG2_LR", (-1.0, -0.5, 0.0, 0.5, 1.0))
     model = ModelSpec(width=32, depth=1, head_size=16, context=16)
-    store = reproduced(PAPER, model=model, base=model)
+    some = replace(PAPER, figures=own_figures(PAPER))
+    store = reproduced(some, model=model, base=model)
     scratch, sources, rates, noises = 2 * 5, 2, 2 * 3, 3 + 2
     assert len(store.runs) == scratch + sources + rates + noises + 1 + 4
     assert gaps(store).shape == (2, 1)
@@ -203,7 +204,7 @@ def test_the_papers_bars_are_this_suites_count_of_all_attention():
     ],
 )
 def test_verdicts_come_out_both_ways(store, verdict):
-    claims = [one for one in PAPER.claims(PAPER.figures) if one.measure is not None]
+    claims = [one for one in PAPER.claims(own_figures(PAPER)) if one.measure is not None]
     rows = {row.claim: row.verdict for row in ledger(claims, store)}
     assert rows.pop("speedup-bars") == "reproduced"  # no run decides it
     assert set(rows.values()) == {verdict}, rows

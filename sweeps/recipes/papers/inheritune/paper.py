@@ -357,8 +357,8 @@ PAPER = Paper(
             each_seed(FEWER, halves),
             arms=[NEW],
             front=each_seed(FEWER, quarters),
-            note="The source is the reference, twice as deep: the charge is three of the half’s "
-            "own runs, two of them the reference’s. All have one rate.",
+            note="The source is the reference, twice as deep: the charge is nearly three "
+            "of the half’s own runs, two of them the reference’s. All have one rate.",
         ),
     },
     untestable=UNTESTABLE,

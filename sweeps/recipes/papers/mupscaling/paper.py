@@ -36,6 +36,7 @@ from mugrow.analysis.transfer.ladder import SCRATCH
 from mugrow.analysis.transfer.results import transfer_results
 from mugrow.bench.arm import ArmName
 from mugrow.bench.spec import ModelSpec, ScheduleSpec
+from mugrow.sweeps import beside
 from mugrow.sweeps.budgets import CARRY
 from mugrow.sweeps.graph import Node, grown
 from mugrow.sweeps.paper import FigureOf, Paper, Setting, Text, each_seed, source_of
@@ -48,6 +49,7 @@ LOG2_LR = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)  # of upscaled training, around 
 FEW_LOG2_LR = LOG2_LR[1:-1]
 NOISES = (0.5, 1.0, 1.5, 2.0, 3.0)
 NOISE, NOISY_LOG2_LR = 1.5, 0.5  # where rates are swept, and where noises are
+CHOSEN: Point = (NOISY_LOG2_LR, 2.0)  # what is tuned on the narrowest pair at cpu
 SEEDS = {"cpu": range(3), "gpu": range(5), "paper": range(1)}
 BASIN_SEEDS = {"cpu": range(3), "gpu": range(3), "paper": range(3)}  # those of nanolm
 WEB = Text("hf:HuggingFaceFW/fineweb-edu:sample-10BT", "bpe:8192", 2**20, vocab_size=8192)
@@ -117,6 +119,21 @@ def cross_runs(setting: Setting) -> list[Node]:
 def curve_runs(setting: Setting) -> list[Node]:
     """With all that tuning takes."""
     return [*cross_runs(setting), *each_seed(SEEDS, equivalent)(setting)]
+
+
+def of_widest(setting: Setting, seed: int) -> Iterator[Node]:
+    """Scratch at the run's rate, and the widest pair upscaled."""
+    widest = BASES[setting.scale][-1]
+    for node in bases.basin(setting, 2 * widest, "mup", seed):
+        if node.factors["log2_lr"] == 0:
+            yield node
+    yield upscaled(setting, seed, widest, CHOSEN)
+
+
+def narrower(setting: Setting, seed: int) -> list[Node]:
+    """On the front, half as wide as the base."""
+    times = BASES[setting.scale][-2]
+    return [Node(bases.halved(setting).spec(seed, times, parametrization="mup"), SCRATCH)]
 
 
 LINE_STYLES: arms.LineStyles = {
@@ -218,6 +235,14 @@ PAPER = Paper(
             "paper prints them, and counted here. Middle, of the runs that are tuned here. Right, "
             "what tuning of either arm takes on the narrowest pair, as many trials each, the base "
             "counted; it is paid once, for any number of wide models.",
+        ),
+        "U6": beside.figure(
+            each_seed(SEEDS, of_widest),
+            arms=lambda scale: [claims.upscaled(2 * BASES[scale][-1], CHOSEN)],
+            front=each_seed(SEEDS, narrower),
+            note="The upscaled has the rate and noise that nine trials find best on the narrowest "
+            "pair at cpu, the others the run’s rate, within half a doubling of the best of as many "
+            "trials from scratch; tuning is not in the charge.",
         ),
     },
     untestable=claims.UNTESTABLE,
