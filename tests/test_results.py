@@ -27,6 +27,7 @@ STUDIES = (
     "quick",
     "small",
     "zoo",
+    "zoo-depth",
     "transfer-width",
     "transfer-depth",
     "transfer-growth",
@@ -40,10 +41,11 @@ STUDIES = (
 SECTIONS = {  # where the README says a study's best arms in words
     "grow-smollm2": ("Did it pay for a published one?", "## What"),
     "zoo": ("### Every operator on one target", "<details><summary>All arms"),
+    "zoo-depth": ("### Every operator on one target", "<details><summary>All arms"),
 }
 
 
-@pytest.mark.parametrize("study", ["quick", "small", "zoo", "grow-smollm2"])
+@pytest.mark.parametrize("study", ["quick", "small", "zoo", "zoo-depth", "grow-smollm2"])
 def test_the_readme_quotes_what_arms_are_compared_with(study: str) -> None:
     """In its tables all of them; in words those of `quick`, the best of each target of `small` and
     `zoo`, and of an imported source what was measured."""
