@@ -56,7 +56,8 @@ def test_an_inconclusive_claim_is_priced_by_the_runs_of_its_figure():
     """Of one paper all runs are its figure's, of another they are not."""
     for name, claim, whole in (
         ("emulator", "keeps-knowledge", True),
-        ("gstack", "best-factor", False),
+        ("hitchhiker", "seed-spread", True),
+        ("when-warmstarting", "unshrunk-worst", False),
     ):
         (line,) = (x for x in read_ledger(PAPERS_FOLDER / name)["claims"] if x["claim"] == claim)
         runs = load(PAPERS_FOLDER / name).runs

@@ -23,7 +23,7 @@ from mugrow.bench.spec import UserError
 
 NAMES: dict[Baseline, str] = {
     "scratch": "scratch",
-    "own source": "its source, trained on",
+    "own source": "its source,\ntrained on",
     "front": "the best size",
 }
 COLOURS: dict[Verdict, str] = {"better": "#0072B2", "worse": "#D55E00", "undecided": style.GREY}
@@ -44,9 +44,9 @@ def differences(summary: Summary, store: Store) -> Figure:
     for panels, (target, arms) in zip(axes, targets.items(), strict=True):
         for axis, baseline in zip(panels, measured, strict=True):
             _draw(axis, arms, baseline)
-        panels[0].set_title(f"final loss, growing to {target}")
+        panels[0].set_title(f"final loss (nats), growing to {target}", loc="left")
     for axis, baseline in zip(axes[-1], measured, strict=True):
-        axis.set_xlabel(f"minus {NAMES[baseline]} (nats)")
+        axis.set_xlabel(f"minus {NAMES[baseline]}")
     style.legend_below(figure, _legend(), columns=3)
     return figure
 

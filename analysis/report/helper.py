@@ -29,6 +29,9 @@ State = Mapping[str, Sequence[int]]
 
 LEAST_BYTES = 20_000  # of runs.parquet, some fifty runs: a smaller report is soon drawn
 ASK_EVERY_S = 0.01
+LONGEST_S = (
+    20.0  # for one figure, many times what any takes: a helper that is stopped is not awaited
+)
 PATIENCE_S = 5.0  # for one that is told to end to have put its files in order
 PROGRAM = "from mugrow.analysis.report.helper import serve; serve()"
 
@@ -71,8 +74,13 @@ class Helper:
         def share(draw: Callable[[str], Drawn]) -> list[Drawn]:
             for name in _taken(waiting):
                 found[name] = draw(name)
+            waited_s = 0.0
             while self.ready and helping.is_alive() and len(found) < len(names):
+                if waited_s > LONGEST_S:
+                    self._process.kill()
+                had = len(found)
                 helping.join(ASK_EVERY_S)
+                waited_s = waited_s + ASK_EVERY_S if len(found) == had else 0.0
             return [found[name] if name in found else draw(name) for name in names]
 
         return share

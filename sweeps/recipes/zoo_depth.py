@@ -2,10 +2,9 @@
 
     mugrow run zoo-depth --corpus PATH/TO/TEXT.parquet
 
-The target, source and training of ``zoo``, whose sources and targets of three seeds these are too,
-for the operators in depth that were named before its runs were made: stacking, msg and composable
-expansion. Five seeds, so that a difference of 0.02 nats is decided, and three arms that share the
-error of 5 %.
+The target, source and training of ``zoo``, at the rate of this study's own sweep, for three
+operators in depth: stacking, msg and composable expansion. Five seeds, so that a difference of 0.02
+nats is decided, and three arms that share the error of 5 %.
 """
 
 from dataclasses import replace

@@ -1,6 +1,7 @@
 """The forest of differences: what it draws are the numbers and verdicts of the table."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,7 @@ def points(axis):
 def test_a_column_for_each_baseline_with_its_differences_and_verdicts(quick):
     summary, store = quick
     axes = drawn(summary, store).axes
-    names = ["minus scratch (nats)", "minus its source, trained on (nats)",
-             "minus the best size (nats)"]  # fmt: skip
+    names = ["minus scratch", "minus its source,\ntrained on", "minus the best size"]
     assert [axis.get_xlabel() for axis in axes] == names
     for axis, baseline in zip(axes, ("scratch", "own source", "front"), strict=True):
         found = points(axis)
@@ -52,6 +52,14 @@ def test_a_column_for_each_baseline_with_its_differences_and_verdicts(quick):
             assert line.get_xydata().tolist() == [[versus.difference.value, place]]
             assert whisker == (versus.difference.lo, versus.difference.hi)
             assert to_hex(line.get_color()) == to_hex(COLOURS[versus.verdict])
+
+
+def test_no_label_lies_over_another_beside_long_names():
+    store = load(REFERENCE / "zoo")
+    figure = drawn(summarize(store), store)
+    figure.canvas.draw()
+    boxes = [axis.xaxis.label.get_window_extent() for axis in figure.axes]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
 
 
 def test_only_what_is_decided_is_filled(quick):
@@ -68,7 +76,7 @@ def test_only_what_is_decided_is_filled(quick):
 def test_a_baseline_that_no_arm_has_is_no_column():
     store = load(REFERENCE / "grow-smollm2")
     (axis,) = drawn(summarize(store), store).axes
-    assert axis.get_xlabel() == "minus its source, trained on (nats)"
+    assert axis.get_xlabel() == "minus its source,\ntrained on"
     assert [text.get_text() for text in axis.get_yticklabels()][-1] == "stack"
 
 

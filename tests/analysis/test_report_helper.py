@@ -66,6 +66,12 @@ def test_what_a_helper_has_drawn_ahead_it_gives_first(monkeypatch, tmp_path):
     assert heard[:2] == ["fourth", "third"]
 
 
+def test_one_that_is_stuck_is_not_awaited(with_program, monkeypatch):
+    monkeypatch.setattr(helper, "LONGEST_S", 0.3)
+    stuck = f"{READY}; input(); import time; time.sleep({LONG_S})"
+    assert with_program(stuck, lambda name: time.sleep(0.3) or "here") == 4 * ["here"]
+
+
 @pytest.mark.parametrize(
     "program",
     [

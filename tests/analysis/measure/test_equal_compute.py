@@ -248,3 +248,12 @@ def test_a_front_is_known_where_some_shape_is() -> None:
     assert (found.shape, found.kind) == ("late", "only")
     beyond = difference(ChargedArm(between.losses, 9e12), both)
     assert (beyond.state, beyond.size) == ("above_budgets", None)
+
+
+def test_a_size_of_which_seeds_are_missing_is_not_the_front() -> None:
+    """One lucky seed is below the mean of three."""
+    whole, lucky = line(0.0, 0.1, 0.2), budget_line({b: {0: loss(b, -0.05)} for b in BUDGETS})
+    found = difference(arm(1.0, 0.0, 0.0, 0.0), Front({"a": whole, "b": lucky}, {"a": 1, "b": 2}))
+    assert found.size is not None
+    assert found.size.shape == "a"
+    assert found.by_seed.keys() == {0, 1, 2}
