@@ -145,6 +145,7 @@ def bill_of(
     scale: Scale = "cpu",
     only: str | None = None,
     corpora: Mapping[str, str] | None = None,
+    looks: Sequence[int] = (),
     workers: int | None = None,
     device: str = "cpu",
     devices: str | None = None,
@@ -154,12 +155,17 @@ def bill_of(
     memory_bytes: float | None = None,
     recompute: bool = False,
 ) -> Bill:
-    """What ``reproduce`` would train and cost; reads no corpus whose vocabulary is known. The
-    machine is as in ``mugrow.bill``."""
+    """What ``reproduce`` would train and cost, with ``looks`` at the first of them and at most at
+    the last; reads no corpus whose vocabulary is known. The machine is as in ``mugrow.bill``."""
     machine = pricing.machine(workers, device, devices, on, price, ranks, memory_bytes, recompute)
     entry = paper if isinstance(paper, Paper) else papers.paper(paper)
     figures = entry.only(only)
     given, _ = setting(entry, scale, corpora or {}, priced=True)
     pool = Path(out) if out is not None else OUT / scale
-    wanted = experiment(entry, given, figures, gpus=machine.gpus)
-    return pricing.bill(wanted, pool, machine)
+    planned = planned_looks(looks)
+    check_seeds(entry, given, figures, max(looks, default=0))
+    first, last = (
+        experiment(entry, given, figures, dict.fromkeys(figures, seeds), planned, machine.gpus)
+        for seeds in ((looks[0], looks[-1]) if looks else (0, 0))
+    )
+    return pricing.bill(replace(first, most=last.plan) if looks else first, pool, machine)

@@ -58,9 +58,12 @@ class MachineOptions:
     back; needs a C++ compiler."""
 
     def priced(self) -> Priced:
-        """What a bill is told. Raises ``UserError`` for a memory that is no size."""
+        """What a bill is told. Raises ``UserError`` for a memory that is no size, and for threads
+        that are none."""
         from mugrow.bench.split import bytes_of
+        from mugrow.sweeps.machine import check_positive
 
+        check_positive("threads", self.threads)
         return {
             "workers": self.workers,
             "device": self.device,

@@ -58,6 +58,7 @@ class ReproduceCommand:
                 scale=self.scale,
                 only=self.only,
                 corpora=corpora,
+                looks=self.looks,
                 price=self.price,
                 **self.machine.priced(),
             )

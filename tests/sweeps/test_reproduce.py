@@ -19,7 +19,7 @@ from mugrow.sweeps.evaluate import Judged, evaluate_all
 from mugrow.sweeps.graph import Node, grown
 from mugrow.sweeps.paper import Paper, PaperFigure, Text, setting
 from mugrow.sweeps.recipes.papers import PAPERS, bases, paper
-from mugrow.sweeps.reproduce import check_seeds, reproduce
+from mugrow.sweeps.reproduce import bill_of, check_seeds, reproduce
 
 SEEDS = (0, 1)
 
@@ -318,6 +318,15 @@ def test_every_figure_that_is_judged_gets_the_seeds_of_a_look(name):
     entry = paper(name)
     given, _ = setting(entry, "cpu", {}, priced=True)
     check_seeds(entry, given, entry.figures, 12)
+
+
+def test_a_bill_of_looks_is_at_least_the_first_and_at_most_the_last(tiny_paper, tmp_path):
+    whole = {seeds: bill_of(tiny_paper, tmp_path, looks=(seeds,)) for seeds in (3, 6)}
+    both = bill_of(tiny_paper, tmp_path, looks=(3, 6))
+    assert (both.flops, both.most_flops) == (whole[3].flops, whole[6].flops)
+    assert both.flops < both.most_flops
+    with pytest.raises(UserError, match="looks are numbers of seeds that ascend"):
+        bill_of(tiny_paper, tmp_path, looks=(3, 2))
 
 
 def test_looks_at_a_figure_whose_seeds_are_its_own_are_refused(tiny_paper, tmp_path):
