@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from planned_papers import planned, setting
+from planned_papers import own_figures, planned, setting
 
 from mugrow.analysis.measure.claims import ledger
 from mugrow.analysis.read.store import Store
@@ -23,6 +23,7 @@ from mugrow.sweeps.recipes.papers.gstack.paper import (
     speedup_percent,
 )
 
+FROM_RANDOM = ("scratch", "continue")
 VOCABULARY = {"cpu": 256, "gpu": 256, "paper": 32_000}
 
 
@@ -30,11 +31,11 @@ def cost(spec):
     return per_token(spec.model) * spec.tokens
 
 
-@pytest.mark.parametrize(("scale", "runs"), [("cpu", 115), ("gpu", 115), ("paper", 25)])
+@pytest.mark.parametrize(("scale", "runs"), [("cpu", 133), ("gpu", 133), ("paper", 28)])
 def test_every_scale_can_be_planned_sources_first(scale, runs):
     plan = planned(PAPER, scale, VOCABULARY[scale])
     assert len(plan.runs) == runs
-    assert {run.role for run in plan.runs} == {"source", "target"}
+    assert {run.role for run in plan.runs} == {"source", "target", "branch"}
 
 
 @pytest.mark.parametrize("scale", ["cpu", "paper"])
@@ -43,7 +44,7 @@ def test_all_grown_arms_cost_what_scratch_does_with_their_source(scale):
     specs = {run.spec.run_id: run.spec for run in runs}
     arms = {run.arm: run.spec for run in runs if run.spec.seed == 0}
     budget, step = cost(arms[SCRATCH]), cost(arms[SCRATCH]) / arms[SCRATCH].steps
-    grown = {arm: spec for arm, spec in arms.items() if spec.start.source_run_id}
+    grown = {arm: spec for arm, spec in arms.items() if spec.start.method not in FROM_RANDOM}
     assert len(grown) == 8 + len(SOURCES[scale]) + 2
     for spec in grown.values():
         source = specs[spec.start.source_run_id]
@@ -66,11 +67,12 @@ def test_the_paper_scale_is_the_papers():
 
 @pytest.mark.integration
 def test_it_runs_draws_and_judges(monkeypatch, reproduced):
-    monkeypatch.setitem(gstack.SEEDS, "cpu", range(1))
+    for name in ("SEEDS", "FEWER_SEEDS"):
+        monkeypatch.setitem(getattr(gstack, name), "cpu", range(1))
     ran = reproduced(paper("gstack"), steps=20, log_every=20)
     rows = ledger(PAPER.claims(PAPER.figures), ran)
     assert all(math.isfinite(row.value) or row.why for row in rows)
-    assert len(rows) == 3 + 8 + 2 + 7
+    assert len(rows) == 3 + 8 + 2 + 3 + 7
     targets = ran.runs[(ran.runs["role"] == "target") & ~ran.runs["arm"].str.contains("times")]
     totals = targets["flops"] + targets["flops_source"].fillna(0.0)
     one_step = 6 * per_token(setting(PAPER).run.model) * 32
@@ -120,7 +122,7 @@ def test_the_papers_own_speedups_reproduce_every_claim():
         "width direct": 0.99, "width learn": 0.85, "width random": 0.86, "width zero": 0.82,
         f"{STACK}, g = 2": 1.3,
     }  # fmt: skip
-    rows = ledger(PAPER.claims(PAPER.figures), planted(speedups, noise=0.001))
+    rows = ledger(PAPER.claims(own_figures(PAPER)), planted(speedups, noise=0.001))
     assert {row.verdict for row in rows if not row.why} == {"reproduced"}
 
 
@@ -128,11 +130,11 @@ def test_the_opposite_contradicts_every_claim():
     speedups = dict.fromkeys(OPERATORS, 0.8) | dict.fromkeys(WIDTH, 1.4) | {"depth random": 1.2}
     speedups |= {f"{STACK}, g = 8": 1.2, f"{STACK}, g = 2": 0.8}
     speedups |= {f"{STACK}, d = {d:g}": 0.9 for d in (0.125, 0.5)}
-    rows = ledger(PAPER.claims(PAPER.figures), planted(speedups, noise=0.001))
+    rows = ledger(PAPER.claims(own_figures(PAPER)), planted(speedups, noise=0.001))
     assert {row.verdict for row in rows if not row.why} == {"contradicted"}
 
 
 def test_noise_as_large_as_the_effect_is_inconclusive():
-    rows = ledger(PAPER.claims(PAPER.figures), planted({STACK: 1.02}, noise=0.1))
+    rows = ledger(PAPER.claims(own_figures(PAPER)), planted({STACK: 1.02}, noise=0.1))
     verdicts = {row.claim: row.verdict for row in rows}
     assert verdicts["stack-beats-scratch"] == "inconclusive at this scale"
