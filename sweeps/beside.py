@@ -145,6 +145,7 @@ class _Panel:
         arms = self.arms(store.study["scale"])
         dots = {str(arm): gained(arm, self.baseline) for arm in arms}
         pictures.DotPanel(dots, f"minus {self.baseline} (nats)", zero=True)(axis, store)
+        axis.locator_params(axis="x", nbins=4)  # small differences have long numbers
         if self.baseline == "front":
             across = axis.get_yaxis_transform()
             for row, arm in enumerate(arms):
