@@ -47,29 +47,27 @@ Amount = Annotated[
 def options_of_several(command: type) -> set[str]:
     """The options of a command, ``--method``, that take several values at once."""
     found = set()
-    for name, kind in _options(command):
-        plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    for name, plain, _ in _options(command):
         several = get_origin(plain) is tuple and get_args(plain)[-1:] == (...,)
         if several and get_origin(get_args(plain)[0]) is not tuple:
             found.add(f"--{name.replace('_', '-')}")
     return found
 
 
-def _options(command: type) -> Iterator[tuple[str, Any]]:
-    """Name and type of each, those of options that commands share among them."""
+def _options(command: type) -> Iterator[tuple[str, Any, list[Any]]]:
+    """Name, type and annotations of each, those of options that commands share among them."""
     for name, kind in get_type_hints(command, include_extras=True).items():
-        plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        plain, *about = get_args(kind) if get_origin(kind) is Annotated else (kind,)
         if isinstance(plain, type) and is_dataclass(plain):
             yield from _options(plain)
         else:
-            yield name, kind
+            yield name, plain, about
 
 
 def options_of_one(command: type) -> dict[str, str]:
     """The options of a command that take one value, ``--out``, by each of their spellings."""
     found: dict[str, str] = {}
-    for name, kind in _options(command):
-        plain, *about = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    for name, plain, about in _options(command):
         kinds = get_args(plain) if get_origin(plain) is UnionType else (plain,)
         if not any(one is bool or get_origin(one) is tuple for one in kinds):
             option = f"--{name.replace('_', '-')}"

@@ -24,7 +24,8 @@ from matplotlib.axes import Axes
 
 from mugrow.analysis.figures import arms as pictures
 from mugrow.analysis.measure.claims import Claim, rule
-from mugrow.analysis.measure.equal_compute_claims import BASELINES, Baseline, front_size, gained
+from mugrow.analysis.measure.comparison import BASELINES, Baseline
+from mugrow.analysis.measure.equal_compute_claims import front_size, gained
 from mugrow.analysis.measure.quantity import at_scale
 from mugrow.analysis.read.store import Store
 from mugrow.bench.arm import ArmName

@@ -76,7 +76,8 @@ def reproduce(
     folder = pool / entry.name
     where = replace(where, corpus_paths=paths)
     planned = planned_looks(looks)
-    check_seeds(entry, given, figures, max(looks, default=0))
+    if looks:
+        check_seeds(entry, given, figures, looks[-1])
     seeds: dict[str, int] = {}
     for more in (0, *looks):
         undecided = undecided_figures(entry, load(folder), figures) if more else [*figures]
@@ -163,9 +164,11 @@ def bill_of(
     given, _ = setting(entry, scale, corpora or {}, priced=True)
     pool = Path(out) if out is not None else OUT / scale
     planned = planned_looks(looks)
-    check_seeds(entry, given, figures, max(looks, default=0))
+    if not looks:
+        return pricing.bill(experiment(entry, given, figures, gpus=machine.gpus), pool, machine)
+    check_seeds(entry, given, figures, looks[-1])
     first, last = (
         experiment(entry, given, figures, dict.fromkeys(figures, seeds), planned, machine.gpus)
-        for seeds in ((looks[0], looks[-1]) if looks else (0, 0))
+        for seeds in (looks[0], looks[-1])
     )
-    return pricing.bill(replace(first, most=last.plan) if looks else first, pool, machine)
+    return pricing.bill(replace(first, most=last.plan), pool, machine)

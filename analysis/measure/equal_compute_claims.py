@@ -9,10 +9,9 @@ losses of a seed. The *front* is the best of the shapes that began at random, as
 the vertex between them.
 """
 
-from typing import Literal
-
 import pandas as pd
 
+from mugrow.analysis.measure.comparison import Baseline
 from mugrow.analysis.measure.equal_compute import (
     ChargedArm,
     Difference,
@@ -25,8 +24,6 @@ from mugrow.analysis.measure.quantity import PerSeed, Quantity, final
 from mugrow.analysis.read.store import Store
 from mugrow.bench.spec import UserError
 
-Baseline = Literal["scratch", "own source", "front"]
-BASELINES: tuple[Baseline, ...] = ("scratch", "own source", "front")
 HALF_A_STEP = 0.5 + 1e-6
 
 
