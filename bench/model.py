@@ -28,9 +28,10 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from mugrow.bench.attention import few, short_attention
 from mugrow.bench.chunked_loss import WALKED, chunked_cross_entropy
 from mugrow.bench.precision import rounded, widened
-from mugrow.bench.rotary import rotate
+from mugrow.bench.rotary import rotate, turns_of
 from mugrow.bench.spec import ModelSpec, Precision
 
 Kind = Literal["embedding", "matrix", "readout", "gain", "bias"]
@@ -150,9 +151,31 @@ class Decoder:
             w[block + "attention.qkv.weight"],
             w.get(block + "attention.qkv.bias"),
         )
-        H, G = spec.heads, spec.groups
+        if qkv.device.type == "cpu" and self.writes_attention_out(T):
+            if self.observe is not None:
+                self._see_heads(block, *self._heads(w, block, qkv, T))
+            turns = turns_of(spec, T, qkv.dtype) if spec.positions == "rope" else None
+            y = short_attention(qkv.view(-1, T, 3, spec.heads, S), turns, self._attention_scale)
+        else:
+            heads = self._heads(w, block, qkv, T)
+            self._see_heads(block, *heads)
+            y = self._by_blocks(*heads).transpose(1, 2)
+        layer, multiplier = block + "attention.o", self.multipliers.residual_attention
+        y_KNI = y.reshape(K, N, spec.attention_width)
+        return self._seen(layer, self._to_stream(w, layer, y_KNI, multiplier))
+
+    @property
+    def _attention_scale(self) -> float:
+        return self.multipliers.attention / math.sqrt(self.spec.head_size)
+
+    def _heads(
+        self, w: Weights, block: str, qkv_KNE: Tensor, T: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries ``(K*B, H, T, S)``, keys and values ``(K*B, G, T, S)``, normed and turned."""
+        K, N, _ = qkv_KNE.shape
+        spec, S, H, G = self.spec, self.spec.head_size, self.spec.heads, self.spec.groups
         # queries and keys side by side as they are stored, so that both are turned at once
-        qk, v = torch.split(qkv.view(K, N, -1, S), [H + G, G], dim=2)  # (K, N, H + G, S), G alike
+        qk, v = torch.split(qkv_KNE.view(K, N, -1, S), [H + G, G], dim=2)  # (K, N, H + G, S)
         if spec.qk_norm:
             normed = [
                 F.rms_norm(widened(part), (S,), eps=spec.norm_eps)
@@ -163,26 +186,40 @@ class Decoder:
         qk, v = (part.view(K * N // T, T, -1, S).transpose(1, 2) for part in (qk, v))
         if spec.positions == "rope":
             qk = self._rounded(rotate(widened(qk), spec))
-        q, k = torch.split(qk, [H, G], dim=1)  # (K*B, H, T, S), (K*B, G, T, S) as v
-        scale = self.multipliers.attention / math.sqrt(S)
-        if self.observe is not None:
-            for name, part in zip("qkv", (q, k, v), strict=True):
-                self.observe(f"{block}attention.{name}", widened(part))
-            k_of_head = k.repeat_interleave(spec.group_size, dim=1)
-            self.observe(f"{block}attention.logits", widened(q) @ widened(k_of_head).mT * scale)
-        near_TT = _near(T, spec.window, q.device) if spec.window and spec.window < T else None
-        y = F.scaled_dot_product_attention(
+        q, k = torch.split(qk, [H, G], dim=1)
+        return q, k, v
+
+    def _see_heads(self, block: str, q: Tensor, k: Tensor, v: Tensor) -> None:
+        if self.observe is None:
+            return
+        for name, part in zip("qkv", (q, k, v), strict=True):
+            self.observe(f"{block}attention.{name}", widened(part))
+        k_of_head = k.repeat_interleave(self.spec.group_size, dim=1)
+        scores = widened(q) @ widened(k_of_head).mT * self._attention_scale
+        self.observe(f"{block}attention.logits", scores)
+
+    def _by_blocks(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """What the heads read, ``(K*B, H, T, S)``, by torch's attention."""
+        spec, T = self.spec, q.shape[2]
+        near_TT = _near(T, spec.window, q.device) if self._windowed(T) else None
+        return F.scaled_dot_product_attention(
             q,
             k,
             v,
             attn_mask=near_TT,
             is_causal=near_TT is None,
-            scale=scale,
+            scale=self._attention_scale,
             enable_gqa=spec.groups < spec.heads,
-        )  # (K*B, H, T, S)
-        y_KNI = y.transpose(1, 2).reshape(K, N, spec.attention_width)
-        layer, multiplier = block + "attention.o", self.multipliers.residual_attention
-        return self._seen(layer, self._to_stream(w, layer, y_KNI, multiplier))
+        )
+
+    def _windowed(self, T: int) -> bool:
+        return self.spec.window is not None and self.spec.window < T
+
+    def writes_attention_out(self, T: int) -> bool:
+        """Whether on a CPU attention over ``T`` positions is ``mugrow.bench.attention``'s."""
+        spec = self.spec
+        plain = spec.groups == spec.heads and not spec.qk_norm and self.precision != "bf16"
+        return plain and not self._windowed(T) and few(T, spec.head_size)
 
     def _mlp(self, w: Weights, block: str, x_KND: Tensor) -> Tensor:
         up = "mlp.gate_up" if self.spec.mlp == "swiglu" else "mlp.up"
@@ -217,10 +254,10 @@ class Decoder:
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         shape, eps = x_KND.shape[-1:], self.spec.norm_eps
         if len(x_KND) == 1 and self.norm_mask is None and self.precision != "bf16":
-            gain_D = w[norm + ".gain"][0]
+            gain_D = w[norm + ".gain"].squeeze(0)
             if self.spec.norm == "rmsnorm":
                 return F.rms_norm(x_KND, shape, gain_D, eps), weight_KED, bias_KE
-            n_1ND = F.layer_norm(x_KND, shape, gain_D, w[norm + ".bias"][0], eps)
+            n_1ND = F.layer_norm(x_KND, shape, gain_D, w[norm + ".bias"].squeeze(0), eps)
             return n_1ND, weight_KED, bias_KE
         if self.norm_mask is not None:
             centre = self.spec.norm == "layernorm"
@@ -266,7 +303,7 @@ def _embed(table_KVD: Tensor, tokens_KBT: Tensor) -> Tensor:
     """Row lookup in K tables as one lookup in their concatenation; ``(K*B*T, D)``."""
     K, V, D = table_KVD.shape
     if K == 1:
-        return F.embedding(tokens_KBT.reshape(-1), table_KVD[0])
+        return F.embedding(tokens_KBT.reshape(-1), table_KVD.squeeze(0))
     offset_K = torch.arange(K, device=tokens_KBT.device) * V
     return F.embedding((tokens_KBT + offset_K[:, None, None]).view(-1), table_KVD.reshape(-1, D))
 
@@ -389,15 +426,17 @@ def cross_entropy(logits_KBTV: Tensor, targets_KBT: Tensor) -> Tensor:
 
 
 class _Losses(torch.autograd.Function):
-    """Of each token. The gradient, probabilities less one at the target, takes the place of the
-    logarithms of the probabilities, where torch's own allocates, fills and reads two more tensors
-    as large as the logits."""
+    """Of each token, top logit less the target's, less the logarithm of the top probability, which
+    no logit makes 0. The gradient, probabilities less one at the target, takes the place of the
+    probabilities, where torch's own allocates, fills and reads two more tensors as large as the
+    logits and takes the exponential twice."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, logits_NV: Tensor, targets_N1: Tensor) -> Tensor:
-        log_NV = F.log_softmax(logits_NV, dim=-1)
-        ctx.kept = log_NV, targets_N1  # type: ignore[attr-defined]
-        return -log_NV.gather(1, targets_N1).squeeze(1)
+        p_NV = torch.softmax(logits_NV, dim=-1)
+        ctx.kept = p_NV, targets_N1  # type: ignore[attr-defined]
+        behind_N = logits_NV.amax(1) - logits_NV.gather(1, targets_N1).squeeze(1)
+        return behind_N - p_NV.amax(1).log()
 
     @staticmethod
     @once_differentiable
@@ -405,7 +444,7 @@ class _Losses(torch.autograd.Function):
         """Once: it writes on what was kept."""
         if ctx.kept is None:  # type: ignore[attr-defined]
             raise RuntimeError(WALKED)
-        log_NV, targets_N1 = ctx.kept  # type: ignore[attr-defined]
+        p_NV, targets_N1 = ctx.kept  # type: ignore[attr-defined]
         ctx.kept = None  # type: ignore[attr-defined]
-        gradient_NV = log_NV.exp_().mul_(by_loss_N[:, None])
+        gradient_NV = p_NV.mul_(by_loss_N[:, None])
         return gradient_NV.scatter_add_(1, targets_N1, -by_loss_N[:, None]), None

@@ -34,14 +34,15 @@ def widened(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def float32_products(precision: Precision, device: str) -> Iterator[None]:
-    """Within, products of float32 on a GPU are what ``precision`` says, whatever torch is set to
-    elsewhere."""
-    if not device.startswith("cuda"):
-        yield
-        return
+def float32_products(precision: Precision, device: str, *, onednn: bool = False) -> Iterator[None]:
+    """Within, products of float32 are what ``precision`` says on a GPU, and on a CPU oneDNN's or
+    not (``mugrow.bench.products``), whatever torch is set to elsewhere."""
+    if device.startswith("cuda"):
+        name = "high" if precision == "tf32" else "highest"
+    else:
+        name = "medium" if onednn else "highest"
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.set_float32_matmul_precision(name)
     try:
         yield
     finally:

@@ -55,6 +55,15 @@ def rotate(x: Tensor, spec: ModelSpec) -> Tensor:
 
 
 @lru_cache(maxsize=16)
+def turns_of(spec: ModelSpec, T: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines ``(T, S)`` of a head's coordinates, 1 for the rest, and sines ``(T, R/2)``, on a
+    CPU."""
+    cos_TR, sin_TR = _rotations(spec, T, dtype, torch.device("cpu"))
+    rest = torch.ones(T, parts(spec)[2], dtype=dtype)
+    return torch.cat((cos_TR, cos_TR, rest), dim=1), sin_TR
+
+
+@lru_cache(maxsize=16)
 def _rotations(
     spec: ModelSpec, T: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:

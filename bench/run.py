@@ -54,6 +54,7 @@ from mugrow.bench.entries import in_one_line
 from mugrow.bench.files import remove, write_bytes
 from mugrow.bench.final_evaluation import final_windows
 from mugrow.bench.growth import MethodError
+from mugrow.bench.heap import keep_freed_memory
 from mugrow.bench.live import published
 from mugrow.bench.method_file import MethodFile, know
 from mugrow.bench.model import Weights, count
@@ -175,6 +176,7 @@ def run_stack(
     ``ranks`` all call this, and the first one is asked and writes. Returns what is to be told of
     it."""
     torch.set_num_threads(job.threads)
+    keep_freed_memory()
     folder = Path(job.folder)
     for file in job.methods:
         know(file)

@@ -26,6 +26,7 @@ from mugrow.bench import flops
 from mugrow.bench.endless import endless_run as endless_run  # where they were before
 from mugrow.bench.endless import endless_stack
 from mugrow.bench.endless import endless_steps as endless_steps
+from mugrow.bench.heap import keep_freed_memory
 from mugrow.bench.memory import measured_bytes
 from mugrow.bench.model import count
 from mugrow.bench.rotary import frequencies
@@ -145,6 +146,7 @@ def throughput(
     first step more than of others, which is hardly any where the shape is in torch's cache, and
     ``break_even_steps`` after how many steps of the stack it is won back; null where it never is.
     """
+    keep_freed_memory()  # the loops', too
     peak = matmul_gflops(device)
     rows = []
     for width, members in cases.items():

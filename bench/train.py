@@ -40,6 +40,7 @@ from mugrow.bench.modules import by_tensor
 from mugrow.bench.optim import trainers_of
 from mugrow.bench.parametrization import generator, hyper_of, rules_of
 from mugrow.bench.precision import float32_products
+from mugrow.bench.products import by_onednn
 from mugrow.bench.spec import RunSpec
 from mugrow.bench.split import chunk_tokens
 from mugrow.bench.stack import Stack, StackState, begin, model_weights, pack, trained_shapes, unpack
@@ -92,6 +93,13 @@ class _Program:
                 self.optimizer = data_parallel.within(self.optimizer, ours)
         windows = val_windows(self.data.val, spec.model.context, spec.data.val_tokens)
         self.val_WT = torch.from_numpy(windows).to(self.stack.device)
+
+    @cached_property
+    def by_onednn(self) -> bool:
+        """Whether a CPU's products are oneDNN's."""
+        model = self.decoder.spec
+        short = self.decoder.writes_attention_out(model.context)
+        return short and by_onednn(model, self.micro_batch * model.context)
 
     @property
     def specs(self) -> list[RunSpec]:
@@ -188,7 +196,8 @@ class _Program:
         threads on one small product wait for each other at the end of each. Large products are
         another matter: what would leave half of the threads idle is taken by all of them.
         """
-        with float32_products(self.stack.specs[0].precision, self.stack.device):
+        precision, device = self.stack.specs[0].precision, self.stack.device
+        with float32_products(precision, device, onednn=self.by_onednn):
             return self._in_groups(work, most)
 
     def _in_groups(self, work: Callable[[slice], Result], most: int | None) -> list[Result]:
