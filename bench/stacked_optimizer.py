@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from mugrow.bench.fused_adamw import Call, FusedAdamW
 from mugrow.bench.optim import Members, Trainer, Update
 from mugrow.bench.parametrization import Rule, Rules
 from mugrow.bench.spec import HyperSpec
@@ -215,13 +216,13 @@ class StackedOptimizer:
         """One step, in place, at ``factor`` times the peak rate; returns gradient norms ``(K,)``
         from before clipping. A factor is a member's, ``(K, 1)``, or every coordinate's,
         ``(K, P)``; where it is 0 nothing moves. The norms are given where this is a shard of the
-        gradient (``mugrow.bench.data_parallel``). ``fused``: by one kernel for each member and
-        rule, where there is one, which rounds otherwise and writes on the gradient."""
+        gradient (``mugrow.bench.data_parallel``). ``fused``: by ``kernel``, where there is one,
+        which rounds otherwise and writes on the gradient."""
+        if fused and norm_K1 is None and factor_KP.shape[1] == 1:
+            kernel = self.kernel(state, gradient_KP)
+            if kernel is not None:
+                return kernel.update(factor_KP)
         on_cpu = gradient_KP.device.type == "cpu"
-        single = gradient_KP.dtype == torch.float32  # what the kernel clips by
-        whole = norm_K1 is None and factor_KP.shape[1] == 1
-        if fused and self.alike and on_cpu and single and whole:
-            return self._fused_update(state, gradient_KP, factor_KP)
         if norm_K1 is None:
             norm_K1 = torch.linalg.vector_norm(gradient_KP, dim=1, keepdim=True)
         scale_K1 = (self.clip_K1 / norm_K1).clamp(max=1)
@@ -255,46 +256,28 @@ class StackedOptimizer:
                     piece.put(state.buffers[name], buffer)
         return norm_K1.squeeze(1)
 
-    def _fused_update(
-        self, state: OptimizerState, gradient_KP: Tensor, factor_K1: Tensor
-    ) -> Tensor:
-        """By torch's kernel for AdamW, which goes over its storage once; it clips the gradient in
-        place."""
-        norm_K1: Tensor = torch.linalg.vector_norm(gradient_KP, dim=1, keepdim=True)
-        scales_K = (norm_K1 / self.clip_K1).clamp(min=1).squeeze(1)  # what the kernel divides by
-        state.updates_K1 += 1
-        moments = state.buffers["m"], state.buffers["v"]
-        of_segments = self.lr_KS, self.decay_KS, self.eps_KS, self.beta1_KS, self.beta2_KS
-        numbers = zip(
-            *(each.expand_as(self.lr_KS).tolist() for each in of_segments),
-            factor_K1.squeeze(1).tolist(),
-            strict=True,
-        )
-        for k, (lr_S, decay_S, eps_S, beta1_S, beta2_S, factor) in enumerate(numbers):
-            stored = (state.weights_KP, gradient_KP, *moments)
-            tensors = [torch.split(each[k], list(self.sizes)) for each in stored]
+    def kernel(self, state: OptimizerState, gradient_KP: Tensor) -> FusedAdamW | None:
+        """What updates this state by this gradient in one kernel for each member and rule, for as
+        long as both lie where they lie; ``None`` where there is no such kernel."""
+        single = gradient_KP.dtype == torch.float32  # what the kernel clips by
+        if not self.alike or gradient_KP.device.type != "cpu" or not single:
+            return None
+        of_segments = self.lr_KS, self.decay_KS, self.beta1_KS, self.beta2_KS, self.eps_KS
+        numbers_KS = torch.stack([each.expand_as(self.lr_KS) for each in of_segments], dim=-1)
+        stored = state.weights_KP, gradient_KP, state.buffers["m"], state.buffers["v"]
+
+        def calls(k: int) -> list[Call]:
+            rows = [torch.split(each_KP[k], list(self.sizes)) for each_KP in stored]
+            found = []
             for places, column in self.alike:
-                weights, gradients, m, v = ([each[at] for at in places] for each in tensors)
-                lr, decay = lr_S[column], decay_S[column]
-                if not lr:  # the kernel decays by a share of the rate
-                    torch._foreach_mul_(weights, 1 - factor * decay)
-                torch._fused_adamw_(
-                    weights,
-                    gradients,
-                    m,
-                    v,
-                    [],
-                    [state.updates_K1[k]] * len(places),
-                    lr=factor * lr,
-                    beta1=beta1_S[column],
-                    beta2=beta2_S[column],
-                    weight_decay=decay / lr if lr else 0.0,
-                    eps=eps_S[column],
-                    amsgrad=False,
-                    maximize=False,
-                    grad_scale=scales_K[k],
-                )
-        return norm_K1.squeeze(1)
+                weights, gradients, m, v = ([row[at] for at in places] for row in rows)
+                updates = [state.updates_K1[k]] * len(places)
+                numbers = numbers_KS[k, column].tolist()
+                found.append(Call(weights, gradients, m, v, updates, *numbers))
+            return found
+
+        members = range(len(gradient_KP))
+        return FusedAdamW([*map(calls, members)], gradient_KP, self.clip_K1, state.updates_K1)
 
 
 def _of_piece(members: Members, piece: Columns | MatrixBatch) -> Members:

@@ -35,16 +35,17 @@ from mugrow.bench.data.placed import DeviceTokens, HostTokens, placed
 from mugrow.bench.data_parallel import ALONE, Ranks, Shards, shards_of
 from mugrow.bench.feed import Feed, next_steps
 from mugrow.bench.final_evaluation import final_windows
+from mugrow.bench.fused_adamw import FusedAdamW
 from mugrow.bench.model import Decoder, Shapes, Weights, flatten, fused
 from mugrow.bench.modules import by_tensor
 from mugrow.bench.optim import trainers_of
 from mugrow.bench.parametrization import generator, hyper_of, rules_of
 from mugrow.bench.precision import float32_products
 from mugrow.bench.products import by_onednn
-from mugrow.bench.spec import RunSpec
+from mugrow.bench.spec import ModelSpec, RunSpec
 from mugrow.bench.split import chunk_tokens
 from mugrow.bench.stack import Stack, StackState, begin, model_weights, pack, trained_shapes, unpack
-from mugrow.bench.stacked_optimizer import StackedOptimizer, stacked_optimizer
+from mugrow.bench.stacked_optimizer import OptimizerState, StackedOptimizer, stacked_optimizer
 from mugrow.bench.switches import one_thread
 
 Result = TypeVar("Result")
@@ -53,6 +54,36 @@ GROUP_BYTES = 4 << 20  # of the largest activation of the members that a CPU tak
 ALONE_WIDTH = 128  # from here on one member at a time: a batch of large products is slower
 CACHED_BYTES, CACHED_MEMBERS = 2 << 20, 8  # a larger group is taken in parts of so much, or so many
 LISTED_BYTES = 16 << 20  # of a gradient that a backward pass may hold beside the one that is kept
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some members' rows of the storage, as views. What is trained stays where it lies until a
+    member leaves, so they are made once and not in every step."""
+
+    model: ModelSpec
+    state: OptimizerState
+    optimizer: StackedOptimizer
+    gradient_KP: Tensor
+
+    @cached_property
+    def kernel(self) -> FusedAdamW | None:
+        """What updates them at once, if anything does."""
+        return self.optimizer.kernel(self.state, self.gradient_KP)
+
+    @cached_property
+    def leaves(self) -> tuple[Weights, list[Tensor], list[Tensor]]:
+        """The ``fused`` weights, those again, and their gradients."""
+        return self.made_leaves()
+
+    def made_leaves(self) -> tuple[Weights, list[Tensor], list[Tensor]]:
+        """``leaves``, made anew."""
+        # .data and not .detach(), which would share a version counter with the members that other
+        # threads update in the same storage meanwhile
+        weights = fused(self.model, self.state.weights_KP.data)
+        for tensor in weights.values():
+            tensor.requires_grad_()
+        return weights, [*weights.values()], [*fused(self.model, self.gradient_KP).values()]
 
 
 @dataclass
@@ -70,6 +101,7 @@ class _Program:
     gradient_KP: Tensor = field(init=False)
     val_WT: Tensor = field(init=False)
     ahead: Feed | None = field(init=False, default=None)
+    made: dict[tuple[int, int], _Rows] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         spec = self.stack.specs[0]
@@ -128,7 +160,8 @@ class _Program:
         decoder, batch_sequences = self.decoder_now(), self.stack.specs[0].batch_sequences
 
         def backward(rows: slice) -> Tensor:
-            weights_KP, gradient_KP = state.optimizer.weights_KP[rows], self.gradient_KP[rows]
+            ours = self.rows(rows)
+            weights_KP, gradient_KP = ours.state.weights_KP, ours.gradient_KP
             chunk = chunk_tokens(decoder.spec, len(gradient_KP))
             parts = []
             for i, part in enumerate(torch.split(tokens[rows], self.micro_batch, dim=1)):
@@ -138,7 +171,7 @@ class _Program:
                         decoder, weights_KP, part, gradient_KP, share, first=i == 0
                     )
                 else:
-                    weights, leaves, gradients = self.differentiable(weights_KP, gradient_KP, rows)
+                    weights, leaves, gradients = self.differentiable(ours, rows)
                     loss_K = decoder.losses_of(weights, part, chunk) * share
                     write = _write_all if self.lists(gradient_KP) else _write_each
                     write(loss_K.sum(), leaves, gradients, i == 0)
@@ -147,10 +180,10 @@ class _Program:
 
         def step(rows: slice) -> tuple[Tensor, Tensor]:
             loss_K = backward(rows)
-            kept = state.optimizer.keep(rows)  # views: what is updated is the stack's own storage
-            optimizer, gradient_KP = self.optimizer.keep(rows), self.gradient_KP[rows]
-            norm_K = optimizer.update(kept, gradient_KP, factors_KP[rows], fused=True)
-            return loss_K, norm_K
+            ours, factors = self.rows(rows), factors_KP[rows]
+            if ours.kernel is not None and factors.shape[1] == 1:
+                return loss_K, ours.kernel.update(factors)
+            return loss_K, ours.optimizer.update(ours.state, ours.gradient_KP, factors)
 
         if self.ranks.count == 1:
             one = state.compiled and self.stack.device == "cpu"  # a program of one serves all
@@ -171,22 +204,29 @@ class _Program:
             )
         return norm_K
 
+    def rows(self, rows: slice) -> "_Rows":
+        """What some members have in the storage."""
+        key = rows.start, rows.stop
+        if key not in self.made:
+            self.made[key] = _Rows(
+                self.stack.specs[0].model,
+                self.state.optimizer.keep(rows),
+                self.optimizer.keep(rows),
+                self.gradient_KP[rows],
+            )
+        return self.made[key]
+
     def differentiable(
-        self, weights_KP: Tensor, gradient_KP: Tensor, rows: slice
+        self, ours: "_Rows", rows: slice
     ) -> tuple[Weights, list[Tensor], list[Tensor]]:
         """The ``fused`` weights that the models of some members run on; the tensors that they are
-        differentiated by; and as views of ``gradient_KP`` where each of those has its gradient."""
-        # .data and not .detach(), which would share a version counter with the members that other
-        # threads update in the same storage meanwhile
-        trained_KP, model = weights_KP.data, self.stack.specs[0].model
+        differentiated by; and as views of their gradient where each of those has its own."""
         during = self.stack.during
         if during is not None and during.used is not None:
-            trained_KP.requires_grad_()
-            return fused(model, self.used(trained_KP, rows, True)), [trained_KP], [gradient_KP]
-        weights, gradients = fused(model, trained_KP), fused(model, gradient_KP)
-        for tensor in weights.values():
-            tensor.requires_grad_()
-        return weights, [*weights.values()], [*gradients.values()]
+            trained_KP = ours.state.weights_KP.data.requires_grad_()
+            used_KP = self.used(trained_KP, rows, True)
+            return fused(ours.model, used_KP), [trained_KP], [ours.gradient_KP]
+        return ours.leaves if self.lists(ours.gradient_KP) else ours.made_leaves()
 
     def in_groups(self, work: Callable[[slice], Result], most: int | None = None) -> list[Result]:
         """``work`` on every group of members, of at most so many.
@@ -371,6 +411,7 @@ class _Program:
             return
         index = torch.tensor(rows, dtype=torch.long, device=state.loss_sum_K.device)
         state.alive, self.ahead = [state.alive[row] for row in rows], None
+        self.made.clear()
         state.optimizer = state.optimizer.keep(index)
         state.loss_sum_K = state.loss_sum_K[index]
         if state.average_KP is not None:
