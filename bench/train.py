@@ -50,9 +50,8 @@ from mugrow.bench.switches import one_thread
 
 Result = TypeVar("Result")
 
-GROUP_BYTES = 4 << 20  # of the largest activation of the members that a CPU takes together, at most
+GROUP_BYTES = 5 << 20  # at most, of the largest activation of what a CPU takes together
 ALONE_WIDTH = 128  # from here on one member at a time: a batch of large products is slower
-CACHED_BYTES, CACHED_MEMBERS = 2 << 20, 8  # a larger group is taken in parts of so much, or so many
 LISTED_BYTES = 16 << 20  # of a gradient that a backward pass may hold beside the one that is kept
 
 
@@ -248,10 +247,9 @@ class _Program:
             size = min(size, split.members)
         elif on_cpu:
             size = min(size, -(-members // threads))
-        size = min(size, most or size)
-        groups = [slice(first, first + size) for first in range(0, members, size)]
-        if on_cpu and split is None and most is None:
-            groups = [part for group in groups for part in self._cached(group, members)]
+        parts = -(-members // min(size, most or size))
+        cuts = [members * i // parts for i in range(parts + 1)]
+        groups = [slice(first, stop) for first, stop in pairwise(cuts)]
         if split is not None or threads == 1 or len(groups) == 1:  # a split is of one at a time
             return [work(rows) for rows in groups]
         left = len(groups) % threads
@@ -261,15 +259,6 @@ class _Program:
         with one_thread():
             done = list(pool.map(work, groups[:shared]))
         return [*done, *(work(rows) for rows in groups[shared:])]
-
-    def _cached(self, group: slice, members: int) -> list[slice]:
-        """A group in parts that stay in the cache; none of one member, whose product rounds
-        otherwise than a batch of them, wherever that is cut."""
-        start, stop = group.start, min(group.stop, members)
-        size = max(CACHED_MEMBERS, self.group_size * CACHED_BYTES // GROUP_BYTES)
-        parts = -(-(stop - start) // size)
-        cuts = [start + (stop - start) * i // parts for i in range(parts + 1)]
-        return [slice(a, b) for a, b in pairwise(cuts)]
 
     @cached_property
     def pool(self) -> ThreadPoolExecutor:

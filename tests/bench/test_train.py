@@ -386,12 +386,10 @@ def test_asymmetry_is_logged_of_what_was_grown_by_copies():
 
 
 @pytest.mark.parametrize(
-    ("members", "parts"), [(1, [1]), (8, [8]), (9, [4, 5]), (14, [7, 7]), (21, [8, 8, 5])]
+    ("members", "parts"), [(1, [1]), (8, [8]), (9, [4, 5]), (14, [7, 7]), (21, [7, 7, 7])]
 )
-def test_a_large_group_is_taken_in_parts_none_of_which_is_one_member(members, parts, monkeypatch):
-    """A batch that 16 members of fill what a group may take, 8 of them the cache."""
-    monkeypatch.setattr("mugrow.bench.train.GROUP_BYTES", 16 * 4 * RUN.batch_tokens * 64)
-    monkeypatch.setattr("mugrow.bench.train.CACHED_BYTES", 8 * 4 * RUN.batch_tokens * 64)
+def test_members_are_taken_in_equal_groups_that_fit_and_are_few(members, parts, monkeypatch):
+    monkeypatch.setattr("mugrow.bench.train.GROUP_BYTES", 8 * 4 * RUN.batch_tokens * 64)
     stack = Stack([vary(seed=seed) for seed in range(members)])
     state = begin(stack, [start_of(spec) for spec in stack.specs])
     program = _Program(stack, DATA, state)
@@ -408,8 +406,8 @@ def test_gradients_written_one_by_one_are_the_same_bits(monkeypatch):
 def test_parts_of_a_group_train_the_same_bits(monkeypatch):
     specs = [vary(seed=seed) for seed in range(6)]
     whole = trained(specs)
-    monkeypatch.setattr("mugrow.bench.train.CACHED_MEMBERS", 3)
-    monkeypatch.setattr("mugrow.bench.train.CACHED_BYTES", 1)
+    size = 3 * 4 * RUN.batch_tokens * RUN.model.mlp_width
+    monkeypatch.setattr("mugrow.bench.train.GROUP_BYTES", size)
     parts = trained(specs)
     assert parts.curves == whole.curves
     assert torch.equal(parts.optimizer.weights_KP, whole.optimizer.weights_KP)
