@@ -51,7 +51,8 @@ class _ShortAttention(torch.autograd.Function):
             packed = heads_3BHTS.contiguous()
         else:
             packed = torch.empty_like(heads_3BHTS, memory_format=torch.contiguous_format)
-            _turn(heads_3BHTS, cos_TS, sin_TR, packed)
+            _turn(heads_3BHTS[:2], cos_TS, sin_TR, packed[:2])
+            packed[2] = heads_3BHTS[2]
         q, k, v = packed.view(3, B * H, T, S)
         p = torch.baddbmm(_later(T, q.dtype), q, k.mT, alpha=scale).softmax(-1)
         ctx.save_for_backward(packed, p, cos_TS, sin_TR)
@@ -68,27 +69,23 @@ class _ShortAttention(torch.autograd.Function):
         by_y = by_BTI.view(B, T, H, S).transpose(1, 2).reshape(B * H, T, S)
         by_s = torch._softmax_backward_data(torch.bmm(by_y, v.mT), p, -1, p.dtype)
         by_packed = torch.empty_like(packed)
-        by_q, by_k, by_v = by_packed.view(3, B * H, T, S)
+        turns = cos_TS is not None and sin_TR is not None
+        by_qk = torch.empty_like(packed[:2]) if turns else by_packed[:2]
+        by_q, by_k = by_qk.view(2, B * H, T, S)
         torch.baddbmm(by_q, by_s, k, beta=0, alpha=ctx.scale, out=by_q)
         torch.baddbmm(by_k, by_s.mT, q, beta=0, alpha=ctx.scale, out=by_k)
-        torch.bmm(p.mT, by_y, out=by_v)
-        by_qkv = packed.new_empty(B, T, 3, H, S)
-        by_heads = by_qkv.permute(2, 0, 3, 1, 4)
-        if cos_TS is None or sin_TR is None:
-            by_heads.copy_(by_packed)
-        else:  # what turned forward turns back
-            _turn(by_packed, cos_TS, -sin_TR, by_heads)
-        return by_qkv, None, None, None
+        torch.bmm(p.mT, by_y, out=by_packed[2].view(B * H, T, S))
+        if turns:  # what turned forward turns back
+            _turn(by_qk, cos_TS, -sin_TR, by_packed[:2])
+        return by_packed.permute(1, 3, 0, 2, 4).contiguous(), None, None, None
 
 
-def _turn(heads_3BHTS: Tensor, cos_TS: Tensor, sin_TR: Tensor, into_3BHTS: Tensor) -> None:
-    """Write queries and keys turned, and values as they are."""
+def _turn(qk_2BHTS: Tensor, cos_TS: Tensor, sin_TR: Tensor, into: Tensor) -> None:
+    """Write queries and keys turned into a tensor as large."""
     R = sin_TR.shape[-1]
-    qk, turned = heads_3BHTS[:2], into_3BHTS[:2]
-    torch.mul(qk, cos_TS, out=turned)
-    turned[..., :R].addcmul_(qk[..., R : 2 * R], sin_TR, value=-1)
-    turned[..., R : 2 * R].addcmul_(qk[..., :R], sin_TR)
-    into_3BHTS[2].copy_(heads_3BHTS[2])
+    torch.mul(qk_2BHTS, cos_TS, out=into)
+    into[..., :R].addcmul_(qk_2BHTS[..., R : 2 * R], sin_TR, value=-1)
+    into[..., R : 2 * R].addcmul_(qk_2BHTS[..., :R], sin_TR)
 
 
 @lru_cache(maxsize=8)

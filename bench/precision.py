@@ -16,10 +16,12 @@ scales and rates do not see it; whatever is exact in theory holds within it.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mugrow.bench.device import is_gpu
 from mugrow.bench.spec import Precision
 
 
@@ -37,13 +39,15 @@ def widened(x: Tensor) -> Tensor:
 def float32_products(precision: Precision, device: str, *, onednn: bool = False) -> Iterator[None]:
     """Within, products of float32 are what ``precision`` says on a GPU, and on a CPU oneDNN's or
     not (``mugrow.bench.products``), whatever torch is set to elsewhere."""
-    if device.startswith("cuda"):
-        name = "high" if precision == "tf32" else "highest"
+    on: Any = torch.backends.cuda if is_gpu(device) else torch.backends.mkldnn
+    if is_gpu(device):
+        wanted = "tf32" if precision == "tf32" else "ieee"
     else:
-        name = "medium" if onednn else "highest"
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(name)
+        wanted = "bf16" if onednn else "ieee"
+    matmul = on.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = wanted
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        matmul.fp32_precision = before

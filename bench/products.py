@@ -7,12 +7,12 @@ a time where Zen 4 takes them in two halves, so there the same products run at t
 members with 512 tokens, width 32 and 128 units 217 and 104 GFLOP/s a core (torch 2.13, MKL 2024.0,
 oneDNN 3.12).
 
-Torch asks oneDNN for products of float32 as soon as they may be of factors rounded to bfloat16
-(``torch.set_float32_matmul_precision("medium")``). It is the only way in, and an odd one: the
-rounding is done by CPUs with tiles for it (AMX), and on all others oneDNN multiplies in float32.
+Torch asks oneDNN for products of float32 as soon as their factors may be rounded to bfloat16
+(``torch.backends.mkldnn.matmul.fp32_precision = "bf16"``). It is the only way in, and an odd one:
+only CPUs with tiles for it (AMX) round them, and on all others oneDNN multiplies in float32.
 Whether it does is tried before it is relied on, on products that rounded factors get wrong. Sums
 are in another order than MKL's, so last bits differ from those of other CPUs, as they do anyway;
-how many members are in a batch, and how many threads, does not change a bit.
+those of a product do not depend on how many members are multiplied beside it.
 
 Small products stay MKL's: each call has to be looked up. So what is decided is decided by the
 smallest product of a member, for all of its products and however many members there are. And models
@@ -43,9 +43,8 @@ def by_onednn(model: ModelSpec, tokens: int) -> bool:
 @lru_cache(maxsize=1)
 def quicker_by_onednn() -> bool:
     """Whether oneDNN's products of float32 use more of this CPU's registers, and are of float32."""
-    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkl.is_available():
-        return False
-    return CPUINFO.exists() and wide_amd(CPUINFO.read_text()) and _in_float32()
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512" and CPUINFO.exists()
+    return wide and wide_amd(CPUINFO.read_text()) and _in_float32()
 
 
 def wide_amd(cpuinfo: str) -> bool:

@@ -6,8 +6,9 @@ would change the numbers of every run that its process trains later, and threads
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
+from typing import Any
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def one_thread() -> Iterator[None]:
 
 
 FRESH = {"dtype": "float32", "device": "cpu", "grad": True, "deterministic": 0,
-         "precision": "highest"}  # fmt: skip
+         "precision": ("highest", "none", "none")}  # fmt: skip
 
 
 def _told(torch: ModuleType | None) -> dict[str, object]:
@@ -53,7 +54,7 @@ def _told(torch: ModuleType | None) -> dict[str, object]:
         "grad": torch.is_grad_enabled(),
         "threads": torch.get_num_threads(),
         "deterministic": torch.get_deterministic_debug_mode(),
-        "precision": torch.get_float32_matmul_precision(),
+        "precision": (_of_all_products(torch), *(each.fp32_precision for each in _products(torch))),
     }
 
 
@@ -65,6 +66,25 @@ def _tell(torch: ModuleType | None, name: str, value: object) -> None:
         "grad": lambda: torch.set_grad_enabled(value),
         "threads": lambda: torch.set_num_threads(value),
         "deterministic": lambda: torch.set_deterministic_debug_mode(value),
-        "precision": lambda: torch.set_float32_matmul_precision(value),
+        "precision": lambda: _tell_products(torch, value),
     }
     tell[name]()
+
+
+def _products(torch: ModuleType) -> list[Any]:
+    """What holds the precision of products, on GPUs and on CPUs."""
+    return [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
+
+
+def _of_all_products(torch: ModuleType) -> object:
+    """The precision of both; torch refuses to say one where they were told apart."""
+    with suppress(RuntimeError):
+        return torch.get_float32_matmul_precision()
+    return None
+
+
+def _tell_products(torch: ModuleType, told: Any) -> None:
+    of_all, *each = told
+    torch.set_float32_matmul_precision(of_all or "highest")
+    for matmul, precision in zip(_products(torch), each, strict=True):
+        matmul.fp32_precision = precision

@@ -310,6 +310,18 @@ def test_cross_entropy_is_each_members_mean_in_nats():
     assert losses.tolist() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("gap", [1.0, 60.0, 300.0])
+def test_a_target_that_the_model_holds_impossible_costs_what_it_is_behind(gap):
+    """Its probability is 0 in float32 from a gap of 104 on, and its loss is not."""
+    logits = torch.tensor([[[[0.0, -gap, -gap]]]]).requires_grad_()
+    loss_K = cross_entropy(logits, torch.tensor([[[1]]]))
+    loss_K.sum().backward()
+    others = 2 * math.exp(-gap)
+    assert loss_K.item() == pytest.approx(gap + math.log1p(others), rel=1e-6)
+    expected = [1 / (1 + others), others / 2 / (1 + others) - 1, others / 2 / (1 + others)]
+    assert logits.grad.flatten().tolist() == pytest.approx(expected, abs=1e-7)
+
+
 @pytest.mark.parametrize("chunk", [None, 4])
 def test_a_second_backward_pass_is_refused_in_words(chunk):
     weights = fused(GPT2, random_rows(GPT2).requires_grad_())

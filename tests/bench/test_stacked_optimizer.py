@@ -276,6 +276,22 @@ def test_the_fused_kernel_updates_as_the_columns_do(decay):
     assert (moved[3] > 0) == (decay == "independent")
 
 
+def test_a_kernel_made_once_updates_as_one_made_for_every_step():
+    like = normal_KP(0, members=3).float()
+    adamw = stacked_adamw(HYPERS, like)
+    often, once = (fresh_state(like.clone(), "mv") for _ in range(2))
+    grad_KP = torch.empty_like(like)
+    kernel = adamw.kernel(once, grad_KP)
+    for step, factor in enumerate(FACTORS):
+        factor_K1 = torch.full((3, 1), factor)
+        grad_KP.copy_(normal_KP(100 + step, members=3))
+        norms = adamw.update(often, grad_KP.clone(), factor_K1, fused=True)
+        assert torch.equal(kernel.update(factor_K1), norms)
+    assert torch.equal(once.weights_KP, often.weights_KP)
+    assert torch.equal(once.updates_K1, often.updates_K1)
+    assert all(torch.equal(once.buffers[name], often.buffers[name]) for name in "mv")
+
+
 def test_segments_of_one_rule_are_updated_together():
     model = replace(MODEL, depth=3)
     rules = Rules(
