@@ -23,12 +23,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mugrow.bench import flops
+from mugrow.bench.device import is_gpu
 from mugrow.bench.endless import endless_run as endless_run  # where they were before
 from mugrow.bench.endless import endless_stack
 from mugrow.bench.endless import endless_steps as endless_steps
 from mugrow.bench.heap import keep_freed_memory
 from mugrow.bench.memory import measured_bytes
 from mugrow.bench.model import count
+from mugrow.bench.precision import float32_products
+from mugrow.bench.products import quicker_by_onednn
 from mugrow.bench.rotary import frequencies
 from mugrow.bench.spec import ModelSpec
 
@@ -145,9 +148,12 @@ def throughput(
     step's tensors take, what is kept from step to step in it. ``compile_s`` is the CPU time of the
     first step more than of others, which is hardly any where the shape is in torch's cache, and
     ``break_even_steps`` after how many steps of the stack it is won back; null where it never is.
+    ``onednn_gflops`` is the rate of products that stacks may have (``mugrow.bench.products``), null
+    where it is the same.
     """
     keep_freed_memory()  # the loops', too
     peak = matmul_gflops(device)
+    wider = not is_gpu(device) and quicker_by_onednn()
     rows = []
     for width, members in cases.items():
         model = ModelSpec(width=width, depth=depth, context=context, positions=positions)
@@ -158,6 +164,9 @@ def throughput(
             row["step_mb"] = measured_bytes(begin, device).peak / 1e6
     return {
         "matmul_gflops": peak,
+        "onednn_gflops": None
+        if is_gpu(device) or not quicker_by_onednn()
+        else matmul_gflops(onednn=True),
         "device": device,
         "threads": torch.get_num_threads(),
         "depth": depth,
@@ -257,10 +266,11 @@ def probe(model: ModelSpec, sequences: int, members: int) -> float:
     return members * sequences * model.context / _timed(step, PROBE_S, "cpu").wall_s
 
 
-def matmul_gflops(device: str = "cpu", size: int = 1024) -> float:
-    """The rate of a large float32 matrix product."""
+def matmul_gflops(device: str = "cpu", size: int = 1024, *, onednn: bool = False) -> float:
+    """The rate of a large float32 matrix product, on a CPU torch's usual one or oneDNN's."""
     a = torch.randn(size, size, device=device)
-    times = [_timed(lambda: a @ a, MATMUL_S, device).wall_s for _ in range(5)]
+    with float32_products("float32", device, onednn=onednn):
+        times = [_timed(lambda: a @ a, MATMUL_S, device).wall_s for _ in range(5)]
     return 2 * size**3 / min(times) / 1e9
 
 

@@ -77,6 +77,8 @@ class BenchCommand:
         else:
             result = self._throughput()
             title = f"matrix products: {result['matmul_gflops']:.1f} GFLOP/s"
+            if result["onednn_gflops"] is not None:
+                title += f", of stacks {result['onednn_gflops']:.1f}"
         if self.json:
             print(json.dumps(result, indent=2))
             return

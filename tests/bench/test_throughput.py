@@ -8,6 +8,7 @@ from torch import nn
 from mugrow.bench import throughput
 from mugrow.bench.flops import per_token
 from mugrow.bench.model import Decoder
+from mugrow.bench.products import quicker_by_onednn
 from mugrow.bench.spec import ModelSpec
 
 SPEC = ModelSpec(width=32, depth=2, context=16, vocab_size=40)
@@ -50,6 +51,7 @@ def test_every_row_is_consistent():
         (32, "fused loop", None),
     ]
     assert result["matmul_gflops"] > 0
+    assert (result["onednn_gflops"] is not None) == quicker_by_onednn()
     assert result["threads"] == torch.get_num_threads()
     for row in result["rows"]:
         of_width = [one for one in result["rows"] if one["width"] == row["width"]]
@@ -80,7 +82,7 @@ def test_a_stacks_rate_counts_the_tokens_of_all_its_members(monkeypatch):
 
     clock = SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: now[0])
     monkeypatch.setattr(throughput, "time", clock)
-    monkeypatch.setattr(throughput, "matmul_gflops", lambda device: 1.0)
+    monkeypatch.setattr(throughput, "matmul_gflops", lambda *_, **__: 1.0)
     monkeypatch.setattr(throughput, "_loop", lambda *words: taking(0.01 if words[-1] else 0.005))
     monkeypatch.setattr(throughput, "endless_stack", lambda *_: taking(0.005))
     shape = {"context": 8, "sequences": 2, "seconds": 0.02, "rounds": 5}
