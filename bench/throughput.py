@@ -164,9 +164,7 @@ def throughput(
             row["step_mb"] = measured_bytes(begin, device).peak / 1e6
     return {
         "matmul_gflops": peak,
-        "onednn_gflops": None
-        if is_gpu(device) or not quicker_by_onednn()
-        else matmul_gflops(onednn=True),
+        "onednn_gflops": matmul_gflops(device, onednn=True) if wider else None,
         "device": device,
         "threads": torch.get_num_threads(),
         "depth": depth,
