@@ -75,6 +75,8 @@ class Decoder:
     """What products are of."""
     recompute: bool = field(default=False, compare=False)
     """Whether a block's activations are computed again in the backward pass, and not kept."""
+    keep_probabilities: bool = True
+    """Whether attention may be ``mugrow.bench.attention``'s, which takes more memory."""
 
     def __call__(self, weights: Weights, tokens_BT: Tensor) -> Tensor:
         """Logits ``(B, T, V)`` of one model given by its named weights."""
@@ -218,8 +220,9 @@ class Decoder:
     def writes_attention_out(self, T: int) -> bool:
         """Whether on a CPU attention over ``T`` positions is ``mugrow.bench.attention``'s."""
         spec = self.spec
-        plain = spec.groups == spec.heads and not spec.qk_norm and self.precision != "bf16"
-        return plain and not self._windowed(T) and few(T, spec.head_size)
+        plain = spec.groups == spec.heads and not spec.qk_norm and not self._windowed(T)
+        wanted = self.keep_probabilities and self.precision != "bf16"
+        return wanted and plain and few(T, spec.head_size)
 
     def _mlp(self, w: Weights, block: str, x_KND: Tensor) -> Tensor:
         up = "mlp.gate_up" if self.spec.mlp == "swiglu" else "mlp.up"

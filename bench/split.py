@@ -16,7 +16,7 @@ width of A in queries and G in keys and values, and V rows of the vocabulary:
     backward    3 b (largest tensor)          gradients of a folded weight and its two factors
     a block     T (b 2D + p (2D + A + 2G + A + 2F) + b (4 + H))          saved for its backward pass
     the ends    T (b 2D + p D)
-    logits      2 b T V                       they, and log-probabilities whose place gradients take
+    logits      2 b T V                       they, and probabilities whose place gradients take
 
 Rotary positions add p (A + G) to a block, since turned queries and keys are new tensors; SwiGLU has
 4F in the place of 2F. With *recomputation* (Chen et al., arXiv 1604.06174) a block keeps its input
@@ -24,8 +24,9 @@ alone, b D, and is computed again when its turn comes backwards: a third more co
 vocabulary of 32,768 on the loss is taken a chunk of tokens at a time, gradient included, so that
 logits never exist whole.
 
-It is a model: it is within 15 % of the most that a step has allocated (``mugrow.bench.memory``) in
-the tests' shapes. What a growth method does during training is not in it.
+What is planned so has torch's attention, which keeps no probabilities. It is a model: it is within
+15 % of the most that a step has allocated (``mugrow.bench.memory``) in the tests' shapes. What a
+growth method does during training is not in it.
 """
 
 import math

@@ -110,6 +110,7 @@ class _Program:
             rules.multipliers,
             precision=spec.precision,
             recompute=self.state.split is not None and self.state.split.recompute,
+            keep_probabilities=self.state.split is None,  # a split is of a stated memory
         )
         self.trained = trained_shapes(self.stack)
         if spec.train_steps:  # an imported model is large, and only evaluated

@@ -10,6 +10,7 @@ from mugrow.bench import products, train
 from mugrow.bench.precision import float32_products
 from mugrow.bench.products import by_onednn, quicker_by_onednn, wide_amd
 from mugrow.bench.spec import ModelSpec, RunSpec, llama
+from mugrow.bench.split import Split
 from mugrow.bench.stack import Stack, StackState, begin
 
 ZEN5 = "vendor_id\t: AuthenticAMD\ncpu family\t: 26\nmodel\t\t: 2\n"
@@ -65,7 +66,9 @@ def test_small_products_are_not_worth_the_call(quicker):
     assert not by_onednn(replace(MODEL, width=32, context=16), 4 * 32)
 
 
-def precision_in_training(run: RunSpec, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def precision_in_training(
+    run: RunSpec, monkeypatch: pytest.MonkeyPatch, split: Split | None = None
+) -> list[str]:
     """Of a CPU's products, whenever members are worked on."""
     seen: list[str] = []
     in_groups = train._Program._in_groups
@@ -75,7 +78,7 @@ def precision_in_training(run: RunSpec, monkeypatch: pytest.MonkeyPatch) -> list
         return in_groups(program, work, most)
 
     monkeypatch.setattr(train._Program, "_in_groups", looked)
-    trained([run])
+    trained([run], split)
     return seen
 
 
@@ -99,14 +102,20 @@ def test_a_run_is_trained_by_one_library_and_settings_are_put_back(
     assert torch.backends.mkldnn.matmul.fp32_precision == before == "none"
 
 
+def test_where_memory_is_stated_attention_keeps_no_probabilities_and_products_are_mkls(
+    quicker, monkeypatch
+):
+    assert set(precision_in_training(LARGE, monkeypatch, Split(1, 8))) == {"ieee"}
+
+
 def test_settings_are_put_back_after_an_error():
     with pytest.raises(ZeroDivisionError), float32_products("float32", "cpu", onednn=True):
         _ = 1 / 0
     assert torch.backends.mkldnn.matmul.fp32_precision == "none"
 
 
-def trained(runs: list[RunSpec]) -> StackState:
-    stack = Stack(runs)
+def trained(runs: list[RunSpec], split: Split | None = None) -> StackState:
+    stack = Stack(runs, split=split)
     state = begin(stack, [start_of(run) for run in runs])
     for _ in train.advance(stack, state, skewed_tokens()):
         pass
