@@ -11,7 +11,9 @@ all this holds from the first moment on; the commands are in ``mugrow.sweeps.cli
 ends the program at once, whatever it is doing; its workers end themselves when it is gone.
 """
 
+import atexit
 import errno
+import gc
 import os
 import signal
 import sys
@@ -62,6 +64,9 @@ def _stopped(number: int) -> str:
 
 def main() -> None:
     """The program, from its words to its exit code."""
+    atexit.register(
+        gc.freeze
+    )  # else what is about to end is searched for cycles, for half a second
     stops = _Stops()
     for number in SIGNALS:
         if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup means it

@@ -10,6 +10,7 @@ Nothing depends on it. Where there is one core, few runs or no way to start it t
 it has not drawn when it ends, whatever ended it, is drawn here, and an error with it.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -162,6 +163,7 @@ def serve() -> None:
     from mugrow.analysis.summary import summarize
 
     gc.disable()  # as ``mugrow.analysis.report.drawn.uncollected`` says
+    atexit.register(gc.freeze)  # nor at its end, which is waited for
     early = draw_ahead(Path(sys.argv[1]), _is_asked) if sys.argv[1:] else Ahead()
     if not (line := sys.stdin.readline()):
         return

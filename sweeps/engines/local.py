@@ -4,6 +4,8 @@ A worker whose parent dies ends itself within a second, so a killed study leaves
 Where one is killed the study ends with a line, for there is no other machine to go on with.
 """
 
+import atexit
+import gc
 import multiprocessing
 import os
 import signal
@@ -118,6 +120,7 @@ def _follow(parent: int) -> None:
     """In a worker: end when the parent is gone, and at once where it says so: a forked one has the
     program's handler, which never runs while it waits for another's lock."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    atexit.register(gc.freeze)  # its end is waited for, as the program's own
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -186,3 +186,26 @@ def test_streams_that_are_missing(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     program._streams()
     assert sys.stdout is not None
+
+
+def test_what_ends_is_not_searched_for_cycles():
+    """The cycle would be found, and say so, in a search that nobody waits for gladly."""
+    code = """
+import gc, sys
+from mugrow.sweeps.program import main
+
+class Cycle:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        print("searched")
+
+gc.disable()
+Cycle()
+sys.argv = ["mugrow", "--version"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert done.stdout.startswith("mugrow")
+    assert "searched" not in done.stdout
