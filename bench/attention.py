@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-MOST_POSITIONS, POSITIONS_OF_SIZE = 256, 8  # at most, and at most for each coordinate of a head
+MOST_POSITIONS = 256
+POSITIONS_A_COORDINATE = 8  # of a head, at most
 
 Turns = tuple[Tensor, Tensor]
 """Cosines ``(T, S)``, 1 where nothing turns, and sines ``(T, R/2)``."""
@@ -30,7 +31,7 @@ Turns = tuple[Tensor, Tensor]
 
 def few(positions: int, head_size: int) -> bool:
     """Whether probabilities of so many positions are few enough to be kept."""
-    return positions <= min(MOST_POSITIONS, POSITIONS_OF_SIZE * head_size)
+    return positions <= min(MOST_POSITIONS, POSITIONS_A_COORDINATE * head_size)
 
 
 def short_attention(qkv_BT3HS: Tensor, turns: Turns | None, scale: float) -> Tensor:
@@ -82,13 +83,14 @@ class _ShortAttention(torch.autograd.Function):
 
 def _turn(qk_2BHTS: Tensor, cos_TS: Tensor, sin_TR: Tensor, into: Tensor) -> None:
     """Write queries and keys turned into a tensor as large."""
-    R = sin_TR.shape[-1]
+    half = sin_TR.shape[-1]  # of the coordinates that turn
+    a, b = slice(half), slice(half, 2 * half)
     torch.mul(qk_2BHTS, cos_TS, out=into)
-    into[..., :R].addcmul_(qk_2BHTS[..., R : 2 * R], sin_TR, value=-1)
-    into[..., R : 2 * R].addcmul_(qk_2BHTS[..., :R], sin_TR)
+    into[..., a].addcmul_(qk_2BHTS[..., b], sin_TR, value=-1)
+    into[..., b].addcmul_(qk_2BHTS[..., a], sin_TR)
 
 
 @lru_cache(maxsize=8)
 def _later(T: int, dtype: torch.dtype) -> Tensor:
     """What is added to scores ``(T, T)``: nothing, or minus infinity for positions to come."""
-    return torch.full((T, T), -torch.inf, dtype=dtype).triu(1)
+    return torch.full((T, T), -torch.inf, dtype=dtype, device="cpu").triu(1)

@@ -1,10 +1,10 @@
 """What a process does with memory that a training step has freed: it keeps it for the next one.
 
-A step makes some hundred tensors of up to a few megabytes and frees them again. glibc gives memory
-at the end of its heap back to the system at once, and large pieces always. The next step gets it
-anew, in pages of 4 KB that the system fills with zeros when each is touched first: at width 64 some
-600 of them a step, a tenth to a fifth of its time. With ``mallopt`` freed memory stays with the
-process, which takes no more than it took at its largest.
+A step makes some hundred tensors of up to a few megabytes and frees them again. What is free at
+the end of its heap glibc gives back to the system, and pieces above a limit too, which it adapts to
+what has been freed. The next step gets that anew, in pages of 4 KB that the system fills with zeros
+when each is touched first: at width 64 some 340 to 760 of them a step, about a tenth of its time.
+With ``mallopt`` freed memory stays with the process, which has about what it had at its largest.
 """
 
 import ctypes

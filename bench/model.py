@@ -153,14 +153,14 @@ class Decoder:
             w[block + "attention.qkv.weight"],
             w.get(block + "attention.qkv.bias"),
         )
-        if qkv.device.type == "cpu" and self.writes_attention_out(T):
-            if self.observe is not None:
-                self._see_heads(block, *self._heads(w, block, qkv, T))
+        written_out = qkv.device.type == "cpu" and self.writes_attention_out(T)
+        if self.observe is not None or not written_out:
+            heads = self._heads(w, block, qkv, T)
+            self._see_heads(block, *heads)
+        if written_out:
             turns = turns_of(spec, T, qkv.dtype) if spec.positions == "rope" else None
             y = short_attention(qkv.view(-1, T, 3, spec.heads, S), turns, self._attention_scale)
         else:
-            heads = self._heads(w, block, qkv, T)
-            self._see_heads(block, *heads)
             y = self._by_blocks(*heads).transpose(1, 2)
         layer, multiplier = block + "attention.o", self.multipliers.residual_attention
         y_KNI = y.reshape(K, N, spec.attention_width)

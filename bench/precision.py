@@ -16,13 +16,13 @@ scales and rates do not see it; whatever is exact in theory holds within it.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mugrow.bench.device import is_gpu
 from mugrow.bench.spec import Precision
+from mugrow.bench.switches import tell_products, told_products
 
 
 def rounded(x: Tensor, precision: Precision) -> Tensor:
@@ -39,15 +39,10 @@ def widened(x: Tensor) -> Tensor:
 def float32_products(precision: Precision, device: str, *, onednn: bool = False) -> Iterator[None]:
     """Within, products of float32 are what ``precision`` says on a GPU, and on a CPU oneDNN's or
     not (``mugrow.bench.products``), whatever torch is set to elsewhere."""
-    on: Any = torch.backends.cuda if is_gpu(device) else torch.backends.mkldnn
-    if is_gpu(device):
-        wanted = "tf32" if precision == "tf32" else "ieee"
-    else:
-        wanted = "bf16" if onednn else "ieee"
-    matmul = on.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = wanted
+    lower = "medium" if onednn and not is_gpu(device) else "highest"
+    before = told_products()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" and is_gpu(device) else lower)
     try:
         yield
     finally:
-        matmul.fp32_precision = before
+        tell_products(before)

@@ -2,17 +2,17 @@
 
 On x86 torch asks MKL for products of float32. MKL has kernels of 512-bit registers for Intel's
 CPUs, and for another maker's takes those of half the width, whatever the CPU has. oneDNN, which
-torch has too, looks at the CPU alone. AMD's CPUs from Zen 5 (family 26) on multiply 16 numbers at
-a time where Zen 4 takes them in two halves, so there the same products run at twice the rate: for 7
-members with 512 tokens, width 32 and 128 units 217 and 104 GFLOP/s a core (torch 2.13, MKL 2024.0,
-oneDNN 3.12).
+torch has too, looks at the CPU alone. AMD's server CPUs from Zen 5 (family 26) on multiply 16
+numbers at a time where Zen 4 takes them in two halves, so there the same products run at twice the
+rate: for 7 members with 512 tokens, width 32 and 128 units 217 and 104 GFLOP/s a core (torch 2.13,
+MKL 2024.0, oneDNN 3.12).
 
 Torch asks oneDNN for products of float32 as soon as their factors may be rounded to bfloat16
-(``torch.backends.mkldnn.matmul.fp32_precision = "bf16"``). It is the only way in, and an odd one:
-only CPUs with tiles for it (AMX) round them, and on all others oneDNN multiplies in float32.
-Whether it does is tried before it is relied on, on products that rounded factors get wrong. Sums
-are in another order than MKL's, so last bits differ from those of other CPUs, as they do anyway;
-those of a product do not depend on how many members are multiplied beside it.
+(``torch.set_float32_matmul_precision("medium")``). It is the only way in, and an odd one: only CPUs
+with tiles for it (AMX) round them, and on all others oneDNN multiplies in float32. Whether it does
+is tried before it is relied on, on products that rounded factors get wrong. Sums are in another
+order than MKL's, so last bits differ from those of other CPUs, as they do anyway; those of a
+product do not depend on how many members are multiplied beside it.
 
 Small products stay MKL's: each call has to be looked up. So what is decided is decided by the
 smallest product of a member, for all of its products and however many members there are. And models
@@ -55,7 +55,7 @@ def wide_amd(cpuinfo: str) -> bool:
 
 def _in_float32() -> bool:
     """Whether factors keep bits that bfloat16 has not: these products are exact in float32."""
-    ones, nearly = torch.ones(2, 64, 64), torch.full((2, 64, 64), 1 + 2.0**-12)
+    ones, nearly = (torch.full((2, 64, 64), x, device="cpu") for x in (1.0, 1 + 2.0**-12))
     with float32_products("float32", "cpu", onednn=True):
         found = torch.bmm(ones, nearly), torch.mm(ones[0], nearly[0])
     return all(bool((product == 64 + 2.0**-6).all()) for product in found)

@@ -59,7 +59,7 @@ def turns_of(spec: ModelSpec, T: int, dtype: torch.dtype) -> tuple[Tensor, Tenso
     """Cosines ``(T, S)`` of a head's coordinates, 1 for the rest, and sines ``(T, R/2)``, on a
     CPU."""
     cos_TR, sin_TR = _rotations(spec, T, dtype, torch.device("cpu"))
-    rest = torch.ones(T, parts(spec)[2], dtype=dtype)
+    rest = torch.ones(T, parts(spec)[2], dtype=dtype, device="cpu")
     return torch.cat((cos_TR, cos_TR, rest), dim=1), sin_TR
 
 

@@ -210,18 +210,11 @@ class StackedOptimizer:
         gradient_KP: Tensor,
         factor_KP: Tensor,
         norm_K1: Tensor | None = None,
-        *,
-        fused: bool = False,
     ) -> Tensor:
         """One step, in place, at ``factor`` times the peak rate; returns gradient norms ``(K,)``
         from before clipping. A factor is a member's, ``(K, 1)``, or every coordinate's,
         ``(K, P)``; where it is 0 nothing moves. The norms are given where this is a shard of the
-        gradient (``mugrow.bench.data_parallel``). ``fused``: by ``kernel``, where there is one,
-        which rounds otherwise and writes on the gradient."""
-        if fused and norm_K1 is None and factor_KP.shape[1] == 1:
-            kernel = self.kernel(state, gradient_KP)
-            if kernel is not None:
-                return kernel.update(factor_KP)
+        gradient (``mugrow.bench.data_parallel``)."""
         on_cpu = gradient_KP.device.type == "cpu"
         if norm_K1 is None:
             norm_K1 = torch.linalg.vector_norm(gradient_KP, dim=1, keepdim=True)
@@ -258,12 +251,14 @@ class StackedOptimizer:
 
     def kernel(self, state: OptimizerState, gradient_KP: Tensor) -> FusedAdamW | None:
         """What updates this state by this gradient in one kernel for each member and rule, for as
-        long as both lie where they lie; ``None`` where there is no such kernel."""
+        long as both lie where they lie; it rounds otherwise and writes on the gradient. ``None``
+        where there is no such kernel."""
         single = gradient_KP.dtype == torch.float32  # what the kernel clips by
         if not self.alike or gradient_KP.device.type != "cpu" or not single:
             return None
-        of_segments = self.lr_KS, self.decay_KS, self.beta1_KS, self.beta2_KS, self.eps_KS
-        numbers_KS = torch.stack([each.expand_as(self.lr_KS) for each in of_segments], dim=-1)
+        names = "lr", "decay", "beta1", "beta2", "eps"
+        all_KS = {name: getattr(self, f"{name}_KS").expand_as(self.lr_KS) for name in names}
+        numbers = {name: each_KS.tolist() for name, each_KS in all_KS.items()}
         stored = state.weights_KP, gradient_KP, state.buffers["m"], state.buffers["v"]
 
         def calls(k: int) -> list[Call]:
@@ -272,8 +267,8 @@ class StackedOptimizer:
             for places, column in self.alike:
                 weights, gradients, m, v = ([row[at] for at in places] for row in rows)
                 updates = [state.updates_K1[k]] * len(places)
-                numbers = numbers_KS[k, column].tolist()
-                found.append(Call(weights, gradients, m, v, updates, *numbers))
+                ours = {name: each[k][column] for name, each in numbers.items()}
+                found.append(Call(weights, gradients, m, v, updates, **ours))
             return found
 
         members = range(len(gradient_KP))

@@ -41,7 +41,7 @@ def one_thread() -> Iterator[None]:
 
 
 FRESH = {"dtype": "float32", "device": "cpu", "grad": True, "deterministic": 0,
-         "precision": ("highest", "none", "none")}  # fmt: skip
+         "precision": ("highest", ("none",) * 4)}  # fmt: skip
 
 
 def _told(torch: ModuleType | None) -> dict[str, object]:
@@ -54,7 +54,7 @@ def _told(torch: ModuleType | None) -> dict[str, object]:
         "grad": torch.is_grad_enabled(),
         "threads": torch.get_num_threads(),
         "deterministic": torch.get_deterministic_debug_mode(),
-        "precision": (_of_all_products(torch), *(each.fp32_precision for each in _products(torch))),
+        "precision": told_products(),
     }
 
 
@@ -66,25 +66,42 @@ def _tell(torch: ModuleType | None, name: str, value: object) -> None:
         "grad": lambda: torch.set_grad_enabled(value),
         "threads": lambda: torch.set_num_threads(value),
         "deterministic": lambda: torch.set_deterministic_debug_mode(value),
-        "precision": lambda: _tell_products(torch, value),
+        "precision": lambda: tell_products(value),  # type: ignore[arg-type]
     }
     tell[name]()
 
 
-def _products(torch: ModuleType) -> list[Any]:
-    """What holds the precision of products, on GPUs and on CPUs."""
-    return [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
+Products = tuple[str | None, tuple[str, ...]]
+"""What products are of: of all, where torch says one, and as its backends hold it."""
 
 
-def _of_all_products(torch: ModuleType) -> object:
-    """The precision of both; torch refuses to say one where they were told apart."""
+def told_products() -> Products:
+    """The precision that products of float32 have now. Torch refuses to say one of all where they
+    were told apart."""
+    import torch
+
+    of_all = None
     with suppress(RuntimeError):
-        return torch.get_float32_matmul_precision()
-    return None
+        of_all = torch.get_float32_matmul_precision()
+    return of_all, tuple(each.fp32_precision for each in _holders())
 
 
-def _tell_products(torch: ModuleType, told: Any) -> None:
-    of_all, *each = told
+def tell_products(told: Products) -> None:
+    """Have products be as they were; what only had it from above has it from there again."""
+    import torch
+
+    of_all, each = told
     torch.set_float32_matmul_precision(of_all or "highest")
-    for matmul, precision in zip(_products(torch), each, strict=True):
-        matmul.fp32_precision = precision
+    for holder, precision in zip(_holders(), each, strict=True):
+        holder.fp32_precision = "none"
+        if holder.fp32_precision != precision:
+            holder.fp32_precision = precision
+
+
+def _holders() -> list[Any]:
+    """What holds a precision, of everything, of a CPU, of a GPU's products and of a CPU's; each has
+    it from one before it while it holds none."""
+    import torch
+
+    backends: Any = torch.backends
+    return [backends, backends.mkldnn, backends.cuda.matmul, backends.mkldnn.matmul]

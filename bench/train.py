@@ -50,15 +50,15 @@ from mugrow.bench.switches import one_thread
 
 Result = TypeVar("Result")
 
-GROUP_BYTES = 5 << 20  # at most, of the largest activation of what a CPU takes together
+GROUP_BYTES = 5 << 20  # at most, of the MLP's activation of the members that a CPU takes together
 ALONE_WIDTH = 128  # from here on one member at a time: a batch of large products is slower
 LISTED_BYTES = 16 << 20  # of a gradient that a backward pass may hold beside the one that is kept
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Some members' rows of the storage, as views. What is trained stays where it lies until a
-    member leaves, so they are made once and not in every step."""
+class _Group:
+    """Members that are taken together: their rows of the storage, as views. What is trained stays
+    where it lies until a member leaves, so they are made once and not in every step."""
 
     model: ModelSpec
     state: OptimizerState
@@ -73,9 +73,9 @@ class _Rows:
     @cached_property
     def leaves(self) -> tuple[Weights, list[Tensor], list[Tensor]]:
         """The ``fused`` weights, those again, and their gradients."""
-        return self.made_leaves()
+        return self.fresh_leaves()
 
-    def made_leaves(self) -> tuple[Weights, list[Tensor], list[Tensor]]:
+    def fresh_leaves(self) -> tuple[Weights, list[Tensor], list[Tensor]]:
         """``leaves``, made anew."""
         # .data and not .detach(), which would share a version counter with the members that other
         # threads update in the same storage meanwhile
@@ -100,7 +100,7 @@ class _Program:
     gradient_KP: Tensor = field(init=False)
     val_WT: Tensor = field(init=False)
     ahead: Feed | None = field(init=False, default=None)
-    made: dict[tuple[int, int], _Rows] = field(init=False, default_factory=dict)
+    groups: dict[tuple[int, int], _Group] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         spec = self.stack.specs[0]
@@ -127,7 +127,7 @@ class _Program:
         self.val_WT = torch.from_numpy(windows).to(self.stack.device)
 
     @cached_property
-    def by_onednn(self) -> bool:
+    def uses_onednn(self) -> bool:
         """Whether a CPU's products are oneDNN's."""
         model = self.decoder.spec
         short = self.decoder.writes_attention_out(model.context)
@@ -160,8 +160,8 @@ class _Program:
         decoder, batch_sequences = self.decoder_now(), self.stack.specs[0].batch_sequences
 
         def backward(rows: slice) -> Tensor:
-            ours = self.rows(rows)
-            weights_KP, gradient_KP = ours.state.weights_KP, ours.gradient_KP
+            group = self.group(rows)
+            weights_KP, gradient_KP = group.state.weights_KP, group.gradient_KP
             chunk = chunk_tokens(decoder.spec, len(gradient_KP))
             parts = []
             for i, part in enumerate(torch.split(tokens[rows], self.micro_batch, dim=1)):
@@ -171,7 +171,7 @@ class _Program:
                         decoder, weights_KP, part, gradient_KP, share, first=i == 0
                     )
                 else:
-                    weights, leaves, gradients = self.differentiable(ours, rows)
+                    weights, leaves, gradients = self.differentiable(group, rows)
                     loss_K = decoder.losses_of(weights, part, chunk) * share
                     write = _write_all if self.lists(gradient_KP) else _write_each
                     write(loss_K.sum(), leaves, gradients, i == 0)
@@ -180,10 +180,10 @@ class _Program:
 
         def step(rows: slice) -> tuple[Tensor, Tensor]:
             loss_K = backward(rows)
-            ours, factors = self.rows(rows), factors_KP[rows]
-            if ours.kernel is not None and factors.shape[1] == 1:
-                return loss_K, ours.kernel.update(factors)
-            return loss_K, ours.optimizer.update(ours.state, ours.gradient_KP, factors)
+            group, factors = self.group(rows), factors_KP[rows]
+            if group.kernel is not None and factors.shape[1] == 1:
+                return loss_K, group.kernel.update(factors)
+            return loss_K, group.optimizer.update(group.state, group.gradient_KP, factors)
 
         if self.ranks.count == 1:
             one = state.compiled and self.stack.device == "cpu"  # a program of one serves all
@@ -204,29 +204,29 @@ class _Program:
             )
         return norm_K
 
-    def rows(self, rows: slice) -> "_Rows":
-        """What some members have in the storage."""
+    def group(self, rows: slice) -> _Group:
+        """What members that are taken together have in the storage."""
         key = rows.start, rows.stop
-        if key not in self.made:
-            self.made[key] = _Rows(
+        if key not in self.groups:
+            self.groups[key] = _Group(
                 self.stack.specs[0].model,
                 self.state.optimizer.keep(rows),
                 self.optimizer.keep(rows),
                 self.gradient_KP[rows],
             )
-        return self.made[key]
+        return self.groups[key]
 
     def differentiable(
-        self, ours: "_Rows", rows: slice
+        self, group: _Group, rows: slice
     ) -> tuple[Weights, list[Tensor], list[Tensor]]:
         """The ``fused`` weights that the models of some members run on; the tensors that they are
         differentiated by; and as views of their gradient where each of those has its own."""
         during = self.stack.during
         if during is not None and during.used is not None:
-            trained_KP = ours.state.weights_KP.data.requires_grad_()
+            trained_KP = group.state.weights_KP.data.requires_grad_()
             used_KP = self.used(trained_KP, rows, True)
-            return fused(ours.model, used_KP), [trained_KP], [ours.gradient_KP]
-        return ours.leaves if self.lists(ours.gradient_KP) else ours.made_leaves()
+            return fused(group.model, used_KP), [trained_KP], [group.gradient_KP]
+        return group.leaves if self.lists(group.gradient_KP) else group.fresh_leaves()
 
     def in_groups(self, work: Callable[[slice], Result], most: int | None = None) -> list[Result]:
         """``work`` on every group of members, of at most so many.
@@ -237,7 +237,7 @@ class _Program:
         another matter: what would leave half of the threads idle is taken by all of them.
         """
         precision, device = self.stack.specs[0].precision, self.stack.device
-        with float32_products(precision, device, onednn=self.by_onednn):
+        with float32_products(precision, device, onednn=self.uses_onednn):
             return self._in_groups(work, most)
 
     def _in_groups(self, work: Callable[[slice], Result], most: int | None) -> list[Result]:
@@ -401,7 +401,7 @@ class _Program:
             return
         index = torch.tensor(rows, dtype=torch.long, device=state.loss_sum_K.device)
         state.alive, self.ahead = [state.alive[row] for row in rows], None
-        self.made.clear()
+        self.groups.clear()
         state.optimizer = state.optimizer.keep(index)
         state.loss_sum_K = state.loss_sum_K[index]
         if state.average_KP is not None:

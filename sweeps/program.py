@@ -64,9 +64,8 @@ def _stopped(number: int) -> str:
 
 def main() -> None:
     """The program, from its words to its exit code."""
-    atexit.register(
-        gc.freeze
-    )  # else what is about to end is searched for cycles, for half a second
+    # what ends is not searched for cycles, which takes half a second
+    atexit.register(gc.freeze)
     stops = _Stops()
     for number in SIGNALS:
         if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup means it

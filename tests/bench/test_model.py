@@ -302,6 +302,20 @@ def test_flavours_have_the_parameters_they_should():
     } | {n: kind for n, (_, kind) in parameters(GPT2).items() if n.startswith("blocks.1")}
 
 
+@pytest.mark.parametrize("spec", [GPT2, LLAMA], ids=["gpt2", "llama"])
+def test_attention_that_keeps_probabilities_is_torchs(spec):
+    flat_KP, tokens = random_rows(spec, 3), random_tokens(spec, 3, 2, 13)
+    found = []
+    for keep in (True, False):
+        decoder = Decoder(spec, MULTIPLIERS, keep_probabilities=keep)
+        assert decoder.writes_attention_out(12) == keep
+        leaf = flat_KP.clone().requires_grad_()
+        loss_K = decoder.losses_of(fused(spec, leaf), tokens, None)
+        loss_K.sum().backward()
+        found.append((loss_K.detach(), leaf.grad))
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-12)
+
+
 def test_cross_entropy_is_each_members_mean_in_nats():
     logits = torch.zeros(2, 1, 3, 4)
     logits[1, 0, :, 2] = math.log(5)  # probabilities 1/8, 1/8, 5/8, 1/8

@@ -196,7 +196,11 @@ def stepped(like: Tensor, *, fused: bool = False) -> Tensor:
     state = fresh_state(normal_KP(0).to(like), "mv")
     for step in range(STEPS):
         gradient_KP = 0.01 * normal_KP(100 + step).to(like)
-        adamw.update(state, gradient_KP, torch.ones(len(MEMBERS), 1).to(like), fused=fused)
+        factor_K1 = torch.ones(len(MEMBERS), 1).to(like)
+        if fused:
+            adamw.kernel(state, gradient_KP).update(factor_K1)
+        else:
+            adamw.update(state, gradient_KP, factor_K1)
     return state.weights_KP
 
 

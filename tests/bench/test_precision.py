@@ -10,6 +10,7 @@ from mugrow.bench.coordcheck import coordcheck
 from mugrow.bench.growth import method
 from mugrow.bench.model import Decoder, cross_entropy, flatten, parameters
 from mugrow.bench.parametrization import rules_of
+from mugrow.bench.precision import float32_products
 from mugrow.bench.spec import ModelSpec, RunSpec, UserError, llama
 from mugrow.bench.stack import Stack, StackState, begin, stack_key
 from mugrow.bench.train import advance, train
@@ -49,6 +50,29 @@ def test_what_there_is_not_is_refused():
         vary(precision="bf16", dtype="float64")
     with pytest.raises(UserError, match="unknown precision 'tf23'"):
         coordcheck("mup", precision="tf23")
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "onednn", "told"),
+    [
+        ("float32", "cuda", True, "highest"),
+        ("bf16", "cuda", False, "highest"),
+        ("tf32", "cuda:1", False, "high"),
+        ("tf32", "cpu", False, "highest"),
+        ("float32", "cpu", True, "medium"),
+    ],
+)
+def test_products_of_float32_are_told_and_put_back(precision, device, onednn, told):
+    """Torch must go on to say one precision of all products: its compiler asks for it."""
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        with float32_products(precision, device, onednn=onednn):
+            assert torch.get_float32_matmul_precision() == told
+            assert (torch.backends.cuda.matmul.fp32_precision == "tf32") == (told != "highest")
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+        assert torch.backends.mkldnn.matmul.fp32_precision == "none"
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = "none"
 
 
 # --- what is rounded, and what is not ------------------------------------------------------------

@@ -33,25 +33,22 @@ def test_a_cpu_is_known_by_its_maker_and_family(cpuinfo, wide):
 
 
 @pytest.mark.parametrize("rounds", [False, True])
-def test_products_of_rounded_factors_are_no_products_of_float32(rounds, monkeypatch):
-    monkeypatch.setattr(products, "CPUINFO", _File(ZEN5))
+def test_products_of_rounded_factors_are_no_products_of_float32(rounds, monkeypatch, tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(ZEN5)
+    monkeypatch.setattr(products, "CPUINFO", cpuinfo)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    product = torch.bmm
-    if rounds:
-        rounded = lambda a, b: product(a.bfloat16(), b.bfloat16()).float()  # noqa: E731
-        monkeypatch.setattr(torch, "bmm", rounded)
+    for name in ("bmm", "mm"):
+        monkeypatch.setattr(torch, name, multiplied(getattr(torch, name), rounds))
     assert quicker_by_onednn.__wrapped__() != rounds
 
 
-class _File:
-    def __init__(self, text: str) -> None:
-        self.text = text
+def multiplied(product, rounds):
+    def of(a, b):
+        a, b = (a.bfloat16(), b.bfloat16()) if rounds else (a, b)
+        return product(a.double(), b.double()).float()
 
-    def exists(self) -> bool:
-        return True
-
-    def read_text(self) -> str:
-        return self.text
+    return of
 
 
 @pytest.fixture

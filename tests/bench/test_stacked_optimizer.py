@@ -261,11 +261,8 @@ def test_the_fused_kernel_updates_as_the_columns_do(decay):
     plain, fused = (fresh_state(like.clone(), "mv") for _ in range(2))
     for step, factor in enumerate(FACTORS):
         grad_KP, factor_K1 = normal_KP(100 + step, members=4).float(), torch.full((4, 1), factor)
-        norms = [
-            adamw.update(state, grad_KP.clone(), factor_K1, fused=state is fused)
-            for state in (plain, fused)
-        ]
-        assert torch.equal(*norms)
+        norms = adamw.update(plain, grad_KP.clone(), factor_K1)
+        assert torch.equal(adamw.kernel(fused, grad_KP).update(factor_K1), norms)
     torch.testing.assert_close(fused.weights_KP, plain.weights_KP, rtol=1e-5, atol=1e-6)
     for name, buffer in fused.buffers.items():
         torch.testing.assert_close(buffer, plain.buffers[name], rtol=1e-5, atol=1e-7)
@@ -285,7 +282,7 @@ def test_a_kernel_made_once_updates_as_one_made_for_every_step():
     for step, factor in enumerate(FACTORS):
         factor_K1 = torch.full((3, 1), factor)
         grad_KP.copy_(normal_KP(100 + step, members=3))
-        norms = adamw.update(often, grad_KP.clone(), factor_K1, fused=True)
+        norms = adamw.kernel(often, grad_KP.clone()).update(factor_K1)
         assert torch.equal(kernel.update(factor_K1), norms)
     assert torch.equal(once.weights_KP, often.weights_KP)
     assert torch.equal(once.updates_K1, often.updates_K1)

@@ -16,10 +16,12 @@ CHANGES = {
     "deterministic": "torch.set_deterministic_debug_mode(1)",
     "precision": "torch.set_float32_matmul_precision('medium')",
 }
-BY_DEVICE = {
-    "GPU": "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
-    "CPU": "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'",
-}
+APART = [
+    "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+    "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'",
+    "torch.backends.mkldnn.fp32_precision = 'bf16'",
+    "torch.backends.fp32_precision = 'tf32'",
+]
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -50,15 +52,20 @@ def test_what_others_had_set_before_stays():
         torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize("first", BY_DEVICE)
-@pytest.mark.parametrize("second", [*BY_DEVICE.values(), CHANGES["precision"]])
-def test_products_told_apart_by_device_are_put_back(first, second):
-    """Torch says no precision of all products then, and raises when it is asked for it."""
+@pytest.mark.parametrize("first", [*APART, "pass"])
+@pytest.mark.parametrize("second", [*APART, CHANGES["precision"]])
+def test_products_told_apart_are_put_back(first, second):
+    """Torch says no precision of all products then, and raises when it is asked for it; and a
+    backend that was not told has what is told above it."""
     with kept_switches():
-        exec(BY_DEVICE[first], {"torch": torch})
+        exec(first, {"torch": torch})
         apart = _told(torch)
         with kept_switches():
             exec(second, {"torch": torch})
         assert _told(torch) == apart
-        assert apart["precision"] in [(None, "tf32", "none"), (None, "none", "bf16")]
     assert torch.get_float32_matmul_precision() == "highest"
+    torch.backends.fp32_precision = "tf32"
+    try:
+        assert torch.backends.mkldnn.matmul.fp32_precision == "tf32"
+    finally:
+        torch.backends.fp32_precision = "none"

@@ -396,6 +396,17 @@ def test_members_are_taken_in_equal_groups_that_fit_and_are_few(members, parts, 
     assert program.in_groups(lambda rows: rows.stop - rows.start) == parts
 
 
+def test_members_that_are_left_train_on_in_their_own_rows(monkeypatch):
+    """One member a group: the places of groups are the same ones after some have left."""
+    monkeypatch.setattr("mugrow.bench.train.GROUP_BYTES", 1)
+    specs = [vary(seed=seed, lr=lr) for seed, lr in enumerate((1e-5, 2**-7, 1e-5, 2**-6))]
+    pruned = trained(specs, trials=[0, 1, 2, 3], rungs=[PruningStep(5, 2)])
+    whole = trained(specs)
+    kept = [member for member, status in enumerate(pruned.status) if status == "finished"]
+    assert kept == [1, 3]
+    assert torch.equal(pruned.optimizer.weights_KP, whole.optimizer.weights_KP[kept])
+
+
 def test_gradients_written_one_by_one_are_the_same_bits(monkeypatch):
     specs = [RUN, vary(seed=1)]
     at_once = trained(specs)
