@@ -144,9 +144,12 @@ def test_without_a_compiler_it_is_refused_in_one_line(monkeypatch):
         check_compiler()
 
 
-def test_a_wider_model_wins_it_back_sooner():
-    wide = replace(RUN, model=replace(RUN.model, width=64))
-    assert break_even_tokens(wide) == pytest.approx(break_even_tokens(RUN) / 4)
+def test_a_deeper_model_wins_it_back_sooner():
+    """Its tracing is paid once, whatever its depth."""
+    deep, shallow = (
+        break_even_tokens(vary(model=replace(RUN.model, depth=depth))) for depth in (8, 1)
+    )
+    assert shallow / 8 < deep < shallow
 
 
 @pytest.mark.slow
