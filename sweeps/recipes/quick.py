@@ -2,7 +2,7 @@
 
     mugrow run quick
 
-Cost: COST runs, five to six minutes on two cores.
+Cost: COST runs, one and a half to six minutes on two cores, by what they are.
 
 The whole chain at the smallest scale at which its parts can be told apart. μP and SP proxies of
 two widths show whether the optimum moves with width; the μP optimum then trains a source of width
@@ -12,7 +12,7 @@ charged compute: scratch at several budgets, and the source trained on.
 Choices. Depth 2, head size 16 and a context of 64 keep a step cheap; rotary positions let
 so short a training get past the statistics of letter pairs. The grid has steps of 0.75 in log2
 and reaches past the optimum on both sides, which is what a parabola needs. Three seeds are the
-fewest with which a verdict can be had. Steps are small ones, since at five minutes a larger model
+fewest with which a verdict can be had. Steps are small ones, since in so few minutes a larger model
 sees too little text to be worth its compute: the front of the study's own sizes says so.
 ``generation`` is a whole grid of learning rates, so that it is a single program.
 """
