@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mugrow.bench.arm import factors_json
+from mugrow.bench.checksums import SUMS
+from mugrow.bench.files import left_behind, remove
 from mugrow.bench.record import RUN_SCHEMA, TRIAL_SCHEMA, table_of, write_tables
 from mugrow.sweeps.index import Curves
 from mugrow.sweeps.plan import Plan, PlannedRun
@@ -22,6 +24,7 @@ def collect(folder: Path, plan: Plan, finished: Rows, study: str, curves: Curves
     because its checkpoint was damaged, is left out until that has ended.
 
     Readers open ``runs`` first, so it is replaced last: all that it has are in the others by then.
+    What a program of this host that was killed meanwhile left half-written is removed.
     """
     runs = [
         run
@@ -33,6 +36,8 @@ def collect(folder: Path, plan: Plan, finished: Rows, study: str, curves: Curves
         "trials.parquet": table_of(plan.trials, TRIAL_SCHEMA),
         "runs.parquet": table_of(run_rows(runs, finished, study), RUN_SCHEMA),
     }
+    for path in left_behind(folder, (*tables, "study.json", SUMS)):
+        remove(path)
     write_tables(folder, tables, others=("study.json",))
 
 

@@ -34,7 +34,7 @@ COMMANDS = {  # by name their words, in which {out} is where they write
     "new method": "new method mine -o {out}",
     "new method --file": "new method mine --file -o {out}",
     "fit --exclusions": "fit {store}/points.csv --form power --loss loss --var x=x --run run "
-    "--exclusions {out}/left.csv",
+    "--step x --exclusions {out}/left.csv",
 }
 IN_PLACE = ("report",)  # writes where it reads
 

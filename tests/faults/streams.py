@@ -28,7 +28,8 @@ READING = {  # commands that only print, by name their words
     "reproduce --dry-run": "reproduce gstack --dry-run --only G1",
     "read": "read {store}/points.csv",
     "savings": "savings {store}/points.csv --run run --x x --loss loss --baseline base",
-    "fit": "fit {store}/points.csv --form power --loss loss --var x=x --run run",
+    "fit": "fit {store}/points.csv --form power --loss loss --var x=x --run run "
+    "--step x",
     "fit of two": "fit {store}/grid.csv --form chinchilla --n n --d d --loss loss --bootstrap 2",
     "ladder": "ladder {store}/grid.csv --n n --d d --loss loss",
     "advise": "advise --params 1e9 --tokens 2e10",

@@ -1,11 +1,14 @@
 """Collecting: what sources and tuning cost is added to each run's row, and tables are whole."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from fake_runs import DATA, STUDY, ended, run_all
 
+from mugrow.bench.files import temporary_of
 from mugrow.bench.record import CURVE_SCHEMA, RUN_SCHEMA, TRIAL_SCHEMA, table_of
 from mugrow.sweeps.collect import collect, run_rows
 from mugrow.sweeps.index import Curves
@@ -93,3 +96,18 @@ def test_runs_wait_for_a_source_that_is_done_again(study, tmp_path):
     of_it = {i for i, fields in finished.items() if fields["source_run_id"] == source}
     assert of_it
     assert collected == left.keys() - of_it
+
+
+def test_what_a_killed_program_left_half_written_goes(tmp_path):
+    def left_by(process: int, name: str) -> Path:
+        path = temporary_of(tmp_path / name)
+        path = path.with_name(path.name.replace(f".{os.getpid()}.", f".{process}."))
+        path.write_bytes(b"")
+        return path
+
+    dead, living = 2**22 + 1, os.getppid()  # no process has the first
+    stay = [left_by(dead, "mine.txt"), left_by(living, "curves.parquet")]
+    go = [left_by(dead, name) for name in ("curves.parquet", "study.json", "SHA256SUMS")]
+    collect(tmp_path, plan(SMALL, DATA, {}), {}, "small", Curves())
+    assert all(path.exists() for path in stay)
+    assert not any(path.exists() for path in go)
