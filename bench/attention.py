@@ -91,6 +91,7 @@ def _turn(qk_2BHTS: Tensor, cos_TS: Tensor, sin_TR: Tensor, into: Tensor) -> Non
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # who differentiates may have it later
 def _later(T: int, dtype: torch.dtype) -> Tensor:
     """What is added to scores ``(T, T)``: nothing, or minus infinity for positions to come."""
     return torch.full((T, T), -torch.inf, dtype=dtype, device="cpu").triu(1)

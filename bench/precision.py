@@ -16,6 +16,7 @@ scales and rates do not see it; whatever is exact in theory holds within it.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ from torch import Tensor
 from mugrow.bench.device import is_gpu
 from mugrow.bench.spec import Precision
 from mugrow.bench.switches import tell_products, told_products
+
+OF_ALL = {None: "highest", "tf32": "high", "bf16": "medium"}  # as torch names them
 
 
 def rounded(x: Tensor, precision: Precision) -> Tensor:
@@ -39,9 +42,14 @@ def widened(x: Tensor) -> Tensor:
 def float32_products(precision: Precision, device: str, *, onednn: bool = False) -> Iterator[None]:
     """Within, products of float32 are what ``precision`` says on a GPU, and on a CPU oneDNN's or
     not (``mugrow.bench.products``), whatever torch is set to elsewhere."""
-    lower = "medium" if onednn and not is_gpu(device) else "highest"
-    before = told_products()
-    torch.set_float32_matmul_precision("high" if precision == "tf32" and is_gpu(device) else lower)
+    gpu = is_gpu(device)
+    lower = ("tf32" if precision == "tf32" else None) if gpu else ("bf16" if onednn else None)
+    of_all, _ = before = told_products()
+    if of_all is None:  # they were told apart, so that torch cannot say what it could put back
+        backend: Any = torch.backends.cuda if gpu else torch.backends.mkldnn
+        backend.matmul.fp32_precision = lower or "ieee"
+    else:
+        torch.set_float32_matmul_precision(OF_ALL[lower])
     try:
         yield
     finally:

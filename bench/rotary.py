@@ -55,6 +55,7 @@ def rotate(x: Tensor, spec: ModelSpec) -> Tensor:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def turns_of(spec: ModelSpec, T: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Cosines ``(T, S)`` of a head's coordinates, 1 for the rest, and sines ``(T, R/2)``, on a
     CPU."""
@@ -64,6 +65,7 @@ def turns_of(spec: ModelSpec, T: int, dtype: torch.dtype) -> tuple[Tensor, Tenso
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # who differentiates may have them later
 def _rotations(
     spec: ModelSpec, T: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ would change the numbers of every run that its process trains later, and threads
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
@@ -91,8 +91,16 @@ def tell_products(told: Products) -> None:
     import torch
 
     of_all, each = told
-    torch.set_float32_matmul_precision(of_all or "highest")
-    for holder, precision in zip(_holders(), each, strict=True):
+    if of_all is not None:
+        torch.set_float32_matmul_precision(of_all)
+    _tell_each(each)
+    if told_products()[0] != of_all:  # they were told apart before, and all have been told since
+        torch.set_float32_matmul_precision("highest")
+        _tell_each(each)
+
+
+def _tell_each(told: Iterable[str]) -> None:
+    for holder, precision in zip(_holders(), told, strict=True):
         holder.fp32_precision = "none"
         if holder.fp32_precision != precision:
             holder.fp32_precision = precision

@@ -27,7 +27,6 @@ from mugrow.bench.device import is_gpu
 from mugrow.bench.endless import endless_run as endless_run  # where they were before
 from mugrow.bench.endless import endless_stack
 from mugrow.bench.endless import endless_steps as endless_steps
-from mugrow.bench.heap import keep_freed_memory
 from mugrow.bench.memory import measured_bytes
 from mugrow.bench.model import count
 from mugrow.bench.precision import float32_products
@@ -151,7 +150,6 @@ def throughput(
     ``onednn_gflops`` is the rate of products that stacks may have (``mugrow.bench.products``), null
     where it is the same.
     """
-    keep_freed_memory()  # the loops', too
     usual = matmul_gflops(device)
     wider = not is_gpu(device) and quicker_by_onednn()
     onednn = matmul_gflops(device, onednn=True) if wider else None
@@ -261,7 +259,6 @@ def below_the_loop(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def probe(model: ModelSpec, sequences: int, members: int) -> float:
     """A quick estimate of a stack's tokens/s, all members counted, from a few steps."""
-    keep_freed_memory()  # as runs do
     step = endless_stack(model, sequences, members, "cpu")
     step()
     return members * sequences * model.context / _timed(step, PROBE_S, "cpu").wall_s

@@ -141,6 +141,7 @@ class BenchCommand:
     def _throughput(self) -> dict[str, Any]:
         import torch
 
+        from mugrow.bench.heap import keep_freed_memory
         from mugrow.bench.throughput import throughput
 
         threads = self.threads if self.threads is not None else os.cpu_count() or 1
@@ -151,6 +152,7 @@ class BenchCommand:
 
             check_compiler(self.device)
         torch.set_num_threads(threads)
+        keep_freed_memory()  # as runs do, for the usual loops too
         return throughput(
             self._cases(),
             depth=self.depth,

@@ -64,6 +64,16 @@ def test_no_position_reads_a_later_one():
     assert torch.equal(before, after)
 
 
+def test_what_was_evaluated_without_gradients_can_be_trained():
+    qkv = random(B, T + 1, 3, H, S)
+    model = ModelSpec(width=H * S, depth=1, head_size=S, context=T + 1, positions="rope")
+    with torch.inference_mode():
+        short_attention(qkv, turns_of(model, T + 1, qkv.dtype), SCALE)
+    leaf = qkv.clone().requires_grad_()
+    short_attention(leaf, turns_of(model, T + 1, qkv.dtype), SCALE).sum().backward()
+    assert leaf.grad.isfinite().all()
+
+
 def test_how_many_positions_are_few():
     assert few(64, 16)
     assert few(128, 16)

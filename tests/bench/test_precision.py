@@ -13,6 +13,7 @@ from mugrow.bench.parametrization import rules_of
 from mugrow.bench.precision import float32_products
 from mugrow.bench.spec import ModelSpec, RunSpec, UserError, llama
 from mugrow.bench.stack import Stack, StackState, begin, stack_key
+from mugrow.bench.switches import tell_products, told_products
 from mugrow.bench.train import advance, train
 
 ROUNDING = 2**-9
@@ -64,15 +65,29 @@ def test_what_there_is_not_is_refused():
 )
 def test_products_of_float32_are_told_and_put_back(precision, device, onednn, told):
     """Torch must go on to say one precision of all products: its compiler asks for it."""
-    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    with float32_products(precision, device, onednn=onednn):
+        assert torch.get_float32_matmul_precision() == told
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.backends.cuda.matmul.fp32_precision == "none"
+    assert torch.backends.mkldnn.matmul.fp32_precision == "none"
+
+
+@pytest.mark.parametrize(("device", "onednn"), [("cuda", False), ("cpu", True)])
+def test_products_that_were_told_apart_are_so_again(device, onednn):
+    """Torch says no precision of all then, and `allow_tf32` what was told by its old name."""
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cuda.matmul.allow_tf32 = True
     try:
-        with float32_products(precision, device, onednn=onednn):
-            assert torch.get_float32_matmul_precision() == told
-            assert (torch.backends.cuda.matmul.fp32_precision == "tf32") == (told != "highest")
-        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
-        assert torch.backends.mkldnn.matmul.fp32_precision == "none"
+        before = told_products()
+        assert before[0] is None
+        with float32_products("float32", device, onednn=onednn):
+            ours = torch.backends.cuda if device == "cuda" else torch.backends.mkldnn
+            assert ours.matmul.fp32_precision == ("bf16" if onednn else "ieee")
+        assert told_products() == before
+        assert torch.backends.cuda.matmul.allow_tf32
     finally:
-        torch.backends.cuda.matmul.fp32_precision = "none"
+        torch.set_float32_matmul_precision("highest")
+        tell_products(("highest", ("none",) * 4))
 
 
 # --- what is rounded, and what is not ------------------------------------------------------------
