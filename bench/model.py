@@ -24,12 +24,12 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from mugrow.bench.attention import few, short_attention
-from mugrow.bench.chunked_loss import WALKED, chunked_cross_entropy
+from mugrow.bench.chunked_loss import chunked_cross_entropy
+from mugrow.bench.cross_entropy import cross_entropy as cross_entropy  # where it was before
 from mugrow.bench.precision import rounded, widened
 from mugrow.bench.rotary import rotate, turns_of
 from mugrow.bench.spec import ModelSpec, Precision
@@ -419,35 +419,3 @@ def count(spec: ModelSpec) -> tuple[int, int]:
     sizes = {name: math.prod(p.shape) for name, p in parameters(spec).items()}
     ends = sum(sizes[n] for n, p in parameters(spec).items() if p.kind in ("embedding", "readout"))
     return sum(sizes.values()), sum(sizes.values()) - ends
-
-
-def cross_entropy(logits_KBTV: Tensor, targets_KBT: Tensor) -> Tensor:
-    """Mean loss of each member in nats per token, ``(K,)``."""
-    K, _, _, V = logits_KBTV.shape
-    loss_N: Tensor = _Losses.apply(logits_KBTV.reshape(-1, V), targets_KBT.reshape(-1, 1))  # type: ignore[no-untyped-call]
-    return loss_N.view(K, -1).mean(1)
-
-
-class _Losses(torch.autograd.Function):
-    """Of each token, top logit less the target's, less the logarithm of the top probability, which
-    no logit makes 0. The gradient, probabilities less one at the target, takes the place of the
-    probabilities, where torch's own allocates, fills and reads two more tensors as large as the
-    logits and takes the exponential twice."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, logits_NV: Tensor, targets_N1: Tensor) -> Tensor:
-        p_NV = torch.softmax(logits_NV, dim=-1)
-        ctx.kept = p_NV, targets_N1  # type: ignore[attr-defined]
-        behind_N = logits_NV.amax(1) - logits_NV.gather(1, targets_N1).squeeze(1)
-        return behind_N - p_NV.amax(1).log()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, by_loss_N: Tensor) -> tuple[Tensor, None]:
-        """Once: it writes on what was kept."""
-        if ctx.kept is None:  # type: ignore[attr-defined]
-            raise RuntimeError(WALKED)
-        p_NV, targets_N1 = ctx.kept  # type: ignore[attr-defined]
-        ctx.kept = None  # type: ignore[attr-defined]
-        gradient_NV = p_NV.mul_(by_loss_N[:, None])
-        return gradient_NV.scatter_add_(1, targets_N1, -by_loss_N[:, None]), None

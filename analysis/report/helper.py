@@ -30,9 +30,7 @@ State = Mapping[str, Sequence[int]]
 
 LEAST_BYTES = 20_000  # of runs.parquet, some fifty runs: a smaller report is soon drawn
 ASK_EVERY_S = 0.01
-LONGEST_S = (
-    20.0  # for one figure, many times what any takes: a helper that is stopped is not awaited
-)
+LONGEST_S = 20.0  # for one figure, many times what any takes: one that is stopped is not awaited
 PATIENCE_S = 5.0  # for one that is told to end to have put its files in order
 PROGRAM = "from mugrow.analysis.report.helper import serve; serve()"
 

@@ -18,9 +18,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mugrow.bench.cross_entropy import cross_entropy
 from mugrow.bench.data.batches import TokenData, val_windows
 from mugrow.bench.entries import Registry, keyword_params
-from mugrow.bench.model import Decoder, Weights, cross_entropy
+from mugrow.bench.model import Decoder, Weights
 from mugrow.bench.parametrization import rules_of
 from mugrow.bench.spec import DataSpec, Scalar, UserError, sorted_json
 from mugrow.bench.start import read_source

@@ -42,9 +42,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mugrow.bench.cross_entropy import cross_entropy
 from mugrow.bench.growth import GrowthMethod, msg
 from mugrow.bench.growth.zero_pad import forward_factor
-from mugrow.bench.model import Decoder, Weights, cross_entropy, flatten, parameters
+from mugrow.bench.model import Decoder, Weights, flatten, parameters
 from mugrow.bench.spec import ModelSpec
 from mugrow.bench.units import roles
 
