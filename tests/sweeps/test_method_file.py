@@ -1,6 +1,8 @@
 """A growth method in a file, in a study: its identity, its workers, its changes."""
 
 import pickle
+import threading
+from collections import UserDict
 
 import pandas as pd
 import pytest
@@ -49,17 +51,26 @@ def twist(tmp_path):
     return tmp_path / "twist.py"
 
 
+class OfEachThread(UserDict):
+    """What this thread has put there."""
+
+    def __init__(self):
+        self.own = threading.local()
+
+    @property
+    def data(self):
+        return self.own.__dict__
+
+
 @pytest.fixture
 def in_another_process(monkeypatch):
-    """Workers know no method but what they are handed."""
+    """Workers know no method but what they are handed, and nobody learns of one from them."""
+    monkeypatch.setattr(growth, "FROM_FILES", OfEachThread())
+    monkeypatch.setattr(method_file, "FROM_FILES", growth.FROM_FILES)
 
     def run(job, *leave):
-        job, known = pickle.loads(pickle.dumps(job)), dict(growth.FROM_FILES)
         growth.FROM_FILES.clear()
-        try:
-            run_stack(job)
-        finally:
-            growth.FROM_FILES.update(known)
+        run_stack(pickle.loads(pickle.dumps(job)))
 
     monkeypatch.setattr("mugrow.sweeps.worker.run_stack", run)
 
